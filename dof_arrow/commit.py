@@ -1,0 +1,151 @@
+"""The one way any output comes to be: a locked temporary sibling, written whole, fsynced, then renamed into place.
+
+A reader sees the old file or the new one, never a part. The lock is the temporary file's own (flock), so it dies with
+its process; what a crash leaves behind is taken over by the next writer of the same output.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from dof_arrow.errors import OutputError
+
+Bytes = Any  # whatever has the buffer protocol: bytes, memoryview, a C-contiguous array
+
+_AT_ONCE = 512  # buffers a writev call; IOV_MAX is 1,024 on the systems in use
+
+
+class Output:
+    """A file being written: append bytes, then leave the `replacing` block to commit them."""
+
+    def __init__(self, path: Path, file: int) -> None:
+        self.path, self.file, self.size = path, file, 0
+
+    def write(self, *buffers: Bytes) -> None:
+        """Append buffers, all of them: a full disk may write short without an error, so it loops until done."""
+        views = [v for v in map(_bytes_view, buffers) if len(v)]
+        for first in range(0, len(views), _AT_ONCE):
+            _write_all(self.file, views[first : first + _AT_ONCE])
+        self.size += sum(map(len, views))
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Output]:
+    """Write a file atomically: it appears at `path` when the block ends, and not at all when the block fails.
+
+    Raises OutputError if `path` exists and may not be overwritten, if another process writes it, or if the system
+    refuses (disk full, no permission).
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder, "x.txt")) as out:
+    ...         out.write(b"whole")
+    ...     Path(folder, "x.txt").read_bytes()
+    b'whole'
+    """
+    target = Path(path)
+    with explained(target):
+        refuse_existing(target, overwrite)
+        part = target.with_name(f".{target.name}.partial")
+        file = _lock(part, target)
+        try:
+            output = Output(part, file)
+            yield output
+            os.fsync(file)
+            refuse_existing(target, overwrite)
+            os.rename(part, target)
+            sync_folder(target.parent)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+        finally:
+            os.close(file)
+
+
+def refuse_existing(target: Path, overwrite: bool) -> None:
+    """Raise OutputError if `target` stands already and may not be overwritten."""
+    if target.is_dir():
+        raise OutputError("the output is a folder", str(target), "a file name")
+    if not overwrite and target.exists():
+        raise OutputError("the output exists already", str(target), hint="Give another name, or --overwrite.")
+
+
+@contextmanager
+def explained(target: Path) -> Iterator[None]:
+    """Turn the system's refusals about an output into OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(_reason(error), str(target), hint=_mend(error)) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in a folder durable."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network filesystems cannot sync a folder
+            raise
+    finally:
+        os.close(file)
+
+
+def _lock(part: Path, target: Path) -> int:
+    import fcntl
+
+    while True:
+        file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            raise OutputError("another process is writing this output", str(target),
+                              hint="Wait for it to end, or give another name.") from None
+        if _same_file(part, file):
+            os.ftruncate(file, 0)
+            return file
+        os.close(file)  # the other writer has committed and renamed the file we had opened
+
+
+def _same_file(path: Path, file: int) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(path), os.fstat(file))
+    return False
+
+
+def _write_all(file: int, views: Sequence[memoryview]) -> None:
+    left = list(views)
+    while left:
+        written = os.writev(file, left)
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if left:
+            left[0] = left[0][written:]
+
+
+def _bytes_view(buffer: Bytes) -> memoryview:
+    view = memoryview(buffer)
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def _reason(error: OSError) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "the disk is full" if full else f"cannot be written: {error.strerror or error}"
+
+
+def _mend(error: OSError) -> str:
+    hints = {
+        errno.ENOSPC: "Free some space and repeat the command.",
+        errno.EDQUOT: "Free some space and repeat the command.",
+        errno.ENOENT: "Make the folder first.",
+        errno.EACCES: "Check who may write to the folder.",
+        errno.EROFS: "Choose a folder on a disk that can be written.",
+    }
+    return hints.get(error.errno or 0, "")

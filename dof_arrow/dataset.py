@@ -1,0 +1,256 @@
+"""A DoF file as a table that happens to be on disk: opened at once, mapped, sliced, handed to any framework.
+
+Rows are chosen by slices (views of the mapped memory, no copy) or by indices (gathered). Nothing here writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+
+from dof_arrow.errors import DofWarning, UsageError, require
+from dof_arrow.metadata import Metadata
+from dof_arrow.reading import File
+from dof_arrow.schema import flat_array, is_vector, vector_array
+
+Rows = slice | np.ndarray[Any, np.dtype[np.int64]]
+_DERIVED = {
+    "unsealed": "was rewritten by another tool: its metadata may be stale and its integrity cannot be checked",
+    "broken": "does not agree with its seal: it was changed after it was written, or is damaged",
+}
+
+
+def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - dof.open is the promised name
+    """Open a DoF file, at once and without reading its data.
+
+    Raises UsageError if there is no such file, FormatError if it is not DoF. A file whose seal is missing or false
+    opens too, with a DofWarning; `dof validate` says what is wrong with it.
+
+    >>> open("no-such.parquet")
+    Traceback (most recent call last):
+    dof_arrow.errors.UsageError: no-such.parquet: no such file
+    """
+    file = File(Path(path))
+    if file.state != "sealed":
+        warnings.warn(f"{path} {_DERIVED[file.state]}", DofWarning, stacklevel=2)
+    return Dataset(file, slice(0, file.rows))
+
+
+class Dataset:
+    """Rows of a DoF file. Slices, splits, filters and takes are Datasets too.
+
+    It speaks the Arrow PyCapsule protocol, so `pyarrow.table(ds)`, `polars.DataFrame(ds)`, `duckdb.sql("from ds")`
+    and `pandas.DataFrame.from_arrow(ds)` take it as it is, over the same memory.
+    """
+
+    def __init__(self, file: File, rows: Rows) -> None:
+        self._file, self._rows = file, rows
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the file says about itself (SPEC section 4)."""
+        return self._file.metadata
+
+    @property
+    def derived(self) -> bool:
+        """Whether the file is a copy rewritten by other tools, or damaged: its metadata may be stale."""
+        return self._file.state != "sealed"
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, metadata included."""
+        return self._file.schema
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, in order."""
+        return list(self.schema.names)
+
+    @property
+    def primary(self) -> str:
+        """The feature column that is meant when none is named."""
+        return self.metadata.primary_column
+
+    @cached_property
+    def errors(self) -> list[dict[str, str]]:
+        """Inputs that gave no row: `id`, `rule` and `reason` each."""
+        where = self.metadata.errors
+        if where is None:
+            return []
+        return [json.loads(line) for line in self._file.attachment(where.offset, where.length).splitlines()]
+
+    def document(self, name: str) -> bytes:
+        """The bytes of an attached document."""
+        for document in self.metadata.documents:
+            if document.name == name:
+                return self._file.attachment(document.offset, document.length)
+        known = ", ".join(d.name for d in self.metadata.documents) or "none"
+        raise UsageError("no such document", str(self.path), known, name)
+
+    def __len__(self) -> int:
+        if isinstance(self._rows, slice):
+            return len(range(self._rows.start, self._rows.stop))
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.metadata.columns[self.primary].shape))
+        return f"<Dataset {self.path.name}: {len(self):,} rows, {self.primary} [{shape}], {', '.join(self.columns)}>"
+
+    @overload
+    def __getitem__(self, key: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, key: slice | Sequence[int] | Sequence[bool] | np.ndarray) -> Dataset: ...
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, (int, np.integer)):
+            return self._row(int(key))
+        if isinstance(key, slice):
+            return self._slice(key)
+        return self.take(key)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self._row(i) for i in range(len(self)))
+
+    def take(self, indices: Sequence[int] | Sequence[bool] | np.ndarray) -> Dataset:
+        """The rows at these places, in this order; a mask of booleans takes where it is true."""
+        chosen = np.asarray(indices)
+        if chosen.dtype == bool:
+            if len(chosen) != len(self):
+                raise UsageError("a mask of another length", str(self.path), f"{len(self)} rows", str(len(chosen)))
+            chosen = np.flatnonzero(chosen)
+        return Dataset(self._file, self._places()[self._checked(chosen)])
+
+    def split(self, name: str) -> Dataset:
+        """The rows of one split: `train`, `valid`, `test` or the owner's own.
+
+        Raises UsageError if the dataset has no splits or not this one.
+        """
+        column = self.metadata.record.split
+        known = ", ".join(self.metadata.splits) or "none"
+        if column is None or name not in self.metadata.splits:
+            raise UsageError("no such split", str(self.path), known, name)
+        return self._where(np.asarray(self.to_numpy(column) == name))
+
+    def filter(self, condition: Any) -> Dataset:
+        """The rows where a pyarrow expression over the columns that are no vectors is true, `pc.field("age") > 60`."""
+        flat = [f.name for f in self.schema if not is_vector(f)]
+        table = self.to_arrow(flat).append_column("dof_row", pa.array(np.arange(len(self))))
+        try:
+            rows = table.filter(condition).column("dof_row").to_numpy()
+        except (pa.ArrowException, TypeError) as error:
+            raise UsageError("this condition cannot be evaluated", str(self.path), f"an expression over {', '.join(flat)}",
+                             str(error).splitlines()[0][:200]) from None
+        return self.take(rows)
+
+    def to_numpy(self, name: str | None = None) -> np.ndarray:
+        """A column as an array, the primary vectors [n, D] if none is named.
+
+        In the mapped layout and for a slice of rows it is a read-only view of the file's memory: nothing is copied.
+        """
+        return self._numpy(self._known(name), writable=False)
+
+    def to_torch(self, name: str | None = None) -> Any:
+        """A column as a torch tensor over the same memory; writes into it stay in this process (extra `torch`)."""
+        torch = require("torch", extra="torch")
+        values = self._numpy(self._known(name), writable=True)
+        return torch.from_numpy(values if values.flags.writeable else values.copy())
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows as an Arrow table, vectors and other mapped columns over the file's memory."""
+        names = [self._known(c) for c in columns] if columns is not None else self.columns
+        schema = pa.schema([self.schema.field(n) for n in names], self.schema.metadata)
+        return pa.Table.from_arrays([self._arrow(n) for n in names], schema=schema)
+
+    def to_pandas(self, **options: Any) -> Any:
+        """The rows as a pandas DataFrame of Arrow-backed columns (needs pandas)."""
+        pandas = require("pandas", extra="dev")
+        return self.to_arrow().to_pandas(types_mapper=pandas.ArrowDtype, **options)
+
+    def to_polars(self) -> Any:
+        """The rows as a Polars DataFrame (needs polars)."""
+        return require("polars", extra="dev").DataFrame(self)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def __arrow_c_schema__(self) -> object:
+        return self.schema.__arrow_c_schema__()
+
+    def _row(self, index: int) -> dict[str, Any]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        one = self._slice(slice(index, index + 1 or None)) if index < 0 else self._slice(slice(index, index + 1))
+        return {name: one._value(name) for name in self.columns}
+
+    def _value(self, name: str) -> Any:
+        if is_vector(self.schema.field(name)):
+            return self._numpy(name, writable=False).reshape(self.metadata.columns[name].shape)
+        return self._arrow(name)[0].as_py()
+
+    def _slice(self, key: slice) -> Dataset:
+        start, stop, step = key.indices(len(self))
+        if step == 1 and isinstance(self._rows, slice):
+            first = self._rows.start
+            return Dataset(self._file, slice(first + start, first + max(start, stop)))
+        return Dataset(self._file, self._places()[key])
+
+    def _places(self) -> np.ndarray:
+        return np.arange(self._rows.start, self._rows.stop) if isinstance(self._rows, slice) else self._rows
+
+    def _where(self, mask: np.ndarray) -> Dataset:
+        chosen = np.flatnonzero(mask)
+        if len(chosen) and chosen[-1] - chosen[0] + 1 == len(chosen):
+            return self._slice(slice(int(chosen[0]), int(chosen[-1]) + 1))
+        return self.take(chosen)
+
+    def _checked(self, chosen: np.ndarray) -> np.ndarray:
+        if chosen.size == 0:
+            return chosen.astype(np.int64)
+        if chosen.dtype.kind not in "iu" or chosen.ndim != 1:
+            raise UsageError("rows are taken by whole numbers or booleans", str(self.path), "integers [k]",
+                             f"{chosen.dtype} of {chosen.ndim} axes")
+        if chosen.min() < -len(self) or chosen.max() >= len(self):
+            raise UsageError("a row that is not there", str(self.path), f"0 to {len(self) - 1}",
+                             f"{chosen.min()} to {chosen.max()}")
+        return chosen.astype(np.int64)
+
+    def _known(self, name: str | None) -> str:
+        if name is None:
+            return self.primary
+        if name not in self.schema.names:
+            raise UsageError("no such column", str(self.path), ", ".join(self.columns), name)
+        return name
+
+    def _numpy(self, name: str, *, writable: bool) -> np.ndarray:
+        values = self._file.numpy(name, writable=writable)
+        return values[self._rows]
+
+    def _arrow(self, name: str) -> pa.Array:
+        field = self.schema.field(name)
+        if isinstance(self._rows, slice):
+            return self._file.arrow(name)[self._rows]
+        if is_vector(field):
+            return vector_array(np.ascontiguousarray(self._numpy(name, writable=False)), field)
+        values = self._file.mapped(name)
+        return self._file.arrow(name).take(pa.array(self._rows)) if values is None else flat_array(
+            values[self._rows], field.type)
+
+
+def describe(dataset: Dataset) -> Mapping[str, Any]:
+    """What `dof info` shows of a dataset, as JSON values."""
+    from dof_arrow.metadata import to_json
+
+    return {"path": str(dataset.path), "rows": len(dataset), "derived": dataset.derived,
+            "bytes": dataset.path.stat().st_size, "metadata": to_json(dataset.metadata)}

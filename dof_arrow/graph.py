@@ -1,0 +1,373 @@
+"""An ONNX model as a value: read it safely, take a part of it, add to it, raise its opset, run it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dof_arrow.errors import CoreError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+    from onnxruntime import InferenceSession
+
+OPSET = 18
+_IR_VERSION = 8  # the one of opset 18; from 4 on, weights need not be listed among the inputs
+_MAX_BYTES = (1 << 31) - 1  # protobuf's own bound
+_AGAIN = "Export or download the model again."
+
+Array = NDArray[Any]
+
+
+def load(path: str | os.PathLike[str]) -> ModelProto:
+    """Read an ONNX file, with the external data that lies in its own folder.
+
+    Raises CoreError for what is no ONNX model, is truncated, or points outside its folder.
+    """
+    where = str(path)
+    model = _parse(_read(Path(path), where), where)
+    for tensor in _external(model):
+        _inline(tensor, Path(path).parent, where)
+    return _checked(model, where)
+
+
+def from_bytes(data: bytes, where: str = "model") -> ModelProto:
+    """The model in `data`, which must hold its weights itself; CoreError otherwise."""
+    model = _parse(data, where)
+    for tensor in _external(model):
+        raise CoreError("the model's weights lie in another file", where, "weights inside the model", tensor.name,
+                        "Load the model by its path.")
+    return _checked(model, where)
+
+
+def to_bytes(model: ModelProto) -> bytes:
+    """The bytes of a model: equal models give equal bytes."""
+    try:
+        return bytes(model.SerializeToString(deterministic=True))
+    except ValueError as error:  # protobuf's word for more than 2 GiB
+        raise CoreError("the model is too large for one ONNX file", model.graph.name, f"at most {_MAX_BYTES} bytes",
+                        hint="Choose a smaller model.") from error
+
+
+def properties(model: ModelProto) -> dict[str, str]:
+    """The model's `metadata_props`."""
+    return {prop.key: prop.value for prop in model.metadata_props}
+
+
+def set_properties(model: ModelProto, values: Mapping[str, str]) -> None:
+    """Add to the model's `metadata_props`, or replace; they stand sorted by key."""
+    merged = properties(model) | dict(values)
+    del model.metadata_props[:]
+    for key in sorted(merged):
+        model.metadata_props.add(key=key, value=merged[key])
+
+
+def opset(model: ModelProto) -> int:
+    """The version of the default operator set that the model uses."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+
+
+def inputs(model: ModelProto) -> list[ValueInfoProto]:
+    """What must be fed: the inputs that are no weights."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def dims(value: ValueInfoProto) -> tuple[int | str, ...]:
+    """The declared shape of an input or output; a free axis stands by its name, or as an empty string."""
+    shape = value.type.tensor_type.shape
+    return tuple(d.dim_value if d.HasField("dim_value") else str(d.dim_param) for d in shape.dim)
+
+
+def dtype(value: ValueInfoProto) -> np.dtype[Any]:
+    """The declared element type of an input or output."""
+    import onnx
+
+    return onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+
+
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs that a control-flow node carries."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def reads(node: NodeProto) -> set[str]:
+    """Every tensor a node uses, those its inner graphs take from outside included."""
+    names = {name for name in node.input if name}
+    for inner in subgraphs(node):
+        names |= {value.name for value in inner.output}
+        names = names.union(*map(reads, inner.node))
+    return names
+
+
+def tensor_names(model: ModelProto) -> set[str]:
+    """Every tensor name in use, inner graphs included."""
+    names: set[str] = set()
+    for graph in _graphs(model.graph):
+        names |= {value.name for value in [*graph.input, *graph.output, *graph.initializer]}
+        names = names.union(*([*node.input, *node.output] for node in graph.node))
+    return names
+
+
+def unique_name(model: ModelProto, wanted: str) -> str:
+    """`wanted`, or the first of `wanted_1`, `wanted_2` … that no tensor of the model bears."""
+    taken = tensor_names(model)
+    number, name = 0, wanted
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
+
+
+def rename_tensor(model: ModelProto, old: str, new: str) -> None:
+    """Give a tensor another name wherever it occurs."""
+    for graph in _graphs(model.graph):
+        for value in [*graph.input, *graph.output, *graph.value_info, *graph.initializer]:
+            value.name = new if value.name == old else value.name
+        for node in graph.node:
+            for names in (node.input, node.output):
+                names[:] = [new if name == old else name for name in names]
+
+
+def add_node(model: ModelProto, op: str, *names: str, **attributes: Any) -> str:
+    """Append a node of one output to the graph and return that output's name."""
+    import onnx
+
+    output = unique_name(model, f"dof_{op}")
+    model.graph.node.append(onnx.helper.make_node(op, list(names), [output], name=output, **attributes))
+    return output
+
+
+def add_constant(model: ModelProto, value: Array, wanted: str) -> str:
+    """Add an initialiser to the graph and return its name."""
+    import onnx
+
+    name = unique_name(model, wanted)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    return name
+
+
+def set_output(model: ModelProto, name: str, shape: Sequence[int | str] | None = None) -> None:
+    """Make one float32 tensor the model's only output."""
+    import onnx
+
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+
+
+def inlined(model: ModelProto) -> ModelProto:
+    """The same model with its own functions written out, so that every node can be seen."""
+    import onnx.inliner
+
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def extract(model: ModelProto, names: Sequence[str]) -> ModelProto:
+    """The part of a model that computes the tensors `names`, which become its outputs.
+
+    Weights, inputs, operator sets and types that this part does not need are dropped; `metadata_props` stay.
+    Outputs carry a type only where the model declares one; ONNX Runtime infers the rest.
+    """
+    import onnx
+
+    needed, nodes = _needed(model.graph, names)
+    part = onnx.ModelProto(ir_version=max(model.ir_version, 4), functions=model.functions,
+                           metadata_props=model.metadata_props)
+    part.graph.name = model.graph.name
+    part.graph.node.extend(map(_plain, nodes))
+    part.graph.input.extend(value for value in inputs(model) if value.name in needed)
+    part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in needed)
+    part.graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in needed)
+    part.graph.value_info.extend(value for value in model.graph.value_info if value.name in needed)
+    declared = {value.name: value for value in [*model.graph.value_info, *model.graph.output]}
+    part.graph.output.extend(declared.get(name, onnx.ValueInfoProto(name=name)) for name in names)
+    domains = {node.domain for node in _all_nodes(part)} | {"", "ai.onnx"}
+    part.opset_import.extend(o for o in model.opset_import if o.domain in domains)
+    return part
+
+
+def raise_opset(model: ModelProto, minimum: int = OPSET) -> ModelProto:
+    """The same model in opset `minimum` or the later one it has; CoreError where onnx cannot convert it."""
+    from onnx import version_converter
+
+    if opset(model) >= minimum:
+        return model
+    try:
+        raised = version_converter.convert_version(inlined(model), minimum)
+    except Exception as error:  # the converter raises whatever its adapters raise
+        raise CoreError(f"the model cannot be raised from opset {opset(model)}", model.graph.name, f"opset {minimum}",
+                        _first_line(error), f"Export the model again with opset {minimum} or later.") from error
+    raised.ir_version = max(raised.ir_version, _IR_VERSION)
+    set_properties(raised, properties(model))  # the converter loses them
+    return raised
+
+
+def session(data: bytes, threads: int = 1, providers: Sequence[str] | None = None) -> InferenceSession:
+    """An ONNX Runtime session over a model's bytes that logs nothing; CoreError if it cannot be made."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.use_deterministic_compute = True
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=list(providers or ["CPUExecutionProvider"]))
+    except Exception as error:  # the runtime's exceptions have no base of their own
+        raise CoreError("ONNX Runtime cannot load the model", found=_first_line(error), hint="Run dof doctor.") from error
+
+
+def run(runner: InferenceSession, feeds: Mapping[str, Array]) -> list[Array]:
+    """All outputs of a session for these inputs; CoreError if the run fails."""
+    try:
+        return list(runner.run(None, dict(feeds)))
+    except Exception as error:
+        shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in feeds.items())
+        raise CoreError("the model cannot run", f"input {shapes}", found=_first_line(error),
+                        hint="Check the input's shape and type.") from error
+
+
+def _read(path: Path, where: str) -> bytes:
+    try:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
+            raise CoreError("the model cannot be read", where, "an ONNX file", found, "Check the path.")
+        if path.stat().st_size > _MAX_BYTES:
+            raise CoreError("the model is too large", where, f"at most {_MAX_BYTES} bytes", hint="Choose a smaller model.")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise CoreError("the model cannot be read", where, "an ONNX file", str(error), "Check the path.") from error
+
+
+def _parse(data: bytes, where: str) -> ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        raise CoreError("this is no ONNX model, or a truncated one", where, hint=_AGAIN) from None
+    if not model.graph.node or not model.graph.output:
+        raise CoreError("this is no ONNX model", where, "a graph with nodes and outputs", "none", _AGAIN)
+    return model
+
+
+def _checked(model: ModelProto, where: str) -> ModelProto:
+    import onnx
+
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise CoreError("the ONNX model is not valid", where, found=_first_line(error), hint=_AGAIN) from error
+    return model
+
+
+def _external(model: ModelProto) -> Iterator[TensorProto]:
+    return (tensor for tensor in _tensors(model) if tensor.data_location == tensor.EXTERNAL)
+
+
+def _inline(tensor: TensorProto, folder: Path, where: str) -> None:
+    """Bring a tensor's bytes from their file into the tensor."""
+    import onnx
+
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    path = _inside(folder, entries.get("location", ""), where)
+    count = int(np.prod(tensor.dims, dtype=object)) if tensor.dims else 1
+    expected = -(-count * _bits(tensor.data_type) // 8)
+    try:
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", expected))
+        if length != expected or min(offset, length) < 0 or offset + length > path.stat().st_size:
+            raise ValueError(f"bytes {offset} to {offset + length} of {path.stat().st_size}")
+        with path.open("rb") as file:
+            file.seek(offset)
+            tensor.raw_data = file.read(length)
+    except (OSError, ValueError) as error:
+        raise CoreError(f"the weights {tensor.name} cannot be read", where, f"{expected} bytes in {path.name}",
+                        str(error), _AGAIN) from error
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
+
+
+def _inside(folder: Path, location: str, where: str) -> Path:
+    """The file `location`, which must lie in `folder` once every link is followed."""
+    home = folder.resolve()
+    path = (home / location).resolve()
+    if os.path.isabs(location) or ".." in Path(location).parts or not path.is_relative_to(home) or not path.is_file():
+        raise CoreError("the model's weights do not lie beside it", where, "a file in the model's own folder",
+                        repr(location), "Put the weights into the model's folder, as a file and not as a link.")
+    return path
+
+
+def _bits(data_type: int) -> int:
+    import onnx
+
+    if data_type == onnx.TensorProto.STRING or data_type not in onnx.TensorProto.DataType.values():
+        raise CoreError("weights of this type cannot lie in another file", found=f"type {data_type}", hint=_AGAIN)
+    name = onnx.TensorProto.DataType.Name(data_type)
+    packed = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+    return packed.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize
+
+
+def _tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """Every stored tensor: initialisers and attributes, in inner graphs and functions too."""
+    for graph in _graphs(model.graph):
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+    for node in _all_nodes(model):
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    yield graph
+    yield from _inner_graphs(graph.node)
+
+
+def _inner_graphs(nodes: Iterable[NodeProto]) -> Iterator[GraphProto]:
+    for node in nodes:
+        for inner in subgraphs(node):
+            yield from _graphs(inner)
+
+
+def _all_nodes(model: ModelProto) -> Iterator[NodeProto]:
+    for graph in _graphs(model.graph):
+        yield from graph.node
+    for function in model.functions:
+        yield from function.node
+        for graph in _inner_graphs(function.node):
+            yield from graph.node
+
+
+def _needed(graph: GraphProto, names: Sequence[str]) -> tuple[set[str], list[NodeProto]]:
+    """The tensors and the nodes, in order, that `names` are computed from."""
+    needed, nodes = set(names), []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed |= reads(node) | set(node.output)
+    return needed, nodes[::-1]
+
+
+def _plain(node: NodeProto) -> NodeProto:
+    """A copy without its notes: exporters write stack traces there, with the folders of their machine."""
+    copy = type(node)()
+    copy.CopyFrom(node)
+    copy.ClearField("doc_string")
+    copy.ClearField("metadata_props")
+    return copy
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

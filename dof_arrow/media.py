@@ -1,0 +1,341 @@
+"""Picture bytes -> uint8 pixels, upright, by rules that are stated once (SPEC: preprocessing, "decode").
+
+Formats read: `FORMATS`; all others are refused by name. Of an animation the first frame is taken. Colour profiles are
+not applied. How the pixels of each Pillow mode become 8 bits stands in one table, `_RULES`:
+
+    1, L, RGB, RGBX                as they are (16-bit colour: Pillow keeps the high byte)
+    P, LA, La, PA, RGBA, RGBa      laid on white where transparent; so is any picture with a transparent colour
+    CMYK, YCbCr, HSV, LAB          converted to RGB; Adobe's inverted CMYK is told by its marker
+    I;16 and kin, I of a PGM       the upper 8 of the bits in use: those of the greatest value, at least 8 (12-bit
+                                   radiographs are often stored in 16 bits)
+    I, F                           no known range: lowest finite value -> 0, highest -> 255, linear
+
+White-is-zero TIFFs are inverted, whatever their depth.
+RGB becomes L as 0.299 R + 0.587 G + 0.114 B (ITU-R 601-2). Nothing here names a file or quotes what a picture holds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import logging
+import struct
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError, _imaging
+
+from dof_arrow.errors import SourceError
+
+Pixels = npt.NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
+MAX_PIXELS = 178_956_970
+_ORIENTATION, _PHOTOMETRIC, _BITS_PER_SAMPLE = 274, 262, 258
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_UNDO = {6: 8, 8: 6}
+_OTHERS = (
+    (0, b"8BPS", "a Photoshop file"), (0, b"\0\0\1\0", "an icon"), (0, b"%!PS", "PostScript"), (0, b"%PDF", "a PDF"),
+    (0, b"PK\3\4", "a zip archive"), (0, b"<svg", "SVG"), (0, b"\xd7\xcd\xc6\x9a", "a Windows metafile"),
+    (4, b"ftyphei", "HEIC"), (4, b"ftypmif1", "HEIF"), (128, b"DICM", "DICOM"),
+)
+
+# Pillow logs broken tags; with no handler at all Python would print them on stderr.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+class PictureError(SourceError):
+    """One picture that cannot be read; `rule` is the reason's stable name, fit for the errors table.
+
+    Rules: `empty`, `unsupported-format`, `unsupported-mode`, `undecodable`, `truncated`, `too-large`; from sources
+    also `missing` and `unreadable`. The text holds neither a path nor anything that the picture holds.
+    """
+
+    def __init__(
+        self, what: str, where: str = "", expected: str = "", found: str = "", hint: str = "",
+        rule: str = "undecodable",
+    ) -> None:
+        super().__init__(what, where, expected, found, hint)
+        self.rule = rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureFacts:
+    """What a stored picture is like: size before turning (pixels), Pillow mode, bits a channel, format, frames,
+    EXIF orientation 1-8 (1 where absent or invalid), size in bytes."""
+
+    width: int
+    height: int
+    mode: str
+    bits: int
+    format: str
+    frames: int
+    orientation: int
+    bytes: int
+
+
+def decode(
+    data: bytes, *, mode: Literal["RGB", "L"] = "RGB", orientation: Literal["exif", "ignore"] = "exif",
+    draft: int | None = None, max_pixels: int = MAX_PIXELS,
+) -> tuple[Pixels, PictureFacts]:
+    """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like.
+
+    `draft` lets a JPEG be decoded straight to the smallest of 1/1, 1/2, 1/4, 1/8 whose shorter side is >= draft pixels.
+    Raises PictureError; a picture of more than `max_pixels` is refused before its pixels are decoded.
+
+    >>> pixels, facts = decode(b"P5 2 1 255 " + bytes([7, 9]), mode="L")
+    >>> pixels.tolist(), facts.format, facts.bits
+    ([[[7], [9]]], 'PPM', 8)
+    """
+    with _opened(data, max_pixels) as (picture, facts):
+        if draft:
+            picture.draft(None, (draft, draft))
+        _load(picture)
+        flat = _turned(_as(mode, _rule(facts.mode)(picture, facts)), facts, upright=orientation == "exif")
+        return np.ascontiguousarray(flat).reshape(flat.height, flat.width, -1), facts
+
+
+def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS) -> PictureFacts:
+    """What a stored picture is like, mostly from its header (a PNG's EXIF may follow its pixels); raises PictureError.
+
+    >>> inspect(b"P5 2 1 255 " + bytes([7, 9])).width
+    2
+    """
+    with _opened(data, max_pixels) as (_, facts):
+        return facts
+
+
+@contextmanager
+def _opened(data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, PictureFacts]]:
+    _listen_to_libtiff()
+    with _mended(data), _without_pillow_warnings, Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        found = f"{picture.width} x {picture.height}"
+        if picture.width * picture.height > max_pixels:
+            raise PictureError("too many pixels", expected=f"at most {max_pixels}", found=found, rule="too-large")
+        facts = _facts(picture, data)
+        _rule(facts.mode)
+        yield picture, facts
+
+
+@contextmanager
+def _mended(data: bytes) -> Iterator[None]:
+    """Any failure on a stranger's bytes becomes a PictureError that quotes nothing of them."""
+    try:
+        yield
+    except PictureError:
+        raise
+    except UnidentifiedImageError:
+        raise _unknown(data) from None
+    except (Image.DecompressionBombError, MemoryError):
+        raise PictureError("the picture is too large to decode", rule="too-large") from None
+    except Exception as error:
+        if isinstance(error, EOFError) or "truncat" in str(error).lower():
+            raise PictureError("the picture ends too early", rule="truncated") from None
+        raise PictureError("the picture's bytes are damaged") from None
+
+
+def _unknown(data: bytes) -> PictureError:
+    if not data:
+        return PictureError("the file holds 0 bytes", rule="empty")
+    for offset, magic, name in _OTHERS:
+        if data.startswith(magic, offset):
+            hint = f"Convert it to one of {', '.join(FORMATS)}."
+            return PictureError(f"{name} is not read as a picture", hint=hint, rule="unsupported-format")
+    return PictureError("not a picture, or its header is damaged")
+
+
+def _facts(picture: Image.Image, data: bytes) -> PictureFacts:
+    orientation = _orientation(picture)
+    # Pillow reports the size of a TIFF as it will be once turned.
+    sideways = picture.format == "TIFF" and orientation >= 5
+    width, height = picture.size[::-1] if sideways else picture.size
+    return PictureFacts(
+        width=width, height=height, mode=picture.mode, bits=_bits(picture, data), format=picture.format or "",
+        frames=_frames(picture, data), orientation=orientation, bytes=len(data),
+    )
+
+
+def _orientation(picture: Image.Image) -> int:
+    if picture.format == "PNG":
+        _load(picture)  # getexif would, and its failure would pass unseen below
+    with suppress(Exception):  # damaged EXIF is no reason to lose a picture
+        value = picture.getexif().get(_ORIENTATION, 1)
+        return value if value in _TURNS else 1
+    return 1
+
+
+def _frames(picture: Image.Image, data: bytes) -> int:
+    with suppress(Exception):  # what is wrong in later frames does not matter to the first
+        if picture.format == "TIFF":
+            return _tiff_frames(data)
+        if picture.format == "GIF":  # counting walks through the frames and may end astray
+            with Image.open(io.BytesIO(data), formats=("GIF",)) as again:
+                return int(getattr(again, "n_frames", 1))
+        return int(getattr(picture, "n_frames", 1))
+    return 1
+
+
+def _tiff_frames(data: bytes) -> int:
+    """The length of the chain of directories (TIFF 6.0, section 2; BigTIFF); Pillow would read each one's tags."""
+    order, big = "<" if data.startswith(b"II") else ">", 43 in data[2:4]
+    (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    seen: set[int] = set()
+    while at and at not in seen:
+        seen.add(at)
+        (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
+        end = at + (8 + 20 * entries if big else 2 + 12 * entries)
+        (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, end)
+    return len(seen)
+
+
+def _bits(picture: Image.Image, data: bytes) -> int:
+    if picture.format == "PNG":
+        return data[24]
+    tags = getattr(picture, "tag_v2", None)
+    if tags is not None:
+        return int(max(tags.get(_BITS_PER_SAMPLE, (1,))))
+    return {"1": 1, "I": 16, "F": 32}.get(picture.mode, 16 if picture.mode.startswith("I;16") else 8)
+
+
+def _turned(picture: Image.Image, facts: PictureFacts, *, upright: bool) -> Image.Image:
+    turned_by_pillow = facts.format == "TIFF"
+    if facts.orientation == 1 or upright == turned_by_pillow:
+        return picture
+    return picture.transpose(_TURNS[facts.orientation if upright else _UNDO.get(facts.orientation, facts.orientation)])
+
+
+def _as(mode: str, picture: Image.Image) -> Image.Image:
+    return picture if picture.mode == mode else picture.convert(mode)  # convert would copy
+
+
+def _opaque(picture: Image.Image, _: PictureFacts) -> Image.Image:
+    if not picture.has_transparency_data:
+        return picture
+    picture = picture.convert("RGBA")
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture.getchannel("A"))
+    return white
+
+
+def _colour(picture: Image.Image, _: PictureFacts) -> Image.Image:
+    return picture.convert("RGB")
+
+
+def _upper_bits(picture: Image.Image, _: PictureFacts) -> Image.Image:
+    values = np.asarray(picture)
+    unused = max(int(values.max()).bit_length() - 8, 0)
+    grey = (values >> unused).astype(np.uint8)
+    clear = picture.info.get("transparency")
+    if isinstance(clear, int):
+        grey[values == clear] = 255
+    return Image.fromarray(_dark_zero(grey, picture))
+
+
+def _stretched(picture: Image.Image, facts: PictureFacts) -> Image.Image:
+    if facts.format == "PPM" and facts.mode == "I":
+        return _upper_bits(picture, facts)
+    values = np.asarray(picture, dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    scale = 255 / (high - low) if high > low else 0.0
+    clean = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    return Image.fromarray(_dark_zero(np.rint((clean - low) * scale).astype(np.uint8), picture))
+
+
+def _dark_zero(grey: Pixels, picture: Image.Image) -> Pixels:
+    """Pillow leaves white-is-zero TIFFs of more than 8 bits as they are stored."""
+    tags = getattr(picture, "tag_v2", {})
+    return 255 - grey if tags.get(_PHOTOMETRIC) == 0 else grey
+
+
+_RULES: dict[str, Callable[[Image.Image, PictureFacts], Image.Image]] = {
+    **dict.fromkeys(("1", "L", "RGB", "RGBX", "P", "LA", "La", "PA", "RGBA", "RGBa"), _opaque),
+    **dict.fromkeys(("CMYK", "YCbCr", "HSV", "LAB"), _colour),
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), _upper_bits),
+    **dict.fromkeys(("I", "F"), _stretched),
+}
+
+
+def _rule(mode: str) -> Callable[[Image.Image, PictureFacts], Image.Image]:
+    if mode not in _RULES:
+        raise PictureError("pixels of this kind are not read", expected=" ".join(_RULES), rule="unsupported-mode")
+    return _RULES[mode]
+
+
+class _WhileAny:
+    """A context that the first thread to enter opens and the last to leave closes.
+
+    Python's warning filters belong to the process: threads that save and restore them by turns would lose them.
+    """
+
+    def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._make, self._lock, self._inside = make, threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._open = self._make()
+                self._open.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._open.__exit__(None, None, None)
+
+
+@contextmanager
+def _pillow_warnings_ignored() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+_without_pillow_warnings = _WhileAny(_pillow_warnings_ignored)
+
+
+_libtiff = threading.local()
+
+
+def _note_error(*_: object) -> None:
+    _libtiff.failed = True
+
+
+_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(_note_error)
+
+
+@cache
+def _listen_to_libtiff() -> None:
+    """Libtiff goes on after errors that Pillow does not report, and prints them on stderr: note them instead.
+
+    Both handlers belong to Pillow's own copy of the library; a build that hides them stays as it is.
+    """
+    with suppress(AttributeError, OSError):
+        library = ctypes.CDLL(_imaging.__file__)
+        for name, handler in (("TIFFSetErrorHandler", _HANDLER), ("TIFFSetWarningHandler", None)):
+            setter = getattr(library, name)
+            setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+            setter(ctypes.cast(handler, ctypes.c_void_p) if handler else None)
+
+
+def _load(picture: Image.Image) -> None:
+    _libtiff.failed = False
+    picture.load()
+    if _libtiff.failed:
+        raise PictureError("the picture's bytes are damaged")

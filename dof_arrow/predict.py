@@ -1,0 +1,162 @@
+"""Predicting with a fused model: one ONNX file, decoded pixels in, what each head says out (base installation)."""
+# ruff: noqa: RUF009 - fields are declared by calls
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dof_arrow import declare, graph, media, preprocess
+from dof_arrow.errors import CoreError, DofError, SourceError
+from dof_arrow.metadata import SHA256, UUID, Core, Preprocessing, parse
+from dof_arrow.presets import channel_count
+from dof_arrow.source import Sample, open_source
+
+Array = NDArray[Any]
+Json = Any
+
+_FUSE = "dof fuse --core CORE.onnx --head HEAD.onnx -o MODEL.onnx"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What a head's key `dof.head` says."""
+
+    target: str = declare.spec("the target column that it was trained on")
+    kind: Literal["category", "multilabel", "regression"] = declare.spec("what kind of target it is")
+    classes: tuple[str, ...] = declare.spec("class names, one for each column of `probabilities`")
+    unit: str | None = declare.spec("unit of `value`")
+    feature: str = declare.spec("the feature column that it was trained on")
+    core_sha256: str | None = declare.spec("the core that made those features, the only one it fits", pattern=SHA256)
+    dataset_uuid: str = declare.spec("the dataset that it was trained on", pattern=UUID)
+    report: Mapping[str, Json] = declare.spec("how it was trained and judged")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fused:
+    """What a fused model's key `dof.fused` says."""
+
+    core: Core = declare.spec("the core inside, with its preprocessing")
+    heads: Mapping[str, Head] = declare.spec("the heads inside, by the name of their output")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What one head says of one picture, by the kind of its target.
+
+    Category: `label`, the likeliest class. Multilabel: `labels`, those of probability 1/2 and more. Both with the
+    `probabilities` by class. Regression: `value`, in `unit`. `declare.to_json` gives its JSON form.
+    """
+
+    kind: str
+    label: str | None = None
+    labels: tuple[str, ...] = ()
+    value: float | None = None
+    unit: str | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+
+
+class Predictor:
+    """A fused model: one picture in, a prediction of each of its heads out.
+
+    `core` says how it sees a picture, `heads` what each output means. Raises CoreError for what is no fused model,
+    FormatError where what the model says of itself cannot be.
+    """
+
+    def __init__(self, model: str | Path | bytes, *, threads: int = 1) -> None:
+        where = "the model" if isinstance(model, bytes) else str(model)
+        loaded = graph.from_bytes(model) if isinstance(model, bytes) else graph.load(model)
+        about = graph.properties(loaded).get("dof.fused")
+        if about is None:
+            raise CoreError("not a fused model", where, "preprocessing, core and heads in one file",
+                            hint=f"Make one: {_FUSE}")
+        fused = declare.from_json(parse(about.encode()), Fused)
+        self.core, self.heads = fused.core, fused.heads
+        self._session = graph.session(graph.to_bytes(loaded), threads)
+        _check_interface(self._session, self.heads, where)
+
+    def __call__(self, picture: Array) -> dict[str, Prediction]:
+        """Each output's prediction for decoded pixels uint8 [h, w, c].
+
+        Raises UsageError for anything else, SourceError for a picture too elongated, CoreError if the model fails.
+        """
+        seen = self.core.preprocessing
+        preprocess.check_picture(picture, channel_count(seen))
+        _check_size(seen, *picture.shape[:2])
+        found = graph.run(self._session, {"picture": np.ascontiguousarray(picture)})
+        outputs = dict(zip((output.name for output in self._session.get_outputs()), found, strict=True))
+        return {name: _prediction(head, np.ravel(outputs[name])) for name, head in self.heads.items()}
+
+    def decode(self, data: bytes) -> Array:
+        """The pixels of a stored picture as this model's core wants them; SourceError if it cannot be read."""
+        wanted = self.core.preprocessing
+        return media.decode(data, mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft)[0]
+
+
+def predict_files(
+    predictor: Predictor, inputs: Iterable[str | Path]
+) -> Iterator[tuple[str, dict[str, Prediction] | DofError]]:
+    """Each input's path and its predictions, or why there are none; of a folder, all pictures in it, sorted.
+
+    One picture at a time, as asked for: memory does not grow with their number.
+    """
+    for path in map(Path, inputs):
+        try:
+            samples = _samples(path)
+        except DofError as error:
+            yield str(path), error
+            continue
+        for sample in samples:
+            yield sample.key, _answer(predictor, sample)
+
+
+def _samples(path: Path) -> Iterator[Sample]:
+    if not path.is_dir():
+        return iter([Sample(key=str(path), data=path)])
+    files = open_source(path)
+    return (replace(files[i], key=str(path / files[i].key)) for i in range(len(files)))
+
+
+def _answer(predictor: Predictor, sample: Sample) -> dict[str, Prediction] | DofError:
+    try:
+        return predictor(predictor.decode(sample.load()))
+    except DofError as error:
+        return error
+
+
+def _prediction(head: Head, output: Array) -> Prediction:
+    """
+    >>> head = Head(target="sex", kind="category", classes=("f", "m"), unit=None, feature="feature",
+    ...             core_sha256=None, dataset_uuid="", report={})
+    >>> _prediction(head, np.array([0.25, 0.75])).label
+    'm'
+    """
+    if head.kind == "regression":
+        return Prediction(kind=head.kind, value=float(output[0]), unit=head.unit)
+    likely = {name: float(p) for name, p in zip(head.classes, output, strict=True)}
+    if head.kind == "category":
+        return Prediction(kind=head.kind, label=max(likely, key=likely.__getitem__), probabilities=likely)
+    return Prediction(kind=head.kind, labels=tuple(n for n, p in likely.items() if p >= 0.5), probabilities=likely)
+
+
+def _check_interface(session: Any, heads: Mapping[str, Head], where: str) -> None:
+    """The model takes a picture, and has an output of the right width for every head."""
+    widths = {output.name: output.shape[-1] for output in session.get_outputs() if output.shape}
+    expected = {name: len(head.classes) or 1 for name, head in heads.items()}
+    inputs = [value.name for value in session.get_inputs()]
+    if inputs != ["picture"] or not heads or any(widths.get(name) != width for name, width in expected.items()):
+        raise CoreError("the fused model is not what it says", where, f"picture in, {expected} out",
+                        f"{', '.join(inputs)} in, {widths} out", f"Make it again: {_FUSE}")
+
+
+def _check_size(spec: Preprocessing, height: int, width: int) -> None:
+    """A sliver of a picture, resized by its shorter side, would fill the memory."""
+    if spec.resize and math.prod(preprocess.resized_size(spec, height, width)) > preprocess.MAX_PIXELS:
+        raise SourceError("picture too elongated to resize", found=f"{height} x {width} pixels",
+                          hint="Crop it, or use a core with --fit pad or squash.")

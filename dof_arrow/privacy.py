@@ -1,0 +1,60 @@
+"""Measures that protect the people behind the records: arrays and names in, arrays and names out, keys passed in.
+
+A pseudonym is the first 130 bits of HMAC-SHA256 (RFC 2104) over the kind and the name, in lower-case base32 (RFC 4648)
+without padding. Without the key it can be neither undone nor, unlike a plain hash, found by trying likely names; with
+it the same name gives the same pseudonym in every dataset.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Iterable
+from typing import Literal
+
+from dof_arrow.errors import UsageError
+
+KEY_BYTES = 32
+PSEUDONYM_LENGTH = 26
+
+Kind = Literal["id", "group"]
+
+
+def pseudonym(key: bytes, kind: Kind, name: str) -> str:
+    """The pseudonym of one name: 26 characters of a-z and 2-7.
+
+    An id and a group of equal names get different pseudonyms. Raises UsageError for an empty name, a name that is no
+    Unicode text, a kind that is not known or a key that is not 32 bytes.
+
+    >>> pseudonym(bytes(32), "id", "patient 7/front.png")
+    'dk76dpfpk22mlkylqzghti2crk'
+    """
+    return pseudonyms(key, kind, (name,))[0]
+
+
+def pseudonyms(key: bytes, kind: Kind, names: Iterable[str]) -> list[str]:
+    """The pseudonyms of many names, in their order; raises as `pseudonym` does.
+
+    >>> first, second = pseudonyms(bytes(32), "group", ["a", "b"])
+    >>> first == second
+    False
+    """
+    if len(key) != KEY_BYTES:
+        raise UsageError("not a pseudonym key", expected=f"{KEY_BYTES} bytes", found=f"{len(key)} bytes")
+    if kind not in ("id", "group"):
+        raise UsageError("no such kind of pseudonym", expected="id or group", found=str(kind))
+    domain = f"dof pseudonym {kind}\0".encode()
+    return [_spelled(hmac.digest(key, domain + _bytes(name), "sha256")) for name in names]
+
+
+def _bytes(name: str) -> bytes:
+    if not name:
+        raise UsageError("an empty name has no pseudonym", hint="Give every record and every group a name.")
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        raise UsageError("a name is no Unicode text", hint="Rename the file so that its name is UTF-8.") from None
+
+
+def _spelled(digest: bytes) -> str:
+    return base64.b32encode(digest)[:PSEUDONYM_LENGTH].decode().lower()

@@ -1,0 +1,176 @@
+"""One DoF file opened for reading: its metadata, the proof, its columns mapped or decoded (SPEC sections 4 to 7)."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from dof_arrow import footer, integrity
+from dof_arrow.errors import FormatError, Problem, UsageError
+from dof_arrow.layout import Fixed, Region, Unproved, fixed, prove
+from dof_arrow.metadata import VERSION, Json, Metadata, from_json, parse
+from dof_arrow.schema import KEY, flat_array, is_vector, numpy_values, vector_array
+from dof_arrow.stitch import Stitched, stitchable
+
+State = Literal["sealed", "broken", "unsealed"]
+_MAX_ELEMENTS = 1 << 16  # columns, row groups or keys that a footer may claim in one list before it is refused
+
+
+class File:
+    """A Parquet file with DoF metadata, open and mapped on demand; immutable while it is open.
+
+    `seal` is its 64 digits or None; `state` tells whether the seal is true (`sealed`), false (`broken`) or absent
+    (`unsealed`: the file was rewritten by another tool).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = _open(path)
+        weakref.finalize(self, os.close, self.file)
+        self.size = os.fstat(self.file).st_size
+        tail = footer.read(self.file, self.size)
+        self.footer_start = self.size - len(tail)
+        self.parquet = _parquet_metadata(tail)
+        self.json = _dof_json(self.parquet, path)
+        self.seal, true = integrity.read_seal(tail)
+        self.state: State = "unsealed" if self.seal is None else "sealed" if true else "broken"
+        self.schema: pa.Schema = _arrow_schema(self.parquet)
+        self._maps: dict[str, Stitched] = {}
+        self._decoded: dict[str, pa.Array] = {}
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """The metadata, checked against its declaration."""
+        return from_json(self.json)
+
+    @property
+    def rows(self) -> int:
+        """Rows in the file."""
+        return int(self.parquet.num_rows)
+
+    @cached_property
+    def _leaves(self) -> dict[str, int]:
+        parquet = self.parquet.schema
+        return {parquet.column(i).path: i for i in range(len(parquet))}
+
+    def regions(self, column: Fixed) -> list[Region]:
+        """Where the column's values lie, proved; raises Unproved if they must be decoded."""
+        leaf = self._leaves.get(".".join(column.path))
+        if leaf is None:
+            raise Unproved(f"column {column.name}: not laid out as {'.'.join(column.path)}")
+        return prove(self.file, self.footer_start, self.parquet, leaf, column)
+
+    def stitched(self, column: Fixed) -> Stitched | None:
+        """The column's values as one run of mapped memory, or None if this file or this system does not allow it."""
+        if column.name not in self._maps:
+            regions = self.regions(column)
+            if not stitchable(regions):
+                return None
+            self._maps[column.name] = Stitched(self.file, regions)
+        return self._maps[column.name]
+
+    def mapped(self, name: str, *, writable: bool = False) -> np.ndarray | None:
+        """A column as a numpy view of the mapped file, or None if it has to be decoded."""
+        column = fixed(self.schema.field(name))
+        if column is None or not self.rows:
+            return None
+        try:
+            memory = self.stitched(column)
+        except Unproved:
+            return None
+        if memory is None:
+            return None
+        shape = (self.rows, column.items) if column.nested else (self.rows,)
+        values = memory.array(column.stored, shape, writable=writable)
+        return values if column.stored == column.memory else values.astype(column.memory)
+
+    def numpy(self, name: str, *, writable: bool = False) -> np.ndarray:
+        """A column as one array: [n, D] for vectors, mapped without a copy where the layout allows it."""
+        values = self.mapped(name, writable=writable)
+        return numpy_values(self.arrow(name), self.schema.field(name)) if values is None else values
+
+    def arrow(self, name: str) -> pa.Array:
+        """A column as one Arrow array, over the mapped memory where the layout allows it."""
+        field, values = self.schema.field(name), self.mapped(name)
+        if values is not None:
+            return vector_array(values, field) if is_vector(field) else flat_array(values, field.type)
+        if name not in self._decoded:
+            self._decoded[name] = self._decode(name)
+        return self._decoded[name]
+
+    def attachment(self, offset: int, length: int) -> bytes:
+        """The bytes of an attachment: the errors table, a document."""
+        if offset + length > self.footer_start:
+            raise FormatError("an attachment does not lie in the file", str(self.path))
+        return os.pread(self.file, length, offset)
+
+    def _decode(self, name: str) -> pa.Array:
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(self.path, columns=[name], memory_map=True, use_pandas_metadata=False)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(self.path, name, error) from None
+        if table.column_names != [name]:
+            raise _unreadable(self.path, name, ValueError("missing from the data"))
+        column = table.column(name)
+        return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise UsageError("no such file", str(path)) from None
+    except OSError as error:
+        raise UsageError(f"cannot be opened: {error.strerror}", str(path)) from None
+
+
+def _parquet_metadata(tail: bytes) -> Any:
+    import pyarrow.parquet as pq
+
+    limits = {"thrift_string_size_limit": footer.MAX_FOOTER, "thrift_container_size_limit": _MAX_ELEMENTS}
+    try:
+        return pq.ParquetFile(pa.BufferReader(footer.MAGIC + tail), **limits).metadata
+    except (pa.ArrowException, OSError) as error:
+        raise footer.unreadable(str(error)[:200]) from None
+
+
+def _arrow_schema(parquet: Any) -> pa.Schema:
+    try:
+        return parquet.schema.to_arrow_schema()
+    except (pa.ArrowException, OSError) as error:
+        raise footer.unreadable(str(error)[:200], "footer-schema", "ARROW:schema") from None
+
+
+def _dof_json(parquet: Any, path: Path) -> Json:
+    data = (parquet.metadata or {}).get(KEY)
+    if data is None:
+        problem = Problem(rule="metadata-absent", where="footer", message="no key `dof`", expected="a DoF file",
+                          found="a Parquet file without it")
+        raise FormatError("not a DoF file", str(path), hint="Make one with: dof extract", problems=[problem])
+    value = parse(data)
+    _refuse_unknown(value, path)
+    return value
+
+
+def _refuse_unknown(value: Json, path: Path) -> None:
+    version = str(value.get("version", VERSION))
+    known = set(Metadata.__dataclass_fields__)
+    must = value.get("must_understand", [])
+    unknown = [str(f) for f in must if f not in known] if isinstance(must, list) else []
+    if version.split(".")[0] != VERSION.split(".")[0] or unknown:
+        raise FormatError("made for a later version of the format", str(path), f"version {VERSION.split('.')[0]}.x",
+                          f"{version} {' '.join(unknown)}".strip(), "pip install --upgrade dof-arrow")
+
+
+def _unreadable(path: Path, name: str, error: Exception) -> FormatError:
+    problem = Problem(rule="data-unreadable", where=f"column {name}", message="cannot be decoded",
+                      found=str(error).splitlines()[0][:200] if str(error) else type(error).__name__)
+    return FormatError("the data cannot be read", str(path), problems=[problem])

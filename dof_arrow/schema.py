@@ -1,0 +1,68 @@
+"""The metadata in an Arrow schema: its key, and the Arrow types of DoF columns (SPEC sections 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dof_arrow.errors import UsageError
+from dof_arrow.metadata import Metadata, encode
+
+KEY = b"dof"
+VECTOR_TYPES = ("float32", "float16")
+
+
+def vector_field(name: str, shape: Sequence[int], dtype: str = "float32") -> pa.Field:
+    """The Arrow field of a feature column: a required fixed-size list, tensors flattened row-major.
+
+    >>> vector_field("feature", (7, 7, 512)).type
+    FixedSizeListType(fixed_size_list<element: float not null>[25088])
+    """
+    if dtype not in VECTOR_TYPES:
+        raise UsageError("features of this type cannot be stored", name, " or ".join(VECTOR_TYPES), dtype)
+    element = pa.field("element", pa.type_for_alias(dtype), nullable=False)
+    return pa.field(name, pa.list_(element, prod(shape)), nullable=False)
+
+
+def is_vector(field: pa.Field) -> bool:
+    """Whether a field is of the kind that feature columns are."""
+    return bool(pa.types.is_fixed_size_list(field.type) and pa.types.is_floating(field.type.value_type))
+
+
+def element_type(field: pa.Field) -> str:
+    """The name of a column's element type, as metadata has it.
+
+    >>> element_type(vector_field("feature", (4,)))
+    'float32'
+    """
+    kind = field.type.value_type if is_vector(field) else field.type
+    return {"float": "float32", "halffloat": "float16", "double": "float64"}.get(str(kind), str(kind))
+
+
+def with_metadata(schema: pa.Schema, metadata: Metadata) -> pa.Schema:
+    """The schema carrying the metadata under the key `dof`, and nothing else."""
+    return schema.with_metadata({KEY: encode(metadata)})
+
+
+def vector_array(values: np.ndarray, field: pa.Field) -> pa.FixedSizeListArray:
+    """An Arrow array over the memory of a C-contiguous float [n, D] array, without a copy."""
+    flat = pa.Array.from_buffers(field.type.value_type, values.size, [None, pa.py_buffer(values.reshape(-1))])
+    return pa.FixedSizeListArray.from_buffers(field.type, len(values), [None], children=[flat])
+
+
+def flat_array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """An Arrow array over the memory of a one-dimensional array of a required column, without a copy."""
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def numpy_values(array: pa.Array | pa.ChunkedArray, field: pa.Field) -> np.ndarray[Any, Any]:
+    """A decoded column as one numpy array, [n, D] for vectors; zero-copy where Arrow's memory allows it."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
+    if not is_vector(field):
+        return np.asarray(array.to_numpy(zero_copy_only=False))
+    return np.asarray(array.flatten().to_numpy(zero_copy_only=False)).reshape(len(array), field.type.list_size)

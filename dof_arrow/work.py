@@ -1,0 +1,142 @@
+"""What a run is: its identity, its inputs cut into blocks, and the blocks done so far, each a file of its own.
+
+A block's content depends on the run and its number alone, so it matters neither who computes it nor when: a run that
+was killed goes on with the blocks that are missing, and ends in the same bytes. Blocks wait beside the output, in a
+folder of the output's name, until the output is written from them in order.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from dof_arrow.commit import explained, replacing, sync_folder
+from dof_arrow.declare import Json
+from dof_arrow.errors import OutputError
+
+_SMALLEST, _LARGEST, _BLOCKS = 32, 1024, 2048
+_IDENTITY, _LOCK = "run.json", "lock"
+
+
+def block_rows(inputs: int) -> int:
+    """Inputs in a block: few enough to lose little when a run is killed, many enough to keep a folder small.
+
+    >>> block_rows(600), block_rows(1_000_000)
+    (32, 488)
+    """
+    return min(max(_SMALLEST, inputs // _BLOCKS), _LARGEST)
+
+
+def blocks(inputs: int) -> list[range]:
+    """The inputs of each block.
+
+    >>> blocks(70)
+    [range(0, 32), range(32, 64), range(64, 70)]
+    """
+    size = block_rows(inputs)
+    return [range(start, min(start + size, inputs)) for start in range(0, inputs, size)]
+
+
+class Staging:
+    """The blocks of a run that are done, in a folder beside its output.
+
+    Raises OutputError while another process works on the same output, or if what stands there belongs to another run.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.folder = out, out.with_name(f".{out.name}.staging")
+
+    @contextmanager
+    def held(self, identity: Mapping[str, Json], *, fresh: bool = False) -> Iterator[Staging]:
+        """Hold the folder for this run, made if it is missing; `fresh` drops what another run left."""
+        with explained(self.out):
+            self.folder.mkdir(exist_ok=True)
+            file = _lock(self.folder / _LOCK, self.out)
+            try:
+                self._claim(identity, fresh)
+                yield self
+            finally:
+                self._drop_if_empty()  # while the lock is held, so that nobody else's blocks go with it
+                os.close(file)
+
+    def path(self, block: int) -> Path:
+        """The file of one block."""
+        return self.folder / f"{block:06d}.arrow"
+
+    def done(self, block: int, stamp: str) -> bool:
+        """Whether a block is there, made of inputs with this stamp: sizes and times of the files that it read."""
+        try:
+            return bool(self.read(block).schema.metadata[b"stamp"] == stamp.encode())
+        except (OSError, pa.ArrowInvalid, KeyError):
+            return False
+
+    def put(self, block: int, table: pa.Table, stamp: str) -> None:
+        """Keep a block; it is there in full, also after a power cut, or not at all."""
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"stamp": stamp.encode()})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        with replacing(self.path(block), overwrite=True) as out:
+            out.write(sink.getvalue())
+
+    def read(self, block: int) -> pa.Table:
+        """A block, mapped."""
+        with pa.memory_map(str(self.path(block))) as source:
+            return pa.ipc.open_file(source).read_all()
+
+    def remove(self) -> None:
+        """Drop the folder, once the output is written."""
+        shutil.rmtree(self.folder)
+
+    def _claim(self, identity: Mapping[str, Json], fresh: bool) -> None:
+        record = self.folder / _IDENTITY
+        known = json.loads(record.read_text()) if record.exists() else None
+        if known is not None and known != identity and not fresh:
+            raise OutputError("an unfinished run with other inputs or options stands beside this output", str(self.out),
+                              found="a difference in " + ", ".join(differences(known, identity)),
+                              hint="Repeat the earlier command to finish it, or start anew with --overwrite.")
+        if known != identity:
+            self._clear()
+            with replacing(record, overwrite=True) as out:
+                out.write(json.dumps(identity, indent=1).encode())
+            sync_folder(self.folder.parent)
+
+    def _clear(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                path.unlink()
+
+    def _drop_if_empty(self) -> None:
+        if self.folder.is_dir() and {p.name for p in self.folder.iterdir()} <= {_LOCK, _IDENTITY}:
+            self.remove()
+
+
+def differences(known: Mapping[str, Json], asked: Mapping[str, Json]) -> list[str]:
+    """Names of the entries in which two identities differ.
+
+    >>> differences({"core": "a", "dtype": "float32"}, {"core": "b", "dtype": "float32"})
+    ['core']
+    """
+    return sorted(name for name in {*known, *asked} if known.get(name) != asked.get(name))
+
+
+def _lock(path: Path, out: Path) -> int:
+    import fcntl
+
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        raise OutputError("another process is working on this output", str(out),
+                          hint="Wait for it to end, or give another name.") from None
+    return file
