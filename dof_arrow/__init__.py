@@ -1,3 +1,54 @@
-"""Share what a frozen deep model saw instead of the pictures themselves."""
+"""Share what a frozen deep model saw instead of the pictures themselves.
+
+>>> import dof_arrow as dof
+>>> dof.__version__.count(".")
+2
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dof_arrow.errors import (
+    CoreError,
+    DofError,
+    DofWarning,
+    FormatError,
+    MissingExtra,
+    OutputError,
+    Problem,
+    SourceError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from dof_arrow.core import Core
+    from dof_arrow.dataset import Dataset, open
+    from dof_arrow.extract import extract
+    from dof_arrow.fuse import fuse
+    from dof_arrow.verify import validate
+    from dof_arrow.writer import Writer
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Core", "CoreError", "Dataset", "DofError", "DofWarning", "FormatError", "MissingExtra", "OutputError", "Problem",
+    "SourceError", "UsageError", "Writer", "extract", "fuse", "open", "validate",
+]
+
+# Loaded when first used: importing this package must stay light.
+_HOMES = {"Core": "core", "Dataset": "dataset", "Writer": "writer", "extract": "extract", "fuse": "fuse",
+          "open": "dataset", "validate": "verify"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"dof_arrow.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
     from onnxruntime import InferenceSession
 
+_Taken = Literal["any", "one by one", "none"]
 _ROWS = 3
 _SIDE = 224  # of the picture tried where a model leaves the size free
 _DYNAMIC_RANGE = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention"})
@@ -120,7 +121,7 @@ def _run(runner: InferenceSession, rows: Array, size: int) -> Array:
     return np.concatenate(parts)
 
 
-def _batches_taken(model: ModelProto, rows: Array, alone: Array, allowed: float) -> Literal["any", "one by one", "none"]:
+def _batches_taken(model: ModelProto, rows: Array, alone: Array, allowed: float) -> _Taken:
     """Whether a model with a free batch axis gives each row what it gives alone in the original."""
     try:
         runner = graph.session(graph.to_bytes(model))

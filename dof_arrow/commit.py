@@ -34,6 +34,17 @@ class Output:
         self.size += sum(map(len, views))
 
 
+class Counted(Output):
+    """An output that only counts: what a file's size would be."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(os.devnull), -1)
+
+    def write(self, *buffers: Bytes) -> None:
+        """Count the bytes."""
+        self.size += sum(memoryview(b).nbytes for b in buffers)
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Output]:
     """Write a file atomically: it appears at `path` when the block ends, and not at all when the block fails.

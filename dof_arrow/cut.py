@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 OUTPUT = "feature"
 _LIST = "See the choices with dof headless MODEL --list, and choose one with --at TENSOR."
 _MOVES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "MaxPool"})
-_OUTPUT_SCALE = {"QuantizeLinear": 1, "QLinearConv": 6, "QLinearMatMul": 6, "QLinearAdd": 6, "QLinearMul": 6, "QGemm": 7,
-                 "QLinearGlobalAveragePool": 3, "QLinearAveragePool": 3, "QLinearLeakyRelu": 3, "QLinearSigmoid": 3,
-                 "QLinearConcat": 0}
+_OUTPUT_SCALE = {"QuantizeLinear": 1, "QLinearConv": 6, "QLinearMatMul": 6, "QLinearAdd": 6, "QLinearMul": 6,
+                 "QGemm": 7, "QLinearGlobalAveragePool": 3, "QLinearAveragePool": 3, "QLinearLeakyRelu": 3,
+                 "QLinearSigmoid": 3, "QLinearConcat": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,8 @@ class _Tensor:
     def row(self) -> tuple[int, ...]:
         """The shape of one row; CoreError if rows do not lie on the first axis."""
         if not self.has_batch and self.rows > 1:
-            raise CoreError("rows do not lie on the first axis", self.name, f"{self.rows} rows", str(list(self.shape)), _LIST)
+            found = str(list(self.shape))
+            raise CoreError("rows do not lie on the first axis", self.name, f"{self.rows} rows", found, _LIST)
         return self.shape[1:] if self.has_batch else self.shape
 
     @property
@@ -166,8 +167,8 @@ def _probe_above(flow: Flow, name: str) -> tuple[_Tensor, _Tensor | None]:
 
 def _tensor(flow: Flow, name: str) -> _Tensor:
     if name not in flow.data:
-        near = difflib.get_close_matches(name, sorted(flow.data), 1)
-        raise CoreError("no such tensor between input and output", name, found="perhaps " + near[0] if near else "", hint=_LIST)
+        near = [f"Did you mean {known}?" for known in difflib.get_close_matches(name, sorted(flow.data), 1)]
+        raise CoreError("no such tensor between input and output", name, hint=" ".join([*near, _LIST]))
     return _probe(flow, [name])[0]
 
 
@@ -184,7 +185,8 @@ def _probe(flow: Flow, names: Sequence[str]) -> list[_Tensor]:
         except CoreError:
             if rows == (fixed or 1):
                 raise
-    return [_Tensor(name=n, shape=np.shape(v), dtype=np.asarray(v).dtype, rows=rows) for n, v in zip(names, values, strict=True)]
+    arrays = map(np.asarray, values)
+    return [_Tensor(name=n, shape=a.shape, dtype=a.dtype, rows=rows) for n, a in zip(names, arrays, strict=True)]
 
 
 def _upto(flow: Flow, place: _Tensor) -> ModelProto:
@@ -205,7 +207,8 @@ def _scale(flow: Flow, tensor: str) -> list[str]:
     """The names of the scale and zero point of a quantised tensor, as its neighbours state them."""
     found = _scale_below(flow, tensor) or _scale_above(flow, tensor)
     if not found:
-        raise CoreError("whole numbers without a scale are no features", tensor, "float or quantised values", hint=_LIST)
+        expected = "float or quantised values"
+        raise CoreError("whole numbers without a scale are no features", tensor, expected, hint=_LIST)
     return [name for name in found if name]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -173,7 +173,7 @@ def _matches(value: Json, hint: Any, origin: Any, args: tuple[Any, ...]) -> bool
     if origin is Literal:
         return isinstance(value, str) and value in args
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return origin is None and isinstance(value, hint)

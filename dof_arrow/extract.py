@@ -1,19 +1,16 @@
 """Pictures in, a DoF file out: source -> media -> core -> writer, in parallel, interruptible, equal bytes each time.
 
-Inputs are cut into blocks (`work`). Worker threads take blocks, decode, and run one-thread sessions on small batches:
-decoding and inference both let go of the interpreter lock, so threads suffice and nothing is copied between processes.
+A run is planned first (`Extraction`): what it reads, computes and lets out is known before anything is written. Then
+worker threads compute blocks of inputs, each staged in a file of its own, and the output is written from them in order.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,20 +18,23 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow import dataset, media, plan
+from dof_arrow import dataset, plan
 from dof_arrow.core import Core
 from dof_arrow.dataset import Dataset
 from dof_arrow.declare import Json, to_json
-from dof_arrow.errors import DofError, OutputError, SourceError
+from dof_arrow.errors import DofError, OutputError, SourceError, UsageError
 from dof_arrow.facts import RawFacts
+from dof_arrow.metadata import Preprocessing
+from dof_arrow.presets import Fit
 from dof_arrow.privacy import pseudonym
-from dof_arrow.schema import vector_array, vector_field
-from dof_arrow.source import Sample, Source
+from dof_arrow.schema import vector_field
+from dof_arrow.source import Sample, Source, load_or_make_key, open_source
 from dof_arrow.work import Staging, blocks
+from dof_arrow.workers import Job, Progress, compute
 from dof_arrow.writer import Writer
 
+CoreLike = str | os.PathLike[str] | Core
 BATCH = 8  # inputs a session run: larger batches gain nothing on one thread and cost memory
-Progress = Callable[[int, int, int], None]  # inputs done, inputs in all, inputs that failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Extraction:
             raise OutputError("the output exists and was made by another run", str(self.out),
                               hint="Give another name, or --overwrite.")
         with Staging(self.out).held(self.identity, fresh=self.overwrite) as staging:
-            _Workers(self, staging, progress).run()
+            compute(self._job, staging, progress)
             self._write(staging)
             staging.remove()
         return dataset.open(self.out)
@@ -82,6 +82,11 @@ class Extraction:
         except DofError:
             return False
         return provenance is not None and provenance.run == self.run_digest
+
+    @property
+    def _job(self) -> Job:
+        return Job(source=self.source, cores=self.cores, batch_size=self.batch_size, workers=self.workers,
+                   max_errors=self.max_errors)
 
     @cached_property
     def identity(self) -> dict[str, Json]:
@@ -105,7 +110,7 @@ class Extraction:
         samples = [self.source[i] for i in range(len(self.source))] if self.fractions or self.source.has_split else []
         if self.fractions:
             label = next(iter(self.source.targets), None)
-            kinds = [str(s.target.get(label)) for s in samples] if self._category(label) else None
+            kinds = [str(s.target.get(label)) for s in samples] if label and self._is_category(label) else None
             names = [s.group or s.key for s in samples]
             return list(plan.split_by_fraction(names, self.fractions, stratify=kinds))
         if not self.source.has_split:
@@ -132,8 +137,8 @@ class Extraction:
         missing = any(self.source[i].target.get(name) is None for i in range(len(self.source)))
         return (kind, missing) if kind is not None else (pa.list_(pa.int64()), True)
 
-    def _category(self, label: str | None) -> bool:
-        return label is not None and self.source.targets[label].kind == "category"
+    def _is_category(self, label: str) -> bool:
+        return self.source.targets[label].kind == "category"
 
     @cached_property
     def _source_digest(self) -> str:
@@ -187,153 +192,79 @@ class Extraction:
             writer.fail(self.name(self.source[failure["input"]]), failure["rule"], failure["reason"])
         if not len(table):
             return
-        samples = [self.source[i] for i in table["input"].to_pylist()]
-        columns: dict[str, Any] = {}
-        if "group" in self._named:
-            columns["group"] = [self.group(s) for s in samples]
-        if "split" in self._named and self.splits:
-            columns["split"] = [self.splits[i] for i in table["input"].to_pylist()]
-        columns |= {n: [s.target.get(n) for s in samples] for n in self.source.targets}
-        columns |= {n: [s.kept.get(n) for s in samples] for n in self.source.kept}
+        columns = self.columns(table["input"].to_pylist())
         if facts.type is not None:
             columns["processing"] = facts.own(table)
         vectors = {n: _tensor(table, n).reshape(len(table), *c.output_shape).astype(self.dtype)
                    for n, c in self.cores.items()}
-        writer.write(ids=[self.name(s) for s in samples], vectors=vectors, columns=columns)
+        writer.write(ids=columns.pop("id"), vectors=vectors, columns=columns)
+
+    def columns(self, inputs: Sequence[int]) -> dict[str, list[Any]]:
+        """The values of all columns but the features, for some inputs by number."""
+        samples = [self.source[i] for i in inputs]
+        columns: dict[str, list[Any]] = {"id": [self.name(s) for s in samples]}
+        if "group" in self._named:
+            columns["group"] = [self.group(s) for s in samples]
+        if "split" in self._named and self.splits:
+            columns["split"] = [self.splits[i] for i in inputs]
+        columns |= {n: [s.target.get(n) for s in samples] for n in self.source.targets}
+        return columns | {n: [s.kept.get(n) for s in samples] for n in self.source.kept}
 
 
-class _Workers:
-    """Computes the blocks that are missing, each by one thread, a few ahead of what is waited for."""
+def planned(
+    source: str | os.PathLike[str] | Source, *, core: CoreLike | Sequence[CoreLike], out: str | os.PathLike[str],
+    preprocess: str | Preprocessing | None = None, fit: Fit | None = None, at: str | None = None,
+    pool: str | None = None, id_key: str | Path | None = None, split: str | Mapping[str, float] | None = None,
+    table: str | os.PathLike[str] | None = None, key: str | None = None, label: str | None = None,
+    group: str | None = None, keep: Sequence[str] = (), **options: Any,
+) -> Extraction:
+    """The run that `extract` would do, not yet done: its `schema`, `metadata()`, `splits`, `source` can be looked at.
 
-    def __init__(self, run: Extraction, staging: Staging, progress: Progress) -> None:
-        self._run, self._staging, self._progress = run, staging, progress
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._done = self._failed = 0
-
-    def run(self) -> None:
-        with ThreadPoolExecutor(self._run.workers) as pool:
-            waiting: set[Future[None]] = set()
-            try:
-                for number, rows in enumerate(blocks(len(self._run.source))):
-                    waiting.add(pool.submit(self._block, number, rows))
-                    if len(waiting) >= 2 * self._run.workers:
-                        finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                        _raise_first(finished)
-                _raise_first(wait(waiting).done)
-            finally:
-                self._stop.set()
-                pool.shutdown(cancel_futures=True)
-
-    def _block(self, number: int, rows: range) -> None:
-        samples = [self._run.source[i] for i in rows]
-        stamp = _stamp(samples)
-        if self._staging.done(number, stamp):
-            failed = json.loads(self._staging.read(number).schema.metadata[b"failed"])
-            self._count(len(rows), len(failed))
-            return
-        block = _Block(self._run.cores)
-        for start in range(0, len(rows), self._run.batch_size):
-            if self._stop.is_set():
-                return
-            failed_before = len(block.failed)
-            block.add(rows[start : start + self._run.batch_size], samples[start : start + self._run.batch_size])
-            self._count(len(rows[start : start + self._run.batch_size]), len(block.failed) - failed_before)
-        self._staging.put(number, block.table(), stamp)
-
-    def _count(self, done: int, failed: int) -> None:
-        with self._lock:
-            self._done, self._failed = self._done + done, self._failed + failed
-            self._progress(self._done, len(self._run.source), self._failed)
-            most = self._run.max_errors
-            if most is not None and self._failed > most:
-                self._stop.set()
-                raise SourceError("too many inputs failed", expected=f"at most {most}", found=str(self._failed),
-                                  hint="Raise --max-errors, or leave it out to list failures and go on.")
+    `split` is a column of `table`, or fractions as "train=0.8,test=0.2" or a mapping. Raises what `extract` raises.
+    """
+    fractions = plan.parse_fractions(split) if isinstance(split, str) and "=" in split else split
+    column = fractions if isinstance(fractions, str) else None
+    inputs = source if not isinstance(source, (str, os.PathLike)) else open_source(
+        Path(source), table=Path(table) if table else None, key=key, label=label, group=group, split=column, keep=keep)
+    making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
+    asked = [core] if isinstance(core, (str, os.PathLike, Core)) else list(core)
+    secret, _, _ = load_or_make_key(id_key)
+    return Extraction(source=inputs, cores=_named_cores([_core(c, making) for c in asked]), out=Path(out),
+                      id_key=secret, fractions=None if isinstance(fractions, str) else fractions, **options)
 
 
-class _Block:
-    """Features and facts of some inputs, batch by batch; an input that fails is listed and stops nothing."""
+def extract(source: str | os.PathLike[str] | Source, *, progress: Progress | None = None, **options: Any) -> Dataset:
+    """Run every picture of a source once through one or several cores and write the features as one DoF file.
 
-    def __init__(self, cores: Mapping[str, Core]) -> None:
-        self._cores = cores
-        self._inputs: list[int] = []
-        self._facts: list[Json] = []
-        self._features: dict[str, list[np.ndarray]] = {name: [] for name in cores}
-        self.failed: list[Json] = []
-
-    def add(self, inputs: Sequence[int], samples: Sequence[Sample]) -> None:
-        ready: dict[str, list[np.ndarray]] = {name: [] for name in self._cores}
-        for number, sample in zip(inputs, samples, strict=True):
-            try:
-                prepared, facts = _prepared(sample, self._cores)
-            except DofError as error:
-                self.failed.append({"input": number, "rule": getattr(error, "rule", "unfit"), "reason": str(error)})
-                continue
-            self._inputs.append(number)
-            self._facts.append(facts)
-            for name, value in prepared.items():
-                ready[name].append(value)
-        for name, values in ready.items():
-            for batch in _stacks(values):
-                self._features[name].append(self._cores[name].run(batch))
-
-    def table(self) -> pa.Table:
-        columns: dict[str, Any] = {"input": pa.array(self._inputs, pa.int64()), "facts": pa.array(
-            [json.dumps(f) for f in self._facts], pa.string())}
-        for name, core in self._cores.items():
-            values = np.concatenate([np.empty((0, *core.output_shape), np.float32), *self._features[name]])
-            columns[name] = vector_array(values.reshape(len(values), -1), vector_field(name, core.output_shape))
-        return pa.table(columns).replace_schema_metadata({"failed": json.dumps(self.failed)})
+    `source`: a folder, a picture, or any `Source`. Options: `core` (a path, `builtin`, a `Core`, or a list: a feature
+    column each), `out`, `preprocess`, `fit`, `at`, `pool`, `table`, `key`, `label`, `group`, `split`, `keep`, `ids`
+    ("pseudonym" or "name"), `id_key`, `dtype`, `layout`, `batch_size`, `workers`, `overwrite`, `max_errors`.
+    `progress` is called with inputs done, inputs in all, inputs that failed. Inputs that fail are listed in
+    `Dataset.errors`. Killed at any point, the same call goes on where it was and ends in the same bytes.
+    Raises UsageError, SourceError, CoreError, OutputError.
+    """
+    run = planned(source, **options)
+    return run.run(progress) if progress else run.run()
 
 
-def _prepared(sample: Sample, cores: Mapping[str, Core]) -> tuple[dict[str, np.ndarray], Json]:
-    """The inputs of all cores for one sample, decoded once for cores that want the same pixels."""
-    data = sample.load()
-    decoded: dict[tuple[Any, ...], Any] = {}
-    prepared, facts = {}, None
-    for name, core in cores.items():
-        wanted = core.preprocessing
-        how = (wanted.mode, wanted.orientation, wanted.draft)
-        if how not in decoded:
-            decoded[how] = media.decode(data, mode=how[0], orientation=how[1], draft=how[2])
-        pixels, facts = decoded[how]
-        prepared[name] = core.prepare(pixels)
-    return prepared, asdict(facts) if facts is not None else {}
+def _core(core: CoreLike, making: Mapping[str, Any]) -> Core:
+    from dof_arrow import builtin
+
+    if isinstance(core, Core):
+        return core
+    return builtin.resolve(core, **{name: value for name, value in making.items() if value is not None})
 
 
-def _stacks(values: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """Batches of neighbours of one shape: all of them, where preprocessing fixes the size."""
-    start = 0
-    for stop in range(1, len(values) + 1):
-        if stop == len(values) or values[stop].shape != values[start].shape:
-            yield np.stack(values[start:stop])
-            start = stop
-
-
-def _stamp(samples: Sequence[Sample]) -> str:
-    """Sizes and times of the files that a block reads, so that a file changed between two starts is read again."""
-    return hashlib.sha256(repr([_file_stamp(s.data) for s in samples]).encode()).hexdigest()
-
-
-def _file_stamp(data: Path | bytes | None) -> Any:
-    if not isinstance(data, Path):
-        return data and hashlib.sha256(data).hexdigest()
-    try:
-        status = data.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+def _named_cores(cores: Sequence[Core]) -> dict[str, Core]:
+    names = ["feature"] if len(cores) == 1 else [core.name for core in cores]
+    if len(set(names)) != len(cores):
+        raise UsageError("two cores of one name", found=", ".join(names), hint="Name them: dof headless … -o NAME.onnx")
+    return dict(zip(names, cores, strict=True))
 
 
 def _tensor(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
     column = table.column(name).combine_chunks()
     return np.asarray(column.flatten().to_numpy()).reshape(len(table), -1)
-
-
-def _raise_first(finished: set[Future[None]]) -> None:
-    for future in finished:
-        future.result()
 
 
 def _version(module: str) -> str:

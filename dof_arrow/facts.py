@@ -1,4 +1,4 @@
-"""What the raw inputs were like: facts common to all stand once in the metadata, the others in each row's own column."""
+"""What the raw inputs were like: common facts stand once in the metadata, the others in each row's own column."""
 
 from __future__ import annotations
 

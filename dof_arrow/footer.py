@@ -14,10 +14,10 @@ from dof_arrow.errors import FormatError, Problem
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
 MAGIC = b"PAR1"
-MAX_FOOTER = 64 << 20
+MAX_FOOTER = 48 << 20  # 16 MiB of metadata, the same in base64 inside ARROW:schema, and the row groups
 TAIL = 8
 _MAX_DEPTH = 16
-_MAX_VALUES = 4_000_000
+_MAX_VALUES = 1_000_000  # some 40,000 column chunks; they take 200 MB at most
 
 Struct = dict[int, tuple[int, Any]]
 
@@ -59,6 +59,16 @@ UNCOMPRESSED = 0
 DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
 
 
+_COLUMN = {
+    ColumnMeta.PATH: [BINARY], ColumnMeta.CODEC: I32, ColumnMeta.VALUES: I64, ColumnMeta.BYTES: I64,
+    ColumnMeta.STORED_BYTES: I64, ColumnMeta.DATA_PAGE: I64, ColumnMeta.DICTIONARY_PAGE: (I64,),
+}
+SHAPE = {
+    FileMetaData.ROWS: I64, FileMetaData.CREATED_BY: (BINARY,), FileMetaData.KEYS: ([{1: BINARY, 2: (BINARY,)}],),
+    FileMetaData.GROUPS: [{RowGroup.ROWS: I64, RowGroup.COLUMNS: [{Chunk.META: _COLUMN}]}],
+}  # what of a footer must be there, or may be, and how it is typed: see `fits`
+
+
 def get(struct: Struct, field: int, default: Any = None) -> Any:
     """The value of a field, or `default`."""
     return struct[field][1] if field in struct else default
@@ -92,6 +102,30 @@ def decode(data: bytes | memoryview, start: int = 0) -> tuple[Struct, int]:
         return reader.struct(), reader.at
     except (_Malformed, IndexError) as error:
         raise unreadable(str(error) or "truncated") from None
+
+
+def fits(struct: Any, shape: Any) -> bool:
+    """Whether a decoded value has the wire types that readers of it rely on.
+
+    A shape is a wire type; a dict of fields for a struct; a list of one shape for a list; a tuple of one if optional.
+
+    >>> fits({1: (I64, 7)}, {1: I64, 2: (BINARY,)}), fits({1: (I32, 7)}, {1: I64})
+    (True, False)
+    """
+    return all(_fits(struct.get(field), kind) for field, kind in shape.items())
+
+
+def _fits(entry: tuple[int, Any] | None, shape: Any) -> bool:
+    if isinstance(shape, tuple):
+        return entry is None or _fits(entry, shape[0])
+    if entry is None:
+        return False
+    kind, value = entry
+    if isinstance(shape, dict):
+        return kind == STRUCT and fits(value, shape)
+    if isinstance(shape, list):
+        return kind == LIST and all(_fits((value[0], element), shape[0]) for element in value[1])
+    return bool(kind == shape)
 
 
 def encode(struct: Struct) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dof_arrow import external
 from dof_arrow.errors import CoreError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def load(path: str | os.PathLike[str]) -> ModelProto:
     where = str(path)
     model = _parse(_read(Path(path), where), where)
     for tensor in _external(model):
-        _inline(tensor, Path(path).parent, where)
+        external.inline(tensor, Path(path).parent, where)
     return _checked(model, where)
 
 
@@ -102,17 +103,14 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
 def reads(node: NodeProto) -> set[str]:
     """Every tensor a node uses, those its inner graphs take from outside included."""
     names = {name for name in node.input if name}
-    for inner in subgraphs(node):
-        names |= {value.name for value in inner.output}
-        names = names.union(*map(reads, inner.node))
-    return names
+    return names.union(*map(_captured, subgraphs(node)))
 
 
 def tensor_names(model: ModelProto) -> set[str]:
     """Every tensor name in use, inner graphs included."""
     names: set[str] = set()
     for graph in _graphs(model.graph):
-        names |= {value.name for value in [*graph.input, *graph.output, *graph.initializer]}
+        names |= _given(graph) | {value.name for value in graph.output}
         names = names.union(*([*node.input, *node.output] for node in graph.node))
     return names
 
@@ -219,10 +217,12 @@ def session(data: bytes, threads: int = 1, providers: Sequence[str] | None = Non
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.use_deterministic_compute = True
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=list(providers or ["CPUExecutionProvider"]))
+    chosen = list(providers or ["CPUExecutionProvider"])
+    try:  # the fallback prints to stdout, and would change the device unasked
+        return onnxruntime.InferenceSession(data, options, providers=chosen, enable_fallback=0)
     except Exception as error:  # the runtime's exceptions have no base of their own
-        raise CoreError("ONNX Runtime cannot load the model", found=_first_line(error), hint="Run dof doctor.") from error
+        found = _first_line(error)
+        raise CoreError("ONNX Runtime cannot load the model", found=found, hint="Run dof doctor.") from error
 
 
 def run(runner: InferenceSession, feeds: Mapping[str, Array]) -> list[Array]:
@@ -237,11 +237,10 @@ def run(runner: InferenceSession, feeds: Mapping[str, Array]) -> list[Array]:
 
 def _read(path: Path, where: str) -> bytes:
     try:
-        if not path.is_file():
-            found = "a folder" if path.is_dir() else "no such file"
-            raise CoreError("the model cannot be read", where, "an ONNX file", found, "Check the path.")
+        if not path.is_file():  # devices and pipes may never end
+            raise ValueError("a folder" if path.is_dir() else "no such file")
         if path.stat().st_size > _MAX_BYTES:
-            raise CoreError("the model is too large", where, f"at most {_MAX_BYTES} bytes", hint="Choose a smaller model.")
+            raise ValueError(f"more than {_MAX_BYTES} bytes")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise CoreError("the model cannot be read", where, "an ONNX file", str(error), "Check the path.") from error
@@ -262,59 +261,40 @@ def _parse(data: bytes, where: str) -> ModelProto:
 
 
 def _checked(model: ModelProto, where: str) -> ModelProto:
-    import onnx
+    """The model, if each tensor is made once and before it is used; ONNX Runtime checks the rest.
 
-    try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise CoreError("the ONNX model is not valid", where, found=_first_line(error), hint=_AGAIN) from error
+    The checker of onnx is too strict here: it refuses outputs without a shape, which many exporters write.
+    """
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise CoreError("the ONNX model is not valid", where, "names in UTF-8", hint=_AGAIN)
+    made = _given(model.graph)
+    for node in model.graph.node:
+        outputs = {name for name in node.output if name}
+        missing, twice = reads(node) - made, outputs & made
+        if missing or twice:
+            raise CoreError("the ONNX model is not valid", where, "each tensor made once, before it is used",
+                            ", ".join(sorted(missing | twice)), _AGAIN)
+        made |= outputs
+    if missing := {value.name for value in model.graph.output} - made:
+        raise CoreError("the ONNX model is not valid", where, "every output made", ", ".join(sorted(missing)), _AGAIN)
     return model
+
+
+def _texts(model: ModelProto) -> Iterator[str | bytes]:
+    """Every name in use; protobuf hands out as bytes, or refuses, what is no UTF-8."""
+    try:
+        yield from tensor_names(model)
+        for graph in _graphs(model.graph):
+            yield graph.name
+            yield from (value.name for value in graph.value_info)
+        for node in _all_nodes(model):
+            yield from (node.name, node.op_type, node.domain, *(attribute.name for attribute in node.attribute))
+    except UnicodeDecodeError:
+        yield b""
 
 
 def _external(model: ModelProto) -> Iterator[TensorProto]:
     return (tensor for tensor in _tensors(model) if tensor.data_location == tensor.EXTERNAL)
-
-
-def _inline(tensor: TensorProto, folder: Path, where: str) -> None:
-    """Bring a tensor's bytes from their file into the tensor."""
-    import onnx
-
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    path = _inside(folder, entries.get("location", ""), where)
-    count = int(np.prod(tensor.dims, dtype=object)) if tensor.dims else 1
-    expected = -(-count * _bits(tensor.data_type) // 8)
-    try:
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", expected))
-        if length != expected or min(offset, length) < 0 or offset + length > path.stat().st_size:
-            raise ValueError(f"bytes {offset} to {offset + length} of {path.stat().st_size}")
-        with path.open("rb") as file:
-            file.seek(offset)
-            tensor.raw_data = file.read(length)
-    except (OSError, ValueError) as error:
-        raise CoreError(f"the weights {tensor.name} cannot be read", where, f"{expected} bytes in {path.name}",
-                        str(error), _AGAIN) from error
-    tensor.data_location = onnx.TensorProto.DEFAULT
-    del tensor.external_data[:]
-
-
-def _inside(folder: Path, location: str, where: str) -> Path:
-    """The file `location`, which must lie in `folder` once every link is followed."""
-    home = folder.resolve()
-    path = (home / location).resolve()
-    if os.path.isabs(location) or ".." in Path(location).parts or not path.is_relative_to(home) or not path.is_file():
-        raise CoreError("the model's weights do not lie beside it", where, "a file in the model's own folder",
-                        repr(location), "Put the weights into the model's folder, as a file and not as a link.")
-    return path
-
-
-def _bits(data_type: int) -> int:
-    import onnx
-
-    if data_type == onnx.TensorProto.STRING or data_type not in onnx.TensorProto.DataType.values():
-        raise CoreError("weights of this type cannot lie in another file", found=f"type {data_type}", hint=_AGAIN)
-    name = onnx.TensorProto.DataType.Name(data_type)
-    packed = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
-    return packed.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -339,6 +319,18 @@ def _inner_graphs(nodes: Iterable[NodeProto]) -> Iterator[GraphProto]:
     for node in nodes:
         for inner in subgraphs(node):
             yield from _graphs(inner)
+
+
+def _captured(graph: GraphProto) -> set[str]:
+    """The tensors an inner graph takes from the graphs around it."""
+    used = {value.name for value in graph.output}.union(*map(reads, graph.node))
+    return used - _given(graph).union(*(node.output for node in graph.node))
+
+
+def _given(graph: GraphProto) -> set[str]:
+    """The tensors a graph has before its first node runs."""
+    sparse = [tensor.values for tensor in graph.sparse_initializer]
+    return {value.name for value in [*graph.input, *graph.initializer, *sparse]}
 
 
 def _all_nodes(model: ModelProto) -> Iterator[NodeProto]:

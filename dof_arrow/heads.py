@@ -247,10 +247,10 @@ def _plain(value: dict[str, Json]) -> dict[str, Json]:
 
 
 def _head(metadata: Metadata, on: Labels, report: dict[str, Json]) -> Head:
-    column = metadata.columns[metadata.primary_column]
+    core = metadata.cores.get(metadata.columns[metadata.primary_column].core or "")
     return Head(
         target=on.name, kind=on.target.kind, classes=tuple(report["classes"]), unit=on.target.unit,
-        feature=metadata.primary_column, core_sha256=metadata.cores[column.core].sha256 if column.core else None,
+        feature=metadata.primary_column, core_sha256=core.sha256 if core else None,
         dataset_uuid=metadata.uuid, report=report,
     )
 

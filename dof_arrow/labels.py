@@ -78,7 +78,8 @@ def read(dataset: Labelled, target: str | None = None) -> Labels:
     metadata = dataset.metadata
     name = choose(metadata.targets, target)
     record, about = metadata.record, metadata.targets[name]
-    table = dataset.to_arrow([c for c in metadata.columns if c in (name, record.group, record.id, record.split)])
+    known_by = [c for c in (record.group, record.id, record.split) if c and c in metadata.columns]
+    table = dataset.to_arrow(list(dict.fromkeys([name, *known_by])))
     known, values = _READERS[about.kind](table[name].combine_chunks(), name, about)
     if not len(values):
         raise UsageError("no row has a label", where=f"target {name}", expected="labels", found=f"{len(table)} nulls",
@@ -140,7 +141,7 @@ _READERS: Mapping[str, Callable[[pa.Array, str, Target], tuple[Array, Array]]] =
 
 def _checked(codes: pa.Array, name: str, target: Target) -> Array:
     """Class codes as int64 [n], each of them a class."""
-    numbers = np.asarray(codes.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+    numbers: Array = codes.cast(pa.int64(), safe=False).fill_null(-1).to_numpy(zero_copy_only=False)
     wrong = numbers[(numbers < 0) | (numbers >= len(target.classes))]
     if wrong.size:
         raise _unfit(name, f"0 to {len(target.classes) - 1}, one for each class", str(wrong[0]))

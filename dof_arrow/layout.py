@@ -116,9 +116,9 @@ def _numpy_type(kind: pa.DataType) -> np.dtype[Any] | None:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         letter = "f" if pa.types.is_floating(kind) else "i" if pa.types.is_signed_integer(kind) else "u"
         return np.dtype(f"<{letter}{kind.byte_width}")
-    if pa.types.is_date32(kind) or pa.types.is_time32(kind):
-        return np.dtype("<i4")
     # Parquet knows no seconds: pyarrow stores them as milliseconds, so their bytes are not Arrow's.
+    if pa.types.is_date32(kind) or (pa.types.is_time32(kind) and kind.unit != "s"):
+        return np.dtype("<i4")
     if pa.types.is_time64(kind) or (pa.types.is_timestamp(kind) and kind.unit != "s"):
         return np.dtype("<i8")
     return None
@@ -221,7 +221,9 @@ def chunk_meta(column: Fixed, rows: int, offset: int, size: int, statistics: Str
 
 def statistics(column: Fixed, pieces: Sequence[np.ndarray]) -> Struct | None:
     """Smallest and largest value of a flat column, so that readers can skip groups; None where order is unclear."""
-    values = [p for p in pieces if len(p)]
+    # Unsigned numbers are stored in the bits of signed ones of their size; their order is their own.
+    same = column.memory.itemsize == column.stored.itemsize
+    values = [p.view(column.memory) if same else p for p in pieces if len(p)]
     if column.nested or not values or column.memory == np.float16:
         return None
     low, high = min(p.min() for p in values), max(p.max() for p in values)
@@ -249,40 +251,59 @@ def prove(file: int, size: int, meta: Any, leaf: int, column: Fixed) -> list[Reg
     is proved: each chunk is one PLAIN uncompressed page without dictionary, its parts add up to the byte, and it lies
     inside the file. Raises Unproved otherwise; then the column is decoded, with the same values.
     """
-    known: dict[int, bytes] = {}  # row count -> the bytes before the values' levels; equal groups start alike
+    if not _uncompressed(meta, column):
+        raise Unproved(f"column {column.name}: compressed")
+    known: dict[tuple[int, int], bytes] = {}  # rows and bytes of a chunk -> its page header; equal groups start alike
     return [_prove_group(file, size, meta.row_group(g), leaf, column, g, known) for g in range(meta.num_row_groups)]
 
 
+def _uncompressed(meta: Any, column: Fixed) -> bool:
+    # pyarrow's own answer, `chunk.compression`, ends the process where a file names a codec that it does not know.
+    # So the footer is taken as pyarrow writes it, where path and codec of a chunk stand one behind the other.
+    sink = pa.BufferOutputStream()
+    meta.write_metadata_file(sink)
+    data = sink.getvalue().to_pybytes()
+    plain = encode({
+        ColumnMeta.ENCODINGS: (BINARY, b""),
+        ColumnMeta.PATH: (LIST, (BINARY, [part.encode() for part in column.path])),
+        ColumnMeta.CODEC: (I32, UNCOMPRESSED),
+        ColumnMeta.VALUES: (I64, 0),
+    })[2:-2]
+    return data.count(plain) == data.count(plain[:-2]) == meta.num_row_groups
+
+
 def _prove_group(
-    file: int, size: int, group: Any, leaf: int, column: Fixed, number: int, known: dict[int, bytes]
+    file: int, size: int, group: Any, leaf: int, column: Fixed, number: int, known: dict[tuple[int, int], bytes]
 ) -> Region:
     chunk, rows = group.column(leaf), group.num_rows
     start, stored = chunk.data_page_offset, chunk.total_compressed_size
     values = rows * column.width
-    plain = chunk.compression == "UNCOMPRESSED" and not chunk.has_dictionary_page
-    if not plain or chunk.total_uncompressed_size != stored or chunk.num_values != rows * column.items:
+    if chunk.has_dictionary_page or chunk.total_uncompressed_size != stored or chunk.num_values != rows * column.items:
         raise Unproved(f"row group {number}, column {column.name}: not one plain uncompressed page")
     if start < 4 or stored < values or start + stored > size:
         raise Unproved(f"row group {number}, column {column.name}: the chunk does not lie in the file")
-    head = known.get(rows)
+    head = known.get((rows, stored))
     if head is None or os.pread(file, len(head), start) != head:
-        known[rows] = _prove_page(file, start, stored, rows, column, number)
+        head = known[rows, stored] = _page_header(file, start, stored, rows, column, number)
+    if _levels_size(file, start + len(head), column) != stored - len(head) - values:
+        raise Unproved(f"row group {number}, column {column.name}: levels and values do not add up")
     return Region(start + stored - values, values)
 
 
-def _prove_page(file: int, start: int, stored: int, rows: int, column: Fixed, number: int) -> bytes:
+def _page_header(file: int, start: int, stored: int, rows: int, column: Fixed, number: int) -> bytes:
     data = os.pread(file, min(_MAX_HEADER, stored), start)
     try:
         header, end = decode(data)
     except FormatError:
-        raise Unproved(f"row group {number}, column {column.name}: no page header of at most {_MAX_HEADER} bytes") from None
+        raise Unproved(f"row group {number}, column {column.name}: no page header to begin with") from None
     page, size = get(header, Page.DATA, {}), stored - end
-    before = size - rows * column.width
     plain = get(header, Page.TYPE) == DATA_PAGE and get(page, Page.ENCODING) == PLAIN
     sizes = get(header, Page.BYTES) == get(header, Page.STORED_BYTES) == size
     values = get(page, Page.VALUES) == rows * column.items
-    if not (plain and sizes and values and _levels_size(file, start + end, column) == before):
-        raise Unproved(f"row group {number}, column {column.name}: page, levels and values do not add up")
+    if column.nested:
+        plain &= get(page, Page.DEFINITION) == get(page, Page.REPETITION) == RLE
+    if not (plain and sizes and values):
+        raise Unproved(f"row group {number}, column {column.name}: the page is not all of the chunk, or not plain")
     return data[:end]
 
 

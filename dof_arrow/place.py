@@ -25,9 +25,9 @@ _FIXED_TEXT = ("id", "group")  # stored plain: pseudonyms have one length, so a 
 
 
 class Placer:
-    """Puts chunks where the layout wants them, digests every byte, and assembles the footer."""
+    """Puts chunks where the layout wants them, digests every byte (if given a thread for it), assembles the footer."""
 
-    def __init__(self, out: Output, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, out: Output, pool: ThreadPoolExecutor | None) -> None:
         self.out, self.pool = out, pool
         self.groups: list[Struct] = []
         self.digests: list[bytes] = []
@@ -110,9 +110,10 @@ class Placer:
 
     def _emit(self, *buffers: Any) -> None:
         # hashlib and writev both let go of the interpreter lock, so digesting costs no time of its own.
-        hashed = self.pool.submit(_update, self._state, buffers)
+        hashed = self.pool.submit(_update, self._state, buffers) if self.pool else None
         self.out.write(*buffers)
-        hashed.result()
+        if hashed:
+            hashed.result()
 
     def _end_segment(self) -> None:
         self.digests.append(self._state.digest())
@@ -157,7 +158,7 @@ def encoding(schema: pa.Schema) -> dict[str, Any]:
     Vectors: byte-stream-split for float32, plain for float16 (DuckDB reads no float16 byte-stream-split), both zstd.
     Ids and groups: plain, uncompressed. The rest: dictionary and zstd.
     """
-    kinds = {leaf: _kind(schema.field(leaf.split(".")[0])) for leaf in _leaves(schema)}
+    kinds = {leaf: _kind(field) for field in schema for leaf in _leaves(field)}
     of = {kind: [leaf for leaf, k in kinds.items() if k == kind] for kind in ("float32", "float16", "text", "other")}
     return {
         "compression": {leaf: "NONE" if kind == "text" else "ZSTD" for leaf, kind in kinds.items()} or "NONE",
@@ -174,11 +175,11 @@ def _kind(field: pa.Field) -> str:
     return "text" if field.name in _FIXED_TEXT else "other"
 
 
-def _leaves(schema: pa.Schema) -> list[str]:
+def _leaves(field: pa.Field) -> list[str]:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(schema.remove_metadata().empty_table(), sink)
+    pq.write_table(pa.schema([field]).empty_table(), sink)
     parquet = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
     return [parquet.column(i).path for i in range(len(parquet))]
 

@@ -95,12 +95,13 @@ def _strata(
         return [list(sizes)]
     if len(stratify) != len(groups):
         raise UsageError("stratify needs a value a row", expected=f"{len(groups)}", found=f"{len(stratify)}")
-    values: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for group, value in zip(groups, stratify, strict=True):
-        values[group][repr(value)] += 1
+    counts = Counter(zip(groups, map(repr, stratify), strict=True))
+    chosen: dict[str, str] = {}
+    for group, value in sorted(counts, key=lambda pair: (-counts[pair], pair)):
+        chosen.setdefault(group, value)
     strata: defaultdict[str, list[str]] = defaultdict(list)
-    for group, counts in values.items():
-        strata[min(counts, key=lambda value: (-counts[value], value))].append(group)
+    for group, value in chosen.items():
+        strata[value].append(group)
     return [members for _, members in sorted(strata.items(), key=lambda item: (len(item[1]), item[0]))]
 
 

@@ -83,8 +83,9 @@ class Preprocess:
     def __init__(self, spec: Preprocessing, data: bytes | None = None) -> None:
         check(spec)
         self.spec = spec
-        # A graph from a file is read as strictly as any model: no weights outside it.
-        self.graph = graph.to_bytes(build(spec) if data is None else graph.from_bytes(data, "the preprocessing graph"))
+        if data is not None:  # a graph out of a file is checked as strictly as any model: no weights outside it
+            graph.from_bytes(data, "the preprocessing graph")
+        self.graph = data or graph.to_bytes(build(spec))
         self._session = graph.session(self.graph, threads=1)
         _check_interface(self._session, spec)
 

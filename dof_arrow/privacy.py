@@ -57,4 +57,4 @@ def _bytes(name: str) -> bytes:
 
 
 def _spelled(digest: bytes) -> str:
-    return base64.b32encode(digest)[:PSEUDONYM_LENGTH].decode().lower()
+    return base64.b32encode(digest[:20])[:PSEUDONYM_LENGTH].decode().lower()

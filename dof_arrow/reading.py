@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import stat
 import weakref
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +17,13 @@ from dof_arrow import footer, integrity
 from dof_arrow.errors import FormatError, Problem, UsageError
 from dof_arrow.layout import Fixed, Region, Unproved, fixed, prove
 from dof_arrow.metadata import VERSION, Json, Metadata, from_json, parse
+from dof_arrow.pages import Encoded
 from dof_arrow.schema import KEY, flat_array, is_vector, numpy_values, vector_array
 from dof_arrow.stitch import Stitched, stitchable
 
 State = Literal["sealed", "broken", "unsealed"]
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would wait for its writer
+_COUNTED = 1 << 20  # a chunk claimed in 3 bytes takes 400 in memory: longer footers are counted first
 _MAX_ELEMENTS = 1 << 16  # columns, row groups or keys that a footer may claim in one list before it is refused
 
 
@@ -31,16 +36,16 @@ class File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.file = _open(path)
+        self.file = open_file(path)
         weakref.finalize(self, os.close, self.file)
         self.size = os.fstat(self.file).st_size
         tail = footer.read(self.file, self.size)
         self.footer_start = self.size - len(tail)
-        self.parquet = _parquet_metadata(tail)
+        self.parquet = parquet_metadata(tail)
         self.json = _dof_json(self.parquet, path)
         self.seal, true = integrity.read_seal(tail)
         self.state: State = "unsealed" if self.seal is None else "sealed" if true else "broken"
-        self.schema: pa.Schema = _arrow_schema(self.parquet)
+        self.schema: pa.Schema = arrow_schema(self.parquet)
         self._maps: dict[str, Stitched] = {}
         self._decoded: dict[str, pa.Array] = {}
 
@@ -101,7 +106,7 @@ class File:
         if values is not None:
             return vector_array(values, field) if is_vector(field) else flat_array(values, field.type)
         if name not in self._decoded:
-            self._decoded[name] = self._decode(name)
+            self._decoded[name] = self._encoded.column(name)
         return self._decoded[name]
 
     def attachment(self, offset: int, length: int) -> bytes:
@@ -110,31 +115,32 @@ class File:
             raise FormatError("an attachment does not lie in the file", str(self.path))
         return os.pread(self.file, length, offset)
 
-    def _decode(self, name: str) -> pa.Array:
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.read_table(self.path, columns=[name], memory_map=True, use_pandas_metadata=False)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(self.path, name, error) from None
-        if table.column_names != [name]:
-            raise _unreadable(self.path, name, ValueError("missing from the data"))
-        column = table.column(name)
-        return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    @cached_property
+    def _encoded(self) -> Encoded:
+        memory = mmap.mmap(self.file, 0, access=mmap.ACCESS_READ)
+        return Encoded(self.file, self.size, memory, self.parquet, self.schema)
 
 
-def _open(path: Path) -> int:
+def open_file(path: Path) -> int:
+    """A descriptor of a regular file, for reading; UsageError if there is none. The caller closes it."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | _NO_WAIT)
     except FileNotFoundError:
         raise UsageError("no such file", str(path)) from None
     except OSError as error:
         raise UsageError(f"cannot be opened: {error.strerror}", str(path)) from None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise UsageError("not a file", str(path), "a Parquet file", "a folder, pipe or device")
+    return file
 
 
-def _parquet_metadata(tail: bytes) -> Any:
+def parquet_metadata(tail: bytes) -> Any:
+    """pyarrow's FileMetaData of a file with these last bytes (`footer.read`); FormatError if there is none."""
     import pyarrow.parquet as pq
 
+    if len(tail) > _COUNTED:
+        footer.decode(tail)
     limits = {"thrift_string_size_limit": footer.MAX_FOOTER, "thrift_container_size_limit": _MAX_ELEMENTS}
     try:
         return pq.ParquetFile(pa.BufferReader(footer.MAGIC + tail), **limits).metadata
@@ -142,7 +148,8 @@ def _parquet_metadata(tail: bytes) -> Any:
         raise footer.unreadable(str(error)[:200]) from None
 
 
-def _arrow_schema(parquet: Any) -> pa.Schema:
+def arrow_schema(parquet: Any) -> pa.Schema:
+    """The Arrow schema of a Parquet file; FormatError if none can be made."""
     try:
         return parquet.schema.to_arrow_schema()
     except (pa.ArrowException, OSError) as error:
@@ -164,13 +171,7 @@ def _refuse_unknown(value: Json, path: Path) -> None:
     version = str(value.get("version", VERSION))
     known = set(Metadata.__dataclass_fields__)
     must = value.get("must_understand", [])
-    unknown = [str(f) for f in must if f not in known] if isinstance(must, list) else []
+    unknown = sorted({str(f) for f in must} - known) if isinstance(must, list) else []
     if version.split(".")[0] != VERSION.split(".")[0] or unknown:
         raise FormatError("made for a later version of the format", str(path), f"version {VERSION.split('.')[0]}.x",
                           f"{version} {' '.join(unknown)}".strip(), "pip install --upgrade dof-arrow")
-
-
-def _unreadable(path: Path, name: str, error: Exception) -> FormatError:
-    problem = Problem(rule="data-unreadable", where=f"column {name}", message="cannot be decoded",
-                      found=str(error).splitlines()[0][:200] if str(error) else type(error).__name__)
-    return FormatError("the data cannot be read", str(path), problems=[problem])

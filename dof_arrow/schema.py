@@ -24,6 +24,8 @@ def vector_field(name: str, shape: Sequence[int], dtype: str = "float32") -> pa.
     """
     if dtype not in VECTOR_TYPES:
         raise UsageError("features of this type cannot be stored", name, " or ".join(VECTOR_TYPES), dtype)
+    if prod(shape) < 1:
+        raise UsageError("features without elements cannot be stored", name, "axes of at least 1", str(tuple(shape)))
     element = pa.field("element", pa.type_for_alias(dtype), nullable=False)
     return pa.field(name, pa.list_(element, prod(shape)), nullable=False)
 

@@ -111,7 +111,7 @@ class Files:
     @property
     def kept(self) -> dict[str, str]:
         """The Arrow type name of each kept column."""
-        return {name: str(column.type) for name, column in self.columns.items()}
+        return {name: str(column.type).replace("double", "float64") for name, column in self.columns.items()}
 
     @property
     def has_group(self) -> bool:

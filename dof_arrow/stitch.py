@@ -33,7 +33,8 @@ class Stitched:
         self.nbytes = sum(r.length for r in regions)
         skew = regions[0].offset % mmap.PAGESIZE
         self._base = _reserve(_pages(skew + self.nbytes))
-        weakref.finalize(self, _libc().munmap, self._base, _pages(skew + self.nbytes))
+        unmap = weakref.finalize(self, _libc().munmap, self._base, _pages(skew + self.nbytes))
+        unmap.atexit = False  # arrays may outlive the interpreter's exit handlers
         at = self._base
         for region in regions:
             start = region.offset - region.offset % mmap.PAGESIZE

@@ -119,7 +119,7 @@ def _read(file: TextIO, path: Path, columns: Sequence[str]) -> dict[str, Cells]:
 def _place(name: str, header: list[str], path: Path) -> int:
     if name and header.count(name) == 1:
         return header.index(name)
-    if name in header:
+    if name and name in header:
         raise UsageError("the column stands twice in the table", str(path), found=name, hint="Rename one of them.")
     names = [column for column in header if column]
     near = difflib.get_close_matches(name, names, 3, 0.6)

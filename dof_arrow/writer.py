@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -86,19 +87,22 @@ class Writer:
         self._fields: dict[str, pa.Field] = {f.name: f for f in schema or ()}
         self._allow_nonfinite, self._mapped, self._given_geometry = allow_nonfinite, layout == "mapped", geometry
         self._schema: pa.Schema | None = None
+        self._closed = False
         self._pending: list[_Batch] = []
         self._counts, self._errors, self._documents = _Counts(), list[Json](), list[tuple[Json, bytes]]()
         self._stack = ExitStack()
-        self._out = self._stack.enter_context(replacing(self.path, overwrite=overwrite))
-        self._stack.enter_context(explained(self.path))
-        self._file = Placer(self._out, self._stack.enter_context(ThreadPoolExecutor(1)))
+        self._file = self._open(overwrite)
 
     def write(
         self, *, ids: Sequence[str] | pa.Array, vectors: Mapping[str, np.ndarray],
         columns: Mapping[str, Any] | None = None,
     ) -> None:
         """Append rows: their ids, one array [n, *shape] a feature column, and the other columns."""
-        given = {"id": ids, **(columns or {})}
+        columns = columns or {}
+        if twice := {"id", *vectors} & {*columns}:
+            raise UsageError("a column given twice", str(self.path), "each name once", ", ".join(sorted(twice)))
+        given = {"id": ids, **columns}
+        vectors = {name: np.asarray(values) for name, values in vectors.items()}
         if self._schema is None:
             self._begin(given, vectors)
         batch = self._batch(given, vectors)
@@ -119,15 +123,18 @@ class Writer:
 
     def close(self) -> Path:
         """Write what is left, the footer and the seal, and commit the file."""
-        if self._schema is None:
-            self._begin({"id": pa.array([], pa.string())}, {})
+        if self._closed:
+            return self.path
+        self._closed = True
         with self._stack:
+            if self._schema is None:
+                self._begin({"id": pa.array([], pa.string())}, {})
             self._flush(sum(b.rows for b in self._pending))
             placed = self._file.attach(self._errors, self._documents)
             self._file.finish(with_metadata(self._schema, self._metadata(placed)))
         return self.path
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -136,6 +143,11 @@ class Writer:
         else:
             self._stack.__exit__(kind, error, at)
 
+    def _open(self, overwrite: bool) -> Placer:
+        out = self._stack.enter_context(replacing(self.path, overwrite=overwrite))
+        self._stack.enter_context(explained(self.path))
+        return Placer(out, self._stack.enter_context(ThreadPoolExecutor(1)))
+
     def _begin(self, given: Mapping[str, Any], vectors: Mapping[str, np.ndarray]) -> None:
         flat = {k: self._fields.get(k) or _infer(k, v) for k, v in given.items()}
         wide = {k: self._fields.get(k) or vector_field(k, np.shape(v)[1:], str(v.dtype)) for k, v in vectors.items()}
@@ -143,10 +155,17 @@ class Writer:
         if not any(is_vector(f) for f in fields.values()):
             raise UsageError("no feature column", str(self.path), "vectors={name: float32 [n, ...]}", "none")
         self._schema = pa.schema(list(fields.values()))
+        self._check_declared(self._schema.names)
         fixed = [c for c in map(layouts.fixed, self._schema) if c] if self._mapped else []
         self._shapes = {k: list(np.shape(v)[1:]) for k, v in vectors.items()}
         self._geometry = self._given_geometry or layouts.geometry([c.width for c in fixed] or self._decoded_widths())
         self._file.begin(self._schema, fixed, self._geometry.alignment)
+
+    def _check_declared(self, columns: list[str]) -> None:
+        named = {*self._declared.get("targets", {}), *self._record().values(), self._declared.get("primary_column")}
+        if unknown := named - {*columns, None}:
+            raise UsageError("the metadata names columns that are not there", str(self.path),
+                             ", ".join(columns), ", ".join(sorted(unknown)))
 
     def _decoded_widths(self) -> list[int]:
         columns = map(layouts.fixed, self._schema or ())
@@ -169,11 +188,7 @@ class Writer:
         fixed = self._file.fixed.get(field.name)
         if is_vector(field):
             return self._vector(field, value, fixed)
-        try:
-            array = value if isinstance(value, pa.Array) else pa.array(value, field.type, from_pandas=False)
-            array = array.cast(field.type)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-            raise UsageError("values do not fit the column", field.name, str(field.type), str(error)[:200]) from None
+        array = _array(field.name, value, field.type)
         if array.null_count and not field.nullable:
             raise UsageError("a missing value in a required column", field.name, "a value in every row", "none",
                              "Declare the column nullable in schema=.")
@@ -218,7 +233,7 @@ class Writer:
             value["splits"] = {k: {"rows": self._counts.rows[k], "records": self._counts.records[k]}
                                for k in sorted(self._counts.rows)}
         value["uuid"] = content_uuid(self._file.digests, [c["sha256"] for c in value.get("cores", {}).values()])
-        value["provenance"] = {"generator": generator(), **value.get("provenance", {})}
+        value["provenance"] = {**_created(), **value.get("provenance", {}), "generator": generator()}
         return from_json(value)
 
     def _describe(self, field: pa.Field) -> Json:
@@ -237,10 +252,16 @@ class Writer:
         return "target" if field.name in self._declared.get("targets", {}) else "kept"
 
 
+def _created() -> dict[str, str]:
+    # No clock in a file unless the reproducible-builds variable sets it: equal inputs give equal bytes.
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return {"created": datetime.fromtimestamp(int(epoch), UTC).isoformat()} if epoch.isdecimal() else {}
+
+
 def finite(values: np.ndarray) -> bool:
     """Whether all numbers are finite, in one pass and without an array of booleans.
 
-    >>> finite(numpy.array([1.0, numpy.inf], "f4"))
+    >>> finite(np.array([1.0, np.inf], "f4"))
     False
     """
     if not values.size:
@@ -253,9 +274,19 @@ def finite(values: np.ndarray) -> bool:
 def _infer(name: str, value: Any) -> pa.Field:
     if name == "id" or name == "view":
         return pa.field(name, pa.string() if name == "id" else pa.int16(), nullable=False)
-    array = value if isinstance(value, pa.Array) else pa.array(value, from_pandas=False)
+    array = _array(name, value)
     return pa.field(name, array.type, nullable=array.null_count > 0 or not layouts.fixed(
         pa.field(name, array.type, nullable=False)))
+
+
+def _array(name: str, value: Any, kind: pa.DataType | None = None) -> pa.Array:
+    try:
+        array = value if isinstance(value, (pa.Array, pa.ChunkedArray)) else pa.array(value, kind, from_pandas=False)
+        array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        return array.cast(kind) if kind else array
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        expected = str(kind or "values of one type, one a row")
+        raise UsageError("values do not fit the column", name, expected, str(error)[:200]) from None
 
 
 def _stored(array: pa.Array, fixed: layouts.Fixed) -> np.ndarray:

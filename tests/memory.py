@@ -36,7 +36,7 @@ class Memory:
 def memory(features: np.ndarray, targets: Mapping[str, Target], **columns: Any) -> Memory:
     """A dataset of these features, with an `id` a row unless given, and `group` and `split` where given."""
     columns = {"id": [f"r{i}" for i in range(len(features))], **columns}
-    table = pa.table({name: values if isinstance(values, pa.Array) else pa.array(values) for name, values in columns.items()})
+    table = pa.table({name: pa.array(values) for name, values in columns.items()})
     about = {name: Column(role="kept", dtype=str(table[name].type), layout="encoded") for name in columns}
     feature = Column(role="feature", dtype="float32", shape=features.shape[1:], core="core", layout="mapped")
     record = Record(**{role: role for role in ("id", "group", "split") if role in columns})

@@ -34,20 +34,20 @@ class Builder:
 
     def const(self, value: Any, kind: Any = np.int64) -> str:
         self.weights.append(numpy_helper.from_array(np.asarray(value, kind), f"w{len(self.weights)}"))
-        return self.weights[-1].name
+        return str(self.weights[-1].name)
 
     def weight(self, *shape: int, kind: Any = np.float32) -> str:
         return self.const(self.rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]) or 1), kind)
 
     def model(
-        self, outputs: Sequence[str], batch: Batch = "N", shape: Sequence[Batch] = (3, 16, 16), kind: int = TensorProto.FLOAT,
-        types: Sequence[int] = (),
+        self, outputs: Sequence[str], batch: Batch = "N", shape: Sequence[Batch] = (3, 16, 16),
+        kind: int = TensorProto.FLOAT, types: Sequence[int] = (),
     ) -> onnx.ModelProto:
         picture = helper.make_tensor_value_info("picture", kind, [batch, *shape])
         kinds = [*types, *[TensorProto.FLOAT] * (len(outputs) - len(types))]
         values = [helper.make_tensor_value_info(name, k, None) for name, k in zip(outputs, kinds, strict=True)]
         graph = helper.make_graph(self.nodes, "small", [picture], values, self.weights)
-        sets = [helper.make_opsetid("", self.opset), helper.make_opsetid("ai.onnx.ml", 3), helper.make_opsetid("com.microsoft", 1)]
+        sets = [helper.make_opsetid(*s) for s in (("", self.opset), ("ai.onnx.ml", 3), ("com.microsoft", 1))]
         return helper.make_model(graph, opset_imports=sets, ir_version=8)
 
 
@@ -100,8 +100,8 @@ def labels_and_probabilities() -> onnx.ModelProto:
     p = b.op("Softmax", dense(b, pooled(b)))
     b.op("ZipMap", p, to="scores", domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2, 3, 4])
     model = b.model([b.op("ArgMax", p, to="label", axis=1), "scores"], types=[TensorProto.INT64])
-    scores = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(1, [])))
-    model.graph.output[1].type.CopyFrom(scores)
+    score = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    model.graph.output[1].type.CopyFrom(helper.make_sequence_type_proto(score))
     return model
 
 
@@ -145,7 +145,8 @@ def vit(token: str = "class", batch: Batch = "N") -> onnx.ModelProto:
     """One transformer block over 4x4 patches and a class token; the head takes that token, or the tokens' mean."""
     b = Builder()
     rows = 1 if batch == "N" else int(batch)
-    x = b.op("Reshape", b.op("Conv", "picture", b.weight(8, 3, 4, 4), strides=[4, 4]), b.const([rows if rows > 1 else 0, 8, -1]))
+    x = b.op("Conv", "picture", b.weight(8, 3, 4, 4), strides=[4, 4])
+    x = b.op("Reshape", x, b.const([rows if rows > 1 else 0, 8, -1]))
     x = b.op("Transpose", x, perm=[0, 2, 1])
     first = b.const(np.repeat(b.rng.standard_normal((1, 1, 8)), rows, 0), np.float32)
     if batch == "N":
@@ -157,8 +158,10 @@ def vit(token: str = "class", batch: Batch = "N") -> onnx.ModelProto:
     x = b.op("Add", x, b.op("MatMul", b.op("MatMul", a, v), b.weight(8, 8)))
     x = b.op("Add", x, b.op("MatMul", b.op("Relu", b.op("MatMul", x, b.weight(8, 16))), b.weight(16, 8)))
     x = b.op("LayerNormalization", x, b.const(np.ones(8), np.float32), to="map")
-    mean = token == "mean"
-    x = b.op("ReduceMean", x, b.const([1]), to="feat", keepdims=0) if mean else b.op("Gather", x, b.const(0), to="feat", axis=1)
+    if token == "mean":
+        x = b.op("ReduceMean", x, b.const([1]), to="feat", keepdims=0)
+    else:
+        x = b.op("Gather", x, b.const(0), to="feat", axis=1)
     return b.model([dense(b, x, width=8, to="logits")], batch)
 
 
@@ -183,7 +186,8 @@ def channels_last() -> onnx.ModelProto:
     """Maps moved to [N, H, W, C] and averaged over axes 1 and 2."""
     b = Builder()
     x = b.op("Transpose", trunk(b), to="nhwc", perm=[0, 2, 3, 1])
-    return b.model([dense(b, b.op("ReduceMean", b.op("Abs", x, to="last"), b.const([1, 2]), to="feat", keepdims=0), to="logits")])
+    x = b.op("ReduceMean", b.op("Abs", x, to="last"), b.const([1, 2]), to="feat", keepdims=0)
+    return b.model([dense(b, x, to="logits")])
 
 
 def dynamic_range(batch: Batch = "N") -> onnx.ModelProto:

@@ -43,11 +43,11 @@ KINDS: dict[str, Callable[[], onnx.ModelProto]] = {
     "squeezed when alone": models.squeezed_when_alone,
 }
 REAL = {
-    "mobilenetv2-12-fp32-from-int8": ("472_quantized", "627_quantized", 1),
-    "mobilenetv2-12-int8": ("472_quantized", "627_quantized", None),
-    "squeezenet_fp16": ("fire9/concat_1", "fire9/concat_1", 1),
-    "structure-only/light_resnet50": ("r173", "r171", 1),
-    "structure-only/light_densenet121": ("r908", "r907", 1),
+    "mobilenetv2-12-fp32-from-int8": ("472_quantized", "627_quantized"),
+    "mobilenetv2-12-int8": ("472_quantized", "627_quantized"),
+    "squeezenet_fp16": ("fire9/concat_1", "fire9/concat_1"),
+    "structure-only/light_resnet50": ("r173", "r171"),
+    "structure-only/light_densenet121": ("r908", "r907"),
 }
 
 
@@ -152,9 +152,9 @@ def test_a_cut_goes_where_it_is_told() -> None:
     rows, maps = pictures(model), exposed(model, "map", pictures(model))
     assert_near(features(cut.cut(model, at="map"), rows), maps.mean((2, 3)))
     assert_near(features(cut.cut(model, at="map", pool="none"), rows), maps)
-    with pytest.raises(CoreError, match=r"no such tensor.*perhaps map"):
+    with pytest.raises(CoreError, match=r"no such tensor.*Did you mean map\?"):
         cut.cut(model, at="mapp")
-    with pytest.raises(CoreError, match="no map to pool|height and width"):
+    with pytest.raises(CoreError, match="height and width"):
         cut.cut(model, at="feat", pool="2x2")
 
 
@@ -258,7 +258,7 @@ def test_names_weigh_in(name: str, verdict: str) -> None:
 @pytest.mark.parametrize("name", REAL)
 def test_real_models(name: str) -> None:
     model = graph.load(shared_data() / "models" / f"{name}.onnx")
-    tensor, above, _ = REAL[name]
+    tensor, above = REAL[name]
     rows = pictures(model, 2)
     for pool, at in ((None, tensor), ("2x2", above)):
         made = cut.cut(model, pool=pool)
@@ -266,7 +266,7 @@ def test_real_models(name: str) -> None:
         expected = exposed(model, at, rows).astype(np.float32)
         if expected.ndim == 4:
             expected = adaptive(expected, 2 if pool else 1).reshape(2, *made.shape)
-        if name.endswith("int8"):
+        if name.endswith("12-int8"):
             weights = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
             expected = expected * weights["627_scale" if pool else "464_scale"]
         assert_near(features(made, rows), expected, 2e-3 if "fp16" in name else 1e-5)

@@ -26,6 +26,12 @@ def test_rows_without_a_label_are_left_out_and_counted() -> None:
     assert (found.rows.tolist(), found.values.tolist(), found.missing) == ([0, 2], [1, 0], 2)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.uint64, np.int32])
+def test_codes_of_any_integer_type(kind: type) -> None:
+    found = labels.read(memory(X, {"label": CLASS}, label=np.array([1, 0, 0, 1], kind)))
+    assert found.values.dtype == np.int64 and found.values.tolist() == [1, 0, 0, 1]
+
+
 def test_lists_of_classes_become_flags() -> None:
     lists = pa.array([[0, 2], None, [], [1]], pa.list_(pa.int32()))
     found = labels.read(memory(X, {"label": Target(kind="multilabel", classes=("a", "b", "c"))}, label=lists))
@@ -51,7 +57,7 @@ def test_no_several_and_unknown_targets() -> None:
     assert "no target" in said(UsageError, {})
     several = {"age": NUMBER, "sex": CLASS}
     assert "expected one of age, sex. Add --target age" in said(UsageError, several, age=[1.0] * 4, sex=[0] * 4)
-    with pytest.raises(UsageError, match="expected one of age, sex, found lable. Use --target age"):
+    with pytest.raises(UsageError, match=r"expected one of age, sex, found lable\. Use --target age"):
         labels.choose(several, "lable")
 
 

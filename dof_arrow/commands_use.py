@@ -1,0 +1,190 @@
+"""Commands that use datasets: info, validate, train, fuse, predict, doctor."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dof_arrow.cli import DONE, NO, SOME_FAILED
+from dof_arrow.options import spoken
+from dof_arrow.terminal import Terminal, size, table
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@spoken
+def info(terminal: Terminal, file: Path) -> int:
+    """Say what FILE holds and how it came to be."""
+    from dof_arrow import dataset
+
+    ds = dataset.open(file)
+    terminal.result(dataset.describe(ds), _portrait(ds))
+    terminal.say(f"Next: dof validate --deep {file}")
+    return DONE
+
+
+def _portrait(ds: Any) -> str:
+    about = ds.metadata
+    rows = [("rows", f"{len(ds):,}"), ("size", size(ds.path.stat().st_size)), ("uuid", about.uuid),
+            ("title", about.info.title or "none; set one with dof edit"), ("licence", about.info.license or "not stated")]
+    for name, core in about.cores.items():
+        rows.append((f"core of {name}", f"{core.name}, licence {core.license or 'not stated'}, "
+                                        f"sha256 {core.sha256[:16]}…, cut at {core.cut or 'its output'}"))
+    for name, target in about.targets.items():
+        rows.append((f"target {name}", f"{target.kind} {', '.join(target.classes)}".strip()))
+    rows += [(f"split {name}", f"{s.rows:,} rows, {s.records:,} records") for name, s in about.splits.items()]
+    if about.errors:
+        rows.append(("failed inputs", f"{about.errors.rows:,}"))
+    columns = [(name, c.role, f"{c.dtype}{list(c.shape) or ''}", c.layout) for name, c in about.columns.items()]
+    return "\n".join([str(ds.path), "", table(rows), "", table([("column", "role", "type", "layout"), *columns])])
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--deep", is_flag=True, help="Check every byte and every row too.")
+@spoken
+def validate(terminal: Terminal, file: Path, deep: bool) -> int:
+    """Check FILE against the specification; every problem at once. Exit code 1 if there is one."""
+    from dataclasses import asdict
+
+    from dof_arrow.verify import validate as check
+
+    found = check(file, deep=deep)
+    text = "\n".join(map(str, found)) if found else f"{file}: valid" + (", every byte checked" if deep else "")
+    terminal.result([asdict(p) for p in found], text)
+    if found:
+        terminal.say(f"{len(found)} problem(s). Each id stands in schemas/SPEC.md, appendix A.")
+    elif not deep:
+        terminal.say(f"To check every byte too: dof validate --deep {file}")
+    return NO if found else DONE
+
+
+@click.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The head to write.")
+@click.option("--target", metavar="COLUMN", help="What to learn, where there is more than one target.")
+@click.option("--head", type=click.Choice(["linear"]), default="linear", show_default=True)
+@click.option("--balance", is_flag=True, help="Weigh classes by the inverse of their frequency.")
+@click.option("--cv", type=click.IntRange(2), default=5, show_default=True, help="Folds, where there are no splits.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--overwrite", is_flag=True)
+@spoken
+def train(terminal: Terminal, dataset: Path, out: Path, overwrite: bool, **options: Any) -> int:
+    """Train a head on DATASET, judge it on rows that it has not seen, and write it as ONNX."""
+    from dof_arrow import heads
+    from dof_arrow.commit import refuse_existing, replacing
+    from dof_arrow.dataset import open as open_dataset
+
+    refuse_existing(out, overwrite)
+    trained = heads.train(open_dataset(dataset), **options)
+    with replacing(out, overwrite=overwrite) as file:
+        file.write(trained.onnx)
+    terminal.result({"path": str(out), **trained.report}, f"{out}: {trained}")
+    for warning in trained.report.get("warnings", []):
+        terminal.say(f"Note: {warning}")
+    terminal.say(f"Next: dof fuse --core CORE.onnx --head {out} -o model.onnx")
+    return DONE
+
+
+@click.command()
+@click.option("--core", required=True, metavar="CORE", help="The core whose features the heads were trained on.")
+@click.option("--head", "heads", required=True, multiple=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The model to write.")
+@click.option("--overwrite", is_flag=True)
+@spoken
+def fuse(terminal: Terminal, core: str, heads: tuple[Path, ...], out: Path, overwrite: bool) -> int:
+    """Join preprocessing, core and heads into one ONNX file: pictures in, predictions out."""
+    from dof_arrow import builtin
+    from dof_arrow.commit import replacing
+    from dof_arrow.fuse import fuse as join
+
+    data = join(builtin.resolve(core), {path.stem: _read(path) for path in heads})
+    with replacing(out, overwrite=overwrite) as file:
+        file.write(data)
+    terminal.result({"path": str(out), "bytes": len(data)}, f"{out}: {size(len(data))}")
+    terminal.say(f"Next: dof predict {out} PICTURE…")
+    return DONE
+
+
+def _read(path: Path) -> bytes:
+    from dof_arrow.errors import UsageError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError("cannot be read", str(path), found=error.strerror or "") from None
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table.")
+@spoken
+def predict(terminal: Terminal, model: Path, inputs: tuple[Path, ...], as_csv: bool) -> int:
+    """Predict with a fused MODEL on pictures and folders of pictures."""
+    from dof_arrow.declare import to_json
+    from dof_arrow.errors import DofError
+    from dof_arrow.predict import Predictor, predict_files
+
+    answers = [(path, {"error": str(answer)} if isinstance(answer, DofError) else {k: to_json(v) for k, v in answer.items()})
+               for path, answer in predict_files(Predictor(model), inputs)]
+    terminal.result([{"input": path, **answer} for path, answer in answers],
+                    _as_csv(answers) if as_csv else "\n".join(_line(*a) for a in answers))
+    failed = sum("error" in answer for _, answer in answers)
+    return SOME_FAILED if failed else DONE
+
+
+def _line(path: str, answer: dict[str, Any]) -> str:
+    if "error" in answer:
+        return f"{path}  failed: {answer['error']}"
+    return f"{path}  " + "; ".join(f"{name} {_said(value)}" for name, value in answer.items())
+
+
+def _said(value: dict[str, Any]) -> str:
+    if "value" in value:
+        return f"{value['value']:.4g} {value.get('unit', '')}".strip()
+    probabilities = value.get("probabilities", {})
+    chosen = value.get("labels") or [value["label"]] if "label" in value else value.get("labels", [])
+    return ", ".join(f"{label} ({probabilities[label]:.1%})" for label in chosen) or "none"
+
+
+def _as_csv(answers: list[tuple[str, dict[str, Any]]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = next((list(a) for _, a in answers if "error" not in a), ["prediction"])
+    single = len(names) == 1
+    writer.writerow(["input", *(["prediction", "confidence"] if single else [
+        c for n in names for c in (n, f"{n}_confidence")]), "error"])
+    for path, answer in answers:
+        cells = [c for n in names for c in _cells(answer.get(n))]
+        writer.writerow([path, *cells, answer.get("error", "")])
+    return out.getvalue().rstrip("\n")
+
+
+def _cells(value: dict[str, Any] | None) -> tuple[Any, Any]:
+    if value is None:
+        return "", ""
+    if "value" in value:
+        return value["value"], ""
+    labels = [value["label"]] if "label" in value else list(value.get("labels", []))
+    chances = [value["probabilities"][label] for label in labels]
+    return "|".join(labels), f"{min(chances):.6f}" if chances else ""
+
+
+@click.command()
+@spoken
+def doctor(terminal: Terminal) -> int:
+    """Say what is installed, which processors ONNX Runtime can use, and what to install for each ability."""
+    from dof_arrow.doctor import examine
+
+    report = examine()
+    lines = [table([(name, version) for name, version in report["versions"].items()]), "",
+             f"ONNX Runtime runs on: {', '.join(report['providers'])}; threads: {report['threads']}", ""]
+    lines += [f"dof-arrow[{extra}]: " + ("installed" if not missing else f"missing {', '.join(missing)}; "
+              f"pip install 'dof-arrow[{extra}]'") for extra, missing in report["extras"].items()]
+    terminal.result(report, "\n".join(lines))
+    return DONE

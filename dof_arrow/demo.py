@@ -1,0 +1,139 @@
+"""The main job end to end on real pictures: extract, open, train, fuse, predict, and what each step took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dof_arrow import builtin, dataset, heads
+from dof_arrow.core import Core
+from dof_arrow.dataset import Dataset
+from dof_arrow.errors import OutputError, require
+from dof_arrow.extract import extract
+from dof_arrow.fuse import fuse
+from dof_arrow.terminal import duration, size
+
+_TRAIN_DIGITS = 1200  # of 1,797: the first ones, in the order of scikit-learn's file
+_SHOWN = 4
+
+
+def run(folder: Path | None, out: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Do the whole job in the folder `out`; `say` is told each step. Returns sizes, rates and the score.
+
+    `folder` holds a folder of pictures for each class; without it, scikit-learn's handwritten digits are written as
+    PNG files first. Raises OutputError if `out` exists, MissingExtra without scikit-learn.
+    """
+    require("sklearn", extra="train")
+    start = time.perf_counter()
+    if out.exists():
+        raise OutputError("the demo's folder exists", str(out), hint="Remove it, or name another with -o.")
+    out.mkdir(parents=True)
+    say(builtin.CAUTION + "\n")
+    core = builtin.load()
+    made = _extract(folder, core, out, say)
+    head = _train(made, out, say)
+    speed = _epochs(made, core, folder or out / "pictures", say)
+    shown = _predict(core, head.onnx, folder or out / "pictures", out, say)
+    say(_next_steps(out))
+    return {"seconds": time.perf_counter() - start, "rows": len(made), "bytes": made.path.stat().st_size,
+            "report": head.report, "score": str(head), "times_faster": speed, "predictions": shown}
+
+
+def _extract(folder: Path | None, core: Core, out: Path, say: Callable[[str], None]) -> Dataset:
+    pictures = folder
+    options: dict[str, Any] = {"label": "folder", "split": "train=0.8,test=0.2"}
+    if pictures is None:
+        pictures = out / "pictures"
+        table = write_digits(pictures)
+        options = {"table": table, "key": "file", "label": "digit", "split": "split"}
+    before = time.perf_counter()
+    made = extract(pictures, core=core, out=out / "pictures.dof.parquet", **options)
+    took = time.perf_counter() - before
+    about = made.metadata.provenance
+    raw = int(about.raw["bytes"]) if about else 0
+    say(f"1. Extracted {len(made):,} pictures in {duration(took)}, {len(made) / took:,.0f} a second: {made.path}, "
+        f"{size(made.path.stat().st_size)}; the pictures are {size(raw)}.")
+    return made
+
+
+def write_digits(folder: Path) -> Path:
+    """Write scikit-learn's handwritten digits as 8 x 8 PNG files, with a CSV table beside the folder; returns the table.
+
+    The first 1,200 are the split `train`, the other 597 `test`.
+    """
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    folder.mkdir(parents=True)
+    lines = ["file,digit,split"]
+    for number, (picture, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        name = f"{number:04d}.png"
+        Image.fromarray(np.round(picture * 255 / 16).astype(np.uint8)).save(folder / name)
+        lines.append(f"{name},{_DIGIT_NAMES[label]},{'train' if number < _TRAIN_DIGITS else 'test'}")
+    table = folder.parent / "digits.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+_DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def _train(made: Dataset, out: Path, say: Callable[[str], None]) -> heads.TrainedHead:
+    before = time.perf_counter()
+    head = heads.train(made)
+    (out / "head.onnx").write_bytes(head.onnx)
+    say(f"2. Trained a linear head in {duration(time.perf_counter() - before)}: {head}.")
+    return head
+
+
+def _epochs(made: Dataset, core: Core, pictures: Path, say: Callable[[str], None]) -> float:
+    """How many times faster an epoch is from the file than through the core (a sample of it, scaled up)."""
+    from dof_arrow import media
+    from dof_arrow.source import open_source
+
+    source = open_source(pictures)
+    sample = [source[i] for i in range(0, len(source), max(len(source) // 64, 1))]
+    before = time.perf_counter()
+    for each in sample:
+        core([media.decode(each.load(), mode=core.preprocessing.mode)[0]])
+    through_core = (time.perf_counter() - before) / len(sample) * len(made)
+    before = time.perf_counter()
+    values = dataset.open(made.path).to_numpy()
+    order = np.random.default_rng(0).permutation(len(values))
+    for first in range(0, len(order), 256):
+        values[order[first : first + 256]]
+    from_file = time.perf_counter() - before
+    say(f"3. An epoch from the file, shuffled: {from_file * 1e3:.1f} ms; through the core: {duration(through_core)}. "
+        f"{through_core / from_file:,.0f} times faster.")
+    return through_core / from_file
+
+
+def _predict(core: Core, head: bytes, pictures: Path, out: Path, say: Callable[[str], None]) -> list[dict[str, str]]:
+    from dof_arrow.source import open_source
+
+    model = out / "model.onnx"
+    model.write_bytes(fuse(core, {"class": head}))
+    predictor = heads.Predictor(model)
+    source, shown = open_source(pictures), []
+    for index in np.linspace(0, len(source) - 1, _SHOWN).astype(int):
+        sample = source[int(index)]
+        answer = predictor(predictor.decode(sample.load()))["class"]
+        shown.append({"input": sample.key, "prediction": str(answer.label)})
+    said = ", ".join(f"{s['input']} is {s['prediction']}" for s in shown)
+    say(f"4. Fused core and head into {model}, {size(model.stat().st_size)}, and asked it: {said}.")
+    return shown
+
+
+def _next_steps(out: Path) -> str:
+    return "\n".join([
+        "", "What to do next:",
+        f"  dof info {out}/pictures.dof.parquet",
+        f"  dof predict {out}/model.onnx YOUR.png",
+        f"  python -c \"import polars; print(polars.read_parquet('{out}/pictures.dof.parquet'))\"",
+        "  dof extract YOUR_PICTURES --core MODEL.onnx --preprocess imagenet --label folder -o mine.dof.parquet --dry-run",
+    ])

@@ -1,0 +1,33 @@
+"""What is installed here, and what to install for each ability (`dof doctor`)."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+_BASE = ("pyarrow", "numpy", "onnxruntime", "onnx", "pillow", "click", "rich")
+_EXTRAS = {"train": ("scikit-learn",), "torch": ("torch",), "video": ("av",), "dicom": ("pydicom",)}
+
+
+def examine() -> dict[str, Any]:
+    """Versions, ONNX Runtime providers, threads, and for each extra the libraries that are missing."""
+    import onnxruntime
+
+    from dof_arrow import __version__
+
+    versions = {"dof-arrow": __version__, "python": platform.python_version()}
+    return {
+        "versions": {**versions, **{name: _version(name) or "missing" for name in _BASE}},
+        "providers": onnxruntime.get_available_providers(),
+        "threads": len(os.sched_getaffinity(0)),
+        "extras": {extra: [name for name in names if not _version(name)] for extra, names in _EXTRAS.items()},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

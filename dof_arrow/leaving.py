@@ -1,0 +1,60 @@
+"""Everything that a planned extraction will let out: column by column, string by string (`dof extract --dry-run`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dof_arrow.extract import Extraction
+from dof_arrow.schema import is_vector
+
+_EXAMPLES = 5
+
+
+def leaving(run: Extraction) -> dict[str, Any]:
+    """`inputs`, `columns` (name, type, what it holds) and `strings` that will stand in the file's metadata."""
+    columns = [{"name": f.name, "type": _type(f), "holds": _holds(run, f.name)} for f in run.schema]
+    columns.append({"name": "processing", "type": "struct", "holds": "size, mode, depth and format of each picture, "
+                    "as far as the pictures differ"})
+    return {"inputs": len(run.source), "columns": columns, "strings": _strings(run)}
+
+
+def _type(field: Any) -> str:
+    return f"{field.type.value_type}[{field.type.list_size}]" if is_vector(field) else str(field.type)
+
+
+def _holds(run: Extraction, name: str) -> str:
+    named = "pseudonyms" if run.ids == "pseudonym" else "the inputs' own names"
+    if name in run.cores:
+        return f"features of {run.cores[name].name}"
+    if name in run.source.targets:
+        target = run.source.targets[name]
+        return f"{target.kind}: {', '.join(target.classes)}" if target.classes else target.kind
+    if name in run.source.kept:
+        return "copied from the table: " + _examples(run, name)
+    return {"id": named, "group": named, "split": _split_sizes(run)}[name]
+
+
+def _examples(run: Extraction, name: str) -> str:
+    values = {str(run.source[i].kept.get(name)) for i in range(len(run.source))}
+    shown = ", ".join(sorted(values)[:_EXAMPLES])
+    return f"{len(values)} different values, {shown}{' …' if len(values) > _EXAMPLES else ''}"
+
+
+def _split_sizes(run: Extraction) -> str:
+    counts: dict[str, int] = {}
+    for split in run.splits or []:
+        counts[str(split)] = counts.get(str(split), 0) + 1
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+
+
+def _strings(run: Extraction) -> list[str]:
+    lines = []
+    for core in run.cores.values():
+        about = core.describe()
+        lines.append(f"core {about.name}, cut at {about.cut or 'its output'}, from {about.source or 'an unnamed file'}, "
+                     f"licence {about.license or 'not stated'}, sha256 {about.sha256[:16]}…, its preprocessing")
+    lines.append("versions of this program and of pyarrow")
+    lines.append("how many inputs there were and failed, their sizes, modes and formats; failures by "
+                 + ("pseudonym" if run.ids == "pseudonym" else "name") + " with the reason")
+    lines.append("no path, no EXIF, no column of the table that is not named above")
+    return lines
