@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow import footer
+from dof_arrow.crossfield import well_typed
 from dof_arrow.errors import FormatError, Problem
+from dof_arrow.footer import ColumnMeta, get
 from dof_arrow.layout import Fixed, Region, fixed, levels
 from dof_arrow.metadata import Metadata, Split, Target
 from dof_arrow.pages import Encoded
@@ -55,10 +57,10 @@ class Contents:
 def problems(contents: Contents, metadata: Metadata) -> Iterator[Problem]:
     """Everything that is wrong with the data."""
     flat: dict[str, pa.Array] = {}
-    needed = {name for name in vars_of(metadata) if name in contents.schema.names}
+    ruled = well_typed(metadata, contents.schema)  # the others have a problem already
     for field in contents.schema:
         try:
-            if field.name in needed and not is_vector(field):
+            if field.name in ruled:
                 flat[field.name] = contents.flat(field.name)
             else:
                 yield from _column(contents, field)
@@ -66,15 +68,8 @@ def problems(contents: Contents, metadata: Metadata) -> Iterator[Problem]:
             yield from error.problems
     yield from _records(metadata, flat)
     yield from _splits(metadata, flat)
-    for name, target in metadata.targets.items():
-        if name in flat:
-            yield from _target(name, target, flat[name])
-
-
-def vars_of(metadata: Metadata) -> set[str]:
-    """The columns that rules about rows look at."""
-    record = metadata.record
-    return {record.id, *metadata.targets} | {n for n in (record.view, record.frame, record.group, record.split) if n}
+    for name in sorted(metadata.targets.keys() & flat.keys()):
+        yield from _target(name, metadata.targets[name], flat[name])
 
 
 def _column(contents: Contents, field: pa.Field) -> Iterator[Problem]:
@@ -94,27 +89,24 @@ def _column(contents: Contents, field: pa.Field) -> Iterator[Problem]:
 
 
 def _levels(contents: Contents, field: pa.Field) -> Iterator[Problem]:
-    column = fixed(field)
-    for number, region in enumerate(contents.regions.get(field.name, ())):
-        assert column is not None
-        if not _full(contents, column, number, region):
+    column, regions = fixed(field), contents.regions.get(field.name)
+    if column is None or not regions:
+        return
+    for number, chunk in enumerate(footer.column_chunks(contents.parquet, column.path)):
+        before = contents.memory[get(chunk, ColumnMeta.DATA_PAGE) : regions[number].offset]
+        ours = levels(regions[number].length // column.width, column.items)
+        if before[footer.decode(before)[1] :] != ours and not _same_decoded(contents, column, number):
             where = f"row group {number}, column {field.name}"
             yield problem("layout-levels", where, f"lists of {column.items}", "other lists")
 
 
-def _full(contents: Contents, column: Fixed, number: int, region: Region) -> bool:
-    """Whether the levels say what the layout promises: by their bytes, else (another writer's) by decoding."""
-    group = contents.parquet.row_group(number)
-    start = next(c.data_page_offset for c in map(group.column, range(group.num_columns))
-                 if c.path_in_schema == ".".join(column.path))
-    before = contents.memory[start : region.offset]
-    if before[footer.decode(before)[1] :] == levels(group.num_rows, column.items):
-        return True
+def _same_decoded(contents: Contents, column: Fixed, number: int) -> bool:
+    """Whether pyarrow, going by the levels, finds the values where the layout says (another writer's levels)."""
     try:
         decoded = numpy_values(contents.encoded.group(number, column.name), contents.schema.field(column.name))
     except FormatError:
         return False
-    return decoded.tobytes() == contents.view(column, region).tobytes()
+    return decoded.tobytes() == contents.view(column, contents.regions[column.name][number]).tobytes()
 
 
 def _records(metadata: Metadata, flat: Mapping[str, pa.Array]) -> Iterator[Problem]:

@@ -58,12 +58,23 @@ def typed(metadata: Metadata, schema: pa.Schema) -> Iterator[Problem]:
         column = metadata.columns.get(field.name)
         if column is not None:
             yield from _column(field, column, roles.get(field.name))
+    for rule, name, expected in _mistyped(metadata, schema):
+        yield problem(rule, f"column {name}", expected, _told(schema.field(name)))
+
+
+def well_typed(metadata: Metadata, schema: pa.Schema) -> set[str]:
+    """The columns named by `record` and `targets` that have the types they should."""
+    named = {name for _, name in _record_names(metadata)} | metadata.targets.keys()
+    return (named & set(schema.names)) - {name for _, name, _ in _mistyped(metadata, schema)}
+
+
+def _mistyped(metadata: Metadata, schema: pa.Schema) -> Iterator[tuple[str, str, str]]:
     for role, name in _record_names(metadata):
         if name in schema.names and not _RECORD_TYPES[role](schema.field(name)):
-            yield problem("record-type", f"column {name}", _RECORD_WORDS[role], _told(schema.field(name)))
+            yield "record-type", name, _RECORD_WORDS[role]
     for name, target in metadata.targets.items():
         if name in schema.names and not _TARGET_TYPES[target.kind](schema.field(name).type):
-            yield problem("target-type", f"column {name}", _TARGET_WORDS[target.kind], schema.field(name).type)
+            yield "target-type", name, _TARGET_WORDS[target.kind]
 
 
 def _column(field: pa.Field, column: Column, role: str | None) -> Iterator[Problem]:

@@ -10,13 +10,14 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.errors import DofWarning, UsageError, require
+from dof_arrow.errors import DofWarning, FormatError, UsageError, require
 from dof_arrow.metadata import Metadata
 from dof_arrow.reading import File
 from dof_arrow.schema import flat_array, is_vector, vector_array
@@ -28,7 +29,7 @@ _DERIVED = {
 }
 
 
-def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - dof.open is the promised name
+def open(path: str | os.PathLike[str]) -> Dataset:  # dof.open is the promised name
     """Open a DoF file, at once and without reading its data.
 
     Raises UsageError if there is no such file, FormatError if it is not DoF. A file whose seal is missing or false
@@ -90,7 +91,10 @@ class Dataset:
         where = self.metadata.errors
         if where is None:
             return []
-        return [json.loads(line) for line in self._file.attachment(where.offset, where.length).splitlines()]
+        try:
+            return [json.loads(line) for line in self._file.attachment(where.offset, where.length).splitlines()]
+        except ValueError:
+            raise FormatError("the errors table cannot be read", str(self.path), hint="dof validate --deep") from None
 
     def document(self, name: str) -> bytes:
         """The bytes of an attached document."""
@@ -106,7 +110,7 @@ class Dataset:
         return len(self._rows)
 
     def __repr__(self) -> str:
-        shape = " x ".join(map(str, self.metadata.columns[self.primary].shape))
+        shape = " x ".join(map(str, self._shape(self._known(None))))
         return f"<Dataset {self.path.name}: {len(self):,} rows, {self.primary} [{shape}], {', '.join(self.columns)}>"
 
     @overload
@@ -127,7 +131,7 @@ class Dataset:
         """The rows at these places, in this order; a mask of booleans takes where it is true."""
         chosen = np.asarray(indices)
         if chosen.dtype == bool:
-            if len(chosen) != len(self):
+            if chosen.shape != (len(self),):
                 raise UsageError("a mask of another length", str(self.path), f"{len(self)} rows", str(len(chosen)))
             chosen = np.flatnonzero(chosen)
         return Dataset(self._file, self._places()[self._checked(chosen)])
@@ -150,8 +154,8 @@ class Dataset:
         try:
             rows = table.filter(condition).column("dof_row").to_numpy()
         except (pa.ArrowException, TypeError) as error:
-            raise UsageError("this condition cannot be evaluated", str(self.path), f"an expression over {', '.join(flat)}",
-                             str(error).splitlines()[0][:200]) from None
+            raise UsageError("this condition cannot be evaluated", str(self.path),
+                             f"an expression over {', '.join(flat)}", str(error).splitlines()[0][:200]) from None
         return self.take(rows)
 
     def to_numpy(self, name: str | None = None) -> np.ndarray:
@@ -196,7 +200,7 @@ class Dataset:
 
     def _value(self, name: str) -> Any:
         if is_vector(self.schema.field(name)):
-            return self._numpy(name, writable=False).reshape(self.metadata.columns[name].shape)
+            return self._numpy(name, writable=False).reshape(self._shape(name))
         return self._arrow(name)[0].as_py()
 
     def _slice(self, key: slice) -> Dataset:
@@ -226,9 +230,14 @@ class Dataset:
                              f"{chosen.min()} to {chosen.max()}")
         return chosen.astype(np.int64)
 
+    def _shape(self, name: str) -> tuple[int, ...]:
+        if not is_vector(self.schema.field(name)):
+            return ()
+        width, column = self.schema.field(name).type.list_size, self.metadata.columns.get(name)
+        return column.shape if column and prod(column.shape) == width else (width,)  # another tool may have added it
+
     def _known(self, name: str | None) -> str:
-        if name is None:
-            return self.primary
+        name = self.primary if name is None else name
         if name not in self.schema.names:
             raise UsageError("no such column", str(self.path), ", ".join(self.columns), name)
         return name

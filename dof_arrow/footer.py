@@ -89,8 +89,8 @@ def structs(elements: list[Struct]) -> tuple[int, Any]:
     return LIST, (STRUCT, elements)
 
 
-def decode(data: bytes | memoryview, start: int = 0) -> tuple[Struct, int]:
-    """One struct of the compact protocol, and the position behind it.
+def decode(data: bytes | memoryview, start: int = 0, last: int = 0) -> tuple[Struct, int]:
+    """One struct of the compact protocol, and the position behind it; `last` is the field before `start`, if any.
 
     Raises FormatError (rule `footer-thrift`) for anything truncated, too deep or larger than its bytes allow.
 
@@ -99,7 +99,7 @@ def decode(data: bytes | memoryview, start: int = 0) -> tuple[Struct, int]:
     """
     reader = _Reader(data, start)
     try:
-        return reader.struct(), reader.at
+        return reader.struct(last), reader.at
     except (_Malformed, IndexError) as error:
         raise unreadable(str(error) or "truncated") from None
 
@@ -186,6 +186,25 @@ def chunks(footer: Struct) -> Iterator[tuple[int, int, Struct]]:
             yield g, c, get(chunk, Chunk.META, {})
 
 
+def column_chunks(parquet: Any, path: list[str]) -> list[Struct]:
+    """What the footer says of one column's chunks from the codec on, a ColumnMeta struct a row group.
+
+    `parquet` is pyarrow's FileMetaData. Its own view of a chunk ends the process where a file names a codec unknown to
+    it or counts levels wrongly; so the footer is taken as pyarrow writes it anew, where a path stands before each
+    chunk's codec, and only what follows is decoded: this costs no more, and nothing for the other columns. Raises
+    FormatError (`footer-thrift`) unless the path stands there once a row group.
+    """
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    parquet.write_metadata_file(sink)
+    mark = encode({ColumnMeta.ENCODINGS: (FALSE, False), ColumnMeta.PATH: (LIST, (BINARY, [p.encode() for p in path]))})
+    _, *after = sink.getvalue().to_pybytes().split(mark[1:-1])
+    if len(after) != parquet.num_row_groups:
+        raise unreadable(f"{len(after)} chunks of {'.'.join(path)} in {parquet.num_row_groups} row groups")
+    return [decode(rest, last=ColumnMeta.PATH)[0] for rest in after]
+
+
 def chunk_range(meta: Struct) -> tuple[int, int]:
     """First byte and end of a column chunk in the file, its dictionary page included."""
     dictionary, data = get(meta, ColumnMeta.DICTIONARY_PAGE, 0), get(meta, ColumnMeta.DATA_PAGE, 0)
@@ -204,12 +223,11 @@ class _Reader:
         self.data, self.at, self.end = data, at, len(data)
         self.depth, self.values = 0, 0
 
-    def struct(self) -> Struct:
+    def struct(self, field: int = 0) -> Struct:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise _Malformed("nested too deep")
         fields: Struct = {}
-        field = 0
         while head := self.data[self.at]:
             self.at += 1
             field = field + (head >> 4) if head >> 4 else self.zigzag()
@@ -224,7 +242,7 @@ class _Reader:
         self.values += 1
         if self.values > _MAX_VALUES:
             raise _Malformed("too many values")
-        if kind in (I16, I32, I64):
+        if I16 <= kind <= I64:
             return self.zigzag()
         if kind == BINARY:
             return self.take(self.varint())

@@ -33,6 +33,7 @@ from dof_arrow.footer import (
     Struct,
     decode,
     encode,
+    fits,
     get,
     structs,
     varint,
@@ -244,66 +245,47 @@ def _plain(value: Any, column: Fixed) -> bytes:
     return np.asarray(value, column.memory).astype(column.stored).tobytes()
 
 
-def prove(file: int, size: int, meta: Any, leaf: int, column: Fixed) -> list[Region]:
+def prove(file: int, size: int, chunks: Sequence[Struct], column: Fixed) -> list[Region]:
     """Where the values of a column lie, group by group, once it is proved that they lie as the layout says.
 
-    `meta` is pyarrow's FileMetaData of the file of `size` bytes open as `file`, `leaf` the column's place in it. What
+    `chunks` is what the footer of the file of `size` bytes open as `file` says of them (`footer.column_chunks`). What
     is proved: each chunk is one PLAIN uncompressed page without dictionary, its parts add up to the byte, and it lies
     inside the file. Raises Unproved otherwise; then the column is decoded, with the same values.
     """
-    if not _uncompressed(meta, column):
-        raise Unproved(f"column {column.name}: compressed")
-    known: dict[tuple[int, int], bytes] = {}  # rows and bytes of a chunk -> its page header; equal groups start alike
-    return [_prove_group(file, size, meta.row_group(g), leaf, column, g, known) for g in range(meta.num_row_groups)]
+    known: dict[tuple[int, int], bytes] = {}  # values and bytes of a chunk -> its page header; equal ones start alike
+    return [_prove_chunk(file, size, chunk, column, f"row group {g}, column {column.name}", known)
+            for g, chunk in enumerate(chunks)]
 
 
-def _uncompressed(meta: Any, column: Fixed) -> bool:
-    # pyarrow's own answer, `chunk.compression`, ends the process where a file names a codec that it does not know.
-    # So the footer is taken as pyarrow writes it, where path and codec of a chunk stand one behind the other.
-    sink = pa.BufferOutputStream()
-    meta.write_metadata_file(sink)
-    data = sink.getvalue().to_pybytes()
-    plain = encode({
-        ColumnMeta.ENCODINGS: (BINARY, b""),
-        ColumnMeta.PATH: (LIST, (BINARY, [part.encode() for part in column.path])),
-        ColumnMeta.CODEC: (I32, UNCOMPRESSED),
-        ColumnMeta.VALUES: (I64, 0),
-    })[2:-2]
-    return data.count(plain) == data.count(plain[:-2]) == meta.num_row_groups
-
-
-def _prove_group(
-    file: int, size: int, group: Any, leaf: int, column: Fixed, number: int, known: dict[tuple[int, int], bytes]
+def _prove_chunk(
+    file: int, size: int, chunk: Struct, column: Fixed, where: str, known: dict[tuple[int, int], bytes]
 ) -> Region:
-    chunk, rows = group.column(leaf), group.num_rows
-    start, stored = chunk.data_page_offset, chunk.total_compressed_size
-    values = rows * column.width
-    if chunk.has_dictionary_page or chunk.total_uncompressed_size != stored or chunk.num_values != rows * column.items:
-        raise Unproved(f"row group {number}, column {column.name}: not one plain uncompressed page")
-    if start < 4 or stored < values or start + stored > size:
-        raise Unproved(f"row group {number}, column {column.name}: the chunk does not lie in the file")
-    head = known.get((rows, stored))
+    count, stored = get(chunk, ColumnMeta.VALUES), get(chunk, ColumnMeta.STORED_BYTES)
+    start, values = get(chunk, ColumnMeta.DATA_PAGE), count * column.stored.itemsize
+    if get(chunk, ColumnMeta.CODEC) != UNCOMPRESSED or ColumnMeta.DICTIONARY_PAGE in chunk or count % column.items:
+        raise Unproved(f"{where}: compressed, with a dictionary, or no whole number of rows")
+    if start < 4 or not 0 <= values <= stored or start + stored > size:
+        raise Unproved(f"{where}: the chunk does not lie in the file")
+    head = known.get((count, stored))
     if head is None or os.pread(file, len(head), start) != head:
-        head = known[rows, stored] = _page_header(file, start, stored, rows, column, number)
+        head = known[count, stored] = _page_header(file, start, stored, count, where)
     if _levels_size(file, start + len(head), column) != stored - len(head) - values:
-        raise Unproved(f"row group {number}, column {column.name}: levels and values do not add up")
+        raise Unproved(f"{where}: levels and values do not add up")
     return Region(start + stored - values, values)
 
 
-def _page_header(file: int, start: int, stored: int, rows: int, column: Fixed, number: int) -> bytes:
+def _page_header(file: int, start: int, stored: int, count: int, where: str) -> bytes:
     data = os.pread(file, min(_MAX_HEADER, stored), start)
     try:
         header, end = decode(data)
     except FormatError:
-        raise Unproved(f"row group {number}, column {column.name}: no page header to begin with") from None
-    page, size = get(header, Page.DATA, {}), stored - end
+        raise Unproved(f"{where}: no page header to begin with") from None
+    page = get(header, Page.DATA, {}) if fits(header, {Page.DATA: {}}) else {}
     plain = get(header, Page.TYPE) == DATA_PAGE and get(page, Page.ENCODING) == PLAIN
-    sizes = get(header, Page.BYTES) == get(header, Page.STORED_BYTES) == size
-    values = get(page, Page.VALUES) == rows * column.items
-    if column.nested:
-        plain &= get(page, Page.DEFINITION) == get(page, Page.REPETITION) == RLE
-    if not (plain and sizes and values):
-        raise Unproved(f"row group {number}, column {column.name}: the page is not all of the chunk, or not plain")
+    plain &= get(page, Page.DEFINITION) == get(page, Page.REPETITION) == RLE
+    sizes = get(header, Page.BYTES) == get(header, Page.STORED_BYTES) == stored - end
+    if not (plain and sizes and get(page, Page.VALUES) == count):
+        raise Unproved(f"{where}: the page is not all of the chunk, or not plain")
     return data[:end]
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from dof_arrow import footer
 from dof_arrow.errors import FormatError
-from dof_arrow.footer import DATA_PAGE, DATA_PAGE_V2, DICTIONARY_PAGE, I32, Page, Struct, get
+from dof_arrow.footer import DATA_PAGE, DATA_PAGE_V2, DICTIONARY_PAGE, I32, ColumnMeta, Page, Struct, get
 from dof_arrow.rules import broken
 
 MAX_PAGE = 128 << 20  # pyarrow writes pages of 1 MiB, DuckDB of up to 100 MB
@@ -33,7 +33,7 @@ class Encoded:
     """
 
     def __init__(self, file: int, size: int, memory: Any, parquet: Any, schema: pa.Schema) -> None:
-        self.file, self.parquet, self.schema = file, parquet, schema
+        self.file, self.size, self.parquet, self.schema = file, size, parquet, schema
         self._memory, self._reader = memory, None
         self._limit = _FLOOR + _GROWTH * size
 
@@ -83,42 +83,42 @@ class Encoded:
         return column.cast(kind)
 
     def _check_claims(self, name: str) -> None:
-        claimed = sum(
-            chunk_claim(self.file, self.parquet.row_group(g).column(leaf), f"row group {g}, column {name}")
-            for leaf in self._leaves_of(name) for g in range(self.parquet.num_row_groups)
-        )
+        claimed = sum(self._claim(name, leaf) for leaf in self._leaves()
+                      if leaf.path == name or leaf.path.startswith(f"{name}."))
         if claimed > self._limit:
             raise broken("page-bounds", f"column {name}", f"at most {self._limit} bytes decoded", claimed)
+
+    def _claim(self, name: str, leaf: Any) -> int:
+        below = leaf.path[len(name) + 1 :]
+        chunks = footer.column_chunks(self.parquet, [name, *below.split(".")] if below else [name])
+        claims = [claim(self.file, self.size, c, f"row group {g}, column {name}") for g, c in enumerate(chunks)]
+        return sum(max(size, values * _WIDTH.get(leaf.physical_type, 1)) for size, values in claims)
 
     def _leaves(self) -> list[Any]:
         parquet = self.parquet.schema
         return [parquet.column(i) for i in range(len(parquet))]
 
-    def _leaves_of(self, name: str) -> list[int]:
-        return [i for i, leaf in enumerate(self._leaves()) if leaf.path == name or leaf.path.startswith(f"{name}.")]
 
+def claim(file: int, size: int, chunk: Struct, where: str) -> tuple[int, int]:
+    """Bytes and values that a column chunk says it decodes to, its pages walked.
 
-def chunk_claim(file: int, chunk: Any, where: str) -> int:
-    """How many bytes a column chunk says it decodes to, its pages walked; FormatError if they do not tile it."""
-    start, end = chunk_range(chunk)
+    `chunk` is its ColumnMeta in the footer of the file of `size` bytes open as `file`. Raises FormatError
+    (`page-bounds`) if its pages do not tile it, or claim too much.
+    """
+    start, end = footer.chunk_range(chunk)
+    if not 0 < start <= end <= size:
+        raise broken("page-bounds", where, f"a chunk in a file of {size} bytes", f"{start} to {end}")
     total = values = 0
     while start < end:
         header, length = _header(file, start, end, where)
-        stored, size = get(header, Page.STORED_BYTES), get(header, Page.BYTES)
+        stored, claimed = get(header, Page.STORED_BYTES), get(header, Page.BYTES)
         start += length + stored
-        if stored < 0 or start > end or not 0 <= size <= max(MAX_PAGE, stored):
-            raise broken("page-bounds", where, f"a page of at most {MAX_PAGE} bytes inside its chunk", size)
-        total, values = total + size, values + _values(header)
-    if values != chunk.num_values:
-        raise broken("page-bounds", where, f"{chunk.num_values} values in its pages", values)
-    return max(total, values * _WIDTH.get(chunk.physical_type, 1))
-
-
-def chunk_range(chunk: Any) -> tuple[int, int]:
-    """First byte and end of a column chunk, from pyarrow's ColumnChunkMetaData."""
-    dictionary, data = chunk.dictionary_page_offset or 0, chunk.data_page_offset
-    start = dictionary if 0 < dictionary < data else data
-    return start, start + chunk.total_compressed_size
+        if stored < 0 or start > end or not 0 <= claimed <= max(MAX_PAGE, stored):
+            raise broken("page-bounds", where, f"a page of at most {MAX_PAGE} bytes inside its chunk", claimed)
+        total, values = total + claimed, values + _values(header)
+    if values != get(chunk, ColumnMeta.VALUES):
+        raise broken("page-bounds", where, f"{get(chunk, ColumnMeta.VALUES)} values in its pages", values)
+    return total, values
 
 
 def _header(file: int, start: int, end: int, where: str) -> tuple[Struct, int]:

@@ -18,6 +18,7 @@ from dof_arrow.errors import FormatError, Problem, UsageError
 from dof_arrow.layout import Fixed, Region, Unproved, fixed, prove
 from dof_arrow.metadata import VERSION, Json, Metadata, from_json, parse
 from dof_arrow.pages import Encoded
+from dof_arrow.rules import broken
 from dof_arrow.schema import KEY, flat_array, is_vector, numpy_values, vector_array
 from dof_arrow.stitch import Stitched, stitchable
 
@@ -59,17 +60,16 @@ class File:
         """Rows in the file."""
         return int(self.parquet.num_rows)
 
-    @cached_property
-    def _leaves(self) -> dict[str, int]:
-        parquet = self.parquet.schema
-        return {parquet.column(i).path: i for i in range(len(parquet))}
-
     def regions(self, column: Fixed) -> list[Region]:
         """Where the column's values lie, proved; raises Unproved if they must be decoded."""
-        leaf = self._leaves.get(".".join(column.path))
-        if leaf is None:
-            raise Unproved(f"column {column.name}: not laid out as {'.'.join(column.path)}")
-        return prove(self.file, self.footer_start, self.parquet, leaf, column)
+        try:
+            chunks = footer.column_chunks(self.parquet, column.path)
+        except FormatError as error:
+            raise Unproved(str(error)) from None
+        regions = prove(self.file, self.footer_start, chunks, column)
+        if sum(r.length for r in regions) != self.rows * column.width:
+            raise Unproved(f"column {column.name}: the rows of its chunks are not those of the file")
+        return regions
 
     def stitched(self, column: Fixed) -> Stitched | None:
         """The column's values as one run of mapped memory, or None if this file or this system does not allow it."""
@@ -106,8 +106,20 @@ class File:
         if values is not None:
             return vector_array(values, field) if is_vector(field) else flat_array(values, field.type)
         if name not in self._decoded:
-            self._decoded[name] = self._encoded.column(name)
+            self._decoded[name] = self._sound(name, self._encoded.column(name))
         return self._decoded[name]
+
+    def _sound(self, name: str, column: pa.Array) -> pa.Array:
+        """A decoded column that frameworks may be given: valid, one value a row, no missing vectors."""
+        try:
+            column.validate(full=True)
+        except pa.ArrowException as error:
+            raise broken("data-unreadable", f"column {name}", "valid values", str(error)[:200]) from None
+        vector = is_vector(self.schema.field(name))
+        values = len(column.flatten().drop_null()) // column.type.list_size if vector else len(column)
+        if len(column) != self.rows or values != self.rows:
+            raise broken("data-unreadable", f"column {name}", f"{self.rows} values", str(values))
+        return column
 
     def attachment(self, offset: int, length: int) -> bytes:
         """The bytes of an attachment: the errors table, a document."""
@@ -144,7 +156,7 @@ def parquet_metadata(tail: bytes) -> Any:
     limits = {"thrift_string_size_limit": footer.MAX_FOOTER, "thrift_container_size_limit": _MAX_ELEMENTS}
     try:
         return pq.ParquetFile(pa.BufferReader(footer.MAGIC + tail), **limits).metadata
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise footer.unreadable(str(error)[:200]) from None
 
 

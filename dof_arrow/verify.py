@@ -6,39 +6,27 @@ else is. Nothing that a file claims makes this take more memory than a small mul
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from dof_arrow import contents, crossfield, footer, integrity, metadata
+from dof_arrow import attachments, contents, crossfield, footer, integrity, metadata, structure
 from dof_arrow.errors import FormatError, Problem
-from dof_arrow.footer import ColumnMeta, FileMetaData, RowGroup, Struct, get, items
-from dof_arrow.layout import (
-    ALIGNMENTS,
-    MAX_GROUP_ROWS,
-    MAX_GROUPS,
-    SMALL_ALIGNMENT,
-    Fixed,
-    Region,
-    Unproved,
-    fixed,
-    geometry,
-    prove,
-)
-from dof_arrow.metadata import VERSION, Attachment, Json, Metadata
+from dof_arrow.footer import FileMetaData, Struct, get
+from dof_arrow.layout import ALIGNMENTS, SMALL_ALIGNMENT, Region, Unproved, fixed, geometry, prove
+from dof_arrow.metadata import VERSION, Json, Metadata
 from dof_arrow.place import content_uuid
 from dof_arrow.reading import arrow_schema, open_file, parquet_metadata
-from dof_arrow.rules import problem
+from dof_arrow.rules import broken, problem
 from dof_arrow.schema import KEY
 
+Regions = Mapping[str, Sequence[Region]]
 _ARROW = b"ARROW:schema"
 _MOST = 1000  # problems told of one file
 
@@ -73,8 +61,11 @@ def validate(path: str | os.PathLike[str], deep: bool = False) -> list[Problem]:
     found: list[Problem] = []
     with _opened(Path(path)) as file:
         try:
-            found.extend(islice(_problems(file, os.fstat(file).st_size, deep, found), _MOST))
-        except FormatError as error:
+            for told in _problems(file, os.fstat(file).st_size, deep):
+                found.append(told)
+                if len(found) == _MOST:
+                    break
+        except FormatError as error:  # what lies behind it cannot be looked at
             found.extend(error.problems)
     return [_printable(p) for p in found]
 
@@ -91,3 +82,157 @@ def _opened(path: Path) -> Iterator[int]:
 def _printable(told: Problem) -> Problem:
     texts = {name: getattr(told, name) for name in ("where", "expected", "found")}
     return replace(told, **{k: v[:400].encode("utf-8", "backslashreplace").decode() for k, v in texts.items()})
+
+
+def _problems(file: int, size: int, deep: bool) -> Iterator[Problem]:
+    head = os.pread(file, 4, 0)
+    if head != footer.MAGIC:
+        yield problem("file-magic", "start of file", footer.MAGIC, head)
+    tail = footer.read(file, size)
+    struct, slack = structure.parse(tail)
+    yield from slack
+    yield from structure.problems(struct, size - len(tail))
+    parts = _Parts(file, size, tail, struct, dict(footer.key_values(struct)), parquet_metadata(tail))
+    value, unreadable = _json(parts.keys)
+    derived = _is_derived(parts, value)
+    if derived:
+        yield problem("derived-copy", "footer", _generator(value), _creator(parts))
+    else:
+        yield from _sealed(parts, deep)
+    yield from unreadable
+    misplaced = list(structure.columns(struct, parts.parquet))
+    yield from misplaced
+    if value is not None:
+        yield from _described(parts, value, derived, deep and not misplaced)
+
+
+def _json(keys: Mapping[bytes, bytes]) -> tuple[Json | None, Sequence[Problem]]:
+    try:
+        if KEY not in keys:
+            raise broken("metadata-absent", "footer", "a DoF file", "a Parquet file without it")
+        return metadata.parse(keys[KEY]), ()
+    except FormatError as error:
+        return None, error.problems
+
+
+def _is_derived(parts: _Parts, value: Json | None) -> bool:
+    """Whether another program wrote the file: it left its own name in the footer, and no true seal."""
+    return value is not None and not integrity.read_seal(parts.tail)[1] and _creator(parts) != _generator(value)
+
+
+def _creator(parts: _Parts) -> str:
+    return str(get(parts.footer, FileMetaData.CREATED_BY, b"").decode("utf-8", "replace"))
+
+
+def _generator(value: Json) -> str | None:
+    provenance = value.get("provenance")
+    return provenance.get("generator") if isinstance(provenance, dict) else None
+
+
+def _sealed(parts: _Parts, deep: bool) -> Iterator[Problem]:
+    seal, true = integrity.read_seal(parts.tail)
+    if integrity.SEAL not in parts.keys:
+        yield problem("seal-missing", "footer", "64 hex digits", "nothing")
+    elif not true:
+        yield problem("seal-false", "footer", "the digest of the footer", seal)
+    segments, digests = integrity.segments(parts.footer, parts.start), _digests(parts)
+    if digests is None:
+        yield problem("digests-form", "footer", "base64 of 32 bytes a segment", "something else")
+    elif len(digests) != len(segments):
+        yield problem("digests-count", "footer", len(segments), len(digests))
+    elif deep:
+        for (start, end), digest in zip(segments, digests, strict=True):
+            if integrity.digest(parts.file, start, end) != digest:
+                yield problem("digest-false", f"bytes {start} to {end}", digest.hex(), "another")
+
+
+def _digests(parts: _Parts) -> list[bytes] | None:
+    return integrity.decode_digests(parts.keys.get(integrity.DIGESTS, b""))
+
+
+def _described(parts: _Parts, value: Json, derived: bool, deep: bool) -> Iterator[Problem]:
+    unknown = list(_unknown(value))
+    wrong = unknown or list(islice(metadata.problems(value), _MOST))
+    yield from wrong
+    schema = arrow_schema(parts.parquet)
+    yield from () if derived else _arrow_copy(parts, schema)
+    if wrong:
+        return
+    meta = metadata.from_json(value, Metadata)
+    yield from crossfield.references(meta)
+    yield from crossfield.listed(meta, schema)
+    if len(set(schema.names)) < len(schema.names):
+        return
+    regions: Regions = {}
+    if not derived:
+        yield from crossfield.typed(meta, schema)
+        yield from attachments.problems(parts.file, parts.footer, parts.start, meta, deep)
+        yield from _uuid(parts, meta)
+        regions = yield from _layout(parts, meta, schema)
+    if deep:
+        yield from contents.problems(contents.Contents(parts.file, parts.size, parts.parquet, schema, regions), meta)
+
+
+def _unknown(value: Json) -> Iterator[Problem]:
+    version, must = str(value.get("version", VERSION)), value.get("must_understand")
+    if version.split(".")[0] != VERSION.split(".")[0]:
+        yield problem("metadata-version", "$.version", f"{VERSION.split('.')[0]}.x", version)
+    for name in must if isinstance(must, list) else []:
+        if name not in Metadata.__dataclass_fields__:
+            yield problem("metadata-understand", "$.must_understand", "a field of this version", name)
+
+
+def _arrow_copy(parts: _Parts, schema: pa.Schema) -> Iterator[Problem]:
+    if _ARROW not in parts.keys:
+        yield problem("schema-arrow", "footer", "an Arrow schema", "nothing")
+    elif (schema.metadata or {}).get(KEY) != parts.keys[KEY]:
+        yield problem("schema-copy", "footer", "the same metadata", "other metadata")
+
+
+def _uuid(parts: _Parts, meta: Metadata) -> Iterator[Problem]:
+    digests = _digests(parts)
+    if digests is not None:
+        derived = content_uuid(digests[:-1], [core.sha256 for core in meta.cores.values()])
+        if derived != meta.uuid:
+            yield problem("metadata-uuid", "$.uuid", derived, meta.uuid)
+
+
+def _layout(parts: _Parts, meta: Metadata, schema: pa.Schema) -> Generator[Problem, None, Regions]:
+    regions: dict[str, Sequence[Region]] = {}
+    for name in (n for n in schema.names if n in meta.columns and meta.columns[n].layout == "mapped"):
+        try:
+            regions[name] = _proved(parts, schema.field(name))
+        except Unproved as reason:
+            yield problem("layout-claim", f"column {name}", "the mapped layout", reason)
+    yield from _aligned(parts, regions, [_width(schema.field(name)) for name in regions])
+    return regions
+
+
+def _proved(parts: _Parts, field: pa.Field) -> Sequence[Region]:
+    column = fixed(field)
+    if column is None:
+        raise Unproved(f"{field.type} cannot be mapped")
+    try:
+        chunks = footer.column_chunks(parts.parquet, column.path)
+    except FormatError:
+        raise Unproved(f"not stored as {'.'.join(column.path)}") from None
+    return prove(parts.file, parts.start, chunks, column)
+
+
+def _width(field: pa.Field) -> int:
+    column = fixed(field)
+    return column.width if column else 0
+
+
+def _aligned(parts: _Parts, regions: Regions, widths: Sequence[int]) -> Iterator[Problem]:
+    several = parts.parquet.num_row_groups > 1 and geometry(widths).alignment != SMALL_ALIGNMENT
+    unit = min(ALIGNMENTS) if several else SMALL_ALIGNMENT
+    for name, found in regions.items():
+        for number, region in enumerate(found):
+            if region.offset % unit:
+                yield problem("layout-alignment", f"row group {number}, column {name}", f"a multiple of {unit}",
+                              region.offset)
+        for number, region in enumerate(found[:-1] if several else ()):
+            if region.length % unit:
+                yield problem("layout-groups", f"row group {number}, column {name}", f"a multiple of {unit} bytes",
+                              region.length)
