@@ -65,6 +65,7 @@ class Extraction:
         the output exists and is another's, SourceError if more than `max_errors` inputs fail or all do.
         """
         if self.is_done():
+            Staging(self.out).sweep()
             return dataset.open(self.out)
         if self.out.exists() and not self.overwrite:
             raise OutputError("the output exists and was made by another run", str(self.out),

@@ -33,13 +33,13 @@ class Placer:
         self.digests: list[bytes] = []
         self.fixed: dict[str, layout.Fixed] = {}
         self._state = hashlib.sha256()
-        self._emit(footer.MAGIC)
 
     def begin(self, schema: pa.Schema, fixed: Sequence[layout.Fixed], alignment: int) -> None:
         """Fix the columns, those to be mapped, and the alignment of a file with more than one row group."""
         self.fixed, self.alignment = {c.name: c for c in fixed}, alignment
         self._names = schema.names
         self._encoded = pa.schema([f for f in schema if f.name not in self.fixed])
+        self._emit(footer.MAGIC)
 
     def place(self, pieces: Pieces, rows: int, *, alone: bool) -> None:
         """Append one row group; the only group of a file needs no more than a small alignment."""

@@ -45,6 +45,22 @@ def element_type(field: pa.Field) -> str:
     return {"float": "float32", "halffloat": "float16", "double": "float64"}.get(str(kind), str(kind))
 
 
+def storable(field: pa.Field) -> pa.Field:
+    """The field as Parquet gives it back: seconds become milliseconds, elements of lists are called `element`.
+
+    >>> storable(pa.field("when", pa.timestamp("s"))).type
+    TimestampType(timestamp[ms])
+    """
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    try:
+        pq.write_metadata(pa.schema([field]), sink)
+    except pa.ArrowException as error:
+        raise UsageError("Parquet cannot store this type", field.name, found=f"{field.type}: {error}"[:200]) from None
+    return pq.read_schema(pa.BufferReader(sink.getvalue())).field(0)
+
+
 def with_metadata(schema: pa.Schema, metadata: Metadata) -> pa.Schema:
     """The schema carrying the metadata under the key `dof`, and nothing else."""
     return schema.with_metadata({KEY: encode(metadata)})

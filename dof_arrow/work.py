@@ -66,6 +66,14 @@ class Staging:
                 self._drop_if_empty()  # while the lock is held, so that nobody else's blocks go with it
                 os.close(file)
 
+    def sweep(self) -> None:
+        """Drop what a run left that was killed after its output was written."""
+        if self.folder.is_dir():
+            with explained(self.out):
+                file = _lock(self.folder / _LOCK, self.out)
+                self.remove()
+                os.close(file)
+
     def path(self, block: int) -> Path:
         """The file of one block."""
         return self.folder / f"{block:06d}.arrow"

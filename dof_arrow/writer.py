@@ -23,9 +23,10 @@ from dof_arrow.commit import explained, replacing
 from dof_arrow.errors import UsageError
 from dof_arrow.metadata import VERSION, Json, Metadata, from_json, to_json
 from dof_arrow.place import Placer, content_uuid, generator
-from dof_arrow.schema import VECTOR_TYPES, element_type, is_vector, vector_field, with_metadata
+from dof_arrow.schema import VECTOR_TYPES, element_type, is_vector, storable, vector_field, with_metadata
 
 Values: TypeAlias = Any  # numpy array of a mapped column, Arrow array of another
+_RECORD_TYPES = {"id": pa.string(), "view": pa.int16(), "frame": pa.int32(), "time": pa.float64()}
 _RECORD = ("id", "view", "frame", "time", "group", "split")
 
 
@@ -117,7 +118,9 @@ class Writer:
         self._errors.append({"id": id, "rule": rule, "reason": reason})
 
     def attach(self, name: str, data: bytes, media_type: str) -> None:
-        """Put a document into the file."""
+        """Put a document into the file; `name` is a file name without folders."""
+        if not name or name in (".", "..") or "/" in name or "\\" in name:
+            raise UsageError("not a document's name", str(self.path), "a file name without folders", name)
         about = {"name": name, "media_type": media_type}
         self._documents.append((about, data))
 
@@ -154,7 +157,7 @@ class Writer:
         fields = {**flat, **wide, **self._fields}
         if not any(is_vector(f) for f in fields.values()):
             raise UsageError("no feature column", str(self.path), "vectors={name: float32 [n, ...]}", "none")
-        self._schema = pa.schema(list(fields.values()))
+        self._schema = pa.schema([storable(f) for f in fields.values()])
         self._check_declared(self._schema.names)
         fixed = [c for c in map(layouts.fixed, self._schema) if c] if self._mapped else []
         self._shapes = {k: list(np.shape(v)[1:]) for k, v in vectors.items()}
@@ -272,8 +275,8 @@ def finite(values: np.ndarray) -> bool:
 
 
 def _infer(name: str, value: Any) -> pa.Field:
-    if name == "id" or name == "view":
-        return pa.field(name, pa.string() if name == "id" else pa.int16(), nullable=False)
+    if name in _RECORD_TYPES:
+        return pa.field(name, _RECORD_TYPES[name], nullable=False)
     array = _array(name, value)
     return pa.field(name, array.type, nullable=array.null_count > 0 or not layouts.fixed(
         pa.field(name, array.type, nullable=False)))

@@ -1,0 +1,285 @@
+"""The fault harness: every file operation of an action counted, killed at, failed at, or recorded for a power cut.
+
+Every output of this project is written through `os.writev`, `os.fsync`, `os.rename` and their kin, by `commit` and
+`work`. Here those calls are watched. A `Scenario` is an action on a folder, with the state before and after; later
+commands join the table in `scenarios.py`, and all faults are tried on each.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+WATCHED = ("open", "writev", "fsync", "rename", "unlink", "rmdir", "mkdir", "ftruncate", "link")
+FAILING = ("writev", "fsync", "rename")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """An action that changes `folder` from one whole state to another.
+
+    `prepare` makes the state before, `act` does the work and may be repeated after a fault, `outputs` are the files
+    that must be old or new, whole.
+    """
+
+    name: str
+    prepare: Callable[[Path], None]
+    act: Callable[[Path], None]
+    outputs: tuple[str, ...]
+
+    def contents(self, folder: Path) -> dict[str, bytes | None]:
+        return {name: (folder / name).read_bytes() if (folder / name).exists() else None for name in self.outputs}
+
+    def before_and_after(self, folder: Path) -> tuple[dict[str, bytes | None], dict[str, bytes | None], int]:
+        """The outputs before and after an undisturbed run, and how many operations it takes."""
+        self.prepare(folder)
+        before = self.contents(folder)
+        with watched() as trace:
+            self.act(folder)
+        return before, self.contents(folder), len(trace)
+
+
+@dataclass
+class Trace:
+    """The operations of a run, in order; `at` is called with the number and name of each before it happens."""
+
+    at: Callable[[int, str], None] = lambda number, name: None
+    operations: list[tuple[Any, ...]] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __len__(self) -> int:
+        return len(self.operations)
+
+
+@contextmanager
+def watched(at: Callable[[int, str], None] = lambda number, name: None, root: Path | None = None) -> Iterator[Trace]:
+    """Watch the file operations of this process; `root` limits what is recorded to one folder."""
+    trace = Trace(at)
+    real = {name: getattr(os, name) for name in WATCHED}
+    for name in WATCHED:
+        setattr(os, name, _watching(name, real[name], trace, root))
+    try:
+        yield trace
+    finally:
+        for name in WATCHED:
+            setattr(os, name, real[name])
+
+
+def _watching(name: str, call: Callable[..., Any], trace: Trace, root: Path | None) -> Callable[..., Any]:
+    def watching(*args: Any, **options: Any) -> Any:
+        with trace.lock:
+            described = _described(name, args, options)
+            if described is None or (root is not None and not str(described[1]).startswith(str(root))):
+                return call(*args, **options)
+            trace.at(len(trace), name)
+            result = call(*args, **options)
+            trace.operations.append((*described, result) if name == "writev" else described)
+            return result
+
+    return watching
+
+
+def _described(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...] | None:
+    if name == "open":
+        writes = args[1] & (os.O_CREAT | os.O_TRUNC) if len(args) > 1 else 0
+        return ("create", _full(args[0], options)) if writes else None
+    if name == "writev":
+        return "write", _path(args[0]), b"".join(bytes(memoryview(b).cast("B")) for b in args[1])
+    if name == "fsync":
+        return "fsync", _path(args[0])
+    if name == "ftruncate":
+        return "truncate", _path(args[0])
+    if name in ("rename", "link"):
+        return name, _full(args[0], options), _full(args[1], options)
+    return name, _full(args[0], options)
+
+
+def _path(file: int) -> str:
+    return os.readlink(f"/proc/self/fd/{file}")
+
+
+def _full(path: Any, options: dict[str, Any]) -> str:
+    folder = options.get("dir_fd")
+    base = _path(folder) if isinstance(folder, int) and folder >= 0 else os.getcwd()
+    return os.path.join(base, os.fspath(path))
+
+
+def killed_at(scenario: Scenario, folder: Path, operation: int) -> bool:
+    """Run the action in a child that kills itself (SIGKILL) before an operation; whether it was killed."""
+
+    def at(number: int, name: str) -> None:
+        if number == operation:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return _in_child(lambda: _act(scenario, folder, at)) == -signal.SIGKILL
+
+
+def killed_after(scenario: Scenario, folder: Path, seconds: float) -> bool:
+    """Run the action in a child and kill it from outside after a while; whether it was still running."""
+    return _in_child(lambda: scenario.act(folder), kill_after=seconds) == -signal.SIGKILL
+
+
+def _act(scenario: Scenario, folder: Path, at: Callable[[int, str], None]) -> None:
+    with watched(at):
+        scenario.act(folder)
+
+
+def _in_child(action: Callable[[], None], kill_after: float | None = None) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            action()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@contextmanager
+def failing_at(operation: int, code: int) -> Iterator[Trace]:
+    """Let one write, fsync or rename fail with an error number; count only those."""
+    seen = 0
+
+    def at(number: int, name: str) -> None:
+        nonlocal seen
+        if name in FAILING:
+            if seen == operation:
+                seen += 1
+                raise OSError(code, os.strerror(code))
+            seen += 1
+
+    with watched(at) as trace:
+        yield trace
+
+
+ERRORS = (errno.ENOSPC, errno.EIO)
+
+
+class PowerCut:
+    """The states that a power cut can leave, from a recorded run: what was not yet synced may be there or not.
+
+    The model is harsher than the filesystems in use: the bytes of a file are durable only after its fsync, and before
+    that any part of them may be lost; a name is durable only after the fsync of its folder, and before that the
+    changes to one folder may be lost from any point on, each folder by itself.
+    """
+
+    def __init__(self, root: Path, operations: list[tuple[Any, ...]]) -> None:
+        self.root, self.operations = str(root), operations
+        shutil_safe = root / ".nothing"
+        assert not shutil_safe.exists()
+        self.start = {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+        self.folders = [str(p.relative_to(root)) for p in sorted(root.rglob("*")) if p.is_dir()]
+
+    def states(self, seed: int, count: int) -> Iterator[dict[str, bytes]]:
+        """Different states, drawn from all that the recording allows: file name -> content."""
+        draw = random.Random(seed)
+        seen: set[int] = set()
+        for _ in range(count * 4):
+            state = self._state(draw)
+            key = hash(tuple(sorted(state.items())))
+            if key not in seen:
+                seen.add(key)
+                yield state
+            if len(seen) == count:
+                return
+
+    def _state(self, draw: random.Random) -> dict[str, bytes]:
+        cut = draw.randint(0, len(self.operations))
+        disk = _Disk(self.start, self.folders)
+        for operation in self.operations[:cut]:
+            disk.apply(*(self._local(o) for o in operation))
+        return disk.after_power_cut(draw)
+
+    def _local(self, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith(self.root):
+            return os.path.relpath(value, self.root)
+        return value
+
+
+class _Disk:
+    """Names and bytes, each with what is durable and what is pending."""
+
+    def __init__(self, files: dict[str, bytes], folders: list[str]) -> None:
+        self.inodes: dict[int, tuple[bytes, list[bytes]]] = {i: (data, []) for i, data in enumerate(files.values())}
+        self.names = {name: i for i, name in enumerate(files)}
+        self.durable = dict(self.names)
+        self.pending: dict[str, list[tuple[str, int | None]]] = {}
+        self.folders = set(folders)
+
+    def apply(self, kind: str, path: str, *rest: Any) -> None:
+        if kind == "create":
+            if path not in self.names:
+                self.inodes[number := len(self.inodes)] = (b"", [])
+                self._name(path, number)
+        elif kind == "write" and path in self.names:
+            self.inodes[self.names[path]][1].append(rest[0][: rest[1]])
+        elif kind == "truncate" and path in self.names:
+            self.inodes[self.names[path]] = (b"", [])
+        elif kind == "fsync":
+            self._fsync(path)
+        elif kind == "rename":
+            self._name(rest[0], self.names[path])
+            self._name(path, None)
+        elif kind == "link":
+            self._name(rest[0], self.names[path])
+        elif kind in ("unlink", "rmdir"):
+            self._name(path, None)
+
+    def _name(self, path: str, number: int | None) -> None:
+        if number is None:
+            self.names.pop(path, None)
+        else:
+            self.names[path] = number
+        self.pending.setdefault(os.path.dirname(path) or ".", []).append((path, number))
+
+    def _fsync(self, path: str) -> None:
+        if path in self.names:
+            durable, pending = self.inodes[self.names[path]]
+            self.inodes[self.names[path]] = (durable + b"".join(pending), [])
+        else:
+            for name, number in self.pending.pop(path, []):
+                _set(self.durable, name, number)
+
+    def after_power_cut(self, draw: random.Random) -> dict[str, bytes]:
+        names = dict(self.durable)
+        for changes in self.pending.values():
+            for name, number in changes[: draw.randint(0, len(changes))]:
+                _set(names, name, number)
+        return {name: self._bytes(number, draw) for name, number in names.items()}
+
+    def _bytes(self, number: int, draw: random.Random) -> bytes:
+        durable, pending = self.inodes[number]
+        unsynced = b"".join(pending)
+        kept = draw.choice((0, len(unsynced), draw.randint(0, len(unsynced))))
+        lost = draw.random() < 0.2  # the length may be durable where the bytes are not
+        return durable + (bytes(kept) if lost else unsynced[:kept])
+
+
+def _set(names: dict[str, int], name: str, number: int | None) -> None:
+    if number is None:
+        names.pop(name, None)
+    else:
+        names[name] = number
+
+
+def restore(state: dict[str, bytes], folder: Path) -> None:
+    """Make a folder hold exactly a state."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, data in state.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)

@@ -1,0 +1,79 @@
+"""Nothing is lost: kills, failed calls and power cuts on everything that writes (the long runs: `make torture`)."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from dof_arrow.errors import OutputError
+from tests.faults import ERRORS, FAILING, PowerCut, Scenario, failing_at, killed_at, restore, watched
+from tests.scenarios import SCENARIOS
+
+KILLS, CUTS = 40, 400
+every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+
+
+def litter(folder: Path, scenario: Scenario) -> set[str]:
+    return {p.name for p in folder.iterdir()} - set(scenario.outputs)
+
+
+@every_scenario
+def test_kill_and_repeat(scenario: Scenario, tmp_path: Path) -> None:
+    """kill -9 before a random operation, then the same command: the bytes of a run never killed, and no litter."""
+    before, after, count = scenario.before_and_after(tmp_path / "whole")
+    draw = random.Random(scenario.name)
+    points = sorted(draw.choices(range(count), k=max(KILLS // len(SCENARIOS), 5)))
+    staged = 0
+    for number, point in enumerate(points):
+        folder = tmp_path / str(number)
+        scenario.prepare(folder)
+        assert killed_at(scenario, folder, point)
+        assert scenario.contents(folder) in (before, after)
+        staged += any(folder.rglob("*.arrow"))
+        scenario.act(folder)
+        assert scenario.contents(folder) == after
+        assert not litter(folder, scenario)
+    assert staged * 2 >= len(points) or not scenario.name.startswith("extract")
+
+
+@every_scenario
+def test_each_call_fails_once(scenario: Scenario, tmp_path: Path) -> None:
+    """Every write, fsync and rename fails once, disk full or I/O error: a clear error, old or new, whole, no litter."""
+    before, after, _ = scenario.before_and_after(tmp_path / "whole")
+    folder = tmp_path / "again"
+    scenario.prepare(folder)
+    with watched() as trace:
+        scenario.act(folder)
+    calls = sum(o[0].removesuffix("e") in {c.removesuffix("v").removesuffix("e") for c in FAILING}
+                for o in trace.operations)
+    for operation in range(calls):
+        folder = tmp_path / f"{operation}"
+        scenario.prepare(folder)
+        with pytest.raises(OutputError), failing_at(operation, ERRORS[operation % 2]):
+            scenario.act(folder)
+        assert scenario.contents(folder) in (before, after)
+        scenario.act(folder)
+        assert scenario.contents(folder) == after
+        assert not litter(folder, scenario)
+
+
+@every_scenario
+def test_power_cut(scenario: Scenario, tmp_path: Path) -> None:
+    """What a power cut may leave: the output is old or new, whole; the same command ends in the same bytes."""
+    scenario.prepare(tmp_path / "run")
+    before = scenario.contents(tmp_path / "run")
+    start = PowerCut(tmp_path / "run", [])
+    with watched(root=tmp_path / "run") as trace:
+        scenario.act(tmp_path / "run")
+    after = scenario.contents(tmp_path / "run")
+    start.operations = trace.operations
+    for number, state in enumerate(start.states(seed=1, count=CUTS)):
+        folder = tmp_path / "cut"
+        restore(state, folder)
+        assert scenario.contents(folder) in (before, after)
+        if number % 20 == 0:
+            scenario.act(folder)
+            assert scenario.contents(folder) == after
+            assert not litter(folder, scenario)
