@@ -2,12 +2,15 @@
 
 import sys
 
-from dof_arrow.cli import main
-
 
 def run() -> None:
     """The entry point: run the command line and exit with its code."""
-    sys.exit(main())
+    try:
+        from dof_arrow.cli import main  # here, so that Ctrl-C while it loads shows no traceback either
+
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

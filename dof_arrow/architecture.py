@@ -1,4 +1,4 @@
-"""The head that a dataset's author suggests, layer by layer (SPEC section 4, `head`): no framework, no weights, no code.
+"""The head that a dataset's author suggests, layer by layer (SPEC section 4, `head`): no framework, weights or code.
 
     {"layers": [{"kind": "dense", "units": 128}, {"kind": "activation", "function": "relu"}]}
 
@@ -6,7 +6,7 @@ The layers stand between the standardised features and the output layer, which f
 class, or one number) and is not written down; so one suggestion serves every target. Layers before a `pool` see a clip
 [time, units] step by step, those after it one vector.
 """
-# ruff: noqa: RUF009 - fields are declared by calls
+
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Dropout:
 class Normalization:
     """Mean 0 and variance 1, learned scale and shift after it; epsilon 1e-5."""
 
-    over: Literal["batch", "layer"] = spec("each unit over the batch (running averages in use), or each row over itself")
+    over: Literal["batch", "layer"] = spec("each unit over the batch (in use: running averages), or a row over itself")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

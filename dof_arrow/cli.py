@@ -1,17 +1,16 @@
-"""The command `dof`: parse, call one function, print. Commands load when they are called, so that help is instant."""
+"""The command `dof`: exit codes, manners, the list of commands. What a command needs loads when it is called."""
 
 from __future__ import annotations
 
-import importlib
+import os
 import signal
 import sys
-import traceback
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import click
-
-from dof_arrow import __version__
+if TYPE_CHECKING:
+    from click import ClickException
 
 DONE, NO, WRONG_USE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -25,6 +24,9 @@ COMMANDS = {
         "info": ("use", "Say what a dataset holds and how it came to be."),
         "validate": ("use", "Check a file against the specification."),
     },
+    "Share": {
+        "edit": ("share", "Rewrite what a file says of itself; its data stay."),
+    },
     "More": {
         "headless": ("make", "Cut the head off a model; keep its preprocessing with it."),
         "estimate": ("make", "Say how large a file will be."),
@@ -33,43 +35,14 @@ COMMANDS = {
     },
 }
 
+_HELP = """Usage: dof COMMAND [OPTIONS] …
 
-class _Sections(click.Group):
-    """A group whose commands are imported when called and listed by section."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for section in COMMANDS.values() for name in section]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        for section in COMMANDS.values():
-            if cmd_name in section:
-                module = importlib.import_module(f"dof_arrow.commands_{section[cmd_name][0]}")
-                command: click.Command = getattr(module, cmd_name)
-                return command
-        return None
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, commands in COMMANDS.items():
-            with formatter.section(title):
-                formatter.write_dl([(name, line) for name, (_, line) in commands.items()])
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
-            raise click.UsageError(error.message + (f" Did you mean {near[0]}?" if near else ""), ctx) from None
-
-
-@click.group(cls=_Sections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="dof")
-def dof() -> None:
-    """Share what a frozen deep model saw instead of the pictures themselves.
-
-    Start with: dof demo
-    """
+Share what a frozen deep model saw instead of the pictures themselves.
+Start with: dof demo
+"""
+_OPTIONS = """
+Of each command: dof COMMAND --help. Of all: --json (the result as JSON), --quiet, --debug; dof --version.
+Exit codes: 0 done; 1 the answer is no; 2 wrong use; 3 done, but some inputs failed; 130 interrupted."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,36 +51,84 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [a for a in given if a != "--debug"]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends like Ctrl-C: nothing half-written
-    try:
-        return int(dof.main(given, prog_name="dof", standalone_mode=False) or DONE)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
+    if given in ([], ["-h"], ["--help"]):  # without click: help is instant
+        print(overview())
         return DONE
-    except click.ClickException as error:
-        error.show()
-        return WRONG_USE
-    except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted; the same command goes on where it was" if given[:1] == ["extract"] else "interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
+    with _polite():
+        return _run(given, debug)
+
+
+def overview() -> str:
+    """What `dof --help` prints: the commands, section by section."""
+    width = max(len(name) for section in COMMANDS.values() for name in section)
+    lines = [_HELP]
+    for title, commands in COMMANDS.items():
+        lines += [f"{title}:", *(f"  {name:{width}}  {line}" for name, (_, line) in commands.items()), ""]
+    return "\n".join(lines).rstrip() + "\n" + _OPTIONS
+
+
+def _run(given: list[str], debug: bool) -> int:
+    try:
+        import click
+
+        from dof_arrow.commands import dof
+
+        try:
+            return int(dof.main(given, prog_name="dof", standalone_mode=False) or DONE)
+        except click.ClickException as error:
+            return _misused(error)
+        except click.Abort:
+            raise KeyboardInterrupt from None
+    except KeyboardInterrupt:
+        return _interrupted(given)
+    except (BrokenPipeError, SystemExit):  # whoever read stdout has left; click turns that into SystemExit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE
     except Exception as error:
         return _failed(error, debug)
+
+
+@contextmanager
+def _polite() -> Iterator[None]:
+    """A polite kill ends like Ctrl-C, nothing half-written; warnings are plain lines."""
+    import warnings
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    shown, warnings.showwarning = warnings.showwarning, lambda message, *_, **__: _complain(f"note: {message}")
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
+        signal.signal(signal.SIGTERM, before)
+
+
+def _misused(error: ClickException) -> int:
+    from click import UsageError
+
+    context = error.ctx if isinstance(error, UsageError) else None
+    _complain(f"{error.format_message()}\nTry: {context.command_path if context else 'dof'} --help")
+    return WRONG_USE
+
+
+def _interrupted(given: list[str]) -> int:
+    going_on = given[:1] == ["extract"] and "--dry-run" not in given
+    _complain("interrupted" + ("; what is done is kept: the same command goes on from there" if going_on else ""))
+    return INTERRUPTED
 
 
 def _failed(error: Exception, debug: bool) -> int:
     from dof_arrow.errors import DofError
 
     if debug:
+        import traceback
+
         traceback.print_exception(error)
-    elif isinstance(error, (DofError, OSError)):
-        _complain(str(error))
+    if isinstance(error, (DofError, OSError, MemoryError)):
+        _complain(str(error) or "the memory is full")
     else:
-        _complain(f"an error of our own: {type(error).__name__}: {error}\nRepeat with --debug and report what it shows.")
+        _complain(f"our own mistake: {type(error).__name__}: {error}\nRepeat with --debug and report what it shows.")
     return WRONG_USE
 
 
 def _complain(text: str) -> None:
-    print(f"dof: {text}", file=sys.stderr)
+    print(f"dof: {text}", file=sys.stderr, flush=True)

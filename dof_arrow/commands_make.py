@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dof_arrow.cli import SOME_FAILED
+from dof_arrow.cli import DONE, SOME_FAILED
 from dof_arrow.options import making, spoken
 from dof_arrow.terminal import Terminal, duration, size, table
 
@@ -15,17 +17,20 @@ if TYPE_CHECKING:
     from dof_arrow.dataset import Dataset
     from dof_arrow.extract import Extraction
 
-_THREE_WAYS = """a core is needed, one of
+_WAYS = """A core is needed, one of
   --core MODEL.onnx --preprocess imagenet   a model of your own; dof headless --list MODEL.onnx shows where it is cut
-  --core hf://OWNER/REPO/FILE.onnx          from a hub (download it first: this version reads files)
+  --core CORE.onnx                          a core that dof headless made, its preprocessing inside
   --core builtin                            a wavelet network inside this program: for trying out,
-                                            not for sharing patients' pictures"""
+                                            not for sharing patients' pictures
+hf://OWNER/REPO/FILE.onnx and timm:NAME are not fetched by this version: download the .onnx file and name it."""
+
+_SHOWN = 5
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
-@click.option("--core", "cores", multiple=True, metavar="CORE", help="An ONNX file or `builtin`; again for more columns.")
+@click.option("--core", "cores", multiple=True, metavar="CORE", help="An ONNX file or `builtin`; more: more columns.")
 @making
 @click.option("--table", type=click.Path(path_type=Path), help="A CSV file with a row for each picture.")
 @click.option("--key", metavar="COLUMN", help="The table's column of file names.")
@@ -51,30 +56,51 @@ def extract(terminal: Terminal, source: Path, cores: tuple[str, ...], dry_run: b
     from dof_arrow.extract import planned
 
     if not cores:
-        raise click.UsageError(_THREE_WAYS)
-    _introduce(terminal, cores, options["id_key"])
+        raise click.UsageError(_WAYS)
+    _caution(terminal, cores)
     given = {name: value for name, value in options.items() if value is not None}
+    given["id_key"] = _key(terminal, options["id_key"], make=not dry_run)
     run = planned(source, core=list(cores), keep=tuple(filter(None, keep.split(","))), **given)
+    _note_left_out(terminal, run)
     if dry_run:
         _describe_plan(terminal, run)
-        return 0
+        return DONE
     if run.is_done():
         terminal.say(f"{run.out} is complete and unchanged: nothing to do.")
-        return 0
+        return _describe_made(terminal, run, run.run(), fresh=False)
     with terminal.progress("extracting") as progress:
         dataset = run.run(progress)
-    return _describe_made(terminal, dataset)
+    return _describe_made(terminal, run, dataset, fresh=True)
 
 
-def _introduce(terminal: Terminal, cores: tuple[str, ...], id_key: Path | None) -> None:
+def _caution(terminal: Terminal, cores: Iterable[str]) -> None:
     from dof_arrow import builtin
-    from dof_arrow.source import load_or_make_key
 
     if any(core.partition(":")[0] == "builtin" for core in cores):
         terminal.say(builtin.CAUTION)
-    _, made, path = load_or_make_key(id_key)
+
+
+def _key(terminal: Terminal, path: Path | None, *, make: bool) -> bytes:
+    """The owner's key for pseudonyms; one of zeros for a plan where there is none yet."""
+    from dof_arrow.source import key_file, load_or_make_key
+
+    if not make and not key_file(path).exists():
+        terminal.say(f"Extracting will make a key for pseudonyms: {key_file(path)}")
+        return bytes(32)
+    key, made, where = load_or_make_key(path)
     if made:
-        terminal.say(f"Made a key for pseudonyms: {path}. Keep it, and keep it secret: with it, names can be found again.")
+        terminal.say(f"Made a key for pseudonyms: {where}. Keep it, keep it secret: with it names can be found again.")
+    return key
+
+
+def _note_left_out(terminal: Terminal, run: Extraction) -> None:
+    counts = getattr(run.source, "counts", {})
+    said = {"ignored": "Files left out because they are no pictures",
+            "without_row": "Pictures left out because the table has no row for them",
+            "without_file": "Rows of the table whose picture is missing, to be listed as failed"}
+    for name, text in said.items():
+        if counts.get(name):
+            terminal.say(f"{text}: {counts[name]:,}")
 
 
 def _describe_plan(terminal: Terminal, run: Extraction) -> None:
@@ -83,28 +109,41 @@ def _describe_plan(terminal: Terminal, run: Extraction) -> None:
 
     what = leaving(run)
     what["bytes"] = size_of_run(run)
-    lines = [f"Would read {what['inputs']:,} pictures and write {run.out}, about {size(what['bytes'])} "
-             f"({what['bytes']:,} bytes if every picture can be read and all are of one kind).", ""]
-    lines += ["What leaves, column by column:", table([(f"  {c['name']}", c["type"], c["holds"]) for c in what["columns"]])]
-    lines += ["", "What leaves beside the columns:", *(f"  {text}" for text in what["strings"])]
-    lines += ["", "Nothing was written. Repeat without --dry-run to extract."]
+    columns = [(f"  {c['name']}", c["type"], c["holds"]) for c in what["columns"]]
+    lines = [f"Would read {what['inputs']:,} pictures and write {run.out}, {size(what['bytes'])}",
+             f"({what['bytes']:,} bytes if every picture can be read and is of the first one's kind).", "",
+             "What leaves, column by column:", table(columns), "",
+             "What leaves beside the columns:", *(f"  {text}" for text in what["strings"])]
     terminal.result(what, "\n".join(lines))
+    terminal.say("\nNothing was written. To extract: the same command without --dry-run.")
 
 
-def _describe_made(terminal: Terminal, dataset: Dataset) -> int:
+def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fresh: bool) -> int:
     about = dataset.metadata.provenance
     raw = int(about.raw.get("bytes", 0)) if about else 0
-    stored, failed = dataset.path.stat().st_size, len(dataset.errors)
-    text = (f"{dataset.path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row; "
-            f"the pictures were {size(raw)}")
-    reasons = [f"  {e['id']}  {e['reason']}" for e in dataset.errors[:5]]
+    stored, failed, path = dataset.path.stat().st_size, len(dataset.errors), dataset.path
+    value = {"path": str(path), "rows": len(dataset), "bytes": stored, "raw_bytes": raw, "failed": failed, "new": fresh,
+             "errors": dataset.errors}
+    terminal.result(value, f"{path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row; "
+                           f"the pictures were {size(raw)}")
     if failed:
-        text += "\n" + "\n".join([f"{failed:,} inputs gave no row; they are listed inside the file, the first:", *reasons])
-    value = {"path": str(dataset.path), "rows": len(dataset), "bytes": stored, "raw_bytes": raw, "failed": failed}
-    terminal.result(value, text)
-    targets = list(dataset.metadata.targets)
-    terminal.say(f"Next: dof train {dataset.path} -o head.onnx" if targets else f"Next: dof info {dataset.path}")
-    return SOME_FAILED if failed else 0
+        _describe_failures(terminal, run, dataset.errors)
+    next_step = f"dof train {path} -o head.onnx" if dataset.metadata.targets else f"dof info {path}"
+    terminal.say(f"Next: {next_step}")
+    return SOME_FAILED if failed else DONE
+
+
+def _describe_failures(terminal: Terminal, run: Extraction, errors: list[dict[str, str]]) -> None:
+    from dof_arrow.errors import OutputError
+    from dof_arrow.journal import keep
+
+    terminal.say(f"{len(errors):,} inputs gave no row; the list, with reasons, stands in the file. The first:")
+    for error in errors[:_SHOWN]:
+        terminal.say(f"  {error['id']}  {error['reason']}")
+    try:
+        terminal.say(f"Which files these are stands in {keep(run, errors)}, which stays with you.")
+    except OutputError as error:  # the dataset is made all the same
+        terminal.say(f"Which files these are could not be noted: {error}")
 
 
 @click.command()
@@ -115,29 +154,36 @@ def _describe_made(terminal: Terminal, dataset: Dataset) -> int:
 @click.option("--license", metavar="SPDX", help="The model's licence, kept with the core.")
 @click.option("--overwrite", is_flag=True)
 @spoken
-def headless(terminal: Terminal, model: Path, out: Path | None, list_only: bool, overwrite: bool, **options: Any) -> int:
+def headless(
+    terminal: Terminal, model: Path, out: Path | None, list_only: bool, overwrite: bool, **options: Any
+) -> int:
     """Cut the head off MODEL; what is left is a core: pictures in, features out, preprocessing inside."""
     if list_only:
         return _list_candidates(terminal, model)
     if out is None:
         raise click.UsageError("say where to write the core: -o CORE.onnx, or --list to see the choices")
-    from dof_arrow.commit import replacing
-    from dof_arrow.core import Core
+    from dof_arrow.commit import refuse_existing, replacing
     from dof_arrow.core import headless as make
 
+    refuse_existing(out, overwrite)
     data = make(model, **options)
+    bare = options["preprocess"] is None and b"dof.preprocessing.graph" not in data
+    about, text = ({}, "a core without preprocessing") if bare else _tried(data)
     with replacing(out, overwrite=overwrite) as file:
         file.write(data)
-    if options["preprocess"] is None and b"dof.preprocessing.graph" not in data:
-        terminal.result({"path": str(out), "bytes": len(data)}, f"{out}: a core without preprocessing, {size(len(data))}")
-        terminal.say(f"Next: dof extract PICTURES --core {out} --preprocess imagenet -o OUT.dof.parquet")
-        return 0
-    core = Core(data)
-    about = {"path": str(out), "sha256": core.sha256, "shape": core.output_shape, "bytes": len(data)}
-    shape = " x ".join(map(str, core.output_shape))
-    terminal.result(about, f"{out}: features [{shape}], {size(len(data))}, sha256 {core.sha256}")
-    terminal.say(f"Next: dof extract PICTURES --core {out} -o OUT.dof.parquet")
-    return 0
+    terminal.result({"path": str(out), "bytes": len(data), **about}, f"{out}: {text}, {size(len(data))}")
+    asked = " --preprocess imagenet" if bare else ""
+    terminal.say(f"Next: dof extract PICTURES --core {out}{asked} -o OUT.dof.parquet")
+    return DONE
+
+
+def _tried(core: bytes) -> tuple[dict[str, Any], str]:
+    """What a core gives, before it is written: as JSON values and as text."""
+    from dof_arrow.core import Core
+
+    made = Core(core)
+    shape = " x ".join(map(str, made.output_shape))
+    return {"sha256": made.sha256, "shape": made.output_shape}, f"features [{shape}], sha256 {made.sha256}"
 
 
 def _list_candidates(terminal: Terminal, model: Path) -> int:
@@ -149,7 +195,7 @@ def _list_candidates(terminal: Terminal, model: Path) -> int:
     rows = [("*" if c.chosen else " ", c.tensor, " x ".join(map(str, c.shape)), c.kind, c.why) for c in found]
     terminal.result([asdict(c) for c in found], table([(" ", "tensor", "shape", "kind", "why"), *rows]))
     terminal.say("* is where dof cuts; another: --at TENSOR")
-    return 0
+    return DONE
 
 
 @click.command()
@@ -163,21 +209,23 @@ def _list_candidates(terminal: Terminal, model: Path) -> int:
 @spoken
 def estimate(terminal: Terminal, rows: int, core: str | None, width: int | None, dtype: str, label: bool, group: bool,
              **options: Any) -> int:
-    """Say how large a file of so many rows will be; for a folder of pictures use dof extract --dry-run."""
-    from math import prod
-
+    """Say how large a file of so many rows will be; of pictures that are there: dof extract --dry-run."""
     from dof_arrow import builtin
     from dof_arrow.estimate import size_of_rows
 
     if (core is None) == (width is None):
         raise click.UsageError("give either --core or --width")
     given = {name: value for name, value in options.items() if value is not None}
-    width = width or prod(builtin.resolve(core or "", **given).output_shape)
-    count = size_of_rows(rows, width, dtype=dtype, label=label, group=group)
-    vectors = rows * width * (4 if dtype == "float32" else 2)
+    made = builtin.resolve(core, **given) if core is not None else None
+    shape = made.output_shape if made else (width or 1,)
+    with terminal.busy("counting"):
+        count = size_of_rows(rows, shape, core=made, dtype=dtype, label=label, group=group)
+    vectors = rows * prod(shape) * (4 if dtype == "float32" else 2)
     terminal.result({"bytes": count, "vector_bytes": vectors, "ratio": count / vectors},
-                    f"{count:,} bytes ({size(count)}), {count / vectors:.4f} of the vectors alone")
-    return 0
+                    f"{count:,} bytes ({size(count)}), {count / vectors:.4f} of the vectors alone; "
+                    "class names and other metadata come on top")
+    terminal.say("Next, for real pictures: dof extract PICTURES --core CORE -o OUT.dof.parquet --dry-run")
+    return DONE
 
 
 @click.command()
@@ -191,4 +239,4 @@ def demo(terminal: Terminal, folder: Path | None, out: Path) -> int:
 
     report = run(folder, out, terminal.say)
     terminal.result(report, f"Done in {duration(report['seconds'])}: {report['score']}")
-    return 0
+    return DONE

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dof_arrow.cli import DONE, NO, SOME_FAILED
-from dof_arrow.options import spoken
-from dof_arrow.terminal import Terminal, size, table
+from dof_arrow.options import making, spoken
+from dof_arrow.terminal import Terminal, Update, size, table
+
+Answer = dict[str, Any]  # a prediction in its JSON form by head, or `error`
 
 
 @click.command()
@@ -29,8 +33,10 @@ def info(terminal: Terminal, file: Path) -> int:
 
 def _portrait(ds: Any) -> str:
     about = ds.metadata
-    rows = [("rows", f"{len(ds):,}"), ("size", size(ds.path.stat().st_size)), ("uuid", about.uuid),
-            ("title", about.info.title or "none; set one with dof edit"), ("licence", about.info.license or "not stated")]
+    rows: list[tuple[str, ...]] = [
+        ("rows", f"{len(ds):,}"), ("size", size(ds.path.stat().st_size)), ("uuid", about.uuid),
+        ("title", about.info.title or "none; set one with dof edit"), ("licence", about.info.license or "not stated"),
+    ]
     for name, core in about.cores.items():
         rows.append((f"core of {name}", f"{core.name}, licence {core.license or 'not stated'}, "
                                         f"sha256 {core.sha256[:16]}…, cut at {core.cut or 'its output'}"))
@@ -80,29 +86,40 @@ def train(terminal: Terminal, dataset: Path, out: Path, overwrite: bool, **optio
     from dof_arrow.dataset import open as open_dataset
 
     refuse_existing(out, overwrite)
-    trained = heads.train(open_dataset(dataset), **options)
+    ds = open_dataset(dataset)
+    with terminal.busy(f"training on {len(ds):,} rows"):
+        trained = heads.train(ds, **options)
     with replacing(out, overwrite=overwrite) as file:
         file.write(trained.onnx)
     terminal.result({"path": str(out), **trained.report}, f"{out}: {trained}")
     for warning in trained.report.get("warnings", []):
         terminal.say(f"Note: {warning}")
-    terminal.say(f"Next: dof fuse --core CORE.onnx --head {out} -o model.onnx")
+    terminal.say(f"Next: dof fuse --core {_core_of(ds)} --head {out} -o model.onnx")
     return DONE
+
+
+def _core_of(ds: Any) -> str:
+    """What to type for the core that made a dataset's features."""
+    core = ds.metadata.cores.get(ds.metadata.columns[ds.primary].core or "")
+    source = (core.source if core else None) or ""
+    return source if source.startswith("builtin") else "CORE.onnx"
 
 
 @click.command()
 @click.option("--core", required=True, metavar="CORE", help="The core whose features the heads were trained on.")
+@making
 @click.option("--head", "heads", required=True, multiple=True, type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The model to write.")
 @click.option("--overwrite", is_flag=True)
 @spoken
-def fuse(terminal: Terminal, core: str, heads: tuple[Path, ...], out: Path, overwrite: bool) -> int:
+def fuse(terminal: Terminal, core: str, heads: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) -> int:
     """Join preprocessing, core and heads into one ONNX file: pictures in, predictions out."""
     from dof_arrow import builtin
-    from dof_arrow.commit import replacing
+    from dof_arrow.commit import refuse_existing, replacing
     from dof_arrow.fuse import fuse as join
 
-    data = join(builtin.resolve(core), {path.stem: _read(path) for path in heads})
+    refuse_existing(out, overwrite)
+    data = join(builtin.resolve(core, **options), {path.stem: _read(path) for path in heads})
     with replacing(out, overwrite=overwrite) as file:
         file.write(data)
     terminal.result({"path": str(out), "bytes": len(data)}, f"{out}: {size(len(data))}")
@@ -126,19 +143,42 @@ def _read(path: Path) -> bytes:
 @spoken
 def predict(terminal: Terminal, model: Path, inputs: tuple[Path, ...], as_csv: bool) -> int:
     """Predict with a fused MODEL on pictures and folders of pictures."""
-    from dof_arrow.declare import to_json
-    from dof_arrow.errors import DofError
     from dof_arrow.predict import Predictor, predict_files
 
-    answers = [(path, {"error": str(answer)} if isinstance(answer, DofError) else {k: to_json(v) for k, v in answer.items()})
-               for path, answer in predict_files(Predictor(model), inputs)]
-    terminal.result([{"input": path, **answer} for path, answer in answers],
-                    _as_csv(answers) if as_csv else "\n".join(_line(*a) for a in answers))
-    failed = sum("error" in answer for _, answer in answers)
+    predictor = Predictor(model)
+    failed = 0
+
+    def answers() -> Iterator[tuple[str, Answer]]:
+        nonlocal failed
+        with _watched(terminal) as update:
+            for done, (path, answer) in enumerate(predict_files(predictor, inputs), 1):
+                said = _answer(answer)
+                failed += "error" in said
+                update(done, None, failed)
+                yield path, said
+
+    if as_csv and not terminal.as_json:
+        _print_csv(answers(), predictor.heads)
+    else:
+        terminal.results(({"input": path, **answer}, _line(path, answer)) for path, answer in answers())
     return SOME_FAILED if failed else DONE
 
 
-def _line(path: str, answer: dict[str, Any]) -> str:
+def _watched(terminal: Terminal) -> AbstractContextManager[Update]:
+    """Progress, unless the answers themselves scroll by."""
+    return Terminal(quiet=terminal.quiet or sys.stdout.isatty()).progress("predicting")
+
+
+def _answer(answer: Any) -> Answer:
+    from dof_arrow.declare import to_json
+    from dof_arrow.errors import DofError
+
+    if isinstance(answer, DofError):
+        return {"error": str(answer)}
+    return {name: to_json(prediction) for name, prediction in answer.items()}
+
+
+def _line(path: str, answer: Answer) -> str:
     if "error" in answer:
         return f"{path}  failed: {answer['error']}"
     return f"{path}  " + "; ".join(f"{name} {_said(value)}" for name, value in answer.items())
@@ -152,17 +192,14 @@ def _said(value: dict[str, Any]) -> str:
     return ", ".join(f"{label} ({probabilities[label]:.1%})" for label in chosen) or "none"
 
 
-def _as_csv(answers: list[tuple[str, dict[str, Any]]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    names = next((list(a) for _, a in answers if "error" not in a), ["prediction"])
-    single = len(names) == 1
-    writer.writerow(["input", *(["prediction", "confidence"] if single else [
-        c for n in names for c in (n, f"{n}_confidence")]), "error"])
+def _print_csv(answers: Iterable[tuple[str, Answer]], heads: Mapping[str, Any]) -> None:
+    """One line an input, each when it comes; with several heads, columns bear their names."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    suffixes = [""] if len(heads) == 1 else [f"_{name}" for name in heads]
+    writer.writerow(["input", *(f"{column}{s}" for s in suffixes for column in ("prediction", "confidence")), "error"])
     for path, answer in answers:
-        cells = [c for n in names for c in _cells(answer.get(n))]
-        writer.writerow([path, *cells, answer.get("error", "")])
-    return out.getvalue().rstrip("\n")
+        writer.writerow([path, *(cell for name in heads for cell in _cells(answer.get(name))), answer.get("error", "")])
+        sys.stdout.flush()
 
 
 def _cells(value: dict[str, Any] | None) -> tuple[Any, Any]:
@@ -182,9 +219,12 @@ def doctor(terminal: Terminal) -> int:
     from dof_arrow.doctor import examine
 
     report = examine()
+    key = report["id_key"]
     lines = [table([(name, version) for name, version in report["versions"].items()]), "",
-             f"ONNX Runtime runs on: {', '.join(report['providers'])}; threads: {report['threads']}", ""]
+             f"ONNX Runtime runs on: {', '.join(report['providers'])}; threads: {report['threads']}",
+             f"Key for pseudonyms: {key['path']}{'' if key['exists'] else ' (made when needed)'}", ""]
     lines += [f"dof-arrow[{extra}]: " + ("installed" if not missing else f"missing {', '.join(missing)}; "
               f"pip install 'dof-arrow[{extra}]'") for extra, missing in report["extras"].items()]
     terminal.result(report, "\n".join(lines))
+    terminal.say("Next: dof demo")
     return DONE

@@ -11,12 +11,14 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING
 from functools import cache
+from itertools import islice
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dof_arrow.errors import FormatError, Problem
 
 Json = Any
 T = TypeVar("T")
+_MOST = 1000  # problems told of one value: a stranger's file may have a million
 
 
 def spec(
@@ -46,7 +48,7 @@ def to_json(value: Any) -> Json:
 def from_json(value: Json, kind: type[T]) -> T:
     """Build a declared object from its JSON form; FormatError lists every problem at once.
     """
-    found = list(problems(value, kind))
+    found = list(islice(problems(value, kind), _MOST))
     if found:
         raise FormatError("the dof metadata is not valid", problems=found)
     return typing.cast(T, _build(kind, value))

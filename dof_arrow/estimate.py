@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 
 import numpy as np
 
+from dof_arrow import media, roster
 from dof_arrow.commit import Counted
-from dof_arrow.declare import Json
+from dof_arrow.core import Core
+from dof_arrow.declare import Json, to_json
+from dof_arrow.errors import DofError
 from dof_arrow.extract import Extraction
 from dof_arrow.place import Placer
+from dof_arrow.privacy import PSEUDONYM_LENGTH
+from dof_arrow.source import Source
 from dof_arrow.work import blocks
 from dof_arrow.writer import Writer
 
-_AT_ONCE = 1024
+_AT_ONCE = 1024  # rows
+_TRIED = 64  # inputs
 
 
 class Sizer(Writer):
@@ -41,11 +49,11 @@ class Sizer(Writer):
 
 
 def size_of_run(run: Extraction) -> int:
-    """Bytes of the file that a planned extraction will write, if no input fails and all pictures are alike.
+    """Bytes of the file that a planned extraction will write if every input can be read and is like the first.
 
-    Exact to the byte then, but for the summary of the pictures' sizes and modes in the metadata, which is not known.
+    Exact to the byte then: the metadata is the real one. Reads one picture's header and asks for all files' sizes.
     """
-    with Sizer(run.metadata(), schema=run.schema, layout=run.layout) as sizer:
+    with Sizer(run.metadata(_like_the_first(run.source)), schema=run.schema, layout=run.layout) as sizer:
         for rows in blocks(len(run.source)):
             columns = run.columns(rows)
             vectors = {n: np.zeros((len(rows), *c.output_shape), run.dtype) for n, c in run.cores.items()}
@@ -53,18 +61,37 @@ def size_of_run(run: Extraction) -> int:
     return sizer.size
 
 
-def size_of_rows(rows: int, width: int, *, dtype: str = "float32", label: bool = False, group: bool = False) -> int:
-    """Bytes of a file of `rows` vectors of `width` numbers with pseudonyms, and label codes and groups if asked.
+def _like_the_first(source: Source) -> dict[str, Json]:
+    """What the metadata would say of the raw inputs if all were like the first one that can be read."""
+    for index in range(min(len(source), _TRIED)):
+        with suppress(DofError):
+            facts = asdict(media.inspect(source[index].load()))
+            return {**facts, "bytes": sum(status.st_size for status in roster.files(source))}
+    return {}
 
-    Exact but for the metadata, which stands here in its shortest form.
 
-    >>> size_of_rows(1000, 512) - 1000 * 512 * 4 < 50_000
+def size_of_rows(
+    rows: int, shape: Sequence[int], *, core: Core | None = None, dtype: str = "float32", label: bool = False,
+    group: bool = False,
+) -> int:
+    """Bytes of a file of `rows` features of this shape with pseudonyms, and label codes and groups if asked.
+
+    Exact but for what the metadata says beside the core.
+
+    >>> size_of_rows(1000, (512,)) - 1000 * 512 * 4 < 50_000
     True
     """
-    with Sizer() as sizer:
+    with Sizer(_about(core)) as sizer:
         for start in range(0, rows, _AT_ONCE):
             count = min(_AT_ONCE, rows - start)
-            names = ["a" * 26] * count
+            names = ["a" * PSEUDONYM_LENGTH] * count
             columns = {**({"label": np.zeros(count, np.int64)} if label else {}), **({"group": names} if group else {})}
-            sizer.write(ids=names, vectors={"feature": np.zeros((count, width), dtype)}, columns=columns)
+            sizer.write(ids=names, vectors={"feature": np.zeros((count, *shape), dtype)}, columns=columns)
     return sizer.size
+
+
+def _about(core: Core | None) -> dict[str, Json]:
+    if core is None:
+        return {}
+    return {"cores": {"feature": to_json(core.describe())},
+            "columns": {"feature": {"core": "feature", "tensor": core.output_name}}}

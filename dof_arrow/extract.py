@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,19 +19,21 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow import dataset, plan
+from dof_arrow import dataset, plan, roster
+from dof_arrow.commit import refuse_existing
 from dof_arrow.core import Core
 from dof_arrow.dataset import Dataset
 from dof_arrow.declare import Json, to_json
-from dof_arrow.errors import DofError, OutputError, SourceError, UsageError
+from dof_arrow.errors import DofError, DofWarning, OutputError, SourceError, UsageError
 from dof_arrow.facts import RawFacts
 from dof_arrow.metadata import Preprocessing
 from dof_arrow.presets import Fit
-from dof_arrow.privacy import pseudonym
+from dof_arrow.privacy import Kind, pseudonyms
+from dof_arrow.roster import Roster
 from dof_arrow.schema import vector_field
-from dof_arrow.source import Sample, Source, load_or_make_key, open_source
+from dof_arrow.source import Source, load_or_make_key, open_source
 from dof_arrow.work import Staging, blocks
-from dof_arrow.workers import Job, Progress, compute
+from dof_arrow.workers import Job, Progress, compute, vector_name
 from dof_arrow.writer import Writer
 
 CoreLike = str | os.PathLike[str] | Core
@@ -58,46 +61,77 @@ class Extraction:
     overwrite: bool = False
     max_errors: int | None = None
 
+    def __post_init__(self) -> None:
+        for name, known in (("ids", ("pseudonym", "name")), ("layout", ("mapped", "compact"))):
+            if getattr(self, name) not in known:
+                raise UsageError(f"no such choice for {name}", expected=" or ".join(known), found=getattr(self, name))
+        for name in ("batch_size", "workers"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1", found=str(getattr(self, name)))
+
     def run(self, progress: Progress = lambda done, total, failed: None) -> Dataset:
         """Extract what is missing, write the file, open it.
 
         A KeyboardInterrupt leaves the blocks that are done; the same call goes on from there. Raises OutputError if
         the output exists and is another's, SourceError if more than `max_errors` inputs fail or all do.
         """
-        if self.is_done():
-            Staging(self.out).sweep()
-            return dataset.open(self.out)
-        if self.out.exists() and not self.overwrite:
-            raise OutputError("the output exists and was made by another run", str(self.out),
-                              hint="Give another name, or --overwrite.")
-        with Staging(self.out).held(self.identity, fresh=self.overwrite) as staging:
-            compute(self._job, staging, progress)
-            self._write(staging)
-            staging.remove()
+        if not self.is_done():
+            self._check()
+            with Staging(self.out).held(self.identity, fresh=self.overwrite) as staging:
+                if not self.is_done():  # another process may have ended while this one planned
+                    compute(self._job, staging, progress)
+                    self._write(staging)
+                staging.remove()
+        Staging(self.out).sweep()
         return dataset.open(self.out)
 
+    def _check(self) -> None:
+        """Raise now what else would stop the run after hours."""
+        _ = self.schema, self.source.has_split and self.splits
+        refuse_existing(self.out, overwrite=True)
+        if self.out.exists() and not self.overwrite:
+            changed = self._made_by_this_run() is not None
+            what = "pictures have changed since the output was made" if changed else "the output is of another run"
+            raise OutputError(what, str(self.out), hint="Give another name with -o, or replace it with --overwrite.")
+
     def is_done(self) -> bool:
-        """Whether the output is there already and came from this very run."""
+        """Whether the output is there already, came from this very run, and no input has changed since."""
+        return not self.overwrite and (made := self._made_by_this_run()) is not None and not self._changed_since(made)
+
+    def _made_by_this_run(self) -> Dataset | None:
         try:
-            provenance = dataset.open(self.out).metadata.provenance if self.out.exists() else None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DofWarning)
+                made = dataset.open(self.out) if self.out.exists() else None
         except DofError:
-            return False
-        return provenance is not None and provenance.run == self.run_digest
+            return None
+        about = made.metadata.provenance if made is not None else None
+        return made if about is not None and about.run == self.run_digest else None
+
+    def _changed_since(self, made: Dataset) -> bool:
+        """As `make` tells it, by times; by the sum of sizes too where every input gave a row."""
+        written, size = made.path.stat().st_mtime_ns, 0
+        for status in roster.files(self.source):
+            if status.st_mtime_ns > written:
+                return True
+            size += status.st_size
+        about = made.metadata.provenance
+        return about is not None and not about.failed and size not in (0, about.raw.get("bytes", size))
 
     @property
     def _job(self) -> Job:
-        return Job(source=self.source, cores=self.cores, batch_size=self.batch_size, workers=self.workers,
-                   max_errors=self.max_errors)
+        return Job(source=self.source, cores=self.cores, dtype=self.dtype, batch_size=self.batch_size,
+                   workers=self.workers, max_errors=self.max_errors)
 
     @cached_property
     def identity(self) -> dict[str, Json]:
         """What makes this run what it is, entry by entry; two runs with equal identity give equal bytes."""
         return {
-            "inputs": len(self.source), "names and labels": self._source_digest,
+            "inputs": len(self.source), "names and labels": self._roster.digest(self.id_key),
             "core": {name: core.sha256 for name, core in self.cores.items()},
             "batch size": self.batch_size, "dtype": self.dtype, "layout": self.layout, "ids": self.ids,
             "split": dict(self.fractions or {}), "id key": self._keyed(b"id key"),
-            "onnxruntime": _version("onnxruntime"), "pillow": _version("PIL"), "dof-arrow": _version("dof_arrow"),
+            **{name: _version(name) for name in ("dof_arrow", "onnxruntime", "PIL", "pyarrow")},
         }
 
     @cached_property
@@ -106,66 +140,77 @@ class Extraction:
         return self._keyed(json.dumps(self.identity, sort_keys=True).encode())
 
     @cached_property
-    def splits(self) -> list[str | None] | None:
-        """The split of each input, or None; a split never parts a group."""
-        samples = [self.source[i] for i in range(len(self.source))] if self.fractions or self.source.has_split else []
+    def splits(self) -> pa.Array | None:
+        """The split of each input, or None; a split never parts a group. UsageError where a given one does."""
+        import pyarrow.compute as pc
+
+        known = self._roster
         if self.fractions:
-            label = next(iter(self.source.targets), None)
-            kinds = [str(s.target.get(label)) for s in samples] if label and self._is_category(label) else None
-            names = [s.group or s.key for s in samples]
-            return list(plan.split_by_fraction(names, self.fractions, stratify=kinds))
-        if not self.source.has_split:
-            return None
-        plan.check_groups([s.group for s in samples], [s.split for s in samples])
-        return [s.split for s in samples]
+            names = known.keys if known.groups is None else pc.coalesce(known.groups.cast(known.keys.type), known.keys)
+            return pa.array(plan.split_by_fraction(names.to_pylist(), self.fractions, stratify=self._classes()))
+        if known.splits is not None and known.groups is not None:
+            plan.check_groups(known.groups.to_pylist(), known.splits.to_pylist())
+        return known.splits
+
+    def _classes(self) -> list[int | None] | None:
+        """What fractions are to be met in each of: the classes of the first target that has any."""
+        named = next((n for n, target in self.source.targets.items() if target.kind == "category"), None)
+        return None if named is None else list(self._roster.targets[named].to_pylist())
 
     @cached_property
     def schema(self) -> pa.Schema:
         """The columns that the file will have, but for `processing`, which depends on what the pictures are like."""
-        targets = [pa.field(n, *self._target_type(n)) for n in self.source.targets]
+        targets = [pa.field(n, roster.target_type(t), self._roster.targets[n].null_count > 0 or t.kind == "multilabel")
+                   for n, t in self.source.targets.items()]
         kept = [pa.field(n, pa.type_for_alias(t)) for n, t in self.source.kept.items()]
         named = [pa.field(n, pa.string()) for n in self._named]
         wide = [vector_field(n, c.output_shape, self.dtype) for n, c in self.cores.items()]
-        return pa.schema([pa.field("id", pa.string(), nullable=False), *named, *targets, *kept, *wide])
+        fields = [pa.field("id", pa.string(), nullable=False), *named, *targets, *kept, *wide]
+        names = [f.name for f in fields] + ["processing"]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UsageError("two columns of one name", str(self.out), found=", ".join(twice),
+                             hint="Rename the table's column, or the core's file.")
+        return pa.schema(fields)
 
     @property
     def _named(self) -> list[str]:
         group = ["group"] if self.source.has_group else []
         return [*group, "split"] if self.fractions or self.source.has_split else group
 
-    def _target_type(self, name: str) -> tuple[pa.DataType, bool]:
-        kind = {"category": pa.int64(), "regression": pa.float64()}.get(self.source.targets[name].kind)
-        missing = any(self.source[i].target.get(name) is None for i in range(len(self.source)))
-        return (kind, missing) if kind is not None else (pa.list_(pa.int64()), True)
-
-    def _is_category(self, label: str) -> bool:
-        return self.source.targets[label].kind == "category"
-
     @cached_property
-    def _source_digest(self) -> str:
-        state = hmac.new(self.id_key, digestmod="sha256")
-        for i in range(len(self.source)):
-            s = self.source[i]
-            state.update(repr((s.key, dict(s.target), s.group, s.split, dict(s.kept))).encode())
-        return state.hexdigest()
+    def _roster(self) -> Roster:
+        return Roster.of(self.source)
 
     def _keyed(self, data: bytes) -> str:
         return hmac.new(self.id_key, data, "sha256").hexdigest()
 
-    def name(self, sample: Sample) -> str:
-        """What a sample is called in the file."""
-        return sample.key if self.ids == "name" else pseudonym(self.id_key, "id", sample.key)
+    def known(self, column: str) -> pa.Array:
+        """The values of a target or kept column for all inputs."""
+        return self._roster.targets[column] if column in self._roster.targets else self._roster.kept[column]
 
-    def group(self, sample: Sample) -> str | None:
-        """What a sample's group is called in the file."""
-        return sample.group if sample.group is None or self.ids == "name" else pseudonym(
-            self.id_key, "group", sample.group)
+    @property
+    def keys(self) -> list[str]:
+        """The inputs' own names."""
+        return list(self._roster.keys.to_pylist())
+
+    def names(self, inputs: Sequence[int]) -> list[str]:
+        """What some inputs, by number, are called in the file."""
+        return self._called("id", self._roster.keys.take(pa.array(inputs, pa.int64())).to_pylist())
+
+    def _called(self, kind: Kind, names: list[str]) -> list[str]:
+        return names if self.ids == "name" else pseudonyms(self.id_key, kind, names)
+
+    def _groups(self, inputs: pa.Array) -> pa.Array:
+        """What some inputs' groups are called in the file."""
+        groups = self._roster.groups.take(inputs).dictionary_encode()
+        return pa.array(self._called("group", groups.dictionary.to_pylist()), pa.string()).take(groups.indices)
 
     def metadata(self, raw: Mapping[str, Json] | None = None, failed: int = 0) -> dict[str, Json]:
         """What the file will say of itself, as far as it is known beforehand."""
         provenance = {"inputs": len(self.source), "failed": failed, "run": self.run_digest, "raw": dict(raw or {})}
-        columns = {n: {"core": n, "tensor": c.output_name, "shape": list(c.output_shape)}
-                   for n, c in self.cores.items()}
+        columns: dict[str, Json] = {n: {"core": n, "tensor": c.output_name, "shape": list(c.output_shape)}
+                                    for n, c in self.cores.items()}
+        columns |= {n: {"role": "kept"} for n in self.source.kept}
         return {
             "primary_column": next(iter(self.cores)), "columns": columns,
             "cores": {n: to_json(c.describe()) for n, c in self.cores.items()},
@@ -178,6 +223,7 @@ class Extraction:
         for number in range(len(blocks(len(self.source)))):
             facts.add(staging.read(number))
         if not facts.rows:
+            staging.clear()
             first = facts.failures[0]["reason"] if facts.failures else "no inputs"
             raise SourceError("no input gave features", found=f"{len(facts.failures)} failures, the first: {first}",
                               hint="Look at one of the files with an image viewer.")
@@ -185,43 +231,44 @@ class Extraction:
             len(self.schema) - len(self.cores), pa.field("processing", facts.type))
         about = self.metadata(facts.common(), len(facts.failures))
         with Writer(self.out, about, schema=schema, overwrite=self.overwrite, layout=self.layout) as writer:
-            for number, rows in enumerate(blocks(len(self.source))):
-                self._write_block(writer, staging.read(number), rows, facts)
+            for number in range(len(blocks(len(self.source)))):
+                self._write_block(writer, staging.read(number), facts)
 
-    def _write_block(self, writer: Writer, table: pa.Table, rows: range, facts: RawFacts) -> None:
-        for failure in json.loads(table.schema.metadata[b"failed"]):
-            writer.fail(self.name(self.source[failure["input"]]), failure["rule"], failure["reason"])
-        if not len(table):
+    def _write_block(self, writer: Writer, block: pa.Table, facts: RawFacts) -> None:
+        failures = json.loads(block.schema.metadata[b"failed"])
+        for name, failure in zip(self.names([f["input"] for f in failures]), failures, strict=True):
+            writer.fail(name, failure["rule"], failure["reason"])
+        if not len(block):
             return
-        columns = self.columns(table["input"].to_pylist())
+        columns = self.columns(block["input"].to_pylist())
         if facts.type is not None:
-            columns["processing"] = facts.own(table)
-        vectors = {n: _tensor(table, n).reshape(len(table), *c.output_shape).astype(self.dtype)
+            columns["processing"] = facts.own(block)
+        vectors = {n: _tensor(block, vector_name(n)).reshape(len(block), *c.output_shape)
                    for n, c in self.cores.items()}
         writer.write(ids=columns.pop("id"), vectors=vectors, columns=columns)
 
-    def columns(self, inputs: Sequence[int]) -> dict[str, list[Any]]:
+    def columns(self, inputs: Sequence[int]) -> dict[str, Any]:
         """The values of all columns but the features, for some inputs by number."""
-        samples = [self.source[i] for i in inputs]
-        columns: dict[str, list[Any]] = {"id": [self.name(s) for s in samples]}
-        if "group" in self._named:
-            columns["group"] = [self.group(s) for s in samples]
-        if "split" in self._named and self.splits:
-            columns["split"] = [self.splits[i] for i in inputs]
-        columns |= {n: [s.target.get(n) for s in samples] for n in self.source.targets}
-        return columns | {n: [s.kept.get(n) for s in samples] for n in self.source.kept}
+        known, at = self._roster, pa.array(inputs, pa.int64())
+        columns: dict[str, Any] = {"id": self.names(inputs)}
+        if known.groups is not None:
+            columns["group"] = self._groups(at)
+        if self.splits is not None:
+            columns["split"] = self.splits.take(at)
+        return columns | {n: column.take(at) for n, column in {**known.targets, **known.kept}.items()}
 
 
 def planned(
     source: str | os.PathLike[str] | Source, *, core: CoreLike | Sequence[CoreLike], out: str | os.PathLike[str],
     preprocess: str | Preprocessing | None = None, fit: Fit | None = None, at: str | None = None,
-    pool: str | None = None, id_key: str | Path | None = None, split: str | Mapping[str, float] | None = None,
+    pool: str | None = None, id_key: str | Path | bytes | None = None, split: str | Mapping[str, float] | None = None,
     table: str | os.PathLike[str] | None = None, key: str | None = None, label: str | None = None,
     group: str | None = None, keep: Sequence[str] = (), **options: Any,
 ) -> Extraction:
     """The run that `extract` would do, not yet done: its `schema`, `metadata()`, `splits`, `source` can be looked at.
 
-    `split` is a column of `table`, or fractions as "train=0.8,test=0.2" or a mapping. Raises what `extract` raises.
+    `split` is a column of `table`, or fractions as "train=0.8,test=0.2" or a mapping; `id_key` the key for pseudonyms,
+    32 bytes, or its file, by default the user's own. Raises what `extract` raises.
     """
     fractions = plan.parse_fractions(split) if isinstance(split, str) and "=" in split else split
     column = fractions if isinstance(fractions, str) else None
@@ -229,7 +276,7 @@ def planned(
         Path(source), table=Path(table) if table else None, key=key, label=label, group=group, split=column, keep=keep)
     making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
     asked = [core] if isinstance(core, (str, os.PathLike, Core)) else list(core)
-    secret, _, _ = load_or_make_key(id_key)
+    secret = id_key if isinstance(id_key, bytes) else load_or_make_key(id_key)[0]
     return Extraction(source=inputs, cores=_named_cores([_core(c, making) for c in asked]), out=Path(out),
                       id_key=secret, fractions=None if isinstance(fractions, str) else fractions, **options)
 

@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
 from dof_arrow.declare import Json
+from dof_arrow.media import PictureFacts
 
 _TYPES = {"width": pa.int32(), "height": pa.int32(), "mode": pa.string(), "bits": pa.int32(), "format": pa.string(),
           "frames": pa.int32(), "orientation": pa.int32()}
+_STAGED = pa.struct([*_TYPES.items(), ("bytes", pa.int64())])
+_LISTED = 8  # different numbers that are counted one by one; of more, only the range is said
+
+
+def staged(facts: Sequence[PictureFacts]) -> pa.Array:
+    """Facts of pictures as the column `facts` of a staged block."""
+    return pa.array([asdict(each) for each in facts], _STAGED)
 
 
 class RawFacts:
     """Gathers the facts of all blocks: first `add` each, then ask.
 
-    `rows` counts the inputs that gave features, `failures` lists the others.
+    `rows` counts the inputs that gave features, `bytes` is their size, `failures` lists the others.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, dict[Any, int]] = {name: {} for name in _TYPES}
+        self._seen: dict[str, Counter[Any]] = {name: Counter() for name in _TYPES}
         self.rows = self.bytes = 0
         self.failures: list[Json] = []
 
     def add(self, block: pa.Table) -> None:
         """Count the facts of one block."""
+        import pyarrow.compute as pc
+
         self.failures += json.loads(block.schema.metadata[b"failed"])
-        for facts in map(json.loads, block["facts"].to_pylist()):
-            self.rows += 1
-            self.bytes += facts["bytes"]
-            for name, seen in self._seen.items():
-                seen[facts[name]] = seen.get(facts[name], 0) + 1
+        facts = _facts(block)
+        self.rows += len(facts)
+        self.bytes += pc.sum(facts.field("bytes")).as_py() or 0
+        for name, seen in self._seen.items():
+            seen.update(_counts(facts.field(name)))
 
     def common(self) -> dict[str, Json]:
         """The facts that all inputs share, the range or the counts of the others, and the sum of their bytes."""
@@ -48,13 +61,22 @@ class RawFacts:
 
     def own(self, block: pa.Table) -> pa.Array:
         """The `processing` column of one block."""
-        facts = [json.loads(text) for text in block["facts"].to_pylist()]
-        return pa.array([{name: f[name] for name in self._own} for f in facts], self.type)
+        facts = _facts(block)
+        return pa.StructArray.from_arrays([facts.field(name) for name in self._own], fields=list(self.type or ()))
 
 
-def _summary(seen: dict[Any, int]) -> Json:
+def _facts(block: pa.Table) -> pa.StructArray:
+    return block["facts"].combine_chunks()
+
+
+def _counts(values: pa.Array) -> dict[Any, int]:
+    counted = values.value_counts()
+    return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
+
+
+def _summary(seen: Counter[Any]) -> Json:
     if len(seen) == 1:
         return next(iter(seen))
-    if all(isinstance(value, int) for value in seen) and len(seen) > 8:
+    if all(isinstance(value, int) for value in seen) and len(seen) > _LISTED:
         return {"min": min(seen), "max": max(seen)}
     return {str(value): seen[value] for value in sorted(seen)}

@@ -1,38 +1,44 @@
-"""Heads on frozen features: train one, write it as ONNX, and predict with a fused model.
+"""Heads on frozen features: train one and judge it, write it as ONNX, and predict with a fused model.
 
-A head is an ONNX graph: input `feature` float32 [N, D]; output `probabilities` float32 [N, C] (category: adding up to
-one; multilabel: each its own) or `value` float32 [N, 1] (regression, in the target's unit). Its key `dof.head` says
-what it was trained on and how well it did. Training needs the extra `train`; predicting the base installation only.
+A head is an ONNX graph: input `feature` float32 [N, D], or [N, T, D] of one that reads clips; output `probabilities`
+float32 [N, C] (category: adding up to one; multilabel: each its own) or `value` float32 [N, 1] (regression, in the
+target's unit). Its key `dof.head` says what it was trained on and how well it did. Linear heads need the extra `train`,
+the others `torch`; predicting and evaluating the base installation only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow import graph, judge, labels, linear
+from dof_arrow import architecture, history, inputs, judge, labels, report
+from dof_arrow.architecture import Architecture
+from dof_arrow.checkpoint import Checkpoint
 from dof_arrow.declare import to_json
-from dof_arrow.errors import FormatError, UsageError, require
-from dof_arrow.judge import Score
+from dof_arrow.errors import UsageError, require
+from dof_arrow.inputs import Clips, Inputs
+from dof_arrow.judge import Answers
 from dof_arrow.labels import Labelled, Labels
-from dof_arrow.linear import Linear
+from dof_arrow.learners import Learner, LinearLearner, Model, NetworkLearner, architecture_of
 from dof_arrow.metadata import Metadata
-from dof_arrow.predict import Head, Prediction, Predictor, predict_files
+from dof_arrow.predict import Head, HeadInput, Prediction, Predictor, predict_files
+from dof_arrow.report import Judged, summary
+from dof_arrow.training import Manners
 
-__all__ = ["Head", "Prediction", "Predictor", "TrainedHead", "predict_files", "summary", "to_onnx", "train"]
+__all__ = ["Head", "Manners", "Prediction", "Predictor", "TrainedHead", "Watch", "predict_files", "summary",
+           "train"]
 
 Array = NDArray[Any]
 Json = Any
-
-_IR_VERSION = 8  # the one of opset 18
-_OUTPUTS = {"category": "probabilities", "multilabel": "probabilities", "regression": "value"}
-_ACTIVATIONS = {"category": "Softmax", "multilabel": "Sigmoid", "regression": "Identity"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,96 +52,116 @@ class TrainedHead:
         return summary(self.report)
 
 
-def train(
-    dataset: Labelled, *, target: str | None = None, head: str = "linear", cv: int = 5, balance: bool = False,
-    seed: int = 0,
-) -> TrainedHead:
-    """Train a head on a dataset's primary features and judge it on rows that it has not seen.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Who looks on while a network is trained: a checkpoint to go on from, a file of metrics, a progress bar.
 
-    With a split `train` it is fitted there and judged on `valid` and `test`. Without, it is judged by `cv` grouped
-    folds and then fitted to every labelled row. `balance` weighs classes by the inverse of their frequency. Equal
-    data and seed give equal bytes. Raises UsageError where there is nothing to learn from or to judge on, FormatError
-    for labels or features that cannot be, MissingExtra without scikit-learn.
+    `progress` hears of epochs done and in all, and of none failed; `metrics` is written as JSON lines and as SVG.
     """
-    require("sklearn", extra="train")
-    _check_options(head, cv)
-    job = _Job(labels.read(dataset, target), _features(dataset), balance, seed)
+
+    checkpoint: Path | None = None
+    metrics: Path | None = None
+    progress: Callable[[int, int, int], None] = lambda done, total, failed: None
+    every: float = 5.0
+
+
+def train(
+    dataset: Labelled, *, target: str | None = None, head: str | Architecture = "linear",
+    features: Sequence[str] = (), by: Sequence[str] = (), cv: int = 5, balance: bool = False, seed: int = 0,
+    manners: Manners | None = None, watch: Watch | None = None,
+) -> TrainedHead:
+    """Train a head on a dataset's features and judge it on rows that it has not seen.
+
+    `head` is `linear`, `mlp`, `rnn` (clips), `suggested` (what the dataset's author wrote into it) or an Architecture;
+    `features` are columns to read side by side, by default the primary one. With a split `train` it is fitted there and
+    judged on `valid` and `test`. Without, it is judged by `cv` grouped folds and then fitted to every labelled row.
+    `balance` weighs classes by the inverse of their frequency; `by` names columns for whose every value the scores are
+    given too. Equal data and seed give equal bytes. Raises UsageError where there is nothing to learn from or to judge
+    on, FormatError for labels or features that cannot be, MissingExtra without scikit-learn or torch.
+    """
+    wanted = architecture_of(head, dataset.metadata)
+    require("torch", extra="torch") if wanted else require("sklearn", extra="train")
+    if cv < 2:
+        raise UsageError("too few folds", expected="2 or more", found=str(cv), hint="Use --cv 5")
+    names = inputs.columns(dataset, features)
+    job = _job(dataset, target, names, timed=wanted is not None and wanted.timed)
     parts = job.labels.parts()
     _check_learnable(job.labels, parts["train"], balance)
-    outcome = _by_split(job, parts) if len(parts) > 1 else _by_folds(job, parts["train"], cv)
-    report = _report(job, outcome, parts, cv)
-    return TrainedHead(to_onnx(outcome.model, _head(dataset.metadata, job.labels, report)), report)
-
-
-def summary(report: Mapping[str, Json]) -> str:
-    """A report in one line.
-
-    >>> summary({"metric": "r2", "score": 0.5, "interval": [0.4, 0.6], "baseline": -0.01, "n_test": 90,
-    ...          "groups": 30, "how": "grouped 5-fold"})
-    'r2 0.500 (95% interval 0.400 to 0.600, baseline -0.010) on 90 rows of 30 groups, grouped 5-fold'
-    """
-    interval = report["interval"]
-    spread = f"95% interval {interval[0]:.3f} to {interval[1]:.3f}" if interval else "no interval: too few groups"
-    return (f"{report['metric']} {_shown(report['score'])} ({spread}, baseline {_shown(report['baseline'])}) "
-            f"on {report['n_test']} rows of {report['groups']} groups, {report['how']}")
-
-
-def _shown(score: float | None) -> str:
-    return "undefined" if score is None else f"{score:.3f}"
+    groupings = {name: labels.values_of(dataset, name, job.first_rows()) for name in by}
+    manners = replace(manners or Manners(), balance=balance, seed=seed)
+    with _watched(job, wanted, manners, cv, parts, watch or Watch()) as learner:
+        outcome = _by_split(job, learner, parts) if len(parts) > 1 else _by_folds(job, learner, parts["train"], cv)
+    about = {"head": head if isinstance(head, str) else "architecture", "balance": balance, "seed": seed, "cv": cv}
+    told = _report(job, outcome, parts, groupings, about)
+    described = _describe(dataset.metadata, job, outcome.model, names, told)
+    return TrainedHead(outcome.model.to_onnx({"dof.head": described}), told)
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One training: the labels, the features of all rows, and the options."""
+    """What is learned: the labels of the examples, and what the head reads of them."""
 
     labels: Labels
-    features: Array
-    balance: bool
-    seed: int
+    inputs: Inputs
 
-    def x(self, rows: Array) -> Array:
-        return self.features[self.labels.rows[rows]].astype(np.float32, copy=False)
+    def first_rows(self) -> Array:
+        """The row of the dataset at which each labelled example begins."""
+        return self.inputs.starts[self.labels.rows] if isinstance(self.inputs, Clips) else self.labels.rows
 
-    def fit(self, rows: Array) -> Linear:
+    def judged(self, model: Model, rows: Array, learned: Array) -> Judged:
+        """What a model, and a guess that knows the labels at `learned` only, say of the examples at `rows`."""
         on = self.labels
-        return linear.fit(on.target.kind, self.x(rows), on.values[rows], on.groups[rows],
-                          balance=self.balance, seed=self.seed)
-
-    def judge(self, rows: Array, predicted: Array, guess: Array) -> dict[str, Score]:
-        on = self.labels
-        return judge.judge(on.target.kind, on.values[rows], predicted, guess, on.groups[rows], seed=self.seed)
+        said = model.answers(self.inputs, on.rows[rows], len(on.target.classes))
+        return Judged(rows, said, report.guess(on.target, report.prior(on.target, on.values[learned]), len(rows)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """A fitted model, how it was judged, the scores of each part judged, and which part counts."""
+    """A fitted model, how it was judged, what was judged in each part, and which part counts."""
 
-    model: Linear
+    model: Model
     how: str
-    scores: dict[str, dict[str, Score]]
+    parts: dict[str, Judged]
     part: str
-    rows: Array
 
 
-def _by_split(job: _Job, parts: Mapping[str, Array]) -> _Outcome:
-    model, y = job.fit(parts["train"]), job.labels.values[parts["train"]]
-    scores = {part: job.judge(rows, model.predict(job.x(rows)), _guess(y, len(rows)))
-              for part, rows in parts.items() if part != "train"}
-    part = "test" if "test" in scores else "valid"
-    return _Outcome(model, f"train and {part} split", scores, part, parts[part])
+def _job(dataset: Labelled, target: str | None, names: Sequence[str], *, timed: bool) -> _Job:
+    on, read = labels.read(dataset, target), inputs.read(dataset, names, timed=timed)
+    return _Job(inputs.by_clip(on, read) if isinstance(read, Clips) else on, read)
 
 
-def _by_folds(job: _Job, rows: Array, cv: int) -> _Outcome:
-    values, groups = job.labels.values[rows], job.labels.groups[rows]
-    k = _fold_count(groups, cv)
-    fold = judge.folds(groups, k, strata=values if job.labels.target.kind == "category" else None, seed=job.seed)
-    predicted, guess = np.empty_like(values), np.empty_like(values)
+def _by_split(job: _Job, learner: Learner, parts: Mapping[str, Array]) -> _Outcome:
+    valid = parts.get("valid") if "test" in parts else None  # with no test set, the score must not steer the training
+    model = learner.fit(job.labels, job.inputs, parts["train"], valid, "all")
+    found = {name: job.judged(model, rows, parts["train"]) for name, rows in parts.items() if name != "train"}
+    part = "test" if "test" in found else "valid"
+    return _Outcome(model, f"train and {part} split", found, part)
+
+
+def _by_folds(job: _Job, learner: Learner, rows: Array, cv: int) -> _Outcome:
+    on = job.labels
+    k = _fold_count(on.groups[rows], cv)
+    strata = on.values[rows] if on.target.kind == "category" else None
+    fold = judge.folds(on.groups[rows], k, strata=strata, seed=learner.seed)
+    found = []
     for i in range(k):
-        out = fold == i
-        predicted[out] = job.fit(rows[~out]).predict(job.x(rows[out]))
-        guess[out] = _guess(values[~out], out.sum())
-    scores = {"folds": job.judge(rows, predicted, guess)}
-    return _Outcome(job.fit(rows), f"grouped {k}-fold", scores, "folds", rows)
+        model = learner.fit(on, job.inputs, rows[fold != i], None, f"fold {i + 1}")
+        found.append(job.judged(model, rows[fold == i], rows[fold != i]))
+    return _Outcome(learner.fit(on, job.inputs, rows, None, "all"), f"grouped {k}-fold", {"folds": _joined(found)},
+                    "folds")
+
+
+def _joined(found: Sequence[Judged]) -> Judged:
+    """Folds as one, its rows in their order."""
+    rows = np.concatenate([each.rows for each in found])
+    order = np.argsort(rows)
+
+    def joined(answers: list[Answers]) -> Answers:
+        outputs = [a.outputs for a in answers if a.outputs is not None]
+        return Answers(np.concatenate([a.said for a in answers])[order],
+                       np.concatenate(outputs)[order] if outputs else None)
+
+    return Judged(rows[order], joined([e.answers for e in found]), joined([e.guess for e in found]))
 
 
 def _fold_count(groups: Array, cv: int) -> int:
@@ -147,32 +173,47 @@ def _fold_count(groups: Array, cv: int) -> int:
     return min(cv, count)
 
 
-def _guess(y: Array, count: int) -> Array:
-    """The best constant prediction: the most frequent class, each flag's majority, the mean."""
-    if y.dtype == np.int64:
-        return np.full(count, np.bincount(y).argmax())
-    constant = y.mean(axis=0) >= 0.5 if y.dtype == bool else y.mean()
-    return np.broadcast_to(constant, (count, *y.shape[1:]))
+@contextlib.contextmanager
+def _watched(
+    job: _Job, wanted: Architecture | None, manners: Manners, cv: int, parts: Mapping[str, Array], watch: Watch
+) -> Iterator[Learner]:
+    """The learner, with what goes on beside it; its checkpoint is taken away when all went well."""
+    if wanted is None:
+        yield LinearLearner(manners.balance, manners.seed)
+        return
+    stages = ["all"] if len(parts) > 1 else [*(f"fold {i + 1}" for i in range(cv)), "all"]
+    kept = _checkpoint(job, wanted, manners, cv, watch)
+
+    def told(stage: str, epoch: int) -> None:
+        watch.progress(stages.index(stage) * manners.epochs + epoch, len(stages) * manners.epochs, 0)
+
+    yield NetworkLearner(wanted, manners, kept, told)
+    watch.progress(len(stages) * manners.epochs, len(stages) * manners.epochs, 0)
+    if kept:
+        kept.finish()
 
 
-def _features(dataset: Labelled) -> Array:
-    """The primary features as [n, D]; FormatError where they are not finite."""
-    found = dataset.to_numpy()
-    flat = found.reshape(len(found), -1)
-    with np.errstate(invalid="ignore", over="ignore"):
-        strange = int((~np.isfinite(flat.sum(axis=1, dtype=np.float64))).sum())
-    if strange:
-        raise FormatError("features are not finite", where=f"column {dataset.metadata.primary_column}",
-                          expected="numbers", found=f"NaN or infinity in {strange} of {len(flat)} rows",
-                          hint="Leave these rows out, or extract them again")
-    return flat
+def _checkpoint(job: _Job, wanted: Architecture, manners: Manners, cv: int, watch: Watch) -> Checkpoint | None:
+    path = watch.metrics
+    if watch.checkpoint is None and path is None:
+        return None
+    heard = (lambda entries: history.write(path, entries)) if path else (lambda entries: None)
+    identity = _identity(job, wanted, manners, cv) if watch.checkpoint else ""
+    return Checkpoint(watch.checkpoint, identity, every=watch.every, heard=heard)
 
 
-def _check_options(head: str, cv: int) -> None:
-    if head != "linear":
-        raise UsageError("unknown head", expected="linear", found=head, hint="Use --head linear")
-    if cv < 2:
-        raise UsageError("too few folds", expected="2 or more", found=str(cv), hint="Use --cv 5")
+def _identity(job: _Job, wanted: Architecture, manners: Manners, cv: int) -> str:
+    """What a checkpoint belongs to: a digest of all data and options."""
+    import torch
+
+    on = job.labels
+    told = (architecture.to_json(wanted), dataclasses.asdict(manners), cv, on.name, torch.__version__)
+    digest = hashlib.sha256(json.dumps(told).encode())
+    for array in (on.rows, on.values, on.groups, on.splits.astype("U")):
+        digest.update(array.tobytes())
+    for part in job.inputs.rows(np.arange(len(job.inputs))):
+        digest.update(part.tobytes())
+    return digest.hexdigest()
 
 
 def _check_learnable(on: Labels, rows: Array, balance: bool) -> None:
@@ -192,42 +233,43 @@ def _names(on: Labels, y: Array) -> str:
     return on.target.classes[y[0]] if y.ndim == 1 else "equal flags"
 
 
-def _report(job: _Job, outcome: _Outcome, parts: Mapping[str, Array], cv: int) -> dict[str, Json]:
-    on, metric = job.labels, next(iter(judge.METRICS[job.labels.target.kind]))
-    scores = {part: {name: dataclasses.asdict(score) for name, score in found.items()}
-              for part, found in outcome.scores.items()}
-    return _plain({
-        "target": on.name, "kind": on.target.kind, "head": "linear", "how": outcome.how, "metric": metric,
-        **scores[outcome.part][metric], "scores": scores,
-        "n_train": len(parts["train"]), "n_test": len(outcome.rows), "n_missing": on.missing,
-        "groups": len(np.unique(on.groups[outcome.rows])),
-        "classes": _classes(on, outcome.model), "unit": on.target.unit,
-        "strength": outcome.model.strength, "balance": job.balance, "seed": job.seed,
-        "warnings": list(_warnings(on, outcome, parts, cv)),
+def _report(
+    job: _Job, outcome: _Outcome, parts: Mapping[str, Array], groupings: Mapping[str, Array], about: Mapping[str, Json]
+) -> dict[str, Json]:
+    on, main, seed = job.labels, outcome.parts[outcome.part], about["seed"]
+    scores = {part: report.scores(on, judged, seed) for part, judged in outcome.parts.items()}
+    metric, score = next(iter(scores[outcome.part].items()))
+    return report.plain({
+        "target": on.name, "kind": on.target.kind, **about, "how": outcome.how, "metric": metric,
+        **report.asdict({metric: score})[metric],
+        "scores": {part: report.asdict(found) for part, found in scores.items()},
+        "n_train": len(parts["train"]), "n_test": len(main.rows), "n_missing": on.missing,
+        "groups": report.groups(on, main), "classes": _classes(on, outcome.model), "unit": on.target.unit,
+        "prior": report.prior(on.target, on.values[parts["train"]]),
+        **outcome.model.facts, **report.details(on, main, seed),
+        "by": {name: report.by_column(on, main, name, values, seed) for name, values in groupings.items()},
+        "warnings": [*_warnings(on, outcome, parts, about["cv"]), *report.narrow(on, main, score)],
     })
 
 
 def _warnings(on: Labels, outcome: _Outcome, parts: Mapping[str, Array], cv: int) -> Iterator[str]:
     """What a reader of the score should know."""
-    groups = len(np.unique(on.groups[outcome.rows]))
+    groups = report.groups(on, outcome.parts[outcome.part])
     unused = len(on.rows) - sum(len(rows) for rows in parts.values())
-    main = next(iter(outcome.scores[outcome.part].values()))
     if on.missing:
         yield f"{on.missing} rows without a label were left out"
     if unused:
         yield f"{unused} rows of other splits than train, valid and test were left out"
     if outcome.part == "folds" and groups < cv:
         yield f"{groups} folds instead of {cv}: there are only {groups} groups"
-    if not outcome.model.converged:
-        yield "the solver stopped before it had converged"
+    yield from outcome.model.warnings
     if on.target.kind == "category":
         yield from _unseen(on, outcome)
-    if main.interval and main.interval[0] == main.interval[1] == main.score:
-        yield f"no two resamples differ: the interval is too narrow, {min(1, 3 / groups):.0%} of groups may be wrong"
 
 
 def _unseen(on: Labels, outcome: _Outcome) -> Iterator[str]:
-    values, groups = on.values[outcome.rows], on.groups[outcome.rows]
+    rows = outcome.parts[outcome.part].rows
+    values, groups = on.values[rows], on.groups[rows]
     for code, name in enumerate(on.target.classes):
         met = values == code
         if code not in outcome.model.codes:
@@ -236,44 +278,24 @@ def _unseen(on: Labels, outcome: _Outcome) -> Iterator[str]:
             yield f"class {name} is of one group: whenever it was judged, it had not been trained on"
 
 
-def _classes(on: Labels, model: Linear) -> list[str]:
+def _classes(on: Labels, model: Model) -> list[str]:
     return [on.target.classes[code] for code in model.codes] if on.target.classes else []
 
 
-def _plain(value: dict[str, Json]) -> dict[str, Json]:
-    """Fit for JSON: tuples as lists, numbers that are none (R2 of what does not vary) as null."""
-    plain: dict[str, Json] = json.loads(json.dumps(value), parse_constant=lambda _: None)
-    return plain
-
-
-def _head(metadata: Metadata, on: Labels, report: dict[str, Json]) -> Head:
-    core = metadata.cores.get(metadata.columns[metadata.primary_column].core or "")
-    return Head(
-        target=on.name, kind=on.target.kind, classes=tuple(report["classes"]), unit=on.target.unit,
-        feature=metadata.primary_column, core_sha256=core.sha256 if core else None,
-        dataset_uuid=metadata.uuid, report=report,
+def _describe(metadata: Metadata, job: _Job, model: Model, names: Sequence[str], told: dict[str, Json]) -> str:
+    """The key `dof.head` of a trained head."""
+    on = job.labels
+    read = [_input(metadata, name) for name in names]
+    head = Head(
+        target=on.name, kind=on.target.kind, classes=tuple(_classes(on, model)), unit=on.target.unit,
+        feature=" + ".join(names), core_sha256=read[0].core_sha256 if len(read) == 1 else None,
+        dataset_uuid=metadata.uuid, inputs=tuple(read) if len(read) > 1 else (), clips=isinstance(job.inputs, Clips),
+        report=told,
     )
+    return json.dumps(to_json(head), ensure_ascii=False, separators=(",", ":"))
 
 
-def to_onnx(model: Linear, head: Head) -> bytes:
-    """A linear head as ONNX; equal heads give equal bytes."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    output, width, columns = _OUTPUTS[head.kind], *model.weights.shape
-    nodes = [
-        helper.make_node("Sub", ["feature", "mean"], ["centred"]),
-        helper.make_node("Gemm", ["centred", "weights", "bias"], ["logits"]),
-        helper.make_node(_ACTIVATIONS[head.kind], ["logits"], [output]),
-    ]
-    weights = {"mean": model.mean, "weights": model.weights, "bias": model.bias}
-    made = helper.make_model(
-        helper.make_graph(
-            nodes, "head",
-            [helper.make_tensor_value_info("feature", TensorProto.FLOAT, ["N", width])],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", columns])],
-            [numpy_helper.from_array(value, name) for name, value in weights.items()],
-        ),
-        opset_imports=[helper.make_opsetid("", graph.OPSET)], ir_version=_IR_VERSION, producer_name="dof-arrow",
-    )
-    graph.set_properties(made, {"dof.head": json.dumps(to_json(head), ensure_ascii=False, separators=(",", ":"))})
-    return graph.to_bytes(made)
+def _input(metadata: Metadata, name: str) -> HeadInput:
+    column = metadata.columns[name]
+    core = metadata.cores.get(column.core or "")
+    return HeadInput(feature=name, core_sha256=core.sha256 if core else None, width=int(np.prod(column.shape)))

@@ -1,8 +1,4 @@
-"""Judging a head: folds, metrics and their intervals, as pure functions of arrays.
-
-A metric takes what is true, what was predicted and **weights** `float64 [b, n]`, one row of weights per resample, and
-gives `b` scores. So one function serves the score itself (weights of one) and its bootstrap, whatever is resampled.
-"""
+"""Judging a head: its scores with their intervals, per class and per group; and the folds to judge it by."""
 
 from __future__ import annotations
 
@@ -13,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dof_arrow import metrics
+from dof_arrow.metrics import Metric
+
 Array = NDArray[Any]
-Metric = Callable[[Array, Array, Array], Array]
 
 RESAMPLES = 1000
+MAX_CLASSES = 100  # of more, no score a class and no confusion matrix: they would outgrow the head
 _BLOCK = 1 << 22  # weights held at a time: 32 MiB
-_CONSTANT = 1e-12  # a variance below this part of the whole is rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,82 +28,109 @@ class Score:
     baseline: float
 
 
-def accuracy(true: Array, predicted: Array, weights: Array) -> Array:
-    """Share of right answers; for flags `bool [n, C]`, of right flags.
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What was predicted of n rows: `said` as the truth is given, `outputs` the chances [n, C] behind it, if any."""
 
-    >>> accuracy(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]), np.ones((1, 4)))
-    array([0.75])
-    """
-    return _mean(_by_row(true == predicted), weights)
-
-
-def balanced_accuracy(true: Array, predicted: Array, weights: Array) -> Array:
-    """Mean over the classes of the share of right answers in each; classes of no weight do not count.
-
-    For flags, every flag is a question of two classes, and the mean is taken over the flags.
-    Source: Brodersen et al., The balanced accuracy and its posterior distribution, ICPR 2010.
-
-    >>> balanced_accuracy(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]), np.ones((1, 4)))
-    array([0.5])
-    """
-    if true.ndim == 1:
-        return _nanmean(_recalls(true, predicted, weights))
-    return _nanmean(np.stack([balanced_accuracy(t, p, weights) for t, p in zip(true.T, predicted.T, strict=True)], 1))
+    said: Array
+    outputs: Array | None = None
 
 
-def r2(true: Array, predicted: Array, weights: Array) -> Array:
-    """Share of the variance explained, 1 - SSE / SST; NaN where what is true does not vary.
-
-    >>> r2(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]), np.ones((1, 3)))
-    array([1.])
-    """
-    centred = true - true.mean()
-    total = _mean(centred**2, weights) - _mean(centred, weights) ** 2
-    total[total <= _CONSTANT * np.mean(centred**2)] = 0.0
-    return 1.0 - _divide(_mean((true - predicted) ** 2, weights), total)
-
-
-def mae(true: Array, predicted: Array, weights: Array) -> Array:
-    """Mean absolute error, in the target's unit.
-
-    >>> mae(np.array([1.0, 2.0]), np.array([1.0, 4.0]), np.ones((1, 2)))
-    array([1.])
-    """
-    return _mean(np.abs(true - predicted), weights)
-
-
+# The main one first; those of the second table judge chances.
 METRICS: Mapping[str, Mapping[str, Metric]] = {
-    "category": {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy},
-    "multilabel": {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy},
-    "regression": {"r2": r2, "mae": mae},
+    "category": {"accuracy": metrics.accuracy, "balanced_accuracy": metrics.balanced_accuracy, "f1": metrics.f1},
+    "multilabel": {"accuracy": metrics.accuracy, "balanced_accuracy": metrics.balanced_accuracy, "f1": metrics.f1},
+    "regression": {"r2": metrics.r2, "mae": metrics.mae},
+}
+OF_CHANCES: Mapping[str, Mapping[str, Metric]] = {
+    "category": {"auc": metrics.auc, "ece": metrics.ece}, "multilabel": {"auc": metrics.auc, "ece": metrics.ece},
+    "regression": {},
 }
 
 
 def judge(
-    kind: str, true: Array, predicted: Array, baseline: Array, groups: Array, *, seed: int = 0, count: int = RESAMPLES
+    kind: str, true: Array, predicted: Answers, baseline: Answers, groups: Array, *, seed: int = 0,
+    count: int = RESAMPLES,
 ) -> dict[str, Score]:
     """The scores of predictions, the main one first; all metrics see the same resamples.
 
-    `kind` is a target's kind, `true`, `predicted` and `baseline` (what a constant guess says) are `int [n]` codes,
-    `bool [n, C]` flags or `float [n]` values, `groups` any `[n]` labels of what must be drawn together.
+    `kind` is a target's kind, `true` are `int [n]` codes, `bool [n, C]` flags or `float [n]` values, `baseline` what a
+    constant guess says, `groups` any `[n]` labels of what must be drawn together.
 
-    >>> scores = judge("category", np.array([0, 1] * 50), np.array([0, 1] * 50), np.zeros(100, int), np.arange(100))
-    >>> scores["accuracy"]
+    >>> right, guess = Answers(np.array([0, 1] * 50)), Answers(np.zeros(100, int))
+    >>> judge("category", np.array([0, 1] * 50), right, guess, np.arange(100))["accuracy"]
     Score(score=1.0, interval=(1.0, 1.0), baseline=0.5)
     """
-    metrics, whole = METRICS[kind], np.ones((1, len(true)))
-    drawn: dict[str, list[Array]] = {name: [] for name in metrics}
+    ours, theirs = _functions(kind, true, predicted), _functions(kind, true, baseline)
+    found = _measured(ours, len(true), groups, seed, count)
+    whole = np.ones((1, len(true)))
+    return {name: Score(score=float(value), interval=_pair(spread), baseline=_first(theirs, name, whole))
+            for name, (value, spread) in found.items()}
+
+
+def by_class(
+    kind: str, true: Array, predicted: Answers, baseline: Answers, groups: Array, count: int, *, seed: int = 0,
+    draws: int = RESAMPLES,
+) -> list[dict[str, Score]]:
+    """Of each of `count` classes or flags: recall, precision, F1 and AUC; none of a regression or of many classes."""
+    if kind == "regression" or count > MAX_CLASSES:
+        return []
+    ours, theirs = (_class_functions(true, answers, np.arange(count)) for answers in (predicted, baseline))
+    found, whole = _measured(ours, len(true), groups, seed, draws), np.ones((1, len(true)))
+    guessed = {name: function(whole)[0] for name, function in theirs.items()}
+    return [
+        {name: Score(score=float(value[i]), interval=_pair(spread[:, i]) if spread is not None else None,
+                     baseline=float(guessed[name][i]) if name in guessed else float("nan"))
+         for name, (value, spread) in found.items()}
+        for i in range(count)
+    ]
+
+
+def _functions(kind: str, true: Array, answers: Answers) -> dict[str, Callable[[Array], Array]]:
+    """Each metric as a function of weights alone."""
+    found = {name: _bound(metric, true, answers.said) for name, metric in METRICS[kind].items()}
+    if answers.outputs is not None:
+        found |= {name: _bound(metric, true, answers.outputs) for name, metric in OF_CHANCES[kind].items()}
+    return found
+
+
+def _class_functions(true: Array, answers: Answers, classes: Array) -> dict[str, Callable[[Array], Array]]:
+    told = {"recall": metrics.class_recall, "precision": metrics.class_precision, "f1": metrics.class_f1}
+    found = {name: _bound(metric, true, answers.said, classes) for name, metric in told.items()}
+    if answers.outputs is not None:
+        found["auc"] = _bound(metrics.class_auc, true, answers.outputs, classes)
+    return found
+
+
+def _bound(metric: Callable[..., Array], true: Array, said: Array, *more: Array) -> Callable[[Array], Array]:
+    return lambda weights: metric(true, said, weights, *more)
+
+
+def _first(functions: Mapping[str, Callable[[Array], Array]], name: str, whole: Array) -> float:
+    return float(functions[name](whole)[0]) if name in functions else float("nan")
+
+
+def _measured(
+    functions: Mapping[str, Callable[[Array], Array]], rows: int, groups: Array, seed: int, count: int
+) -> dict[str, tuple[Array, Array | None]]:
+    """Each function's value on all rows, and the low and high ends of its intervals, [2, ...]."""
+    drawn: dict[str, list[Array]] = {name: [] for name in functions}
     for weights in resamples(groups, count, seed):
-        for name, metric in metrics.items():
-            drawn[name].append(metric(true, predicted, weights))
-    return {
-        name: Score(
-            score=float(metric(true, predicted, whole)[0]),
-            interval=interval(np.concatenate(drawn[name])) if drawn[name] else None,
-            baseline=float(metric(true, baseline, whole)[0]),
-        )
-        for name, metric in metrics.items()
-    }
+        for name, function in functions.items():
+            drawn[name].append(function(weights))
+    whole = np.ones((1, rows))
+    return {name: (function(whole)[0], _ends(np.concatenate(drawn[name])) if drawn[name] else None)
+            for name, function in functions.items()}
+
+
+def _ends(values: Array) -> Array:
+    columns = values.reshape(len(values), -1).T
+    found = [interval(column) or (np.nan, np.nan) for column in columns]
+    return np.array(found).T.reshape(2, *values.shape[1:])
+
+
+def _pair(spread: Array | None) -> tuple[float, float] | None:
+    return None if spread is None or np.isnan(spread).any() else (float(spread[0]), float(spread[1]))
 
 
 def resamples(groups: Array, count: int = RESAMPLES, seed: int = 0) -> Iterator[Array]:
@@ -162,28 +187,3 @@ def _rarest(strata: Array, group: Array, count: int) -> Array:
     found = np.full(count, len(rank))
     np.minimum.at(found, group, rank[strata])
     return found
-
-
-def _recalls(true: Array, predicted: Array, weights: Array) -> Array:
-    order = np.argsort(true, kind="stable")
-    starts = np.unique(true[order], return_index=True)[1]
-    sorted_weights = weights[:, order]
-    hits = np.add.reduceat(sorted_weights * (true == predicted)[order], starts, axis=1)
-    return _divide(hits, np.add.reduceat(sorted_weights, starts, axis=1))
-
-
-def _by_row(right: Array) -> Array:
-    return right.mean(axis=1) if right.ndim > 1 else right.astype(np.float64)
-
-
-def _mean(values: Array, weights: Array) -> Array:
-    return np.asarray((weights @ values) / weights.sum(axis=1))
-
-
-def _nanmean(values: Array) -> Array:
-    known = np.isfinite(values)
-    return _divide(np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1))
-
-
-def _divide(over: Array, under: Array) -> Array:
-    return np.asarray(np.divide(over, under, out=np.full(np.shape(over), np.nan), where=under > 0))

@@ -90,6 +90,18 @@ def read(dataset: Labelled, target: str | None = None) -> Labels:
     )
 
 
+def values_of(dataset: Labelled, column: str, rows: Array) -> Array:
+    """A column's values at these rows as text, `none` where there is none; UsageError for an unknown column."""
+    known = [name for name, about in dataset.metadata.columns.items() if about.role != "feature"]
+    if column not in known:
+        raise UsageError("no such column to judge by", expected=f"one of {', '.join(known)}", found=column,
+                         hint=f"Use --by {known[0]}")
+    classes = dataset.metadata.targets[column].classes if column in dataset.metadata.targets else ()
+    found = dataset.to_arrow([column])[column].take(pa.array(rows)).to_pylist()
+    return np.array(["none" if v is None else classes[v] if classes and isinstance(v, int) else str(v) for v in found],
+                    dtype=object)
+
+
 def choose(targets: Mapping[str, Target], name: str | None) -> str:
     """The target that is meant.
 

@@ -11,11 +11,14 @@ _EXAMPLES = 5
 
 
 def leaving(run: Extraction) -> dict[str, Any]:
-    """`inputs`, `columns` (name, type, what it holds) and `strings` that will stand in the file's metadata."""
+    """`inputs`, `columns` (name, type, what it holds), `strings` that leave beside them, and the whole `metadata`.
+
+    The metadata lacks what only the pictures can tell: their sizes, modes and formats, and which of them fail.
+    """
     columns = [{"name": f.name, "type": _type(f), "holds": _holds(run, f.name)} for f in run.schema]
     columns.append({"name": "processing", "type": "struct", "holds": "size, mode, depth and format of each picture, "
                     "as far as the pictures differ"})
-    return {"inputs": len(run.source), "columns": columns, "strings": _strings(run)}
+    return {"inputs": len(run.source), "columns": columns, "strings": _strings(run), "metadata": run.metadata()}
 
 
 def _type(field: Any) -> str:
@@ -35,23 +38,23 @@ def _holds(run: Extraction, name: str) -> str:
 
 
 def _examples(run: Extraction, name: str) -> str:
-    values = {str(run.source[i].kept.get(name)) for i in range(len(run.source))}
-    shown = ", ".join(sorted(values)[:_EXAMPLES])
-    return f"{len(values)} different values, {shown}{' …' if len(values) > _EXAMPLES else ''}"
+    values = sorted(map(str, run.known(name).unique().to_pylist()))
+    return f"{len(values)} different values, {', '.join(values[:_EXAMPLES])}{' …' if len(values) > _EXAMPLES else ''}"
 
 
 def _split_sizes(run: Extraction) -> str:
-    counts: dict[str, int] = {}
-    for split in run.splits or []:
-        counts[str(split)] = counts.get(str(split), 0) + 1
-    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+    if run.splits is None:
+        return ""
+    counted = run.splits.value_counts().to_pylist()
+    return ", ".join(f"{pair['values']} {pair['counts']:,}" for pair in sorted(counted, key=lambda p: str(p["values"])))
 
 
 def _strings(run: Extraction) -> list[str]:
     lines = []
     for core in run.cores.values():
         about = core.describe()
-        lines.append(f"core {about.name}, cut at {about.cut or 'its output'}, from {about.source or 'an unnamed file'}, "
+        origin = f"cut at {about.cut or 'its output'}, from {about.source or 'an unnamed file'}"
+        lines.append(f"core {about.name}, {origin}, "
                      f"licence {about.license or 'not stated'}, sha256 {about.sha256[:16]}…, its preprocessing")
     lines.append("versions of this program and of pyarrow")
     lines.append("how many inputs there were and failed, their sizes, modes and formats; failures by "

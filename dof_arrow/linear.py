@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dof_arrow import stack
 from dof_arrow.errors import require
+from dof_arrow.inputs import CONSTANT
 from dof_arrow.judge import folds
 
 Array = NDArray[Any]
@@ -19,9 +21,6 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 _DEFAULT_STRENGTH = 10.0
 _INNER_FOLDS, _INNER_ROWS = 3, 4000
 _MAX_STEPS = 1000
-# A column that varies less than this part of its mean is constant up to the rounding of a core's float32 arithmetic,
-# and scaled to unit variance it would be noise.
-_CONSTANT = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +50,10 @@ class Linear:
             return outputs >= 0.5
         return self.codes[outputs.argmax(axis=1)] if self.kind == "category" else outputs[:, 0]
 
+    def steps(self) -> list[stack.Step]:
+        """The same as steps of a head."""
+        return [stack.Shift(self.mean), stack.Affine(self.weights, self.bias), stack.Function(stack.ENDS[self.kind])]
+
 
 def fit(kind: str, x: Array, y: Array, groups: Array, *, balance: bool = False, seed: int = 0) -> Linear:
     """Fit a linear head to features float32 [n, D] and class codes [n], flags [n, C] or values [n].
@@ -60,10 +63,11 @@ def fit(kind: str, x: Array, y: Array, groups: Array, *, balance: bool = False, 
     folds, on at most 4,000 rows: as a property of the prior it does not depend on their number.
     Only classes that occur in `y` get a column.
     """
-    require("sklearn", extra="train")
-    standard, mean, scale = _standardise(x)
-    strength = _choose_strength(kind, standard, y, groups, balance, seed)
-    model = _solve(kind, standard, y, strength, balance)
+    limits = require("threadpoolctl", extra="train").threadpool_limits
+    with limits(1):  # the solver's products are small: two threads took 8 to 20 times as long, waiting for one another
+        standard, mean, scale = _standardise(x)
+        strength = _choose_strength(kind, standard, y, groups, balance, seed)
+        model = _solve(kind, standard, y, strength, balance)
     return replace(model, mean=mean, weights=(model.weights / scale[:, None]).astype(np.float32))
 
 
@@ -71,7 +75,7 @@ def _standardise(x: Array) -> tuple[Array, Array, Array]:
     mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
     standard = x - mean
     scale = np.sqrt(np.einsum("nd,nd->d", standard, standard, dtype=np.float64) / len(x))
-    scale[scale <= _CONSTANT * np.abs(mean)] = np.inf
+    scale[scale <= CONSTANT * np.abs(mean)] = np.inf
     standard /= scale.astype(np.float32)
     return standard, mean, scale
 

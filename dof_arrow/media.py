@@ -38,6 +38,7 @@ Pixels = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
 MAX_PIXELS = 178_956_970
+MEMORY = 512 << 20  # bytes that decoding one picture may take
 _ORIENTATION, _PHOTOMETRIC, _BITS_PER_SAMPLE = 274, 262, 258
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -77,7 +78,8 @@ class PictureError(SourceError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureFacts:
     """What a stored picture is like: size before turning (pixels), Pillow mode, bits a channel, format, frames,
-    EXIF orientation 1-8 (1 where absent or invalid), size in bytes."""
+    EXIF orientation 1-8 (1 where absent or invalid), size in bytes; `low` and `high` are the values that became 0 and
+    255 where the picture did not say so by its type."""
 
     width: int
     height: int
@@ -87,6 +89,8 @@ class PictureFacts:
     frames: int
     orientation: int
     bytes: int
+    low: float | None = None
+    high: float | None = None
 
 
 def decode(
@@ -123,7 +127,7 @@ def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS) -> PictureFacts:
 @contextmanager
 def _opened(data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, PictureFacts]]:
     _listen_to_libtiff()
-    with _mended(data), _without_pillow_warnings, Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+    with _mended(data), without_warnings, Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         found = f"{picture.width} x {picture.height}"
         if picture.width * picture.height > max_pixels:
             raise PictureError("too many pixels", expected=f"at most {max_pixels}", found=found, rule="too-large")
@@ -301,13 +305,13 @@ class _WhileAny:
 
 
 @contextmanager
-def _pillow_warnings_ignored() -> Iterator[None]:
+def _decoders_warnings_ignored() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
         yield
 
 
-_without_pillow_warnings = _WhileAny(_pillow_warnings_ignored)
+without_warnings = _WhileAny(_decoders_warnings_ignored)
 
 
 _libtiff = threading.local()

@@ -26,6 +26,7 @@ MAX_BYTES = 16 << 20
 SHA256 = r"^[0-9a-f]{64}$"
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _MAX_DEPTH = 32
+_MAX_MARKS = 250_000  # commas and brackets: they bound how many values 16 MiB of JSON can unfold to
 
 T = TypeVar("T")
 
@@ -263,6 +264,8 @@ def parse(data: bytes) -> Json:
     try:
         if len(data) > MAX_BYTES:
             raise ValueError(f"{len(data)} bytes, at most {MAX_BYTES}")
+        if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_MARKS:
+            raise ValueError(f"more than {_MAX_MARKS} commas and brackets")
         value = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
         if not isinstance(value, dict):
             raise ValueError("not an object")

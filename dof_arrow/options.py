@@ -29,8 +29,8 @@ def spoken(function: Command) -> Command:
 def making(function: Command) -> Command:
     """The options that say how a core is made of a model."""
     options = [
-        click.option("--preprocess", metavar="NAME|SPEC.json", help="What is done to pictures, if the core does not say."),
-        click.option("--fit", type=click.Choice(["crop", "pad", "squash"]), help="How a picture meets the core's shape."),
+        click.option("--preprocess", metavar="NAME|SPEC.json", help="What is done to pictures, if the core says none."),
+        click.option("--fit", type=click.Choice(["crop", "pad", "squash"]), help="How a picture is given its size."),
         click.option("--at", metavar="TENSOR", help="Where to cut (dof headless --list shows the choices)."),
         click.option("--pool", metavar="1x1|2x2|KxK|none", help="How a feature map is averaged."),
     ]

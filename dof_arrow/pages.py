@@ -35,7 +35,7 @@ class Encoded:
     def __init__(self, file: int, size: int, memory: Any, parquet: Any, schema: pa.Schema) -> None:
         self.file, self.size, self.parquet, self.schema = file, size, parquet, schema
         self._memory, self._reader = memory, None
-        self._limit = _FLOOR + _GROWTH * size
+        self._limit, self._names = _FLOOR + _GROWTH * size, frozenset(schema.names)
 
     def column(self, name: str) -> pa.Array:
         """A whole column as one Arrow array."""
@@ -56,7 +56,9 @@ class Encoded:
             table = self._open().read_row_group(number, columns=[name], use_threads=False)
             if name not in table.column_names:
                 raise ValueError("missing from the data")
-            return self._plain(table.column(name), name)
+            column = self._plain(table.column(name), name)
+            column.validate(full=True)  # texts that are not UTF-8, say
+            return column
         except (pa.ArrowException, OSError, ValueError) as error:
             found = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise broken("data-unreadable", f"row group {number}, column {name}", "", found) from None
@@ -83,8 +85,7 @@ class Encoded:
         return column.cast(kind)
 
     def _check_claims(self, name: str) -> None:
-        claimed = sum(self._claim(name, leaf) for leaf in self._leaves()
-                      if leaf.path == name or leaf.path.startswith(f"{name}."))
+        claimed = sum(self._claim(name, leaf) for leaf in self._leaves() if _owner(leaf.path, self._names) == name)
         if claimed > self._limit:
             raise broken("page-bounds", f"column {name}", f"at most {self._limit} bytes decoded", claimed)
 
@@ -140,6 +141,12 @@ def _values(header: Struct) -> int:
         return 0
     data = get(header, {DATA_PAGE: Page.DATA, DATA_PAGE_V2: Page.DATA_V2}.get(kind, 0), {})
     return max(int(get(data, Page.VALUES, 0)), 0)
+
+
+def _owner(path: str, names: frozenset[str]) -> str:
+    # Names may have dots themselves: `a.b` is a column of that name if there is one, else a part of `a`.
+    ends = [i for i, letter in enumerate(f"{path}.") if letter == "."]
+    return next((path[:end] for end in reversed(ends) if path[:end] in names), "")
 
 
 def _decoded_bytes(array: pa.DictionaryArray) -> int:

@@ -25,6 +25,15 @@ _FUSE = "dof fuse --core CORE.onnx --head HEAD.onnx -o MODEL.onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadInput:
+    """One of the feature columns that a head reads side by side."""
+
+    feature: str = declare.spec("the feature column")
+    core_sha256: str | None = declare.spec("the core that made it", pattern=SHA256)
+    width: int = declare.spec("how many numbers of it a row has", minimum=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """What a head's key `dof.head` says."""
 
@@ -35,6 +44,8 @@ class Head:
     feature: str = declare.spec("the feature column that it was trained on")
     core_sha256: str | None = declare.spec("the core that made those features, the only one it fits", pattern=SHA256)
     dataset_uuid: str = declare.spec("the dataset that it was trained on", pattern=UUID)
+    inputs: tuple[HeadInput, ...] = declare.spec("all columns, where it reads several side by side", default=())
+    clips: bool = declare.spec("whether it reads clips [time, D], not single rows", default=False)
     report: Mapping[str, Json] = declare.spec("how it was trained and judged")
 
 

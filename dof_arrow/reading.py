@@ -157,7 +157,8 @@ def parquet_metadata(tail: bytes) -> Any:
     try:
         return pq.ParquetFile(pa.BufferReader(footer.MAGIC + tail), **limits).metadata
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise footer.unreadable(str(error)[:200]) from None
+        footer.decode(tail)  # has the say where it is the Thrift that is wrong
+        raise footer.unreadable(str(error)[:200], "footer-schema") from None
 
 
 def arrow_schema(parquet: Any) -> pa.Schema:

@@ -7,6 +7,7 @@ set and unset again leaves no trace.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -19,7 +20,7 @@ from dof_arrow.declare import Json, to_json
 from dof_arrow.errors import UsageError
 from dof_arrow.metadata import Contact, Info, Metadata
 
-__all__ = ["Change", "Wanted", "changes", "insert", "remarks", "revised"]
+__all__ = ["Change", "Wanted", "changes", "insert", "remarks", "revised", "section"]
 
 _FREE = tuple(templates.SECTIONS)
 _LICENCES = ("license", "source_license")
@@ -73,14 +74,14 @@ source_license, license, citation, homepage, notes, keys or keys.NAME, found lic
         if name not in _FREE:
             info = _without(info, _parts(name))
     for name, item in wanted.set.items():
-        info = _with(info, _parts(name), item)
+        info = _put(info, _parts(name), item)
     if wanted.contacts:
         info = insert(info, "contacts", _contacts(info.get("contacts", []), wanted.contacts), _declared(Info))
-    new = _section(value, "info", info)
+    new = section(value, "info", dict(info))
     for name in _FREE:
         given = {} if name in wanted.unset else value.get(name, {})
         asked = getattr(wanted, name)
-        new = _section(new, name, given if asked is None else templates.filled(asked))
+        new = section(new, name, given if asked is None else templates.filled(asked))
     return new
 
 
@@ -99,6 +100,15 @@ def insert(value: Mapping[str, Json], name: str, item: Json, rank: Callable[[str
     return dict([*pairs[:at], (name, item), *pairs[at:]])
 
 
+def section(value: Mapping[str, Json], name: str, item: Json) -> dict[str, Json]:
+    """The metadata with one of its sections set; an empty one is left out.
+
+    >>> section({"version": "1.0", "documents": [], "training": {"seed": 1}}, "documents", [])
+    {'version': '1.0', 'training': {'seed': 1}}
+    """
+    return insert(value, name, item, _declared(Metadata)) if item else {k: v for k, v in value.items() if k != name}
+
+
 def changes(old: Json, new: Json) -> list[Change]:
     """What differs between two JSON objects, field by field.
 
@@ -107,7 +117,7 @@ def changes(old: Json, new: Json) -> list[Change]:
     """
     before, after = dict(_leaves(old)), dict(_leaves(new))
     return [Change(where=where, old=before.get(where), new=after.get(where))
-            for where in {**before, **after} if before.get(where) != after.get(where)]
+            for where in {**before, **after} if _text(before.get(where)) != _text(after.get(where))]
 
 
 def remarks(found: Iterable[Change], new: Json) -> list[str]:
@@ -135,11 +145,11 @@ def is_spdx(text: str) -> bool:
 
 
 def _known(info: Mapping[str, Json]) -> dict[str, Json]:
-    """A new info section, its fields in the order of their declaration; those at their default are left out."""
+    """A new info section, its fields in the order of their declaration."""
     known: dict[str, Json] = {}
     for name, item in info.items():
-        known = _with(known, _parts(name), item)
-    return {name: item for name, item in known.items() if item not in (None, [], {})}
+        known = _put(known, _parts(name), item)
+    return known
 
 
 def _parts(name: str) -> tuple[str, str | None]:
@@ -153,11 +163,16 @@ def _parts(name: str) -> tuple[str, str | None]:
     return first, key or None
 
 
-def _with(info: Mapping[str, Json], name: tuple[str, str | None], item: Json) -> dict[str, Json]:
+def _put(info: Mapping[str, Json], name: tuple[str, str | None], item: Json) -> dict[str, Json]:
     first, key = name
+    value = to_json(item)
+    if value in (None, [], {}):
+        return _without(info, name)  # fields at their default are left out
     if key is not None:
-        item = insert(info.get("keys", {}), key, item, str)
-    return insert(info, first, to_json(item), _declared(Info))
+        value = insert(info.get("keys", {}), key, value, str)
+    elif first == "keys" and isinstance(value, dict):
+        value = dict(sorted(value.items()))
+    return insert(info, first, value, _declared(Info))
 
 
 def _without(info: Mapping[str, Json], name: tuple[str, str | None]) -> dict[str, Json]:
@@ -177,15 +192,13 @@ def _contacts(old: Sequence[Json], new: Iterable[Contact | Mapping[str, Json]]) 
     return found
 
 
-def _section(value: Mapping[str, Json], name: str, section: Mapping[str, Json]) -> dict[str, Json]:
-    if section:
-        return insert(value, name, dict(section), _declared(Metadata))
-    return {k: v for k, v in value.items() if k != name}
-
-
 def _declared(kind: Any) -> Callable[[str], int | None]:
     """The place of a field in its declaration; None for an unknown one."""
     return {f.name: place for place, f in enumerate(fields(kind))}.get
+
+
+def _text(value: Json) -> str:
+    return json.dumps(value, sort_keys=True)  # in Python, but not in JSON, 1 equals true
 
 
 def _leaves(value: Json, where: str = "") -> Iterator[tuple[str, Json]]:

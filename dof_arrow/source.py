@@ -1,146 +1,44 @@
-"""Where pictures come from: a folder, class folders, a folder with a CSV table, or one picture file.
+"""Where pictures come from: files, tar shards, arrays, Parquet and Arrow tables, with what is known of each picture.
 
-A source is anything with a length, samples by index, and a few words on its columns (`Source`). The one made here
-keeps a million names as Arrow arrays and builds a `Sample` only when it is asked for.
+A source is anything with a length, samples by index, and a few words on its columns (`sample.Source`). Those made here
+keep a million names as Arrow arrays and build a `Sample` only when it is asked for. What stands at a path is told by
+its content; the columns that are asked for come from a table beside it, or from the container itself.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
-import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from dof_arrow import media
+from dof_arrow import archives, arrays, columnar, files
 from dof_arrow.errors import OutputError, SourceError, UsageError
+from dof_arrow.files import SUFFIXES, Files
 from dof_arrow.metadata import Target
 from dof_arrow.privacy import KEY_BYTES
-from dof_arrow.table import ROWS_AT_ONCE, Kind, match, read, typed
+from dof_arrow.sample import Column, Listing, Sample, Source, Value
+from dof_arrow.table import Kind, match, read, typed
 from dof_arrow.table import label as read_label
 
-SUFFIXES = (
-    ".apng", ".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png",
-    ".pnm", ".ppm", ".tif", ".tiff", ".webp",
-)
+__all__ = ["FOLDER", "SUFFIXES", "Files", "Listing", "Sample", "Source", "Value", "key_file", "load_or_make_key",
+           "open_source"]
+
 FOLDER = "folder"
-MAX_FILE_BYTES = 1 << 30
+_UNIT = "\x1f"  # the ASCII unit separator, which no class name holds
 
-Value = bool | int | float | str | list[int] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One input: its own name, where its bytes are (None: nowhere), and what is known of it.
-
-    `target` holds a class index, a number or a list of class indexes under each target's name; None where missing.
-
-    >>> Sample(key="a.png", data=b"bytes").load()
-    b'bytes'
-    """
-
-    key: str
-    data: Path | bytes | None
-    target: Mapping[str, Value] = field(default_factory=dict)
-    group: str | None = None
-    split: str | None = None
-    kept: Mapping[str, Value] = field(default_factory=dict)
-
-    def load(self) -> bytes:
-        """The stored bytes; PictureError with rule `missing`, `unreadable` or `too-large`, which names no path."""
-        if isinstance(self.data, bytes):
-            return self.data
-        try:
-            if self.data is None:
-                raise FileNotFoundError
-            return _bytes(self.data)
-        except FileNotFoundError:
-            raise media.PictureError("no such file", rule="missing") from None
-        except OSError as error:
-            raise media.PictureError("the file cannot be read", found=error.strerror or "", rule="unreadable") from None
-
-
-class Source(Protocol):
-    """What can be extracted from; samples stand in a fixed order and can be asked for by index, in any order."""
-
-    @property
-    def targets(self) -> Mapping[str, Target]:
-        """How each entry of a sample's `target` is to be read."""
-
-    @property
-    def kept(self) -> Mapping[str, str]:
-        """The Arrow type name of each entry of a sample's `kept`."""
-
-    @property
-    def has_group(self) -> bool:
-        """Whether samples have groups."""
-
-    @property
-    def has_split(self) -> bool:
-        """Whether samples have splits."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Sample: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
-    """Pictures in a folder, sorted by relative name, with what a table says of them; a `Source`.
-
-    `counts`: `ignored` files that are no pictures, `without_row` pictures that the table does not name, `without_file`
-    rows whose picture is missing (they are samples that fail to load).
-    """
-
-    root: Path
-    names: Any
-    present: Any = None
-    targets: Mapping[str, Target] = field(default_factory=dict)
-    labels: Mapping[str, Any] = field(default_factory=dict)
-    groups: Any = None
-    splits: Any = None
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def kept(self) -> dict[str, str]:
-        """The Arrow type name of each kept column."""
-        return {name: str(column.type).replace("double", "float64") for name, column in self.columns.items()}
-
-    @property
-    def has_group(self) -> bool:
-        """Whether the table gave groups."""
-        return self.groups is not None
-
-    @property
-    def has_split(self) -> bool:
-        """Whether the table gave splits."""
-        return self.splits is not None
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sample:
-        key = self.names[index].as_py()
-        there = self.present is None or self.present[index].as_py()
-        return Sample(
-            key=key, data=self.root / key if there else None,
-            target={name: column[index].as_py() for name, column in self.labels.items()},
-            group=self.groups[index].as_py() if self.has_group else None,
-            split=self.splits[index].as_py() if self.has_split else None,
-            kept={name: column[index].as_py() for name, column in self.columns.items()},
-        )
+L = TypeVar("L", bound=Listing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """The table and the columns of it that are asked for."""
+    """The table and the columns of it, or of the source itself, that are asked for."""
 
     table: Path | None
     key: str | None
@@ -160,11 +58,14 @@ class _Asked:
 def open_source(
     path: str | Path, *, table: str | Path | None = None, key: str | None = None, label: str | None = None,
     group: str | None = None, split: str | None = None, keep: Sequence[str] = (),
-    kind: Kind | None = None, separator: str = "|",
-) -> Files:
-    """The pictures under `path`, with those columns of the CSV `table` that are named here and no others.
+    kind: Kind | None = None, separator: str = "|", pictures: str | None = None,
+) -> Listing:
+    """The pictures at `path`, with those columns that are named here and no others.
 
-    Folders are read to any depth; hidden files are left out, and without a table what bears no picture's suffix too.
+    `path` is a picture, a folder (read to any depth; hidden files are left out, and without a table what bears no
+    picture's suffix too), a tar archive or a folder of them (`archives`), an .npy, .npz or HDF5 file (`arrays`), a
+    Parquet or Arrow file or a folder of them (`columnar`). `pictures` chooses among several in such a container.
+    Columns are those of the CSV or Parquet `table`, else the container's own, or attributes of DICOM files.
     `key` names the column that holds each picture's relative name, file name, or file name without suffix. `label`
     names a column, or is `folder`: the first folder of each name is its class, and the target is called `label`.
     `kind` and `separator` are those of `table.label`. Raises UsageError for a wrong call, SourceError for what cannot
@@ -174,147 +75,167 @@ def open_source(
         table=Path(table) if table is not None else None, key=key, label=label, group=group, split=split,
         keep=tuple(keep), kind=kind, separator=separator,
     )
-    _check(asked)
-    files = _find(Path(path))
-    files = _pictures_only(files, path) if asked.table is None else _joined(files, asked.table, asked)
-    return _labelled_by_folder(files, path) if label == FOLDER else files
-
-
-def _check(asked: _Asked) -> None:
-    if asked.table is None and asked.columns:
-        hint = "Add --table FILE.csv --key COLUMN, or --label folder if pictures lie in a folder for each class."
-        raise UsageError("columns need a table", found=", ".join(asked.columns), hint=hint)
     if asked.table is not None and asked.key is None:
         hint = "Add --key COLUMN: the column with file names."
         raise UsageError("a table needs the column that names the pictures", hint=hint)
+    found = _find(Path(path), pictures, named=asked.table is not None)
+    found = _with_own(found, path, asked) if asked.table is None else _joined(found, asked.table, asked)
+    return _labelled_by_folder(found, path) if label == FOLDER else found
 
 
-def _find(path: Path) -> Files:
+def _find(path: Path, pictures: str | None, *, named: bool) -> Listing:
     """The one place that chooses how to read a source, by what it is and not by its name."""
     if path.is_dir():
-        return Files(root=path, names=_listed(path))
-    if path.is_file():
-        return _single(path)
-    raise SourceError("no such folder or file", str(path), hint="Give the folder that holds the pictures.")
-
-
-def _single(path: Path) -> Files:
+        return _in_folder(path, pictures, named=named)
+    if not path.is_file():
+        raise SourceError("no such folder or file", str(path), hint="Give the folder that holds the pictures.")
     try:
-        media.inspect(_bytes(path))
-    except media.PictureError as error:
-        hint = error.hint or "Give a picture, or the folder that holds the pictures."
-        raise SourceError(error.what, str(path), error.expected, error.found, hint) from None
-    return Files(root=path.parent, names=pa.array([path.name], pa.large_string()), counts={"ignored": 0})
-
-
-def _listed(root: Path) -> Any:
-    """The relative names of all files under a folder, sorted by their UTF-8 bytes."""
-    import pyarrow.compute as pc
-
-    parts, names = [pa.array([], pa.large_string())], _walk(root, root.resolve())
-    try:
-        while batch := list(islice(names, ROWS_AT_ONCE)):
-            parts.append(pa.array(batch, pa.large_string()))
-    except UnicodeEncodeError:
-        raise SourceError("a file name is not UTF-8", str(root), hint="Rename it, for example with convmv.") from None
+        with path.open("rb") as file:
+            start = file.read(512)
     except OSError as error:
-        raise SourceError("a folder cannot be read", str(root), found=error.strerror or "") from None
-    found = pa.concat_arrays(parts)
-    return found.take(pc.sort_indices(found))
+        raise SourceError("the file cannot be read", str(path), found=error.strerror or "") from None
+    if start[257:262] == b"ustar" or start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
+        return archives.open_shards([path], pictures)
+    if start.startswith((b"PK\3\4", b"\x93NUMPY", b"\x89HDF\r\n\x1a\n")):
+        return arrays.open_arrays(path, pictures)
+    if start.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")):
+        return columnar.open_columns(path.parent, [path.name], pictures)
+    return files.single(path)
 
 
-def _walk(root: Path, real: Path) -> Iterator[str]:
-    folders = [""]
-    while folders:
-        prefix = folders.pop()
-        with os.scandir(root / prefix) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_symlink():
-                    _check_link(entry, real)
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(f"{prefix}{entry.name}/")
-                elif not entry.is_dir():  # linked folders are read where they really are
-                    yield prefix + entry.name
-
-
-def _check_link(entry: os.DirEntry[str], real: Path) -> None:
-    if not Path(os.path.realpath(entry.path)).is_relative_to(real):
-        hint = "Copy what it points to into the folder, or give that folder instead."
-        raise SourceError("a link leads out of the folder", entry.path, hint=hint)
-
-
-def _pictures_only(files: Files, path: str | Path) -> Files:
-    if not Path(path).is_dir():
-        return files
-    pictures = _are_pictures(files.names)
-    names = files.names.filter(pictures)
-    ignored = len(files.names) - len(names)
-    if not len(names):
-        found = f"{ignored} other files" if ignored else "an empty folder"
-        hint = "Give the folder that holds the pictures; files without a suffix need a --table that names them."
-        raise SourceError("no picture in the folder", str(path), " ".join(SUFFIXES), found, hint)
-    return replace(files, names=names, counts={"ignored": ignored})
-
-
-def _are_pictures(names: Any) -> Any:
+def _in_folder(path: Path, pictures: str | None, *, named: bool) -> Listing:
+    """The pictures in a folder, or those in the archives, tables or arrays there if it holds no picture file."""
     import pyarrow.compute as pc
 
-    return pc.match_substring_regex(names, rf"\.({'|'.join(s[1:] for s in SUFFIXES)})$", ignore_case=True)
+    found = files.in_folder(path)
+    if not pc.any(files.are_pictures(found.names)).as_py():
+        if shards := _ending(found, r"\.tar$"):
+            return archives.open_shards([path / name for name in shards], pictures)
+        tables = [name for name in _ending(found, r"\.(parquet|arrow)$") if not re.search(r"(^|/)cache-[^/]*$", name)]
+        if tables:
+            return columnar.open_columns(path, tables, pictures)
+        if _ending(found, r"^[^/]*\.npy$"):
+            return arrays.open_arrays(path, pictures)
+    return found if named else files.pictures_only(found)
 
 
-def _labelled_by_folder(files: Files, path: str | Path) -> Files:
+def _ending(found: Files, pattern: str) -> list[str]:
     import pyarrow.compute as pc
 
-    loose = pc.sum(pc.invert(pc.match_substring(files.names, "/"))).as_py()
-    if loose:
-        hint = "Move each into its class's folder, or leave out --label folder."
-        raise SourceError("pictures lie in no class folder", str(path), found=f"{loose} at the top", hint=hint)
-    folders = pc.replace_substring_regex(files.names, "(?s)/.*$", "")
-    target, codes = read_label("label", folders.cast(pa.string()), "category")
-    return replace(files, targets={"label": target}, labels={"label": codes})
+    return list(found.names.filter(pc.match_substring_regex(found.names, pattern)).to_pylist())
 
 
-def _joined(files: Files, path: Path, asked: _Asked) -> Files:
+def _with_own(found: L, path: str | Path, asked: _Asked) -> L:
+    """A source with columns of its own."""
+    if not asked.columns:
+        return found
+    cells = found.cells(list(dict.fromkeys(asked.columns)))
+    if asked.key is not None:
+        found = replace(found, names=_names(_flat(asked.key, cells), path))
+    return _described(found, cells, asked)
+
+
+def _names(cells: Column, path: str | Path) -> Column:
+    if cells.null_count or len(cells.unique()) < len(cells):
+        what = "is empty" if cells.null_count else "stands twice"
+        raise SourceError(f"a name {what} in the column of names", str(path), hint="Choose another --key.")
+    return cells.cast(pa.large_string())
+
+
+def _joined(found: Listing, path: Path, asked: _Asked) -> Listing:
+    """A source with a table's columns: the table's rows, sorted by name."""
     import pyarrow.compute as pc
 
     cells = read(path, asked.columns)
-    names, place = match(cells[asked.key or ""], files.names, path)
+    names, place = match(cells[asked.key or ""], found.names, path)
     order = pc.sort_indices(names)
     cells = {name: column.take(order) for name, column in cells.items()}
-    joined = replace(
-        files, names=names.take(order), present=place.is_valid().take(order), counts=_counts(files.names, place),
-        groups=cells.get(asked.group or ""), splits=cells.get(asked.split or ""),
-        columns={name: typed(cells[name]) for name in asked.keep},
+    joined = replace(found, names=names.take(order), place=place.take(order), counts=_counts(found, place))
+    return _described(joined, cells, asked)
+
+
+def _described(found: L, cells: dict[str, Column], asked: _Asked) -> L:
+    """A source with what cells, one a sample, say of it."""
+    found = replace(
+        found, groups=_flat(asked.group, cells) if asked.group else None,
+        splits=_flat(asked.split, cells) if asked.split else None,
+        columns={name: typed(column) for each in asked.keep for name, column in _flattened(each, cells[each]).items()},
     )
-    name = asked.label
-    if name is None or name == FOLDER:
-        return joined
-    target, values = read_label(name, cells[name], asked.kind, asked.separator)
-    return replace(joined, targets={name: target}, labels={name: values})
+    if asked.label is None or asked.label == FOLDER:
+        return found
+    target, values = _label(found, asked.label, cells[asked.label], asked)
+    return replace(found, targets={asked.label: target}, labels={asked.label: values})
 
 
-def _counts(names: Any, place: Any) -> dict[str, int]:
+def _flat(name: str, cells: dict[str, Column]) -> Column:
+    if pa.types.is_nested(cells[name].type):
+        raise UsageError("a column of several values a row", found=name, hint="Choose one with one value a row.")
+    return cells[name]
+
+
+def _flattened(name: str, cells: Column) -> dict[str, Column]:
+    """A column of structs as a column for each of their entries."""
+    if pa.types.is_struct(cells.type):
+        return {f"{name}_{field.name}": column for field, column in zip(cells.type, cells.flatten(), strict=True)}
+    return {name: _flat(name, {name: cells})}
+
+
+def _label(found: Listing, name: str, cells: Column, asked: _Asked) -> tuple[Target, Column]:
+    import pyarrow.compute as pc
+
+    if classes := found.classes(name):
+        return _coded(cells, classes)
+    if pa.types.is_struct(cells.type):
+        fields = [field.name for field in cells.type]
+        hot = zip(*(pc.is_in(c, value_set=pa.array(["1", "1.0", "true"])).to_pylist() for c in cells.flatten()),
+                  strict=True)
+        cells = pa.array([[field for field, on in zip(fields, row, strict=True) if on] for row in hot],
+                         pa.list_(pa.string()))
+    if pa.types.is_list(cells.type):
+        return read_label(name, pc.binary_join(cells, _UNIT), "multilabel", _UNIT)
+    return read_label(name, cells, asked.kind, asked.separator)
+
+
+def _coded(cells: Column, classes: tuple[str, ...]) -> tuple[Target, Column]:
+    """Values that are codes already; a negative one is missing."""
+    import pyarrow.compute as pc
+
+    several = pa.types.is_list(cells.type)
+    values = cells.cast(pa.list_(pa.int32()) if several else pa.int32())
+    flat = values.flatten() if several else values.drop_null()
+    if pc.any(pc.greater_equal(flat, len(classes))).as_py():
+        raise SourceError("a label is none of the classes", expected=f"0 to {len(classes) - 1}",
+                          found=str(pc.max(flat).as_py()), hint="Mend the file's class names.")
+    if several:
+        return Target(kind="multilabel", classes=classes), values
+    return Target(kind="category", classes=classes), pc.if_else(pc.less(values, 0), pa.scalar(None, pa.int32()), values)
+
+
+def _labelled_by_folder(found: L, path: str | Path) -> L:
+    import pyarrow.compute as pc
+
+    loose = pc.sum(pc.invert(pc.match_substring(found.names, "/"))).as_py()
+    if loose:
+        hint = "Move each into its class's folder, or leave out --label folder."
+        raise SourceError("pictures lie in no class folder", str(path), found=f"{loose} at the top", hint=hint)
+    folders = pc.replace_substring_regex(found.names, "(?s)/.*$", "")
+    target, codes = read_label("label", folders.cast(pa.string()), "category")
+    return replace(found, targets={"label": target}, labels={"label": codes})
+
+
+def _counts(found: Listing, place: Any) -> dict[str, int]:
     import numpy as np
 
-    named = np.zeros(len(names), bool)
+    named = np.zeros(len(found), bool)
     named[place.drop_null().to_numpy()] = True
-    pictures = _are_pictures(names).to_numpy(zero_copy_only=False)
-    return {
-        "ignored": int((~named & ~pictures).sum()), "without_row": int((~named & pictures).sum()),
-        "without_file": place.null_count,
-    }
+    pictures = files.are_pictures(found.names).to_numpy(zero_copy_only=False) | (not isinstance(found, Files))
+    ignored = found.counts.get("ignored", 0) + int((~named & ~pictures).sum())
+    return {"ignored": ignored, "without_row": int((~named & pictures).sum()), "without_file": place.null_count}
 
 
-def _bytes(path: Path) -> bytes:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(0, "not a regular file")
-    if status.st_size > MAX_FILE_BYTES:
-        expected, found = f"at most {MAX_FILE_BYTES} bytes", f"{status.st_size} bytes"
-        raise media.PictureError("the file is too large", "", expected, found, rule="too-large")
-    return path.read_bytes()
+def key_file(path: str | Path | None = None) -> Path:
+    """The file that holds the owner's pseudonym key, whether it is there yet or not; by default the user's own."""
+    return Path(path) if path is not None else _config_folder() / "dof-arrow" / "id.key"
 
 
 def load_or_make_key(path: str | Path | None = None) -> tuple[bytes, bool, Path]:
@@ -323,7 +244,7 @@ def load_or_make_key(path: str | Path | None = None) -> tuple[bytes, bool, Path]
     Default: `$XDG_CONFIG_HOME/dof-arrow/id.key`, else under `~/.config`. Of several processes that make it at once one
     wins and all get its key. Raises OutputError if it cannot be made, UsageError if the file holds no key.
     """
-    path = Path(path) if path is not None else _config_folder() / "dof-arrow" / "id.key"
+    path = key_file(path)
     try:
         made = not path.exists() and _made(path)
         key = bytes.fromhex(path.read_text("ascii"))

@@ -6,8 +6,8 @@ output as the target's kind wants it (`OUTPUTS`). Equal steps give equal bytes. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -49,7 +49,7 @@ class Pen:
         from onnx import numpy_helper
 
         name = f"weight_{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(value, kind), name))
+        self.weights.append(numpy_helper.from_array(np.asarray(value, kind, order="C"), name))
         return name
 
 
@@ -163,16 +163,6 @@ class Both:
 
     def write(self, pen: Pen, x: str) -> str:
         return pen.op("Concat", pen.op("Sub", pen.const(1.0), x), x, axis=-1)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Another step of one's own, as a function of pen and input's name."""
-
-    function: Callable[[Pen, str], str] = field(compare=False)
-
-    def write(self, pen: Pen, x: str) -> str:
-        return self.function(pen, x)
 
 
 def to_model(

@@ -1,4 +1,4 @@
-"""A CSV table beside the pictures: the columns that are asked for, and no others, typed and compact.
+"""A CSV or Parquet table beside the pictures: the columns that are asked for, and no others, typed and compact.
 
 UTF-8 with or without a byte order mark; comma, semicolon or tab, whichever the header holds most of. Cells are trimmed;
 an empty cell is missing. What a column's cells have in common gives its type:
@@ -37,17 +37,41 @@ _NO_NUMBER = ["NA", "N/A", "NaN", "nan", "null"]
 def read(path: Path, columns: Sequence[str]) -> dict[str, Cells]:
     """The named columns as string arrays, trimmed, null where empty; read in passing, not held as objects.
 
-    Raises UsageError for a column that is not there, SourceError for a table that cannot be read.
+    A Parquet file is told by its content. Raises UsageError for a column that is not there, SourceError for a table
+    that cannot be read.
     """
     try:
+        with path.open("rb") as binary:
+            if binary.read(4) == b"PAR1":
+                return _read_parquet(path, columns)
         with path.open(encoding="utf-8-sig", newline="") as file:
             return _read(file, path, columns)
     except UnicodeDecodeError:
         raise SourceError("the table is not UTF-8", str(path), hint="Save it as CSV UTF-8.") from None
+    except pa.ArrowInvalid:
+        raise SourceError("the table is damaged", str(path), hint="Write it again.") from None
     except csv.Error as error:
         raise SourceError("the table is no valid CSV", str(path), found=str(error)) from None
     except OSError as error:
         raise SourceError("the table cannot be read", str(path), found=error.strerror or "") from None
+
+
+def texts(column: Any, path: Path, name: str) -> Cells:
+    """A flat column as trimmed strings, null where empty; UsageError for a column of anything else.
+
+    >>> texts(pa.array([1.5, None]), Path("t"), "x").to_pylist()
+    ['1.5', None]
+    """
+    import pyarrow.compute as pc
+
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    try:
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        trimmed = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise UsageError("a column of neither numbers nor texts", str(path), found=f"{name}: {column.type}") from None
+    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
 
 
 def typed(cells: Cells) -> Cells:
@@ -107,18 +131,29 @@ def _read(file: TextIO, path: Path, columns: Sequence[str]) -> dict[str, Cells]:
     file.seek(0)
     rows = csv.reader(file, delimiter=max(",;\t", key=first.count), strict=True)
     header = [name.strip() for name in next(rows, [])]
-    places = {name: _place(name, header, path) for name in columns}
+    places = {name: place(name, header, path) for name in columns}
     parts: dict[str, list[Cells]] = {name: [] for name in columns}
     whole = _whole_rows(rows, len(header), path)
     while batch := list(islice(whole, ROWS_AT_ONCE)):
-        for name, place in places.items():
-            parts[name].append(pa.array([row[place].strip() or None for row in batch], pa.string()))
+        for name, at in places.items():
+            parts[name].append(pa.array([row[at].strip() or None for row in batch], pa.string()))
     return {name: pa.concat_arrays(part) if part else pa.array([], pa.string()) for name, part in parts.items()}
 
 
-def _place(name: str, header: list[str], path: Path) -> int:
-    if name and header.count(name) == 1:
-        return header.index(name)
+def _read_parquet(path: Path, columns: Sequence[str]) -> dict[str, Cells]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for name in columns:
+            place(name, file.schema_arrow.names, path)
+        table = file.read(list(columns))
+    return {name: texts(table[name], path, name) for name in columns}
+
+
+def place(name: str, header: Sequence[str], path: Path) -> int:
+    """Where a column stands in a header; UsageError where it does not, naming those that are near."""
+    if name and list(header).count(name) == 1:
+        return list(header).index(name)
     if name and name in header:
         raise UsageError("the column stands twice in the table", str(path), found=name, hint="Rename one of them.")
     names = [column for column in header if column]

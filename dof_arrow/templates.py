@@ -14,6 +14,8 @@ from typing import Any, get_args, get_type_hints
 
 from dof_arrow.declare import Json, declarations, problems, spec, to_json
 
+# ruff: noqa: RUF009 - fields are declared by calls
+
 __all__ = ["SECTIONS", "Performance", "Training", "filled", "guide", "remarks", "template"]
 
 
@@ -62,7 +64,7 @@ class Training:
     data_processing: DataProcessing | None = spec("how the raw data were prepared", default=None)
     intended_use: str | None = spec("what the model is for, by whom, and what it does not do", default=None)
     indications_for_use: str | None = spec("on which data and which people it may be used", default=None)
-    device_limitations: str | None = spec("where it fails or was not tried; what it needs to run, and how long it takes",
+    device_limitations: str | None = spec("where it fails or was not tried; what it needs to run; how long it takes",
                                           default=None)
     other: str | None = spec("what fits nowhere above", default=None)
     note: str | None = spec("what one should know", default=None)

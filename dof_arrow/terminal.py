@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 _PLAIN_EVERY = 10.0  # seconds between lines of progress where stderr is no terminal
+
+Update = Callable[[int, int | None, int], None]  # things done, things in all (None: not known), things that failed
 
 
 class Terminal:
@@ -25,11 +28,23 @@ class Terminal:
 
     def result(self, value: Any, text: str) -> None:
         """What the command was asked for: `value` under --json, else `text`."""
-        print(json.dumps(value, ensure_ascii=False, indent=2, default=str) if self.as_json else text, flush=True)
+        print(_json(value, 2) if self.as_json else text, flush=True)
+
+    def results(self, values: Iterable[tuple[Any, str]]) -> None:
+        """Many results, each printed when it comes: under --json the elements of one array, else lines."""
+        if not self.as_json:
+            for _, text in values:
+                print(text, flush=True)
+            return
+        before = "["
+        for value, _ in values:
+            print(f"{before}\n{_json(value)}", end="", flush=True)
+            before = ","
+        print("[]" if before == "[" else "\n]", flush=True)
 
     @contextmanager
-    def progress(self, what: str) -> Iterator[Callable[[int, int, int], None]]:
-        """A function to call with things done, things in all, things that failed; shows rate and time left."""
+    def progress(self, what: str) -> Iterator[Update]:
+        """A function to be told things done, things in all, things that failed; shows rate and time left."""
         if self.quiet:
             yield lambda done, total, failed: None
         elif sys.stderr.isatty():
@@ -38,43 +53,94 @@ class Terminal:
         else:
             yield _Lines(what, self.say)
 
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Show that work of unknown length goes on, and for how long it has."""
+        if self.quiet:
+            yield
+        elif sys.stderr.isatty():
+            with _spinner(what):
+                yield
+        else:
+            with _ticking(what, self.say):
+                yield
+
 
 class _Lines:
-    """Progress as a plain line now and then: for logs."""
+    """Progress as a plain line now and then: for logs. The first update says what was done before."""
 
     def __init__(self, what: str, say: Callable[[str], None]) -> None:
         self._what, self._say = what, say
-        self._start = self._last = time.monotonic()
-        self._first: int | None = None
+        self._start: tuple[float, int] | None = None
+        self._last = (time.monotonic(), 0)
 
-    def __call__(self, done: int, total: int, failed: int) -> None:
+    def __call__(self, done: int, total: int | None, failed: int) -> None:
         now = time.monotonic()
-        self._first = done if self._first is None else self._first
-        if done < total and now - self._last < _PLAIN_EVERY:
+        if self._start is None:
+            self._start = self._last = now, done
+        if done != total and now - self._last[0] < _PLAIN_EVERY:
             return
-        self._last = now
-        rate = (done - self._first) / max(now - self._start, 1e-9)
-        left = f", {duration((total - done) / rate)} left" if rate and done < total else ""
-        self._say(f"{self._what}: {done:,} of {total:,}, {rate:.1f} a second{left}"
+        since, before = self._start if done == total else self._last  # at the end the whole, else how fast it is now
+        rate = (done - before) / max(now - since, 1e-9)
+        self._last = now, done
+        left = f", {duration((total - done) / rate)} left" if total and rate and done < total else ""
+        self._say(f"{self._what}: {_share(done, total)}" + (f", {rate:,.1f} a second" if rate else "") + left
                   + (f", {failed:,} failed" if failed else ""))
 
 
+def _share(done: int, total: int | None) -> str:
+    return f"{done:,}" if total is None else f"{done:,} of {total:,}"
+
+
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int, int], None]]:
+def _bar(what: str) -> Iterator[Update]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     speed, failures = TextColumn("{task.fields[speed]}"), TextColumn("[red]{task.fields[failed]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn(), failures)
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    text, count = TextColumn("{task.description}"), MofNCompleteColumn()
+    shown = (text, BarColumn(), count, speed, TimeRemainingColumn(), failures)
+    with Progress(*shown, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=None, speed="", failed="")
 
-        def update(done: int, total: int, failed: int) -> None:
+        def update(done: int, total: int | None, failed: int) -> None:
             rate = progress.tasks[0].speed
-            progress.update(task, completed=done, total=total, speed=f"{rate:.1f}/s" if rate else "",
+            progress.update(task, completed=done, total=total, speed=f"{rate:,.1f}/s" if rate else "",
                             failed=f"{failed:,} failed" if failed else "")
 
         yield update
+
+
+@contextmanager
+def _spinner(what: str) -> Iterator[None]:
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    shown = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*shown, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield
+
+
+@contextmanager
+def _ticking(what: str, say: Callable[[str], None]) -> Iterator[None]:
+    start, over = time.monotonic(), threading.Event()
+
+    def tick() -> None:
+        while not over.wait(_PLAIN_EVERY):
+            say(f"{what}: {duration(time.monotonic() - start)} so far")
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=str)
 
 
 def duration(seconds: float) -> str:
@@ -103,7 +169,7 @@ def size(count: int) -> str:
     return f"{amount:.1f} TB"
 
 
-def table(rows: list[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Rows of text in columns, aligned with spaces.
 
     >>> print(table([("a", "1"), ("long", "2")]))

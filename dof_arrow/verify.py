@@ -10,7 +10,6 @@ import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pyarrow as pa
 
 from dof_arrow import attachments, contents, crossfield, footer, integrity, metadata, structure
 from dof_arrow.errors import FormatError, Problem
-from dof_arrow.footer import FileMetaData, Struct, get
+from dof_arrow.footer import FileMetaData, RowGroup, Struct, get, items
 from dof_arrow.layout import ALIGNMENTS, SMALL_ALIGNMENT, Region, Unproved, fixed, geometry, prove
 from dof_arrow.metadata import VERSION, Json, Metadata
 from dof_arrow.place import content_uuid
@@ -33,14 +32,13 @@ _MOST = 1000  # problems told of one file
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """A file taken apart: its last bytes, the footer in them, where it starts, its keys, and pyarrow's reading."""
+    """A file taken apart: its last bytes, the footer in them, and the footer's keys."""
 
     file: int
     size: int
     tail: bytes
     footer: Struct
     keys: dict[bytes, bytes]
-    parquet: Any
 
     @property
     def start(self) -> int:
@@ -92,7 +90,7 @@ def _problems(file: int, size: int, deep: bool) -> Iterator[Problem]:
     struct, slack = structure.parse(tail)
     yield from slack
     yield from structure.problems(struct, size - len(tail))
-    parts = _Parts(file, size, tail, struct, dict(footer.key_values(struct)), parquet_metadata(tail))
+    parts = _Parts(file, size, tail, struct, dict(footer.key_values(struct)))
     value, unreadable = _json(parts.keys)
     derived = _is_derived(parts, value)
     if derived:
@@ -100,10 +98,11 @@ def _problems(file: int, size: int, deep: bool) -> Iterator[Problem]:
     else:
         yield from _sealed(parts, deep)
     yield from unreadable
-    misplaced = list(structure.columns(struct, parts.parquet))
+    parquet = parquet_metadata(tail)
+    misplaced = list(structure.columns(struct, parquet))
     yield from misplaced
     if value is not None:
-        yield from _described(parts, value, derived, deep and not misplaced)
+        yield from _described(parts, parquet, value, derived, deep and not misplaced)
 
 
 def _json(keys: Mapping[bytes, bytes]) -> tuple[Json | None, Sequence[Problem]]:
@@ -150,34 +149,32 @@ def _digests(parts: _Parts) -> list[bytes] | None:
     return integrity.decode_digests(parts.keys.get(integrity.DIGESTS, b""))
 
 
-def _described(parts: _Parts, value: Json, derived: bool, deep: bool) -> Iterator[Problem]:
-    unknown = list(_unknown(value))
-    wrong = unknown or list(islice(metadata.problems(value), _MOST))
-    yield from wrong
-    schema = arrow_schema(parts.parquet)
+def _described(parts: _Parts, parquet: Any, value: Json, derived: bool, deep: bool) -> Iterator[Problem]:
+    schema = arrow_schema(parquet)
     yield from () if derived else _arrow_copy(parts, schema)
-    if wrong:
-        return
+    unknown = list(_unknown(value))
+    if unknown:
+        raise FormatError("of a later version", problems=unknown)
     meta = metadata.from_json(value, Metadata)
     yield from crossfield.references(meta)
     yield from crossfield.listed(meta, schema)
-    if len(set(schema.names)) < len(schema.names):
-        return
+    if len(set(schema.names)) < len(schema.names) or _ARROW not in parts.keys:
+        return  # columns cannot be told apart by name, or have lost their types
     regions: Regions = {}
     if not derived:
         yield from crossfield.typed(meta, schema)
         yield from attachments.problems(parts.file, parts.footer, parts.start, meta, deep)
         yield from _uuid(parts, meta)
-        regions = yield from _layout(parts, meta, schema)
+        regions = yield from _layout(parts, parquet, meta, schema)
     if deep:
-        yield from contents.problems(contents.Contents(parts.file, parts.size, parts.parquet, schema, regions), meta)
+        yield from contents.problems(contents.Contents(parts.file, parts.size, parquet, schema, regions), meta)
 
 
 def _unknown(value: Json) -> Iterator[Problem]:
     version, must = str(value.get("version", VERSION)), value.get("must_understand")
     if version.split(".")[0] != VERSION.split(".")[0]:
         yield problem("metadata-version", "$.version", f"{VERSION.split('.')[0]}.x", version)
-    for name in must if isinstance(must, list) else []:
+    for name in map(str, must if isinstance(must, list) else []):
         if name not in Metadata.__dataclass_fields__:
             yield problem("metadata-understand", "$.must_understand", "a field of this version", name)
 
@@ -197,26 +194,32 @@ def _uuid(parts: _Parts, meta: Metadata) -> Iterator[Problem]:
             yield problem("metadata-uuid", "$.uuid", derived, meta.uuid)
 
 
-def _layout(parts: _Parts, meta: Metadata, schema: pa.Schema) -> Generator[Problem, None, Regions]:
+def _layout(
+    parts: _Parts, parquet: Any, meta: Metadata, schema: pa.Schema
+) -> Generator[Problem, None, Regions]:
     regions: dict[str, Sequence[Region]] = {}
     for name in (n for n in schema.names if n in meta.columns and meta.columns[n].layout == "mapped"):
         try:
-            regions[name] = _proved(parts, schema.field(name))
+            regions[name] = _proved(parts, parquet, schema.field(name))
         except Unproved as reason:
             yield problem("layout-claim", f"column {name}", "the mapped layout", reason)
-    yield from _aligned(parts, regions, [_width(schema.field(name)) for name in regions])
+    yield from _aligned(parquet.num_row_groups, regions, [_width(schema.field(name)) for name in regions])
     return regions
 
 
-def _proved(parts: _Parts, field: pa.Field) -> Sequence[Region]:
+def _proved(parts: _Parts, parquet: Any, field: pa.Field) -> Sequence[Region]:
     column = fixed(field)
     if column is None:
         raise Unproved(f"{field.type} cannot be mapped")
     try:
-        chunks = footer.column_chunks(parts.parquet, column.path)
+        chunks = footer.column_chunks(parquet, column.path)
     except FormatError:
         raise Unproved(f"not stored as {'.'.join(column.path)}") from None
-    return prove(parts.file, parts.start, chunks, column)
+    regions = prove(parts.file, parts.start, chunks, column)
+    rows = [get(group, RowGroup.ROWS) for group in items(parts.footer, FileMetaData.GROUPS)]
+    if [region.length for region in regions] != [count * column.width for count in rows]:
+        raise Unproved("its chunks have other rows than their groups")
+    return regions
 
 
 def _width(field: pa.Field) -> int:
@@ -224,8 +227,8 @@ def _width(field: pa.Field) -> int:
     return column.width if column else 0
 
 
-def _aligned(parts: _Parts, regions: Regions, widths: Sequence[int]) -> Iterator[Problem]:
-    several = parts.parquet.num_row_groups > 1 and geometry(widths).alignment != SMALL_ALIGNMENT
+def _aligned(groups: int, regions: Regions, widths: Sequence[int]) -> Iterator[Problem]:
+    several = groups > 1 and geometry(widths).alignment != SMALL_ALIGNMENT
     unit = min(ALIGNMENTS) if several else SMALL_ALIGNMENT
     for name, found in regions.items():
         for number, region in enumerate(found):

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -67,16 +67,19 @@ class Staging:
                 os.close(file)
 
     def sweep(self) -> None:
-        """Drop what a run left that was killed after its output was written."""
-        if self.folder.is_dir():
-            with explained(self.out):
-                file = _lock(self.folder / _LOCK, self.out)
-                self.remove()
-                os.close(file)
+        """Drop what a run left that was killed after its output was written, unless another process works there."""
+        with suppress(FileNotFoundError, OutputError):
+            file = _lock(self.folder / _LOCK, self.out)
+            self.remove()
+            os.close(file)
 
     def path(self, block: int) -> Path:
         """The file of one block."""
         return self.folder / f"{block:06d}.arrow"
+
+    def numbers(self) -> list[int]:
+        """The blocks that are there, whatever they were made of."""
+        return sorted(int(path.stem) for path in self.folder.glob("*.arrow") if path.stem.isdecimal())
 
     def done(self, block: int, stamp: str) -> bool:
         """Whether a block is there, made of inputs with this stamp: sizes and times of the files that it read."""
@@ -100,8 +103,14 @@ class Staging:
             return pa.ipc.open_file(source).read_all()
 
     def remove(self) -> None:
-        """Drop the folder, once the output is written."""
-        shutil.rmtree(self.folder)
+        """Drop the folder, once the output is written; what cannot be removed does no harm."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Drop all blocks, and whose they were."""
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                path.unlink()
 
     def _claim(self, identity: Mapping[str, Json], fresh: bool) -> None:
         record = self.folder / _IDENTITY
@@ -111,15 +120,10 @@ class Staging:
                               found="a difference in " + ", ".join(differences(known, identity)),
                               hint="Repeat the earlier command to finish it, or start anew with --overwrite.")
         if known != identity:
-            self._clear()
+            self.clear()
             with replacing(record, overwrite=True) as out:
                 out.write(json.dumps(identity, indent=1).encode())
             sync_folder(self.folder.parent)
-
-    def _clear(self) -> None:
-        for path in self.folder.iterdir():
-            if path.name != _LOCK:
-                path.unlink()
 
     def _drop_if_empty(self) -> None:
         if self.folder.is_dir() and {p.name for p in self.folder.iterdir()} <= {_LOCK, _IDENTITY}:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +22,46 @@ from dof_arrow import media
 from dof_arrow.core import Core
 from dof_arrow.declare import Json
 from dof_arrow.errors import DofError, SourceError
+from dof_arrow.facts import staged
 from dof_arrow.schema import vector_array, vector_field
 from dof_arrow.source import Sample, Source
 from dof_arrow.work import Staging, blocks
 
 Progress = Callable[[int, int, int], None]  # inputs done, inputs in all, inputs that failed
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What workers need to know: inputs, cores by column, inputs a batch, threads, failures allowed."""
+    """What workers need to know: inputs, cores by column, type of the features, inputs a batch, threads, failures
+    allowed."""
 
     source: Source
     cores: Mapping[str, Core]
+    dtype: str
     batch_size: int
     workers: int
     max_errors: int | None = None
 
+    @property
+    def step(self) -> int:
+        """Inputs taken at a time: whole batches of a core whose batch is fixed, so that none runs part-filled."""
+        fixed = max((core.fixed_batch or 1 for core in self.cores.values()), default=1)
+        return -(-self.batch_size // fixed) * fixed
+
 
 def compute(job: Job, staging: Staging, progress: Progress) -> None:
-    """Compute the blocks of a run that are not staged yet.
+    """Compute the blocks of a run that are not staged yet; `progress` is first told what was there already.
 
-    Raises SourceError when more inputs fail than `job.max_errors`; an interrupt leaves whole blocks behind.
+    Raises SourceError when more inputs fail than `job.max_errors`, and whatever a block raises: the others then stop.
+    An interrupt leaves whole blocks behind.
     """
     _Workers(job, staging, progress).run()
+
+
+def vector_name(column: str) -> str:
+    """What a feature column is called in a staged block, where facts and numbers stand beside it."""
+    return f"vector {column}"
 
 
 class _Workers:
@@ -56,35 +72,49 @@ class _Workers:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._done = self._failed = 0
+        self._kept: set[int] = set()
 
     def run(self) -> None:
-        with ThreadPoolExecutor(self._job.workers) as pool:
-            waiting: set[Future[None]] = set()
-            try:
-                for number, rows in enumerate(blocks(len(self._job.source))):
-                    waiting.add(pool.submit(self._block, number, rows))
-                    if len(waiting) >= 2 * self._job.workers:
-                        finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                        _raise_first(finished)
-                _raise_first(wait(waiting).done)
-            finally:
-                self._stop.set()
-                pool.shutdown(cancel_futures=True)
+        rows = blocks(len(self._job.source))
+        self._each((n for n in self._staging.numbers() if n < len(rows)), lambda n: self._recall(n, rows[n]))
+        self._count(0, 0)
+        self._each((n for n in range(len(rows)) if n not in self._kept), lambda n: self._compute(n, rows[n]))
 
-    def _block(self, number: int, rows: range) -> None:
-        samples = [self._job.source[i] for i in rows]
-        stamp = _stamp(samples)
-        if self._staging.done(number, stamp):
-            failed = json.loads(self._staging.read(number).schema.metadata[b"failed"])
-            self._count(len(rows), len(failed))
+    def _each(self, numbers: Iterable[int], work: Callable[[int], None]) -> None:
+        """Do the work for every number; the first error stops all and is raised."""
+        pool = ThreadPoolExecutor(self._job.workers)
+        waiting: dict[Future[None], int] = {}
+        try:
+            for number in numbers:
+                waiting[pool.submit(work, number)] = number
+                if len(waiting) >= 2 * self._job.workers:
+                    _collect(waiting, FIRST_COMPLETED)
+            _collect(waiting, FIRST_EXCEPTION)
+        except BaseException:
+            self._stop.set()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _recall(self, number: int, rows: range) -> None:
+        """Count a staged block as done, if the files it was made of are still the same."""
+        if self._stop.is_set() or not self._staging.done(number, _stamp([self._job.source[i] for i in rows])):
             return
-        block = _Block(self._job.cores)
-        for start in range(0, len(rows), self._job.batch_size):
+        failed = json.loads(self._staging.read(number).schema.metadata[b"failed"])
+        with self._lock:
+            self._kept.add(number)
+            self._done, self._failed = self._done + len(rows), self._failed + len(failed)
+
+    def _compute(self, number: int, rows: range) -> None:
+        samples = [self._job.source[i] for i in rows]
+        stamp = _stamp(samples)  # before reading: a file that changes meanwhile is read again next time
+        block = _Block(self._job)
+        for start in range(0, len(rows), self._job.step):
             if self._stop.is_set():
                 return
-            failed_before = len(block.failed)
-            block.add(rows[start : start + self._job.batch_size], samples[start : start + self._job.batch_size])
-            self._count(len(rows[start : start + self._job.batch_size]), len(block.failed) - failed_before)
+            batch, failed = samples[start : start + self._job.step], len(block.failed)
+            block.add(rows[start : start + self._job.step], batch)
+            self._count(len(batch), len(block.failed) - failed)
         self._staging.put(number, block.table(), stamp)
 
     def _count(self, done: int, failed: int) -> None:
@@ -93,7 +123,6 @@ class _Workers:
             self._progress(self._done, len(self._job.source), self._failed)
             most = self._job.max_errors
             if most is not None and self._failed > most:
-                self._stop.set()
                 raise SourceError("too many inputs failed", expected=f"at most {most}", found=str(self._failed),
                                   hint="Raise --max-errors, or leave it out to list failures and go on.")
 
@@ -101,54 +130,77 @@ class _Workers:
 class _Block:
     """Features and facts of some inputs, batch by batch; an input that fails is listed and stops nothing."""
 
-    def __init__(self, cores: Mapping[str, Core]) -> None:
-        self._cores = cores
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._inputs: list[int] = []
-        self._facts: list[Json] = []
-        self._features: dict[str, list[np.ndarray]] = {name: [] for name in cores}
+        self._facts: list[media.PictureFacts] = []
+        self._features: dict[str, list[Array]] = {name: [] for name in job.cores}
         self.failed: list[Json] = []
 
     def add(self, inputs: Sequence[int], samples: Sequence[Sample]) -> None:
-        ready: dict[str, list[np.ndarray]] = {name: [] for name in self._cores}
+        """Compute one batch."""
+        numbers: list[int] = []
+        facts: list[media.PictureFacts] = []
+        ready: dict[str, list[Array]] = {name: [] for name in self._job.cores}
         for number, sample in zip(inputs, samples, strict=True):
             try:
-                prepared, facts = _prepared(sample, self._cores)
+                prepared, seen = _prepared(sample, self._job.cores)
             except DofError as error:
-                self.failed.append({"input": number, "rule": getattr(error, "rule", "unfit"), "reason": str(error)})
+                self._fail(number, getattr(error, "rule", "unfit"), str(error))
                 continue
-            self._inputs.append(number)
-            self._facts.append(facts)
+            numbers.append(number)
+            facts.append(seen)
             for name, value in prepared.items():
                 ready[name].append(value)
-        for name, values in ready.items():
-            for batch in _stacks(values):
-                self._features[name].append(self._cores[name].run(batch))
+        self._keep(numbers, facts, {name: self._run(name, values) for name, values in ready.items()})
 
     def table(self) -> pa.Table:
-        columns: dict[str, Any] = {"input": pa.array(self._inputs, pa.int64()), "facts": pa.array(
-            [json.dumps(f) for f in self._facts], pa.string())}
-        for name, core in self._cores.items():
-            values = np.concatenate([np.empty((0, *core.output_shape), np.float32), *self._features[name]])
-            columns[name] = vector_array(values.reshape(len(values), -1), vector_field(name, core.output_shape))
+        """The block, to be staged."""
+        columns = {"input": pa.array(self._inputs, pa.int64()), "facts": staged(self._facts)}
+        for name, core in self._job.cores.items():
+            values = np.concatenate([np.empty((0, *core.output_shape), self._job.dtype), *self._features[name]])
+            field = vector_field(name, core.output_shape, self._job.dtype)
+            columns[vector_name(name)] = vector_array(values.reshape(len(values), -1), field)
         return pa.table(columns).replace_schema_metadata({"failed": json.dumps(self.failed)})
 
+    def _run(self, name: str, values: Sequence[Array]) -> Array:
+        core = self._job.cores[name]
+        parts = [core.run(batch) for batch in _stacks(values)]
+        with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is listed
+            return np.concatenate([np.empty((0, *core.output_shape), np.float32), *parts]).astype(self._job.dtype)
 
-def _prepared(sample: Sample, cores: Mapping[str, Core]) -> tuple[dict[str, np.ndarray], Json]:
+    def _keep(self, numbers: Sequence[int], facts: Sequence[media.PictureFacts], features: Mapping[str, Array]) -> None:
+        sound = np.ones(len(numbers), bool)
+        for values in features.values():
+            sound &= np.isfinite(values.reshape(len(values), -1)).all(axis=1) if len(values) else True
+        for number, seen, fine in zip(numbers, facts, sound, strict=True):
+            if fine:
+                self._inputs.append(number)
+                self._facts.append(seen)
+            else:
+                self._fail(number, "not-finite", f"the core's features are no finite {self._job.dtype} numbers")
+        for name, values in features.items():
+            self._features[name].append(values if sound.all() else values[sound])
+
+    def _fail(self, number: int, rule: str, reason: str) -> None:
+        self.failed.append({"input": number, "rule": rule, "reason": reason})
+
+
+def _prepared(sample: Sample, cores: Mapping[str, Core]) -> tuple[dict[str, Array], media.PictureFacts]:
     """The inputs of all cores for one sample, decoded once for cores that want the same pixels."""
     data = sample.load()
-    decoded: dict[tuple[Any, ...], Any] = {}
-    prepared, facts = {}, None
+    decoded: dict[tuple[Any, ...], tuple[media.Pixels, media.PictureFacts]] = {}
+    prepared = {}
     for name, core in cores.items():
         wanted = core.preprocessing
         how = (wanted.mode, wanted.orientation, wanted.draft)
         if how not in decoded:
-            decoded[how] = media.decode(data, mode=how[0], orientation=how[1], draft=how[2])
-        pixels, facts = decoded[how]
-        prepared[name] = core.prepare(pixels)
-    return prepared, asdict(facts) if facts is not None else {}
+            decoded[how] = media.decode(data, mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft)
+        prepared[name] = core.prepare(decoded[how][0])
+    return prepared, decoded[how][1]
 
 
-def _stacks(values: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+def _stacks(values: Sequence[Array]) -> Iterator[Array]:
     """Batches of neighbours of one shape: all of them, where preprocessing fixes the size."""
     start = 0
     for stop in range(1, len(values) + 1):
@@ -172,6 +224,9 @@ def _file_stamp(data: Path | bytes | None) -> Any:
     return status.st_size, status.st_mtime_ns
 
 
-def _raise_first(finished: set[Future[None]]) -> None:
-    for future in finished:
+def _collect(waiting: dict[Future[None], int], until: str) -> None:
+    """Wait, and raise the error of the earliest block among those that ended."""
+    finished = wait(waiting, return_when=until).done
+    for future in sorted(finished, key=waiting.__getitem__):
+        del waiting[future]
         future.result()

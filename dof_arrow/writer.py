@@ -54,7 +54,7 @@ class _Counts:
     last: str | None = None
 
     def add(self, ids: pa.Array, splits: pa.Array | None) -> None:
-        names = splits.to_pylist() if splits is not None else []
+        names = splits.to_pylist() if isinstance(splits, pa.Array) else []
         for name, record in zip(names, ids.to_pylist(), strict=False):
             if name is not None:
                 self.rows[name] = self.rows.get(name, 0) + 1
@@ -107,7 +107,7 @@ class Writer:
         if self._schema is None:
             self._begin(given, vectors)
         batch = self._batch(given, vectors)
-        self._counts.add(batch.values["id"], batch.values.get(self._record().get("split", "split")))
+        self._counts.add(batch.values["id"], batch.values.get(self._record().get("split", "")))
         self._pending.append(batch)
         self._flush_full()
         if self._pending:
@@ -169,6 +169,9 @@ class Writer:
         if unknown := named - {*columns, None}:
             raise UsageError("the metadata names columns that are not there", str(self.path),
                              ", ".join(columns), ", ".join(sorted(unknown)))
+        split = next((f for f in self._schema or () if f.name == self._record().get("split")), None)
+        if split is not None and layouts.fixed(split.with_nullable(False)):
+            raise UsageError("a split column holds names", split.name, "string", str(split.type))
 
     def _decoded_widths(self) -> list[int]:
         columns = map(layouts.fixed, self._schema or ())
@@ -223,7 +226,8 @@ class Writer:
 
     def _record(self) -> dict[str, str]:
         names = self._schema.names if self._schema else []
-        known = {k: k for k in _RECORD if k in names}
+        roles = self._declared.get("columns", {})  # an owner's column may bear such a name: `view` of a radiograph
+        known = {k: k for k in _RECORD if k in names and roles.get(k, {}).get("role", k) == k}
         return {**known, **self._declared.get("record", {})}
 
     def _metadata(self, placed: Mapping[str, Json]) -> Metadata:

@@ -178,8 +178,6 @@ class PowerCut:
 
     def __init__(self, root: Path, operations: list[tuple[Any, ...]]) -> None:
         self.root, self.operations = str(root), operations
-        shutil_safe = root / ".nothing"
-        assert not shutil_safe.exists()
         self.start = {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
         self.folders = [str(p.relative_to(root)) for p in sorted(root.rglob("*")) if p.is_dir()]
 
@@ -187,7 +185,7 @@ class PowerCut:
         """Different states, drawn from all that the recording allows: file name -> content."""
         draw = random.Random(seed)
         seen: set[int] = set()
-        for _ in range(count * 4):
+        for _ in range(count * 20):
             state = self._state(draw)
             key = hash(tuple(sorted(state.items())))
             if key not in seen:
@@ -196,8 +194,12 @@ class PowerCut:
             if len(seen) == count:
                 return
 
+    @property
+    def _just_written(self) -> list[int]:
+        return [n + 1 for n, operation in enumerate(self.operations) if operation[0] == "write"]
+
     def _state(self, draw: random.Random) -> dict[str, bytes]:
-        cut = draw.randint(0, len(self.operations))
+        cut = draw.choice(self._just_written) if draw.random() < 0.7 else draw.randint(0, len(self.operations))
         disk = _Disk(self.start, self.folders)
         for operation in self.operations[:cut]:
             disk.apply(*(self._local(o) for o in operation))

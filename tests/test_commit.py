@@ -43,7 +43,7 @@ def test_a_failed_block_leaves_nothing(tmp_path: Path, error: type[BaseException
 
 def test_an_existing_output_stays_unless_asked(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"old")
-    with pytest.raises(OutputError, match="exists already.*overwrite"), replacing(tmp_path / "x"):
+    with pytest.raises(OutputError, match=r"exists already.*overwrite"), replacing(tmp_path / "x"):
         pass
     assert (tmp_path / "x").read_bytes() == b"old"
     with replacing(tmp_path / "x", overwrite=True) as out:
@@ -112,7 +112,8 @@ def test_more_buffers_than_the_system_takes_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("code", "told"), [
     (errno.ENOSPC, "the disk is full. Free some space"), (errno.EDQUOT, "the disk is full"),
-    (errno.EIO, "cannot be written: Input/output error"), (errno.EROFS, "Choose a folder on a disk that can be written"),
+    (errno.EIO, "cannot be written: Input/output error"),
+    (errno.EROFS, "Choose a folder on a disk that can be written"),
 ])
 @pytest.mark.parametrize("call", ["writev", "fsync", "rename"])
 def test_every_refusal_is_explained_and_leaves_nothing(
@@ -156,7 +157,7 @@ def test_a_real_full_disk(tmp_path: Path) -> None:
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("no small disk can be mounted here")
     try:
-        with pytest.raises(OutputError, match="the disk is full. Free some space and repeat the command."):
+        with pytest.raises(OutputError, match=r"the disk is full\. Free some space and repeat the command\."):
             making.write(disk / "x", 9000, making.vectors(9000, 64))
         assert _names(disk) == []
         making.write(disk / "x", 90, making.vectors(90, 64))

@@ -26,7 +26,7 @@ class Outer:
 
     name: str = spec("a name", pattern="^[a-z]+$")
     kind: Literal["a", "b"] = spec("a kind", default="a")
-    part: Inner | None = spec("a part", default=None)
+    part: Inner | None = spec("a part", default=None)  # noqa: RUF009 - fields are declared by calls
     parts: Mapping[str, Inner] = spec("parts", factory=dict)
     axes: tuple[int | str, ...] = spec("axes", default=())
     sides: tuple[int, ...] = spec("sides", default=(), minimum=1)

@@ -26,10 +26,13 @@ def test_a_format_error_lists_every_problem() -> None:
     problems = [Problem(rule=f"rule-{i}", where="$", message="wrong", found=str(i)) for i in range(3)]
     error = FormatError("not valid", "x.parquet", problems=problems)
     assert error.problems == tuple(problems)
-    assert str(error).splitlines() == ["x.parquet: not valid", *(f"  rule-{i} at $: wrong: found {i}" for i in range(3))]
+    told = [f"  rule-{i} at $: wrong: found {i}" for i in range(3)]
+    assert str(error).splitlines() == ["x.parquet: not valid", *told]
 
 
-@pytest.mark.parametrize("name", ["UsageError", "FormatError", "CoreError", "SourceError", "OutputError", "MissingExtra"])
+@pytest.mark.parametrize("name", [
+    "UsageError", "FormatError", "CoreError", "SourceError", "OutputError", "MissingExtra",
+])
 def test_every_error_is_a_dof_error_and_stands_in_the_tree(name: str) -> None:
     assert issubclass(getattr(errors, name), DofError)
     assert f"── {name} " in (errors.__doc__ or "")
@@ -42,5 +45,5 @@ def test_a_missing_extra_prints_its_install_command() -> None:
 
 def test_torch_is_offered_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    with pytest.raises(MissingExtra, match="--index-url https://download.pytorch.org/whl/cpu"):
+    with pytest.raises(MissingExtra, match=r"--index-url https://download\.pytorch\.org/whl/cpu"):
         require("torch", extra="torch")

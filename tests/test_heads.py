@@ -46,7 +46,7 @@ def test_grouped_folds_where_there_is_no_split() -> None:
     assert report["n_train"] == report["n_test"] == report["groups"] == 150
     low, high = report["interval"]
     assert low < report["score"] < high and report["score"] > 0.9 > 0.45 > report["baseline"]
-    assert set(report["scores"]["folds"]) == {"accuracy", "balanced_accuracy"}
+    assert set(report["scores"]["folds"]) == {"accuracy", "balanced_accuracy", "f1", "auc", "ece"}
     assert report["warnings"] == []
 
 
@@ -178,7 +178,7 @@ def test_features_that_are_no_numbers() -> None:
 
 def test_options_that_cannot_be() -> None:
     x, _ = blobs(20)
-    assert "expected linear, found mlp" in said(UsageError, data(), head="mlp")
+    assert "expected linear, mlp, rnn, suggested, found lineal" in said(UsageError, data(), head="lineal")
     assert "2 or more, found 1" in said(UsageError, data(), cv=1)
     age = memory(x, {"age": Target(kind="regression")}, age=np.arange(20.0))
     assert "only classes can be balanced" in said(UsageError, age, balance=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def _segments(data: bytes) -> list[tuple[int, int]]:
 def test_segments_tile_the_file(data: bytes) -> None:
     segments = _segments(data)
     assert segments[0][0] == 0 and segments[-1][1] == len(data) - len(_tail(data))
-    assert all(a[1] == b[0] for a, b in zip(segments, segments[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(segments))
 
 
 def test_the_digests_in_the_footer_are_those_of_the_segments(data: bytes) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn import metrics
+from sklearn import metrics as theirs
 
-from dof_arrow import judge
+from dof_arrow import judge, metrics
+from dof_arrow.judge import Answers
 
 ONE = np.ones((1, 300))
 

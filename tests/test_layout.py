@@ -68,8 +68,8 @@ def test_every_group_but_the_last_fills_whole_pages_of_every_column(widths: list
 
 
 def test_common_widths_keep_the_coarsest_alignment() -> None:
-    assert layout.geometry([1280 * 4, 8]) == layout.Geometry(16384 // 8 * 6, 65_536) or (
-        layout.geometry([1280 * 4, 8]).alignment == 65_536)
+    assert layout.geometry([512 * 4]) == layout.Geometry(32_768, 65_536)
+    assert layout.geometry([1280 * 4, 8]) == layout.Geometry(8_192, 65_536)
     assert layout.geometry([]).alignment == 65_536
 
 
@@ -122,7 +122,7 @@ def test_a_page_stays_below_two_gib() -> None:
         layout.page_start(Fixed("x", 1, False, np.dtype("<i8"), np.dtype("<i8")), 1 << 28)
 
 
-@pytest.mark.parametrize(("width", "most"), [(16, 1.065), (32, 1.035), (128, 1.01), (512, 1.002)])
+@pytest.mark.parametrize(("width", "most"), [(16, 1.065), (32, 1.035), (128, 1.01), (512, 1.003)])
 def test_what_levels_cost(width: int, most: float) -> None:
     """D20: the narrower the vectors, the more; under 1% from 128."""
     rows = 10_000
@@ -214,7 +214,8 @@ def test_the_files_of_other_writers_are_proved_or_not(tmp_path: Path) -> None:
     plain: dict[str, Any] = {"compression": "none", "use_dictionary": False}
     column = layout.fixed(field)
     assert column is not None
-    for options, proved in (({**plain}, True), ({"compression": "none"}, False), ({**plain, "compression": "zstd"}, False),
+    for options, proved in (({**plain}, True), ({"compression": "none"}, False),
+                            ({**plain, "compression": "zstd"}, False),
                             ({**plain, "data_page_size": 8, "write_batch_size": 1}, False),
                             ({**plain, "data_page_version": "2.0"}, False),
                             ({**plain, "use_byte_stream_split": True}, False)):

@@ -16,7 +16,8 @@ SMALL = {"version": "1.0", "uuid": "00000000-0000-8000-8000-000000000000", "prim
          "columns": {"feature": {"role": "feature", "dtype": "float32", "layout": "mapped", "shape": [2]}}}
 _json = st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5)
                      | st.floats(allow_nan=False, allow_infinity=False),
-                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3))
+                     lambda inner: st.lists(inner, max_size=3) |
+                     st.dictionaries(st.text(max_size=4), inner, max_size=3))
 
 
 def test_the_smallest_metadata() -> None:

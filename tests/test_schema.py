@@ -13,7 +13,7 @@ from tests.test_metadata import SMALL
 
 @pytest.mark.parametrize(("shape", "width"), [((), 1), ((4,), 4), ((7, 7, 512), 25088)])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_feature_column_is_a_required_list_of_required_numbers(shape: tuple[int, ...], width: int, dtype: str) -> None:
+def test_a_feature_column_is_a_required_list_of_numbers(shape: tuple[int, ...], width: int, dtype: str) -> None:
     """C1: a fixed-size list, never null, tensors flattened."""
     field = schema.vector_field("feature", shape, dtype)
     assert field.type.list_size == width and not field.nullable and not field.type.value_field.nullable

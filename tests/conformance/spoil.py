@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dof_arrow import footer, integrity, layout
-from dof_arrow.footer import BINARY, ColumnMeta, FileMetaData, Page, Struct
+from dof_arrow.footer import ColumnMeta, FileMetaData, Page, Struct
 from dof_arrow.metadata import Json
 from dof_arrow.place import assemble, content_uuid
 from dof_arrow.reading import arrow_schema, parquet_metadata
@@ -45,10 +46,25 @@ def spoiled(
     value["uuid"] = content_uuid(digests[:-1], [c["sha256"] for c in value.get("cores", {}).values()])
     if meta:
         meta(value)
-    table = arrow_schema(parquet_metadata(tail)).with_metadata({b"dof": encoded(value)})
-    made = _decoded(assemble(schema(table) if schema else table, groups_of(struct), digests))
+    table = arrow_schema(parquet_metadata(tail))
+    made = _composed(schema(table) if schema else table, groups_of(struct), digests, value)
     made[FileMetaData.ROWS] = struct[FileMetaData.ROWS]
     return before + sealed(made, keys, late)
+
+
+def adopted(table: pa.Table, value: Json) -> bytes:
+    """A file whose chunks pyarrow made and whose metadata is `value`, its uuid set right, sealed as if it were ours."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(), sink, compression="NONE")
+    body, tail = split(sink.getvalue().to_pybytes())
+    struct = _decoded(tail)
+    digests = [_sha(body[a:b]) for a, b in integrity.segments(struct, len(body))]
+    named = {**value, "uuid": content_uuid(digests[:-1], [])}
+    return body + sealed(_composed(table.schema, groups_of(struct), digests, named))
+
+
+def _composed(schema: pa.Schema, groups: list[Struct], digests: list[bytes], value: Json) -> Struct:
+    return _decoded(assemble(schema.with_metadata({b"dof": encoded(value)}), groups, digests))
 
 
 def sealed(struct: Struct, keys: Edit | None = None, late: Edit | None = None) -> bytes:
@@ -87,7 +103,7 @@ def changed(struct: Struct, field: int, change: Callable[[Any], Any]) -> None:
 
 
 def releveled(data: bytes, rows: int, width: int, levels: bytes) -> bytes:
-    """A one-group file whose column `feature` (float32) has these levels instead; the padding before takes up the rest."""
+    """A one-group file whose column `feature` (float32) has these levels instead; padding makes up the difference."""
     column = layout.Fixed("feature", width, True, np.dtype("<f4"), np.dtype("<f4"))
     ours = layout.page_start(column, rows)
     old = layout.levels(rows, width)
@@ -103,27 +119,16 @@ def releveled(data: bytes, rows: int, width: int, levels: bytes) -> bytes:
         for field in (ColumnMeta.BYTES, ColumnMeta.STORED_BYTES):
             changed(meta, field, lambda size: size + more)
 
-    return spoiled(data, body=lambda b: b[: b.index(ours) - more] + theirs + b[b.index(ours) + len(ours) :], footer=edit)
+    def swap(body: bytes) -> bytes:
+        at = body.index(ours)
+        return body[: at - more] + theirs + body[at + len(ours) :]
 
-
-def set_created_by(name: str) -> Edit:
-    """An edit that puts another program's name into the footer."""
-    return lambda struct: struct.update({FileMetaData.CREATED_BY: (BINARY, name.encode())})
+    return spoiled(data, body=swap, footer=edit)
 
 
 def encoded(value: Json) -> bytes:
     """Metadata as the writer encodes it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def retyped(name: str, **change: Any) -> Edit:
-    """A map of the Arrow schema in which one field is another: its type, name or nullability."""
-    def edit(schema: pa.Schema) -> pa.Schema:
-        index = schema.get_field_index(name)
-        field = schema.field(index)
-        new = pa.field(change.get("name", name), change.get("type", field.type), change.get("nullable", field.nullable))
-        return schema.set(index, new)
-    return edit
 
 
 def _decoded(tail: bytes) -> Struct:

@@ -117,10 +117,11 @@ def two_cores() -> Made:
 def _kept(**options: Any) -> Made:
     columns = {
         "site": pa.array(["north", None, "south", "north"]), "weight": pa.array([1.5, None, 3.0, 4.0]),
-        "seen": pa.array([date(2020, 1, 2), None, date(2021, 3, 4), date(2022, 5, 6)]), "smoker": [True, False, None, True],
+        "seen": pa.array([date(2020, 1, 2), None, date(2021, 3, 4), date(2022, 5, 6)]),
+        "smoker": [True, False, None, True],
         "at": pa.array([datetime(2020, 1, 2, 3, 4, 5)] * 4, pa.timestamp("us")), "note": [b"\x00\xff", b"", None, b"x"],
         "count": np.array([3, 1, 2, 0], "u1"), "wards": pa.array([[1, 2], [], None, [3]], pa.list_(pa.int32())),
-        "processing": [{"flip": True, "angle": 1.5}, {"flip": False, "angle": -2.0}, None, {"flip": True, "angle": 0.0}],
+        "processing": [{"flip": True, "angle": 1.5}, {"flip": False, "angle": -2.0}, None, {"flip": True, "angle": 0}],
     }
     return written({"feature": features(4, 8)}, columns, **options)
 
@@ -153,6 +154,10 @@ def _other_levels() -> Made:
     return releveled(data, rows=1, width=8, levels=b"".join(len(r).to_bytes(4, "little") + r for r in runs)), about
 
 
+def _views() -> Made:
+    return written({"feature": features(6, 4)}, {"view": np.tile(np.arange(2, dtype="i2"), 3)}, names=ids(6, 2))
+
+
 def _schema_order() -> Made:
     schema = pa.schema([vector_field("feature", (4,)), pa.field("id", pa.string(), nullable=False)])
     return written({"feature": features(3, 4)}, schema=schema)
@@ -166,7 +171,7 @@ VALID: dict[str, Callable[[], Made]] = {
     **{f"width-{w:03d}": lambda w=w: written({"feature": features(11, w)}) for w in WIDTHS},
     "tensor": lambda: written({"feature": features(3, 2, 2, 4)}),
     "two-cores": two_cores,
-    "views": lambda: written({"feature": features(6, 4)}, {"view": np.tile(np.arange(2, dtype="i2"), 3)}, names=ids(6, 2)),
+    "views": _views,
     "clips": clips,
     "compact": lambda: labelled(layout="compact"),
     "compact-float16": lambda: written({"feature": features(9, 16, dtype="f2")}, layout="compact"),

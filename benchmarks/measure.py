@@ -1,0 +1,53 @@
+"""How everything here is measured: side by side in one run, in turn, medians, set-up outside; results with versions."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).with_name("results")
+
+
+def in_turn(actions: Mapping[str, Callable[[], Any]], runs: int = 7, warm: int = 1) -> dict[str, dict[str, float]]:
+    """Seconds of each action: A B C, A B C, …, so that a machine that drifts drifts for all. Median, least, most."""
+    taken: dict[str, list[float]] = {name: [] for name in actions}
+    for number in range(runs + warm):
+        for name, action in actions.items():
+            start = time.perf_counter()
+            action()
+            if number >= warm:
+                taken[name].append(time.perf_counter() - start)
+    return {name: {"median": statistics.median(t), "min": min(t), "max": max(t)} for name, t in taken.items()}
+
+
+def ratio(seconds: Mapping[str, Mapping[str, float]], ours: str, theirs: str) -> float:
+    """How many times faster ours is than theirs, by the medians."""
+    return seconds[theirs]["median"] / seconds[ours]["median"]
+
+
+def machine(*libraries: str) -> dict[str, Any]:
+    """What the figures were taken on."""
+    versions = {name: metadata.version(name) for name in ("dof-arrow", "pyarrow", "numpy", *libraries)}
+    return {"python": sys.version.split()[0], "system": f"{platform.system()} {platform.machine()}",
+            "processors": len(os.sched_getaffinity(0)), "versions": versions}
+
+
+def keep(name: str, result: Mapping[str, Any], *libraries: str) -> None:
+    """Write one benchmark's result as JSON beside the others."""
+    RESULTS.mkdir(exist_ok=True)
+    value = {**machine(*libraries), **result}
+    (RESULTS / f"{name}.json").write_text(json.dumps(value, indent=1) + "\n")
+
+
+def anonymous_memory() -> int:
+    """Bytes of this process's memory that no file backs (Linux: RssAnon)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))

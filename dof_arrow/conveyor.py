@@ -1,0 +1,104 @@
+"""Work done ahead by threads, delivered in order, into buffers that come back once nobody looks at them."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_ALIGNMENT = 64  # JAX takes no other memory without copying it
+
+
+class Buffers:
+    """Float32 arrays [rows, width] whose memory is used again as soon as the last array over it is gone.
+
+    So batches may be kept as long as one likes, and memory that is warm in the caches goes round if they are not.
+
+    >>> buffers = Buffers(4, 8)
+    >>> first = buffers.take().ctypes.data
+    >>> buffers.take().ctypes.data == first
+    True
+    """
+
+    def __init__(self, rows: int, width: int) -> None:
+        self._rows, self._width = rows, width
+        self._idle: list[Any] = []
+
+    def take(self) -> NDArray[np.float32]:
+        """An array of any content."""
+        memory = self._idle.pop() if self._idle else np.empty(4 * self._rows * self._width + _ALIGNMENT, np.uint8)
+        lease = (ctypes.c_ubyte * memory.nbytes).from_buffer(memory)
+        weakref.finalize(lease, self._idle.append, memory).atexit = False
+        start = -memory.ctypes.data % _ALIGNMENT
+        values = np.frombuffer(lease, np.uint8)[start : start + memory.nbytes - _ALIGNMENT]
+        return values.view(np.float32).reshape(self._rows, self._width)
+
+
+def ordered(items: Iterable[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
+    """The results of `work` in the order of the items, computed by threads up to `ahead` items before they are asked.
+
+    With no threads each is computed when it is asked for. An error of `work` is raised in its place. Threads end when
+    the iterator ends, is closed or forgotten.
+
+    >>> list(ordered(range(4), lambda n: n * n, threads=2, ahead=3))
+    [0, 1, 4, 9]
+    """
+    return _threaded(iter(items), work, threads, ahead) if threads else map(work, items)
+
+
+def _threaded(items: Iterator[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
+    todo: SimpleQueue[tuple[T, SimpleQueue[Any]] | None] = SimpleQueue()
+    waiting: deque[SimpleQueue[Any]] = deque()
+
+    def more() -> None:
+        for item in items:
+            waiting.append(SimpleQueue())
+            todo.put((item, waiting[-1]))
+            return
+
+    running = [threading.Thread(target=_run, args=(todo, work), daemon=True) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    try:
+        for _ in range(ahead):
+            more()
+        while waiting:
+            result, error = waiting.popleft().get()
+            if error is not None:
+                raise error
+            more()
+            yield result
+            del result  # its buffer may go round
+    finally:
+        _stop(todo, running)
+
+
+def _run(todo: SimpleQueue[Any], work: Callable[[Any], Any]) -> None:
+    while (task := todo.get()) is not None:
+        item, done = task
+        try:
+            done.put((work(item), None))
+        except BaseException as error:  # it belongs to whoever asks for the result
+            done.put((None, error))
+        del task, item, done
+
+
+def _stop(todo: SimpleQueue[Any], running: list[threading.Thread]) -> None:
+    with suppress(Empty):
+        while True:
+            todo.get_nowait()
+    for _ in running:
+        todo.put(None)
+    for thread in running:
+        thread.join()

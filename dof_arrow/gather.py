@@ -1,0 +1,186 @@
+"""Chosen rows of a feature column into a buffer: from mapped memory, from several files, or decoded group by group.
+
+All of it is safe to call from several threads at once.
+"""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dof_arrow.order import Rows
+from dof_arrow.pages import Encoded
+from dof_arrow.reading import File
+from dof_arrow.schema import numpy_values
+
+Array = NDArray[Any]
+
+IN_MEMORY = 128 << 20  # an encoded column up to this size is decoded whole, a larger one as it is read
+_DECODED = 128 << 20  # decoded groups held at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a batch is made, which is all that random changes to it may depend on."""
+
+    seed: int
+    epoch: int
+    positions: Rows
+
+
+class Gather(Protocol):
+    """Where a loader's inputs come from: features of a dataset, or pictures standing in for them.
+
+    `blocks` int [n] is the block of each row where rows can only be read in whole blocks, else None; `window` is how
+    many of them are held at a time.
+    """
+
+    @property
+    def blocks(self) -> Array | None: ...
+
+    @property
+    def window(self) -> int: ...
+
+    def expect(self, blocks: Sequence[int]) -> None:
+        """Be told in which order blocks will be asked for, so that they can be read ahead."""
+
+    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
+        """Write these rows into `out` float32 [k, width]; live augmentation draws its numbers by the moment."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """Rows of one array [n, width], mapped or not.
+
+    >>> out = np.empty((2, 3), np.float32)
+    >>> Memory(np.eye(3, dtype=np.float32)).fill(np.array([2, 0]), out)
+    >>> out.tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+
+    values: Array
+    blocks: None = None
+    window: int = 1
+
+    def expect(self, blocks: Sequence[int]) -> None:
+        """Nothing: all rows are at hand."""
+
+    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
+        """Copy these rows."""
+        if self.values.dtype == out.dtype:
+            # Any mode but "raise" writes straight into `out`; all rows are known to be there.
+            np.take(self.values, rows, axis=0, out=out, mode="clip")
+        else:
+            out[...] = self.values[rows]
+
+
+class Placed:
+    """Some rows of another gather, by their places in it: an offset, or one place a row."""
+
+    def __init__(self, inner: Gather, places: int | Rows, rows: int) -> None:
+        self._inner, self._places = inner, places
+        self.window = inner.window
+        at = slice(places, places + rows) if isinstance(places, int) else places
+        self.blocks = None if inner.blocks is None else inner.blocks[at]
+
+    def expect(self, blocks: Sequence[int]) -> None:
+        """Pass it on."""
+        self._inner.expect(blocks)
+
+    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
+        """Copy these rows."""
+        inner = rows + self._places if isinstance(self._places, int) else self._places[rows]
+        self._inner.fill(inner, out, moment)
+
+
+class Chain:
+    """The rows of several gathers, one after the other."""
+
+    def __init__(self, parts: Sequence[Gather], sizes: Sequence[int]) -> None:
+        self._parts, self._starts = parts, np.concatenate([[0], np.cumsum(sizes)])
+        self.window = min(p.window for p in parts)
+        counts = [0 if p.blocks is None else int(p.blocks.max(initial=0)) + 1 for p in parts]
+        self._firsts = np.concatenate([[0], np.cumsum(np.maximum(counts, 1))])
+        self.blocks = self._blocks(sizes) if any(counts) else None
+
+    def _blocks(self, sizes: Sequence[int]) -> Array:
+        own = [np.zeros(n, np.int64) if p.blocks is None else p.blocks for p, n in zip(self._parts, sizes, strict=True)]
+        return np.concatenate([b + first for b, first in zip(own, self._firsts[:-1], strict=True)])
+
+    def expect(self, blocks: Sequence[int]) -> None:
+        """Tell each part what will be asked of it."""
+        part = np.searchsorted(self._firsts, blocks, side="right") - 1
+        for i in np.unique(part).tolist():
+            self._parts[i].expect((np.asarray(blocks)[part == i] - self._firsts[i]).tolist())
+
+    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
+        """Copy these rows."""
+        part = np.searchsorted(self._starts, rows, side="right") - 1
+        for i in np.unique(part).tolist():
+            chosen = np.flatnonzero(part == i)
+            piece = np.empty((len(chosen), *out.shape[1:]), out.dtype)
+            self._parts[i].fill(rows[chosen] - self._starts[i], piece, moment)
+            out[chosen] = piece
+
+
+class Decoded:
+    """Rows of an encoded column, decoded row group by row group in the background, within bounded memory."""
+
+    def __init__(self, file: File, name: str) -> None:
+        self._name, self._field = name, file.schema.field(name)
+        sizes = [file.parquet.row_group(g).num_rows for g in range(file.parquet.num_row_groups)]
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        self.blocks = np.repeat(np.arange(len(sizes), dtype=np.int16), sizes)
+        self.window = max(1, _DECODED // (2 * max(sizes) * _width(self._field)))
+        self._file, self._encoded = file, Encoded(
+            file.file, file.size, mmap.mmap(file.file, 0, access=mmap.ACCESS_READ), file.parquet, file.schema)
+        self._lock, self._thread = threading.Lock(), ThreadPoolExecutor(1)
+        self._groups: OrderedDict[int, Future[Array]] = OrderedDict()
+        self._next: dict[int, Sequence[int]] = {}
+
+    def expect(self, blocks: Sequence[int]) -> None:
+        """While a window of blocks is read, the one after it is decoded."""
+        windows = [blocks[i : i + self.window] for i in range(0, len(blocks), self.window)]
+        with self._lock:
+            self._next = {block: after for window, after in zip(windows, windows[1:], strict=False) for block in window}
+
+    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
+        """Copy these rows, waiting for their groups to be decoded."""
+        block = np.searchsorted(self._starts, rows, side="right") - 1
+        for i in np.unique(block).tolist():
+            chosen = block == i
+            out[chosen] = self._group(i)[rows[chosen] - self._starts[i]]
+
+    def _group(self, number: int) -> Array:
+        with self._lock:
+            for block in (number, *self._next.get(number, ())):
+                if block not in self._groups:
+                    self._groups[block] = self._thread.submit(self._decode, block)
+                self._groups.move_to_end(block)
+            wanted = self._groups[number]
+            while len(self._groups) > 2 * self.window:
+                self._groups.popitem(last=False)
+        return wanted.result()
+
+    def _decode(self, number: int) -> Array:
+        return numpy_values(self._encoded.group(number, self._name), self._field)
+
+
+def of_file(file: File, name: str) -> Gather:
+    """The gather of a file's feature column: mapped where it can be, else decoded, whole or as it is read."""
+    values = file.mapped(name)
+    if values is None and file.rows * _width(file.schema.field(name)) > IN_MEMORY:
+        return Decoded(file, name)
+    return Memory(file.numpy(name) if values is None else values)
+
+
+def _width(field: Any) -> int:
+    return int(field.type.list_size * field.type.value_type.byte_width)

@@ -1,0 +1,197 @@
+"""One input, and what a source of them is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from dof_arrow import media, picture
+from dof_arrow.errors import UsageError
+from dof_arrow.metadata import Target
+
+Array = npt.NDArray[Any]
+Column = Any  # pyarrow.Array, which comes without types
+Value = bool | int | float | str | list[int] | None
+
+MAX_FILE_BYTES = 1 << 30
+SPLITS = {"train": "train", "val": "valid", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """A picture inside something larger: an archive, an array, a table. Read when asked for, from any thread."""
+
+    def read(self) -> bytes | Array:
+        """The picture's bytes, or its values [h, w], [h, w, c] or [c, h, w]; raises PictureError or OSError."""
+
+    def stamp(self) -> object:
+        """Something printable that changes when the picture does; raises OSError."""
+
+
+Data = Path | bytes | Array | Stored | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One input: its own name, where its picture is (None: nowhere), and what is known of it.
+
+    `target` holds a class index, a number or a list of class indexes under each target's name; None where missing.
+
+    >>> Sample(key="a.png", data=b"bytes").load()
+    b'bytes'
+    """
+
+    key: str
+    data: Data
+    target: Mapping[str, Value] = field(default_factory=dict)
+    group: str | None = None
+    split: str | None = None
+    kept: Mapping[str, Value] = field(default_factory=dict)
+
+    def load(self) -> bytes | Array:
+        """The stored picture; PictureError with rule `missing`, `unreadable` or `too-large`, which names no path."""
+        try:
+            if self.data is None:
+                raise FileNotFoundError
+            if isinstance(self.data, Path):
+                return read_bytes(self.data)
+            return self.data if isinstance(self.data, (bytes, np.ndarray)) else self.data.read()
+        except FileNotFoundError:
+            raise media.PictureError("no such file", rule="missing") from None
+        except OSError as error:
+            raise media.PictureError("the file cannot be read", found=error.strerror or "", rule="unreadable") from None
+
+    def picture(
+        self, *, mode: Literal["RGB", "L"] = "RGB", orientation: Literal["exif", "ignore"] = "exif",
+        draft: int | None = None, reading: picture.Reading = picture.DEFAULT,
+    ) -> tuple[media.Pixels, media.PictureFacts]:
+        """Pixels uint8 [h, w, 3] or [h, w, 1], and what the stored picture was like; PictureError if there are none."""
+        return picture.decode(self.load(), mode=mode, orientation=orientation, draft=draft, reading=reading)
+
+    def stamp(self) -> object:
+        """Something printable that changes when the picture does: a file's size and time, a digest; None if missing."""
+        try:
+            if isinstance(self.data, Path):
+                return file_stamp(self.data)
+            if isinstance(self.data, (bytes, np.ndarray)):
+                values = np.frombuffer(self.data, np.uint8) if isinstance(self.data, bytes) else self.data
+                return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+            return self.data.stamp() if self.data is not None else None
+        except OSError:
+            return None
+
+
+class Source(Protocol):
+    """What can be extracted from; samples stand in a fixed order and can be asked for by index, in any order."""
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        """How each entry of a sample's `target` is to be read."""
+
+    @property
+    def kept(self) -> Mapping[str, str]:
+        """The Arrow type name of each entry of a sample's `kept`."""
+
+    @property
+    def has_group(self) -> bool:
+        """Whether samples have groups."""
+
+    @property
+    def has_split(self) -> bool:
+        """Whether samples have splits."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Listing(ABC):
+    """Named pictures in some container, with what is known of them, all as Arrow arrays; a `Source`.
+
+    `place` says which of the container's pictures each sample is, null where there is none; None: each its own number.
+    `counts`: `ignored` files that are no pictures, `without_row` pictures that the table does not name, `without_file`
+    rows whose picture is missing (they are samples that fail to load).
+    """
+
+    names: Column
+    place: Column = None
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    labels: Mapping[str, Column] = field(default_factory=dict)
+    groups: Column = None
+    splits: Column = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """The Arrow type name of each kept column."""
+        return {name: str(column.type).replace("double", "float64") for name, column in self.columns.items()}
+
+    @property
+    def has_group(self) -> bool:
+        """Whether groups are known."""
+        return self.groups is not None
+
+    @property
+    def has_split(self) -> bool:
+        """Whether splits are known."""
+        return self.splits is not None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        key = self.names[index].as_py()
+        place = range(len(self))[index] if self.place is None else self.place[index].as_py()
+        return Sample(
+            key=key, data=None if place is None else self.stored(key, place),
+            target={name: column[index].as_py() for name, column in self.labels.items()},
+            group=self.groups[index].as_py() if self.has_group else None,
+            split=self.splits[index].as_py() if self.has_split else None,
+            kept={name: column[index].as_py() for name, column in self.columns.items()},
+        )
+
+    @abstractmethod
+    def stored(self, key: str, place: int) -> Data:
+        """One of the container's pictures."""
+
+    @abstractmethod
+    def files(self) -> Iterator[str | Path]:
+        """The files that the pictures lie in."""
+
+    def cells(self, names: Sequence[str]) -> dict[str, Column]:
+        """Columns that the container itself has: strings, lists of strings, or structs of strings; UsageError if none.
+        """
+        hint = "Add --table FILE.csv --key COLUMN, or --label folder if pictures lie in a folder for each class."
+        raise UsageError("columns need a table", found=", ".join(names), hint=hint)
+
+    def classes(self, name: str) -> tuple[str, ...]:
+        """The class names of a column, in order, where the container says them."""
+        return ()
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes; PictureError for one of more than `MAX_FILE_BYTES`, OSError for what cannot be read."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(0, "not a regular file")
+    if status.st_size > MAX_FILE_BYTES:
+        expected, found = f"at most {MAX_FILE_BYTES} bytes", f"{status.st_size} bytes"
+        raise media.PictureError("the file is too large", "", expected, found, rule="too-large")
+    return path.read_bytes()
+
+
+def file_stamp(path: str | Path) -> tuple[int, int]:
+    """A file's size and time of change."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns

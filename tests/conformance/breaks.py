@@ -1,0 +1,298 @@
+"""How files are broken: each function makes one that is sound but for one thing."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dof_arrow import footer, integrity, layout
+from dof_arrow.footer import BINARY, ColumnMeta, FileMetaData, RowGroup, encode, get, put
+from dof_arrow.layout import Geometry
+from dof_arrow.schema import element_type, vector_field
+from tests.conformance.spoil import adopted, changed, chunk, closed, groups_of, releveled, split, spoiled
+from tests.conformance.valid import features, ids, labelled, papers, written
+
+
+def plain() -> bytes:
+    """Three rows: id and feature."""
+    return written({"feature": features(3, 8)})[0]
+
+
+def labels() -> bytes:
+    """Six rows with targets and splits."""
+    return labelled()[0]
+
+
+def meta(base: Callable[[], bytes], **change: Any) -> Callable[[], bytes]:
+    """The base with other top-level fields in its metadata, sealed."""
+    return lambda: spoiled(base(), meta=lambda m: m.update(change))
+
+
+def inside(base: Callable[[], bytes], path: str, value: Any) -> Callable[[], bytes]:
+    """The base with one field of its metadata changed, `a.b.0.c` deep; None takes it away."""
+    def edit(m: Any) -> None:
+        *above, last = [int(p) if p.isdigit() else p for p in path.split(".")]
+        for step in above:
+            m = m.setdefault(step, {}) if isinstance(m, dict) else m[step]
+        if value is None:
+            del m[last]
+        else:
+            m[last] = value
+    return lambda: spoiled(base(), meta=edit)
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    """One bit turned."""
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def with_tail(edit: Callable[[bytes], bytes]) -> Callable[[], bytes]:
+    def build() -> bytes:
+        body, tail = split(plain())
+        return body + edit(tail)
+    return build
+
+
+def late(edit: Callable[[Any], None], base: Callable[[], bytes] = plain) -> Callable[[], bytes]:
+    return lambda: spoiled(base(), late=edit)
+
+
+def keyed(edit: Callable[[list[Any]], list[Any]]) -> Callable[[], bytes]:
+    return lambda: spoiled(plain(), keys=edit)
+
+
+def without(key: bytes) -> Callable[[], bytes]:
+    return keyed(lambda pairs: [(k, v) for k, v in pairs if k != key])
+
+
+def rekeyed(key: bytes, value: Callable[[bytes], bytes]) -> Callable[[], bytes]:
+    return keyed(lambda pairs: [(k, value(v) if k == key else v) for k, v in pairs])
+
+
+def slack() -> bytes:
+    body, tail = split(plain())
+    struct = footer.decode(tail)[0]
+    pairs = [(k, integrity.UNSEALED if k == integrity.SEAL else v) for k, v in footer.key_values(struct)]
+    footer.set_key_values(struct, pairs)
+    return body + closed(encode(struct) + b"slack")
+
+
+def copy_differs() -> bytes:
+    """The key `dof` changed alone: `ARROW:schema` still carries the old one."""
+    return rekeyed(b"dof", lambda v: v.replace(b'"version":"1.0"', b'"version":"1.1"'))()
+
+
+def out_of_bounds(s: Any) -> None:
+    changed(chunk(s, "feature"), ColumnMeta.DATA_PAGE, lambda start: start + 100_000)
+
+
+def overlapping(s: Any) -> None:
+    put(chunk(s, "id"), ColumnMeta.STORED_BYTES, get(chunk(s, "id"), ColumnMeta.STORED_BYTES) + 120)
+
+
+def fewer_columns(s: Any) -> None:
+    groups_of(s)[0][RowGroup.COLUMNS][1][1].reverse()
+
+
+def too_many_groups() -> bytes:
+    most, layout.MAX_GROUPS = layout.MAX_GROUPS, layout.MAX_GROUPS + 1
+    try:
+        return written({"feature": features(layout.MAX_GROUPS, 1)}, layout="compact", geometry=Geometry(1, 64))[0]
+    finally:
+        layout.MAX_GROUPS = most
+
+
+def too_many_rows(s: Any) -> None:
+    rows = layout.MAX_GROUP_ROWS + 1
+    put(groups_of(s)[0], RowGroup.ROWS, rows)
+    put(s, FileMetaData.ROWS, rows)
+
+
+def misaligned() -> bytes:
+    """A byte less padding before the vectors."""
+    data = plain()
+    at = start(data)
+
+    def back(s: Any) -> None:
+        changed(chunk(s, "feature"), ColumnMeta.DATA_PAGE, lambda start: start - 1)
+
+    return spoiled(data, body=lambda b: b[: at - 1] + b[at:], footer=back)
+
+
+def start(data: bytes) -> int:
+    start: int = get(chunk(footer.decode(split(data)[1])[0], "feature"), ColumnMeta.DATA_PAGE)
+    return start
+
+
+def grouped_loosely() -> bytes:
+    """Groups of 100 rows of 32 bytes: values start at multiples of 4,096, but do not fill them."""
+    return written({"feature": features(300, 8)}, geometry=Geometry(rows=100, alignment=4096))[0]
+
+
+def grouped_closely() -> bytes:
+    """Groups of 128 rows, which fill 4,096 bytes, but start at multiples of 64 only."""
+    return written({"feature": features(300, 8)}, geometry=Geometry(rows=128, alignment=64))[0]
+
+
+def claimed() -> bytes:
+    """A compact file that says it is mapped."""
+    data = written({"feature": features(3, 8)}, layout="compact")[0]
+    return spoiled(data, meta=lambda m: m["columns"]["feature"].update(layout="mapped"))
+
+
+def one_value_less() -> bytes:
+    """A mapped column whose page header counts one value less than there are."""
+    levels = b"\x15\x00\x15\x06\x15\x06"  # encodings of values and levels, behind the count, 24 in zigzag
+    return spoiled(plain(), body=lambda b: b.replace(b"\x15\x30" + levels, b"\x15\x2e" + levels))
+
+
+def one_list_more() -> bytes:
+    """Levels that begin a new list at the last value."""
+    data = written({"feature": features(1, 8)})[0]
+    levels = layout.levels(1, 8).replace(b"\x03\xfe", b"\x03\x7e")
+    return releveled(data, rows=1, width=8, levels=levels)
+
+
+def huge_page() -> bytes:
+    """An encoded column whose page claims 2 GiB less a byte."""
+    data = written({"feature": features(3, 8)}, layout="compact")[0]
+    struct = footer.decode(split(data)[1])[0]
+    start, end = footer.chunk_range(chunk(struct, "feature"))
+    header, length = footer.decode(data, start)
+    put(header, footer.Page.BYTES, 2**31 - 1)
+    page = encode(header)
+    more = len(page) - length
+
+    def longer(s: Any) -> None:
+        meta = chunk(s, "feature")
+        put(meta, ColumnMeta.STORED_BYTES, end - start + more)
+
+    return spoiled(data, body=lambda b: b[:start] + page + b[start + length :], footer=longer)
+
+
+def garbled() -> bytes:
+    """The compressed bytes of a column overwritten, sealed all the same."""
+    data = written({"feature": features(300, 8)}, layout="compact")[0]
+    _, end = footer.chunk_range(chunk(footer.decode(split(data)[1])[0], "feature"))
+    return spoiled(data, body=lambda b: b[: end - 40] + bytes(40) + b[end:])
+
+
+def nonfinite(**options: Any) -> bytes:
+    x = features(3, 8)
+    x[1, 2] = np.inf
+    return written({"feature": x}, allow_nonfinite=True, **options)[0]
+
+
+def vector(kind: pa.DataType, nullable: bool = False) -> Callable[[], bytes]:
+    """A feature column of another type."""
+    field = pa.field("feature", kind, nullable)
+    return lambda: by_pyarrow([pa.field("id", pa.string(), False), field], shape=[8], dtype=element_type(field))
+
+
+def by_pyarrow(fields: list[pa.Field], **feature: Any) -> bytes:
+    """Ids and features of other types than ours may have, in chunks by pyarrow."""
+    table = pa.table([pa.array(ids(3), fields[0].type), pa.array([[1.0] * 8] * 3, fields[1].type)],
+                     schema=pa.schema(fields))
+    columns = {"id": {"role": "id", "dtype": str(fields[0].type), "layout": "encoded"},
+               "feature": {"role": "feature", "layout": "encoded", **feature}}
+    return adopted(table, {"version": "1.0", "primary_column": "feature", "columns": columns})
+
+
+def id_type(kind: pa.DataType, nullable: bool) -> Callable[[], bytes]:
+    fields = [pa.field("id", kind, nullable), vector_field("feature", (8,))]
+    return lambda: by_pyarrow(fields, shape=[8], dtype="float32")
+
+
+def record(column: str, values: Any, kind: pa.DataType, role: str = "") -> Callable[[], bytes]:
+    """A file with a column of this type, named in `record`."""
+    def name(m: Any) -> None:
+        m.setdefault("record", {})[role or column] = column
+        m["columns"][column]["role"] = role or column
+
+    def build() -> bytes:
+        schema = pa.schema([pa.field("id", pa.string(), False), pa.field(column, kind)])
+        data = written({"feature": features(3, 8)}, {column: pa.array(values, kind)}, schema=schema)[0]
+        return spoiled(data, meta=name)
+    return build
+
+
+def unordered() -> bytes:
+    columns = {"frame": np.array([0, 2, 1, 0], "i4")}
+    return written({"feature": features(4, 4)}, columns, names=["a", "a", "a", "b"])[0]
+
+
+def repeated() -> bytes:
+    return written({"feature": features(4, 4)}, names=["a", "b", "b", "c"])[0]
+
+
+def repeated_frames() -> bytes:
+    columns = {"frame": np.array([0, 1, 1, 0], "i4")}
+    return written({"feature": features(4, 4)}, columns, names=["a", "a", "a", "b"])[0]
+
+
+def scattered() -> bytes:
+    columns = {"view": np.array([0, 0, 1], "i2")}
+    return written({"feature": features(3, 4)}, columns, names=["a", "b", "a"])[0]
+
+
+def uneven_ids() -> bytes:
+    metadata = {"privacy": {"ids": "pseudonym"}}
+    return written({"feature": features(3, 4)}, names=["a", "bb", "c"], metadata=metadata)[0]
+
+
+def uneven_groups() -> bytes:
+    metadata = {"privacy": {"ids": "pseudonym"}}
+    return written({"feature": features(3, 4)}, {"group": ["p", "p", "qq"]}, metadata=metadata)[0]
+
+
+def target(kind: str, values: Any, **more: Any) -> Callable[[], bytes]:
+    metadata = {"targets": {"label": {"kind": kind, **more}}}
+    return lambda: written({"feature": features(len(values), 4)}, {"label": values}, metadata=metadata)[0]
+
+
+def rewritten(extra: bool = False, head: int | None = None, base: Callable[[], bytes] = labels) -> Callable[[], bytes]:
+    """A copy by pyarrow: read, and written again with the metadata that it knows of."""
+    def build() -> bytes:
+        data, sink = base(), io.BytesIO()
+        table = pq.read_table(pa.BufferReader(data))
+        keys = dict(footer.key_values(footer.decode(split(data)[1])[0])) if extra else {}
+        keys.pop(b"ARROW:schema", None)
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **keys})
+        pq.write_table(table.slice(0, head), sink)
+        return sink.getvalue()
+    return build
+
+
+def errors(lines: bytes, rows: int = 2) -> Callable[[], bytes]:
+    """The errors table's bytes replaced, their digest told rightly."""
+    def build() -> bytes:
+        import hashlib
+
+        data = papers()[0]
+        body = split(data)[0]
+        start = body.index(b'{"id": "e00000"')
+        length = body.index(b"how it was done") - start
+        new = lines.ljust(length, b" ") if len(lines) <= length else lines[:length]
+        about = {"offset": start, "length": length, "sha256": hashlib.sha256(new).hexdigest(), "rows": rows}
+        whole = body[:start] + new + body[start + length :]
+        return spoiled(data, body=lambda _: whole, meta=lambda m: m.update(errors=about))
+    return build
+
+
+def spliced(s: Any) -> None:
+    """A chunk of another column named in place of its own."""
+    put(chunk(s, "id"), ColumnMeta.PATH, (BINARY, [b"feature"]))
+
+
+def twice(pairs: list[Any]) -> list[Any]:
+    return [*pairs, (b"note", b"1"), (b"note", b"2")]
+
+
+def flip_feature(data: bytes) -> bytes:
+    _, end = footer.chunk_range(chunk(footer.decode(split(data)[1])[0], "feature"))
+    return flipped(data, end - 4)

@@ -1,0 +1,199 @@
+// What a validator checks beyond a reader's duties, as far as it can be seen without decoding compressed pages and
+// without the Arrow schema. Adds to file.problems; "§" names sections of schemas/SPEC.md.
+import { levels, pageHeader, pages } from './parquet.mjs'
+import { preamble, sha256, stored } from './reader.mjs'
+import { take } from './source.mjs'
+
+const RECORD = {
+  id: /^string$/, view: /^int16$/, frame: /^int32$/, time: /^float64$/, group: /^string$/,
+  split: /^(string|dictionary<values=string.*)$/,
+}
+const sum = numbers => numbers.reduce((total, number) => total + number, 0)
+const product = numbers => numbers.reduce((total, number) => total * number, 1)
+const has = (object, name) => name !== undefined && Object.hasOwn(object, name)
+const once = values => new Set(values).size === values.length
+
+export async function judge(file) {
+  if (file.derived) return
+  tables(file)
+  fields(file)
+  attachments(file)
+  uuid(file)
+  await layouts(file)
+}
+
+/** §2.3, §6.1, §6.3: row counts and bounds */
+function tables(file) {
+  const { groups, rows, chunks, fields } = file.footer
+  const flat = fields.map(({ path }) => path.length === 1)
+  const agree = groups.every(({ rows, chunks }) => rows > 0 &&
+    chunks.every(({ values }, at) => flat[at] ? values === rows : values >= 0))
+  file.counted = agree && sum(groups.map(group => group.rows)) === rows
+  file.claim(file.counted, 'rows-count')
+  file.claim(groups.length <= 1024, 'groups-count')
+  file.claim(groups.every(group => group.rows <= 2 ** 20), 'groups-rows')
+  file.claim(chunks.every(({ inside }) => inside), 'chunk-bounds')
+  const sorted = chunks.filter(({ inside }) => inside).sort((a, b) => a.begin - b.begin)
+  file.claim(sorted.every(({ begin }, at) => at === 0 || sorted[at - 1].end <= begin), 'chunk-overlap')
+}
+
+/** §4.3 */
+function fields(file) {
+  const { dof, dof: { columns, record, targets, cores }, footer } = file
+  const names = footer.root.children.map(({ name }) => name)
+  file.claim(JSON.stringify(Object.keys(columns)) === JSON.stringify(names), 'columns-listed')
+  file.sound = new Set()
+  for (const node of footer.root.children.filter(({ name }) => has(columns, name))) {
+    const { role, dtype, shape = [] } = columns[node.name], before = file.problems.length
+    const index = footer.fields.findIndex(({ path }) => path[0] === node.name), leaf = footer.fields[index]
+    const depth = leaf.path.length, repeated = depth === 3 && node.children[0].repetition === 2
+    const isList = repeated && !dtype.includes('list<')
+    const required = node.repetition === 0 && (depth === 1 || leaf.repetition === 0 && leaf.path[2] === 'element')
+    const width = product(shape), known = isList && file.counted
+    const full = !known || footer.groups.every(({ rows, chunks }) => chunks[index].values === rows * width)
+    file.claim(!stored(dtype) || stored(dtype)[0] === leaf.type, 'column-dtype', node.name)
+    file.claim(dtype !== 'string' || leaf.type === 6, 'column-dtype', node.name)
+    file.claim(isList === shape.length > 0 && shape.length <= 32 && full, 'column-shape', node.name)
+    const isVector = isList && required && ['float32', 'float16'].includes(dtype)
+    file.claim(role !== 'feature' || isVector, 'vector-type', node.name)
+    if (before === file.problems.length) file.sound.add(node.name)
+    if (!has(RECORD, role)) continue
+    const nullable = role === 'group' || role === 'split'
+    file.claim(RECORD[role].test(dtype) && depth === 1 && (required || nullable), 'record-type', node.name)
+  }
+  file.claim(columns[dof.primary_column]?.role === 'feature', 'primary-column')
+  for (const [role, name] of Object.entries(record).filter(([, name]) => name !== null)) {
+    file.claim(has(columns, name), 'record-column', name)
+    file.claim(!has(columns, name) || columns[name].role === role, 'column-role', name)
+  }
+  for (const [name, { role, core }] of Object.entries(columns)) {
+    file.claim(core === undefined || core === null || has(cores, core), 'core-unknown', name)
+    file.claim(!has(RECORD, role) || record[role] === name, 'column-role', name)
+    file.claim(role !== 'target' || has(targets, name), 'column-role', name)
+  }
+  for (const [name, { kind, classes = [] }] of Object.entries(targets)) {
+    const { role, dtype } = has(columns, name) ? columns[name] : {}
+    const type = { category: /^u?int\d+$/, multilabel: /^list<\w+: u?int\d+/, regression: /^(u?int|float)\d+$/ }[kind]
+    file.claim(has(columns, name) && names.includes(name), 'target-column', name)
+    file.claim(!role || role === 'target', 'column-role', name)
+    file.claim(!dtype || type.test(dtype), 'target-type', name)
+    file.claim(kind === 'regression' || classes.length && once(classes), 'target-classes', name)
+  }
+  file.claim(!Object.keys(dof.splits ?? {}).length || has(columns, record.split), 'split-column')
+}
+
+/** §5 */
+function attachments(file) {
+  const { dof: { errors, documents = [] }, footer: { chunks, start } } = file, names = documents.map(({ name }) => name)
+  let at = chunks.reduce((last, { end }) => Math.max(last, end), 4)
+  const tiled = [errors ?? [], documents].flat().every(({ offset, length }) => offset === at && (at += length) <= start)
+  const known = file.state === 'sealed' && chunks.every(({ inside }) => inside)
+  file.claim(!known || tiled && at === start, 'attachment-bounds')
+  const plain = name => !['', '.', '..'].includes(name) && !/[/\\\0]/.test(name)
+  file.claim(once(names) && names.every(plain), 'document-name')
+}
+
+/** §4.2 */
+function uuid(file) {
+  if (!file.dof.uuid || !file.digests) return
+  const cores = Object.values(file.dof.cores).map(core => core.sha256).sort()
+  const bytes = sha256('dof-uuid-1\n', ...file.digests.slice(0, -1), ...cores).subarray(0, 16)
+  bytes[6] = bytes[6] & 0x0f | 0x80
+  bytes[8] = bytes[8] & 0x3f | 0x80
+  file.claim(bytes.toString('hex') === file.dof.uuid.replaceAll('-', ''), 'metadata-uuid')
+}
+
+/** §6.1, §6.3, §6.5: each claim of a column that is what the metadata say */
+async function layouts(file) {
+  const { columns } = file.dof, { groups } = file.footer
+  const claimed = [...file.sound].filter(name => columns[name].layout === 'mapped'), mapped = []
+  for (const name of claimed) {
+    const column = await file.column(name)
+    file.claim(column || file.proofs.get(name) === 'row counts', 'layout-claim', `${name}: ${file.proofs.get(name)}`)
+    if (column) mapped.push(column)
+  }
+  const least = groups.length > 1 ? leastAlignment(mapped.map(({ width }) => width)) : 64
+  const starts = mapped.flatMap(({ regions }) => regions.map(({ offset }) => offset))
+  file.claim(starts.every(offset => offset % least === 0), 'layout-alignment')
+  const lengths = mapped.flatMap(({ regions, width }) => regions.slice(0, -1).map(({ rows }) => rows * width))
+  file.claim(least === 64 || lengths.every(length => length % least === 0), 'layout-groups')
+}
+
+/** The least A that §6.1 allows in a file of several groups. */
+function leastAlignment(widths) {
+  const unit = Math.max(...widths.map(width => 4096 / Math.min(width & -width, 4096)))
+  return unit * sum(widths) < 2 ** 30 ? 4096 : 64
+}
+
+/** What needs the data: every digest, page, attachment and value that lies open. */
+export async function judgeDeep(file) {
+  await file.check()
+  if (file.derived) return
+  const found = async (id, look) => {
+    try { await look() } catch (error) { file.claim(false, error.problems?.[0].id ?? id, error.message) }
+  }
+  for (const { name } of file.dof.documents ?? []) await found('attachment-digest', () => file.document(name))
+  await found('errors-table', () => file.errors())
+  await walk(file)
+  for (const name of file.sound) {
+    const column = await file.column(name)
+    if (column && file.dof.columns[name].layout === 'mapped') await values(file, name, column)
+  }
+  await found('data-unreadable', () => rows(file))
+}
+
+/** §6.6: the pages tile their chunk, and their values add up. */
+async function walk(file) {
+  for (const chunk of file.footer.chunks) {
+    let values = 0, sound = true
+    try {
+      for await (const { data, data2, inflated } of pages(file.source, chunk)) {
+        values += (data ?? data2)?.values ?? 0
+        sound &&= inflated <= 2 ** 27
+      }
+    } catch { sound = false }
+    file.claim(sound && (values === chunk.values || !file.counted), 'page-bounds', chunk.path.join('.'))
+  }
+}
+
+/** §6.2, §3.1, §3.3: levels say that every list is full, features are finite, targets are classes or finite */
+async function values(file, name, column) {
+  const { columns, targets } = file.dof, { role, dtype } = columns[name], { regions, items, width, isVector } = column
+  const { kind, classes = [] } = has(targets, name) ? targets[name] : {}
+  const finite = dtype === 'float16' ? half => (half & 0x7c00) !== 0x7c00 : Number.isFinite
+  const isClass = value => value >= 0 && value < classes.length
+  const allowed = { category: isClass, regression: value => typeof value === 'bigint' || finite(value) }[kind]
+  for (const [number, { begin, offset, rows }] of regions.entries()) {
+    const prefix = await take(file.source, begin, offset - begin)
+    const full = prefix.equals(preamble(rows, items, width, isVector)) || !isVector || sayFull(prefix, rows, items)
+    file.claim(full, 'layout-levels', name)
+    const numbers = await column.group(number)
+    if (role === 'feature') file.claim(numbers.every(finite), 'feature-nonfinite', name)
+    if (allowed) file.claim(numbers.every(allowed), 'target-value', name)
+  }
+}
+
+/** Whether levels in another form than §6.2 prescribes say the same. */
+function sayFull(prefix, rows, items) {
+  let at = pageHeader(prefix).length
+  const next = () => levels(prefix.subarray(at + 4, at += 4 + prefix.readUInt32LE(at)), rows * items)
+  return next().every((level, index) => level === (index % items ? 1 : 0)) && next().every(level => level === 1)
+}
+
+/** §3.2: no two rows alike, those of a record together, frames in order, pseudonyms of one length */
+async function rows(file) {
+  const { record, privacy } = file.dof
+  const numbers = async name => {
+    const column = name && await file.column(name), parts = column?.regions.map((_, at) => column.group(at)) ?? []
+    return (await Promise.all(parts)).flatMap(part => [...part])
+  }
+  const ids = await file.strings(record.id) ?? [], groups = await file.strings(record.group) ?? []
+  const views = await numbers(record.view), frames = await numbers(record.frame)
+  const keys = ids.map((id, row) => JSON.stringify([id, views[row], frames[row]]))
+  const oneLength = names => new Set(names.filter(name => name !== null).map(name => name.length)).size < 2
+  file.claim(once(keys), 'id-repeated')
+  file.claim(ids.filter((id, row) => id !== ids[row - 1]).length === new Set(ids).size, 'id-scattered')
+  file.claim(privacy?.ids !== 'pseudonym' || oneLength(ids) && oneLength(groups), 'id-width')
+  const sameClip = row => ids[row] === ids[row - 1] && views[row] === views[row - 1]
+  file.claim(frames.every((frame, row) => !sameClip(row) || frames[row - 1] <= frame), 'frame-order')
+}

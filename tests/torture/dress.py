@@ -1,0 +1,40 @@
+"""Other people's Parquet files in our clothes: metadata put in that describes their columns, and a seal."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dof_arrow import footer
+from dof_arrow.errors import DofError
+from dof_arrow.schema import element_type, is_vector
+from tests.conformance.spoil import encoded, sealed, split
+
+
+def dressed(data: bytes) -> bytes | None:
+    """A Parquet file with metadata of ours that describes its columns, or None if its footer cannot be read."""
+    try:
+        body, tail = split(data)
+        struct = footer.decode(tail)[0]
+        schema = pq.read_schema(pa.BufferReader(data))
+        fields = {f.name: _described(f) for f in schema}
+        donor = {"version": "1.0", "uuid": "00000000-0000-8000-8000-000000000000", "columns": fields,
+                 "primary_column": next(iter(fields), ""), "provenance": {"generator": _creator(struct)}}
+        arrow = base64.b64encode(schema.with_metadata({b"dof": encoded(donor)}).serialize().to_pybytes())
+        keys = {**dict(footer.key_values(struct)), b"ARROW:schema": arrow, b"dof": encoded(donor), b"dof.seal": b"0" * 64}
+        footer.set_key_values(struct, list(keys.items()))
+        return body + sealed(dict(sorted(struct.items())))
+    except (DofError, pa.ArrowException, OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _creator(struct: footer.Struct) -> str:
+    return str(footer.get(struct, footer.FileMetaData.CREATED_BY, b"").decode("utf-8", "replace"))
+
+
+def _described(field: pa.Field) -> dict[str, Any]:
+    about = {"role": "feature" if is_vector(field) else "kept", "dtype": element_type(field), "layout": "mapped"}
+    return {**about, "shape": [max(field.type.list_size, 1)]} if is_vector(field) else about
