@@ -63,8 +63,9 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
     with explained(target):
         refuse_existing(target, overwrite)
         part = target.with_name(f".{target.name}.partial")
-        file = _lock(part, target)
+        file = lock(part, target)
         try:
+            os.ftruncate(file, 0)
             output = Output(part, file)
             yield output
             os.fsync(file)
@@ -108,21 +109,35 @@ def sync_folder(folder: Path) -> None:
         os.close(file)
 
 
-def _lock(part: Path, target: Path) -> int:
+def lock(path: Path, target: Path) -> int:
+    """Open a lock file and hold it (flock): the lock dies with its process. Raises OutputError while another has it."""
     import fcntl
 
     while True:
-        file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             os.close(file)
-            raise OutputError("another process is writing this output", str(target),
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise OutputError("another process is working on this output", str(target),
                               hint="Wait for it to end, or give another name.") from None
-        if _same_file(part, file):
-            os.ftruncate(file, 0)
+        if _same_file(path, file):
             return file
-        os.close(file)  # the other writer has committed and renamed the file we had opened
+        os.close(file)  # the other one has renamed or removed the file that we had opened
+
+
+@contextmanager
+def locked(path: Path, target: Path) -> Iterator[None]:
+    """Hold a lock file of its own while writing more than one file; it is gone afterwards."""
+    with explained(target):
+        file = lock(path, target)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(file)
 
 
 def _same_file(path: Path, file: int) -> bool:

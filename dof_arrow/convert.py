@@ -49,7 +49,7 @@ def save(
     elif path.suffix in _EXPORTS:
         _save_bytes(path, _EXPORTS[path.suffix](rows), overwrite)
     else:
-        raise UsageError("no such form", str(path), ".parquet, .dof.json, " + ", ".join(_EXPORTS), path.suffix or "no suffix")
+        raise UsageError("no such form", str(path), f".parquet, .dof.json, {', '.join(_EXPORTS)}", path.suffix or "none")
     return path
 
 
@@ -130,7 +130,8 @@ def _document(rows: Dataset, document: Any) -> Json:
 
 def _encoded(values: np.ndarray) -> Json:
     data = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
-    return {"dtype": str(values.dtype), "shape": list(values.shape), "base64": base64.b64encode(data.tobytes()).decode()}
+    text = base64.b64encode(data.tobytes()).decode()
+    return {"dtype": str(values.dtype), "shape": list(values.shape), "base64": text}
 
 
 def _from_json(path: Path, out: Path, layout: Layout, overwrite: bool) -> Path:
@@ -159,7 +160,8 @@ def _decoded(about: Mapping[str, Json]) -> np.ndarray:
     if about["dtype"] not in VECTOR_TYPES:
         raise ValueError(f"vectors of type {about['dtype']}")
     data = base64.b64decode(about["base64"], validate=True)
-    return np.frombuffer(data, np.dtype(about["dtype"]).newbyteorder("<")).reshape(about["shape"]).astype(about["dtype"])
+    values = np.frombuffer(data, np.dtype(about["dtype"]).newbyteorder("<"))
+    return values.reshape(about["shape"]).astype(about["dtype"])
 
 
 def _arrow_bytes(rows: Dataset) -> pa.Buffer:

@@ -33,15 +33,16 @@ class Buffers:
 
     def __init__(self, rows: int, width: int) -> None:
         self._rows, self._width = rows, width
+        self.nbytes = 4 * rows * width
         self._idle: list[Any] = []
 
     def take(self) -> NDArray[np.float32]:
         """An array of any content."""
-        memory = self._idle.pop() if self._idle else np.empty(4 * self._rows * self._width + _ALIGNMENT, np.uint8)
+        memory = self._idle.pop() if self._idle else np.empty(self.nbytes + _ALIGNMENT, np.uint8)
         lease = (ctypes.c_ubyte * memory.nbytes).from_buffer(memory)
         weakref.finalize(lease, self._idle.append, memory).atexit = False
         start = -memory.ctypes.data % _ALIGNMENT
-        values = np.frombuffer(lease, np.uint8)[start : start + memory.nbytes - _ALIGNMENT]
+        values = np.frombuffer(lease, np.uint8)[start : start + self.nbytes]
         return values.view(np.float32).reshape(self._rows, self._width)
 
 

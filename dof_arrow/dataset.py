@@ -17,6 +17,7 @@ from typing import Any, overload
 import numpy as np
 import pyarrow as pa
 
+from dof_arrow.directory import Directory
 from dof_arrow.errors import DofWarning, FormatError, UsageError, require
 from dof_arrow.metadata import Metadata
 from dof_arrow.reading import File
@@ -30,7 +31,7 @@ _DERIVED = {
 
 
 def open(path: str | os.PathLike[str]) -> Dataset:  # dof.open is the promised name
-    """Open a DoF file, at once and without reading its data.
+    """Open a DoF file, or a directory of them, at once and without reading its data.
 
     Raises UsageError if there is no such file, FormatError if it is not DoF. A file whose seal is missing or false
     opens too, with a DofWarning; `dof validate` says what is wrong with it.
@@ -39,7 +40,7 @@ def open(path: str | os.PathLike[str]) -> Dataset:  # dof.open is the promised n
     Traceback (most recent call last):
     dof_arrow.errors.UsageError: no-such.parquet: no such file
     """
-    file = File(Path(path))
+    file = Directory(Path(path)) if Path(path).is_dir() else File(Path(path))
     if file.state != "sealed":
         warnings.warn(f"{path} {_DERIVED[file.state]}", DofWarning, stacklevel=2)
     return Dataset(file, slice(0, file.rows))
@@ -52,7 +53,7 @@ class Dataset:
     and `pandas.DataFrame.from_arrow(ds)` take it as it is, over the same memory.
     """
 
-    def __init__(self, file: File, rows: Rows) -> None:
+    def __init__(self, file: File | Directory, rows: Rows) -> None:
         self._file, self._rows = file, rows
 
     @property
@@ -67,8 +68,13 @@ class Dataset:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The file, or the directory of files."""
         return self._file.path
+
+    @property
+    def seal(self) -> str | None:
+        """The 64 digits that cover every byte, if the file has them (SPEC section 7)."""
+        return self._file.seal
 
     @property
     def schema(self) -> pa.Schema:

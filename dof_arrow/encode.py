@@ -148,6 +148,18 @@ def known(data: Tabular, name: str) -> str:
     return name
 
 
+def distinct(texts: pa.ChunkedArray) -> Rows:
+    """A number int64 [n] for each value, equal where values are.
+
+    >>> distinct(pa.chunked_array([["b", "a", "b"]])).tolist()
+    [0, 1, 0]
+    """
+    array = pa.chunked_array([texts]) if isinstance(texts, pa.Array) else texts
+    encoded = array.dictionary_encode().unify_dictionaries().combine_chunks()
+    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
 def one_hot(codes: Array, classes: int) -> Array:
     """Class indexes as float32 [k, classes].
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from dof_arrow import media, roster
+from dof_arrow import roster
 from dof_arrow.commit import Counted
 from dof_arrow.core import Core
 from dof_arrow.declare import Json, to_json
@@ -17,7 +17,7 @@ from dof_arrow.errors import DofError
 from dof_arrow.extract import Extraction
 from dof_arrow.place import Placer
 from dof_arrow.privacy import PSEUDONYM_LENGTH
-from dof_arrow.source import Source
+from dof_arrow.sample import Source
 from dof_arrow.work import blocks
 from dof_arrow.writer import Writer
 
@@ -51,7 +51,7 @@ class Sizer(Writer):
 def size_of_run(run: Extraction) -> int:
     """Bytes of the file that a planned extraction will write if every input can be read and is like the first.
 
-    Exact to the byte then: the metadata is the real one. Reads one picture's header and asks for all files' sizes.
+    Exact to the byte then: the metadata is the real one. Reads one picture and asks for all files' sizes.
     """
     with Sizer(run.metadata(_like_the_first(run.source)), schema=run.schema, layout=run.layout) as sizer:
         for rows in blocks(len(run.source)):
@@ -65,8 +65,8 @@ def _like_the_first(source: Source) -> dict[str, Json]:
     """What the metadata would say of the raw inputs if all were like the first one that can be read."""
     for index in range(min(len(source), _TRIED)):
         with suppress(DofError):
-            facts = asdict(media.inspect(source[index].load()))
-            return {**facts, "bytes": sum(status.st_size for status in roster.files(source))}
+            facts = asdict(source[index].picture()[1])
+            return {**facts, "bytes": roster.size(source) or facts["bytes"] * len(source)}
     return {}
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow import dataset, plan, roster
+from dof_arrow import dataset, picture, plan, roster
 from dof_arrow.commit import refuse_existing
 from dof_arrow.core import Core
 from dof_arrow.dataset import Dataset
@@ -27,6 +27,7 @@ from dof_arrow.declare import Json, to_json
 from dof_arrow.errors import DofError, DofWarning, OutputError, SourceError, UsageError
 from dof_arrow.facts import RawFacts
 from dof_arrow.metadata import Preprocessing
+from dof_arrow.picture import Reading
 from dof_arrow.presets import Fit
 from dof_arrow.privacy import Kind, pseudonyms
 from dof_arrow.roster import Roster
@@ -60,6 +61,7 @@ class Extraction:
     workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     overwrite: bool = False
     max_errors: int | None = None
+    reading: Reading = picture.DEFAULT
 
     def __post_init__(self) -> None:
         for name, known in (("ids", ("pseudonym", "name")), ("layout", ("mapped", "compact"))):
@@ -110,18 +112,15 @@ class Extraction:
 
     def _changed_since(self, made: Dataset) -> bool:
         """As `make` tells it, by times; by the sum of sizes too where every input gave a row."""
-        written, size = made.path.stat().st_mtime_ns, 0
-        for status in roster.files(self.source):
-            if status.st_mtime_ns > written:
-                return True
-            size += status.st_size
-        about = made.metadata.provenance
-        return about is not None and not about.failed and size not in (0, about.raw.get("bytes", size))
+        written, about = made.path.stat().st_mtime_ns, made.metadata.provenance
+        if any(status.st_mtime_ns > written for status in roster.files(self.source)):
+            return True
+        return about is not None and not about.failed and roster.size(self.source) not in (None, about.raw.get("bytes"))
 
     @property
     def _job(self) -> Job:
         return Job(source=self.source, cores=self.cores, dtype=self.dtype, batch_size=self.batch_size,
-                   workers=self.workers, max_errors=self.max_errors)
+                   workers=self.workers, max_errors=self.max_errors, reading=self.reading)
 
     @cached_property
     def identity(self) -> dict[str, Json]:
@@ -131,6 +130,7 @@ class Extraction:
             "core": {name: core.sha256 for name, core in self.cores.items()},
             "batch size": self.batch_size, "dtype": self.dtype, "layout": self.layout, "ids": self.ids,
             "split": dict(self.fractions or {}), "id key": self._keyed(b"id key"),
+            "max pixels": self.reading.max_pixels, "allow": sorted(self.reading.allow),
             **{name: _version(name) for name in ("dof_arrow", "onnxruntime", "PIL", "pyarrow")},
         }
 
@@ -243,8 +243,7 @@ class Extraction:
         columns = self.columns(block["input"].to_pylist())
         if facts.type is not None:
             columns["processing"] = facts.own(block)
-        vectors = {n: _tensor(block, vector_name(n)).reshape(len(block), *c.output_shape)
-                   for n, c in self.cores.items()}
+        vectors = {n: _tensor(block, n, c.output_shape) for n, c in self.cores.items()}
         writer.write(ids=columns.pop("id"), vectors=vectors, columns=columns)
 
     def columns(self, inputs: Sequence[int]) -> dict[str, Any]:
@@ -263,7 +262,8 @@ def planned(
     preprocess: str | Preprocessing | None = None, fit: Fit | None = None, at: str | None = None,
     pool: str | None = None, id_key: str | Path | bytes | None = None, split: str | Mapping[str, float] | None = None,
     table: str | os.PathLike[str] | None = None, key: str | None = None, label: str | None = None,
-    group: str | None = None, keep: Sequence[str] = (), **options: Any,
+    group: str | None = None, keep: Sequence[str] = (), pictures: str | None = None, max_pixels: int | None = None,
+    allow: Sequence[str] = (), **options: Any,
 ) -> Extraction:
     """The run that `extract` would do, not yet done: its `schema`, `metadata()`, `splits`, `source` can be looked at.
 
@@ -273,12 +273,14 @@ def planned(
     fractions = plan.parse_fractions(split) if isinstance(split, str) and "=" in split else split
     column = fractions if isinstance(fractions, str) else None
     inputs = source if not isinstance(source, (str, os.PathLike)) else open_source(
-        Path(source), table=Path(table) if table else None, key=key, label=label, group=group, split=column, keep=keep)
+        Path(source), table=Path(table) if table else None, key=key, label=label, group=group, split=column, keep=keep,
+        pictures=pictures)
     making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
     asked = [core] if isinstance(core, (str, os.PathLike, Core)) else list(core)
     secret = id_key if isinstance(id_key, bytes) else load_or_make_key(id_key)[0]
     return Extraction(source=inputs, cores=_named_cores([_core(c, making) for c in asked]), out=Path(out),
-                      id_key=secret, fractions=None if isinstance(fractions, str) else fractions, **options)
+                      id_key=secret, fractions=None if isinstance(fractions, str) else fractions,
+                      reading=Reading(max_pixels=max_pixels, allow=tuple(allow)), **options)
 
 
 def extract(source: str | os.PathLike[str] | Source, *, progress: Progress | None = None, **options: Any) -> Dataset:
@@ -286,7 +288,8 @@ def extract(source: str | os.PathLike[str] | Source, *, progress: Progress | Non
 
     `source`: a folder, a picture, or any `Source`. Options: `core` (a path, `builtin`, a `Core`, or a list: a feature
     column each), `out`, `preprocess`, `fit`, `at`, `pool`, `table`, `key`, `label`, `group`, `split`, `keep`, `ids`
-    ("pseudonym" or "name"), `id_key`, `dtype`, `layout`, `batch_size`, `workers`, `overwrite`, `max_errors`.
+    ("pseudonym" or "name"), `id_key`, `dtype`, `layout`, `batch_size`, `workers`, `overwrite`, `max_errors`,
+    `pictures` (which of several in a container), `max_pixels` and `allow` (see `picture.Reading`).
     `progress` is called with inputs done, inputs in all, inputs that failed. Inputs that fail are listed in
     `Dataset.errors`. Killed at any point, the same call goes on where it was and ends in the same bytes.
     Raises UsageError, SourceError, CoreError, OutputError.
@@ -310,9 +313,9 @@ def _named_cores(cores: Sequence[Core]) -> dict[str, Core]:
     return dict(zip(names, cores, strict=True))
 
 
-def _tensor(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
-    column = table.column(name).combine_chunks()
-    return np.asarray(column.flatten().to_numpy()).reshape(len(table), -1)
+def _tensor(block: pa.Table, name: str, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+    column = block.column(vector_name(name)).combine_chunks()
+    return np.asarray(column.flatten().to_numpy()).reshape(len(block), *shape)
 
 
 def _version(module: str) -> str:

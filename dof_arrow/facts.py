@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,7 @@ from dof_arrow.declare import Json
 from dof_arrow.media import PictureFacts
 
 _TYPES = {"width": pa.int32(), "height": pa.int32(), "mode": pa.string(), "bits": pa.int32(), "format": pa.string(),
-          "frames": pa.int32(), "orientation": pa.int32()}
+          "frames": pa.int32(), "orientation": pa.int32(), "low": pa.float64(), "high": pa.float64()}
 _STAGED = pa.struct([*_TYPES.items(), ("bytes", pa.int64())])
 _LISTED = 8  # different numbers that are counted one by one; of more, only the range is said
 
@@ -27,10 +27,12 @@ def staged(facts: Sequence[PictureFacts]) -> pa.Array:
 class RawFacts:
     """Gathers the facts of all blocks: first `add` each, then ask.
 
-    `rows` counts the inputs that gave features, `bytes` is their size, `failures` lists the others.
+    `rows` counts the inputs that gave features, `bytes` is their size, `failures` lists the others. `drawn` names the
+    numbers that augmented views were made from, with their types: they are always a row's own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, drawn: Mapping[str, str] | None = None) -> None:
+        self._drawn = dict(drawn or {})
         self._seen: dict[str, Counter[Any]] = {name: Counter() for name in _TYPES}
         self.rows = self.bytes = 0
         self.failures: list[Json] = []
@@ -41,6 +43,8 @@ class RawFacts:
 
         self.failures += json.loads(block.schema.metadata[b"failed"])
         facts = _facts(block)
+        if "view" in block.column_names:
+            facts = facts.filter(pc.equal(block["view"].combine_chunks(), 0))
         self.rows += len(facts)
         self.bytes += pc.sum(facts.field("bytes")).as_py() or 0
         for name, seen in self._seen.items():
@@ -48,7 +52,8 @@ class RawFacts:
 
     def common(self) -> dict[str, Json]:
         """The facts that all inputs share, the range or the counts of the others, and the sum of their bytes."""
-        return {**{name: _summary(seen) for name, seen in self._seen.items() if seen}, "bytes": self.bytes}
+        told = {name: _summary(seen) for name, seen in self._seen.items() if {*seen} - {None}}
+        return {**told, "bytes": self.bytes}
 
     @property
     def _own(self) -> list[str]:
@@ -56,13 +61,17 @@ class RawFacts:
 
     @property
     def type(self) -> pa.DataType | None:
-        """The type of the `processing` column: the facts that differ; None if none does."""
-        return pa.struct([pa.field(name, _TYPES[name]) for name in self._own]) if self._own else None
+        """The type of the `processing` column: the facts that differ, and what was drawn; None if there are none."""
+        fields = [*((name, _TYPES[name]) for name in self._own),
+                  *((name, pa.type_for_alias(kind)) for name, kind in self._drawn.items())]
+        return pa.struct(fields) if fields else None
 
     def own(self, block: pa.Table) -> pa.Array:
         """The `processing` column of one block."""
         facts = _facts(block)
-        return pa.StructArray.from_arrays([facts.field(name) for name in self._own], fields=list(self.type or ()))
+        drawn = block["drawn"].combine_chunks() if self._drawn else None
+        values = [*(facts.field(name) for name in self._own), *(drawn.field(name) for name in self._drawn)]
+        return pa.StructArray.from_arrays(values, fields=list(self.type or ()))
 
 
 def _facts(block: pa.Table) -> pa.StructArray:
@@ -77,6 +86,7 @@ def _counts(values: pa.Array) -> dict[Any, int]:
 def _summary(seen: Counter[Any]) -> Json:
     if len(seen) == 1:
         return next(iter(seen))
-    if all(isinstance(value, int) for value in seen) and len(seen) > _LISTED:
-        return {"min": min(seen), "max": max(seen)}
-    return {str(value): seen[value] for value in sorted(seen)}
+    known = sorted(value for value in seen if value is not None)
+    if all(isinstance(value, (int, float)) for value in known) and len(known) > _LISTED:
+        return {"min": known[0], "max": known[-1]}
+    return {"none" if value is None else str(value): seen[value] for value in [*known, *({*seen} - {*known})]}

@@ -59,6 +59,9 @@ def _check_names(heads: Mapping[str, bytes]) -> None:
 def _check_head(core: Core, name: str, head: ModelProto) -> metadata.Json:
     """A head's description; CoreError unless the head was trained on this core's features and takes them."""
     about = _description(name, head)
+    if about.get("inputs"):
+        raise CoreError("the head reads features of several cores side by side", name, "features of one core",
+                        f"{len(about['inputs'])} columns", "Train a head on one of them: dof train … --feature NAME")
     if about.get("core_sha256") != core.sha256:
         raise CoreError("the head was trained on another core", name, f"core {about.get('core_sha256')}", core.sha256,
                         "Pass the core whose sha256 the dataset names: dof info DATASET.")

@@ -37,19 +37,24 @@ from dof_arrow.errors import SourceError
 Pixels = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
-MAX_PIXELS = 178_956_970
 MEMORY = 512 << 20  # bytes that decoding one picture may take
 _ORIENTATION, _PHOTOMETRIC, _BITS_PER_SAMPLE = 274, 262, 258
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# Views of an upright array, through which the rows of a picture of that orientation are written as they are stored.
+_TURNED: dict[int, Callable[[Pixels], Pixels]] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: upright.swapaxes(0, 1)[::-1],
+    7: lambda upright: upright.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda upright: upright.swapaxes(0, 1)[:, ::-1],
 }
 _UNDO = {6: 8, 8: 6}
+_BAND = 1 << 20  # pixels converted at a time
+# Bytes that a pixel takes in a decoder at its worst, measured; 4 where no other number stands.
+_IN_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+_IN_DECODER = {"WEBP": 16, "JPEG2000": 20, "AVIF": 10}
 _OTHERS = (
     (0, b"8BPS", "a Photoshop file"), (0, b"\0\0\1\0", "an icon"), (0, b"%!PS", "PostScript"), (0, b"%PDF", "a PDF"),
     (0, b"PK\3\4", "a zip archive"), (0, b"<svg", "SVG"), (0, b"\xd7\xcd\xc6\x9a", "a Windows metafile"),
@@ -95,26 +100,26 @@ class PictureFacts:
 
 def decode(
     data: bytes, *, mode: Literal["RGB", "L"] = "RGB", orientation: Literal["exif", "ignore"] = "exif",
-    draft: int | None = None, max_pixels: int = MAX_PIXELS,
+    draft: int | None = None, max_pixels: int | None = None,
 ) -> tuple[Pixels, PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like.
 
     `draft` lets a JPEG be decoded straight to the smallest of 1/1, 1/2, 1/4, 1/8 whose shorter side is >= draft pixels.
-    Raises PictureError; a picture of more than `max_pixels` is refused before its pixels are decoded.
+    Raises PictureError; a picture of more than `max_pixels` is refused before its pixels are decoded, by default one
+    that would take more than `MEMORY` bytes: from 25 million pixels in JPEG 2000 to 107 million grey ones.
 
     >>> pixels, facts = decode(b"P5 2 1 255 " + bytes([7, 9]), mode="L")
     >>> pixels.tolist(), facts.format, facts.bits
     ([[[7], [9]]], 'PPM', 8)
     """
-    with _opened(data, max_pixels) as (picture, facts):
+    with _opened(data, max_pixels, draft) as (picture, facts):
         if draft:
             picture.draft(None, (draft, draft))
         _load(picture)
-        flat = _turned(_as(mode, _rule(facts.mode)(picture, facts)), facts, upright=orientation == "exif")
-        return np.ascontiguousarray(flat).reshape(flat.height, flat.width, -1), facts
+        return _in_bands(picture, _rule(facts.mode)(picture, facts), mode, _turn(facts, orientation == "exif")), facts
 
 
-def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS) -> PictureFacts:
+def inspect(data: bytes, *, max_pixels: int | None = None) -> PictureFacts:
     """What a stored picture is like, mostly from its header (a PNG's EXIF may follow its pixels); raises PictureError.
 
     >>> inspect(b"P5 2 1 255 " + bytes([7, 9])).width
@@ -125,15 +130,32 @@ def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS) -> PictureFacts:
 
 
 @contextmanager
-def _opened(data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, PictureFacts]]:
+def _opened(data: bytes, max_pixels: int | None, draft: int | None = None
+            ) -> Iterator[tuple[Image.Image, PictureFacts]]:
     _listen_to_libtiff()
     with _mended(data), without_warnings, Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-        found = f"{picture.width} x {picture.height}"
-        if picture.width * picture.height > max_pixels:
-            raise PictureError("too many pixels", expected=f"at most {max_pixels}", found=found, rule="too-large")
+        _check_size(picture, max_pixels, draft)
         facts = _facts(picture, data)
         _rule(facts.mode)
         yield picture, facts
+
+
+def _check_size(picture: Image.Image, max_pixels: int | None, draft: int | None) -> None:
+    """Refuse a picture before its pixels are decoded."""
+    if max_pixels is None:
+        smallest = draft if draft and picture.format == "JPEG" else min(picture.size) + 1
+        shrunk = max((f for f in (2, 4, 8) if min(picture.size) >= f * smallest), default=1)
+        max_pixels = MEMORY * shrunk**2 // _cost(picture)
+    if picture.width * picture.height > max_pixels:
+        raise PictureError("too many pixels", expected=f"at most {max_pixels}", rule="too-large",
+                           found=f"{picture.width} x {picture.height}", hint="Allow more with --max-pixels N.")
+
+
+def _cost(picture: Image.Image) -> int:
+    """Bytes of memory that decoding takes a pixel at the most."""
+    own = _IN_MODE.get(picture.mode, 4)
+    turned = own if picture.format == "TIFF" else 0  # which Pillow turns by itself
+    return max(own + turned + 3, _IN_DECODER.get(picture.format or "", 0)) + 1
 
 
 @contextmanager
@@ -179,7 +201,7 @@ def _orientation(picture: Image.Image) -> int:
         _load(picture)  # getexif would, and its failure would pass unseen below
     with suppress(Exception):  # damaged EXIF is no reason to lose a picture
         value = picture.getexif().get(_ORIENTATION, 1)
-        return value if value in _TURNS else 1
+        return value if value in _TURNED else 1
     return 1
 
 
@@ -216,49 +238,85 @@ def _bits(picture: Image.Image, data: bytes) -> int:
     return {"1": 1, "I": 16, "F": 32}.get(picture.mode, 16 if picture.mode.startswith("I;16") else 8)
 
 
-def _turned(picture: Image.Image, facts: PictureFacts, *, upright: bool) -> Image.Image:
-    turned_by_pillow = facts.format == "TIFF"
-    if facts.orientation == 1 or upright == turned_by_pillow:
-        return picture
-    return picture.transpose(_TURNS[facts.orientation if upright else _UNDO.get(facts.orientation, facts.orientation)])
+def _turn(facts: PictureFacts, upright: bool) -> int:
+    """The orientation that is left to be applied; Pillow applies a TIFF's by itself."""
+    if upright == (facts.format == "TIFF"):
+        return 1
+    return facts.orientation if upright else _UNDO.get(facts.orientation, facts.orientation)
+
+
+Rule = Callable[[Image.Image], Image.Image]  # a band of a picture -> the same in RGB or grey of 8 bits
+
+
+def _in_bands(picture: Image.Image, rule: Rule, mode: str, turn: int) -> Pixels:
+    """The picture's pixels in `mode`, upright, converted some rows at a time so that no second picture is held."""
+    width, height = picture.size
+    rows = max(_BAND // width, 1)
+    if rows >= height and turn == 1:
+        return np.ascontiguousarray(_as(mode, rule(picture))).reshape(height, width, -1)
+    channels = 1 if mode == "L" else 3
+    upright = np.empty((width, height, channels) if turn >= 5 else (height, width, channels), np.uint8)
+    stored = _TURNED[turn](upright)
+    for top, band in _bands(picture):
+        stored[top : top + band.height] = np.asarray(_as(mode, rule(band))).reshape(band.height, width, channels)
+    return upright
+
+
+def _bands(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    for top in range(0, picture.height, rows := max(_BAND // picture.width, 1)):
+        yield top, picture.crop((0, top, picture.width, min(top + rows, picture.height)))
 
 
 def _as(mode: str, picture: Image.Image) -> Image.Image:
     return picture if picture.mode == mode else picture.convert(mode)  # convert would copy
 
 
-def _opaque(picture: Image.Image, _: PictureFacts) -> Image.Image:
-    if not picture.has_transparency_data:
-        return picture
-    picture = picture.convert("RGBA")
-    white = Image.new("RGB", picture.size, "white")
-    white.paste(picture, mask=picture.getchannel("A"))
+def _opaque(picture: Image.Image, _: PictureFacts) -> Rule:
+    return _on_white if picture.has_transparency_data else lambda band: band
+
+
+def _on_white(band: Image.Image) -> Image.Image:
+    band = band.convert("RGBA")
+    white = Image.new("RGB", band.size, "white")
+    white.paste(band, mask=band.getchannel("A"))
     return white
 
 
-def _colour(picture: Image.Image, _: PictureFacts) -> Image.Image:
-    return picture.convert("RGB")
+def _colour(picture: Image.Image, _: PictureFacts) -> Rule:
+    return lambda band: band.convert("RGB")
 
 
-def _upper_bits(picture: Image.Image, _: PictureFacts) -> Image.Image:
-    values = np.asarray(picture)
-    unused = max(int(values.max()).bit_length() - 8, 0)
-    grey = (values >> unused).astype(np.uint8)
+def _upper_bits(picture: Image.Image, _: PictureFacts) -> Rule:
+    unused = max(max(int(np.asarray(band).max()) for _, band in _bands(picture)).bit_length() - 8, 0)
     clear = picture.info.get("transparency")
-    if isinstance(clear, int):
-        grey[values == clear] = 255
-    return Image.fromarray(_dark_zero(grey, picture))
+
+    def rule(band: Image.Image) -> Image.Image:
+        values = np.asarray(band)
+        grey = (values >> unused).astype(np.uint8)
+        if isinstance(clear, int):
+            grey[values == clear] = 255
+        return Image.fromarray(_dark_zero(grey, picture))
+
+    return rule
 
 
-def _stretched(picture: Image.Image, facts: PictureFacts) -> Image.Image:
+def _stretched(picture: Image.Image, facts: PictureFacts) -> Rule:
     if facts.format == "PPM" and facts.mode == "I":
         return _upper_bits(picture, facts)
-    values = np.asarray(picture, dtype=np.float64)
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    extremes = [(float(v.min()), float(v.max())) for v in map(_finite, _bands(picture)) if v.size]
+    low, high = min((low for low, _ in extremes), default=0.0), max((high for _, high in extremes), default=0.0)
     scale = 255 / (high - low) if high > low else 0.0
-    clean = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    return Image.fromarray(_dark_zero(np.rint((clean - low) * scale).astype(np.uint8), picture))
+
+    def rule(band: Image.Image) -> Image.Image:
+        clean = np.nan_to_num(np.asarray(band, dtype=np.float64), nan=low, posinf=high, neginf=low)
+        return Image.fromarray(_dark_zero(np.rint((clean - low) * scale).astype(np.uint8), picture))
+
+    return rule
+
+
+def _finite(band: tuple[int, Image.Image]) -> npt.NDArray[np.float64]:
+    values = np.asarray(band[1], dtype=np.float64)
+    return values[np.isfinite(values)]
 
 
 def _dark_zero(grey: Pixels, picture: Image.Image) -> Pixels:
@@ -267,7 +325,7 @@ def _dark_zero(grey: Pixels, picture: Image.Image) -> Pixels:
     return 255 - grey if tags.get(_PHOTOMETRIC) == 0 else grey
 
 
-_RULES: dict[str, Callable[[Image.Image, PictureFacts], Image.Image]] = {
+_RULES: dict[str, Callable[[Image.Image, PictureFacts], Rule]] = {
     **dict.fromkeys(("1", "L", "RGB", "RGBX", "P", "LA", "La", "PA", "RGBA", "RGBa"), _opaque),
     **dict.fromkeys(("CMYK", "YCbCr", "HSV", "LAB"), _colour),
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), _upper_bits),
@@ -275,7 +333,7 @@ _RULES: dict[str, Callable[[Image.Image, PictureFacts], Image.Image]] = {
 }
 
 
-def _rule(mode: str) -> Callable[[Image.Image, PictureFacts], Image.Image]:
+def _rule(mode: str) -> Callable[[Image.Image, PictureFacts], Rule]:
     if mode not in _RULES:
         raise PictureError("pixels of this kind are not read", expected=" ".join(_RULES), rule="unsupported-mode")
     return _RULES[mode]

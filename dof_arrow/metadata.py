@@ -17,8 +17,8 @@ from dof_arrow.errors import FormatError, Problem
 
 __all__ = [
     "MAX_BYTES", "VERSION", "Attachment", "Column", "Contact", "Core", "Document", "Errors", "Info", "Integrity",
-    "Json", "Metadata", "Parent", "Preprocessing", "Privacy", "Provenance", "Record", "Split", "Target", "TensorSpec",
-    "encode", "from_json", "parse", "problems", "to_json",
+    "Json", "Metadata", "Parent", "Part", "Preprocessing", "Privacy", "Provenance", "Record", "Split", "Target",
+    "TensorSpec", "encode", "from_json", "parse", "problems", "to_json",
 ]
 
 VERSION = "1.0"
@@ -208,6 +208,16 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One file of a dataset of several (section 8)."""
+
+    name: str = spec("file name in the directory", pattern=r"^data-[0-9A-Za-z_-]+\.parquet$")
+    rows: int = spec("its rows", minimum=0)
+    bytes: int = spec("its size", minimum=12)
+    seal: str = spec("its seal", pattern=SHA256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Integrity:
     """Which digests protect the bytes (section 7)."""
 
@@ -237,6 +247,7 @@ class Metadata:
     privacy: Privacy | None = spec("protection and measured leaks", default=None)
     provenance: Provenance | None = spec("how the file came to be", default=None)
     integrity: Integrity = spec("digests", factory=Integrity)
+    parts: tuple[Part, ...] = spec("a directory's manifest: its files, in the order of their rows", default=())
     must_understand: tuple[str, ...] = spec("top-level fields that a reader must know or refuse the file", default=())
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dof_arrow.draws import Draw, Views
+from dof_arrow.draws import Draw, Every, Views
 from dof_arrow.errors import UsageError
 from dof_arrow.order import Permutation, Rows, key
 
@@ -107,7 +107,6 @@ class Plan:
     row group of each row) is for data that can only be read in whole blocks: those are shuffled, and rows within
     windows of `window` blocks, so that each is read once.
 
-    >>> from dof_arrow.draws import Every
     >>> plan = Plan(draw=Every(1000), shuffle=True)
     >>> sorted(plan.rows(0, np.arange(1000)).tolist()) == list(range(1000))
     True
@@ -126,6 +125,11 @@ class Plan:
     def length(self) -> int:
         """Positions in an epoch."""
         return self.draw.length
+
+    @property
+    def in_order(self) -> bool:
+        """Whether position i always is row i."""
+        return isinstance(self.draw, Every) and not (self.shuffle or self.views or self.groups)
 
     def rows(self, epoch: int, positions: Rows) -> Rows:
         """The rows int64 [k] at these positions."""

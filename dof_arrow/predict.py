@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow import declare, graph, media, preprocess
+from dof_arrow import declare, graph, picture, preprocess
 from dof_arrow.errors import CoreError, DofError, SourceError
 from dof_arrow.metadata import SHA256, UUID, Core, Preprocessing, parse
 from dof_arrow.presets import channel_count
@@ -104,10 +104,10 @@ class Predictor:
         outputs = dict(zip((output.name for output in self._session.get_outputs()), found, strict=True))
         return {name: _prediction(head, np.ravel(outputs[name])) for name, head in self.heads.items()}
 
-    def decode(self, data: bytes) -> Array:
+    def decode(self, data: bytes | Array) -> Array:
         """The pixels of a stored picture as this model's core wants them; SourceError if it cannot be read."""
         wanted = self.core.preprocessing
-        return media.decode(data, mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft)[0]
+        return picture.decode(data, mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft)[0]
 
 
 def predict_files(

@@ -6,6 +6,7 @@ import mmap
 import os
 import stat
 import weakref
+from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -28,68 +29,41 @@ _COUNTED = 1 << 20  # a chunk claimed in 3 bytes takes 400 in memory: longer foo
 _MAX_ELEMENTS = 1 << 16  # columns, row groups or keys that a footer may claim in one list before it is refused
 
 
-class File:
-    """A Parquet file with DoF metadata, open and mapped on demand; immutable while it is open.
+class Columns(ABC):
+    """Columns that lie in one file or several, mapped where their layout allows it, else decoded."""
 
-    `seal` is its 64 digits or None; `state` tells whether the seal is true (`sealed`), false (`broken`) or absent
-    (`unsealed`: the file was rewritten by another tool).
-    """
+    path: Path
+    schema: pa.Schema
+    rows: int
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.file = open_file(path)
-        weakref.finalize(self, os.close, self.file)
-        self.size = os.fstat(self.file).st_size
-        tail = footer.read(self.file, self.size)
-        self.footer_start = self.size - len(tail)
-        self.parquet = parquet_metadata(tail)
-        self.json = _dof_json(self.parquet, path)
-        self.seal, true = integrity.read_seal(tail)
-        self.state: State = "unsealed" if self.seal is None else "sealed" if true else "broken"
-        self.schema: pa.Schema = arrow_schema(self.parquet)
+    def __init__(self) -> None:
         self._maps: dict[str, Stitched] = {}
-        self._decoded: dict[str, pa.Array] = {}
 
-    @cached_property
-    def metadata(self) -> Metadata:
-        """The metadata, checked against its declaration."""
-        return from_json(self.json)
+    @abstractmethod
+    def places(self, column: Fixed) -> list[tuple[int, Region]]:
+        """Where the column's values lie, each region with its open file, proved; raises Unproved otherwise."""
 
-    @property
-    def rows(self) -> int:
-        """Rows in the file."""
-        return int(self.parquet.num_rows)
-
-    def regions(self, column: Fixed) -> list[Region]:
-        """Where the column's values lie, proved; raises Unproved if they must be decoded."""
-        try:
-            chunks = footer.column_chunks(self.parquet, column.path)
-        except FormatError as error:
-            raise Unproved(str(error)) from None
-        regions = prove(self.file, self.footer_start, chunks, column)
-        if sum(r.length for r in regions) != self.rows * column.width:
-            raise Unproved(f"column {column.name}: the rows of its chunks are not those of the file")
-        return regions
+    @abstractmethod
+    def decoded(self, name: str) -> pa.Array:
+        """A column as one Arrow array in memory of its own."""
 
     def stitched(self, column: Fixed) -> Stitched | None:
-        """The column's values as one run of mapped memory, or None if this file or this system does not allow it."""
+        """The column's values as one run of mapped memory, or None if the layout or the system does not allow it."""
         if column.name not in self._maps:
-            regions = self.regions(column)
-            if not stitchable(regions):
+            try:
+                places = self.places(column)
+            except Unproved:
                 return None
-            self._maps[column.name] = Stitched(self.file, regions)
+            if not stitchable([region for _, region in places]):
+                return None
+            self._maps[column.name] = Stitched(places)
         return self._maps[column.name]
 
     def mapped(self, name: str, *, writable: bool = False) -> np.ndarray | None:
-        """A column as a numpy view of the mapped file, or None if it has to be decoded."""
+        """A column as a numpy view of mapped memory, or None if it has to be decoded."""
         column = fixed(self.schema.field(name))
-        if column is None or not self.rows:
-            return None
-        try:
-            memory = self.stitched(column)
-        except Unproved:
-            return None
-        if memory is None:
+        memory = self.stitched(column) if column is not None and self.rows else None
+        if column is None or memory is None:
             return None
         shape = (self.rows, column.items) if column.nested else (self.rows,)
         values = memory.array(column.stored, shape, writable=writable)
@@ -103,8 +77,54 @@ class File:
     def arrow(self, name: str) -> pa.Array:
         """A column as one Arrow array, over the mapped memory where the layout allows it."""
         field, values = self.schema.field(name), self.mapped(name)
-        if values is not None:
-            return vector_array(values, field) if is_vector(field) else flat_array(values, field.type)
+        if values is None:
+            return self.decoded(name)
+        return vector_array(values, field) if is_vector(field) else flat_array(values, field.type)
+
+
+class File(Columns):
+    """A Parquet file with DoF metadata, open and mapped on demand; immutable while it is open.
+
+    `seal` is its 64 digits or None; `state` tells whether the seal is true (`sealed`), false (`broken`) or absent
+    (`unsealed`: the file was rewritten by another tool).
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.file = open_file(path)
+        weakref.finalize(self, os.close, self.file)
+        self.size = os.fstat(self.file).st_size
+        tail = footer.read(self.file, self.size)
+        self.footer_start = self.size - len(tail)
+        self.parquet = parquet_metadata(tail)
+        self.json = _dof_json(self.parquet, path)
+        self.seal, true = integrity.read_seal(tail)
+        self.state: State = "unsealed" if self.seal is None else "sealed" if true else "broken"
+        self.schema: pa.Schema = arrow_schema(self.parquet)
+        self.rows = int(self.parquet.num_rows)
+        self._decoded: dict[str, pa.Array] = {}
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """The metadata, checked against its declaration."""
+        return from_json(self.json)
+
+    def regions(self, column: Fixed) -> list[Region]:
+        """Where the column's values lie, proved; raises Unproved if they must be decoded."""
+        try:
+            chunks = footer.column_chunks(self.parquet, column.path)
+        except FormatError as error:
+            raise Unproved(str(error)) from None
+        regions = prove(self.file, self.footer_start, chunks, column)
+        if sum(r.length for r in regions) != self.rows * column.width:
+            raise Unproved(f"column {column.name}: the rows of its chunks are not those of the file")
+        return regions
+
+    def places(self, column: Fixed) -> list[tuple[int, Region]]:
+        return [(self.file, region) for region in self.regions(column)]
+
+    def decoded(self, name: str) -> pa.Array:
         if name not in self._decoded:
             self._decoded[name] = self._sound(name, self._encoded.column(name))
         return self._decoded[name]

@@ -15,8 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from dof_arrow.files import Files
 from dof_arrow.metadata import Target
-from dof_arrow.source import Files, Source
+from dof_arrow.sample import Listing, Source
 
 Column = Any  # pyarrow.Array, which comes without types
 
@@ -28,7 +29,7 @@ _TYPES = {"category": pa.int64(), "regression": pa.float64(), "multilabel": pa.l
 class Roster:
     """A row for each input: its own name, its targets, its group and split if there are any, its kept columns.
 
-    >>> from dof_arrow.source import Sample
+    >>> from dof_arrow.sample import Sample
     >>> class Two:
     ...     targets, kept, has_group, has_split = {}, {"age": "int64"}, False, False
     ...     def __len__(self): return 2
@@ -45,8 +46,8 @@ class Roster:
 
     @classmethod
     def of(cls, source: Source) -> Roster:
-        """What a source knows; the columns of a `Files` are taken as they are."""
-        if isinstance(source, Files):
+        """What a source knows; the columns of a `Listing` are taken as they are."""
+        if isinstance(source, Listing):
             return cls(keys=source.names, targets=source.labels, groups=source.groups, splits=source.splits,
                        kept=source.columns)
         return cls(
@@ -79,7 +80,7 @@ def target_type(target: Target) -> pa.DataType:
 
 
 def files(source: Source) -> Iterator[os.stat_result]:
-    """The state of each input that is a file and is there, in order."""
+    """The state of each file that inputs lie in, if it is there."""
     for path in _paths(source):
         try:
             yield os.stat(path)
@@ -87,12 +88,15 @@ def files(source: Source) -> Iterator[os.stat_result]:
             continue
 
 
+def size(source: Source) -> int | None:
+    """Bytes of all pictures, where each is a file of its own."""
+    return sum(status.st_size for status in files(source)) if isinstance(source, Files) else None
+
+
 def _paths(source: Source) -> Iterator[str | Path]:
-    if not isinstance(source, Files):
-        yield from (data for i in range(len(source)) if isinstance(data := source[i].data, Path))
-        return
-    for start in range(0, len(source), _AT_ONCE):
-        yield from (f"{source.root}/{name}" for name in source.names.slice(start, _AT_ONCE).to_pylist())
+    if isinstance(source, Listing):
+        return iter(source.files())
+    return (data for i in range(len(source)) if isinstance(data := source[i].data, Path))
 
 
 def _gathered(source: Source, value: Callable[[Any], Any], kind: pa.DataType) -> Column:

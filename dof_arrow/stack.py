@@ -166,7 +166,7 @@ class Both:
 
 
 def to_model(
-    steps: Sequence[Step], kind: str, width: int, columns: int, properties: Mapping[str, str] | None = None
+    steps: Sequence[Step], kind: str, width: int, columns: int | str, properties: Mapping[str, str] | None = None
 ) -> ModelProto:
     """The ONNX model of steps that lead from `width` features to `columns` outputs for a target of this kind."""
     from onnx import TensorProto, helper

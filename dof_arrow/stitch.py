@@ -23,20 +23,20 @@ _READ_WRITE = getattr(mmap, "PROT_READ", 0) | getattr(mmap, "PROT_WRITE", 0)
 
 
 class Stitched:
-    """Regions of one file as one run of memory, private and copy-on-write: no write ever reaches the file.
+    """Regions of open files as one run of memory, private and copy-on-write: no write ever reaches a file.
 
     A framework that writes into the memory (torch in place) gets its own copy of the page it writes to; on a
     read-only map the same write would kill the process. The memory lives as long as any array over it.
     """
 
-    def __init__(self, file: int, regions: Sequence[Region]) -> None:
-        self.nbytes = sum(r.length for r in regions)
-        skew = regions[0].offset % mmap.PAGESIZE
+    def __init__(self, regions: Sequence[tuple[int, Region]]) -> None:
+        self.nbytes = sum(r.length for _, r in regions)
+        skew = regions[0][1].offset % mmap.PAGESIZE
         self._base = _reserve(_pages(skew + self.nbytes))
         unmap = weakref.finalize(self, _libc().munmap, self._base, _pages(skew + self.nbytes))
         unmap.atexit = False  # arrays may outlive the interpreter's exit handlers
         at = self._base
-        for region in regions:
+        for file, region in regions:
             start = region.offset - region.offset % mmap.PAGESIZE
             _map(at, region.offset + region.length - start, file, start)
             at += region.length

@@ -265,10 +265,10 @@ def _score(metric: str, true: Array, logits: Array) -> float:
     """A metric of logits [n, K] for what is true: codes [n], flags as numbers [n, C], or scaled values [n]."""
     whole, function = np.ones((1, len(true))), getattr(metrics, metric)
     if metric == "r2":
-        true, predicted = true.astype(np.float64), logits[:, 0].astype(np.float64)
-    else:
-        true, predicted = (true, logits.argmax(axis=1)) if true.ndim == 1 else (true >= 0.5, logits >= 0)
-    return float(function(true, predicted, whole)[0])
+        return float(function(true.astype(np.float64), logits[:, 0].astype(np.float64), whole)[0])
+    if true.ndim == 1:
+        return float(function(true, logits.argmax(axis=1), whole)[0])
+    return float(function(true >= 0.5, logits >= 0, whole)[0])
 
 
 def _number(seed: int, stage: str, epoch: int) -> int:

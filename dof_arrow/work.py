@@ -7,7 +7,6 @@ folder of the output's name, until the output is written from them in order.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dof_arrow.commit import explained, replacing, sync_folder
+from dof_arrow.commit import explained, lock, replacing, sync_folder
 from dof_arrow.declare import Json
 from dof_arrow.errors import OutputError
 
@@ -58,7 +57,7 @@ class Staging:
         """Hold the folder for this run, made if it is missing; `fresh` drops what another run left."""
         with explained(self.out):
             self.folder.mkdir(exist_ok=True)
-            file = _lock(self.folder / _LOCK, self.out)
+            file = lock(self.folder / _LOCK, self.out)
             try:
                 self._claim(identity, fresh)
                 yield self
@@ -69,7 +68,7 @@ class Staging:
     def sweep(self) -> None:
         """Drop what a run left that was killed after its output was written, unless another process works there."""
         with suppress(FileNotFoundError, OutputError):
-            file = _lock(self.folder / _LOCK, self.out)
+            file = lock(self.folder / _LOCK, self.out)
             self.remove()
             os.close(file)
 
@@ -137,18 +136,3 @@ def differences(known: Mapping[str, Json], asked: Mapping[str, Json]) -> list[st
     ['core']
     """
     return sorted(name for name in {*known, *asked} if known.get(name) != asked.get(name))
-
-
-def _lock(path: Path, out: Path) -> int:
-    import fcntl
-
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(file)
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise
-        raise OutputError("another process is working on this output", str(out),
-                          hint="Wait for it to end, or give another name.") from None
-    return file

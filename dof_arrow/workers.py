@@ -12,19 +12,19 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow import media
+from dof_arrow import media, picture
 from dof_arrow.core import Core
 from dof_arrow.declare import Json
 from dof_arrow.errors import DofError, SourceError
 from dof_arrow.facts import staged
+from dof_arrow.picture import Reading
+from dof_arrow.sample import Sample, Source
 from dof_arrow.schema import vector_array, vector_field
-from dof_arrow.source import Sample, Source
 from dof_arrow.work import Staging, blocks
 
 Progress = Callable[[int, int, int], None]  # inputs done, inputs in all, inputs that failed
@@ -34,7 +34,7 @@ Array = np.ndarray[Any, Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What workers need to know: inputs, cores by column, type of the features, inputs a batch, threads, failures
-    allowed."""
+    allowed, and what may be read."""
 
     source: Source
     cores: Mapping[str, Core]
@@ -42,6 +42,7 @@ class Job:
     batch_size: int
     workers: int
     max_errors: int | None = None
+    reading: Reading = picture.DEFAULT
 
     @property
     def step(self) -> int:
@@ -144,7 +145,7 @@ class _Block:
         ready: dict[str, list[Array]] = {name: [] for name in self._job.cores}
         for number, sample in zip(inputs, samples, strict=True):
             try:
-                prepared, seen = _prepared(sample, self._job.cores)
+                prepared, seen = _prepared(sample, self._job)
             except DofError as error:
                 self._fail(number, getattr(error, "rule", "unfit"), str(error))
                 continue
@@ -160,7 +161,7 @@ class _Block:
         for name, core in self._job.cores.items():
             values = np.concatenate([np.empty((0, *core.output_shape), self._job.dtype), *self._features[name]])
             field = vector_field(name, core.output_shape, self._job.dtype)
-            columns[vector_name(name)] = vector_array(values.reshape(len(values), -1), field)
+            columns[vector_name(name)] = vector_array(values.reshape(len(values), field.type.list_size), field)
         return pa.table(columns).replace_schema_metadata({"failed": json.dumps(self.failed)})
 
     def _run(self, name: str, values: Sequence[Array]) -> Array:
@@ -172,7 +173,7 @@ class _Block:
     def _keep(self, numbers: Sequence[int], facts: Sequence[media.PictureFacts], features: Mapping[str, Array]) -> None:
         sound = np.ones(len(numbers), bool)
         for values in features.values():
-            sound &= np.isfinite(values.reshape(len(values), -1)).all(axis=1) if len(values) else True
+            sound &= np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
         for number, seen, fine in zip(numbers, facts, sound, strict=True):
             if fine:
                 self._inputs.append(number)
@@ -186,16 +187,17 @@ class _Block:
         self.failed.append({"input": number, "rule": rule, "reason": reason})
 
 
-def _prepared(sample: Sample, cores: Mapping[str, Core]) -> tuple[dict[str, Array], media.PictureFacts]:
+def _prepared(sample: Sample, job: Job) -> tuple[dict[str, Array], media.PictureFacts]:
     """The inputs of all cores for one sample, decoded once for cores that want the same pixels."""
     data = sample.load()
     decoded: dict[tuple[Any, ...], tuple[media.Pixels, media.PictureFacts]] = {}
     prepared = {}
-    for name, core in cores.items():
+    for name, core in job.cores.items():
         wanted = core.preprocessing
         how = (wanted.mode, wanted.orientation, wanted.draft)
         if how not in decoded:
-            decoded[how] = media.decode(data, mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft)
+            decoded[how] = picture.decode(data, mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft,
+                                          reading=job.reading)
         prepared[name] = core.prepare(decoded[how][0])
     return prepared, decoded[how][1]
 
@@ -210,18 +212,8 @@ def _stacks(values: Sequence[Array]) -> Iterator[Array]:
 
 
 def _stamp(samples: Sequence[Sample]) -> str:
-    """Sizes and times of the files that a block reads, so that a file changed between two starts is read again."""
-    return hashlib.sha256(repr([_file_stamp(s.data) for s in samples]).encode()).hexdigest()
-
-
-def _file_stamp(data: Path | bytes | None) -> Any:
-    if not isinstance(data, Path):
-        return data and hashlib.sha256(data).hexdigest()
-    try:
-        status = data.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+    """What changes when an input of a block does, so that one changed between two starts is read again."""
+    return hashlib.sha256(repr([sample.stamp() for sample in samples]).encode()).hexdigest()
 
 
 def _collect(waiting: dict[Future[None], int], until: str) -> None:

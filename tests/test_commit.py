@@ -72,7 +72,7 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused_and_the_first_unharmed(tmp_path: Path) -> None:
     with replacing(tmp_path / "x") as out:
         out.write(b"first")
-        with pytest.raises(OutputError, match="another process is writing"), replacing(tmp_path / "x") as second:
+        with pytest.raises(OutputError, match="another process is working"), replacing(tmp_path / "x") as second:
             second.write(b"second")
         out.write(b" still")
     assert (tmp_path / "x").read_bytes() == b"first still" and _names(tmp_path) == ["x"]
@@ -187,7 +187,7 @@ def test_a_killed_writer_leaves_the_old_file_whole_and_the_next_succeeds(tmp_pat
     with subprocess.Popen([sys.executable, "-c", _ENDLESS, str(path)], stdout=subprocess.PIPE, text=True,
                           cwd=making.ROOT) as process:
         assert process.stdout is not None and process.stdout.readline() == "going\n"
-        with pytest.raises(OutputError, match="another process is writing"):
+        with pytest.raises(OutputError, match="another process is working"):
             making.write(path, 3)
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)

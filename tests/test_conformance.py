@@ -47,7 +47,8 @@ def test_valid_file_holds_what_its_json_says(path: Path) -> None:
     assert (len(data), sorted(data.columns)) == (about["rows"], about["columns"])
     assert data.to_arrow(["id"])["id"].to_pylist()[:3] == about["ids"]
     assert len(data.errors) == about["errors"]
-    assert {d.name: hashlib.sha256(data.document(d.name)).hexdigest() for d in data.metadata.documents} == about["documents"]
+    documents = {d.name: data.document(d.name) for d in data.metadata.documents}
+    assert {name: hashlib.sha256(text).hexdigest() for name, text in documents.items()} == about["documents"]
     for name, feature in about["features"].items():
         values = data.to_numpy(name)
         assert data.metadata.columns[name].layout == {"mapped": "mapped", "compact": "encoded"}[about["layout"]]

@@ -47,7 +47,7 @@ def test_a_whole_section_comes_from_a_mapping_or_a_file_d6(path: Path, tmp_path:
     info = {"notes": "x", "title": "New", "keys": {"b": "2", "a": "1"}, "license": None}
     (tmp_path / "info.json").write_text(json.dumps(info))
     other = editing.write(tmp_path / "y.dof.parquet")
-    edit.edit(path, info=info, set={"title": "Newer"})
+    edit.edit(path, info={**info, "keys": {"a": "1", "b": "2"}}, set={"title": "Newer"})
     after = edit.edit(other, info=tmp_path / "info.json", set={"title": "Newer"}).metadata.info
     assert (after.title, after.notes, after.license, dict(after.keys)) == ("Newer", "x", None, {"a": "1", "b": "2"})
     assert path.read_bytes() == other.read_bytes()
@@ -88,6 +88,8 @@ def test_training_and_performance_are_said_and_unsaid_d11(path: Path, tmp_path: 
     assert after.training == {"intended_use": "screening", "batch_size": 256}
     assert after.performance == {"f1": 0.4, "roc": {"auc": 0.8}}
     assert validate(path, deep=True) == []
+    assert edit.edit(path, training={"frozen": 1}).metadata.training == {"frozen": 1}
+    assert edit.edit(path, training={"frozen": True}).metadata.training["frozen"] is True
     edit.edit(path, unset=["training", "performance"])
     assert path.read_bytes() == original
 

@@ -72,7 +72,7 @@ def test_an_open_dataset_goes_on_seeing_the_old_file(path: Path) -> None:
 
 
 def test_a_second_writer_is_refused(path: Path) -> None:
-    with pytest.raises(OutputError, match="another process is writing"), replacing(path, overwrite=True):
+    with pytest.raises(OutputError, match="another process is working"), replacing(path, overwrite=True):
         edit.edit(path, set={"title": "x"})
 
 

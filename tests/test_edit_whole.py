@@ -95,6 +95,12 @@ def test_bytes_that_nobody_lists_are_not_lost_in_silence(path: Path) -> None:
     _refused(path, "attachment-bounds")
 
 
+def test_an_attachment_out_of_place_is_refused(path: Path) -> None:
+    editing.with_json(path, lambda value: value["errors"].update(
+        offset=value["errors"]["offset"] + 1, length=value["errors"]["length"] - 1))
+    _refused(path, "attachment-bounds")
+
+
 @pytest.mark.parametrize(("break_", "rule"), [
     (lambda s: items(s, FileMetaData.KEYS)[0].update({1: (BINARY, b"dof.x")}), "schema-arrow"),
     (lambda s: footer.put(items(s, FileMetaData.KEYS)[2], 2, b"AAAA"), "digests-count"),

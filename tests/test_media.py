@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from dof_arrow.media import MAX_PIXELS, PictureError, decode, inspect
+from dof_arrow.media import MEMORY, PictureError, decode, inspect
 from tests.shared import shared_data
 
 BAD = {
@@ -223,7 +223,72 @@ def test_size_is_checked_before_pixels() -> None:
     error = raised(data, max_pixels=9_999)
     assert error.rule == "too-large" and error.found == "100 x 100"
     assert decode(data, max_pixels=10_000)[0].shape == (100, 100, 3)
-    assert 2 * (Image.MAX_IMAGE_PIXELS or 0) == MAX_PIXELS
+    assert raised(data, max_pixels=0).hint == "Allow more with --max-pixels N."
+
+
+def header(width: int, height: int, mode: str, format: str) -> bytes:
+    """A picture of that size whose pixels are missing."""
+    if format == "PPM":
+        return f"{'P5' if mode == 'L' else 'P6'} {width} {height} 255 ".encode()
+    data = bytearray(stored(np.zeros((8, 8), np.uint8), format, mode))
+    place = data.index(bytes([0, 8, 0, 8]))
+    data[place : place + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("mode", "format", "megapixels"), [("L", "PPM", 107), ("RGB", "PPM", 67), ("RGB", "JPEG", 67)])
+def test_as_many_pixels_as_fit_into_memory(mode: str, format: str, megapixels: int) -> None:
+    width = 10_000
+    assert raised(header(width, megapixels * 100 + 100, mode, format)).rule == "too-large"
+    assert inspect(header(width, megapixels * 100 - 100, mode, format)).width == width
+
+
+def test_a_draft_makes_room() -> None:
+    data = header(10_000, 20_000 - 3_000, "RGB", "JPEG")
+    assert raised(data).rule == "too-large" and decode(data, draft=1_000)[0].shape == (2125, 1250, 3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize(("mode", "format"), [("RGB", "JPEG"), ("RGBA", "PNG"), ("F", "TIFF"), ("RGB", "WEBP"),
+                                              ("RGB", "JPEG2000"), ("I;16", "PNG")])
+def test_decoding_takes_no_more_memory_than_is_reckoned(mode: str, format: str, tmp_path: Path) -> None:
+    side = 2500
+    values = np.arange(side)[:, None] // 16 + np.arange(side)[None] // 16
+    picture = Image.fromarray(values.astype({"F": np.float32, "I;16": np.uint16}.get(mode, np.uint8)))
+    (tmp_path / "x").write_bytes(stored(picture, format, None if mode in ("F", "I;16") else mode))
+    code = """
+import io, pathlib, sys
+from PIL import Image
+from dof_arrow import media
+def memory(what): return int(pathlib.Path("/proc/self/status").read_text().split(what + ":")[1].split()[0]) << 10
+data = pathlib.Path(sys.argv[1]).read_bytes()
+small = io.BytesIO(); Image.new("L", (8, 8)).save(small, sys.argv[2]); media.decode(small.getvalue())
+before = memory("VmRSS")
+media.decode(data)
+with Image.open(io.BytesIO(data)) as picture:
+    print(memory("VmHWM") - before - (9 << 20), picture.width * picture.height * media._cost(picture))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x"), format], capture_output=True, text=True)
+    used, reckoned = map(int, done.stdout.split())
+    assert used <= reckoned < MEMORY
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_large_pictures_are_converted_in_bands_to_the_same_pixels(
+    mode: Any, orientation: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    values = np.random.default_rng(0).integers(0, 256, (23, 31, 4)).astype(np.uint8)
+    pictures = [stored(Image.fromarray(values, "RGBA"), exif=exif), stored(values[..., 0], exif=exif),
+                stored(values[..., 0].astype(np.uint16) * 100, exif=exif),
+                stored(Image.fromarray(values[..., 0].astype(np.float32)), "TIFF", exif=exif)]
+    whole = [decode(data, mode=mode)[0] for data in pictures]
+    monkeypatch.setattr("dof_arrow.media._BAND", 100)
+    for data, expected in zip(pictures, whole, strict=True):
+        made = decode(data, mode=mode)[0]
+        assert made.flags.c_contiguous and np.array_equal(made, expected)
 
 
 def test_pillow_warnings_stay_inside_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ def test_folders_that_hold_nothing(folder: Make, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="an empty folder"):
         open_source(tmp_path / "empty")
     with pytest.raises(SourceError, match=r"2 other files.*--table"):
-        open_source(folder("a.txt", "b.dcm"))
+        open_source(folder("a.txt", "b.csv"))
 
 
 def test_links_out_of_the_folder_are_refused_and_inner_ones_followed(folder: Make, tmp_path: Path) -> None:

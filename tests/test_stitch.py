@@ -143,7 +143,7 @@ def test_regions_of_any_file_read_as_one(skew: int, pages: list[int], ragged: bo
         file.write(data)
         file.flush()
         assert stitchable(regions)
-        stitched = Stitched(file.fileno(), regions)
+        stitched = Stitched([(file.fileno(), r) for r in regions])
         array = stitched.array(np.dtype(np.uint8), (stitched.nbytes,))
         del stitched
         assert array.tobytes() == b"".join(data[r.offset : r.offset + r.length] for r in regions)

@@ -261,7 +261,7 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Make the folder first"):
         Writer(tmp_path / "no" / "x")
     with Writer(tmp_path / "y") as writer:
-        with pytest.raises(OutputError, match="another process is writing"):
+        with pytest.raises(OutputError, match="another process is working"):
             Writer(tmp_path / "y")
         writer.write(**_GOOD)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x", "y"]

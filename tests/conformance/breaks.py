@@ -11,7 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dof_arrow import footer, integrity, layout
-from dof_arrow.footer import BINARY, ColumnMeta, FileMetaData, RowGroup, encode, get, put
+from dof_arrow.footer import (
+    BINARY,
+    ColumnMeta,
+    FileMetaData,
+    Page,
+    RowGroup,
+    encode,
+    get,
+    items,
+    put,
+)
 from dof_arrow.layout import Geometry
 from dof_arrow.schema import element_type, vector_field
 from tests.conformance.spoil import adopted, changed, chunk, closed, groups_of, releveled, split, spoiled
@@ -145,10 +155,40 @@ def claimed() -> bytes:
     return spoiled(data, meta=lambda m: m["columns"]["feature"].update(layout="mapped"))
 
 
-def one_value_less() -> bytes:
-    """A mapped column whose page header counts one value less than there are."""
-    levels = b"\x15\x00\x15\x06\x15\x06"  # encodings of values and levels, behind the count, 24 in zigzag
-    return spoiled(plain(), body=lambda b: b.replace(b"\x15\x30" + levels, b"\x15\x2e" + levels))
+def reheaded(edit: Callable[[Any], None]) -> Callable[[], bytes]:
+    """The plain file with the page header of its vectors changed, in as many bytes as before."""
+    def build() -> bytes:
+        data = plain()
+        at = start(data)
+        header, end = footer.decode(data, at)
+        edit(header)
+        page = encode(header)
+        assert len(page) == end - at
+        return spoiled(data, body=lambda b: b[:at] + page + b[end:])
+    return build
+
+
+def put_page(field: int, value: int) -> Callable[[Any], None]:
+    """An edit of a page header's data page fields."""
+    return lambda header: put(get(header, Page.DATA), field, value)
+
+
+def trailing_levels() -> bytes:
+    """A byte between levels and values that belongs to neither."""
+    return releveled(plain(), rows=3, width=8, levels=layout.levels(3, 8) + b"\0")
+
+
+def renamed_elements(s: Any) -> None:
+    """Lists of items, as writers of the older naming have them."""
+    for element in items(s, FileMetaData.SCHEMA):
+        if get(element, 4) == b"element":
+            put(element, 4, b"item")
+    put(chunk(s, "feature"), ColumnMeta.PATH, (BINARY, [b"feature", b"list", b"item"]))
+
+
+def no_text() -> bytes:
+    """An id that is not UTF-8."""
+    return spoiled(plain(), body=lambda b: b.replace(b"r00001", b"r\xff0001"))
 
 
 def one_list_more() -> bytes:
@@ -158,13 +198,13 @@ def one_list_more() -> bytes:
     return releveled(data, rows=1, width=8, levels=levels)
 
 
-def huge_page() -> bytes:
-    """An encoded column whose page claims 2 GiB less a byte."""
+def huge_page(size: int = 2**31 - 1) -> bytes:
+    """An encoded column whose page claims this many bytes."""
     data = written({"feature": features(3, 8)}, layout="compact")[0]
     struct = footer.decode(split(data)[1])[0]
     start, end = footer.chunk_range(chunk(struct, "feature"))
     header, length = footer.decode(data, start)
-    put(header, footer.Page.BYTES, 2**31 - 1)
+    put(header, Page.BYTES, size)
     page = encode(header)
     more = len(page) - length
 

@@ -155,7 +155,8 @@ def _other_levels() -> Made:
 
 
 def _views() -> Made:
-    return written({"feature": features(6, 4)}, {"view": np.tile(np.arange(2, dtype="i2"), 3)}, names=ids(6, 2))
+    columns = {"view": np.tile(np.arange(2, dtype="i2"), 3), "split": ["train"] * 4 + ["test"] * 2}
+    return written({"feature": features(6, 4)}, columns, names=ids(6, 2))
 
 
 def _schema_order() -> Made:

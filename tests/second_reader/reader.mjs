@@ -39,7 +39,7 @@ function metadata(keys) {
   if (major !== undefined && Number(major) !== 1) refuse('metadata-version', dof.version)
   const problems = [...conform(dof, SCHEMA)]
   if (problems.length) throw new Refused(problems)
-  const strange = dof.must_understand?.find(name => name !== 'parts' && !Object.hasOwn(SCHEMA.properties, name))
+  const strange = dof.must_understand?.find(name => !Object.hasOwn(SCHEMA.properties, name))
   if (strange !== undefined) refuse('metadata-understand', strange)
   return { cores: {}, targets: {}, splits: {}, documents: [], ...dof, record: { id: 'id', ...dof.record } }
 }
@@ -162,7 +162,8 @@ class File {
 
   opened() {
     const { footer: { keys, createdBy, chunks, begins, start }, dof, state } = this
-    this.derived = state !== 'sealed' && createdBy !== dof.provenance?.generator
+    const generator = dof.provenance?.generator
+    this.derived = state !== 'sealed' && (createdBy === undefined || createdBy !== generator)
     const stale = { integrity: undefined, uuid: undefined, splits: {}, errors: undefined, documents: [] }
     if (state !== 'sealed') Object.assign(dof, stale)
     this.claim(!this.derived, 'derived-copy', `written by ${createdBy}`)

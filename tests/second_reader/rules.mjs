@@ -93,9 +93,9 @@ function attachments(file) {
   file.claim(once(names) && names.every(plain), 'document-name')
 }
 
-/** §4.2 */
+/** §4.2; a manifest's derives from its parts (§8) */
 function uuid(file) {
-  if (!file.dof.uuid || !file.digests) return
+  if (!file.dof.uuid || !file.digests || file.dof.parts?.length) return
   const cores = Object.values(file.dof.cores).map(core => core.sha256).sort()
   const bytes = sha256('dof-uuid-1\n', ...file.digests.slice(0, -1), ...cores).subarray(0, 16)
   bytes[6] = bytes[6] & 0x0f | 0x80
@@ -194,6 +194,10 @@ async function rows(file) {
   file.claim(once(keys), 'id-repeated')
   file.claim(ids.filter((id, row) => id !== ids[row - 1]).length === new Set(ids).size, 'id-scattered')
   file.claim(privacy?.ids !== 'pseudonym' || oneLength(ids) && oneLength(groups), 'id-width')
-  const sameClip = row => ids[row] === ids[row - 1] && views[row] === views[row - 1]
-  file.claim(frames.every((frame, row) => !sameClip(row) || frames[row - 1] <= frame), 'frame-order')
+  const last = new Map(), rises = (frame, row, clip = JSON.stringify([ids[row], views[row]])) => {
+    const before = last.get(clip)
+    last.set(clip, frame)
+    return !(frame < before)
+  }
+  file.claim(frames.every((frame, row) => rises(frame, row)), 'frame-order')
 }

@@ -20,14 +20,15 @@ from tests.torture.dress import dressed
 def _chunks(count: int) -> bytes:
     """A footer of row groups whose chunks are three bytes each."""
     group = {1: (LIST, (STRUCT, [{2: (I64, 4)}] * min(count, 60_000)))}
-    struct = {1: (I32, 1), 2: structs([{4: (BINARY, b"x")}] * 3), 3: (I64, 1), 4: structs([group] * -(-count // 60_000))}
+    schema = structs([{4: (BINARY, b"x")}] * 3)
+    struct = {1: (I32, 1), 2: schema, 3: (I64, 1), 4: structs([group] * -(-count // 60_000))}
     data = encode(struct)
     return b"PAR1" + data + len(data).to_bytes(4, "little") + b"PAR1"
 
 
-def _json(filling: bytes) -> bytes:
-    """16 MiB of metadata full of small values."""
-    inner = filling * ((15 << 20) // len(filling))
+def _json(filling: bytes, count: int = 15 << 20) -> bytes:
+    """Metadata full of small values."""
+    inner = filling * (count // len(filling))
     return rekeyed(b"dof", lambda v: v[:-1] + b',"training":{"x":[' + inner + b"0]}}")()
 
 
@@ -44,7 +45,8 @@ def _many_problems() -> bytes:
 
 
 def _many_columns() -> bytes:
-    return inside(plain, "columns", {f"c{i}": {"role": "kept", "dtype": "x", "layout": "mapped"} for i in range(100_000)})()
+    column = {"role": "kept", "dtype": "x", "layout": "mapped"}
+    return inside(plain, "columns", {f"c{i}": column for i in range(55_000)})()
 
 
 def _by_pyarrow(table: pa.Table, **options: Any) -> bytes:
@@ -95,7 +97,9 @@ def _long_numbers() -> bytes:
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "chunks-1m": lambda: _chunks(350_000), "chunks-10m": lambda: _chunks(4_000_000), "json-lists": lambda: _json(b"[],"),
+    "chunks-1m": lambda: _chunks(350_000), "chunks-10m": lambda: _chunks(4_000_000),
+    "json-lists": lambda: _json(b"[],"),
+    "json-lists-fewer": lambda: _json(b"[],", 370_000),
     "json-objects": lambda: _json(b"{},"), "json-numbers": lambda: _json(b"1.5,"), "json-texts": lambda: _json(b'"",'),
     "key-long": _long_key, "keys-many": _many_keys, "problems-many": _many_problems, "columns-many": _many_columns,
     "dictionary": _dictionary, "runs": _runs, "zeros": _zeros, "nested-thrift": _nested, "nested-json": _deep_json,

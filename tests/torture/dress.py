@@ -24,7 +24,8 @@ def dressed(data: bytes) -> bytes | None:
         donor = {"version": "1.0", "uuid": "00000000-0000-8000-8000-000000000000", "columns": fields,
                  "primary_column": next(iter(fields), ""), "provenance": {"generator": _creator(struct)}}
         arrow = base64.b64encode(schema.with_metadata({b"dof": encoded(donor)}).serialize().to_pybytes())
-        keys = {**dict(footer.key_values(struct)), b"ARROW:schema": arrow, b"dof": encoded(donor), b"dof.seal": b"0" * 64}
+        ours = {b"ARROW:schema": arrow, b"dof": encoded(donor), b"dof.seal": b"0" * 64}
+        keys = {**dict(footer.key_values(struct)), **ours}
         footer.set_key_values(struct, list(keys.items()))
         return body + sealed(dict(sorted(struct.items())))
     except (DofError, pa.ArrowException, OSError, ValueError, TypeError, AttributeError):

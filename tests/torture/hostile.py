@@ -1,8 +1,8 @@
 """Files made to break readers, opened, read and validated, each in a process of its own that is measured.
 
 `python -m tests.torture.hostile FOLDER...` prints one line of JSON a file: the seconds of its slowest trial, peak MiB,
-the signal that ended it (0), what came of it, and any fault of ours. Parquet files without our metadata would be refused at once; so each is tried a second time with
-metadata put in that describes its columns, sealed.
+the signal that ended it (0), what came of it, and any fault of ours. Parquet files without our metadata would be
+refused at once; so each is tried a second time with metadata put in that describes its columns, sealed.
 """
 
 from __future__ import annotations

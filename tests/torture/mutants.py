@@ -54,7 +54,7 @@ def main() -> dict[str, Any]:
     with ThreadPoolExecutor(2) as pool:
         left = survivors(pool.map(caught, FAULTS))
     report = {"faults": len(FAULTS), "caught": len(FAULTS) - len(left), "survived": [" | ".join(f) for f in left]}
-    Path(__file__).with_name("results").joinpath("mutants.json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    Path(__file__).parent.joinpath("results", "mutants.json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     print(json.dumps(report, indent=1))
     return report
 

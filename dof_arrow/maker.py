@@ -1,0 +1,257 @@
+"""Batches made: rows gathered into buffers by threads, changed, cut to batches, their targets beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dof_arrow import encode, jitter
+from dof_arrow.conveyor import Buffers, ordered
+from dof_arrow.encode import Codes, Tabular, Values
+from dof_arrow.errors import UsageError
+from dof_arrow.gather import Gather, Memory, Moment
+from dof_arrow.order import Rows
+from dof_arrow.plan import Plan, Share
+from dof_arrow.recipe import Options
+
+Array = NDArray[Any]
+Batch = Any  # x; (x, y); (x, columns); (x, y, columns)
+Made = Iterator[tuple[Share, Batch]]
+
+_TASK = 1 << 20  # bytes gathered at a time: they stay in a core's cache
+_AHEAD = 96 << 20  # bytes of batches that may wait
+_SPAN = 1 << 13  # rows whose order is worked out at a time
+
+
+class Source(Tabular, Protocol):
+    """What a loader reads; `dof_arrow.dataset.Dataset` is one, and pictures can stand in for it."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def __len__(self) -> int: ...
+
+    def gather(self, name: str | None = None) -> Gather:
+        """Where the rows of a feature column come from."""
+
+    def shape(self, name: str | None = None) -> tuple[int, ...]:
+        """The shape of one row of it."""
+
+    def statistics(self, split: str, name: str | None = None) -> tuple[Array, Array]:
+        """Mean and standard deviation of each of its numbers over a split."""
+
+
+class Maker:
+    """Makes the batches of any plan over one source; what takes long to find out is found out at once."""
+
+    def __init__(self, source: Source, options: Options, gather: Gather) -> None:
+        self._gather, self._shape = gather, source.shape(options.feature)
+        self._width = int(np.prod(self._shape))
+        self._jitter = jitter.declared(options.augment)
+        self._threads = _threads(options.workers)
+        self.target = _target(source, options.target)
+        self._itself = self.target is None and options.target is not None
+        self._columns = {name: encode.column(source, name) for name in options.columns}
+        self._normal = _normal(source, options)
+        self._kin = _kin(self.target, len(source)) if self._jitter.interpolate else None
+        if (self._kin is not None or self._jitter.mixup) and gather.blocks is not None:
+            raise _not_mapped(str(source.path))
+        self._rows = max(_TASK // (4 * self._width), 1)
+        self._buffers = Buffers(self._rows + options.batch_size, self._width)
+
+    def make(
+        self, plan: Plan, epoch: int, these: Iterator[Share], *, owned: bool = False, threads: int | None = None,
+    ) -> Made:
+        """The batches of these shares of an epoch, each with its share; `owned`: never views of the file."""
+        if not owned and plan.in_order and self._unchanged() and isinstance(self._gather, Memory):
+            return self._views(these, self._gather.values.reshape(-1, *self._shape))
+        self._announce(plan, epoch)
+        threads = self._threads if threads is None else threads
+        ahead = max(1, min(2 * threads, _AHEAD // self._buffers.nbytes))
+        tasks = _tasks(these, self._rows, lambda positions: plan.rows(epoch, positions))
+        made = ordered(tasks, lambda task: self._make(task, plan, epoch), threads, ahead)
+        return (pair for pairs in made for pair in pairs)
+
+    def _unchanged(self) -> bool:
+        plain = self._normal is None and self._jitter == jitter.Jitter()
+        return plain and isinstance(self._gather, Memory) and self._gather.values.dtype == np.float32
+
+    def _views(self, these: Iterator[Share], values: Array) -> Made:
+        alone = self.target is None and not self._itself and not self._columns
+        for share in these:
+            x = values[share.start : share.stop]
+            yield share, x if alone else self._packed(x, x, np.arange(share.start, share.stop), None)
+
+    def _announce(self, plan: Plan, epoch: int) -> None:
+        """Tell a gather that reads in blocks which of them come when."""
+        if self._gather.blocks is not None:
+            blocks = self._gather.blocks[plan.rows(epoch, np.arange(plan.length))]
+            found, first = np.unique(blocks, return_index=True)
+            self._gather.expect(found[np.argsort(first)].tolist())
+
+    def _make(self, task: _Task, plan: Plan, epoch: int) -> list[tuple[Share, Batch]]:
+        rows, moment = task.rows, Moment(plan.seed, epoch, task.positions)
+        x = self._buffers.take()[: len(rows)]
+        self._gather.fill(rows, x, moment)
+        clean = x.copy() if self._itself and self._jitter != jitter.Jitter() else x
+        mixed = self._change(x, rows, moment, plan)
+        if clean is not x:
+            self._normalize(clean)
+        x, clean = (values.reshape(-1, *self._shape) for values in (x, clean))
+        return [(share, self._packed(x[part], clean[part], rows[part], mixed and mixed.part(part)))
+                for share, part in task.parts()]
+
+    def _change(self, x: Array, rows: Rows, moment: Moment, plan: Plan) -> _Mixed | None:
+        """Apply what `augment` and `normalize` ask for, in place; what was mixed in, if anything was."""
+        mixed = None
+        if self._kin is not None:
+            other = self._gathered(self._kin.other(rows, moment))
+            jitter.towards(x, other, jitter.parts(moment, self._jitter.interpolate))
+        if self._jitter.mixup:
+            others = plan.rows(moment.epoch, jitter.others(moment, plan.length))
+            mixed = _Mixed(others, jitter.mixtures(moment, self._jitter.mixup))
+            jitter.towards(x, self._gathered(others), mixed.share)
+        self._normalize(x)
+        jitter.disturb(x, self._jitter, moment)
+        return mixed
+
+    def _normalize(self, x: Array) -> None:
+        if self._normal is not None:
+            x -= self._normal[0]
+            x /= self._normal[1]
+
+    def _gathered(self, rows: Rows) -> Array:
+        out = np.empty((len(rows), self._width), np.float32)
+        self._gather.fill(rows, out)
+        return out
+
+    def _packed(self, x: Array, clean: Array, rows: Rows, mixed: _Mixed | None) -> Batch:
+        parts: list[Any] = [x]
+        if self.target is not None:
+            parts.append(_answers(self.target, rows, mixed))
+        elif self._itself:
+            parts.append(clean)
+        if self._columns:
+            parts.append({name: values.take(rows) for name, values in self._columns.items()})
+        return tuple(parts) if len(parts) > 1 else x
+
+
+@dataclass(frozen=True, slots=True)
+class _Mixed:
+    """The rows that were mixed in, and their shares float32 [k, 1]."""
+
+    rows: Rows
+    share: Array
+
+    def part(self, part: slice) -> _Mixed:
+        return _Mixed(self.rows[part], self.share[part])
+
+
+class _Span:
+    """The order of several tasks' rows, worked out once, by the thread that needs it first."""
+
+    def __init__(self, positions: Rows, order: Callable[[Rows], Rows]) -> None:
+        self._positions, self._order = positions, order
+
+    @cached_property
+    def rows(self) -> Rows:
+        return self._order(self._positions)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Some batches made at one go: their shares, and their positions, which stand in the span from `start` on."""
+
+    shares: list[Share]
+    positions: Rows
+    span: _Span
+    start: int
+
+    @property
+    def rows(self) -> Rows:
+        return self.span.rows[self.start : self.start + len(self.positions)]
+
+    def parts(self) -> Iterator[tuple[Share, slice]]:
+        at = 0
+        for share in self.shares:
+            yield share, slice(at, at := at + share.stop - share.start)
+
+
+def _tasks(these: Iterator[Share], rows: int, order: Callable[[Rows], Rows]) -> Iterator[_Task]:
+    """Shares put together to tasks of `rows` rows and those to spans; the first is small, so that it comes soon."""
+    wanted = 1
+    while groups := list(_grouped(these, min(rows, wanted), wanted)):
+        positions = [np.concatenate([np.arange(s.start, s.stop) for s in group]) for group in groups]
+        span, start = _Span(np.concatenate(positions), order), 0
+        for group, own in zip(groups, positions, strict=True):
+            yield _Task(group, own, span, start)
+            start += len(own)
+        wanted = _SPAN
+
+
+def _grouped(these: Iterator[Share], rows: int, wanted: int) -> Iterator[list[Share]]:
+    while wanted > 0 and (group := _taken(these, rows)):
+        wanted -= sum(s.stop - s.start for s in group)
+        yield group
+
+
+def _taken(these: Iterator[Share], rows: int) -> list[Share]:
+    group: list[Share] = []
+    while rows > 0 and (share := next(these, None)) is not None:
+        rows -= share.stop - share.start
+        group.append(share)
+    return group
+
+
+def _answers(values: Values, rows: Rows, mixed: _Mixed | None) -> Array:
+    """The target of these rows; where rows were mixed, so are targets, classes as shares float32 [k, classes]."""
+    own = values.take(rows)
+    if mixed is None:
+        return own
+    other = values.take(mixed.rows)
+    if isinstance(values, Codes):
+        own, other = (encode.one_hot(codes, len(values.classes)) for codes in (own, other))
+    share = mixed.share if own.ndim > 1 else mixed.share[:, 0]
+    return np.asarray(own + (other - own) * share)
+
+
+def _target(source: Source, name: str | None) -> Values | None:
+    """The column to learn; none where nothing is, or the features themselves are."""
+    itself = name == "feature" and name not in source.metadata.targets
+    return None if name is None or itself else encode.target(source, name)
+
+
+def _normal(source: Source, options: Options) -> tuple[Array, Array] | None:
+    """Mean and standard deviation, float32 [width] each; numbers that do not vary are only centred."""
+    given = options.normalize
+    if given is None:
+        return None
+    mean, deviation = source.statistics(given, options.feature) if isinstance(given, str) else given
+    deviation = np.where(np.asarray(deviation) > 0, deviation, 1)
+    return np.asarray(mean, np.float32).ravel(), np.asarray(deviation, np.float32).ravel()
+
+
+def _kin(values: Values | None, rows: int) -> jitter.Kin:
+    if not isinstance(values, Codes):
+        raise UsageError("only rows of a class can be interpolated", "augment interpolate", "target= a category", "none",
+                         "Use mixup, or leave interpolate out.")
+    return jitter.kin(values.take(np.arange(rows)))
+
+
+def _threads(workers: int | None) -> int:
+    if workers is not None:
+        return workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 2 if cores > 1 else 0
+
+
+def _not_mapped(where: str) -> UsageError:
+    return UsageError("rows are mixed with any others, but this file gives them only by whole row groups", where,
+                      "a mapped file", "an encoded one", "dof convert IN.parquet OUT.parquet --layout mapped")
