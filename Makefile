@@ -14,7 +14,7 @@ test: $(VENV)/test.done
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python schemas/generate.py --check
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile -rs
 
 torture: $(VENV)/test.done
 	$(BIN)/python -m tests.torture

@@ -18,7 +18,7 @@ DONE, NO, WRONG_USE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 COMMANDS = {
     "Everyday": {
         "extract": ("make", "Run pictures once through a core; write their features as one file."),
-        "train": ("use", "Train a head on a dataset; judge it; write it as ONNX."),
+        "train": ("train", "Train a head on a dataset; judge it; write it as ONNX."),
         "predict": ("use", "Predict on new pictures with a fused model."),
         "fuse": ("use", "Join core and heads into one ONNX file."),
         "info": ("use", "Say what a dataset holds and how it came to be."),
@@ -28,6 +28,7 @@ COMMANDS = {
         "edit": ("share", "Rewrite what a file says of itself; its data stay."),
     },
     "More": {
+        "evaluate": ("train", "Judge a head on another dataset of the same core."),
         "headless": ("make", "Cut the head off a model; keep its preprocessing with it."),
         "estimate": ("make", "Say how large a file will be."),
         "demo": ("make", "The whole job on real pictures, in half a minute."),
@@ -93,12 +94,15 @@ def _polite() -> Iterator[None]:
     """A polite kill ends like Ctrl-C, nothing half-written; warnings are plain lines."""
     import warnings
 
+    from dof_arrow.errors import DofWarning
+
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    shown, warnings.showwarning = warnings.showwarning, lambda message, *_, **__: _complain(f"note: {message}")
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DofWarning)
+            warnings.showwarning = lambda message, *_, **__: _complain(f"note: {message}")
+            yield
     finally:
-        warnings.showwarning = shown
         signal.signal(signal.SIGTERM, before)
 
 

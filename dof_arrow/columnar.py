@@ -166,14 +166,13 @@ def _arrow(path: Path) -> Any:
 def _chosen(schema: Any, asked: str | None, path: Path) -> str:
     likely = [f.name for f in schema if _holds_pictures(f.type)]
     if asked is not None:
-        column_place(asked, likely, path)
-        return asked
+        return str(likely[column_place(asked, likely, path)])
     if len(likely) != 1:
         what = "several columns could be the pictures" if likely else "no column of pictures"
         hint = f"Choose with --pictures {likely[0]}" if likely else "As a table beside pictures, give it with --table."
         raise SourceError(what, str(path), "a column of bytes, or of structs of bytes and path",
                           ", ".join(likely or schema.names), hint)
-    return likely[0]
+    return str(likely[0])
 
 
 def _holds_pictures(kind: Any) -> bool:

@@ -45,6 +45,9 @@ _SHOWN = 5
 @click.option("--batch-size", type=click.IntRange(1, 1024), default=8, show_default=True, help="Pictures a core run.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads [default: the processors].")
 @click.option("--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds.")
+@click.option("--views", type=click.IntRange(1, 1024), default=1, show_default=True, metavar="K",
+              help="Rows of each picture: the plain one, and K - 1 augmented ones.")
+@click.option("--augment", metavar="xray|photo|SPEC.json", help="What happens to augmented views.")
 @click.option("--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: by memory].")
 @click.option("--allow", multiple=True, metavar="WHAT", help="Read what is refused otherwise; the message names it.")
 @click.option("--max-errors", type=click.IntRange(0), metavar="N", help="Stop after more failures than this.")
@@ -57,13 +60,20 @@ def extract(terminal: Terminal, source: Path, cores: tuple[str, ...], dry_run: b
     Interrupt it and repeat the command: it goes on where it was.
     """
     from dof_arrow.extract import planned
+    from dof_arrow.privacy import KEY_BYTES
+    from dof_arrow.source import key_file
 
     if not cores:
         raise click.UsageError(_WAYS)
     _caution(terminal, cores)
     given = {name: value for name, value in options.items() if value is not None}
-    given["id_key"] = _key(terminal, options["id_key"], make=not dry_run)
+    key = key_file(options["id_key"])
+    there = key.exists()
+    given["id_key"] = bytes(KEY_BYTES) if dry_run and not there else key  # a plan makes no key
     run = planned(source, core=list(cores), keep=tuple(filter(None, keep.split(","))), **given)
+    if not there:
+        terminal.say(f"{'Extracting will make' if dry_run else 'Made'} a key for pseudonyms: {key}. Keep it, and keep it "
+                     "secret: with it names can be found again.")
     _note_left_out(terminal, run)
     if dry_run:
         _describe_plan(terminal, run)
@@ -81,19 +91,6 @@ def _caution(terminal: Terminal, cores: Iterable[str]) -> None:
 
     if any(core.partition(":")[0] == "builtin" for core in cores):
         terminal.say(builtin.CAUTION)
-
-
-def _key(terminal: Terminal, path: Path | None, *, make: bool) -> bytes:
-    """The owner's key for pseudonyms; one of zeros for a plan where there is none yet."""
-    from dof_arrow.source import key_file, load_or_make_key
-
-    if not make and not key_file(path).exists():
-        terminal.say(f"Extracting will make a key for pseudonyms: {key_file(path)}")
-        return bytes(32)
-    key, made, where = load_or_make_key(path)
-    if made:
-        terminal.say(f"Made a key for pseudonyms: {where}. Keep it, keep it secret: with it names can be found again.")
-    return key
 
 
 def _note_left_out(terminal: Terminal, run: Extraction) -> None:

@@ -1,4 +1,4 @@
-"""Commands that use datasets: info, validate, train, fuse, predict, doctor."""
+"""Commands that use datasets: info, validate, fuse, predict, doctor."""
 
 from __future__ import annotations
 
@@ -67,42 +67,6 @@ def validate(terminal: Terminal, file: Path, deep: bool) -> int:
     elif not deep:
         terminal.say(f"To check every byte too: dof validate --deep {file}")
     return NO if found else DONE
-
-
-@click.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The head to write.")
-@click.option("--target", metavar="COLUMN", help="What to learn, where there is more than one target.")
-@click.option("--head", type=click.Choice(["linear"]), default="linear", show_default=True)
-@click.option("--balance", is_flag=True, help="Weigh classes by the inverse of their frequency.")
-@click.option("--cv", type=click.IntRange(2), default=5, show_default=True, help="Folds, where there are no splits.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--overwrite", is_flag=True)
-@spoken
-def train(terminal: Terminal, dataset: Path, out: Path, overwrite: bool, **options: Any) -> int:
-    """Train a head on DATASET, judge it on rows that it has not seen, and write it as ONNX."""
-    from dof_arrow import heads
-    from dof_arrow.commit import refuse_existing, replacing
-    from dof_arrow.dataset import open as open_dataset
-
-    refuse_existing(out, overwrite)
-    ds = open_dataset(dataset)
-    with terminal.busy(f"training on {len(ds):,} rows"):
-        trained = heads.train(ds, **options)
-    with replacing(out, overwrite=overwrite) as file:
-        file.write(trained.onnx)
-    terminal.result({"path": str(out), **trained.report}, f"{out}: {trained}")
-    for warning in trained.report.get("warnings", []):
-        terminal.say(f"Note: {warning}")
-    terminal.say(f"Next: dof fuse --core {_core_of(ds)} --head {out} -o model.onnx")
-    return DONE
-
-
-def _core_of(ds: Any) -> str:
-    """What to type for the core that made a dataset's features."""
-    core = ds.metadata.cores.get(ds.metadata.columns[ds.primary].core or "")
-    source = (core.source if core else None) or ""
-    return source if source.startswith("builtin") else "CORE.onnx"
 
 
 @click.command()

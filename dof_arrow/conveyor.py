@@ -38,11 +38,11 @@ class Buffers:
 
     def take(self) -> NDArray[np.float32]:
         """An array of any content."""
-        memory = self._idle.pop() if self._idle else np.empty(self.nbytes + _ALIGNMENT, np.uint8)
-        lease = (ctypes.c_ubyte * memory.nbytes).from_buffer(memory)
+        memory: Any = self._idle.pop() if self._idle else np.empty(self.nbytes + _ALIGNMENT, np.uint8)
+        lease: Any = (ctypes.c_ubyte * memory.nbytes).from_buffer(memory)
         weakref.finalize(lease, self._idle.append, memory).atexit = False
         start = -memory.ctypes.data % _ALIGNMENT
-        values = np.frombuffer(lease, np.uint8)[start : start + self.nbytes]
+        values: NDArray[np.uint8] = np.frombuffer(lease, np.uint8)[start : start + self.nbytes]
         return values.view(np.float32).reshape(self._rows, self._width)
 
 

@@ -12,18 +12,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.directory import Directory
+from dof_arrow.backing import Chosen, Places, Table, opened
 from dof_arrow.errors import DofWarning, FormatError, UsageError, require
+from dof_arrow.gather import Gather
 from dof_arrow.metadata import Metadata
-from dof_arrow.reading import File
-from dof_arrow.schema import flat_array, is_vector, vector_array
+from dof_arrow.schema import is_vector
 
-Rows = slice | np.ndarray[Any, np.dtype[np.int64]]
+if TYPE_CHECKING:
+    from dof_arrow.loader import Loader
+
 _DERIVED = {
     "unsealed": "was rewritten by another tool: its metadata may be stale and its integrity cannot be checked",
     "broken": "does not agree with its seal: it was changed after it was written, or is damaged",
@@ -40,7 +42,7 @@ def open(path: str | os.PathLike[str]) -> Dataset:  # dof.open is the promised n
     Traceback (most recent call last):
     dof_arrow.errors.UsageError: no-such.parquet: no such file
     """
-    file = Directory(Path(path)) if Path(path).is_dir() else File(Path(path))
+    file = opened(Path(path))
     if file.state != "sealed":
         warnings.warn(f"{path} {_DERIVED[file.state]}", DofWarning, stacklevel=2)
     return Dataset(file, slice(0, file.rows))
@@ -53,8 +55,11 @@ class Dataset:
     and `pandas.DataFrame.from_arrow(ds)` take it as it is, over the same memory.
     """
 
-    def __init__(self, file: File | Directory, rows: Rows) -> None:
+    def __init__(self, file: Table, rows: Places) -> None:
         self._file, self._rows = file, rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _dataset, (self._chosen,)
 
     @property
     def metadata(self) -> Metadata:
@@ -154,15 +159,81 @@ class Dataset:
         return self._where(np.asarray(self.to_numpy(column) == name))
 
     def filter(self, condition: Any) -> Dataset:
-        """The rows where a pyarrow expression over the columns that are no vectors is true, `pc.field("age") > 60`."""
+        """The rows where a pyarrow expression over the columns that are no vectors is true, `pc.field("age") > 60`.
+
+        Row groups whose statistics exclude the condition are not looked at, nor columns that it does not name.
+        """
         flat = [f.name for f in self.schema if not is_vector(f)]
-        table = self.to_arrow(flat).append_column("dof_row", pa.array(np.arange(len(self))))
+        named = [name for name in flat if name in str(condition)] or flat
         try:
-            rows = table.filter(condition).column("dof_row").to_numpy()
+            found = [self._matching(condition, named, run) for run in self._chosen.may_match(condition)]
         except (pa.ArrowException, TypeError) as error:
             raise UsageError("this condition cannot be evaluated", str(self.path),
                              f"an expression over {', '.join(flat)}", str(error).splitlines()[0][:200]) from None
-        return self.take(rows)
+        return self.take(np.concatenate([np.empty(0, np.int64), *found]))
+
+    def folds(
+        self, k: int = 5, *, group: str | None = None, stratify: str | None = None, seed: int = 0,
+    ) -> list[tuple[Dataset, Dataset]]:
+        """`k` pairs (training, validation): each row validates once, and rows of a group are never on both sides.
+
+        `group` is by default what the metadata names, else the record: its views and frames stay together. `stratify`
+        gives every fold its share of each class. Raises UsageError where groups are fewer than folds.
+        """
+        from dof_arrow import combine
+
+        fold = combine.folds(self, k, group or self.metadata.record.group or self.metadata.record.id, stratify, seed)
+        return [(self._where(fold != i), self._where(fold == i)) for i in range(k)]
+
+    def join(self, other: Dataset, *, suffix: str = "_right") -> Dataset:
+        """This dataset's rows that `other` has too, in this order, with the columns of both beside each other.
+
+        Rows meet by `id`, and by `view` and `frame` where both have them. Columns whose names both have get the suffix
+        on the right. Where both hold the same rows in the same order nothing is copied. Raises UsageError if a row of
+        `other` is not the only one of its id.
+        """
+        from dof_arrow import combine
+
+        return _whole(combine.join(self._chosen, other._chosen, suffix))
+
+    def sequences(self) -> Iterator[Clip]:
+        """The clips of a video dataset, in order: `id`, `view`, `features` and, where there are such columns, `time`
+        and `frame`; each a slice of the file's memory.
+
+        Raises UsageError if the rows of a clip do not stand together, as they do in the file.
+        """
+        from dof_arrow import combine
+
+        record = self.metadata.record
+        for rows in combine.runs(self._chosen, [record.id, *([record.view] if record.view else [])]):
+            yield Clip(self._slice(rows))
+
+    def gather(self, name: str | None = None) -> Gather:
+        """Where a loader gets the rows of a feature column from."""
+        return self._chosen.gather(self._vector(name))
+
+    def shape(self, name: str | None = None) -> tuple[int, ...]:
+        """The shape of one row of a feature column."""
+        return self._shape(self._vector(name))
+
+    def statistics(self, split: str | None = None, name: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation, float64 [D] each, of a feature column over a split **of the whole file**, or
+        over this dataset's own rows if none is named."""
+        from dof_arrow import combine
+
+        rows = self if split is None else _whole(self._file).split(split)
+        if not len(rows):
+            raise UsageError("statistics of no rows", str(self.path), "a split with rows", split or "an empty dataset")
+        return combine.statistics(rows.gather(name), len(rows), prod(self.shape(name)))
+
+    def loader(self, **options: Any) -> Loader:
+        """Batches for training, shuffled, balanced, resumable: see `dof_arrow.recipe.Options` for what can be asked.
+
+        Raises UsageError for options that cannot be, and says what to do.
+        """
+        from dof_arrow.loader import Loader, Options
+
+        return Loader(self, Options(**options))
 
     def to_numpy(self, name: str | None = None) -> np.ndarray:
         """A column as an array, the primary vectors [n, D] if none is named.
@@ -177,11 +248,28 @@ class Dataset:
         values = self._numpy(self._known(name), writable=True)
         return torch.from_numpy(values if values.flags.writeable else values.copy())
 
-    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows as an Arrow table, vectors and other mapped columns over the file's memory."""
+    def to_jax(self, name: str | None = None) -> Any:
+        """A column as a JAX array (extra `jax`).
+
+        Over the same memory where that starts at a multiple of 64 bytes, as the whole column of a mapped file does;
+        JAX copies any other.
+        """
+        return require("jax", extra="jax").numpy.from_dlpack(self._exportable(self._known(name)))
+
+    def to_tf(self, name: str | None = None) -> Any:
+        """A column as a TensorFlow tensor over the same memory (needs tensorflow)."""
+        tensorflow = require("tensorflow", extra="keras")
+        return tensorflow.experimental.dlpack.from_dlpack(self._exportable(self._known(name)).__dlpack__())
+
+    def to_arrow(self, columns: Sequence[str] | None = None, *, tensors: bool = False) -> pa.Table:
+        """The rows as an Arrow table, vectors and other mapped columns over the file's memory.
+
+        `tensors`: feature columns as `arrow.fixed_shape_tensor` of their shape, as Ray Data wants them.
+        """
         names = [self._known(c) for c in columns] if columns is not None else self.columns
         schema = pa.schema([self.schema.field(n) for n in names], self.schema.metadata)
-        return pa.Table.from_arrays([self._arrow(n) for n in names], schema=schema)
+        table = pa.Table.from_arrays([self._chosen.array(n) for n in names], schema=schema)
+        return self._as_tensors(table) if tensors else table
 
     def to_pandas(self, **options: Any) -> Any:
         """The rows as a pandas DataFrame of Arrow-backed columns (needs pandas)."""
@@ -193,10 +281,24 @@ class Dataset:
         return require("polars", extra="dev").DataFrame(self)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
+        if requested_schema is None:
+            return self.to_arrow().__arrow_c_stream__()
+        wanted = pa.Schema._import_from_c_capsule(requested_schema)  # chooses columns, and their types where Arrow can
+        return self.to_arrow(wanted.names).cast(wanted).__arrow_c_stream__()
 
     def __arrow_c_schema__(self) -> object:
         return self.schema.__arrow_c_schema__()
+
+    def __dlpack__(self, **options: Any) -> object:
+        """The primary vectors for any framework: `torch.from_dlpack(ds)`, `numpy.from_dlpack(ds)`."""
+        return self._exportable(self.primary).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # kDLCPU
+
+    @property
+    def _chosen(self) -> Chosen:
+        return Chosen(self._file, self._rows)
 
     def _row(self, index: int) -> dict[str, Any]:
         if not -len(self) <= index < len(self):
@@ -207,13 +309,15 @@ class Dataset:
     def _value(self, name: str) -> Any:
         if is_vector(self.schema.field(name)):
             return self._numpy(name, writable=False).reshape(self._shape(name))
-        return self._arrow(name)[0].as_py()
+        return self._first(name)
+
+    def _first(self, name: str) -> Any:
+        return self._chosen.array(name)[0].as_py()
 
     def _slice(self, key: slice) -> Dataset:
         start, stop, step = key.indices(len(self))
-        if step == 1 and isinstance(self._rows, slice):
-            first = self._rows.start
-            return Dataset(self._file, slice(first + start, first + max(start, stop)))
+        if step == 1:
+            return _dataset(self._chosen.at(slice(start, max(start, stop))))
         return Dataset(self._file, self._places()[key])
 
     def _places(self) -> np.ndarray:
@@ -248,19 +352,92 @@ class Dataset:
             raise UsageError("no such column", str(self.path), ", ".join(self.columns), name)
         return name
 
-    def _numpy(self, name: str, *, writable: bool) -> np.ndarray:
-        values = self._file.numpy(name, writable=writable)
-        return values[self._rows]
+    def _vector(self, name: str | None) -> str:
+        name = self._known(name)
+        if not is_vector(self.schema.field(name)):
+            vectors = ", ".join(f.name for f in self.schema if is_vector(f))
+            raise UsageError("not a feature column", str(self.path), vectors, name)
+        return name
 
-    def _arrow(self, name: str) -> pa.Array:
-        field = self.schema.field(name)
-        if isinstance(self._rows, slice):
-            return self._file.arrow(name)[self._rows]
-        if is_vector(field):
-            return vector_array(np.ascontiguousarray(self._numpy(name, writable=False)), field)
-        values = self._file.mapped(name)
-        return self._file.arrow(name).take(pa.array(self._rows)) if values is None else flat_array(
-            values[self._rows], field.type)
+    def _numpy(self, name: str, *, writable: bool) -> np.ndarray:
+        return self._chosen.values(name, writable=writable)
+
+    def _exportable(self, name: str) -> np.ndarray:
+        """An array that DLPack takes: writable; what is written stays in this process."""
+        values = self._numpy(name, writable=True)
+        return values if values.flags.writeable else values.copy()
+
+    def _as_tensors(self, table: pa.Table) -> pa.Table:
+        for i, field in enumerate(table.schema):
+            if is_vector(field):
+                kind = pa.fixed_shape_tensor(field.type.value_type, self._shape(field.name))
+                chunks = [_tensor(chunk, kind) for chunk in table.column(i).chunks]
+                table = table.set_column(i, pa.field(field.name, kind, nullable=False), pa.chunked_array(chunks, kind))
+        return table
+
+    def _matching(self, condition: Any, columns: Sequence[str], run: slice) -> np.ndarray:
+        table = self._slice(run).to_arrow(columns)
+        table = table.append_column("dof_row", pa.array(np.arange(run.start, run.stop)))
+        return np.asarray(table.filter(condition).column("dof_row").to_numpy())
+
+
+class Clip:
+    """The rows of one clip, in order, as views of the file's memory."""
+
+    def __init__(self, rows: Dataset) -> None:
+        self.rows, self._record = rows, rows.metadata.record
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def id(self) -> str:
+        """The clip's id."""
+        return str(self.rows._first(self._record.id))
+
+    @property
+    def view(self) -> int:
+        """The number of its view, 0 for the plain one."""
+        return int(self.rows._first(self._record.view)) if self._record.view else 0
+
+    @property
+    def features(self) -> np.ndarray:
+        """Its primary vectors [frames, D], read-only."""
+        return self.rows.to_numpy()
+
+    @property
+    def time(self) -> np.ndarray | None:
+        """Seconds from its start, float64 [frames]."""
+        return self.rows.to_numpy(self._record.time) if self._record.time else None
+
+    @property
+    def frame(self) -> np.ndarray | None:
+        """Numbers of its frames, int32 [frames]."""
+        return self.rows.to_numpy(self._record.frame) if self._record.frame else None
+
+
+def concat(datasets: Sequence[Dataset]) -> Dataset:
+    """Datasets of the same columns, one after the other, as one; nothing is copied before it is asked for.
+
+    Raises UsageError where columns, their types, or the classes of targets differ.
+    """
+    from dof_arrow import combine
+
+    return _whole(combine.chain([dataset._chosen for dataset in datasets]))
+
+
+def _whole(table: Table) -> Dataset:
+    return Dataset(table, slice(0, table.rows))
+
+
+def _dataset(chosen: Chosen) -> Dataset:
+    return Dataset(chosen.table, chosen.places)
+
+
+def _tensor(chunk: pa.FixedSizeListArray, kind: pa.DataType) -> pa.Array:
+    # The tensor type's elements may be null, so the list is built anew, over the same memory.
+    storage = pa.FixedSizeListArray.from_arrays(chunk.flatten(), type=kind.storage_type)
+    return pa.ExtensionArray.from_storage(kind, storage)
 
 
 def describe(dataset: Dataset) -> Mapping[str, Any]:

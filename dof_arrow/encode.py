@@ -47,14 +47,14 @@ class Codes:
     def take(self, rows: Rows) -> Array:
         """Class indexes; UsageError for one that is no class."""
         codes = self.codes[rows].astype(np.int64, copy=False)
-        if len(codes) and not (0 <= codes.min() and codes.max() < len(self.classes)):
+        if len(codes) and not (codes.min() >= 0 and codes.max() < len(self.classes)):
             raise _unfit(self.name, f"class indexes 0 to {len(self.classes) - 1}", f"{codes.min()} to {codes.max()}")
         return codes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flags:
-    """A multilabel target: one row of 0 and 1 a record, float32 [k, classes]; row r has `codes[starts[r]:starts[r+1]]`."""
+    """A multilabel target: 0 and 1 for each class, float32 [k, classes]; row r has `codes[starts[r]:starts[r + 1]]`."""
 
     name: str
     codes: Array
@@ -193,7 +193,8 @@ def _codes(array: pa.Array, name: str, about: Target | None) -> Codes:
 
 def _flags(array: pa.Array, name: str, about: Target | None) -> Flags:
     starts = array.offsets.to_numpy().astype(np.int64)
-    return Flags(name, array.flatten().to_numpy(zero_copy_only=False), starts - starts[0], about.classes if about else ())
+    codes = array.flatten().to_numpy(zero_copy_only=False)
+    return Flags(name, codes, starts - starts[0], about.classes if about else ())
 
 
 def _numbers(array: pa.Array, name: str, about: Target | None) -> Numbers:
@@ -211,5 +212,6 @@ def _discrete(kind: pa.DataType) -> bool:
                 or types.is_dictionary(kind))
 
 
-def _unfit(name: str, expected: str, found: str, hint: str = "Correct the column, or choose another target.") -> UsageError:
-    return UsageError("labels that cannot be learned", name, expected, found, hint)
+def _unfit(name: str, expected: str, found: str, hint: str = "") -> UsageError:
+    return UsageError("labels that cannot be learned", name, expected, found,
+                      hint or "Correct the column, or choose another target.")

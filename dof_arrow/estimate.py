@@ -15,6 +15,7 @@ from dof_arrow.core import Core
 from dof_arrow.declare import Json, to_json
 from dof_arrow.errors import DofError
 from dof_arrow.extract import Extraction
+from dof_arrow.facts import RawFacts
 from dof_arrow.place import Placer
 from dof_arrow.privacy import PSEUDONYM_LENGTH
 from dof_arrow.sample import Source
@@ -53,9 +54,13 @@ def size_of_run(run: Extraction) -> int:
 
     Exact to the byte then: the metadata is the real one. Reads one picture and asks for all files' sizes.
     """
-    with Sizer(run.metadata(_like_the_first(run.source)), schema=run.schema, layout=run.layout) as sizer:
-        for rows in blocks(len(run.source)):
+    facts = RawFacts(run.views.drawn)
+    with Sizer(run.metadata(_like_the_first(run.source)), schema=run.schema_with(facts), layout=run.layout) as sizer:
+        for block in blocks(len(run.source)):
+            rows = [number for number in block for _ in range(run.views.count)]
             columns = run.columns(rows)
+            if facts.type is not None:
+                columns["processing"] = run.views.columns([d for number in block for d in run.views.draws(number)])["drawn"]
             vectors = {n: np.zeros((len(rows), *c.output_shape), run.dtype) for n, c in run.cores.items()}
             sizer.write(ids=columns.pop("id"), vectors=vectors, columns=columns)
     return sizer.size
@@ -65,7 +70,7 @@ def _like_the_first(source: Source) -> dict[str, Json]:
     """What the metadata would say of the raw inputs if all were like the first one that can be read."""
     for index in range(min(len(source), _TRIED)):
         with suppress(DofError):
-            facts = asdict(source[index].picture()[1])
+            facts = {n: value for n, value in asdict(source[index].picture()[1]).items() if value is not None}
             return {**facts, "bytes": roster.size(source) or facts["bytes"] * len(source)}
     return {}
 

@@ -64,10 +64,10 @@ class Graph:
 def exported(model: Any, sample: Array, activation: str) -> Exported:
     """The steps of a model of any framework; UsageError for what is none, or holds layers that are not known."""
     roots = {kind.__module__.split(".")[0] for kind in type(model).__mro__}
+    if "keras" in roots:  # first: on one of its backends, its models are torch modules too
+        return Exported("Keras", list(_keras_steps(model.layers)), lambda x: np.asarray(model.predict_on_batch(x)))
     if "torch" in roots:
         return _torch(model, sample)
-    if "keras" in roots:
-        return Exported("Keras", list(_keras_steps(model.layers)), lambda x: np.asarray(model.predict_on_batch(x)))
     if "sklearn" in roots:
         return _sklearn(model)
     if "onnx" in roots or isinstance(model, (bytes, str, Path)):
@@ -87,13 +87,20 @@ def _torch(model: Any, sample: Array) -> Exported:
     training = model.training
     model.eval()
     try:
-        steps = list(_torch_steps(model))
-    except UsageError:
-        steps = [Graph(_torch_graph(model, sample))]
+        return Exported("torch", _torch_parts(model, sample), _constantly(own(sample)))
     finally:
-        asked = own(sample) if not stack.timed(steps) else None
         model.train(training)
-    return Exported("torch", steps, None if asked is None else lambda x: asked)
+
+
+def _torch_parts(model: Any, sample: Array) -> list[Step]:
+    try:
+        return list(_torch_steps(model))
+    except UsageError:
+        return [Graph(_torch_graph(model, sample))]
+
+
+def _constantly(answer: Any) -> Callable[[Array], Any]:
+    return lambda x: answer
 
 
 def _torch_steps(module: Any) -> Iterator[Step]:
@@ -146,7 +153,7 @@ def _onnx(model: Any) -> Exported:
 def _keras_steps(layers: Iterable[Any]) -> Iterator[Step]:
     for layer in layers:
         name = type(layer).__name__
-        weights = [np.asarray(w) for w in layer.get_weights()]
+        weights = [_keras_array(w) for w in layer.weights]
         if name in ("Dense", "EinsumDense"):
             yield Affine(weights[0], weights[1] if len(weights) > 1 else np.zeros(weights[0].shape[1], np.float32))
         elif name in ("LSTM", "GRU"):
@@ -178,13 +185,13 @@ def _keras_normalization(layer: Any, name: str, weights: Sequence[Array]) -> Ite
         yield Shift(mean)
         yield Rescale(1 / np.maximum(np.sqrt(variance), 1e-7), np.zeros(1))
         return
-    scale = np.asarray(layer.gamma) if layer.scale else np.ones(1, np.float32)
-    shift = np.asarray(layer.beta) if layer.center else np.zeros(1, np.float32)
+    scale = _keras_array(layer.gamma) if layer.scale else np.ones(1, np.float32)
+    shift = _keras_array(layer.beta) if layer.center else np.zeros(1, np.float32)
     if name == "LayerNormalization":
         yield Normalise(scale, shift, layer.epsilon)
         return
-    factor = scale / np.sqrt(np.asarray(layer.moving_variance, np.float64) + layer.epsilon)
-    yield Rescale(factor, shift - np.asarray(layer.moving_mean) * factor)
+    factor = scale / np.sqrt(_keras_array(layer.moving_variance).astype(np.float64) + layer.epsilon)
+    yield Rescale(factor, shift - _keras_array(layer.moving_mean) * factor)
 
 
 def _keras_recurrent(layer: Any, cell: str, weights: Sequence[Array]) -> Step:
@@ -198,6 +205,12 @@ def _keras_recurrent(layer: Any, cell: str, weights: Sequence[Array]) -> Step:
     kernel, recurrent = (_gates(w.T, order)[None] for w in weights[:2])
     both = np.concatenate([_gates(b, order) for b in bias])[None]
     return Recur(cell, kernel, recurrent, both, reset_after=getattr(layer, "reset_after", True))
+
+
+def _keras_array(variable: Any) -> Array:
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(getattr(variable, "value", variable)))
 
 
 def _gates(array: Array, order: Sequence[int]) -> Array:

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow import dataset, picture, plan, roster
+from dof_arrow.augment import Augmentation
 from dof_arrow.commit import refuse_existing
 from dof_arrow.core import Core
 from dof_arrow.dataset import Dataset
@@ -33,6 +34,7 @@ from dof_arrow.privacy import Kind, pseudonyms
 from dof_arrow.roster import Roster
 from dof_arrow.schema import vector_field
 from dof_arrow.source import Source, load_or_make_key, open_source
+from dof_arrow.views import ONE, Views, from_text, remake
 from dof_arrow.work import Staging, blocks
 from dof_arrow.workers import Job, Progress, compute, vector_name
 from dof_arrow.writer import Writer
@@ -62,6 +64,7 @@ class Extraction:
     overwrite: bool = False
     max_errors: int | None = None
     reading: Reading = picture.DEFAULT
+    views: Views = ONE
 
     def __post_init__(self) -> None:
         for name, known in (("ids", ("pseudonym", "name")), ("layout", ("mapped", "compact"))):
@@ -120,7 +123,8 @@ class Extraction:
     @property
     def _job(self) -> Job:
         return Job(source=self.source, cores=self.cores, dtype=self.dtype, batch_size=self.batch_size,
-                   workers=self.workers, max_errors=self.max_errors, reading=self.reading)
+                   workers=self.workers, max_errors=self.max_errors, reading=self.reading,
+                   views=self.views)
 
     @cached_property
     def identity(self) -> dict[str, Json]:
@@ -130,7 +134,7 @@ class Extraction:
             "core": {name: core.sha256 for name, core in self.cores.items()},
             "batch size": self.batch_size, "dtype": self.dtype, "layout": self.layout, "ids": self.ids,
             "split": dict(self.fractions or {}), "id key": self._keyed(b"id key"),
-            "max pixels": self.reading.max_pixels, "allow": sorted(self.reading.allow),
+            "views": self.views.to_json(), "max pixels": self.reading.max_pixels, "allow": sorted(self.reading.allow),
             **{name: _version(name) for name in ("dof_arrow", "onnxruntime", "PIL", "pyarrow")},
         }
 
@@ -163,7 +167,8 @@ class Extraction:
         targets = [pa.field(n, roster.target_type(t), self._roster.targets[n].null_count > 0 or t.kind == "multilabel")
                    for n, t in self.source.targets.items()]
         kept = [pa.field(n, pa.type_for_alias(t)) for n, t in self.source.kept.items()]
-        named = [pa.field(n, pa.string()) for n in self._named]
+        viewed = [pa.field("view", pa.int16(), nullable=False)] if self.views.count > 1 else []
+        named = [*viewed, *(pa.field(n, pa.string()) for n in self._named)]
         wide = [vector_field(n, c.output_shape, self.dtype) for n, c in self.cores.items()]
         fields = [pa.field("id", pa.string(), nullable=False), *named, *targets, *kept, *wide]
         names = [f.name for f in fields] + ["processing"]
@@ -171,6 +176,11 @@ class Extraction:
             raise UsageError("two columns of one name", str(self.out), found=", ".join(twice),
                              hint="Rename the table's column, or the core's file.")
         return pa.schema(fields)
+
+    def schema_with(self, facts: RawFacts) -> pa.Schema:
+        """All columns, once it is known what the pictures are like."""
+        at = len(self.schema) - len(self.cores)
+        return self.schema if facts.type is None else self.schema.insert(at, pa.field("processing", facts.type))
 
     @property
     def _named(self) -> list[str]:
@@ -212,14 +222,14 @@ class Extraction:
                                     for n, c in self.cores.items()}
         columns |= {n: {"role": "kept"} for n in self.source.kept}
         return {
-            "primary_column": next(iter(self.cores)), "columns": columns,
+            "primary_column": next(iter(self.cores)), "columns": columns, "augmentation": self.views.to_json(),
             "cores": {n: to_json(c.describe()) for n, c in self.cores.items()},
             "targets": {n: to_json(t) for n, t in self.source.targets.items()},
             "privacy": {"ids": self.ids}, "provenance": provenance,
         }
 
     def _write(self, staging: Staging) -> None:
-        facts = RawFacts()
+        facts = RawFacts(self.views.drawn)
         for number in range(len(blocks(len(self.source)))):
             facts.add(staging.read(number))
         if not facts.rows:
@@ -227,8 +237,7 @@ class Extraction:
             first = facts.failures[0]["reason"] if facts.failures else "no inputs"
             raise SourceError("no input gave features", found=f"{len(facts.failures)} failures, the first: {first}",
                               hint="Look at one of the files with an image viewer.")
-        schema = self.schema if facts.type is None else self.schema.insert(
-            len(self.schema) - len(self.cores), pa.field("processing", facts.type))
+        schema = self.schema_with(facts)
         about = self.metadata(facts.common(), len(facts.failures))
         with Writer(self.out, about, schema=schema, overwrite=self.overwrite, layout=self.layout) as writer:
             for number in range(len(blocks(len(self.source)))):
@@ -247,14 +256,37 @@ class Extraction:
         writer.write(ids=columns.pop("id"), vectors=vectors, columns=columns)
 
     def columns(self, inputs: Sequence[int]) -> dict[str, Any]:
-        """The values of all columns but the features, for some inputs by number."""
+        """The values of all columns but the features and `processing`, for the inputs of some rows by number.
+
+        Every view is a row: the number of each input stands there once a view.
+        """
         known, at = self._roster, pa.array(inputs, pa.int64())
         columns: dict[str, Any] = {"id": self.names(inputs)}
+        if self.views.count > 1:
+            columns["view"] = self.views.numbers(len(inputs) // self.views.count)
         if known.groups is not None:
             columns["group"] = self._groups(at)
         if self.splits is not None:
             columns["split"] = self.splits.take(at)
         return columns | {n: column.take(at) for n, column in {**known.targets, **known.kept}.items()}
+
+
+    def remade(self, row: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        """The features of a row of the output, float32 by column, made again from its input and its `processing`.
+
+        Raises UsageError for a row of another run, SourceError if the input cannot be read any more.
+        """
+        place = self._places.get(row["id"])
+        if place is None:
+            raise UsageError("no input of this name", str(self.out), found=str(row["id"])[:80],
+                             hint="Give the source, the table and the key for pseudonyms that the output was made with.")
+        sample = self.source[place]
+        return {name: core([remake(row.get("processing"), sample, core, self.reading)])[0]
+                for name, core in self.cores.items()}
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names(range(len(self.source))))}
 
 
 def planned(
@@ -263,7 +295,7 @@ def planned(
     pool: str | None = None, id_key: str | Path | bytes | None = None, split: str | Mapping[str, float] | None = None,
     table: str | os.PathLike[str] | None = None, key: str | None = None, label: str | None = None,
     group: str | None = None, keep: Sequence[str] = (), pictures: str | None = None, max_pixels: int | None = None,
-    allow: Sequence[str] = (), **options: Any,
+    allow: Sequence[str] = (), views: int = 1, augment: str | Augmentation | None = None, **options: Any,
 ) -> Extraction:
     """The run that `extract` would do, not yet done: its `schema`, `metadata()`, `splits`, `source` can be looked at.
 
@@ -280,7 +312,8 @@ def planned(
     secret = id_key if isinstance(id_key, bytes) else load_or_make_key(id_key)[0]
     return Extraction(source=inputs, cores=_named_cores([_core(c, making) for c in asked]), out=Path(out),
                       id_key=secret, fractions=None if isinstance(fractions, str) else fractions,
-                      reading=Reading(max_pixels=max_pixels, allow=tuple(allow)), **options)
+                      reading=Reading(max_pixels=max_pixels, allow=tuple(allow)), views=from_text(views, augment),
+                      **options)
 
 
 def extract(source: str | os.PathLike[str] | Source, *, progress: Progress | None = None, **options: Any) -> Dataset:
@@ -289,7 +322,8 @@ def extract(source: str | os.PathLike[str] | Source, *, progress: Progress | Non
     `source`: a folder, a picture, or any `Source`. Options: `core` (a path, `builtin`, a `Core`, or a list: a feature
     column each), `out`, `preprocess`, `fit`, `at`, `pool`, `table`, `key`, `label`, `group`, `split`, `keep`, `ids`
     ("pseudonym" or "name"), `id_key`, `dtype`, `layout`, `batch_size`, `workers`, `overwrite`, `max_errors`,
-    `pictures` (which of several in a container), `max_pixels` and `allow` (see `picture.Reading`).
+    `pictures` (which of several in a container), `max_pixels` and `allow` (see `picture.Reading`), `views` and
+    `augment` (rows of each input, and what happens to all but the first: an `Augmentation`, or text for `augment.load`).
     `progress` is called with inputs done, inputs in all, inputs that failed. Inputs that fail are listed in
     `Dataset.errors`. Killed at any point, the same call goes on where it was and ends in the same bytes.
     Raises UsageError, SourceError, CoreError, OutputError.

@@ -78,7 +78,7 @@ def _facts(block: pa.Table) -> pa.StructArray:
     return block["facts"].combine_chunks()
 
 
-def _counts(values: pa.Array) -> dict[Any, int]:
+def _counts(values: Any) -> dict[Any, int]:
     counted = values.value_counts()
     return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
 

@@ -19,26 +19,30 @@ if TYPE_CHECKING:
 FUSED = "dof.fused"
 HEAD = "dof.head"
 
-_PICTURE = "picture"
+_PICTURE, _CLIP = "picture", "clip"
 
 
 def fuse(core: Core, heads: Mapping[str, bytes]) -> bytes:
     """The ONNX bytes of preprocessing, core and heads in one graph.
 
-    Input `picture` uint8 [height, width, c]; an output for each head under its name, or `name_output` for a head of
-    several outputs, with a batch axis of one. The property `dof.fused` holds the core's and every head's description.
+    Input `picture` uint8 [height, width, c], or for heads that read clips `clip` uint8 [frames, height, width, c], each
+    frame prepared and run by itself; an output for each head under its name, or `name_output` for a head of several
+    outputs, with a batch axis of one. The property `dof.fused` holds the core's and every head's description.
     Equal parts give equal bytes. Raises CoreError for a head that was trained on another core or does not take this
     one's features, UsageError for names that cannot stand side by side.
     """
     _check_names(heads)
     trained = {name: graph.from_bytes(data, name) for name, data in heads.items()}
     about = {name: _check_head(core, name, head) for name, head in trained.items()}
+    clips = _check_clips(about)
     parts = [graph.from_bytes(core.preprocess.graph), graph.from_bytes(core.data), *trained.values()]
     preprocessing, body, *tops = _one_opset(parts)
     for part, prefix in [(preprocessing, "preprocessing/"), (body, "core/")]:
         _prefix(part, prefix)
     graph.rename_tensor(preprocessing, preprocessing.graph.input[0].name, _PICTURE)
     feature = _connect(core, preprocessing, body)
+    if clips:
+        feature = _over_frames(preprocessing, body, feature, math.prod(core.output_shape))
     outputs: dict[str, Any] = {}
     for name, top in zip(trained, tops, strict=True):
         for output in _place(top, name, feature):
@@ -50,10 +54,20 @@ def fuse(core: Core, heads: Mapping[str, bytes]) -> bytes:
 
 
 def _check_names(heads: Mapping[str, bytes]) -> None:
-    wrong = [name for name in heads if not name or "/" in name or name == _PICTURE]
+    wrong = [name for name in heads if not name or "/" in name or name in (_PICTURE, _CLIP)]
     if not heads or wrong:
         raise UsageError("heads need names for their outputs", expected=f"names other than {_PICTURE}, without /",
                          found=", ".join(map(repr, wrong)) or "no head", hint="Pass --head NAME=HEAD.onnx.")
+
+
+def _check_clips(about: Mapping[str, metadata.Json]) -> bool:
+    """Whether the heads read clips: all of them, or none."""
+    clips = {name: bool(each.get("clips")) for name, each in about.items()}
+    if len(set(clips.values())) > 1:
+        raise UsageError("heads of clips and heads of pictures do not make one model", expected="one kind of heads",
+                         found=", ".join(f"{name} of {'clips' if c else 'pictures'}" for name, c in clips.items()),
+                         hint="Fuse them one by one.")
+    return any(clips.values())
 
 
 def _check_head(core: Core, name: str, head: ModelProto) -> metadata.Json:
@@ -65,10 +79,12 @@ def _check_head(core: Core, name: str, head: ModelProto) -> metadata.Json:
     if about.get("core_sha256") != core.sha256:
         raise CoreError("the head was trained on another core", name, f"core {about.get('core_sha256')}", core.sha256,
                         "Pass the core whose sha256 the dataset names: dof info DATASET.")
-    width = math.prod(core.output_shape)
+    width, axes = math.prod(core.output_shape), ["N", "T"] if about.get("clips") else ["N"]
     found = [(value.name, graph.dtype(value).name, graph.dims(value)) for value in graph.inputs(head)]
-    if [(n, t, len(s)) for n, t, s in found] != [("feature", "float32", 2)] or found[0][2][1] not in (width, ""):
-        raise CoreError("the head does not take this core's features", name, f"feature float32 [N, {width}]",
+    if ([(n, t, len(s)) for n, t, s in found] != [("feature", "float32", len(axes) + 1)]
+            or found[0][2][-1] not in (width, "")):
+        raise CoreError("the head does not take this core's features", name,
+                        f"feature float32 [{', '.join(axes)}, {width}]",
                         str(found), "Train it on a dataset that this core made: dof train DATASET -o HEAD.onnx")
     return about
 
@@ -111,6 +127,27 @@ def _connect(core: Core, preprocessing: ModelProto, body: ModelProto) -> str:
         feature = graph.add_node(body, "Gather", feature, first, axis=0)
     graph.rename_tensor(body, taken.name, prepared)
     return graph.add_node(body, "Flatten", feature, axis=1) if len(core.output_shape) > 1 else feature
+
+
+def _over_frames(preprocessing: ModelProto, body: ModelProto, feature: str, width: int) -> str:
+    """Let preprocessing and core run on each frame of a clip; the name of the clip's features, float32 [1, T, D]."""
+    from onnx import TensorProto, helper
+
+    picture = preprocessing.graph.input[0]
+    inner = helper.make_graph(
+        [*preprocessing.graph.node, *body.graph.node], "frame", [picture],
+        [helper.make_tensor_value_info(feature, TensorProto.FLOAT, [1, width])],
+        [*preprocessing.graph.initializer, *body.graph.initializer],
+        sparse_initializer=[*preprocessing.graph.sparse_initializer, *body.graph.sparse_initializer],
+    )
+    clip = helper.make_tensor_value_info(_CLIP, TensorProto.UINT8, ["frames", *graph.dims(picture)])
+    for part in (preprocessing, body):
+        for field in ("node", "initializer", "sparse_initializer"):
+            part.graph.ClearField(field)
+    preprocessing.graph.input[0].CopyFrom(clip)
+    body.graph.node.append(helper.make_node("Scan", [_CLIP], ["frames/features"], body=inner, num_scan_inputs=1))
+    body.graph.node.append(helper.make_node("Transpose", ["frames/features"], ["clip/feature"], perm=[1, 0, 2]))
+    return "clip/feature"
 
 
 def _place(top: ModelProto, name: str, feature: str) -> list[str]:

@@ -11,14 +11,16 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dof_arrow.directory import Directory
 from dof_arrow.order import Rows
 from dof_arrow.pages import Encoded
-from dof_arrow.reading import File
+from dof_arrow.reading import Columns, File
 from dof_arrow.schema import numpy_values
 
 Array = NDArray[Any]
@@ -150,7 +152,7 @@ class Decoded:
         """While a window of blocks is read, the one after it is decoded."""
         windows = [blocks[i : i + self.window] for i in range(0, len(blocks), self.window)]
         with self._lock:
-            self._next = {block: after for window, after in zip(windows, windows[1:], strict=False) for block in window}
+            self._next = {block: after for window, after in pairwise(windows) for block in window}
 
     def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
         """Copy these rows, waiting for their groups to be decoded."""
@@ -174,12 +176,17 @@ class Decoded:
         return numpy_values(self._encoded.group(number, self._name), self._field)
 
 
-def of_file(file: File, name: str) -> Gather:
-    """The gather of a file's feature column: mapped where it can be, else decoded, whole or as it is read."""
-    values = file.mapped(name)
-    if values is None and file.rows * _width(file.schema.field(name)) > IN_MEMORY:
-        return Decoded(file, name)
-    return Memory(file.numpy(name) if values is None else values)
+def of_columns(table: Columns, name: str) -> Gather:
+    """The gather of a feature column: mapped where it can be, else decoded, whole or as it is read."""
+    values = table.mapped(name)
+    if values is not None:
+        return Memory(values)
+    if table.rows * _width(table.schema.field(name)) <= IN_MEMORY:
+        return Memory(table.numpy(name))
+    if isinstance(table, Directory):
+        return Chain([of_columns(part, name) for part in table.parts], [part.rows for part in table.parts])
+    assert isinstance(table, File)
+    return Decoded(table, name)
 
 
 def _width(field: Any) -> int:

@@ -78,7 +78,8 @@ class Kin:
         """For each row one of its class, drawn by the moment."""
         code = self.codes[rows]
         start = self.starts[code]
-        return self.order[start + scatter(moment.positions, self.starts[code + 1] - start, _seed(moment, "interpolate"))]
+        place = scatter(moment.positions, self.starts[code + 1] - start, _seed(moment, "interpolate"))
+        return np.asarray(self.order[start + place])
 
 
 def kin(codes: Rows) -> Kin:

@@ -34,7 +34,8 @@ def _holds(run: Extraction, name: str) -> str:
         return f"{target.kind}: {', '.join(target.classes)}" if target.classes else target.kind
     if name in run.source.kept:
         return "copied from the table: " + _examples(run, name)
-    return {"id": named, "group": named, "split": _split_sizes(run)}[name]
+    view = f"number of the view, 0 to {run.views.count - 1}; 0 is the plain picture"
+    return {"id": named, "group": named, "split": _split_sizes(run), "view": view}[name]
 
 
 def _examples(run: Extraction, name: str) -> str:

@@ -39,10 +39,9 @@ class Loader:
     def __init__(self, source: Source, options: Options | None = None) -> None:
         self.source, self.options = source, options or Options()
         _check(self.options, len(source), str(source.path))
-        gather = source.gather(self.options.feature)
-        self._maker = Maker(source, self.options, gather)
-        self._arrange = lambda options: arrange(source, options, gather)
-        self.plan = self._arrange(self.options)
+        self._gather = source.gather(self.options.feature)
+        self._maker = Maker(source, self.options, self._gather)
+        self.plan = arrange(source, self.options, self._gather)
         _check_ranks(self.plan.length, self.options)
         self.epoch, self._consumed, self._resumed = 0, 0, False
 
@@ -55,7 +54,8 @@ class Loader:
         return self.batches()
 
     def __repr__(self) -> str:
-        return f"<Loader of {self.source.path.name}: {len(self):,} batches of {self.options.batch_size}, epoch {self.epoch}>"
+        name, size = self.source.path.name, self.options.batch_size
+        return f"<Loader of {name}: {len(self):,} batches of {size}, epoch {self.epoch}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.source, self.options, self.state_dict())
@@ -105,12 +105,12 @@ class Loader:
         Raises UsageError for the state of another dataset or of options that draw other rows.
         """
         if {"seed", "epoch", "consumed", "length"} - set(state) or state["length"] != self.plan.length:
-            raise UsageError("the state is of another loader", str(self.source.path), f"{self.plan.length} rows an epoch",
-                             str(state.get("length", "none")),
+            raise UsageError("the state is of another loader", str(self.source.path),
+                             f"{self.plan.length} rows an epoch", str(state.get("length", "none")),
                              "Make the loader of the same dataset with the same options, then load it.")
         if state["seed"] != self.options.seed:
             self.options = replace(self.options, seed=state["seed"])
-            self.plan = self._arrange(self.options)
+            self.plan = arrange(self.source, self.options, self._gather)
         self.set_epoch(state["epoch"])
         self._consumed, self._resumed = int(state["consumed"]), True
         if self._consumed and next(shares(self.plan.length, self._consumed, **self._dealing(rank=0)), None) is None:
@@ -123,8 +123,8 @@ class Loader:
         """
         values, rows = self._maker.target, len(self.source)
         if not isinstance(values, Codes | Flags):
-            raise UsageError("only classes have weights", "class_weights", "target= a category", str(self.options.target),
-                             "For numbers, spread them evenly: uniform={column: bins}.")
+            raise UsageError("only classes have weights", "class_weights", "target= a category",
+                             str(self.options.target), "For numbers, spread them evenly: uniform={column: bins}.")
         counts = np.bincount(values.codes, minlength=len(values.classes)).astype(np.float64)
         over = rows - counts if isinstance(values, Flags) else np.full_like(counts, rows / max((counts > 0).sum(), 1))
         return np.divide(over, counts, out=np.zeros_like(counts), where=counts > 0).astype(np.float32)
@@ -158,7 +158,8 @@ class Loader:
 
     def _dealing(self, **changed: int) -> Any:
         o = self.options
-        return {"batch_size": o.batch_size, "rank": o.rank, "world_size": o.world_size, "drop_last": o.drop_last} | changed
+        dealt = {"batch_size": o.batch_size, "rank": o.rank, "world_size": o.world_size, "drop_last": o.drop_last}
+        return dealt | changed
 
 
 def _restored(source: Source, options: Options, state: State) -> Loader:

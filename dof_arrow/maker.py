@@ -240,8 +240,8 @@ def _normal(source: Source, options: Options) -> tuple[Array, Array] | None:
 
 def _kin(values: Values | None, rows: int) -> jitter.Kin:
     if not isinstance(values, Codes):
-        raise UsageError("only rows of a class can be interpolated", "augment interpolate", "target= a category", "none",
-                         "Use mixup, or leave interpolate out.")
+        raise UsageError("only rows of a class can be interpolated", "augment interpolate", "target= a category",
+                         "none", "Use mixup, or leave interpolate out.")
     return jitter.kin(values.take(np.arange(rows)))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow import declare, graph, picture, preprocess
-from dof_arrow.errors import CoreError, DofError, SourceError
+from dof_arrow.errors import CoreError, DofError, SourceError, UsageError
 from dof_arrow.metadata import SHA256, UUID, Core, Preprocessing, parse
 from dof_arrow.presets import channel_count
 from dof_arrow.source import Sample, open_source
@@ -74,9 +74,9 @@ class Prediction:
 
 
 class Predictor:
-    """A fused model: one picture in, a prediction of each of its heads out.
+    """A fused model: one picture, or one clip, in, a prediction of each of its heads out.
 
-    `core` says how it sees a picture, `heads` what each output means. Raises CoreError for what is no fused model,
+    `core` says how it sees a picture, `heads` what each output means, `clips` whether it takes clips. Raises CoreError for what is no fused model,
     FormatError where what the model says of itself cannot be.
     """
 
@@ -89,18 +89,20 @@ class Predictor:
                             hint=f"Make one: {_FUSE}")
         fused = declare.from_json(parse(about.encode()), Fused)
         self.core, self.heads = fused.core, fused.heads
+        self.clips = any(head.clips for head in self.heads.values())
         self._session = graph.session(graph.to_bytes(loaded), threads)
         _check_interface(self._session, self.heads, where)
 
     def __call__(self, picture: Array) -> dict[str, Prediction]:
-        """Each output's prediction for decoded pixels uint8 [h, w, c].
+        """Each output's prediction for decoded pixels uint8 [h, w, c], of a clip uint8 [frames, h, w, c].
 
         Raises UsageError for anything else, SourceError for a picture too elongated, CoreError if the model fails.
         """
         seen = self.core.preprocessing
-        preprocess.check_picture(picture, channel_count(seen))
-        _check_size(seen, *picture.shape[:2])
-        found = graph.run(self._session, {"picture": np.ascontiguousarray(picture)})
+        first = _first_frame(picture) if self.clips else picture
+        preprocess.check_picture(first, channel_count(seen))
+        _check_size(seen, *first.shape[:2])
+        found = graph.run(self._session, {"clip" if self.clips else "picture": np.ascontiguousarray(picture)})
         outputs = dict(zip((output.name for output in self._session.get_outputs()), found, strict=True))
         return {name: _prediction(head, np.ravel(outputs[name])) for name, head in self.heads.items()}
 
@@ -115,11 +117,14 @@ def predict_files(
 ) -> Iterator[tuple[str, dict[str, Prediction] | DofError]]:
     """Each input's path and its predictions, or why there are none; of a folder, all pictures in it, sorted.
 
-    One picture at a time, as asked for: memory does not grow with their number.
+    For a model of clips, a folder is one clip, its pictures the frames. One picture at a time, as asked for: memory does not grow with their number.
     """
     for path in map(Path, inputs):
         try:
             samples = _samples(path)
+            if predictor.clips and path.is_dir():
+                yield str(path), _of_frames(predictor, samples)
+                continue
         except DofError as error:
             yield str(path), error
             continue
@@ -134,9 +139,34 @@ def _samples(path: Path) -> Iterator[Sample]:
     return (replace(files[i], key=str(path / files[i].key)) for i in range(len(files)))
 
 
+def _of_frames(predictor: Predictor, samples: Iterable[Sample]) -> dict[str, Prediction] | DofError:
+    """The prediction for a clip of these pictures, which must be of one size."""
+    try:
+        frames = [_pixels(predictor, sample) for sample in samples]
+        if len({frame.shape for frame in frames}) != 1:
+            raise SourceError("the frames of a clip differ in size", expected="one size",
+                              found=f"{len({frame.shape for frame in frames})} sizes", hint="Give each clip a folder.")
+        return predictor(np.stack(frames))
+    except DofError as error:
+        return error
+
+
+def _pixels(predictor: Predictor, sample: Sample) -> Array:
+    data = sample.load()
+    return predictor.decode(data) if isinstance(data, bytes) else data
+
+
+def _first_frame(clip: Array) -> Array:
+    if np.ndim(clip) != 4 or not len(clip):
+        raise UsageError("not a clip", expected="uint8 [frames, height, width, channels]",
+                         found=f"{getattr(clip, 'dtype', type(clip).__name__)} {list(np.shape(clip))}",
+                         hint="Give a folder of frames.")
+    return clip[0]
+
+
 def _answer(predictor: Predictor, sample: Sample) -> dict[str, Prediction] | DofError:
     try:
-        return predictor(predictor.decode(sample.load()))
+        return predictor(_pixels(predictor, sample))
     except DofError as error:
         return error
 
@@ -161,8 +191,9 @@ def _check_interface(session: Any, heads: Mapping[str, Head], where: str) -> Non
     widths = {output.name: output.shape[-1] for output in session.get_outputs() if output.shape}
     expected = {name: len(head.classes) or 1 for name, head in heads.items()}
     inputs = [value.name for value in session.get_inputs()]
-    if inputs != ["picture"] or not heads or any(widths.get(name) != width for name, width in expected.items()):
-        raise CoreError("the fused model is not what it says", where, f"picture in, {expected} out",
+    wanted = "clip" if any(head.clips for head in heads.values()) else "picture"
+    if inputs != [wanted] or not heads or any(widths.get(name) != width for name, width in expected.items()):
+        raise CoreError("the fused model is not what it says", where, f"{wanted} in, {expected} out",
                         f"{', '.join(inputs)} in, {widths} out", f"Make it again: {_FUSE}")
 
 

@@ -88,11 +88,11 @@ def arrange(data: Counted, asked: Options, gather: Gather) -> Plan:
 def _check(asked: Options) -> None:
     given = [name for name in ("balance", "uniform", "weights", "group") if getattr(asked, name) is not None]
     if len(given) > 1:
-        raise UsageError("only one of these can decide what is drawn", "loader", "one of balance, uniform, weights, group",
-                         " and ".join(given), f"Leave out {given[-1]}.")
+        raise UsageError("only one of these can decide what is drawn", "loader",
+                         "one of balance, uniform, weights, group", " and ".join(given), f"Leave out {given[-1]}.")
     if given and given[0] != "group" and not asked.shuffle:
-        raise UsageError(f"{given[0]} draws rows more than once, in no order", "loader", "shuffle=True", "shuffle=False",
-                         "Add shuffle=True.")
+        raise UsageError(f"{given[0]} draws rows more than once, in no order", "loader", "shuffle=True",
+                         "shuffle=False", "Add shuffle=True.")
     if asked.views not in ("all", "first", "random"):
         raise UsageError("no such choice of views", "views", "all, first or random", str(asked.views))
     if asked.group is not None and asked.views != "all":
@@ -176,7 +176,7 @@ def _views(data: Counted, asked: Options) -> Views | None:
 def _groups(data: Counted, name: str | None) -> Groups | None:
     if name is None:
         return None
-    codes, names = encode.strata(data, name)
+    codes, _ = encode.strata(data, name)
     _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))[codes]
     return Groups(*draws.by_code(rank, len(first)))

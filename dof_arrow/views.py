@@ -73,6 +73,9 @@ class Views:
         return pa.array(np.tile(np.arange(self.count, dtype=np.int16), inputs), pa.int16())
 
 
+ONE = Views()
+
+
 def from_text(count: int, text: str | Augmentation | None) -> Views:
     """Views as they are asked for: `text` is a preset's name, a JSON file's path or JSON text; UsageError if wrong."""
     return Views(count=count, augmentation=augment.load(text) if isinstance(text, str) else text)

@@ -12,12 +12,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow import media, picture
+from dof_arrow import augment, media, picture
 from dof_arrow.core import Core
 from dof_arrow.declare import Json
 from dof_arrow.errors import DofError, SourceError
@@ -25,6 +25,7 @@ from dof_arrow.facts import staged
 from dof_arrow.picture import Reading
 from dof_arrow.sample import Sample, Source
 from dof_arrow.schema import vector_array, vector_field
+from dof_arrow.views import ONE, Views
 from dof_arrow.work import Staging, blocks
 
 Progress = Callable[[int, int, int], None]  # inputs done, inputs in all, inputs that failed
@@ -43,12 +44,13 @@ class Job:
     workers: int
     max_errors: int | None = None
     reading: Reading = picture.DEFAULT
+    views: Views = ONE
 
     @property
     def step(self) -> int:
         """Inputs taken at a time: whole batches of a core whose batch is fixed, so that none runs part-filled."""
         fixed = max((core.fixed_batch or 1 for core in self.cores.values()), default=1)
-        return -(-self.batch_size // fixed) * fixed
+        return max(-(-self.batch_size // fixed) * fixed // self.views.count, 1)
 
 
 def compute(job: Job, staging: Staging, progress: Progress) -> None:
@@ -135,29 +137,30 @@ class _Block:
         self._job = job
         self._inputs: list[int] = []
         self._facts: list[media.PictureFacts] = []
+        self._draws: list[Mapping[str, float]] = []
         self._features: dict[str, list[Array]] = {name: [] for name in job.cores}
         self.failed: list[Json] = []
 
     def add(self, inputs: Sequence[int], samples: Sequence[Sample]) -> None:
-        """Compute one batch."""
-        numbers: list[int] = []
-        facts: list[media.PictureFacts] = []
+        """Compute one batch, all views of an input one behind the other."""
+        rows: list[_Row] = []
         ready: dict[str, list[Array]] = {name: [] for name in self._job.cores}
         for number, sample in zip(inputs, samples, strict=True):
             try:
-                prepared, seen = _prepared(sample, self._job)
+                made = list(_prepared(number, sample, self._job))
             except DofError as error:
                 self._fail(number, getattr(error, "rule", "unfit"), str(error))
                 continue
-            numbers.append(number)
-            facts.append(seen)
-            for name, value in prepared.items():
-                ready[name].append(value)
-        self._keep(numbers, facts, {name: self._run(name, values) for name, values in ready.items()})
+            for row, prepared in made:
+                rows.append(row)
+                for name, value in prepared.items():
+                    ready[name].append(value)
+        self._keep(rows, {name: self._run(name, values) for name, values in ready.items()})
 
     def table(self) -> pa.Table:
         """The block, to be staged."""
-        columns = {"input": pa.array(self._inputs, pa.int64()), "facts": staged(self._facts)}
+        columns = {"input": pa.array(self._inputs, pa.int64()), "facts": staged(self._facts),
+                   **self._job.views.columns(self._draws)}
         for name, core in self._job.cores.items():
             values = np.concatenate([np.empty((0, *core.output_shape), self._job.dtype), *self._features[name]])
             field = vector_field(name, core.output_shape, self._job.dtype)
@@ -170,16 +173,19 @@ class _Block:
         with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is listed
             return np.concatenate([np.empty((0, *core.output_shape), np.float32), *parts]).astype(self._job.dtype)
 
-    def _keep(self, numbers: Sequence[int], facts: Sequence[media.PictureFacts], features: Mapping[str, Array]) -> None:
-        sound = np.ones(len(numbers), bool)
+    def _keep(self, rows: Sequence[_Row], features: Mapping[str, Array]) -> None:
+        """Take the rows of inputs all of whose features are finite; list the other inputs."""
+        sound, views = np.ones(len(rows), bool), self._job.views.count
         for values in features.values():
             sound &= np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
-        for number, seen, fine in zip(numbers, facts, sound, strict=True):
+        sound = sound.reshape(-1, views).all(axis=1).repeat(views)
+        for place, (row, fine) in enumerate(zip(rows, sound, strict=True)):
             if fine:
-                self._inputs.append(number)
-                self._facts.append(seen)
-            else:
-                self._fail(number, "not-finite", f"the core's features are no finite {self._job.dtype} numbers")
+                self._inputs.append(row.input)
+                self._facts.append(row.facts)
+                self._draws.append(row.draw)
+            elif place % views == 0:
+                self._fail(row.input, "not-finite", f"the core's features are no finite {self._job.dtype} numbers")
         for name, values in features.items():
             self._features[name].append(values if sound.all() else values[sound])
 
@@ -187,19 +193,27 @@ class _Block:
         self.failed.append({"input": number, "rule": rule, "reason": reason})
 
 
-def _prepared(sample: Sample, job: Job) -> tuple[dict[str, Array], media.PictureFacts]:
-    """The inputs of all cores for one sample, decoded once for cores that want the same pixels."""
+class _Row(NamedTuple):
+    """One view of one input."""
+
+    input: int
+    facts: media.PictureFacts
+    draw: Mapping[str, float]
+
+
+def _prepared(number: int, sample: Sample, job: Job) -> Iterator[tuple[_Row, dict[str, Array]]]:
+    """The inputs of all cores for each view of a sample, decoded once for cores that want the same pixels."""
     data = sample.load()
-    decoded: dict[tuple[Any, ...], tuple[media.Pixels, media.PictureFacts]] = {}
-    prepared = {}
-    for name, core in job.cores.items():
-        wanted = core.preprocessing
-        how = (wanted.mode, wanted.orientation, wanted.draft)
-        if how not in decoded:
-            decoded[how] = picture.decode(data, mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft,
-                                          reading=job.reading)
-        prepared[name] = core.prepare(decoded[how][0])
-    return prepared, decoded[how][1]
+    decoded = {how: picture.decode(data, mode=how[0], orientation=how[1], draft=how[2], reading=job.reading)
+               for how in dict.fromkeys(map(_wanted, job.cores.values()))}
+    facts = next(iter(decoded.values()))[1]
+    for draw in job.views.draws(number):
+        seen = {how: augment.apply(pixels, draw) if draw else pixels for how, (pixels, _) in decoded.items()}
+        yield _Row(number, facts, draw), {n: core.prepare(seen[_wanted(core)]) for n, core in job.cores.items()}
+
+
+def _wanted(core: Core) -> tuple[Any, Any, int | None]:
+    return core.preprocessing.mode, core.preprocessing.orientation, core.preprocessing.draft
 
 
 def _stacks(values: Sequence[Array]) -> Iterator[Array]:

@@ -189,3 +189,40 @@ def test_real_photographs(name: str) -> None:
         assert isinstance(answers, dict)
         assert answers["label"].label == classes[expected.argmax()]
         assert list(answers["label"].probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-3)
+
+
+def clip_head(core: Core, count: int = 24) -> tuple[bytes, list[np.ndarray], np.ndarray]:
+    """A recurrent head on clips that grow brighter or darker, the clips, and what the dataset road says of each."""
+    pytest.importorskip("torch")
+    random = np.random.default_rng(0)
+    clips = [np.clip(np.linspace(0, 200, frames)[:: 1 if i % 2 else -1, None, None, None]
+                     + random.integers(0, 30, (frames, 12, 10, 3)), 0, 255).astype(np.uint8)
+             for i, frames in enumerate(random.integers(3, 7, count))]
+    features = np.concatenate([core(list(clip)) for clip in clips])
+    made = memory(features, {"way": category("darker", "brighter")}, id=[f"c{i}" for i, c in enumerate(clips) for _ in c],
+                  way=[i % 2 for i, c in enumerate(clips) for _ in c])
+    made = dataclasses.replace(made, metadata=dataclasses.replace(made.metadata, cores={"core": core.describe()}))
+    manners = heads.Manners(epochs=40, batch=4, rate=0.02)
+    head = heads.train(made, head="rnn", cv=2, manners=manners).onnx
+    starts = np.cumsum([0, *map(len, clips)])
+    session = graph.session(head)
+    road = [graph.run(session, {"feature": features[a:b][None]})[0][0] for a, b in zip(starts, starts[1:], strict=False)]
+    return head, clips, np.array(road)
+
+
+def test_a_recurrent_head_fused_into_one_model_of_clips_g13(core: Core, tmp_path: Path) -> None:
+    head, clips, road = clip_head(core)
+    predictor = Predictor(fuse(core, {"way": head}))
+    assert predictor.clips
+    found = np.array([list(predictor(clip)["way"].probabilities.values()) for clip in clips])
+    np.testing.assert_allclose(found, road, atol=1e-5)
+    assert (found.argmax(1) == np.arange(len(clips)) % 2).mean() > 0.9
+    for i, frame in enumerate(clips[0]):
+        Image.fromarray(frame).save(tmp_path / f"{i:03}.png")
+    ((_, answers),) = predict_files(predictor, [tmp_path])
+    assert isinstance(answers, dict) and list(answers["way"].probabilities.values()) == pytest.approx(list(found[0]))
+    with pytest.raises(UsageError, match="not a clip"):
+        predictor(clips[0][0])
+    with pytest.raises(UsageError, match="way of clips, other of pictures"):
+        other = heads.train(dataset(core, core([c[0] for c in clips] + [clips[0][0]] * 6)), target="age").onnx
+        fuse(core, {"way": head, "other": other})

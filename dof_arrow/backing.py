@@ -1,6 +1,6 @@
-"""What a dataset can be over: one file, two files joined row by row, several files one after the other.
+"""What a dataset is over: some rows of a file, of a directory, of two tables side by side or of several in a chain.
 
-Rows are chosen by a slice (views, nothing is copied) or by places; both are known only here and in `Chosen`.
+Rows are chosen by a slice (views, nothing is copied) or by their places (gathered).
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow import footer
+from dof_arrow.directory import Directory
 from dof_arrow.errors import FormatError
 from dof_arrow.footer import ColumnMeta, get
-from dof_arrow.gather import Chain, Gather, Memory, Placed, of_file
+from dof_arrow.gather import Chain, Gather, Memory, Placed, of_columns
 from dof_arrow.layout import Fixed, fixed
 from dof_arrow.metadata import Metadata
 from dof_arrow.order import Rows
-from dof_arrow.reading import File, State
+from dof_arrow.reading import Columns, File, State
 from dof_arrow.schema import flat_array, is_vector, vector_array
 
 Array = NDArray[Any]
@@ -29,7 +30,7 @@ Places = slice | Rows
 
 
 class Table(Protocol):
-    """Columns of equally many rows, with metadata."""
+    """Columns of equally many rows, with metadata: a file, a directory of files, or what is made of several."""
 
     @property
     def path(self) -> Path: ...
@@ -41,21 +42,10 @@ class Table(Protocol):
     def rows(self) -> int: ...
     @property
     def state(self) -> State: ...
+    @property
+    def seal(self) -> str | None: ...
 
-    def attachment(self, offset: int, length: int) -> bytes:
-        """The bytes of an attachment: the errors table, a document."""
-
-    def values(self, name: str, rows: Places, *, writable: bool = False) -> Array:
-        """Rows of a column as an array, [n, D] for vectors."""
-
-    def array(self, name: str, rows: Places) -> pa.Array | pa.ChunkedArray:
-        """Rows of a column as Arrow has them."""
-
-    def gather(self, name: str) -> Gather:
-        """Where the rows of a feature column come from."""
-
-    def may_match(self, condition: Any) -> list[slice]:
-        """Runs of rows that the statistics do not exclude from a condition."""
+    def attachment(self, offset: int, length: int) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,73 +59,80 @@ class Chosen:
         at = self.places
         return at.stop - at.start if isinstance(at, slice) else len(at)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        if isinstance(self.table, Columns):
+            return _reopened, (str(self.table.path), self.table.seal, self.places)
+        return Chosen, (self.table, self.places)
+
     def at(self, rows: Places) -> Chosen:
         """Rows of these rows; slices of slices stay slices."""
-        if isinstance(self.places, slice):
-            first = self.places.start
-            rows = slice(first + rows.start, first + rows.stop) if isinstance(rows, slice) else rows + first
-            return Chosen(self.table, rows)
-        return Chosen(self.table, self.places[rows])
+        if not isinstance(self.places, slice):
+            return Chosen(self.table, self.places[rows])
+        first = self.places.start
+        moved = slice(first + rows.start, first + rows.stop) if isinstance(rows, slice) else rows + first
+        return Chosen(self.table, moved)
 
     def values(self, name: str, *, writable: bool = False) -> Array:
-        """A column of them as an array."""
-        return self.table.values(name, self.places, writable=writable)
+        """A column of them as an array, [n, D] for vectors; a slice of a mapped one is a view of the file's memory."""
+        if isinstance(self.table, Columns):
+            return self.table.numpy(name, writable=writable)[self.places]
+        return _made(self.table).values(name, self.places, writable=writable)
 
     def array(self, name: str) -> pa.Array | pa.ChunkedArray:
-        """A column of them as Arrow has it."""
-        return self.table.array(name, self.places)
+        """A column of them as Arrow has it; a slice of a mapped one lies over the file's memory."""
+        if not isinstance(self.table, Columns):
+            return _made(self.table).array(name, self.places)
+        return self.table.arrow(name)[self.places] if isinstance(self.places, slice) else self._taken(self.table, name)
 
     def gather(self, name: str) -> Gather:
-        """Where their features come from."""
-        inner = self.table.gather(name)
+        """Where a loader gets them from."""
+        whole = of_columns(self.table, name) if isinstance(self.table, Columns) else _made(self.table).gather(name)
         if not isinstance(self.places, slice):
-            return Placed(inner, self.places, len(self))
-        if isinstance(inner, Memory):
-            return Memory(inner.values[self.places])
-        return Placed(inner, self.places.start, len(self))
-
-
-class OneFile(File):
-    """A file as a table."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (str(self.path), self.seal)
-
-    def values(self, name: str, rows: Places, *, writable: bool = False) -> Array:
-        """Rows of a column; a slice of a mapped one is a view of the file's memory."""
-        return self.numpy(name, writable=writable)[rows]
-
-    def array(self, name: str, rows: Places) -> pa.Array | pa.ChunkedArray:
-        """Rows of a column; a slice of a mapped one lies over the file's memory."""
-        if isinstance(rows, slice):
-            return self.arrow(name)[rows]
-        field, values = self.schema.field(name), self.mapped(name)
-        if is_vector(field):
-            return vector_array(np.ascontiguousarray(self.numpy(name)[rows]), field)
-        return self.arrow(name).take(pa.array(rows)) if values is None else flat_array(values[rows], field.type)
-
-    def gather(self, name: str) -> Gather:
-        """Mapped, or decoded."""
-        return of_file(self, name)
+            return Placed(whole, self.places, len(self))
+        return Memory(whole.values[self.places]) if isinstance(whole, Memory) else Placed(
+            whole, self.places.start, len(self))
 
     def may_match(self, condition: Any) -> list[slice]:
-        """Row groups whose smallest and largest values do not exclude the condition."""
-        ranges = {f.name: r for f in self.schema if (r := self._ranges(f))}
-        numbers = _not_excluded(condition, self.schema, ranges, self.parquet.num_row_groups)
-        sizes = [self.parquet.row_group(g).num_rows for g in range(self.parquet.num_row_groups)]
-        ends = np.cumsum(sizes, dtype=np.int64).tolist()
-        return [slice(ends[g] - sizes[g], ends[g]) for g in numbers]
+        """Runs of them in which a condition may be true, by the statistics of row groups."""
+        if not isinstance(self.table, Columns) or not isinstance(self.places, slice):
+            return [slice(0, len(self))]
+        first, end = self.places.start, self.places.stop
+        runs = [slice(max(r.start, first) - first, min(r.stop, end) - first) for r in _matching(self.table, condition)]
+        return [r for r in runs if r.start < r.stop]
 
-    def _ranges(self, field: pa.Field) -> list[tuple[Any, Any] | None] | None:
-        """Smallest and largest value of a column in each row group, None where a group does not say."""
-        column = fixed(field)
-        if column is None or column.nested:
-            return None
-        try:
-            chunks = footer.column_chunks(self.parquet, column.path)
-        except FormatError:
-            return None
-        return [_range(get(chunk, ColumnMeta.STATISTICS, {}), column, field.type) for chunk in chunks]
+    def _taken(self, table: Columns, name: str) -> pa.Array:
+        field, values = table.schema.field(name), table.mapped(name)
+        if is_vector(field):
+            return vector_array(np.ascontiguousarray(table.numpy(name)[self.places]), field)
+        if values is None:
+            return table.arrow(name).take(pa.array(self.places))
+        return flat_array(values[self.places], field.type)
+
+
+def _matching(table: Columns, condition: Any) -> list[slice]:
+    """Row groups whose smallest and largest values do not exclude a condition, in rows of the table."""
+    files, runs, first = table.parts if isinstance(table, Directory) else [table], [], 0
+    for file in files:
+        assert isinstance(file, File)
+        groups = file.parquet.num_row_groups
+        ends = first + np.cumsum([file.parquet.row_group(g).num_rows for g in range(groups)], dtype=np.int64)
+        starts = [first, *ends.tolist()]
+        ranges = {f.name: r for f in file.schema if (r := _ranges(file, f))}
+        runs += [slice(starts[g], starts[g + 1]) for g in _not_excluded(condition, file.schema, ranges, groups)]
+        first += file.rows
+    return runs
+
+
+def _ranges(file: File, field: pa.Field) -> list[tuple[Any, Any] | None] | None:
+    """Smallest and largest value of a column in each row group, None where a group does not say."""
+    column = fixed(field)
+    if column is None or column.nested:
+        return None
+    try:
+        chunks = footer.column_chunks(file.parquet, column.path)
+    except FormatError:
+        return None
+    return [_range(get(chunk, ColumnMeta.STATISTICS, {}), column, field.type) for chunk in chunks]
 
 
 def _range(statistics: footer.Struct, column: Fixed, kind: pa.DataType) -> tuple[Any, Any] | None:
@@ -199,6 +196,10 @@ class Joined:
         """The worse of the two."""
         return _worst([self.left.table, self.right.table])
 
+    @property
+    def seal(self) -> None:
+        """None: each side has its own."""
+
     def attachment(self, offset: int, length: int) -> bytes:
         """Of the left side."""
         return self.left.table.attachment(offset, length)
@@ -217,10 +218,6 @@ class Joined:
         """That of the side that has the column."""
         side, own = self._side(name)
         return side.gather(own)
-
-    def may_match(self, condition: Any) -> list[slice]:
-        """All rows: sides are cut into row groups each in its way."""
-        return [slice(0, self.rows)]
 
     def _side(self, name: str) -> tuple[Chosen, str]:
         left, own = self.names[name]
@@ -250,6 +247,10 @@ class Chained:
         """The worst of them."""
         return _worst([part.table for part in self.parts])
 
+    @property
+    def seal(self) -> None:
+        """None: each part has its own."""
+
     def attachment(self, offset: int, length: int) -> bytes:
         """None: the metadata of a chain names none."""
         raise FormatError("several files have no attachment in common", str(self.path))
@@ -271,10 +272,6 @@ class Chained:
     def gather(self, name: str) -> Gather:
         """Those of the parts."""
         return Chain([part.gather(name) for part in self.parts], [len(part) for part in self.parts])
-
-    def may_match(self, condition: Any) -> list[slice]:
-        """All rows."""
-        return [slice(0, self.rows)]
 
     def _starts(self) -> Rows:
         return np.concatenate([[0], np.cumsum([len(part) for part in self.parts])]).astype(np.int64)
@@ -308,9 +305,19 @@ def _worst(tables: Sequence[Table]) -> State:
     return "broken" if "broken" in states else "unsealed" if "unsealed" in states else "sealed"
 
 
-def _reopened(path: str, seal: str | None) -> OneFile:
-    """A file again in another process, if it is still the same one."""
-    file = OneFile(Path(path))
-    if file.seal != seal:
+def _made(table: Table) -> Joined | Chained:
+    assert isinstance(table, Joined | Chained)
+    return table
+
+
+def opened(path: Path) -> File | Directory:
+    """The columns of a file, or of a directory of files."""
+    return Directory(path) if path.is_dir() else File(path)
+
+
+def _reopened(path: str, seal: str | None, places: Places) -> Chosen:
+    """Rows of a file again, in another process, if it is still the same file."""
+    table = opened(Path(path))
+    if table.seal != seal:
         raise FormatError("the file was replaced since it was opened", path, hint="Open it again.")
-    return file
+    return Chosen(table, places)

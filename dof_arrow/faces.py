@@ -1,0 +1,201 @@
+"""A loader as the frameworks want it: torch, Keras, tf.data and JAX, over the same batches and without a copy where
+the framework allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dof_arrow.errors import UsageError, require
+
+if TYPE_CHECKING:
+    from dof_arrow.loader import Loader, State
+
+_KEPT = ("U", "S", "O")  # kinds of numpy arrays that are no tensors: texts
+
+
+def torch_batches(loader: Loader, device: str | None, pin_memory: bool) -> Any:
+    """A torch `IterableDataset` of batches: iterate it, or give it to a `DataLoader` with `batch_size=None`.
+
+    Tensors share the batch's memory; `device` moves them, `pin_memory` puts them where a GPU fetches them faster (both
+    not in a DataLoader's workers: use its own `pin_memory`). Workers share the batches out; together they give the
+    loader's order. `state_dict`, `load_state_dict` and `set_epoch` are the loader's; with workers, tell `state_dict`
+    how many batches were `delivered`.
+    """
+    return _torch_class()(loader, device, pin_memory)
+
+
+@cache
+def _torch_class() -> type:
+    """The class, made when torch is there; it pickles by its maker, so that spawned workers find it."""
+    torch = require("torch", extra="torch")
+    data = require("torch.utils.data", extra="torch")
+
+    class TorchBatches(data.IterableDataset):  # type: ignore[misc,name-defined]
+        """Batches of a loader as tensors."""
+
+        def __init__(self, loader: Loader, device: str | None, pin_memory: bool, epoch: Any = None) -> None:
+            super().__init__()
+            self.loader, self.device, self.pin_memory = loader, device, pin_memory
+            # Workers are made anew for each epoch from this object, which does not see them finish one: they say so.
+            self._epoch = torch.tensor([loader.epoch]).share_memory_() if epoch is None else epoch
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _torch_again, (self.loader, self.device, self.pin_memory, self._epoch)
+
+        def __len__(self) -> int:
+            return len(self.loader)
+
+        def __iter__(self) -> Iterator[Any]:
+            worker = data.get_worker_info()
+            return self._alone() if worker is None else self._shared(worker.id, worker.num_workers)
+
+        def set_epoch(self, epoch: int) -> None:
+            """Choose the epoch that comes next, from its start."""
+            self.loader.set_epoch(epoch)
+            self._epoch[0] = epoch
+
+        def state_dict(self, delivered: int | None = None) -> State:
+            """Where the batches stand; `delivered`: how many of this epoch came out of a DataLoader with workers."""
+            self._agree()
+            return self.loader.state_dict(delivered)
+
+        def load_state_dict(self, state: Mapping[str, int]) -> None:
+            """Go on where a state was taken."""
+            self.loader.load_state_dict(state)
+            self._epoch[0] = self.loader.epoch
+
+        def _agree(self) -> None:
+            if int(self._epoch[0]) > self.loader.epoch:
+                self.loader.set_epoch(int(self._epoch[0]))
+
+        def _alone(self) -> Iterator[Any]:
+            self._agree()
+            for batch in self.loader.batches(owned=True):
+                yield _each(batch, self._tensor)
+            self._epoch[0] = self.loader.epoch
+
+        def _shared(self, worker: int, workers: int) -> Iterator[Any]:
+            self._agree()
+            yield from (_each(b, torch.from_numpy) for b in self.loader.batches(
+                owned=True, threads=0, part=(worker, workers)))
+            if worker == 0:
+                self._epoch[0] = self.loader.epoch
+
+        def _tensor(self, values: np.ndarray) -> Any:
+            tensor = torch.from_numpy(values)
+            tensor = tensor.pin_memory() if self.pin_memory else tensor
+            return tensor if self.device is None else tensor.to(self.device, non_blocking=True)
+
+    return TorchBatches
+
+
+def _torch_again(loader: Loader, device: str | None, pin_memory: bool, epoch: Any) -> Any:
+    return _torch_class()(loader, device, pin_memory, epoch)
+
+
+def keras_batches(loader: Loader, options: Mapping[str, Any]) -> Any:
+    """A Keras 3 `PyDataset`, for `model.fit` with any backend: batch i of the epoch, made when it is asked for.
+
+    `options` are the PyDataset's: `workers`, `use_multiprocessing`, `max_queue_size`. With `columns=`, inputs are a
+    dict of the features, under the name of their column, and the columns. Keras itself mixes the order of batches
+    unless told `shuffle=False`.
+    """
+    _refuse_texts(loader)
+    require("keras", extra="keras")
+    return _keras_class()(loader, **options)
+
+
+@cache
+def _keras_class() -> type:
+    import keras
+
+    class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc,name-defined]
+        """Batches of a loader by their number."""
+
+        def __init__(self, loader: Loader, **options: Any) -> None:
+            super().__init__(**options)
+            self.loader = loader
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            options = {"workers": self.workers, "use_multiprocessing": self.use_multiprocessing}
+            return keras_batches, (self.loader, options)
+
+        def __len__(self) -> int:
+            return len(self.loader)
+
+        def __getitem__(self, index: int) -> Any:
+            return _with_inputs(self.loader, self.loader.batch(index))
+
+        def on_epoch_end(self) -> None:
+            """Keras calls this: the next epoch has an order of its own."""
+            self.loader.set_epoch(self.loader.epoch + 1)
+
+    return KerasBatches
+
+
+def tf_batches(loader: Loader) -> Any:
+    """A `tf.data.Dataset` of batches, one epoch each time it is iterated, with the shapes and types that come."""
+    _refuse_texts(loader)
+    tensorflow = require("tensorflow", extra="keras")
+    sample = _with_inputs(loader, loader.batch(0))
+
+    def spec(values: np.ndarray) -> Any:
+        return tensorflow.TensorSpec((None, *values.shape[1:]), values.dtype)
+
+    def epoch() -> Iterator[Any]:
+        return (_with_inputs(loader, batch) for batch in loader.batches(owned=True))
+
+    made = tensorflow.data.Dataset.from_generator(epoch, output_signature=_each(sample, spec))
+    return made.apply(tensorflow.data.experimental.assert_cardinality(len(loader)))
+
+
+class JaxBatches:
+    """Batches as JAX arrays over the same memory (it starts at a multiple of 64 bytes), or on another device.
+
+    Each iteration is one epoch.
+    """
+
+    def __init__(self, loader: Loader, device: Any = None) -> None:
+        self.loader, self.device = loader, device
+        self._jax = require("jax", extra="jax")
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (_each(batch, self._array) for batch in self.loader.batches(owned=True))
+
+    def _array(self, values: np.ndarray) -> Any:
+        array = self._jax.numpy.from_dlpack(values)
+        return array if self.device is None else self._jax.device_put(array, self.device)
+
+
+def _each(batch: Any, convert: Callable[[np.ndarray], Any]) -> Any:
+    """A batch of the same form with each array of numbers converted; texts stay as they are."""
+    if isinstance(batch, tuple):
+        return tuple(_each(part, convert) for part in batch)
+    if isinstance(batch, dict):
+        return {name: _each(part, convert) for name, part in batch.items()}
+    return batch if batch.dtype.kind in _KEPT else convert(batch)
+
+
+def _with_inputs(loader: Loader, batch: Any) -> Any:
+    """A batch as Keras takes it: inputs, or (inputs, target); columns are inputs beside the features."""
+    if not loader.options.columns:
+        return batch
+    *first, columns = batch
+    inputs = {loader.options.feature or loader.source.metadata.primary_column: first[0], **columns}
+    return (inputs, *first[1:])
+
+
+def _refuse_texts(loader: Loader) -> None:
+    sample = loader.batch(0)
+    columns = sample[-1] if loader.options.columns else {}
+    texts = [name for name, values in columns.items() if values.dtype.kind in _KEPT]
+    if texts:
+        raise UsageError("texts are no inputs of a network", ", ".join(texts), "columns of numbers", "texts",
+                         "Leave them out of columns=, or iterate the loader itself.")
