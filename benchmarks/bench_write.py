@@ -1,4 +1,4 @@
-"""Writing: our Writer, digests and finiteness checks included, against `pq.write_table` of the same table; sizes; edit."""
+"""Writing, digests and finiteness checks included, against `pq.write_table` of the same table; sizes; editing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def run(rows: int = 100_000, width: int = 512, runs: int = 7) -> dict[str, Any]:
         def default() -> None:
             pq.write_table(table, theirs)
 
-        seconds = in_turn({"dof": write, "pyarrow, one page a group, synced": plain, "pyarrow, defaults": default}, runs)
+        rivals = {"dof": write, "pyarrow, one page a group, synced": plain, "pyarrow, defaults": default}
+        seconds = in_turn(rivals, runs)
         raw = x.nbytes + 8 * rows + 26 * rows
         sizes = {"dof": ours.stat().st_size, "raw vectors, ids, labels": raw}
     return {"rows": rows, "width": width, "seconds": seconds, "sizes": sizes, "size_ratio": sizes["dof"] / raw,

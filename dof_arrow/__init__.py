@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,23 +26,33 @@ from dof_arrow.errors import (
 )
 
 if TYPE_CHECKING:
+    from dof_arrow.convert import convert, save
     from dof_arrow.core import Core
-    from dof_arrow.dataset import Dataset, open
+    from dof_arrow.dataset import Dataset, concat, open
+    from dof_arrow.edit import edit
+    from dof_arrow.export import export_head
     from dof_arrow.extract import extract
     from dof_arrow.fuse import fuse
+    from dof_arrow.growth import append
     from dof_arrow.verify import validate
     from dof_arrow.writer import Writer
 
 __version__ = "0.1.0"
 
+# ONNX Runtime keeps a device id and reports to its makers, unless told not to before it is loaded. What runs on
+# pictures of patients reports to nobody; who wants it sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 __all__ = [
     "Core", "CoreError", "Dataset", "DofError", "DofWarning", "FormatError", "MissingExtra", "OutputError", "Problem",
-    "SourceError", "UsageError", "Writer", "extract", "fuse", "open", "validate",
+    "SourceError", "UsageError", "Writer", "append", "concat", "convert", "edit", "export_head", "extract", "fuse",
+    "open", "save", "validate",
 ]
 
 # Loaded when first used: importing this package must stay light.
-_HOMES = {"Core": "core", "Dataset": "dataset", "Writer": "writer", "extract": "extract", "fuse": "fuse",
-          "open": "dataset", "validate": "verify"}
+_HOMES = {"Core": "core", "Dataset": "dataset", "Writer": "writer", "concat": "dataset", "extract": "extract",
+          "fuse": "fuse", "open": "dataset", "validate": "verify", "export_head": "export", "append": "growth",
+          "convert": "convert", "save": "convert", "edit": "edit"}
 
 
 def __getattr__(name: str) -> Any:
@@ -53,7 +64,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Keeps `dof.extract` and `dof.fuse` the functions, whoever imports the modules of those names."""
+    """Keeps `dof.extract`, `dof.fuse` and their like the functions, whoever imports the modules of those names."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

@@ -74,23 +74,26 @@ class Chosen:
 
     def values(self, name: str, *, writable: bool = False) -> Array:
         """A column of them as an array, [n, D] for vectors; a slice of a mapped one is a view of the file's memory."""
-        if isinstance(self.table, Columns):
-            return self.table.numpy(name, writable=writable)[self.places]
-        return _made(self.table).values(name, self.places, writable=writable)
+        table = _apart(self.table, name)
+        if isinstance(table, Columns):
+            return table.numpy(name, writable=writable)[self.places]
+        return _made(table).values(name, self.places, writable=writable)
 
     def array(self, name: str) -> pa.Array | pa.ChunkedArray:
         """A column of them as Arrow has it; a slice of a mapped one lies over the file's memory."""
-        if not isinstance(self.table, Columns):
-            return _made(self.table).array(name, self.places)
-        return self.table.arrow(name)[self.places] if isinstance(self.places, slice) else self._taken(self.table, name)
+        table = _apart(self.table, name)
+        if not isinstance(table, Columns):
+            return _made(table).array(name, self.places)
+        return table.arrow(name)[self.places] if isinstance(self.places, slice) else self._taken(table, name)
 
     def gather(self, name: str) -> Gather:
         """Where a loader gets them from."""
         whole = of_columns(self.table, name) if isinstance(self.table, Columns) else _made(self.table).gather(name)
         if not isinstance(self.places, slice):
             return Placed(whole, self.places, len(self))
-        return Memory(whole.values[self.places]) if isinstance(whole, Memory) else Placed(
-            whole, self.places.start, len(self))
+        if len(self) == self.table.rows:
+            return whole
+        return whole.part(self.places) if isinstance(whole, Memory) else Placed(whole, self.places.start, len(self))
 
     def may_match(self, condition: Any) -> list[slice]:
         """Runs of them in which a condition may be true, by the statistics of row groups."""
@@ -129,7 +132,7 @@ def _ranges(file: File, field: pa.Field) -> list[tuple[Any, Any] | None] | None:
     if column is None or column.nested:
         return None
     try:
-        chunks = footer.column_chunks(file.parquet, column.path)
+        chunks = footer.column_chunks(file.tail, column.path, file.parquet.num_row_groups)
     except FormatError:
         return None
     return [_range(get(chunk, ColumnMeta.STATISTICS, {}), column, field.type) for chunk in chunks]
@@ -300,9 +303,41 @@ class Chained:
         return back
 
 
+def chunked(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
+    """An array in chunks, whatever it was in."""
+    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+
+
 def _worst(tables: Sequence[Table]) -> State:
     states = {table.state for table in tables}
     return "broken" if "broken" in states else "unsealed" if "unsealed" in states else "sealed"
+
+
+def _apart(table: Table, name: str) -> Table:
+    """A directory as its parts one after the other, where a column of it does not map as one array: each maps alone."""
+    if not isinstance(table, Directory) or not table.rows:
+        return table
+    column = fixed(table.schema.field(name))
+    if column is not None and table.stitched(column) is not None:
+        return table
+    parts = [Chosen(part, slice(0, part.rows)) for part in table.parts if part.rows]
+    return Chained(parts=parts, schema=table.schema, metadata=table.metadata)
+
+
+def files(table: Table) -> Iterator[File]:
+    """The files that a table is made of, each once."""
+    if isinstance(table, File):
+        yield table
+    elif isinstance(table, Directory):
+        yield from (table.manifest, *table.parts)
+    else:
+        inner = [table.left, table.right] if isinstance(table, Joined) else _chained(table).parts
+        yield from {id(file): file for chosen in inner for file in files(chosen.table)}.values()
+
+
+def _chained(table: Table) -> Chained:
+    assert isinstance(table, Chained)
+    return table
 
 
 def _made(table: Table) -> Joined | Chained:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _Taken = Literal["any", "one by one", "none"]
 _ROWS = 3
 _SIDE = 224  # of the picture tried where a model leaves the size free
+_FRAMES, _WINDOW_SIDE = 16, 112  # of the window tried where a model of clips does
 _DYNAMIC_RANGE = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention"})
 
 
@@ -100,6 +101,9 @@ def _row_shape(shape: tuple[int | str, ...]) -> list[int]:
     known = [dim if isinstance(dim, int) and dim > 0 else _SIDE for dim in shape]
     if len(shape) == 3 and not isinstance(shape[0], int) and shape[-1] not in (1, 3):
         known[0] = 3
+    if len(shape) == 4:  # a window of frames
+        known = [dim if dim != _SIDE or named == _SIDE else side for dim, named, side in zip(
+            known, shape, (3, _FRAMES, _WINDOW_SIDE, _WINDOW_SIDE), strict=True)]
     return known
 
 

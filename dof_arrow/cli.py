@@ -26,10 +26,13 @@ COMMANDS = {
     },
     "Share": {
         "edit": ("share", "Rewrite what a file says of itself; its data stay."),
+        "convert": ("share", "Write a dataset in another form, or back."),
     },
     "More": {
         "evaluate": ("train", "Judge a head on another dataset of the same core."),
         "headless": ("make", "Cut the head off a model; keep its preprocessing with it."),
+        "merge": ("share", "Put datasets together in one file or directory."),
+        "repair": ("share", "Say what a crash left behind, and remove it."),
         "estimate": ("make", "Say how large a file will be."),
         "demo": ("make", "The whole job on real pictures, in half a minute."),
         "doctor": ("use", "Say what is installed, and what to install."),

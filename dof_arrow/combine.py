@@ -1,8 +1,8 @@
-"""Datasets brought together and cut apart: joined by record, chained, dealt into folds, seen clip by clip."""
+"""Datasets brought together and cut apart: joined by record, chained, dealt into folds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid5
@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow import encode, judge
-from dof_arrow.backing import Chained, Chosen, Joined
+from dof_arrow.backing import Chained, Chosen, Joined, chunked
 from dof_arrow.encode import Tabular
 from dof_arrow.errors import UsageError
 from dof_arrow.gather import Gather
@@ -65,19 +65,6 @@ def folds(data: Tabular, k: int, group: str, stratify: str | None, seed: int) ->
     return judge.folds(groups, k, strata=strata, seed=seed)
 
 
-def runs(rows: Chosen, columns: Sequence[str]) -> Iterator[slice]:
-    """Runs of rows that agree in these columns; UsageError where equal rows stand apart."""
-    codes = [encode.distinct(_chunked(rows.array(name))) for name in columns]
-    new = np.ones(len(rows), bool)
-    new[1:] = np.any([code[1:] != code[:-1] for code in codes], axis=0)
-    starts = np.flatnonzero(new)
-    found = np.stack([code[starts] for code in codes])
-    if np.unique(found, axis=1).shape[1] != len(starts):
-        raise UsageError("the rows of a clip do not stand together", str(rows.table.path), "clips in the file's order",
-                         "rows in another", "Use sequences() before take, or sort the indices.")
-    return (slice(a, b) for a, b in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True))
-
-
 def statistics(gather: Gather, rows: int, width: int) -> tuple[Array, Array]:
     """Mean and standard deviation, float64 [width] each, in one pass and bounded memory.
 
@@ -120,7 +107,7 @@ def _names_of(rows: Chosen, columns: Sequence[str]) -> pa.Array:
     """One text a row from all key columns."""
     import pyarrow.compute as pc
 
-    texts = [_chunked(rows.array(name)).combine_chunks().cast(pa.large_string()) for name in columns]
+    texts = [chunked(rows.array(name)).combine_chunks().cast(pa.large_string()) for name in columns]
     joined = pc.binary_join_element_wise(*texts, pa.scalar("/", pa.large_string())) if len(texts) > 1 else texts[0]
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
@@ -179,7 +166,3 @@ def _check_alike(schema: pa.Schema, about: Metadata, other: pa.Schema, others: M
     if about.targets != others.targets:
         raise UsageError("the classes of a target differ", where, str(dict(about.targets))[:300],
                          str(dict(others.targets))[:300], "Extract with the same class names.")
-
-
-def _chunked(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
-    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])

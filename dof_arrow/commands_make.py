@@ -29,7 +29,7 @@ _SHOWN = 5
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="A file, or x.dof to add to.")
 @click.option("--core", "cores", multiple=True, metavar="CORE", help="An ONNX file or `builtin`; more: more columns.")
 @making
 @click.option("--table", type=click.Path(path_type=Path), help="A CSV file with a row for each picture.")
@@ -48,6 +48,14 @@ _SHOWN = 5
 @click.option("--views", type=click.IntRange(1, 1024), default=1, show_default=True, metavar="K",
               help="Rows of each picture: the plain one, and K - 1 augmented ones.")
 @click.option("--augment", metavar="xray|photo|SPEC.json", help="What happens to augmented views.")
+@click.option("--clips/--no-clips", default=None, help="Whether files are clips [default: by their names].")
+@click.option("--fps", type=float, metavar="F", help="Of a clip, the frame that is shown at each 1/F seconds.")
+@click.option("--max-frames", type=click.IntRange(1), metavar="N", help="Of a clip, the first N of these.")
+@click.option("--window", type=click.IntRange(1), metavar="W", help="Frames that a core with a time axis sees at once.")
+@click.option("--stride", type=click.IntRange(1), metavar="N", help="Frames from window to window [default: W].")
+@click.option("--crop", metavar="L,T,R,B|all", help="Of a clip's frames, this box [default: DICOM's own regions].")
+@click.option("--on-break", type=click.Choice(["fail", "keep"]), default="fail", show_default=True,
+              help="Of a damaged clip, list it as failed, or keep what precedes the damage.")
 @click.option("--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: by memory].")
 @click.option("--allow", multiple=True, metavar="WHAT", help="Read what is refused otherwise; the message names it.")
 @click.option("--max-errors", type=click.IntRange(0), metavar="N", help="Stop after more failures than this.")
@@ -72,8 +80,8 @@ def extract(terminal: Terminal, source: Path, cores: tuple[str, ...], dry_run: b
     given["id_key"] = bytes(KEY_BYTES) if dry_run and not there else key  # a plan makes no key
     run = planned(source, core=list(cores), keep=tuple(filter(None, keep.split(","))), **given)
     if not there:
-        terminal.say(f"{'Extracting will make' if dry_run else 'Made'} a key for pseudonyms: {key}. Keep it, and keep it "
-                     "secret: with it names can be found again.")
+        terminal.say(f"{'Extracting will make' if dry_run else 'Made'} a key for pseudonyms: {key}. Keep it, and keep "
+                     "it secret: with it names can be found again.")
     _note_left_out(terminal, run)
     if dry_run:
         _describe_plan(terminal, run)
@@ -110,22 +118,26 @@ def _describe_plan(terminal: Terminal, run: Extraction) -> None:
     what = leaving(run)
     what["bytes"] = size_of_run(run)
     columns = [(f"  {c['name']}", c["type"], c["holds"]) for c in what["columns"]]
-    lines = [f"Would read {what['inputs']:,} pictures and write {run.out}, {size(what['bytes'])}",
-             f"({what['bytes']:,} bytes if every picture can be read and is of the first one's kind).", "",
+    lines = [f"Would read {what['inputs']:,} {_inputs(run)} and write {run.out}, {size(what['bytes'])}",
+             f"({what['bytes']:,} bytes if all can be read and are of the first one's kind).", "",
              "What leaves, column by column:", table(columns), "",
              "What leaves beside the columns:", *(f"  {text}" for text in what["strings"])]
     terminal.result(what, "\n".join(lines))
     terminal.say("\nNothing was written. To extract: the same command without --dry-run.")
 
 
+def _inputs(run: Extraction) -> str:
+    return "pictures" if run.clips is None else "clips"
+
+
 def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fresh: bool) -> int:
     about = dataset.metadata.provenance
     raw = int(about.raw.get("bytes", 0)) if about else 0
-    stored, failed, path = dataset.path.stat().st_size, len(dataset.errors), dataset.path
+    stored, failed, path = dataset.size, len(dataset.errors), dataset.path
     value = {"path": str(path), "rows": len(dataset), "bytes": stored, "raw_bytes": raw, "failed": failed, "new": fresh,
              "errors": dataset.errors}
     terminal.result(value, f"{path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row; "
-                           f"the pictures were {size(raw)}")
+                           f"the {_inputs(run)} were {size(raw)}")
     if failed:
         _describe_failures(terminal, run, dataset.errors)
     next_step = f"dof train {path} -o head.onnx" if dataset.metadata.targets else f"dof info {path}"

@@ -1,4 +1,4 @@
-"""Commands that ready a dataset for others: edit."""
+"""Commands that ready a dataset for others: edit, convert, merge; and repair."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from dof_arrow.cli import DONE
 from dof_arrow.options import spoken
-from dof_arrow.terminal import Terminal, table
+from dof_arrow.terminal import Terminal, size, table
 
 if TYPE_CHECKING:
     from dof_arrow.edit import Change, Plan, Wanted
@@ -114,3 +114,79 @@ def _said(value: Any) -> str:
         return "-"
     text = " ".join((value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--layout", type=click.Choice(["mapped", "compact"]), help="For use in place, or for slow links.")
+@click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Another type of the vectors.")
+@click.option("--rows-per-part", type=click.IntRange(1), metavar="N", help="Rows of each file of a directory.")
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
+@spoken
+def convert(terminal: Terminal, source: Path, out: Path, **options: Any) -> int:
+    """Write SOURCE in another form, told by the name of OUT.
+
+    \b
+    x.parquet       a DoF file               x.arrow        an Arrow IPC file
+    x.dof           a directory of files     x.npy          the vectors alone
+    x.dof.json      DoF as JSON              x.safetensors  vectors and numbers
+    """
+    from dof_arrow.convert import convert as write
+
+    with terminal.busy(f"writing {out}"):
+        write(source, out, **options)
+    _report_made(terminal, out)
+    return DONE
+
+
+@click.command()
+@click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="One file, or a directory x.dof.")
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
+@spoken
+def merge(terminal: Terminal, parts: tuple[Path, ...], out: Path, overwrite: bool) -> int:
+    """Put datasets together, rows one after the other; to a directory that is there already, they are added."""
+    from dof_arrow.merge import merge as write
+
+    with terminal.busy(f"writing {out}"):
+        write(parts, out, overwrite=overwrite)
+    _report_made(terminal, out)
+    return DONE
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--discard", is_flag=True, help="Remove what was found.")
+@spoken
+def repair(terminal: Terminal, path: Path, discard: bool) -> int:
+    """Say what a crash left beside the output PATH, or beside all outputs of the folder PATH."""
+    from dataclasses import asdict
+
+    from dof_arrow import repair as repairing
+
+    found = repairing.find(path)
+    removed = repairing.discard(found) if discard else []
+    rows = [(str(f.path), f.what + (" (in use)" if f.held else ""), size(f.bytes)) for f in found]
+    terminal.result([{**asdict(f), "path": str(f.path), "removed": f in removed} for f in found],
+                    table(rows) if rows else f"{path}: nothing was left behind")
+    if removed:
+        terminal.say(f"Removed: {len(removed)} of {len(found)}")
+    elif found and not discard:
+        terminal.say(f"Finished outputs do not need it. To go on, repeat the command; to remove it: "
+                     f"dof repair {path} --discard")
+    return DONE
+
+
+def _report_made(terminal: Terminal, out: Path) -> None:
+    from dof_arrow import dataset
+    from dof_arrow.directory import is_directory
+
+    if out.suffix != ".parquet" and not is_directory(out):
+        count = out.stat().st_size
+        terminal.result({"path": str(out), "bytes": count}, f"{out}: {size(count)}")
+        return
+    made = dataset.open(out)
+    terminal.result({"path": str(out), "rows": len(made), "bytes": made.size},
+                    f"{out}: {len(made):,} rows, {size(made.size)}")
+    terminal.say(f"Next: dof info {out}")

@@ -34,9 +34,11 @@ def info(terminal: Terminal, file: Path) -> int:
 def _portrait(ds: Any) -> str:
     about = ds.metadata
     rows: list[tuple[str, ...]] = [
-        ("rows", f"{len(ds):,}"), ("size", size(ds.path.stat().st_size)), ("uuid", about.uuid),
+        ("rows", f"{len(ds):,}"), ("size", size(ds.size)), ("uuid", about.uuid),
         ("title", about.info.title or "none; set one with dof edit"), ("licence", about.info.license or "not stated"),
     ]
+    if about.parts:
+        rows.insert(1, ("parts", f"{len(about.parts):,} files, of up to {max(p.rows for p in about.parts):,} rows"))
     for name, core in about.cores.items():
         rows.append((f"core of {name}", f"{core.name}, licence {core.license or 'not stated'}, "
                                         f"sha256 {core.sha256[:16]}…, cut at {core.cut or 'its output'}"))

@@ -46,8 +46,12 @@ class Counted(Output):
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Output]:
+def replacing(
+    path: str | os.PathLike[str], *, overwrite: bool = False, beside: Path | None = None
+) -> Iterator[Output]:
     """Write a file atomically: it appears at `path` when the block ends, and not at all when the block fails.
+
+    While it is written it stands beside `path` under a hidden name, or beside the folder `beside` that it goes into.
 
     Raises OutputError if `path` exists and may not be overwritten, if another process writes it, or if the system
     refuses (disk full, no permission).
@@ -62,7 +66,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
     target = Path(path)
     with explained(target):
         refuse_existing(target, overwrite)
-        part = target.with_name(f".{target.name}.partial")
+        part = sibling(beside, f"{target.name}.partial") if beside else sibling(target, "partial")
         file = lock(part, target)
         try:
             os.ftruncate(file, 0)
@@ -78,6 +82,15 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
             raise
         finally:
             os.close(file)
+
+
+def sibling(path: Path, what: str) -> Path:
+    """The hidden file or folder that stands beside an output while it is being made.
+
+    >>> sibling(Path("a/x.parquet"), "partial").as_posix()
+    'a/.x.parquet.partial'
+    """
+    return path.with_name(f".{path.name}.{what}")
 
 
 def refuse_existing(target: Path, overwrite: bool) -> None:

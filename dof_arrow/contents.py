@@ -92,7 +92,7 @@ def _levels(contents: Contents, field: pa.Field) -> Iterator[Problem]:
     column, regions = fixed(field), contents.regions.get(field.name)
     if column is None or not regions:
         return
-    for number, chunk in enumerate(footer.column_chunks(contents.parquet, column.path)):
+    for number, chunk in enumerate(footer.column_chunks(contents.encoded.tail, column.path, len(regions))):
         before = contents.memory[get(chunk, ColumnMeta.DATA_PAGE) : regions[number].offset]
         ours = levels(regions[number].length // column.width, column.items)
         if before[footer.decode(before)[1] :] != ours and not _same_decoded(contents, column, number):

@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain, islice, pairwise
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -49,13 +50,33 @@ class Buffers:
 def ordered(items: Iterable[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
     """The results of `work` in the order of the items, computed by threads up to `ahead` items before they are asked.
 
-    With no threads each is computed when it is asked for. An error of `work` is raised in its place. Threads end when
-    the iterator ends, is closed or forgotten.
+    The first is computed by the caller, who gets it soonest so; with no threads all are. An error of `work` is raised
+    in its place. Threads end when the iterator ends, is closed or forgotten.
 
     >>> list(ordered(range(4), lambda n: n * n, threads=2, ahead=3))
     [0, 1, 4, 9]
     """
-    return _threaded(iter(items), work, threads, ahead) if threads else map(work, items)
+    items = iter(items)
+    yield from map(work, islice(items, 1))
+    yield from _threaded(items, work, threads, ahead) if threads else map(work, items)
+
+
+def beside(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
+    """The items, while a thread does `work` on the one after, if it finds the time; nobody waits for it.
+
+    >>> list(beside(range(4), str))
+    [0, 1, 2, 3]
+    """
+    todo: SimpleQueue[Any] = SimpleQueue()
+    thread = threading.Thread(target=_run, args=(todo, work), daemon=True)
+    thread.start()
+    try:
+        for item, after in pairwise(chain(items, [None])):
+            if after is not None:
+                todo.put((after, SimpleQueue()))
+            yield item  # type: ignore[misc]  # only the last is None, and it is no first of a pair
+    finally:
+        _stop(todo, [thread])
 
 
 def _threaded(items: Iterator[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:

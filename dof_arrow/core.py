@@ -30,6 +30,7 @@ PREPROCESSING_GRAPH = "dof.preprocessing.graph"
 _DTYPES = ("float32", "float16", "uint8")
 _FROM_ORIGINAL = "dof headless MODEL.onnx --preprocess … -o CORE.onnx"
 _UNKNOWN_SHA256 = "0" * 64
+_TRIED = 16  # frames, where a core leaves their number free
 
 Array = npt.NDArray[Any]
 Features = npt.NDArray[np.float32]
@@ -50,7 +51,9 @@ class Core:
 
     `name`, `data` (those bytes), `sha256` (of those bytes: the core's identity), `preprocessing`, `output_name`,
     `output_shape` (of one row), `fixed_batch` (or None), `batch_dependent` (True where features depend on what else
-    is in a batch: such a core runs one picture at a time). Calls are safe from several threads at once.
+    is in a batch: such a core runs one picture at a time). A core that sees several frames at once has a `time_axis`
+    (among the axes of one row's input, else None) and maybe a `window` (their number, or None where it is free); what
+    is said here of a picture holds for a window of frames [time, h, w, c] then. Calls are safe from several threads.
     Raises CoreError for anything else, UsageError for a core that carries no preprocessing.
     """
 
@@ -62,6 +65,8 @@ class Core:
         self.batch_dependent = not about.deterministic
         self._about, self._input = about, _input(model)
         _check_preprocessing(self.preprocessing, self._input, self.name)
+        self.time_axis = _time_axis(self.preprocessing, self._input)
+        self.window = _window(self.preprocessing, self._input)
         self.preprocess = Preprocess(self.preprocessing, base64.b64decode(about.graph or ""))
         self._session = graph.session(data, threads)
         batch = self._input.shape[0]
@@ -88,7 +93,7 @@ class Core:
 
     def __call__(self, pictures: Sequence[Picture]) -> Features:
         """Features float32 [n, *output_shape] of n pictures uint8 [h, w, c], each of any size."""
-        prepared = [self.prepare(picture) for picture in pictures]
+        prepared = [self._prepared(picture) for picture in pictures]
         if len({each.shape for each in prepared}) > 1:
             raise UsageError("pictures of different sizes do not make one batch", self.name,
                              hint="Call the core on one size at a time, or give it a --fit that resizes.")
@@ -100,11 +105,21 @@ class Core:
         Raises UsageError for what is no picture, SourceError for a picture that the core cannot take.
         """
         prepared = self.preprocess(picture)
-        if not _fits(prepared.shape, self._input.shape[1:]):
-            raise SourceError("picture of a size that the core does not take",
-                              expected=str(list(self._input.shape[1:])), found=str(list(prepared.shape)),
-                              hint="Resize with --fit crop, pad or squash.")
+        taken = _of_frame(self.preprocessing, self._input).shape[1:]
+        if not _fits(prepared.shape, taken):
+            raise SourceError("picture of a size that the core does not take", expected=str(list(taken)),
+                              found=str(list(prepared.shape)), hint="Resize with --fit crop, pad or squash.")
         return prepared
+
+    def together(self, frames: Sequence[Array]) -> Array:
+        """The core's input for a window of prepared frames, without a batch axis."""
+        if self.time_axis is None or self.window not in (None, len(frames)):
+            raise UsageError("the core takes other windows", self.name, found=f"{len(frames)} frames",
+                             expected=f"{self.window} frames" if self.time_axis is not None else "single pictures")
+        return np.stack(frames, axis=self.time_axis)
+
+    def _prepared(self, picture: Picture) -> Array:
+        return self.prepare(picture) if self.time_axis is None else self.together([self.prepare(p) for p in picture])
 
     def run(self, inputs: Array) -> Features:
         """Features float32 [n, *output_shape], C-contiguous, of prepared inputs [n, …] of the core's own type."""
@@ -138,7 +153,8 @@ class Core:
         if size is None:
             raise CoreError("the features' shape would depend on the picture's size", self.name,
                             hint=f"Pool them: --pool 1x1, in {_FROM_ORIGINAL}")
-        black = self.prepare(np.zeros((*size, channel_count(self.preprocessing)), np.uint8))
+        frame = np.zeros((*size, channel_count(self.preprocessing)), np.uint8)
+        black = self._prepared(frame if self.time_axis is None else np.stack([frame] * (self.window or _TRIED)))
         batch = np.stack([black] * (self.fixed_batch or 1))
         return graph.run(self._session, {self._input.name: batch})[0].shape[1:]
 
@@ -260,11 +276,11 @@ def _invalid(error: Exception) -> CoreError:
 
 
 def _input(model: ModelProto) -> TensorSpec:
-    """The one input of a core: pictures [n, c, h, w] or [n, h, w, c]."""
+    """The one input of a core: pictures [n, c, h, w] or [n, h, w, c], or windows of them, with an axis more."""
     found = graph.inputs(model)
     shapes = [list(graph.dims(value)) for value in found]
-    if len(found) != 1 or len(shapes[0]) != 4:
-        raise CoreError("the model does not take pictures", expected="one input of four axes",
+    if len(found) != 1 or len(shapes[0]) not in (4, 5):
+        raise CoreError("the model does not take pictures", expected="one input of four axes, or of five with time",
                         found="; ".join(f"{value.name} {shape}" for value, shape in zip(found, shapes, strict=True)),
                         hint="Choose a model for pictures.")
     dtype = graph.dtype(found[0]).name
@@ -287,11 +303,35 @@ def _output(model: ModelProto) -> tuple[str, tuple[int, ...] | None]:
 
 def _check_preprocessing(spec: Preprocessing, tensor: TensorSpec, name: str) -> None:
     """Raise CoreError where a preprocessing does not make what the core takes."""
+    tensor = _of_frame(spec, tensor)
     made = TensorSpec(name=tensor.name, shape=(tensor.shape[0], *_made_shape(spec)), dtype=spec.dtype)
     if made.dtype != tensor.dtype or not _fits(made.shape, tensor.shape):
         raise CoreError("the preprocessing does not make what the core takes", name,
                         f"{tensor.dtype} {list(tensor.shape)}", f"{made.dtype} {list(made.shape)}",
                         f"Pass --preprocess '{as_text(_fitted(spec, tensor))}'")
+
+
+def _time_axis(spec: Preprocessing, tensor: TensorSpec) -> int | None:
+    """Where time stands in one row of an input: [c, t, h, w] unless the channels stand second, or [t, h, w, c]."""
+    if len(tensor.shape) == 4:
+        return None
+    channels = channel_count(spec)
+    return 0 if spec.layout == "NHWC" or tensor.shape[2] == channels != tensor.shape[1] else 1
+
+
+def _window(spec: Preprocessing, tensor: TensorSpec) -> int | None:
+    """How many frames an input takes at once, where that is fixed."""
+    axis = _time_axis(spec, tensor)
+    length = tensor.shape[1 + axis] if axis is not None else None
+    return length if isinstance(length, int) else None
+
+
+def _of_frame(spec: Preprocessing, tensor: TensorSpec) -> TensorSpec:
+    """An input without its time axis."""
+    axis = _time_axis(spec, tensor)
+    if axis is None:
+        return tensor
+    return dataclasses.replace(tensor, shape=(*tensor.shape[: 1 + axis], *tensor.shape[2 + axis :]))
 
 
 def _made_shape(spec: Preprocessing) -> tuple[int | str, ...]:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.backing import Chosen, Places, Table, opened
+from dof_arrow.backing import Chosen, Places, Table, files, opened
+from dof_arrow.clips import Clip, as_tensors, runs
 from dof_arrow.errors import DofWarning, FormatError, UsageError, require
 from dof_arrow.gather import Gather
 from dof_arrow.metadata import Metadata
@@ -25,6 +26,7 @@ from dof_arrow.schema import is_vector
 
 if TYPE_CHECKING:
     from dof_arrow.loader import Loader
+    from dof_arrow.sequences import ClipLoader
 
 _DERIVED = {
     "unsealed": "was rewritten by another tool: its metadata may be stale and its integrity cannot be checked",
@@ -75,6 +77,16 @@ class Dataset:
     def path(self) -> Path:
         """The file, or the directory of files."""
         return self._file.path
+
+    @property
+    def table(self) -> Table:
+        """What the rows are rows of: a file, a directory, or what `join` and `concat` made of several."""
+        return self._file
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files that it lies in, whatever rows of them are chosen."""
+        return sum(file.size for file in files(self._file))
 
     @property
     def seal(self) -> str | None:
@@ -197,15 +209,12 @@ class Dataset:
         return _whole(combine.join(self._chosen, other._chosen, suffix))
 
     def sequences(self) -> Iterator[Clip]:
-        """The clips of a video dataset, in order: `id`, `view`, `features` and, where there are such columns, `time`
-        and `frame`; each a slice of the file's memory.
+        """The clips of a video dataset, in order, each a slice of the file's memory.
 
         Raises UsageError if the rows of a clip do not stand together, as they do in the file.
         """
-        from dof_arrow import combine
-
         record = self.metadata.record
-        for rows in combine.runs(self._chosen, [record.id, *([record.view] if record.view else [])]):
+        for rows in runs(self._chosen, [record.id, *([record.view] if record.view else [])]):
             yield Clip(self._slice(rows))
 
     def gather(self, name: str | None = None) -> Gather:
@@ -235,6 +244,15 @@ class Dataset:
 
         return Loader(self, Options(**options))
 
+    def clip_loader(self, **options: Any) -> ClipLoader:
+        """Padded batches of clips with their lengths: see `dof_arrow.sequences.ClipOptions` for what can be asked.
+
+        Raises UsageError for options that cannot be.
+        """
+        from dof_arrow.sequences import ClipLoader, ClipOptions
+
+        return ClipLoader(self, ClipOptions(**options))
+
     def to_numpy(self, name: str | None = None) -> np.ndarray:
         """A column as an array, the primary vectors [n, D] if none is named.
 
@@ -249,11 +267,7 @@ class Dataset:
         return torch.from_numpy(values if values.flags.writeable else values.copy())
 
     def to_jax(self, name: str | None = None) -> Any:
-        """A column as a JAX array (extra `jax`).
-
-        Over the same memory where that starts at a multiple of 64 bytes, as the whole column of a mapped file does;
-        JAX copies any other.
-        """
+        """A column as a JAX array, over the same memory if that starts at a multiple of 64 bytes (extra `jax`)."""
         return require("jax", extra="jax").numpy.from_dlpack(self._exportable(self._known(name)))
 
     def to_tf(self, name: str | None = None) -> Any:
@@ -269,7 +283,7 @@ class Dataset:
         names = [self._known(c) for c in columns] if columns is not None else self.columns
         schema = pa.schema([self.schema.field(n) for n in names], self.schema.metadata)
         table = pa.Table.from_arrays([self._chosen.array(n) for n in names], schema=schema)
-        return self._as_tensors(table) if tensors else table
+        return as_tensors(table, {n: self._shape(n) for n in names}) if tensors else table
 
     def to_pandas(self, **options: Any) -> Any:
         """The rows as a pandas DataFrame of Arrow-backed columns (needs pandas)."""
@@ -309,9 +323,6 @@ class Dataset:
     def _value(self, name: str) -> Any:
         if is_vector(self.schema.field(name)):
             return self._numpy(name, writable=False).reshape(self._shape(name))
-        return self._first(name)
-
-    def _first(self, name: str) -> Any:
         return self._chosen.array(name)[0].as_py()
 
     def _slice(self, key: slice) -> Dataset:
@@ -367,53 +378,10 @@ class Dataset:
         values = self._numpy(name, writable=True)
         return values if values.flags.writeable else values.copy()
 
-    def _as_tensors(self, table: pa.Table) -> pa.Table:
-        for i, field in enumerate(table.schema):
-            if is_vector(field):
-                kind = pa.fixed_shape_tensor(field.type.value_type, self._shape(field.name))
-                chunks = [_tensor(chunk, kind) for chunk in table.column(i).chunks]
-                table = table.set_column(i, pa.field(field.name, kind, nullable=False), pa.chunked_array(chunks, kind))
-        return table
-
     def _matching(self, condition: Any, columns: Sequence[str], run: slice) -> np.ndarray:
         table = self._slice(run).to_arrow(columns)
         table = table.append_column("dof_row", pa.array(np.arange(run.start, run.stop)))
         return np.asarray(table.filter(condition).column("dof_row").to_numpy())
-
-
-class Clip:
-    """The rows of one clip, in order, as views of the file's memory."""
-
-    def __init__(self, rows: Dataset) -> None:
-        self.rows, self._record = rows, rows.metadata.record
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def id(self) -> str:
-        """The clip's id."""
-        return str(self.rows._first(self._record.id))
-
-    @property
-    def view(self) -> int:
-        """The number of its view, 0 for the plain one."""
-        return int(self.rows._first(self._record.view)) if self._record.view else 0
-
-    @property
-    def features(self) -> np.ndarray:
-        """Its primary vectors [frames, D], read-only."""
-        return self.rows.to_numpy()
-
-    @property
-    def time(self) -> np.ndarray | None:
-        """Seconds from its start, float64 [frames]."""
-        return self.rows.to_numpy(self._record.time) if self._record.time else None
-
-    @property
-    def frame(self) -> np.ndarray | None:
-        """Numbers of its frames, int32 [frames]."""
-        return self.rows.to_numpy(self._record.frame) if self._record.frame else None
 
 
 def concat(datasets: Sequence[Dataset]) -> Dataset:
@@ -434,15 +402,9 @@ def _dataset(chosen: Chosen) -> Dataset:
     return Dataset(chosen.table, chosen.places)
 
 
-def _tensor(chunk: pa.FixedSizeListArray, kind: pa.DataType) -> pa.Array:
-    # The tensor type's elements may be null, so the list is built anew, over the same memory.
-    storage = pa.FixedSizeListArray.from_arrays(chunk.flatten(), type=kind.storage_type)
-    return pa.ExtensionArray.from_storage(kind, storage)
-
-
 def describe(dataset: Dataset) -> Mapping[str, Any]:
     """What `dof info` shows of a dataset, as JSON values."""
     from dof_arrow.metadata import to_json
 
     return {"path": str(dataset.path), "rows": len(dataset), "derived": dataset.derived,
-            "bytes": dataset.path.stat().st_size, "metadata": to_json(dataset.metadata)}
+            "bytes": dataset.size, "metadata": to_json(dataset.metadata)}

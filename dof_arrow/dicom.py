@@ -16,7 +16,7 @@ import re
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -50,10 +50,25 @@ _SHOWN = (
     "RedPaletteColorLookupTableDescriptor", "RescaleIntercept", "RescaleSlope", "Rows", "SamplesPerPixel",
     "SharedFunctionalGroupsSequence", "VOILUTFunction", "VOILUTSequence", "WindowCenter", "WindowWidth",
 )
+_CORNERS = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
+_MOVING = ("BitsStored", "CineRate", "FrameTime", "FrameTimeVector", "NumberOfFrames", "PixelRepresentation",
+           "RecommendedDisplayFrameRate", "SequenceOfUltrasoundRegions")
+_TWO_DIMENSIONAL = 1
 _AGE = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _CODE = re.compile(r"[A-Z0-9 _.+-]{1,16}", re.IGNORECASE)
 
 logging.getLogger("pydicom").addHandler(logging.NullHandler())  # it would quote values on stderr
+
+
+class Moving(NamedTuple):
+    """Several frames: how many, seconds that each lasts (none: not said), the box that holds pictures of the body
+    (left, top, right, bottom; None: not said), and the grey values that stand for black and white, where all may occur.
+    """
+
+    frames: int
+    lasting: tuple[float, ...]
+    region: tuple[int, int, int, int] | None
+    limits: tuple[int, int] | None
 
 
 def is_dicom(data: bytes) -> bool:
@@ -67,10 +82,11 @@ def is_dicom(data: bytes) -> bool:
 
 def decode(
     data: bytes, *, mode: Literal["RGB", "L"] = "RGB", frame: int = 0, max_pixels: int | None = None,
-    allow: Collection[str] = (),
+    allow: Collection[str] = (), limits: tuple[int, int] | None = None,
 ) -> tuple[Pixels, PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like.
 
+    `limits`: the stored grey values taken for the lowest and highest, instead of this frame's own.
     `allow` may name `burned-in` and `deflated`. Raises PictureError, whose text quotes nothing of the file, for what
     is refused or cannot be read; MissingExtra without pydicom.
     """
@@ -79,8 +95,24 @@ def decode(
         _check(about, frame, max_pixels, allow)
         values = _frame(data, about, frame)
         grey = about.PhotometricInterpretation in _GREY
-        shown, low, high = _grey(values, about, frame) if grey else (_colour(values, about), None, None)
+        shown, low, high = _grey(values, about, frame, limits) if grey else (_colour(values, about), None, None)
         return in_mode(shown, mode), _facts(data, about, low, high)
+
+
+def moving(data: bytes, allow: Collection[str] = ()) -> Moving:
+    """What a file of several frames says of their times and regions; PictureError for bytes that are no DICOM file."""
+    with _explained():
+        about = _read(data, _MOVING, allow)
+        count = int(about.get("NumberOfFrames") or 1)
+        return Moving(count, _lasting(about, count), _regions(about), _range(about))
+
+
+def extremes(data: bytes, frame: int, allow: Collection[str] = ()) -> tuple[int, int]:
+    """The lowest and highest stored value of a frame, padding left out."""
+    with _explained():
+        about = _read(data, _SHOWN, allow)
+        _check(about, frame, None, allow)
+        return _extremes(_frame(data, about, frame), about)
 
 
 def attributes(data: bytes, names: Sequence[str], allow: Collection[str] = ()) -> dict[str, str | None]:
@@ -91,6 +123,33 @@ def attributes(data: bytes, names: Sequence[str], allow: Collection[str] = ()) -
     with _explained():
         about = _read(data, [*names, "BurnedInAnnotation"], allow)
         return {name: _text(name, about.get(name)) for name in names}
+
+
+def _lasting(about: Any, count: int) -> tuple[float, ...]:
+    """Seconds that each frame lasts (C.7.6.5), none where nothing is said."""
+    vector, each = about.get("FrameTimeVector"), about.get("FrameTime")
+    rate = about.get("CineRate") or about.get("RecommendedDisplayFrameRate")
+    if vector is not None and count > 1 and len(vector) == count:  # each from the frame before, the first 0
+        times = [float(value) / 1000 for value in vector]
+        return (*times[1:], times[-1]) if min(times[1:]) > 0 else ()
+    seconds = float(each) / 1000 if each else 1 / float(rate) if rate else 0.0
+    return (seconds,) * count if seconds > 0 else ()
+
+
+def _regions(about: Any) -> tuple[int, int, int, int] | None:
+    """The box around all two-dimensional ultrasound regions (C.8.5.5), as `Moving` has it."""
+    found = [item for item in about.get("SequenceOfUltrasoundRegions") or []
+             if int(item.get("RegionSpatialFormat") or 0) == _TWO_DIMENSIONAL]
+    if not found:
+        return None
+    left, top, right, bottom = ([int(item[name].value) for item in found] for name in _CORNERS)
+    return min(left), min(top), max(right) + 1, max(bottom) + 1
+
+
+def _range(about: Any) -> tuple[int, int] | None:
+    """The stored values that 8 bits or fewer can hold; None for more, of which few may be in use."""
+    bits = int(about.get("BitsStored") or 16)
+    return (0, (1 << bits) - 1) if bits <= 8 and not about.get("PixelRepresentation") else None
 
 
 def _text(name: str, value: Any) -> str | None:
@@ -202,18 +261,20 @@ def _colour(values: Array, about: Any) -> Pixels:
     return (values >> max(bits - 8, 0)).astype(np.uint8)
 
 
-def _grey(values: Array, about: Any, frame: int) -> tuple[Pixels, float | None, float | None]:
+def _grey(
+    values: Array, about: Any, frame: int, limits: tuple[int, int] | None
+) -> tuple[Pixels, float | None, float | None]:
     """Pixels [h, w, 1], and the rescaled values that became 0 and 255."""
     _complete(about, frame)
-    low, high = _extremes(values, about)
+    low, high = limits or _extremes(values, about)
     if values.dtype.itemsize <= 2:  # as many values as 16 bits hold: each is looked up
         stored = np.arange(low, high + 1)
-        table, *limits = _shown(stored, about)
+        table, *ends = _shown(stored, about)
         shown = _looked_up(values, table, low, high)
     else:
-        shown, *limits = _shown(np.clip(values, low, high), about)
+        shown, *ends = _shown(np.clip(values, low, high), about)
     shown = 255 - shown if about.PhotometricInterpretation == "MONOCHROME1" else shown
-    return shown[..., None], limits[0], limits[1]
+    return shown[..., None], ends[0], ends[1]
 
 
 def _looked_up(values: Array, table: Pixels, low: int, high: int) -> Pixels:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import sys
 import warnings
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ import pyarrow as pa
 
 from dof_arrow import crossfield, dataset, footer, integrity, metadata, structure
 from dof_arrow.commit import Output, replacing
+from dof_arrow.copying import blocks, copy
 from dof_arrow.dataset import Dataset
 from dof_arrow.errors import DofWarning, FormatError, OutputError, Problem, UsageError
 from dof_arrow.footer import BINARY, FileMetaData, Struct
@@ -39,9 +39,6 @@ __all__ = ["Change", "Plan", "Wanted", "carry_out", "edit", "prepare", "read_jso
 
 SIGNATURE = b"dof.signature"
 _ARROW = b"ARROW:schema"
-_CLONE = 0x40049409  # the ioctl FICLONE of linux/fs.h
-_STEP = 8 << 20  # bytes a call copies
-_BLOCK = 1 << 20
 _MEDIA_TYPES = {
     ".bib": "application/x-bibtex", ".csv": "text/csv", ".docx":
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".gif": "image/gif",
@@ -141,7 +138,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Json]:
     """The JSON object in a file; UsageError if there is none."""
     file = open_file(Path(path))
     try:
-        data = b"".join(_blocks(file, 0, min(os.fstat(file).st_size, metadata.MAX_BYTES + 1)))
+        data = b"".join(blocks(file, 0, min(os.fstat(file).st_size, metadata.MAX_BYTES + 1)))
         return dict(metadata.parse(data))
     except FormatError as error:
         raise UsageError("not readable as JSON", str(path), "an object", error.problems[0].found) from None
@@ -272,7 +269,7 @@ def _set_mode(file: int, mode: int) -> None:
 
 def _write(plan: Plan, output: Output) -> None:
     first = plan.segments[-1][0]
-    _copy(plan.source.file, output, max(first, len(footer.MAGIC)))
+    copy(plan.source.file, output, max(first, len(footer.MAGIC)))
     state = hashlib.sha256(os.pread(plan.source.file, output.size - first, first))
     value = plan.value
     if (errors := value.get("errors")) is not None:
@@ -283,50 +280,9 @@ def _write(plan: Plan, output: Output) -> None:
     output.write(_tail(plan.footer, metadata.encode(complete), state.digest()))
 
 
-def _copy(old: int, output: Output, size: int) -> None:
-    """Copy the first `size` bytes of a file: shared if the filesystem can, inside the system, or by reading them."""
-    done = size if _cloned(old, output.file, size) else _copied(old, output.file, size)
-    os.lseek(output.file, done, os.SEEK_SET)
-    output.size = done
-    for block in _blocks(old, done, size):
-        output.write(block)
-    if output.size != size:
-        raise OutputError("the file became shorter while it was copied", str(output.path))
-
-
-def _cloned(old: int, new: int, size: int) -> bool:
-    if sys.platform != "linux":
-        return False
-    import fcntl
-
-    try:
-        fcntl.ioctl(new, _CLONE, old)
-        os.ftruncate(new, size)
-    except OSError:  # another filesystem, or one that shares nothing
-        return False
-    return True
-
-
-def _copied(old: int, new: int, size: int) -> int:
-    """Bytes that the system copied by itself; where it cannot, or fails, reading and writing goes on behind them."""
-    done = 0
-    with suppress(OSError, AttributeError):
-        while done < size and (count := os.copy_file_range(old, new, min(size - done, _STEP), done, done)):
-            done += count
-            # Starts writing these bytes now, beside the copying of the next: else the fsync waits for all of them.
-            os.posix_fadvise(new, done - count, count, os.POSIX_FADV_DONTNEED)
-    return done
-
-
-def _blocks(file: int, start: int, end: int) -> Iterator[bytes]:
-    while start < end and (block := os.pread(file, min(_BLOCK, end - start), start)):
-        yield block
-        start += len(block)
-
-
 def _keep(source: File, about: Json, output: Output, state: Any) -> Json:
     """Append an attachment of the old file once more; FormatError if it is not what its digest says."""
-    where = _append(_blocks(source.file, about["offset"], about["offset"] + about["length"]), output, state)
+    where = _append(blocks(source.file, about["offset"], about["offset"] + about["length"]), output, state)
     if where["sha256"] != about["sha256"]:
         name = about.get("name")
         raise FormatError("an attachment is damaged", str(source.path), about["sha256"], where["sha256"],
@@ -337,7 +293,7 @@ def _keep(source: File, about: Json, output: Output, state: Any) -> Json:
 def _attach(path: Path, output: Output, state: Any) -> Json:
     file = open_file(path)
     try:
-        return _described(path, _append(_blocks(file, 0, os.fstat(file).st_size), output, state))
+        return _described(path, _append(blocks(file, 0, os.fstat(file).st_size), output, state))
     finally:
         os.close(file)
 

@@ -16,6 +16,8 @@ from dof_arrow.order import Rows
 
 Array = NDArray[Any]
 
+_CHECKED = 1 << 18  # labels up to this many are checked at once, in a millisecond; more of them as they come
+
 
 class Tabular(Protocol):
     """What is asked of a dataset here."""
@@ -108,7 +110,10 @@ def target(data: Tabular, name: str) -> Codes | Flags | Numbers:
     if array.null_count:
         raise _unfit(name, "a value in every row", f"{array.null_count} of {len(array)} rows without one",
                      f"Leave them out: ds.filter(pc.field({name!r}).is_valid())")
-    return _READERS[_kind(data, name, array)](array, name, data.metadata.targets.get(name))
+    values = _READERS[_kind(data, name, array)](array, name, data.metadata.targets.get(name))
+    if len(array) <= _CHECKED:
+        values.take(np.arange(len(array)))
+    return values
 
 
 def column(data: Tabular, name: str) -> Values:
@@ -118,7 +123,7 @@ def column(data: Tabular, name: str) -> Values:
     array = _array(data, name)
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
-    return Plain(array.to_numpy(zero_copy_only=False))
+    return Plain(_numpy(array))
 
 
 def strata(data: Tabular, name: str) -> tuple[Array, tuple[str, ...]]:
@@ -134,7 +139,7 @@ def strata(data: Tabular, name: str) -> tuple[Array, tuple[str, ...]]:
     if array.null_count or not _discrete(array.type):
         raise UsageError("rows cannot be balanced by this column", name, "a class in every row",
                          f"{array.type}, {array.null_count} missing", f"Try uniform={{{name!r}: 20}}.")
-    names, codes = np.unique(array.to_numpy(zero_copy_only=False), return_inverse=True)
+    names, codes = np.unique(_numpy(array), return_inverse=True)
     return codes.astype(np.int64), tuple(map(str, names))
 
 
@@ -157,7 +162,7 @@ def distinct(texts: pa.ChunkedArray) -> Rows:
     array = pa.chunked_array([texts]) if isinstance(texts, pa.Array) else texts
     encoded = array.dictionary_encode().unify_dictionaries().combine_chunks()
     encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False)).astype(np.int64)
+    return _numpy(encoded.indices).astype(np.int64)
 
 
 def one_hot(codes: Array, classes: int) -> Array:
@@ -175,6 +180,13 @@ def _array(data: Tabular, name: str) -> pa.Array:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
+def _numpy(array: pa.Array) -> Array:
+    number = pa.types.is_integer(array.type) or pa.types.is_floating(array.type)
+    if number and not array.null_count and len(array):
+        return np.from_dlpack(array)  # the same memory; `to_numpy` would import pandas, which takes 0.3 s
+    return np.asarray(array.to_numpy(zero_copy_only=False))
+
+
 def _kind(data: Tabular, name: str, array: pa.Array) -> str:
     declared, kind = data.metadata.targets.get(name), array.type
     wanted = declared.kind if declared is not None else "regression"
@@ -188,17 +200,16 @@ def _kind(data: Tabular, name: str, array: pa.Array) -> str:
 
 
 def _codes(array: pa.Array, name: str, about: Target | None) -> Codes:
-    return Codes(name, array.to_numpy(zero_copy_only=False), about.classes if about else ())
+    return Codes(name, _numpy(array), about.classes if about else ())
 
 
 def _flags(array: pa.Array, name: str, about: Target | None) -> Flags:
-    starts = array.offsets.to_numpy().astype(np.int64)
-    codes = array.flatten().to_numpy(zero_copy_only=False)
+    starts, codes = _numpy(array.offsets).astype(np.int64), _numpy(array.flatten())
     return Flags(name, codes, starts - starts[0], about.classes if about else ())
 
 
 def _numbers(array: pa.Array, name: str, about: Target | None) -> Numbers:
-    return Numbers(name, array.to_numpy(zero_copy_only=False))
+    return Numbers(name, _numpy(array))
 
 
 _READERS: Mapping[str, Callable[[pa.Array, str, Target | None], Codes | Flags | Numbers]] = {

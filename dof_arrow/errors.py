@@ -40,8 +40,8 @@ class Problem:
 class DofError(Exception):
     """Base of all errors here: what went wrong, where, what was expected and found, and what to do.
 
-    >>> print(UsageError("unknown column", where="x.parquet", expected="id or feature", found="lable", hint="Try label."))
-    x.parquet: unknown column: expected id or feature, found lable. Try label.
+    >>> print(UsageError("unknown column", where="x.parquet", expected="id or feature", found="lable", hint="Try it."))
+    x.parquet: unknown column: expected id or feature, found lable. Try it.
     """
 
     def __init__(self, what: str, where: str = "", expected: str = "", found: str = "", hint: str = "") -> None:

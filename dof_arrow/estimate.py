@@ -6,19 +6,19 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from dof_arrow import roster
+from dof_arrow import motion, roster
 from dof_arrow.commit import Counted
 from dof_arrow.core import Core
 from dof_arrow.declare import Json, to_json
 from dof_arrow.errors import DofError
 from dof_arrow.extract import Extraction
-from dof_arrow.facts import RawFacts
 from dof_arrow.place import Placer
 from dof_arrow.privacy import PSEUDONYM_LENGTH
-from dof_arrow.sample import Source
 from dof_arrow.work import blocks
 from dof_arrow.writer import Writer
 
@@ -52,25 +52,40 @@ class Sizer(Writer):
 def size_of_run(run: Extraction) -> int:
     """Bytes of the file that a planned extraction will write if every input can be read and is like the first.
 
-    Exact to the byte then: the metadata is the real one. Reads one picture and asks for all files' sizes.
+    Exact to the byte then: the metadata is the real one. Reads one picture and asks for all files' sizes. Clips are
+    asked for their frames' times, and not decoded; of theirs the facts that differ are left out.
     """
-    facts = RawFacts(run.views.drawn)
-    with Sizer(run.metadata(_like_the_first(run.source)), schema=run.schema_with(facts), layout=run.layout) as sizer:
+    facts, first = run.facts(), _like_the_first(run)
+    schema = run.schema_with(facts)
+    with Sizer(run.metadata(first), schema=schema, layout=run.layout, part=run.part) as sizer:
         for block in blocks(len(run.source)):
-            rows = [number for number in block for _ in range(run.views.count)]
+            rows = [number for number in block for _ in range(run.rows_of(number))]
             columns = run.columns(rows)
+            if run.clips is not None:
+                columns |= _of_clips(run, len(rows))
             if facts.type is not None:
-                columns["processing"] = run.views.columns([d for number in block for d in run.views.draws(number)])["drawn"]
+                draws = [draw for number in block for draw in run.views.draws(number)]
+                drawn = pa.array([{**first, **draw} for draw in draws], facts.type)
+                columns["processing"] = drawn if run.clips is None else drawn.take(pa.array(np.zeros(len(rows), int)))
             vectors = {n: np.zeros((len(rows), *c.output_shape), run.dtype) for n, c in run.cores.items()}
             sizer.write(ids=columns.pop("id"), vectors=vectors, columns=columns)
     return sizer.size
 
 
-def _like_the_first(source: Source) -> dict[str, Json]:
+def _of_clips(run: Extraction, rows: int) -> dict[str, np.ndarray[Any, Any]]:
+    """The columns that rows of one clip differ in."""
+    view = {"view": np.zeros(rows, np.int16)} if run.views.count > 1 else {}
+    return {**view, "frame": np.zeros(rows, np.int32), "time": np.zeros(rows)}
+
+
+def _like_the_first(run: Extraction) -> dict[str, Json]:
     """What the metadata would say of the raw inputs if all were like the first one that can be read."""
+    source = run.source
     for index in range(min(len(source), _TRIED)):
         with suppress(DofError):
-            facts = {n: value for n, value in asdict(source[index].picture()[1]).items() if value is not None}
+            sample = source[index]
+            seen = sample.picture()[1] if run.clips is None else motion.open_clip(sample, run.clips).facts
+            facts = {n: value for n, value in asdict(seen).items() if value is not None}
             return {**facts, "bytes": roster.size(source) or facts["bytes"] * len(source)}
     return {}
 

@@ -35,7 +35,8 @@ _CERTAIN = 1e-3
 def export_head(
     model: Any, *, like: Labelled, path: str | os.PathLike[str] | None = None, target: str | None = None,
     feature: str | None = None, classes: Sequence[str] | None = None, activation: str = "relu",
-    outputs: Literal["logits", "chances"] | None = None, report: Mapping[str, Json] | None = None, overwrite: bool = False,
+    outputs: Literal["logits", "chances"] | None = None, report: Mapping[str, Json] | None = None,
+    overwrite: bool = False,
 ) -> bytes:
     """Write a trained model as the head of the dataset that it was trained on; the ONNX bytes, also at `path`.
 
@@ -110,7 +111,7 @@ def _named(found: Exported, classes: Sequence[str] | None, about: Target) -> tup
 def _are_chances(last: stack.Step, answers: Array, kind: str) -> bool:
     """Whether a model says chances, not logits: by its last layer, or by what it says where that is not known."""
     if not isinstance(last, frameworks.Graph):
-        return isinstance(last, stack.Both) or (isinstance(last, stack.Function) and last.name in ("softmax", "sigmoid"))
+        return isinstance(last, stack.Both) or last in (stack.Function("softmax"), stack.Function("sigmoid"))
     within = bool(((answers >= -_CERTAIN) & (answers <= 1 + _CERTAIN)).all())
     if kind == "category" and answers.shape[1] > 1:
         return within and bool(np.allclose(answers.sum(axis=1), 1, atol=_CERTAIN))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -208,8 +209,7 @@ def _keras_recurrent(layer: Any, cell: str, weights: Sequence[Array]) -> Step:
 
 
 def _keras_array(variable: Any) -> Array:
-    import keras
-
+    keras = importlib.import_module("keras")
     return np.asarray(keras.ops.convert_to_numpy(getattr(variable, "value", variable)))
 
 

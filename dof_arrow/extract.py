@@ -10,36 +10,43 @@ import hmac
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow import dataset, picture, plan, roster
+from dof_arrow import clip_rows, dataset, picture, plan, roster
 from dof_arrow.augment import Augmentation
 from dof_arrow.commit import refuse_existing
 from dof_arrow.core import Core
 from dof_arrow.dataset import Dataset
 from dof_arrow.declare import Json, to_json
+from dof_arrow.directory import is_directory
 from dof_arrow.errors import DofError, DofWarning, OutputError, SourceError, UsageError
 from dof_arrow.facts import RawFacts
+from dof_arrow.footage import EVERY, Sampling
+from dof_arrow.layout import most_rows
 from dof_arrow.metadata import Preprocessing
 from dof_arrow.picture import Reading
 from dof_arrow.presets import Fit
 from dof_arrow.privacy import Kind, pseudonyms
+from dof_arrow.reels import holds_clips
 from dof_arrow.roster import Roster
 from dof_arrow.schema import vector_field
 from dof_arrow.source import Source, load_or_make_key, open_source
 from dof_arrow.views import ONE, Views, from_text, remake
-from dof_arrow.work import Staging, blocks
+from dof_arrow.work import Staging, blocks, processors
 from dof_arrow.workers import Job, Progress, compute, vector_name
 from dof_arrow.writer import Writer
 
 CoreLike = str | os.PathLike[str] | Core
+_OF_ROWS = ("view", "frame", "time")  # what rows of one input differ in
 BATCH = 8  # inputs a session run: larger batches gain nothing on one thread and cost memory
 
 
@@ -60,11 +67,13 @@ class Extraction:
     dtype: Literal["float32", "float16"] = "float32"
     layout: Literal["mapped", "compact"] = "mapped"
     batch_size: int = BATCH
-    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    workers: int = field(default_factory=processors)
     overwrite: bool = False
     max_errors: int | None = None
     reading: Reading = picture.DEFAULT
     views: Views = ONE
+    clips: Sampling | None = None
+    part: ClassVar[bool] = False  # whether the output is to be a part of a directory
 
     def __post_init__(self) -> None:
         for name, known in (("ids", ("pseudonym", "name")), ("layout", ("mapped", "compact"))):
@@ -92,7 +101,17 @@ class Extraction:
 
     def _check(self) -> None:
         """Raise now what else would stop the run after hours."""
+        if self.clips is not None:
+            clip_rows.check(self.cores, self.clips.window)
+        elif timed := [name for name, core in self.cores.items() if core.time_axis is not None]:
+            raise UsageError("the core sees clips, not pictures", found=", ".join(timed),
+                             hint="Give a folder of clips, and say how many frames it sees at once: --window 16.")
         _ = self.schema, self.source.has_split and self.splits
+        most = most_rows(self.schema)
+        if self.clips is None and len(self.source) * self.views.count > most:
+            raise OutputError("more rows than one file may have", str(self.out), f"at most {most:,}",
+                              f"{len(self.source) * self.views.count:,}",
+                              "Extract a portion of the inputs at a time into a directory: -o NAME.dof")
         refuse_existing(self.out, overwrite=True)
         if self.out.exists() and not self.overwrite:
             changed = self._made_by_this_run() is not None
@@ -124,7 +143,7 @@ class Extraction:
     def _job(self) -> Job:
         return Job(source=self.source, cores=self.cores, dtype=self.dtype, batch_size=self.batch_size,
                    workers=self.workers, max_errors=self.max_errors, reading=self.reading,
-                   views=self.views)
+                   views=self.views, clips=self.clips)
 
     @cached_property
     def identity(self) -> dict[str, Json]:
@@ -135,7 +154,8 @@ class Extraction:
             "batch size": self.batch_size, "dtype": self.dtype, "layout": self.layout, "ids": self.ids,
             "split": dict(self.fractions or {}), "id key": self._keyed(b"id key"),
             "views": self.views.to_json(), "max pixels": self.reading.max_pixels, "allow": sorted(self.reading.allow),
-            **{name: _version(name) for name in ("dof_arrow", "onnxruntime", "PIL", "pyarrow")},
+            **self._sampled,
+            **{name: _version(name) for name in self._libraries},
         }
 
     @cached_property
@@ -168,6 +188,8 @@ class Extraction:
                    for n, t in self.source.targets.items()]
         kept = [pa.field(n, pa.type_for_alias(t)) for n, t in self.source.kept.items()]
         viewed = [pa.field("view", pa.int16(), nullable=False)] if self.views.count > 1 else []
+        if self.clips is not None:
+            viewed += [pa.field("frame", pa.int32(), nullable=False), pa.field("time", pa.float64(), nullable=False)]
         named = [*viewed, *(pa.field(n, pa.string()) for n in self._named)]
         wide = [vector_field(n, c.output_shape, self.dtype) for n, c in self.cores.items()]
         fields = [pa.field("id", pa.string(), nullable=False), *named, *targets, *kept, *wide]
@@ -181,6 +203,10 @@ class Extraction:
         """All columns, once it is known what the pictures are like."""
         at = len(self.schema) - len(self.cores)
         return self.schema if facts.type is None else self.schema.insert(at, pa.field("processing", facts.type))
+
+    def facts(self) -> RawFacts:
+        """An empty account of what the pictures are like."""
+        return RawFacts(self.views.drawn)
 
     @property
     def _named(self) -> list[str]:
@@ -217,7 +243,8 @@ class Extraction:
 
     def metadata(self, raw: Mapping[str, Json] | None = None, failed: int = 0) -> dict[str, Json]:
         """What the file will say of itself, as far as it is known beforehand."""
-        provenance = {"inputs": len(self.source), "failed": failed, "run": self.run_digest, "raw": dict(raw or {})}
+        provenance = {"inputs": len(self.source), "failed": failed, "run": self.run_digest,
+                      "raw": {**self._sampled, **(raw or {})}}
         columns: dict[str, Json] = {n: {"core": n, "tensor": c.output_name, "shape": list(c.output_shape)}
                                     for n, c in self.cores.items()}
         columns |= {n: {"role": "kept"} for n in self.source.kept}
@@ -228,10 +255,35 @@ class Extraction:
             "privacy": {"ids": self.ids}, "provenance": provenance,
         }
 
+    def rows_of(self, number: int) -> int:
+        """How many rows an input will have; of a clip, by what its container says, and 0 where it cannot be read."""
+        if self.clips is None:
+            return self.views.count
+        with suppress(DofError):
+            return clip_rows.count(self.source[number], self._job) * self.views.count
+        return 0
+
+    @property
+    def _libraries(self) -> list[str]:
+        """What features depend on."""
+        from importlib.util import find_spec
+
+        video = ["av"] if self.clips is not None and find_spec("av") else []
+        return ["dof_arrow", "onnxruntime", "PIL", "pyarrow", *video]
+
+    @property
+    def _sampled(self) -> dict[str, Json]:
+        """Which frames are taken, where inputs are clips."""
+        return {} if self.clips is None else {"clips": self.clips.to_json()}
+
+    def _pieces(self, staging: Staging) -> Iterator[pa.Table]:
+        """All that is staged, in order, a bounded part at a time."""
+        return chain.from_iterable(map(staging.pieces, range(len(blocks(len(self.source), self._job.block)))))
+
     def _write(self, staging: Staging) -> None:
-        facts = RawFacts(self.views.drawn)
-        for number in range(len(blocks(len(self.source)))):
-            facts.add(staging.read(number))
+        facts = self.facts()
+        for piece in self._pieces(staging):
+            facts.add(piece)
         if not facts.rows:
             staging.clear()
             first = facts.failures[0]["reason"] if facts.failures else "no inputs"
@@ -239,9 +291,10 @@ class Extraction:
                               hint="Look at one of the files with an image viewer.")
         schema = self.schema_with(facts)
         about = self.metadata(facts.common(), len(facts.failures))
-        with Writer(self.out, about, schema=schema, overwrite=self.overwrite, layout=self.layout) as writer:
-            for number in range(len(blocks(len(self.source)))):
-                self._write_block(writer, staging.read(number), facts)
+        with Writer(self.out, about, schema=schema, overwrite=self.overwrite, layout=self.layout,
+                    part=self.part) as writer:
+            for piece in self._pieces(staging):
+                self._write_block(writer, piece, facts)
 
     def _write_block(self, writer: Writer, block: pa.Table, facts: RawFacts) -> None:
         failures = json.loads(block.schema.metadata[b"failed"])
@@ -250,6 +303,7 @@ class Extraction:
         if not len(block):
             return
         columns = self.columns(block["input"].to_pylist())
+        columns |= {name: block[name].combine_chunks() for name in _OF_ROWS if name in block.column_names}
         if facts.type is not None:
             columns["processing"] = facts.own(block)
         vectors = {n: _tensor(block, n, c.output_shape) for n, c in self.cores.items()}
@@ -262,7 +316,7 @@ class Extraction:
         """
         known, at = self._roster, pa.array(inputs, pa.int64())
         columns: dict[str, Any] = {"id": self.names(inputs)}
-        if self.views.count > 1:
+        if self.views.count > 1 and self.clips is None:
             columns["view"] = self.views.numbers(len(inputs) // self.views.count)
         if known.groups is not None:
             columns["group"] = self._groups(at)
@@ -279,8 +333,10 @@ class Extraction:
         place = self._places.get(row["id"])
         if place is None:
             raise UsageError("no input of this name", str(self.out), found=str(row["id"])[:80],
-                             hint="Give the source, the table and the key for pseudonyms that the output was made with.")
+                             hint="Give the source, the table and the id key that the output was made with.")
         sample = self.source[place]
+        if self.clips is not None:
+            return clip_rows.remade(row, place, sample, self._job)
         return {name: core([remake(row.get("processing"), sample, core, self.reading)])[0]
                 for name, core in self.cores.items()}
 
@@ -295,25 +351,31 @@ def planned(
     pool: str | None = None, id_key: str | Path | bytes | None = None, split: str | Mapping[str, float] | None = None,
     table: str | os.PathLike[str] | None = None, key: str | None = None, label: str | None = None,
     group: str | None = None, keep: Sequence[str] = (), pictures: str | None = None, max_pixels: int | None = None,
-    allow: Sequence[str] = (), views: int = 1, augment: str | Augmentation | None = None, **options: Any,
+    allow: Sequence[str] = (), views: int = 1, augment: str | Augmentation | None = None,
+    clips: Sampling | bool | None = None, fps: float | None = None, max_frames: int | None = None,
+    window: int | None = None, stride: int | None = None, crop: str | None = None,
+    on_break: Literal["keep", "fail"] = "fail", **options: Any,
 ) -> Extraction:
     """The run that `extract` would do, not yet done: its `schema`, `metadata()`, `splits`, `source` can be looked at.
 
     `split` is a column of `table`, or fractions as "train=0.8,test=0.2" or a mapping; `id_key` the key for pseudonyms,
     32 bytes, or its file, by default the user's own. Raises what `extract` raises.
     """
+    sampling = _sampling(source, clips, Sampling(fps=fps, max_frames=max_frames, window=window, stride=stride,
+                                                 crop=crop, on_break=on_break))
     fractions = plan.parse_fractions(split) if isinstance(split, str) and "=" in split else split
     column = fractions if isinstance(fractions, str) else None
     inputs = source if not isinstance(source, (str, os.PathLike)) else open_source(
         Path(source), table=Path(table) if table else None, key=key, label=label, group=group, split=column, keep=keep,
-        pictures=pictures)
+        pictures=pictures, clips=sampling is not None)
     making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
     asked = [core] if isinstance(core, (str, os.PathLike, Core)) else list(core)
-    secret = id_key if isinstance(id_key, bytes) else load_or_make_key(id_key)[0]
-    return Extraction(source=inputs, cores=_named_cores([_core(c, making) for c in asked]), out=Path(out),
-                      id_key=secret, fractions=None if isinstance(fractions, str) else fractions,
-                      reading=Reading(max_pixels=max_pixels, allow=tuple(allow)), views=from_text(views, augment),
-                      **options)
+    cores = _named_cores([_core(c, making) for c in asked])
+    secret = id_key if isinstance(id_key, bytes) else load_or_make_key(id_key)[0]  # last: a wrong call makes no key
+    return _kind(Path(out))(
+        source=inputs, cores=cores, out=Path(out), id_key=secret, clips=sampling, views=from_text(views, augment),
+        fractions=None if isinstance(fractions, str) else fractions,
+        reading=Reading(max_pixels=max_pixels, allow=tuple(allow)), **options)
 
 
 def extract(source: str | os.PathLike[str] | Source, *, progress: Progress | None = None, **options: Any) -> Dataset:
@@ -323,13 +385,32 @@ def extract(source: str | os.PathLike[str] | Source, *, progress: Progress | Non
     column each), `out`, `preprocess`, `fit`, `at`, `pool`, `table`, `key`, `label`, `group`, `split`, `keep`, `ids`
     ("pseudonym" or "name"), `id_key`, `dtype`, `layout`, `batch_size`, `workers`, `overwrite`, `max_errors`,
     `pictures` (which of several in a container), `max_pixels` and `allow` (see `picture.Reading`), `views` and
-    `augment` (rows of each input, and what happens to all but the first: an `Augmentation`, or text for `augment.load`).
+    `augment` (rows of each input; what happens to all but the first: an `Augmentation`, or text for `augment.load`).
+    `clips` (whether inputs are clips, if that is not plain from their names), `fps`, `max_frames`, `window`, `stride`,
+    `crop`, `on_break`: see `footage.Sampling`; a clip's rows have a `frame` and a `time`.
     `progress` is called with inputs done, inputs in all, inputs that failed. Inputs that fail are listed in
     `Dataset.errors`. Killed at any point, the same call goes on where it was and ends in the same bytes.
     Raises UsageError, SourceError, CoreError, OutputError.
     """
     run = planned(source, **options)
     return run.run(progress) if progress else run.run()
+
+
+def _sampling(source: Any, clips: Sampling | bool | None, asked: Sampling) -> Sampling | None:
+    """Which frames are taken, or None where inputs are pictures."""
+    if isinstance(clips, Sampling):
+        return clips
+    if clips is None:
+        clips = asked != EVERY or (isinstance(source, (str, os.PathLike)) and holds_clips(Path(source)))
+    return asked if clips else None
+
+
+def _kind(out: Path) -> type[Extraction]:
+    if not is_directory(out):
+        return Extraction
+    from dof_arrow.enlarge import Enlargement
+
+    return Enlargement
 
 
 def _core(core: CoreLike, making: Mapping[str, Any]) -> Core:

@@ -22,10 +22,40 @@ def torch_batches(loader: Loader, device: str | None, pin_memory: bool) -> Any:
 
     Tensors share the batch's memory; `device` moves them, `pin_memory` puts them where a GPU fetches them faster (both
     not in a DataLoader's workers: use its own `pin_memory`). Workers share the batches out; together they give the
-    loader's order. `state_dict`, `load_state_dict` and `set_epoch` are the loader's; with workers, tell `state_dict`
-    how many batches were `delivered`.
+    loader's order, and each pass is an epoch, broken off or not. `state_dict`, `load_state_dict` and `set_epoch` are
+    the loader's; with workers, tell `state_dict` how many batches were `delivered` in this pass.
     """
     return _torch_class()(loader, device, pin_memory)
+
+
+class _Passes:
+    """What a torch dataset and its workers agree on, in shared memory: the epoch to begin with, where in it, and how
+    many epochs each worker has begun. Workers are made from the dataset again and again, which sees nothing of them."""
+
+    FIRST_WORKER, MOST_WORKERS = 2, 1022
+
+    def __init__(self, shared: Any) -> None:
+        self.shared = shared
+
+    def restart(self, loader: Loader) -> None:
+        """Begin where the loader stands."""
+        state = loader.state_dict()
+        self.shared.zero_()
+        self.shared[0], self.shared[1] = state["epoch"], state["consumed"]
+
+    def next(self, loader: Loader, worker: int) -> None:
+        """Put a worker's loader where its next pass begins."""
+        self._begin(loader, int(self.shared[self.FIRST_WORKER + worker]))
+        self.shared[self.FIRST_WORKER + worker] += 1
+
+    def last(self, loader: Loader) -> None:
+        """Put a loader where the last pass began."""
+        self._begin(loader, max(int(self.shared[self.FIRST_WORKER]) - 1, 0))
+
+    def _begin(self, loader: Loader, passes: int) -> None:
+        epoch, consumed = self.shared[: self.FIRST_WORKER].tolist()
+        loader.load_state_dict(loader.state_dict() | {
+            "epoch": epoch + passes, "consumed": 0 if passes else consumed})
 
 
 @cache
@@ -37,53 +67,47 @@ def _torch_class() -> type:
     class TorchBatches(data.IterableDataset):  # type: ignore[misc,name-defined]
         """Batches of a loader as tensors."""
 
-        def __init__(self, loader: Loader, device: str | None, pin_memory: bool, epoch: Any = None) -> None:
+        def __init__(self, loader: Loader, device: str | None, pin_memory: bool, shared: Any = None) -> None:
             super().__init__()
             self.loader, self.device, self.pin_memory = loader, device, pin_memory
-            # Workers are made anew for each epoch from this object, which does not see them finish one: they say so.
-            self._epoch = torch.tensor([loader.epoch]).share_memory_() if epoch is None else epoch
+            places = _Passes.FIRST_WORKER + _Passes.MOST_WORKERS
+            self._passes = _Passes(torch.zeros(places, dtype=torch.int64).share_memory_() if shared is None else shared)
+            if shared is None:
+                self._passes.restart(loader)
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return _torch_again, (self.loader, self.device, self.pin_memory, self._epoch)
+            return _torch_again, (self.loader, self.device, self.pin_memory, self._passes.shared)
 
         def __len__(self) -> int:
             return len(self.loader)
 
         def __iter__(self) -> Iterator[Any]:
             worker = data.get_worker_info()
-            return self._alone() if worker is None else self._shared(worker.id, worker.num_workers)
+            if worker is None:
+                return (_each(batch, self._tensor) for batch in self.loader.batches(owned=True))
+            return self._part(worker.id, worker.num_workers)
 
         def set_epoch(self, epoch: int) -> None:
             """Choose the epoch that comes next, from its start."""
             self.loader.set_epoch(epoch)
-            self._epoch[0] = epoch
+            self._passes.restart(self.loader)
 
         def state_dict(self, delivered: int | None = None) -> State:
-            """Where the batches stand; `delivered`: how many of this epoch came out of a DataLoader with workers."""
-            self._agree()
-            return self.loader.state_dict(delivered)
+            """Where the batches stand; `delivered`: how many came out of this pass of a DataLoader with workers."""
+            if delivered is None:
+                return self.loader.state_dict()
+            self._passes.last(self.loader)
+            return self.loader.state_after(delivered)
 
         def load_state_dict(self, state: Mapping[str, int]) -> None:
             """Go on where a state was taken."""
             self.loader.load_state_dict(state)
-            self._epoch[0] = self.loader.epoch
+            self._passes.restart(self.loader)
 
-        def _agree(self) -> None:
-            if int(self._epoch[0]) > self.loader.epoch:
-                self.loader.set_epoch(int(self._epoch[0]))
-
-        def _alone(self) -> Iterator[Any]:
-            self._agree()
-            for batch in self.loader.batches(owned=True):
-                yield _each(batch, self._tensor)
-            self._epoch[0] = self.loader.epoch
-
-        def _shared(self, worker: int, workers: int) -> Iterator[Any]:
-            self._agree()
-            yield from (_each(b, torch.from_numpy) for b in self.loader.batches(
-                owned=True, threads=0, part=(worker, workers)))
-            if worker == 0:
-                self._epoch[0] = self.loader.epoch
+        def _part(self, worker: int, workers: int) -> Iterator[Any]:
+            self._passes.next(self.loader, worker)
+            batches = self.loader.batches(owned=True, threads=0, part=(worker, workers))
+            return (_each(batch, torch.from_numpy) for batch in batches)
 
         def _tensor(self, values: np.ndarray) -> Any:
             tensor = torch.from_numpy(values)
@@ -93,8 +117,8 @@ def _torch_class() -> type:
     return TorchBatches
 
 
-def _torch_again(loader: Loader, device: str | None, pin_memory: bool, epoch: Any) -> Any:
-    return _torch_class()(loader, device, pin_memory, epoch)
+def _torch_again(loader: Loader, device: str | None, pin_memory: bool, shared: Any) -> Any:
+    return _torch_class()(loader, device, pin_memory, shared)
 
 
 def keras_batches(loader: Loader, options: Mapping[str, Any]) -> Any:
@@ -105,20 +129,19 @@ def keras_batches(loader: Loader, options: Mapping[str, Any]) -> Any:
     unless told `shuffle=False`.
     """
     _refuse_texts(loader)
-    require("keras", extra="keras")
     return _keras_class()(loader, **options)
 
 
 @cache
 def _keras_class() -> type:
-    import keras
+    keras = require("keras", extra="keras")
 
     class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc,name-defined]
         """Batches of a loader by their number."""
 
         def __init__(self, loader: Loader, **options: Any) -> None:
             super().__init__(**options)
-            self.loader = loader
+            self.loader, self._running = loader, False
 
         def __reduce__(self) -> tuple[Any, ...]:
             options = {"workers": self.workers, "use_multiprocessing": self.use_multiprocessing}
@@ -130,9 +153,14 @@ def _keras_class() -> type:
         def __getitem__(self, index: int) -> Any:
             return _with_inputs(self.loader, self.loader.batch(index))
 
+        def on_epoch_begin(self) -> None:
+            """Keras calls this."""
+            self._running = True
+
         def on_epoch_end(self) -> None:
-            """Keras calls this: the next epoch has an order of its own."""
-            self.loader.set_epoch(self.loader.epoch + 1)
+            """Keras calls this, and once more before the first epoch; the next epoch has an order of its own."""
+            self.loader.set_epoch(self.loader.epoch + self._running)
+            self._running = False
 
     return KerasBatches
 

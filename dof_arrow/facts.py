@@ -16,6 +16,7 @@ from dof_arrow.media import PictureFacts
 _TYPES = {"width": pa.int32(), "height": pa.int32(), "mode": pa.string(), "bits": pa.int32(), "format": pa.string(),
           "frames": pa.int32(), "orientation": pa.int32(), "low": pa.float64(), "high": pa.float64()}
 _STAGED = pa.struct([*_TYPES.items(), ("bytes", pa.int64())])
+COUNTED = tuple(_TYPES)
 _LISTED = 8  # different numbers that are counted one by one; of more, only the range is said
 
 
@@ -27,14 +28,16 @@ def staged(facts: Sequence[PictureFacts]) -> pa.Array:
 class RawFacts:
     """Gathers the facts of all blocks: first `add` each, then ask.
 
-    `rows` counts the inputs that gave features, `bytes` is their size, `failures` lists the others. `drawn` names the
-    numbers that augmented views were made from, with their types: they are always a row's own.
+    `rows` counts the inputs that gave features, `bytes` is their size, `broken` counts the clips among them that were
+    kept up to where they are damaged, `failures` lists the others. `drawn` names the numbers that
+    augmented views were made from, with their types: they are always a row's own. `own`: the facts that are, instead of
+    those that differ.
     """
 
-    def __init__(self, drawn: Mapping[str, str] | None = None) -> None:
-        self._drawn = dict(drawn or {})
+    def __init__(self, drawn: Mapping[str, str] | None = None, own: Sequence[str] | None = None) -> None:
+        self._drawn, self._given = dict(drawn or {}), own
         self._seen: dict[str, Counter[Any]] = {name: Counter() for name in _TYPES}
-        self.rows = self.bytes = 0
+        self.rows = self.bytes = self.broken = 0
         self.failures: list[Json] = []
 
     def add(self, block: pa.Table) -> None:
@@ -43,7 +46,10 @@ class RawFacts:
 
         self.failures += json.loads(block.schema.metadata[b"failed"])
         facts = _facts(block)
-        if "view" in block.column_names:
+        if "first" in block.column_names:  # of a clip, whose rows say the same
+            facts = facts.filter(block["first"].combine_chunks())
+            self.broken += bool(len(block)) and pc.any(block["broken"]).as_py()
+        elif "view" in block.column_names:
             facts = facts.filter(pc.equal(block["view"].combine_chunks(), 0))
         self.rows += len(facts)
         self.bytes += pc.sum(facts.field("bytes")).as_py() or 0
@@ -53,10 +59,12 @@ class RawFacts:
     def common(self) -> dict[str, Json]:
         """The facts that all inputs share, the range or the counts of the others, and the sum of their bytes."""
         told = {name: _summary(seen) for name, seen in self._seen.items() if {*seen} - {None}}
-        return {**told, "bytes": self.bytes}
+        return {**told, "bytes": self.bytes, **({"broken": self.broken} if self.broken else {})}
 
     @property
     def _own(self) -> list[str]:
+        if self._given is not None:
+            return [name for name in _TYPES if name in self._given]
         return [name for name, seen in self._seen.items() if len(seen) > 1]
 
     @property
@@ -69,8 +77,9 @@ class RawFacts:
     def own(self, block: pa.Table) -> pa.Array:
         """The `processing` column of one block."""
         facts = _facts(block)
-        drawn = block["drawn"].combine_chunks() if self._drawn else None
-        values = [*(facts.field(name) for name in self._own), *(drawn.field(name) for name in self._drawn)]
+        values = [facts.field(name) for name in self._own]
+        if self._drawn:
+            values += block["drawn"].combine_chunks().flatten()
         return pa.StructArray.from_arrays(values, fields=list(self.type or ()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ SUFFIXES = (
     ".apng", ".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo",
     ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )
+_HEADER = 1 << 18  # bytes in which most DICOM files come to their pixels
 _UNNAMED = r"(^|/)[^./]+$|\.[0-9]+$"  # as DICOM files are often called
 
 
@@ -113,10 +115,11 @@ def _unnamed_dicom(files: Files) -> Column:
 
 
 def _header(path: Path, names: Sequence[str]) -> dict[str, str | None]:
-    try:
+    with suppress(OSError, media.PictureError), path.open("rb") as file:
+        return dicom.attributes(file.read(_HEADER), names)
+    with suppress(OSError, media.PictureError):  # deflated, or of a longer header
         return dicom.attributes(read_bytes(path), names, dicom.PERMISSIONS)
-    except (OSError, media.PictureError):  # it will be listed among the failures
-        return dict.fromkeys(names)
+    return dict.fromkeys(names)  # it will be listed among the failures
 
 
 def _listed(root: Path) -> Column:

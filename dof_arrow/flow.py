@@ -55,12 +55,12 @@ class Flow:
         """The value of an initialiser or of a Constant node; None for anything else."""
         import onnx
 
-        if name in self.weights:
-            return onnx.numpy_helper.to_array(self.weights[name])
+        tensor = self.weights.get(name)
         node = self.producer.get(name)
-        if node is None or node.op_type != "Constant" or node.attribute[0].name != "value":
-            return None
-        return onnx.numpy_helper.to_array(node.attribute[0].t)
+        if node is not None and node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = node.attribute[0].t
+        value: Array | None = None if tensor is None else onnx.numpy_helper.to_array(tensor)
+        return value
 
     def stages(self, tensor: str) -> Iterator[Stage]:
         """The stages that lead to a tensor, from it back towards the input.

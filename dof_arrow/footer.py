@@ -62,7 +62,9 @@ DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
 _COLUMN = {
     ColumnMeta.PATH: [BINARY], ColumnMeta.CODEC: I32, ColumnMeta.VALUES: I64, ColumnMeta.BYTES: I64,
     ColumnMeta.STORED_BYTES: I64, ColumnMeta.DATA_PAGE: I64, ColumnMeta.DICTIONARY_PAGE: (I64,),
+    ColumnMeta.STATISTICS: ({},),
 }
+_AFTER_PATH = {k: v for k, v in _COLUMN.items() if k > ColumnMeta.PATH}
 SHAPE = {
     FileMetaData.ROWS: I64, FileMetaData.CREATED_BY: (BINARY,), FileMetaData.KEYS: ([{1: BINARY, 2: (BINARY,)}],),
     FileMetaData.GROUPS: [{RowGroup.ROWS: I64, RowGroup.COLUMNS: [{Chunk.META: _COLUMN}]}],
@@ -186,23 +188,25 @@ def chunks(footer: Struct) -> Iterator[tuple[int, int, Struct]]:
             yield g, c, get(chunk, Chunk.META, {})
 
 
-def column_chunks(parquet: Any, path: list[str]) -> list[Struct]:
-    """What the footer says of one column's chunks from the codec on, a ColumnMeta struct a row group.
+def column_chunks(tail: bytes, path: list[str], groups: int) -> list[Struct]:
+    """What a footer says of one column's chunks from the codec on, a ColumnMeta struct for each of its row groups.
 
-    `parquet` is pyarrow's FileMetaData. Its own view of a chunk ends the process where a file names a codec unknown to
-    it or counts levels wrongly; so the footer is taken as pyarrow writes it anew, where a path stands before each
-    chunk's codec, and only what follows is decoded: this costs no more, and nothing for the other columns. Raises
-    FormatError (`footer-thrift`) unless the path stands there once a row group.
+    `tail` is what `read` gives. pyarrow's own view of a chunk ends the process where a stranger's file names a codec
+    unknown to it, counts levels wrongly or says that it is encrypted. Writers put a chunk's path before its codec, so
+    that usually only what follows the path is decoded, and nothing of the other columns; else the whole footer is.
+    Raises FormatError (`footer-thrift`) unless the path stands there once a row group.
     """
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    parquet.write_metadata_file(sink)
-    mark = encode({ColumnMeta.ENCODINGS: (FALSE, False), ColumnMeta.PATH: (LIST, (BINARY, [p.encode() for p in path]))})
-    _, *after = sink.getvalue().to_pybytes().split(mark[1:-1])
-    if len(after) != parquet.num_row_groups:
-        raise unreadable(f"{len(after)} chunks of {'.'.join(path)} in {parquet.num_row_groups} row groups")
-    return [decode(rest, last=ColumnMeta.PATH)[0] for rest in after]
+    named = [part.encode() for part in path]
+    mark = encode({ColumnMeta.ENCODINGS: (FALSE, False), ColumnMeta.PATH: (LIST, (BINARY, named))})
+    _, *after = tail.split(mark[1:-1])
+    if len(after) == groups:
+        found = [decode(rest, last=ColumnMeta.PATH)[0] for rest in after]
+    else:
+        struct = decode(tail)[0]
+        found = [m for _, _, m in chunks(struct) if items(m, ColumnMeta.PATH) == named] if fits(struct, SHAPE) else []
+    if len(found) != groups or not all(fits(meta, _AFTER_PATH) for meta in found):
+        raise unreadable(f"{len(found)} chunks of {'.'.join(path)} in {groups} row groups")
+    return found
 
 
 def chunk_range(meta: Struct) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dof_arrow import graph, metadata
+from dof_arrow import graph, metadata, stack
 from dof_arrow.core import Core
 from dof_arrow.errors import CoreError, UsageError
 
@@ -27,11 +27,16 @@ def fuse(core: Core, heads: Mapping[str, bytes]) -> bytes:
 
     Input `picture` uint8 [height, width, c], or for heads that read clips `clip` uint8 [frames, height, width, c], each
     frame prepared and run by itself; an output for each head under its name, or `name_output` for a head of several
-    outputs, with a batch axis of one. The property `dof.fused` holds the core's and every head's description.
+    outputs, with a batch axis of one. What a head of clips remembers goes in as `name_state_0`, …, which need not be
+    given, and comes out as `name_next_state_0`, …: a long clip goes through in parts.
+    The property `dof.fused` holds the core's and every head's description.
     Equal parts give equal bytes. Raises CoreError for a head that was trained on another core or does not take this
     one's features, UsageError for names that cannot stand side by side.
     """
     _check_names(heads)
+    if core.time_axis is not None:
+        raise CoreError("cores that see windows of frames are not fused", core.name, "a core of single pictures",
+                        hint="Predict in two steps: extract the clips, then evaluate the head on the dataset.")
     trained = {name: graph.from_bytes(data, name) for name, data in heads.items()}
     about = {name: _check_head(core, name, head) for name, head in trained.items()}
     clips = _check_clips(about)
@@ -151,15 +156,24 @@ def _over_frames(preprocessing: ModelProto, body: ModelProto, feature: str, widt
 
 
 def _place(top: ModelProto, name: str, feature: str) -> list[str]:
-    """Let a head read the features, and give its outputs the head's name; their names in the fused model."""
-    _prefix(top, f"heads/{name}/")
-    graph.rename_tensor(top, f"heads/{name}/feature", feature)
-    outputs = list(top.graph.output)
-    for output in outputs:
-        own = output.name.removeprefix(f"heads/{name}/")
-        graph.rename_tensor(top, output.name, name if len(outputs) == 1 else f"{name}_{own}")
-        output.type.tensor_type.shape.dim[0].dim_value = 1
-    return [output.name for output in outputs]
+    """Let a head read the features, and give its outputs the head's name; the names of its answers."""
+    before = f"heads/{name}/"
+    _prefix(top, before)
+    graph.rename_tensor(top, f"{before}feature", feature)
+    answers = [output for output in top.graph.output if not output.name.startswith(before + stack.NEXT)]
+    states = [value for value in (*top.graph.input, *top.graph.output)
+              if value.name.startswith((before + stack.STATE, before + stack.NEXT))]
+    for value in (*answers, *states):
+        own = value.name.removeprefix(before)
+        graph.rename_tensor(top, value.name, name if [value] == answers else f"{name}_{own}")
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    return [answer.name for answer in answers]
+
+
+def _remembered(top: ModelProto) -> list[Any]:
+    """The inputs of a placed head that say what it remembers."""
+    weights = {weight.name for weight in top.graph.initializer}
+    return [value for value in top.graph.input if value.name in weights and f"_{stack.STATE}" in value.name]
 
 
 def _merged(parts: list[ModelProto]) -> ModelProto:
@@ -169,6 +183,7 @@ def _merged(parts: list[ModelProto]) -> ModelProto:
     model = onnx.ModelProto(ir_version=max(part.ir_version for part in parts), producer_name="dof-arrow")
     model.graph.name = "fused"
     model.graph.input.append(parts[0].graph.input[0])
+    model.graph.input.extend(value for part in parts[2:] for value in _remembered(part))
     for part in parts:
         model.graph.node.extend(part.graph.node)
         model.graph.initializer.extend(part.graph.initializer)

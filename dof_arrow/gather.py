@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import mmap
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from math import gcd
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.directory import Directory
+from dof_arrow.layout import Unproved, fixed
 from dof_arrow.order import Rows
 from dof_arrow.pages import Encoded
 from dof_arrow.reading import Columns, File
@@ -26,6 +29,8 @@ from dof_arrow.schema import numpy_values
 Array = NDArray[Any]
 
 IN_MEMORY = 128 << 20  # an encoded column up to this size is decoded whole, a larger one as it is read
+_UNIT = 128  # bytes: shorter pieces cost more to find than to copy
+_NEAR = 512  # rows whose first lines stay in the nearest caches
 _DECODED = 128 << 20  # decoded groups held at a time
 
 
@@ -58,7 +63,6 @@ class Gather(Protocol):
         """Write these rows into `out` float32 [k, width]; live augmentation draws its numbers by the moment."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Memory:
     """Rows of one array [n, width], mapped or not.
 
@@ -68,20 +72,98 @@ class Memory:
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
 
-    values: Array
-    blocks: None = None
-    window: int = 1
+    blocks, window = None, 1
+
+    def __init__(self, values: Array) -> None:
+        self.dtype, self._values = values.dtype, values
 
     def expect(self, blocks: Sequence[int]) -> None:
         """Nothing: all rows are at hand."""
 
     def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
         """Copy these rows."""
-        if self.values.dtype == out.dtype:
-            # Any mode but "raise" writes straight into `out`; all rows are known to be there.
-            np.take(self.values, rows, axis=0, out=out, mode="clip")
-        else:
-            out[...] = self.values[rows]
+        _take(self._values, rows, out)
+
+    def view(self, start: int, stop: int) -> Array:
+        """Rows as a view [k, width]."""
+        return self._values[start:stop]
+
+    def part(self, rows: slice) -> Memory:
+        """Some of the rows, without a copy."""
+        return Memory(self._values[rows])
+
+
+class Paged(Memory):
+    """Rows of a mapped column, from one map of the whole file.
+
+    The system chooses where that map lies so that it can use large pages (2 MiB on most systems); where row groups are
+    stitched together it cannot. So a fresh epoch takes a twentieth of the page faults, and any epoch fewer misses. It
+    needs no groups of whole pages either. A row is `each` units of the file: unit `base[g] + each * row` and those
+    behind it, where g is the row's group; `first` is the row that is called 0 here.
+    """
+
+    def __init__(self, units: Array, each: int, starts: Rows, base: Rows, first: int = 0) -> None:
+        self.dtype, self._units, self._each, self._first = units.dtype, units, each, first
+        self._starts, self._base, self._within = starts, base, np.arange(each)
+        self._list, self._bases = starts.tolist(), base.tolist()
+
+    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
+        """Copy these rows."""
+        rows = rows + self._first
+        units = self._base[np.searchsorted(self._starts, rows, side="right") - 1] + rows * self._each
+        units = units if self._each == 1 else (units[:, None] + self._within).reshape(-1)
+        _take(self._units, units, out.reshape(-1, self._units.shape[1]))
+
+    def view(self, start: int, stop: int) -> Array:
+        """Rows as a read-only view [k, width], or as a copy where they are of two row groups."""
+        group = bisect_right(self._list, start + self._first)
+        if group < len(self._list) and stop + self._first > self._list[group]:
+            out = np.empty((stop - start, self._each * self._units.shape[1]), self.dtype)
+            self.fill(np.arange(start, stop), out)
+            out.flags.writeable = False
+            return out
+        unit = self._bases[group - 1] + (start + self._first) * self._each
+        return self._units[unit : unit + (stop - start) * self._each].reshape(stop - start, -1)
+
+    def part(self, rows: slice) -> Memory:
+        """Some of the rows, without a copy."""
+        return Paged(self._units, self._each, self._starts, self._base, self._first + rows.start)
+
+
+def paged(file: File, name: str) -> Paged | None:
+    """A column from a map of the whole file; None unless it is proved to lie in units of `_UNIT` bytes or more."""
+    column = fixed(file.schema.field(name))
+    if column is None or not file.rows:
+        return None
+    try:
+        regions = file.regions(column)
+    except Unproved:
+        return None
+    unit = gcd(column.width, *(region.offset - regions[0].offset for region in regions))
+    if unit < min(_UNIT, column.width):
+        return None
+    skew = regions[0].offset % unit
+    memory = np.frombuffer(mmap.mmap(file.file, 0, access=mmap.ACCESS_READ), np.uint8)[skew:]
+    units = memory[: len(memory) // unit * unit].view(column.stored).reshape(-1, unit // column.stored.itemsize)
+    rows, each = np.array([region.length // column.width for region in regions], np.int64), column.width // unit
+    starts = np.cumsum(rows) - rows
+    firsts = np.array([(region.offset - skew) // unit for region in regions])
+    return Paged(units, each, starts, firsts - starts * each)
+
+
+def _take(values: Array, rows: Rows, out: Array) -> None:
+    """Copy rows [k, width] of a C-contiguous array; all of them are known to be there."""
+    if values.dtype != out.dtype:
+        out[...] = values[rows]
+        return
+    flat, width = values.reshape(-1), values.shape[1]
+    for start in range(0, len(rows), _NEAR):
+        some = rows[start : start + _NEAR]
+        # The first number of each row alone: these misses overlap, and the copies after them find their pages mapped
+        # and their first lines loaded. Measured on rows of 2 kB: 1.4 times the speed.
+        flat.take(some * width, mode="clip")
+        # Any mode but "raise" writes straight into `out`.
+        np.take(values, some, axis=0, out=out[start : start + _NEAR], mode="clip")
 
 
 class Placed:
@@ -178,11 +260,11 @@ class Decoded:
 
 def of_columns(table: Columns, name: str) -> Gather:
     """The gather of a feature column: mapped where it can be, else decoded, whole or as it is read."""
+    if isinstance(table, File) and (found := paged(table, name)) is not None:
+        return found
     values = table.mapped(name)
-    if values is not None:
-        return Memory(values)
-    if table.rows * _width(table.schema.field(name)) <= IN_MEMORY:
-        return Memory(table.numpy(name))
+    if values is not None or table.rows * _width(table.schema.field(name)) <= IN_MEMORY:
+        return Memory(table.numpy(name) if values is None else values)
     if isinstance(table, Directory):
         return Chain([of_columns(part, name) for part in table.parts], [part.rows for part in table.parts])
     assert isinstance(table, File)

@@ -89,7 +89,8 @@ def dtype(value: ValueInfoProto) -> np.dtype[Any]:
     """The declared element type of an input or output."""
     import onnx
 
-    return onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    declared: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return declared
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:

@@ -182,13 +182,16 @@ def _watched(
         yield LinearLearner(manners.balance, manners.seed)
         return
     stages = ["all"] if len(parts) > 1 else [*(f"fold {i + 1}" for i in range(cv)), "all"]
-    kept = _checkpoint(job, wanted, manners, cv, watch)
+    kept, whole, done = _checkpoint(job, wanted, manners, cv, watch), len(stages) * manners.epochs, 0
 
     def told(stage: str, epoch: int) -> None:
-        watch.progress(stages.index(stage) * manners.epochs + epoch, len(stages) * manners.epochs, 0)
+        nonlocal done
+        done = stages.index(stage) * manners.epochs + epoch
+        watch.progress(done, whole, 0)
 
     yield NetworkLearner(wanted, manners, kept, told)
-    watch.progress(len(stages) * manners.epochs, len(stages) * manners.epochs, 0)
+    if done < whole:  # it stopped early
+        watch.progress(whole, whole, 0)
     if kept:
         kept.finish()
 
@@ -290,9 +293,16 @@ def _describe(metadata: Metadata, job: _Job, model: Model, names: Sequence[str],
         target=on.name, kind=on.target.kind, classes=tuple(_classes(on, model)), unit=on.target.unit,
         feature=" + ".join(names), core_sha256=read[0].core_sha256 if len(read) == 1 else None,
         dataset_uuid=metadata.uuid, inputs=tuple(read) if len(read) > 1 else (), clips=isinstance(job.inputs, Clips),
+        sampling=_sampling(metadata) if isinstance(job.inputs, Clips) else {},
         report=told,
     )
     return json.dumps(to_json(head), ensure_ascii=False, separators=(",", ":"))
+
+
+def _sampling(metadata: Metadata) -> dict[str, Json]:
+    """Which frames of each clip the dataset has."""
+    about = metadata.provenance
+    return dict(about.raw.get("clips") or {}) if about else {}
 
 
 def _input(metadata: Metadata, name: str) -> HeadInput:

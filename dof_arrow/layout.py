@@ -141,6 +141,11 @@ def geometry(widths: Iterable[int]) -> Geometry:
     return Geometry(_group_rows(widths, 1), SMALL_ALIGNMENT)
 
 
+def most_rows(schema: pa.Schema) -> int:
+    """How many rows of these columns one file can hold in the mapped layout."""
+    return MAX_GROUPS * geometry([c.width for c in map(fixed, schema) if c]).rows
+
+
 def _power_of_two(width: int, limit: int) -> int:
     return min(width & -width, limit)
 

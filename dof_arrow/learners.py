@@ -92,10 +92,11 @@ class NetworkLearner:
 
     def fit(self, on: Labels, inputs: Inputs, rows: Array, valid: Array | None, stage: str) -> Model:
         """A Model; without a validation set, a fifth of the groups of `rows` is held out to tell when to stop."""
+        codes, y = _codes(on, rows), on.values
+        if on.target.kind == "category":  # what was never learned cannot tell when to stop
+            y = np.searchsorted(codes, y)
+            valid = None if valid is None else valid[np.isin(on.values[valid], codes)]
         train, judged, warnings = self._parts(on, rows, valid)
-        codes = _codes(on, rows)
-        y = np.searchsorted(codes, on.values) if on.target.kind == "category" else on.values
-        judged = judged[np.isin(on.values[judged], codes)] if on.target.kind == "category" else judged
         found = training.fit(
             self.architecture, Data(on.target.kind, len(codes), _Placed(inputs, on.rows), y), train, judged,
             self.manners, stage=stage, checkpoint=self.checkpoint, told=lambda epoch: self.told(stage, epoch),

@@ -35,6 +35,9 @@ def _holds(run: Extraction, name: str) -> str:
     if name in run.source.kept:
         return "copied from the table: " + _examples(run, name)
     view = f"number of the view, 0 to {run.views.count - 1}; 0 is the plain picture"
+    frame = f"number of the {'window' if any(c.time_axis is not None for c in run.cores.values()) else 'frame'}"
+    if name in ("frame", "time"):
+        return frame + " in its clip" if name == "frame" else "its time, in seconds from the clip's start"
     return {"id": named, "group": named, "split": _split_sizes(run), "view": view}[name]
 
 

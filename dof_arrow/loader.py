@@ -88,16 +88,15 @@ class Loader:
         """Choose the epoch that the next iteration gives, from its start."""
         self.epoch, self._consumed, self._resumed = int(epoch), 0, False
 
-    def state_dict(self, delivered: int | None = None) -> State:
-        """Where this loader stands: numbers for `load_state_dict`.
+    def state_dict(self) -> State:
+        """Where this loader stands: numbers for `load_state_dict`, JSON if one likes."""
+        return {"seed": self.options.seed, "epoch": self.epoch, "consumed": self._consumed, "length": self.plan.length}
 
-        `delivered` (batches of this epoch that were used) is for worker processes, whose progress is not seen here.
-        """
-        consumed = self._consumed
-        if delivered is not None:
-            used = [share.consumed for share in islice(self._shares(0), delivered)]
-            consumed = used[-1] if used else 0
-        return {"seed": self.options.seed, "epoch": self.epoch, "consumed": consumed, "length": self.plan.length}
+    def state_after(self, batches: int) -> State:
+        """Where this loader would stand so many batches after the place where its next iteration begins."""
+        begin = self._consumed if self._resumed else 0
+        used = [share.consumed for share in islice(self._shares(begin), batches)]
+        return self.state_dict() | {"consumed": used[-1] if used else begin}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on where a state was taken; batch size, threads and ranks may differ from then.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow import encode, jitter
-from dof_arrow.conveyor import Buffers, ordered
+from dof_arrow.conveyor import Buffers, beside, ordered
 from dof_arrow.encode import Codes, Tabular, Values
 from dof_arrow.errors import UsageError
 from dof_arrow.gather import Gather, Memory, Moment
@@ -25,8 +27,10 @@ Array = NDArray[Any]
 Batch = Any  # x; (x, y); (x, columns); (x, y, columns)
 Made = Iterator[tuple[Share, Batch]]
 
-_TASK = 1 << 20  # bytes gathered at a time: they stay in a core's cache
+_TASK = 2 << 20  # bytes gathered at a time: few enough to stay in a cache, enough to outweigh the handling
+_SMALL = 8 << 20  # bytes of an epoch that is over before threads have begun
 _AHEAD = 96 << 20  # bytes of batches that may wait
+_WINDOW, _PAGES = 8 << 20, 64 << 10  # bytes touched ahead of a reader; bytes that systems map at a time
 _SPAN = 1 << 13  # rows whose order is worked out at a time
 
 
@@ -55,7 +59,6 @@ class Maker:
         self._gather, self._shape = gather, source.shape(options.feature)
         self._width = int(np.prod(self._shape))
         self._jitter = jitter.declared(options.augment)
-        self._threads = _threads(options.workers)
         self.target = _target(source, options.target)
         self._itself = self.target is None and options.target is not None
         self._columns = {name: encode.column(source, name) for name in options.columns}
@@ -65,13 +68,15 @@ class Maker:
             raise _not_mapped(str(source.path))
         self._rows = max(_TASK // (4 * self._width), 1)
         self._buffers = Buffers(self._rows + options.batch_size, self._width)
+        self._threads = _threads(options.workers, 4 * self._width * len(source))
+        self._touch = bool(self._threads)  # until all pages are mapped
 
     def make(
         self, plan: Plan, epoch: int, these: Iterator[Share], *, owned: bool = False, threads: int | None = None,
     ) -> Made:
         """The batches of these shares of an epoch, each with its share; `owned`: never views of the file."""
         if not owned and plan.in_order and self._unchanged() and isinstance(self._gather, Memory):
-            return self._views(these, self._gather.values.reshape(-1, *self._shape))
+            return self._views(these, self._gather)
         self._announce(plan, epoch)
         threads = self._threads if threads is None else threads
         ahead = max(1, min(2 * threads, _AHEAD // self._buffers.nbytes))
@@ -81,13 +86,24 @@ class Maker:
 
     def _unchanged(self) -> bool:
         plain = self._normal is None and self._jitter == jitter.Jitter()
-        return plain and isinstance(self._gather, Memory) and self._gather.values.dtype == np.float32
+        return plain and isinstance(self._gather, Memory) and self._gather.dtype == np.float32
 
-    def _views(self, these: Iterator[Share], values: Array) -> Made:
+    def _views(self, these: Iterator[Share], memory: Memory) -> Made:
         alone = self.target is None and not self._itself and not self._columns
-        for share in these:
-            x = values[share.start : share.stop]
+        for share in self._touched(these, memory):
+            x = memory.view(share.start, share.stop).reshape(-1, *self._shape)
             yield share, x if alone else self._packed(x, x, np.arange(share.start, share.stop), None)
+        self._touch = False
+
+    def _touched(self, these: Iterator[Share], memory: Memory) -> Iterator[Share]:
+        """The shares, while a thread touches the pages of those to come: mapping them is half of reading them."""
+        rows, step = max(_WINDOW // (4 * self._width), 1), max(_PAGES // (4 * self._width), 1)
+
+        def touch(group: list[Share]) -> None:
+            self._gathered(np.arange(group[0].start, group[-1].stop, step))
+
+        groups = _grouped(these, rows, sys.maxsize)
+        return (share for group in (beside(groups, touch) if self._touch else groups) for share in group)
 
     def _announce(self, plan: Plan, epoch: int) -> None:
         """Tell a gather that reads in blocks which of them come when."""
@@ -188,12 +204,18 @@ def _tasks(these: Iterator[Share], rows: int, order: Callable[[Rows], Rows]) -> 
     """Shares put together to tasks of `rows` rows and those to spans; the first is small, so that it comes soon."""
     wanted = 1
     while groups := list(_grouped(these, min(rows, wanted), wanted)):
-        positions = [np.concatenate([np.arange(s.start, s.stop) for s in group]) for group in groups]
+        positions = [_positions(group) for group in groups]
         span, start = _Span(np.concatenate(positions), order), 0
         for group, own in zip(groups, positions, strict=True):
             yield _Task(group, own, span, start)
             start += len(own)
         wanted = _SPAN
+
+
+def _positions(group: list[Share]) -> Rows:
+    if all(a.stop == b.start for a, b in pairwise(group)):
+        return np.arange(group[0].start, group[-1].stop)
+    return np.concatenate([np.arange(s.start, s.stop) for s in group])
 
 
 def _grouped(these: Iterator[Share], rows: int, wanted: int) -> Iterator[list[Share]]:
@@ -245,9 +267,10 @@ def _kin(values: Values | None, rows: int) -> jitter.Kin:
     return jitter.kin(values.take(np.arange(rows)))
 
 
-def _threads(workers: int | None) -> int:
-    if workers is not None:
-        return workers
+def _threads(workers: int | None, size: int) -> int:
+    """How many threads are worth their start for an epoch of `size` bytes."""
+    if workers is not None or size < _SMALL:
+        return workers or 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 2 if cores > 1 else 0
 

@@ -35,6 +35,7 @@ from PIL import Image, UnidentifiedImageError, _imaging
 from dof_arrow.errors import SourceError
 
 Pixels = npt.NDArray[np.uint8]
+Rule = Callable[[Image.Image], Image.Image]  # a band of a picture -> the same in RGB or grey of 8 bits
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
 MEMORY = 512 << 20  # bytes that decoding one picture may take
@@ -51,6 +52,7 @@ _TURNED: dict[int, Callable[[Pixels], Pixels]] = {
     8: lambda upright: upright.swapaxes(0, 1)[:, ::-1],
 }
 _UNDO = {6: 8, 8: 6}
+_libtiff = threading.local()
 _BAND = 1 << 20  # pixels converted at a time
 # Bytes that a pixel takes in a decoder at its worst, measured; 4 where no other number stands.
 _IN_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
@@ -245,9 +247,6 @@ def _turn(facts: PictureFacts, upright: bool) -> int:
     return facts.orientation if upright else _UNDO.get(facts.orientation, facts.orientation)
 
 
-Rule = Callable[[Image.Image], Image.Image]  # a band of a picture -> the same in RGB or grey of 8 bits
-
-
 def _in_bands(picture: Image.Image, rule: Rule, mode: str, turn: int) -> Pixels:
     """The picture's pixels in `mode`, upright, converted some rows at a time so that no second picture is held."""
     width, height = picture.size
@@ -370,9 +369,6 @@ def _decoders_warnings_ignored() -> Iterator[None]:
 
 
 without_warnings = _WhileAny(_decoders_warnings_ignored)
-
-
-_libtiff = threading.local()
 
 
 def _note_error(*_: object) -> None:

@@ -34,6 +34,7 @@ class Encoded:
 
     def __init__(self, file: int, size: int, memory: Any, parquet: Any, schema: pa.Schema) -> None:
         self.file, self.size, self.parquet, self.schema = file, size, parquet, schema
+        self.tail = bytes(memory[size - footer.footer_length(bytes(memory[size - footer.TAIL : size]), size) : size])
         self._memory, self._reader = memory, None
         self._limit, self._names = _FLOOR + _GROWTH * size, frozenset(schema.names)
 
@@ -91,7 +92,8 @@ class Encoded:
 
     def _claim(self, name: str, leaf: Any) -> int:
         below = leaf.path[len(name) + 1 :]
-        chunks = footer.column_chunks(self.parquet, [name, *below.split(".")] if below else [name])
+        path = [name, *below.split(".")] if below else [name]
+        chunks = footer.column_chunks(self.tail, path, self.parquet.num_row_groups)
         claims = [claim(self.file, self.size, c, f"row group {g}, column {name}") for g, c in enumerate(chunks)]
         return sum(max(size, values * _WIDTH.get(leaf.physical_type, 1)) for size, values in claims)
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from dof_arrow import footer, integrity, layout
 from dof_arrow.commit import Output
+from dof_arrow.copying import blocks
 from dof_arrow.errors import OutputError
 from dof_arrow.footer import I16, I64, STRUCT, Chunk, ColumnMeta, FileMetaData, RowGroup, Struct
 from dof_arrow.metadata import Json
@@ -56,6 +57,21 @@ class Placer:
                 chunks += [self._place_encoded(meta, data) for meta, data in encoded[name]]
         self.groups.append(_row_group(chunks, rows, len(self.groups)))
 
+    def copy(self, file: int, group: Struct, alignment: int) -> None:
+        """Append a row group of another open file as it stands there: `group` is what that file's footer says of it."""
+        rows, chunks = footer.get(group, RowGroup.ROWS), list[Struct]()
+        for chunk in footer.items(group, RowGroup.COLUMNS):
+            meta = footer.get(chunk, Chunk.META)
+            column = self.fixed.get(footer.items(meta, ColumnMeta.PATH)[0].decode())
+            start, end = footer.chunk_range(meta)
+            values = end - rows * column.width if column else start
+            self._emit(bytes(-(self.out.size + values - start) % (alignment if column else 1)))
+            chunks.append(self._moved(meta, self.out.size))
+            for block in blocks(file, start, end):
+                self._emit(block)
+            self._end_segment()
+        self.groups.append(_row_group(chunks, rows, len(self.groups)))
+
     def attach(self, errors: Sequence[Json], documents: Sequence[tuple[Json, bytes]]) -> dict[str, Json]:
         """Write the errors table and the documents behind the last chunk; returns where they lie, for the metadata."""
         placed: dict[str, Json] = {}
@@ -86,13 +102,18 @@ class Placer:
         return {Chunk.OFFSET: (I64, start), Chunk.META: (STRUCT, meta)}
 
     def _place_encoded(self, meta: Struct, data: memoryview) -> Struct:
-        start = self.out.size
+        chunk = self._moved(meta, self.out.size)
+        self._emit(data)
+        self._end_segment()
+        return chunk
+
+    @staticmethod
+    def _moved(meta: Struct, start: int) -> Struct:
+        """What the footer says of a chunk that begins at another place than where it was made."""
         shift = start - footer.chunk_range(meta)[0]
         for position in (ColumnMeta.DATA_PAGE, ColumnMeta.DICTIONARY_PAGE):
             if position in meta:
                 footer.put(meta, position, footer.get(meta, position) + shift)
-        self._emit(data)
-        self._end_segment()
         return {Chunk.OFFSET: (I64, start), Chunk.META: (STRUCT, meta)}
 
     def _encode(self, pieces: Pieces) -> dict[str, list[tuple[Struct, memoryview]]]:

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow import declare, graph, picture, preprocess
+from dof_arrow import declare, graph, motion, picture, preprocess, stack
 from dof_arrow.errors import CoreError, DofError, SourceError, UsageError
+from dof_arrow.footage import EVERY, Sampling, Watched
 from dof_arrow.metadata import SHA256, UUID, Core, Preprocessing, parse
 from dof_arrow.presets import channel_count
 from dof_arrow.source import Sample, open_source
@@ -21,6 +22,7 @@ from dof_arrow.source import Sample, open_source
 Array = NDArray[Any]
 Json = Any
 
+PART = 16  # frames of a clip that are run at a time
 _FUSE = "dof fuse --core CORE.onnx --head HEAD.onnx -o MODEL.onnx"
 
 
@@ -46,6 +48,7 @@ class Head:
     dataset_uuid: str = declare.spec("the dataset that it was trained on", pattern=UUID)
     inputs: tuple[HeadInput, ...] = declare.spec("all columns, where it reads several side by side", default=())
     clips: bool = declare.spec("whether it reads clips [time, D], not single rows", default=False)
+    sampling: Mapping[str, Json] = declare.spec("which frames of a clip it was trained on", factory=dict)
     report: Mapping[str, Json] = declare.spec("how it was trained and judged")
 
 
@@ -76,8 +79,8 @@ class Prediction:
 class Predictor:
     """A fused model: one picture, or one clip, in, a prediction of each of its heads out.
 
-    `core` says how it sees a picture, `heads` what each output means, `clips` whether it takes clips. Raises CoreError for what is no fused model,
-    FormatError where what the model says of itself cannot be.
+    `core` says how it sees a picture, `heads` what each output means, `clips` whether it takes clips.
+    Raises CoreError for what is no fused model, FormatError where what the model says of itself cannot be.
     """
 
     def __init__(self, model: str | Path | bytes, *, threads: int = 1) -> None:
@@ -90,7 +93,9 @@ class Predictor:
         fused = declare.from_json(parse(about.encode()), Fused)
         self.core, self.heads = fused.core, fused.heads
         self.clips = any(head.clips for head in self.heads.values())
+        self.sampling = _sampling(self.heads)
         self._session = graph.session(graph.to_bytes(loaded), threads)
+        self._states = [value.name for value in self._session.get_overridable_initializers()]
         _check_interface(self._session, self.heads, where)
 
     def __call__(self, picture: Array) -> dict[str, Prediction]:
@@ -98,12 +103,37 @@ class Predictor:
 
         Raises UsageError for anything else, SourceError for a picture too elongated, CoreError if the model fails.
         """
+        if self.clips:
+            _check_clip(picture)
+            return self.watch(picture)
+        self._check(picture)
+        return self._told(self._run({"picture": np.ascontiguousarray(picture)}))
+
+    def watch(self, frames: Iterable[Array]) -> dict[str, Prediction]:
+        """The prediction for a clip whose frames uint8 [h, w, c] come one by one, in order.
+
+        It is run `PART` frames at a time, and the heads remember what they have seen: memory does not grow with the
+        clip's length, unless a head looks back from the end. Raises what a call raises, SourceError without frames.
+        """
+        found: dict[str, Array] = {}
+        for part in _parts(frames, PART if self._states else None):
+            self._check(part[0])
+            kept = {state: found[_next(state)] for state in self._states if found}
+            found = self._run({"clip": np.stack(part), **kept})
+        if not found:
+            raise SourceError("a clip without frames")
+        return self._told(found)
+
+    def _check(self, picture: Array) -> None:
         seen = self.core.preprocessing
-        first = _first_frame(picture) if self.clips else picture
-        preprocess.check_picture(first, channel_count(seen))
-        _check_size(seen, *first.shape[:2])
-        found = graph.run(self._session, {"clip" if self.clips else "picture": np.ascontiguousarray(picture)})
-        outputs = dict(zip((output.name for output in self._session.get_outputs()), found, strict=True))
+        preprocess.check_picture(picture, channel_count(seen))
+        _check_size(seen, *picture.shape[:2])
+
+    def _run(self, fed: Mapping[str, Array]) -> dict[str, Array]:
+        found = graph.run(self._session, fed)
+        return dict(zip((output.name for output in self._session.get_outputs()), found, strict=True))
+
+    def _told(self, outputs: Mapping[str, Array]) -> dict[str, Prediction]:
         return {name: _prediction(head, np.ravel(outputs[name])) for name, head in self.heads.items()}
 
     def decode(self, data: bytes | Array) -> Array:
@@ -113,59 +143,83 @@ class Predictor:
 
 
 def predict_files(
-    predictor: Predictor, inputs: Iterable[str | Path]
+    predictor: Predictor, inputs: Iterable[str | Path], sampling: Sampling | None = None,
 ) -> Iterator[tuple[str, dict[str, Prediction] | DofError]]:
     """Each input's path and its predictions, or why there are none; of a folder, all pictures in it, sorted.
 
-    For a model of clips, a folder is one clip, its pictures the frames. One picture at a time, as asked for: memory does not grow with their number.
+    For a model of clips, all clips in it, or the folder is one clip, its pictures the frames; `sampling` says which
+    frames are taken, by default those that the head was trained on. One picture at a time, as asked for: memory does
+    not grow with their number.
     """
     for path in map(Path, inputs):
         try:
-            samples = _samples(path)
-            if predictor.clips and path.is_dir():
-                yield str(path), _of_frames(predictor, samples)
-                continue
+            samples = _samples(path, predictor.clips)
         except DofError as error:
             yield str(path), error
             continue
         for sample in samples:
-            yield sample.key, _answer(predictor, sample)
+            yield sample.key, _answer(predictor, sample, sampling or predictor.sampling)
 
 
-def _samples(path: Path) -> Iterator[Sample]:
+def _samples(path: Path, clips: bool) -> Iterator[Sample]:
     if not path.is_dir():
         return iter([Sample(key=str(path), data=path)])
-    files = open_source(path)
+    files = open_source(path, clips=clips)
     return (replace(files[i], key=str(path / files[i].key)) for i in range(len(files)))
-
-
-def _of_frames(predictor: Predictor, samples: Iterable[Sample]) -> dict[str, Prediction] | DofError:
-    """The prediction for a clip of these pictures, which must be of one size."""
-    try:
-        frames = [_pixels(predictor, sample) for sample in samples]
-        if len({frame.shape for frame in frames}) != 1:
-            raise SourceError("the frames of a clip differ in size", expected="one size",
-                              found=f"{len({frame.shape for frame in frames})} sizes", hint="Give each clip a folder.")
-        return predictor(np.stack(frames))
-    except DofError as error:
-        return error
 
 
 def _pixels(predictor: Predictor, sample: Sample) -> Array:
     data = sample.load()
-    return predictor.decode(data) if isinstance(data, bytes) else data
+    if isinstance(data, bytes):
+        return predictor.decode(data)
+    pixels: Array = data
+    return pixels
 
 
-def _first_frame(clip: Array) -> Array:
+def _of_clip(predictor: Predictor, sample: Sample, sampling: Sampling) -> dict[str, Prediction]:
+    wanted = predictor.core.preprocessing
+    clip = motion.open_clip(sample, sampling, mode=wanted.mode, orientation=wanted.orientation)
+    return predictor.watch(frame.pixels for frame in Watched(clip, sampling))
+
+
+def _check_clip(clip: Array) -> None:
     if np.ndim(clip) != 4 or not len(clip):
         raise UsageError("not a clip", expected="uint8 [frames, height, width, channels]",
                          found=f"{getattr(clip, 'dtype', type(clip).__name__)} {list(np.shape(clip))}",
-                         hint="Give a folder of frames.")
-    return clip[0]
+                         hint="Give the frames of a clip, decoded.")
 
 
-def _answer(predictor: Predictor, sample: Sample) -> dict[str, Prediction] | DofError:
+def _parts(frames: Iterable[Array], size: int | None) -> Iterator[list[Array]]:
+    """Frames in their order, `size` of one shape at a time at the most, or all of them."""
+    part: list[Array] = []
+    for frame in frames:
+        if part and (len(part) == size or frame.shape != part[0].shape):
+            if size is None:
+                raise SourceError("the frames of a clip differ in size", expected="one size",
+                                  hint="Give each clip a folder.")
+            yield part
+            part = []
+        part.append(frame)
+    if part:
+        yield part
+
+
+def _next(state: str) -> str:
+    """What a state that goes in is called when it comes out."""
+    head, _, number = state.rpartition(stack.STATE)
+    return f"{head}{stack.NEXT}{number}"
+
+
+def _sampling(heads: Mapping[str, Head]) -> Sampling:
+    """The frames that all heads were trained on; every frame where they differ."""
+    said = [dict(head.sampling) for head in heads.values()]
+    return declare.from_json(said[0], Sampling) if said and all(each == said[0] for each in said) else EVERY
+
+
+def _answer(predictor: Predictor, sample: Sample, sampling: Sampling) -> dict[str, Prediction] | DofError:
     try:
+        if predictor.clips:
+            return _of_clip(predictor, sample, sampling)
         return predictor(_pixels(predictor, sample))
     except DofError as error:
         return error

@@ -95,11 +95,11 @@ class File(Columns):
         self.file = open_file(path)
         weakref.finalize(self, os.close, self.file)
         self.size = os.fstat(self.file).st_size
-        tail = footer.read(self.file, self.size)
-        self.footer_start = self.size - len(tail)
-        self.parquet = parquet_metadata(tail)
+        self.tail = footer.read(self.file, self.size)
+        self.footer_start = self.size - len(self.tail)
+        self.parquet = parquet_metadata(self.tail)
         self.json = _dof_json(self.parquet, path)
-        self.seal, true = integrity.read_seal(tail)
+        self.seal, true = integrity.read_seal(self.tail)
         self.state: State = "unsealed" if self.seal is None else "sealed" if true else "broken"
         self.schema: pa.Schema = arrow_schema(self.parquet)
         self.rows = int(self.parquet.num_rows)
@@ -113,7 +113,7 @@ class File(Columns):
     def regions(self, column: Fixed) -> list[Region]:
         """Where the column's values lie, proved; raises Unproved if they must be decoded."""
         try:
-            chunks = footer.column_chunks(self.parquet, column.path)
+            chunks = footer.column_chunks(self.tail, column.path, self.parquet.num_row_groups)
         except FormatError as error:
             raise Unproved(str(error)) from None
         regions = prove(self.file, self.footer_start, chunks, column)
@@ -128,6 +128,18 @@ class File(Columns):
         if name not in self._decoded:
             self._decoded[name] = self._sound(name, self._encoded.column(name))
         return self._decoded[name]
+
+    def check(self) -> None:
+        """Read every byte of a sealed file and raise FormatError if one is not what was digested (SPEC 7.1)."""
+        if self.state != "sealed":
+            return
+        struct = footer.decode(self.tail)[0]
+        digests = integrity.decode_digests(dict(footer.key_values(struct)).get(integrity.DIGESTS, b"")) or []
+        for number, (start, end) in enumerate(integrity.segments(struct, self.footer_start)):
+            if digests[number : number + 1] != [integrity.digest(self.file, start, end)]:
+                raise FormatError("damaged: bytes are not those that were digested", str(self.path),
+                                  found=f"others in {start:,} to {end:,}",
+                                  hint=f"Restore it from a backup; dof validate --deep {self.path} shows all.")
 
     def _sound(self, name: str, column: pa.Array) -> pa.Array:
         """A decoded column that frameworks may be given: valid, one value a row, no missing vectors."""

@@ -77,6 +77,14 @@ RULES: dict[str, Rule] = {
     "target-value": Rule("4.3", "a target's value is no class of it, or no finite number", deep=True),
     "attachment-digest": Rule("5", "an attachment's bytes have another digest", deep=True),
     "errors-table": Rule("5", "the errors table is not the JSON lines that its description says", deep=True),
+    # a directory
+    "manifest-rows": Rule("8", "the manifest of a directory has row groups"),
+    "part-repeated": Rule("8", "a part is listed twice"),
+    "part-missing": Rule("8", "a part that the manifest lists is not there"),
+    "part-changed": Rule("8", "a part has another size, number of rows or seal than the manifest says"),
+    "part-columns": Rule("8", "a part has other columns than the manifest"),
+    "part-metadata": Rule("8", "a part has other cores, targets or descriptions of columns than the manifest"),
+    "directory-stray": Rule("8", "the directory holds what is neither the manifest nor a part that it lists"),
     # integrity
     "derived-copy": Rule("7.3", "another program rewrote this file: its metadata may be stale"),
     "seal-missing": Rule("7.2", "the key `dof.seal` is missing"),

@@ -81,7 +81,7 @@ class Sample:
         """Something printable that changes when the picture does: a file's size and time, a digest; None if missing."""
         try:
             if isinstance(self.data, Path):
-                return file_stamp(self.data)
+                return folder_stamp(self.data) if self.data.is_dir() else file_stamp(self.data)
             if isinstance(self.data, (bytes, np.ndarray)):
                 values = np.frombuffer(self.data, np.uint8) if isinstance(self.data, bytes) else self.data
                 return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
@@ -189,6 +189,11 @@ def read_bytes(path: Path) -> bytes:
         expected, found = f"at most {MAX_FILE_BYTES} bytes", f"{status.st_size} bytes"
         raise media.PictureError("the file is too large", "", expected, found, rule="too-large")
     return path.read_bytes()
+
+
+def folder_stamp(path: Path) -> list[tuple[str, tuple[int, int]]]:
+    """The names of a folder's files, with the size and time of change of each."""
+    return sorted((entry.name, file_stamp(entry.path)) for entry in os.scandir(path))
 
 
 def file_stamp(path: str | Path) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from dof_arrow import archives, arrays, columnar, files
+from dof_arrow import archives, arrays, columnar, files, reels
 from dof_arrow.errors import OutputError, SourceError, UsageError
 from dof_arrow.files import SUFFIXES, Files
 from dof_arrow.metadata import Target
@@ -59,12 +59,14 @@ def open_source(
     path: str | Path, *, table: str | Path | None = None, key: str | None = None, label: str | None = None,
     group: str | None = None, split: str | None = None, keep: Sequence[str] = (),
     kind: Kind | None = None, separator: str = "|", pictures: str | None = None,
+    clips: bool = False,
 ) -> Listing:
     """The pictures at `path`, with those columns that are named here and no others.
 
     `path` is a picture, a folder (read to any depth; hidden files are left out, and without a table what bears no
     picture's suffix too), a tar archive or a folder of them (`archives`), an .npy, .npz or HDF5 file (`arrays`), a
     Parquet or Arrow file or a folder of them (`columnar`). `pictures` chooses among several in such a container.
+    With `clips`, each file is a clip, and so is each folder of pictures where there are no other clips (`reels`).
     Columns are those of the CSV or Parquet `table`, else the container's own, or attributes of DICOM files.
     `key` names the column that holds each picture's relative name, file name, or file name without suffix. `label`
     names a column, or is `folder`: the first folder of each name is its class, and the target is called `label`.
@@ -78,7 +80,8 @@ def open_source(
     if asked.table is not None and asked.key is None:
         hint = "Add --key COLUMN: the column with file names."
         raise UsageError("a table needs the column that names the pictures", hint=hint)
-    found = _find(Path(path), pictures, named=asked.table is not None)
+    found = reels.find(Path(path)) if clips else None
+    found = found or _find(Path(path), pictures, named=asked.table is not None)
     found = _with_own(found, path, asked) if asked.table is None else _joined(found, asked.table, asked)
     return _labelled_by_folder(found, path) if label == FOLDER else found
 
@@ -228,7 +231,8 @@ def _counts(found: Listing, place: Any) -> dict[str, int]:
 
     named = np.zeros(len(found), bool)
     named[place.drop_null().to_numpy()] = True
-    pictures = files.are_pictures(found.names).to_numpy(zero_copy_only=False) | (not isinstance(found, Files))
+    all_are = not isinstance(found, Files) or isinstance(found, reels.Reels)
+    pictures = files.are_pictures(found.names).to_numpy(zero_copy_only=False) | all_are
     ignored = found.counts.get("ignored", 0) + int((~named & ~pictures).sum())
     return {"ignored": ignored, "without_row": int((~named & pictures).sum()), "without_file": place.null_count}
 

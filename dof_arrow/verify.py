@@ -47,7 +47,7 @@ class _Parts:
 
 
 def validate(path: str | os.PathLike[str], deep: bool = False) -> list[Problem]:
-    """Every problem of a DoF file, none if it is valid; `deep` also reads every byte.
+    """Every problem of a DoF file, or of a directory of them, none if it is valid; `deep` also reads every byte.
 
     A copy that another program rewrote is no valid DoF file: it gets the one problem `derived-copy`, and those of what
     it still says about itself. Raises UsageError if there is no such file.
@@ -56,6 +56,10 @@ def validate(path: str | os.PathLike[str], deep: bool = False) -> list[Problem]:
     Traceback (most recent call last):
     dof_arrow.errors.UsageError: no-such.parquet: no such file
     """
+    if Path(path).is_dir():
+        from dof_arrow import verify_directory
+
+        return list(verify_directory.problems(Path(path), lambda file: validate(file, deep), deep))
     found: list[Problem] = []
     with _opened(Path(path)) as file:
         try:
@@ -141,7 +145,8 @@ def _sealed(parts: _Parts, deep: bool) -> Iterator[Problem]:
         yield problem("digests-count", "footer", len(segments), len(digests))
     elif deep:
         for (start, end), digest in zip(segments, digests, strict=True):
-            if integrity.digest(parts.file, start, end) != digest:
+            inside = 0 <= start <= end <= parts.start
+            if not inside or integrity.digest(parts.file, start, end) != digest:
                 yield problem("digest-false", f"bytes {start} to {end}", digest.hex(), "another")
 
 
@@ -161,13 +166,18 @@ def _described(parts: _Parts, parquet: Any, value: Json, derived: bool, deep: bo
     if len(set(schema.names)) < len(schema.names) or _ARROW not in parts.keys:
         return  # columns cannot be told apart by name, or have lost their types
     regions: Regions = {}
+    manifest = bool(meta.parts) and not parquet.num_row_groups  # it speaks for rows in other files
     if not derived:
-        yield from crossfield.typed(meta, schema)
+        mistyped = list(crossfield.typed(meta, schema))
+        yield from mistyped
         yield from attachments.problems(parts.file, parts.footer, parts.start, meta, deep)
-        yield from _uuid(parts, meta)
-        regions = yield from _layout(parts, parquet, meta, schema)
+        yield from () if manifest else _uuid(parts, meta)
+        wrong = {p.where for p in mistyped if p.rule == "vector-type"}
+        fields = [f for f in schema if f"column {f.name}" not in wrong]
+        regions = yield from _layout(parts, parquet, meta, fields)
     if deep:
-        yield from contents.problems(contents.Contents(parts.file, parts.size, parquet, schema, regions), meta)
+        told = replace(meta, splits={}) if manifest else meta
+        yield from contents.problems(contents.Contents(parts.file, parts.size, parquet, schema, regions), told)
 
 
 def _unknown(value: Json) -> Iterator[Problem]:
@@ -195,15 +205,16 @@ def _uuid(parts: _Parts, meta: Metadata) -> Iterator[Problem]:
 
 
 def _layout(
-    parts: _Parts, parquet: Any, meta: Metadata, schema: pa.Schema
+    parts: _Parts, parquet: Any, meta: Metadata, fields: Sequence[pa.Field]
 ) -> Generator[Problem, None, Regions]:
     regions: dict[str, Sequence[Region]] = {}
-    for name in (n for n in schema.names if n in meta.columns and meta.columns[n].layout == "mapped"):
+    claimed = [f for f in fields if f.name in meta.columns and meta.columns[f.name].layout == "mapped"]
+    for field in claimed:
         try:
-            regions[name] = _proved(parts, parquet, schema.field(name))
+            regions[field.name] = _proved(parts, parquet, field)
         except Unproved as reason:
-            yield problem("layout-claim", f"column {name}", "the mapped layout", reason)
-    yield from _aligned(parquet.num_row_groups, regions, [_width(schema.field(name)) for name in regions])
+            yield problem("layout-claim", f"column {field.name}", "the mapped layout", reason)
+    yield from _aligned(parquet.num_row_groups, regions, [_width(f) for f in claimed if f.name in regions])
     return regions
 
 
@@ -212,7 +223,7 @@ def _proved(parts: _Parts, parquet: Any, field: pa.Field) -> Sequence[Region]:
     if column is None:
         raise Unproved(f"{field.type} cannot be mapped")
     try:
-        chunks = footer.column_chunks(parquet, column.path)
+        chunks = footer.column_chunks(parts.tail, column.path, parquet.num_row_groups)
     except FormatError:
         raise Unproved(f"not stored as {'.'.join(column.path)}") from None
     regions = prove(parts.file, parts.start, chunks, column)

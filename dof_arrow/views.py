@@ -65,8 +65,12 @@ class Views:
         """
         if self.augmentation is None:
             return {}
+        return self.drawn_columns(self.numbers(len(draws) // self.count), draws)
+
+    def drawn_columns(self, numbers: Any, draws: Sequence[Mapping[str, float]]) -> dict[str, pa.Array]:
+        """The same of rows whose views have these numbers."""
         kind = pa.struct([(name, pa.type_for_alias(alias)) for name, alias in self.drawn.items()])
-        return {"view": self.numbers(len(draws) // self.count), "drawn": pa.array([dict(d) for d in draws], kind)}
+        return {"view": pa.array(numbers, pa.int16()), "drawn": pa.array([dict(d) for d in draws], kind)}
 
     def numbers(self, inputs: int) -> pa.Array:
         """The column `view` of so many inputs."""

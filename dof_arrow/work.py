@@ -7,16 +7,19 @@ folder of the output's name, until the output is written from them in order.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from dof_arrow.commit import explained, lock, replacing, sync_folder
+from dof_arrow.commit import Output, explained, lock, replacing, sync_folder
 from dof_arrow.declare import Json
 from dof_arrow.errors import OutputError
 
@@ -33,14 +36,37 @@ def block_rows(inputs: int) -> int:
     return min(max(_SMALLEST, inputs // _BLOCKS), _LARGEST)
 
 
-def blocks(inputs: int) -> list[range]:
-    """The inputs of each block.
+def blocks(inputs: int, size: int | None = None) -> list[range]:
+    """The inputs of each block, `size` of them where that is given.
 
     >>> blocks(70)
     [range(0, 32), range(32, 64), range(64, 70)]
     """
-    size = block_rows(inputs)
+    size = size or block_rows(inputs)
     return [range(start, min(start + size, inputs)) for start in range(0, inputs, size)]
+
+
+class _Sink(io.RawIOBase):
+    """An output as Arrow wants one."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._out.write(data)
+        return len(data)
+
+
+def processors() -> int:
+    """Processors that this process may use.
+
+    >>> processors() >= 1
+    True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Staging:
@@ -89,17 +115,26 @@ class Staging:
 
     def put(self, block: int, table: pa.Table, stamp: str) -> None:
         """Keep a block; it is there in full, also after a power cut, or not at all."""
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"stamp": stamp.encode()})
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-        with replacing(self.path(block), overwrite=True) as out:
-            out.write(sink.getvalue())
+        self.put_pieces(block, iter([table]), stamp)
+
+    def put_pieces(self, block: int, pieces: Iterator[pa.Table], stamp: str) -> None:
+        """The same of a block that comes in pieces, of one schema, and is never in memory as a whole."""
+        first = next(pieces)
+        schema = first.schema.with_metadata({**(first.schema.metadata or {}), b"stamp": stamp.encode()})
+        with replacing(self.path(block), overwrite=True) as out, pa.ipc.new_file(_Sink(out), schema) as writer:
+            for piece in chain([first], pieces):
+                writer.write_table(piece.cast(schema))
 
     def read(self, block: int) -> pa.Table:
         """A block, mapped."""
         with pa.memory_map(str(self.path(block))) as source:
             return pa.ipc.open_file(source).read_all()
+
+    def pieces(self, block: int) -> Iterator[pa.Table]:
+        """A block, mapped, in the pieces that it was put in; at least one."""
+        table = self.read(block)
+        batches = table.to_batches()
+        return (pa.Table.from_batches([batch]) for batch in batches) if len(batches) > 1 else iter([table])
 
     def remove(self) -> None:
         """Drop the folder, once the output is written; what cannot be removed does no harm."""

@@ -11,47 +11,23 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow import augment, media, picture
-from dof_arrow.core import Core
+from dof_arrow import augment, clip_rows, media, picture
 from dof_arrow.declare import Json
-from dof_arrow.errors import DofError, SourceError
+from dof_arrow.errors import CoreError, DofError, SourceError, UsageError
 from dof_arrow.facts import staged
-from dof_arrow.picture import Reading
-from dof_arrow.sample import Sample, Source
+from dof_arrow.job import Array, Job, features, vector_name, wanted
+from dof_arrow.sample import Sample
 from dof_arrow.schema import vector_array, vector_field
-from dof_arrow.views import ONE, Views
 from dof_arrow.work import Staging, blocks
 
+__all__ = ["Job", "Progress", "compute", "vector_name"]
+
 Progress = Callable[[int, int, int], None]  # inputs done, inputs in all, inputs that failed
-Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What workers need to know: inputs, cores by column, type of the features, inputs a batch, threads, failures
-    allowed, and what may be read."""
-
-    source: Source
-    cores: Mapping[str, Core]
-    dtype: str
-    batch_size: int
-    workers: int
-    max_errors: int | None = None
-    reading: Reading = picture.DEFAULT
-    views: Views = ONE
-
-    @property
-    def step(self) -> int:
-        """Inputs taken at a time: whole batches of a core whose batch is fixed, so that none runs part-filled."""
-        fixed = max((core.fixed_batch or 1 for core in self.cores.values()), default=1)
-        return max(-(-self.batch_size // fixed) * fixed // self.views.count, 1)
-
 
 def compute(job: Job, staging: Staging, progress: Progress) -> None:
     """Compute the blocks of a run that are not staged yet; `progress` is first told what was there already.
@@ -60,11 +36,6 @@ def compute(job: Job, staging: Staging, progress: Progress) -> None:
     An interrupt leaves whole blocks behind.
     """
     _Workers(job, staging, progress).run()
-
-
-def vector_name(column: str) -> str:
-    """What a feature column is called in a staged block, where facts and numbers stand beside it."""
-    return f"vector {column}"
 
 
 class _Workers:
@@ -78,7 +49,7 @@ class _Workers:
         self._kept: set[int] = set()
 
     def run(self) -> None:
-        rows = blocks(len(self._job.source))
+        rows = blocks(len(self._job.source), self._job.block)
         self._each((n for n in self._staging.numbers() if n < len(rows)), lambda n: self._recall(n, rows[n]))
         self._count(0, 0)
         self._each((n for n in range(len(rows)) if n not in self._kept), lambda n: self._compute(n, rows[n]))
@@ -109,6 +80,8 @@ class _Workers:
             self._done, self._failed = self._done + len(rows), self._failed + len(failed)
 
     def _compute(self, number: int, rows: range) -> None:
+        if self._job.clips is not None:
+            return self._compute_clip(number)
         samples = [self._job.source[i] for i in rows]
         stamp = _stamp(samples)  # before reading: a file that changes meanwhile is read again next time
         block = _Block(self._job)
@@ -119,6 +92,20 @@ class _Workers:
             block.add(rows[start : start + self._job.step], batch)
             self._count(len(batch), len(block.failed) - failed)
         self._staging.put(number, block.table(), stamp)
+
+    def _compute_clip(self, number: int) -> None:
+        """A block of one clip, staged in pieces; a clip that fails leaves none of them."""
+        sample = self._job.source[number]
+        stamp, failed = _stamp([sample]), 0
+        try:
+            self._staging.put_pieces(number, clip_rows.pieces(number, sample, self._job, self._stop.is_set), stamp)
+        except clip_rows.Stopped:
+            return
+        except (SourceError, UsageError, CoreError) as error:
+            block, failed = _Block(self._job), 1
+            block.fail(number, getattr(error, "rule", "unfit"), str(error))
+            self._staging.put(number, block.table(), stamp)
+        self._count(1, failed)
 
     def _count(self, done: int, failed: int) -> None:
         with self._lock:
@@ -149,7 +136,7 @@ class _Block:
             try:
                 made = list(_prepared(number, sample, self._job))
             except DofError as error:
-                self._fail(number, getattr(error, "rule", "unfit"), str(error))
+                self.fail(number, getattr(error, "rule", "unfit"), str(error))
                 continue
             for row, prepared in made:
                 rows.append(row)
@@ -168,10 +155,7 @@ class _Block:
         return pa.table(columns).replace_schema_metadata({"failed": json.dumps(self.failed)})
 
     def _run(self, name: str, values: Sequence[Array]) -> Array:
-        core = self._job.cores[name]
-        parts = [core.run(batch) for batch in _stacks(values)]
-        with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is listed
-            return np.concatenate([np.empty((0, *core.output_shape), np.float32), *parts]).astype(self._job.dtype)
+        return features(self._job.cores[name], values, self._job.dtype)
 
     def _keep(self, rows: Sequence[_Row], features: Mapping[str, Array]) -> None:
         """Take the rows of inputs all of whose features are finite; list the other inputs."""
@@ -185,11 +169,12 @@ class _Block:
                 self._facts.append(row.facts)
                 self._draws.append(row.draw)
             elif place % views == 0:
-                self._fail(row.input, "not-finite", f"the core's features are no finite {self._job.dtype} numbers")
+                self.fail(row.input, "not-finite", f"the core's features are no finite {self._job.dtype} numbers")
         for name, values in features.items():
             self._features[name].append(values if sound.all() else values[sound])
 
-    def _fail(self, number: int, rule: str, reason: str) -> None:
+    def fail(self, number: int, rule: str, reason: str) -> None:
+        """List an input that gives no rows."""
         self.failed.append({"input": number, "rule": rule, "reason": reason})
 
 
@@ -205,24 +190,11 @@ def _prepared(number: int, sample: Sample, job: Job) -> Iterator[tuple[_Row, dic
     """The inputs of all cores for each view of a sample, decoded once for cores that want the same pixels."""
     data = sample.load()
     decoded = {how: picture.decode(data, mode=how[0], orientation=how[1], draft=how[2], reading=job.reading)
-               for how in dict.fromkeys(map(_wanted, job.cores.values()))}
+               for how in dict.fromkeys(map(wanted, job.cores.values()))}
     facts = next(iter(decoded.values()))[1]
     for draw in job.views.draws(number):
         seen = {how: augment.apply(pixels, draw) if draw else pixels for how, (pixels, _) in decoded.items()}
-        yield _Row(number, facts, draw), {n: core.prepare(seen[_wanted(core)]) for n, core in job.cores.items()}
-
-
-def _wanted(core: Core) -> tuple[Any, Any, int | None]:
-    return core.preprocessing.mode, core.preprocessing.orientation, core.preprocessing.draft
-
-
-def _stacks(values: Sequence[Array]) -> Iterator[Array]:
-    """Batches of neighbours of one shape: all of them, where preprocessing fixes the size."""
-    start = 0
-    for stop in range(1, len(values) + 1):
-        if stop == len(values) or values[stop].shape != values[start].shape:
-            yield np.stack(values[start:stop])
-            start = stop
+        yield _Row(number, facts, draw), {n: core.prepare(seen[wanted(core)]) for n, core in job.cores.items()}
 
 
 def _stamp(samples: Sequence[Sample]) -> str:

@@ -66,7 +66,8 @@ class Writer:
     """Writes one DoF file atomically; what `metadata` does not declare is inferred from the first batch.
 
     Vectors are float32 or float16 [n, *shape]; other columns are numpy arrays, Arrow arrays or lists. A column given
-    as a numpy array without missing values is required and mapped. Nothing appears at `path` before `close`.
+    as a numpy array without missing values is required and mapped. Nothing appears at `path` before `close`. A `part`
+    of a directory is aligned as one of many row groups even if it has but one, so that it maps beside the others.
 
     Raises OutputError if the file cannot be written, UsageError for rows that do not fit.
 
@@ -81,14 +82,14 @@ class Writer:
     def __init__(
         self, path: str | os.PathLike[str], metadata: Metadata | Mapping[str, Json] | None = None, *,
         schema: pa.Schema | None = None, overwrite: bool = False, allow_nonfinite: bool = False,
-        layout: Literal["mapped", "compact"] = "mapped", geometry: layouts.Geometry | None = None,
+        layout: Literal["mapped", "compact"] = "mapped", geometry: layouts.Geometry | None = None, part: bool = False,
     ) -> None:
         self.path = Path(path)
         self._declared: dict[str, Json] = dict(to_json(metadata)) if metadata is not None else {}
         self._fields: dict[str, pa.Field] = {f.name: f for f in schema or ()}
         self._allow_nonfinite, self._mapped, self._given_geometry = allow_nonfinite, layout == "mapped", geometry
         self._schema: pa.Schema | None = None
-        self._closed = False
+        self._closed, self._part = False, part
         self._pending: list[_Batch] = []
         self._counts, self._errors, self._documents = _Counts(), list[Json](), list[tuple[Json, bytes]]()
         self._stack = ExitStack()
@@ -99,15 +100,15 @@ class Writer:
         columns: Mapping[str, Any] | None = None,
     ) -> None:
         """Append rows: their ids, one array [n, *shape] a feature column, and the other columns."""
-        columns = columns or {}
-        if twice := {"id", *vectors} & {*columns}:
+        columns, id_name = columns or {}, self._record()["id"]
+        if twice := {id_name, *vectors} & {*columns}:
             raise UsageError("a column given twice", str(self.path), "each name once", ", ".join(sorted(twice)))
-        given = {"id": ids, **columns}
+        given = {id_name: ids, **columns}
         vectors = {name: np.asarray(values) for name, values in vectors.items()}
         if self._schema is None:
             self._begin(given, vectors)
         batch = self._batch(given, vectors)
-        self._counts.add(batch.values["id"], batch.values.get(self._record().get("split", "")))
+        self._counts.add(batch.values[id_name], batch.values.get(self._record().get("split", "")))
         self._pending.append(batch)
         self._flush_full()
         if self._pending:
@@ -131,7 +132,7 @@ class Writer:
         self._closed = True
         with self._stack:
             if self._schema is None:
-                self._begin({"id": pa.array([], pa.string())}, {})
+                self._begin({self._record()["id"]: pa.array([], pa.string())}, {})
             self._flush(sum(b.rows for b in self._pending))
             placed = self._file.attach(self._errors, self._documents)
             self._file.finish(with_metadata(self._schema, self._metadata(placed)))
@@ -154,7 +155,7 @@ class Writer:
     def _begin(self, given: Mapping[str, Any], vectors: Mapping[str, np.ndarray]) -> None:
         flat = {k: self._fields.get(k) or _infer(k, v) for k, v in given.items()}
         wide = {k: self._fields.get(k) or vector_field(k, np.shape(v)[1:], str(v.dtype)) for k, v in vectors.items()}
-        fields = {**flat, **wide, **self._fields}
+        fields = self._fields if self._fields.keys() >= {*flat, *wide} else {**flat, **wide, **self._fields}
         if not any(is_vector(f) for f in fields.values()):
             raise UsageError("no feature column", str(self.path), "vectors={name: float32 [n, ...]}", "none")
         self._schema = pa.schema([storable(f) for f in fields.values()])
@@ -222,13 +223,13 @@ class Writer:
         if rows:
             first, self._pending = _split(self._pending, rows)
             pieces = {name: [b.values[name] for b in first] for name in first[0].values}
-            self._file.place(pieces, rows, alone=not self._pending and not self._file.groups)
+            self._file.place(pieces, rows, alone=not (self._part or self._pending or self._file.groups))
 
     def _record(self) -> dict[str, str]:
         names = self._schema.names if self._schema else []
         roles = self._declared.get("columns", {})  # an owner's column may bear such a name: `view` of a radiograph
         known = {k: k for k in _RECORD if k in names and roles.get(k, {}).get("role", k) == k}
-        return {**known, **self._declared.get("record", {})}
+        return {"id": "id", **known, **self._declared.get("record", {})}
 
     def _metadata(self, placed: Mapping[str, Json]) -> Metadata:
         assert self._schema is not None

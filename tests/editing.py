@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dof_arrow import edit, footer, integrity
+from dof_arrow import footer, integrity
 from dof_arrow.footer import FileMetaData, Struct, get, items
 from dof_arrow.writer import Writer
 from tests import making
 
+edit = importlib.import_module("dof_arrow.edit")  # the package's own `edit` is the function
 INFO = {"title": "Lungs", "license": "CC-BY-4.0", "keys": {"ward": "7"}}
 
 

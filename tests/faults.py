@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-WATCHED = ("open", "writev", "fsync", "rename", "unlink", "rmdir", "mkdir", "ftruncate", "link")
+WATCHED = ("open", "writev", "copy_file_range", "fsync", "rename", "unlink", "rmdir", "mkdir", "ftruncate", "link")
 FAILING = ("writev", "fsync", "rename")
 
 
@@ -29,18 +29,21 @@ class Scenario:
     """An action that changes `folder` from one whole state to another.
 
     `prepare` makes the state before, `act` does the work and may be repeated after a fault, `outputs` are the files
-    that must be old or new, whole.
+    that must be old or new, whole: in their bytes, or in what `look` finds in the folder.
     """
 
     name: str
     prepare: Callable[[Path], None]
     act: Callable[[Path], None]
     outputs: tuple[str, ...]
+    look: Callable[[Path], Any] | None = None
 
-    def contents(self, folder: Path) -> dict[str, bytes | None]:
+    def contents(self, folder: Path) -> Any:
+        if self.look:
+            return self.look(folder)
         return {name: (folder / name).read_bytes() if (folder / name).exists() else None for name in self.outputs}
 
-    def before_and_after(self, folder: Path) -> tuple[dict[str, bytes | None], dict[str, bytes | None], int]:
+    def before_and_after(self, folder: Path) -> tuple[Any, Any, int]:
         """The outputs before and after an undisturbed run, and how many operations it takes."""
         self.prepare(folder)
         before = self.contents(folder)
@@ -65,14 +68,14 @@ class Trace:
 def watched(at: Callable[[int, str], None] = lambda number, name: None, root: Path | None = None) -> Iterator[Trace]:
     """Watch the file operations of this process; `root` limits what is recorded to one folder."""
     trace = Trace(at)
-    real = {name: getattr(os, name) for name in WATCHED}
-    for name in WATCHED:
-        setattr(os, name, _watching(name, real[name], trace, root))
+    real = {name: getattr(os, name) for name in WATCHED if hasattr(os, name)}
+    for name, call in real.items():
+        setattr(os, name, _watching(name, call, trace, root))
     try:
         yield trace
     finally:
-        for name in WATCHED:
-            setattr(os, name, real[name])
+        for name, call in real.items():
+            setattr(os, name, call)
 
 
 def _watching(name: str, call: Callable[..., Any], trace: Trace, root: Path | None) -> Callable[..., Any]:
@@ -83,7 +86,7 @@ def _watching(name: str, call: Callable[..., Any], trace: Trace, root: Path | No
                 return call(*args, **options)
             trace.at(len(trace), name)
             result = call(*args, **options)
-            trace.operations.append((*described, result) if name == "writev" else described)
+            trace.operations.append((*described, result) if described[0] == "write" else described)
             return result
 
     return watching
@@ -95,6 +98,8 @@ def _described(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> tup
         return ("create", _full(args[0], options)) if writes else None
     if name == "writev":
         return "write", _path(args[0]), b"".join(bytes(memoryview(b).cast("B")) for b in args[1])
+    if name == "copy_file_range":
+        return "write", _path(args[1]), os.pread(args[0], args[2], args[3])
     if name == "fsync":
         return "fsync", _path(args[0])
     if name == "ftruncate":
@@ -218,7 +223,7 @@ class _Disk:
         self.inodes: dict[int, tuple[bytes, list[bytes]]] = {i: (data, []) for i, data in enumerate(files.values())}
         self.names = {name: i for i, name in enumerate(files)}
         self.durable = dict(self.names)
-        self.pending: dict[str, list[tuple[str, int | None]]] = {}
+        self.pending: dict[str, list[tuple[str, int | str | None]]] = {}
         self.folders = set(folders)
 
     def apply(self, kind: str, path: str, *rest: Any) -> None:
@@ -232,19 +237,19 @@ class _Disk:
             self.inodes[self.names[path]] = (b"", [])
         elif kind == "fsync":
             self._fsync(path)
-        elif kind == "rename":
+        elif kind == "rename" and path in self.names:
             self._name(rest[0], self.names[path])
             self._name(path, None)
+        elif kind == "rename":
+            assert not self.pending.get(path), "a folder renamed before the names in it are durable"
+            self._name(path, rest[0])
         elif kind == "link":
             self._name(rest[0], self.names[path])
         elif kind in ("unlink", "rmdir"):
             self._name(path, None)
 
-    def _name(self, path: str, number: int | None) -> None:
-        if number is None:
-            self.names.pop(path, None)
-        else:
-            self.names[path] = number
+    def _name(self, path: str, number: int | str | None) -> None:
+        _set(self.names, path, number)
         self.pending.setdefault(os.path.dirname(path) or ".", []).append((path, number))
 
     def _fsync(self, path: str) -> None:
@@ -270,9 +275,13 @@ class _Disk:
         return durable + (bytes(kept) if lost else unsynced[:kept])
 
 
-def _set(names: dict[str, int], name: str, number: int | None) -> None:
+def _set(names: dict[str, int], name: str, number: int | str | None) -> None:
+    """Give a name to a file, take it away, or (text) give a folder another name."""
     if number is None:
         names.pop(name, None)
+    elif isinstance(number, str):
+        for inner in [n for n in names if n.startswith(f"{name}/")]:
+            names[number + inner.removeprefix(name)] = names.pop(inner)
     else:
         names[name] = number
 

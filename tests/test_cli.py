@@ -350,7 +350,8 @@ def test_an_interrupt_while_loading_shows_no_traceback(tmp_path: Path) -> None:
     assert process.stderr and "for trying out" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
-    assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
+    # Python ends by the signal itself, a shell's 130 too, where the interrupt fell into text that was being executed.
+    assert process.returncode in (130, -signal.SIGINT) and "interrupted" in err and "Traceback" not in err
 
 
 @pytest.fixture

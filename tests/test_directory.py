@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import dof_arrow as dof
-from dof_arrow import directory
+from dof_arrow import growth
 from dof_arrow.errors import FormatError, UsageError
-from dof_arrow.layout import Geometry
+from dof_arrow.layout import Geometry, fixed
 from dof_arrow.writer import Writer
 
 
@@ -30,7 +31,7 @@ def made(tmp_path: Path, sizes: list[int], geometry: Geometry | None = None) -> 
     folder, parts, first = tmp_path / "set.dof", [], 0
     for rows in sizes:
         parts.append(part(tmp_path / "part.parquet", first, rows, geometry))
-        directory.append(folder, tmp_path / "part.parquet")
+        growth.append(folder, tmp_path / "part.parquet")
         (tmp_path / "part.parquet").unlink()
         first += rows
     return folder, np.concatenate(parts)
@@ -41,9 +42,11 @@ def test_append_grows_the_table(tmp_path: Path) -> None:
     folder, values = made(tmp_path, [10, 7, 1])
     ds = dof.open(folder)
     assert len(ds) == 18 and np.array_equal(ds.to_numpy(), values)
-    assert ds.metadata.splits["train"].rows == 18 and [e["id"] for e in ds.errors] == ["failed 0", "failed 10", "failed 17"]
+    assert ds.metadata.splits["train"].rows == 18
+    assert [e["id"] for e in ds.errors] == ["failed 0", "failed 10", "failed 17"]
     assert ds[17]["id"] == f"{17:026d}" and ds.to_arrow().num_rows == 18
-    assert sorted(p.name for p in folder.iterdir()) == [*(f"data-{n:06d}.parquet" for n in range(3)), "manifest.parquet"]
+    names = [f"data-{number:06d}.parquet" for number in range(3)]
+    assert sorted(p.name for p in folder.iterdir()) == [*names, "manifest.parquet"]
     assert [p.name for p in tmp_path.iterdir()] == ["set.dof"]
 
 
@@ -56,6 +59,29 @@ def test_parts_that_end_at_pages_map_as_one_array(tmp_path: Path) -> None:
     before = pa.total_allocated_bytes()
     assert ds.to_arrow(["feature"]).column(0).chunk(0).flatten().buffers()[1].address == x.ctypes.data
     assert pa.total_allocated_bytes() == before
+
+
+def test_row_d18_any_row_is_one_range_of_bytes_of_one_part(tmp_path: Path) -> None:
+    """What a server of byte ranges must give is known from footers alone."""
+    folder, values = made(tmp_path, [10, 7])
+    table, first = dof.open(folder).table, 0
+    column = fixed(table.schema.field("feature"))
+    for file, region in table.places(column):
+        for row in range(region.length // column.width):
+            data = os.pread(file, column.width, region.offset + row * column.width)
+            assert np.array_equal(np.frombuffer(data, "<f4"), values[first + row])
+        first += region.length // column.width
+    assert first == 17
+
+
+def test_parts_that_end_within_pages_map_each_alone(tmp_path: Path) -> None:
+    """A slice of one part is a view of its file; only what spans several is copied."""
+    folder, values = made(tmp_path, [100, 50])
+    ds = dof.open(folder)
+    inner = ds[10:90].to_numpy()
+    assert np.array_equal(inner, values[10:90]) and not inner.flags.owndata
+    assert np.array_equal(ds[90:110].to_numpy(), values[90:110]) and np.array_equal(ds.to_numpy(), values)
+    assert np.array_equal(ds.take([120, 3]).to_numpy(), values[[120, 3]]) and ds[120]["id"] == f"{120:026d}"
 
 
 def test_ordinary_readers_see_the_rows(tmp_path: Path) -> None:
@@ -75,13 +101,13 @@ def test_refusals(tmp_path: Path) -> None:
     folder, _ = made(tmp_path, [10, 7])
     part(tmp_path / "again.parquet", 12, 3)
     with pytest.raises(UsageError, match="holds already"):
-        directory.append(folder, tmp_path / "again.parquet")
+        growth.append(folder, tmp_path / "again.parquet")
     part(tmp_path / "wide.parquet", 100, 3, width=8)
     with pytest.raises(UsageError, match="another kind"):
-        directory.append(folder, tmp_path / "wide.parquet")
+        growth.append(folder, tmp_path / "wide.parquet")
     pq.write_table(pq.read_table(tmp_path / "again.parquet"), tmp_path / "copy.parquet")
     with pytest.raises(FormatError, match="sealed"):
-        directory.append(folder, tmp_path / "copy.parquet")
+        growth.append(folder, tmp_path / "copy.parquet")
     assert len(dof.open(folder)) == 17
     shutil.copyfile(tmp_path / "again.parquet", folder / "data-000001.parquet")
     with pytest.raises(FormatError, match="another"):

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 _BLOCK = re.compile(r"^```(python|console|sh)\n(.*?)^```", re.M | re.S)
+_FRAMEWORKS = re.compile(r"^(?:import|from) (torch|keras|jax|sklearn)", re.M)
 _NOT_RUN = "<!-- not run -->"
 
 
@@ -49,9 +51,12 @@ def test_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """G16: the documentation is worked through, from the first block to the last."""
     _pictures(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     found = blocks(ROOT / page)
     assert found
     for kind, code in found:
+        if kind == "python" and any(find_spec(name) is None for name in _FRAMEWORKS.findall(code)):
+            continue  # counted by test_frameworks
         command = [sys.executable, "-W", "ignore", "-c", code] if kind == "python" else ["bash", "-euc", _shell(code)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{page}:\n{code}\n{done.stdout}\n{done.stderr}"
@@ -60,3 +65,11 @@ def test_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def _shell(code: str) -> str:
     lines = [line.removeprefix("$ ") for line in code.splitlines()]
     return f"dof() {{ {shlex.quote(sys.executable)} -m dof_arrow \"$@\"; }}\n" + "\n".join(lines)
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras", "jax", "sklearn"])
+def test_frameworks(framework: str) -> None:
+    """The README has a page for each framework; it is skipped here, and there, where the framework is not installed."""
+    assert any(framework in _FRAMEWORKS.findall(code) for _, code in blocks(ROOT / "README.md"))
+    if find_spec(framework) is None:
+        pytest.skip(f"{framework} is not installed")

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dof_arrow import cli, dataset, edit, footer, integrity
+from dof_arrow import cli, dataset, footer, integrity
 from dof_arrow.errors import DofWarning, FormatError, UsageError
 from dof_arrow.footer import FileMetaData
 from dof_arrow.metadata import Contact
 from dof_arrow.reading import File
 from dof_arrow.verify import validate
 from tests import editing, making
+from tests.editing import edit
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from dof_arrow import dataset, edit
+from dof_arrow import dataset
 from dof_arrow.errors import OutputError
 from dof_arrow.verify import validate
 from tests import editing, faults
+from tests.editing import edit
 
 KILLS = 40
 

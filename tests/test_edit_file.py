@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dof_arrow import dataset, edit
+from dof_arrow import dataset
 from dof_arrow.commit import replacing
 from dof_arrow.errors import OutputError
 from tests import editing
+from tests.editing import edit
 
 
 @pytest.fixture
@@ -39,8 +40,8 @@ def test_the_owner_stays(path: Path) -> None:
 def test_a_private_file_is_private_while_it_is_copied(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     path.chmod(0o400)
-    copy = edit._copy
-    monkeypatch.setattr(edit, "_copy", lambda old, out, size: (
+    copy = edit.copy
+    monkeypatch.setattr(edit, "copy", lambda old, out, size: (
         seen.append(stat.S_IMODE(out.path.stat().st_mode)), copy(old, out, size)))
     edit.edit(path, set={"title": "x"})
     assert seen == [0o600]

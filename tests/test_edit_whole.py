@@ -10,11 +10,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from dof_arrow import edit, footer
+from dof_arrow import footer
 from dof_arrow.errors import FormatError, OutputError
 from dof_arrow.footer import BINARY, I32, FileMetaData, RowGroup, Struct, get, items
 from dof_arrow.verify import validate
 from tests import editing
+from tests.editing import edit
 
 
 @pytest.fixture

@@ -44,7 +44,8 @@ def test_scikit_learns_estimators_and_pipelines() -> None:
 
     names = np.array(["a", "b", "c"])[Y]
     for model, y, ds in [
-        (LogisticRegression(max_iter=500), Y, THREE), (make_pipeline(StandardScaler(), LogisticRegression()), names, THREE),
+        (LogisticRegression(max_iter=500), Y, THREE),
+        (make_pipeline(StandardScaler(), LogisticRegression()), names, THREE),
         (make_pipeline(StandardScaler(), LogisticRegression()), (Y == 1).astype(int), TWO),
         (make_pipeline(MinMaxScaler(), PCA(5, whiten=True), MLPClassifier((9,), max_iter=30, tol=1)), Y, THREE),
         (make_pipeline(StandardScaler(), MLPClassifier((9,), max_iter=30, tol=1)), (Y == 1).astype(int), TWO),
@@ -54,7 +55,8 @@ def test_scikit_learns_estimators_and_pipelines() -> None:
         np.testing.assert_allclose(said(data), fitted.predict_proba(X), atol=1e-5)
         assert classes(data) == list(ds.metadata.targets["label"].classes)
     age = AGE.table["age"].to_numpy()
-    for model in (LinearRegression(), Ridge(), make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(5,), max_iter=30, tol=1))):
+    network = MLPRegressor(hidden_layer_sizes=(5,), max_iter=30, tol=1)
+    for model in (LinearRegression(), Ridge(), make_pipeline(StandardScaler(), network)):
         fitted = model.fit(X, age)
         np.testing.assert_allclose(said(export_head(fitted, like=AGE))[:, 0], fitted.predict(X), rtol=1e-4)
 
@@ -71,8 +73,8 @@ def test_estimators_that_cannot_be_written() -> None:
 def torch_model(outputs: int, *last: Any) -> Any:
     from torch import nn
 
-    return nn.Sequential(nn.Linear(16, 12), nn.BatchNorm1d(12), nn.Sequential(nn.GELU(), nn.Dropout()), nn.LayerNorm(12),
-                         nn.Linear(12, outputs), *last)
+    inner = nn.Sequential(nn.GELU(), nn.Dropout())
+    return nn.Sequential(nn.Linear(16, 12), nn.BatchNorm1d(12), inner, nn.LayerNorm(12), nn.Linear(12, outputs), *last)
 
 
 def test_torch_modules_logits_or_chances() -> None:
@@ -170,6 +172,7 @@ def test_a_model_that_says_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_an_exported_head_is_a_head(tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
+
     from tests.test_predict import SQUASHED, dataset, small_model
 
     core = Core.from_bytes(small_model(), preprocess=SQUASHED)

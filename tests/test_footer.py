@@ -108,14 +108,14 @@ def test_a_wrong_end_is_told(tail: bytes, size: int, rule: str) -> None:
 
 def test_one_columns_chunks_are_found_without_the_others(tmp_path: Path) -> None:
     path = making.write(tmp_path / "x", 50, columns={"label": np.arange(50), "a.b": np.arange(50)}, group=8)
-    parquet = pq.read_metadata(path)
-    struct = footer.decode(_footer(path))[0]
+    tail = _footer(path)
+    struct = footer.decode(tail)[0]
     for leaf, name in enumerate((["id"], ["label"], ["a.b"], ["feature", "list", "element"])):
-        found = footer.column_chunks(parquet, name)
+        found = footer.column_chunks(tail, name, 7)
         stated = [meta for _, c, meta in footer.chunks(struct) if c == leaf]
         assert [{k: v for k, v in m.items() if k > footer.ColumnMeta.PATH} for m in stated] == found
     with pytest.raises(FormatError):
-        footer.column_chunks(parquet, ["nothing"])
+        footer.column_chunks(tail, ["nothing"], 7)
 
 
 def test_a_chunks_range_begins_with_its_dictionary(tmp_path: Path) -> None:

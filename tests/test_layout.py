@@ -129,6 +129,11 @@ def test_what_levels_cost(width: int, most: float) -> None:
     assert (len(layout.levels(rows, width)) + rows * width * 4) / (rows * width * 4) < most
 
 
+def _chunks(path: Path, column: Fixed) -> list[footer.Struct]:
+    data, groups = path.read_bytes(), pq.read_metadata(path).num_row_groups
+    return footer.column_chunks(data[-footer.footer_length(data[-8:], len(data)) :], column.path, groups)
+
+
 class _Taken:
     """A file taken apart for the proof: what the footer says of its vectors, and its bytes."""
 
@@ -138,7 +143,7 @@ class _Taken:
         column = layout.fixed(vector_field("feature", (4,)))
         assert column is not None
         self.column = column
-        self.chunks = footer.column_chunks(pq.read_metadata(path), column.path)
+        self.chunks = _chunks(path, column)
 
     def prove(self) -> list[layout.Region]:
         self.path.write_bytes(self.data)
@@ -220,7 +225,7 @@ def test_the_files_of_other_writers_are_proved_or_not(tmp_path: Path) -> None:
                             ({**plain, "data_page_version": "2.0"}, False),
                             ({**plain, "use_byte_stream_split": True}, False)):
         pq.write_table(table, tmp_path / "x", **options)
-        chunks = footer.column_chunks(pq.read_metadata(tmp_path / "x"), column.path)
+        chunks = _chunks(tmp_path / "x", column)
         with (tmp_path / "x").open("rb") as file:
             try:
                 (region,) = layout.prove(file.fileno(), (tmp_path / "x").stat().st_size, chunks, column)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -199,14 +200,14 @@ def clip_head(core: Core, count: int = 24) -> tuple[bytes, list[np.ndarray], np.
                      + random.integers(0, 30, (frames, 12, 10, 3)), 0, 255).astype(np.uint8)
              for i, frames in enumerate(random.integers(3, 7, count))]
     features = np.concatenate([core(list(clip)) for clip in clips])
-    made = memory(features, {"way": category("darker", "brighter")}, id=[f"c{i}" for i, c in enumerate(clips) for _ in c],
-                  way=[i % 2 for i, c in enumerate(clips) for _ in c])
+    clip = np.repeat(np.arange(count), [len(c) for c in clips])
+    made = memory(features, {"way": category("darker", "brighter")}, id=[f"c{i}" for i in clip], way=clip % 2)
     made = dataclasses.replace(made, metadata=dataclasses.replace(made.metadata, cores={"core": core.describe()}))
     manners = heads.Manners(epochs=40, batch=4, rate=0.02)
     head = heads.train(made, head="rnn", cv=2, manners=manners).onnx
     starts = np.cumsum([0, *map(len, clips)])
     session = graph.session(head)
-    road = [graph.run(session, {"feature": features[a:b][None]})[0][0] for a, b in zip(starts, starts[1:], strict=False)]
+    road = [graph.run(session, {"feature": features[a:b][None]})[0][0] for a, b in itertools.pairwise(starts)]
     return head, clips, np.array(road)
 
 

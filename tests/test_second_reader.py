@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 NODE = shutil.which("node")
 VALID = sorted((HERE / "conformance" / "valid").glob("*.parquet"))
 INVALID = sorted((HERE / "conformance" / "invalid").glob("*.parquet"))
+# SPEC, appendix A: no `layout-claim` where a column has a problem of `vector-type`; the corpus wants both
 NEEDS_A_DECODER = {"data-unreadable", "feature-nonfinite", "split-count", "target-value"}
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed: the second reader cannot run")
@@ -51,6 +52,14 @@ def test_corpus_is_there():
     assert len(VALID) >= 20 and len(INVALID) >= 100
 
 
+def test_reader_is_short():
+    """C1: the reader is one file of at most 300 lines, of at most 110 columns, that imports nothing but node's own."""
+    lines = (HERE / "second_reader" / "reader.mjs").read_text().splitlines()
+    imported = [line.split(" from ")[1].strip("'") for line in lines if line.startswith("import ")]
+    assert len(lines) <= 300 and max(map(len, lines)) <= 110
+    assert imported == ["node:crypto", "node:fs"]
+
+
 @pytest.mark.parametrize("path", VALID, ids=name)
 def test_valid_file_holds_the_same(path, found):
     """C1: of a valid file both readers see the same rows, columns, errors and documents, and no problem."""
@@ -78,14 +87,14 @@ def test_mapped_values_are_the_same_bytes(path, found):
 def test_row_over_http_is_one_request(path, found):
     """C1: the footer alone proves the layout to a remote reader, who gets a row by one request for its bytes."""
     remote, wanted = found[path]["remote"], expected(path)
-    assert remote["opening"]["requests"] <= 3
+    assert remote["opening"]["requests"] <= 2
     if wanted["layout"] == "mapped" and wanted["rows"]:
         (feature, *_) = (f for f in found[path]["features"].values() if f.get("last") == remote["values"])
         itemsize = np.dtype(feature["dtype"]).itemsize
         assert remote["row"] == {"requests": 1, "bytes": itemsize * int(np.prod(feature["shape"]))}
 
 
-@pytest.mark.parametrize("path", INVALID, ids=name)
+@pytest.mark.parametrize("path", INVALID, ids=[path.stem for path in INVALID])
 def test_invalid_file_has_the_same_problems(path, found):
     """C4: of an invalid file both find the same problems, by the same ids, but for those behind a decoder."""
     seen, wanted = set(found[path]["found"]), set(expected(path)["deep"])
@@ -106,7 +115,7 @@ def test_rewritten_and_damaged_files_are_told_apart(path, found):
 
 
 def test_large_file_costs_its_last_64_kib(tmp_path):
-    """C1: a file of 2 MB on a server is opened by its first 4 bytes and its last 64 KiB, and a row by 2,048 bytes."""
+    """C1: a file of 2 MB on a server is opened by its last 64 KiB, and a row by 2,048 bytes."""
     vectors = np.random.default_rng(0).standard_normal((1000, 512)).astype("float32")
     path = tmp_path / "large.parquet"
     with dof.Writer(path) as writer:
@@ -114,7 +123,7 @@ def test_large_file_costs_its_last_64_kib(tmp_path):
     (seen,) = look(path)
     assert seen["found"] == [] and seen["rows"] == 1000
     assert seen["features"]["feature"]["sha256"] == hashlib.sha256(vectors.tobytes()).hexdigest()
-    assert seen["remote"]["opening"] == {"requests": 2, "bytes": 4 + 65536}
+    assert seen["remote"]["opening"] == {"requests": 1, "bytes": 65536}
     assert seen["remote"]["row"] == {"requests": 1, "bytes": 2048}
     assert seen["remote"]["values"] == pytest.approx(vectors[-1].tolist())
 

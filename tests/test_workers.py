@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from dof_arrow.errors import SourceError
+from dof_arrow.job import Job
 from dof_arrow.sample import Sample
 from dof_arrow.work import Staging, blocks
-from dof_arrow.workers import Job, compute, vector_name
+from dof_arrow.workers import compute, vector_name
 from tests.pictures import Memory, core, pixels
 
 ROWS = 100

@@ -203,16 +203,16 @@ def huge_page(size: int = 2**31 - 1) -> bytes:
     data = written({"feature": features(3, 8)}, layout="compact")[0]
     struct = footer.decode(split(data)[1])[0]
     start, end = footer.chunk_range(chunk(struct, "feature"))
-    header, length = footer.decode(data, start)
+    header, behind = footer.decode(data, start)
     put(header, Page.BYTES, size)
     page = encode(header)
-    more = len(page) - length
+    more = len(page) - (behind - start)
 
     def longer(s: Any) -> None:
         meta = chunk(s, "feature")
         put(meta, ColumnMeta.STORED_BYTES, end - start + more)
 
-    return spoiled(data, body=lambda b: b[:start] + page + b[start + length :], footer=longer)
+    return spoiled(data, body=lambda b: b[:start] + page + b[behind:], footer=longer)
 
 
 def garbled() -> bytes:

@@ -159,7 +159,7 @@ INVALID: dict[str, Case] = {
     "vector-type-double": same(vector(pa.list_(pa.field("element", pa.float64(), False), 8)), "vector-type"),
     "vector-type-null-elements": same(vector(pa.list_(pa.field("element", pa.float32(), True), 8)), "vector-type"),
     "vector-type-null-rows": same(vector(pa.list_(pa.field("element", pa.float32(), False), 8), True), "vector-type"),
-    "vector-type-name": same(late(renamed_elements), "layout-claim", "vector-type"),
+    "vector-type-name": same(late(renamed_elements), "vector-type"),
     "record-column": same(inside(plain, "record.group", "patient"), "record-column"),
     "record-column-id": same(inside(plain, "record.id", "name"), "column-role", "record-column"),
     "record-type-id": same(id_type(pa.large_string(), False), "record-type"),

@@ -8,14 +8,19 @@ import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
-import { Refused, floats, http, local, memory, open } from './reader.mjs'
-import { judge, judgeDeep } from './rules.mjs'
-
-const isBigEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 0
-if (isBigEndian) throw new Error('values are used where they lie: for little-endian machines only')
+import { strings } from './pages.mjs'
+import { http, local, memory, open } from './reader.mjs'
+import { validate } from './rules.mjs'
 
 const sha256 = parts => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest('hex')
 const sorted = ids => [...new Set(ids)].sort()
+
+/** Stored halves as numbers. */
+const floats = halves => Array.from(halves, half => {
+  const sign = half & 0x8000 ? -1 : 1, exponent = half >> 10 & 31, fraction = (half & 1023) / 1024
+  if (exponent === 31) return fraction ? NaN : sign * Infinity
+  return sign * (exponent ? (1 + fraction) * 2 ** (exponent - 15) : fraction * 2 ** -14)
+})
 
 /** One file at a time by byte ranges; counts the requests for ranges and the bytes sent. */
 const server = createServer((request, response) => {
@@ -34,7 +39,7 @@ async function arrays(file, name) {
 
 async function feature(file, ranged, buffer, name) {
   const { dtype, shape } = file.dof.columns[name], groups = await arrays(file, name)
-  if (!groups) return { dtype, shape, decode: file.proofs.get(name) }
+  if (!groups) return { dtype, shape, decode: file.decode.get(name) }
   const first = groups[0]?.slice(0, 4) ?? [], width = shape.reduce((product, side) => product * side, 1)
   return {
     dtype, shape, first: [...(dtype === 'float16' ? floats(first) : first)],
@@ -49,30 +54,26 @@ async function remotely(buffer, name) {
   const column = await file.column(name), opening = server.cost
   server.cost = { requests: 0, bytes: 0 }
   const values = column && file.footer.rows ? [...await column.row(file.footer.rows - 1)] : []
-  return { opening, row: server.cost, values, decode: column ? undefined : file.proofs.get(name) }
+  return { opening, row: server.cost, values, decode: column ? undefined : file.decode.get(name) }
 }
 
 async function look(path) {
   const buffer = Uint8Array.from(readFileSync(path)).buffer, disk = local(path)
   try {
-    const file = await open(memory(buffer))
-    await judge(file)
-    await judgeDeep(file)
-    const { state, derived, problems, dof: { columns, record, primary_column: primary } } = file
-    if (problems.length) return { state, derived, found: sorted(problems.map(({ id }) => id)), problems }
+    const [file, problems] = await validate(memory(buffer)), found = sorted(problems.map(({ id }) => id))
+    if (!file) return { refused: true, found, problems }
+    const { state, derived = false, dof: { columns, record, primary_column: primary } } = file
+    if (found.length) return { state, derived, found, problems }
     const ranged = await open(disk), features = {}, documents = {}
     const names = Object.keys(columns), featured = names.filter(name => columns[name].role === 'feature')
     for (const name of featured) features[name] = await feature(file, ranged, buffer, name)
     for (const { name } of file.dof.documents) documents[name] = sha256([await ranged.document(name)])
     return {
       state, found: [], rows: file.footer.rows, columns: names.sort(), features,
-      ids: (await ranged.strings(record.id))?.slice(0, 3),
+      ids: (await strings(ranged, record.id))?.slice(0, 3),
       layout: names.some(name => columns[name].layout === 'mapped') ? 'mapped' : 'compact',
       errors: (await ranged.errors()).length, documents, remote: await remotely(buffer, primary),
     }
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    return { refused: true, found: sorted(error.problems.map(({ id }) => id)), problems: error.problems }
   } finally { disk.close() }
 }
 

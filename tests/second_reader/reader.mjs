@@ -1,241 +1,300 @@
-// A reader of DoF files, version 1, written from schemas/SPEC.md alone; "§" names its sections.
+// A reader of DoF files, version 1, in one file, written from schemas/SPEC.md alone; "§" names its sections.
 //
-//   const file = await open(local('a.dof.parquet'))    // or memory(buffer), http(url), {size, read(offset, length)}
-//   file.state, file.problems, file.dof                // 'sealed', …; [{id, message}]; the metadata
-//   const vectors = await file.column('feature')       // once proved to be mapped (§6.5); null if it must be decoded
-//   await vectors.group(0)                             // Float32Array: a view, not a copy, where the source is memory
-//   await vectors.row(17)                              // reads the bytes of this row and no others
-//   await file.check()                                 // every segment's digest: adds to file.problems
+//   const file = await open(local('a.parquet'))     // or memory(buffer), http(url), {size, read(at, length)}
+//   file.state, file.problems, file.dof             // 'sealed', …; what users must be told; the metadata
+//   const vectors = await file.column('feature')    // proved to be mapped (§6.5), or null: decode it
+//   await vectors.group(0), await vectors.row(17)   // Float32Arrays, views on the bytes read, and no others
+//   await file.check()                              // every segment's digest: adds to file.problems
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { conform, strictJson } from './json.mjs'
-import { Refused, levels, pageHeader, pages, readFooter, refuse, text } from './parquet.mjs'
-import { digest, take } from './source.mjs'
-export { Refused } from './parquet.mjs'
-export { http, local, memory } from './source.mjs'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 
-const SCHEMA = JSON.parse(readFileSync(new URL('../../schemas/dof.schema.json', import.meta.url)))
-const sum = numbers => numbers.reduce((total, number) => total + number, 0)
-const product = numbers => numbers.reduce((total, number) => total * number, 1)
-const own = (object, name) => Object.hasOwn(object, name) ? object[name] : undefined
-export const sha256 = (...parts) => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest()
+if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new Error('for little-endian machines only')
+const KiB = 1024, MiB = KiB * KiB
+export const sha256 = (...all) => all.reduce((hash, part) => hash.update(part), createHash('sha256')).digest()
+
+/** The file, or a part of it, cannot be used; `id` is one of appendix A. */
+export class Refused extends Error {
+  constructor(id, message) { super(`${id}: ${message}`); this.id = id }
+}
+const refuse = (id, message) => { throw new Refused(id, message) }
+const malformed = message => refuse('footer-thrift', message)
+
+/** A file in memory: what is read from it are views. */
+export const memory = file => ({ size: file.byteLength, read: (at, size) => new Uint8Array(file, at, size) })
+
+/** A file on disk, each range of it read into memory of its own. */
+export function local(path) {
+  const file = openSync(path), read = (position, length, bytes = new Uint8Array(length)) =>
+    bytes.subarray(0, readSync(file, bytes, { position }))
+  return { size: fstatSync(file).size, read, close: () => closeSync(file) }
+}
+
+/** A file on a server of byte ranges. */
+export async function http(url) {
+  const head = await fetch(url, { method: 'HEAD' }), ranged = range => fetch(url, { headers: { range } })
+  const read = async (at, length) => {
+    const answer = await ranged(`bytes=${at}-${at + length - 1}`)
+    return new Uint8Array(await answer.arrayBuffer())
+  }
+  return { size: Number(head.headers.get('content-length')), read }
+}
+
+/** A Buffer of exactly these bytes, or RangeError. */
+export async function take(source, at, length) {
+  const inside = at >= 0 && length >= 0 && at + length <= source.size
+  const bytes = inside && length ? await source.read(at, length) : new Uint8Array(0)
+  if (!inside || bytes.length !== length) throw new RangeError(`no ${length} bytes at ${at}`)
+  return Buffer.from(bytes.buffer, bytes.byteOffset, length)
+}
+
+/** The Thrift struct of this type at the start of these bytes (§2.2), and in `used` its length. */
+export function thrift(type, bytes) {
+  let at = 0, count = 0
+  const within = (most, length) => length <= Math.min(most, bytes.length - at) ? length : malformed('length')
+  const byte = () => at < bytes.length ? bytes[at++] : malformed('it ends too soon')
+  const varint = (scale = 1, low = scale < 2 ** 70 ? byte() : malformed('a varint too long')) =>
+    low < 128 ? low * scale : (low - 128) * scale + varint(scale * 128)
+  const zigzag = (value = varint()) => value % 2 ? -(value + 1) / 2 : value / 2            // exact below 2^53
+  const binary = length => bytes.subarray(at, at += within(Infinity, length))
+  const list = (depth, head = byte(), length = within(65536, head >> 4 < 15 ? head >> 4 : varint())) =>
+    Array.from({ length }, () => (head & 15) < 3 ? byte() === 1 : value(head & 15, depth))
+  const struct = depth => {
+    const fields = new Map()
+    for (let id = 0, head; (head = byte()) !== 0;) {
+      id = head >> 4 ? id + (head >> 4) : zigzag()
+      fields.has(id) ? malformed(`field ${id} stands twice`) : fields.set(id, value(head & 15, depth))
+    }
+    return fields
+  }
+  const yes = () => true, no = () => false, i64 = () => zigzag(), f64 = () => binary(8)
+  const types = [, yes, no, byte, i64, i64, i64, f64, () => binary(varint()), list, list, , struct]
+  const value = (type, depth) => {
+    if (++count > 1e6 || depth > 15 || !types[type]) malformed('a type, a number or a depth too much')
+    return types[type](depth + 1)
+  }
+  return { ...meaning(type, struct(1)), used: at }
+}
+
+const STRUCTS = {                                    // §2.3: name, field id, type; [] a list, ? may be absent
+  FileMetaData: 'schema 2 [SchemaElement], rows 3 int, groups 4 [RowGroup], pairs 5 [KeyValue]?, by 6 text?',
+  SchemaElement: 'type 1 int?, width 2 int?, repetition 3 int?, name 4 text, children 5 int?',
+  KeyValue: 'key 1 text, value 2 binary?',
+  RowGroup: 'columns 1 [ColumnChunk], rows 3 int',
+  ColumnChunk: 'elsewhere 1 text?, meta 3 ColumnMetaData',
+  ColumnMetaData: 'type 1 int, path 3 [text], codec 4 int, values 5 int, inflated 6 int, size 7 int, '
+    + 'page 9 int, dictionary 11 int?, stats 13 [PageEncodingStats]?',
+  PageEncodingStats: 'type 1 int, encoding 2 int, count 3 int',
+  PageHeader: 'type 1 int, inflated 2 int, size 3 int, data 5 DataPageHeader?, data2 8 DataPageHeader?',
+  DataPageHeader: 'values 1 int, encoding 2 int?, definition 3 int?, repetition 4 int?',
+}
+
+/** What a Thrift value of this type means, structs by the names above. */
+function meaning(type, value) {
+  if (type.endsWith('?')) return value === undefined ? value : meaning(type.slice(0, -1), value)
+  if (type === 'int' && Number.isSafeInteger(value)) return value
+  if (type === 'binary' && value instanceof Uint8Array) return value
+  if (type === 'text') return meaning('binary', value).toString()
+  if (type[0] === '[' && Array.isArray(value)) return value.map(item => meaning(type.slice(1, -1), item))
+  if (!(value instanceof Map) || !Object.hasOwn(STRUCTS, type)) malformed(`no ${type}`)
+  const fields = STRUCTS[type].split(', ').map(field => field.split(' '))
+  return Object.fromEntries(fields.map(([name, id, type]) => [name, meaning(type, value.get(Number(id)))]))
+}
+
+/** The leaves of the schema, each with its path and the `line` of elements that leads to it (§2.3). */
+function leavesOf(elements, at = 0) {
+  const bad = message => refuse('footer-schema', message)
+  const below = above => {
+    const element = elements[at++] ?? bad('it ends too soon'), line = [...above, element]
+    const { children: length = 0 } = element, path = line.slice(1).map(({ name }) => name)
+    if (length > elements.length || above.length > 100) bad('too large')
+    if (length > 0) return Array.from({ length }, () => below(line)).flat()
+    return above.length ? [{ ...element, path, line: line.slice(1) }] : []
+  }
+  return [...below([]), ...at < elements.length ? bad('it has elements left') : []]
+}
+
+/** A row group, each chunk with the bytes that it occupies (§2.3). */
+function located({ rows, columns }, leaves, start) {
+  const paths = all => JSON.stringify(all.map(({ path }) => path)), metas = columns.map(({ meta }) => meta)
+  if (paths(metas) !== paths(leaves)) refuse('chunk-columns', 'not those of the schema')
+  return { rows, chunks: columns.map(({ elsewhere, meta, meta: { dictionary, page, size } }) => {
+    const begin = dictionary > 0 && dictionary < page ? dictionary : page, end = begin + size
+    return { ...meta, elsewhere, begin, end, inside: begin >= 4 && end >= begin && end <= start }
+  }) }
+}
+
+/** Reads the footer within the bounds of §2.1: by one read, or two if it is longer than 64 KiB. */
+export async function readFooter(source) {
+  if (!(source.size >= 12)) refuse('file-magic', 'shorter than 12 bytes')
+  const near = Math.min(source.size, 64 * KiB), last = await take(source, source.size - near, near)
+  const magic = last.toString('latin1', near - 4)
+  if (magic !== 'PAR1') refuse(magic === 'PARE' ? 'file-encrypted' : 'file-magic', `it ends in ${magic}`)
+  const length = last.readUInt32LE(near - 8) + 8, start = source.size - length
+  if (length > 48 * MiB || start < 4) refuse('footer-length', `${length} bytes`)
+  const tail = length <= near ? last.subarray(-length) : await take(source, start, length)
+  const footer = thrift('FileMetaData', tail.subarray(0, -8))
+  if (footer.used !== length - 8) refuse('footer-slack', `${length - 8 - footer.used} bytes`)
+  const keys = new Map(footer.pairs?.map(({ key, value = Buffer.alloc(0) }) => [key, value]))
+  if (keys.size < footer.pairs?.length) refuse('footer-keys', 'a key stands twice')
+  const leaves = leavesOf(footer.schema), groups = footer.groups.map(group => located(group, leaves, start))
+  return { ...footer, start, tail, keys, leaves, groups, chunks: groups.flatMap(({ chunks }) => chunks) }
+}
 
 /** 'unsealed', 'sealed' or 'broken' (§7.2) */
 function sealState({ keys, tail }) {
+  const key = Buffer.from('1808646f662e7365616c1840', 'hex'), at = tail.indexOf(key) + key.length
   if (!keys.has('dof.seal')) return 'unsealed'
-  const key = Buffer.from('1808646f662e7365616c1840', 'hex'), at = tail.indexOf(key), seal = at + key.length
-  if (at < 0 || tail.indexOf(key, at + 1) >= 0) return 'broken'
-  const digits = sha256(tail.subarray(0, seal), '0'.repeat(64), tail.subarray(seal + 64)).toString('hex')
-  return digits === tail.toString('latin1', seal, seal + 64) ? 'sealed' : 'broken'
+  if (tail.indexOf(key) < 0 || tail.indexOf(key, at) >= 0) return 'broken'
+  const digits = sha256(tail.subarray(0, at), '0'.repeat(64), tail.subarray(at + 64)).toString('hex')
+  return digits === tail.toString('latin1', at, at + 64) ? 'sealed' : 'broken'
 }
 
-// --------------------------------------------------------------------------------------------- the metadata, §4
+const KNOWN = ('version uuid primary_column columns cores record targets splits augmentation head info '
+  + 'documents errors performance training privacy provenance integrity parts must_understand').split(' ')
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-function metadata(keys) {
-  if (!keys.has('dof')) refuse('metadata-absent', 'no key dof')
+/** What the key dof says, once its version and must_understand allow to read it (§9). */
+function metadata(bytes) {
+  if (!(bytes?.length <= 16 * MiB)) refuse(bytes ? 'metadata-json' : 'metadata-absent', 'absent, or too long')
   let dof
-  try { dof = strictJson(keys.get('dof')) } catch (error) { refuse('metadata-json', error.message) }
-  const major = /^([0-9]+)\.[0-9]+$/.exec(dof?.version)?.[1]
-  if (major !== undefined && Number(major) !== 1) refuse('metadata-version', dof.version)
-  const problems = [...conform(dof, SCHEMA)]
-  if (problems.length) throw new Refused(problems)
-  const strange = dof.must_understand?.find(name => !Object.hasOwn(SCHEMA.properties, name))
+  try { dof = JSON.parse(UTF8.decode(bytes)) } catch (error) { refuse('metadata-json', error.message) }
+  if (!/^0*1\.[0-9]+$/.test(dof?.version)) refuse('metadata-version', `version ${dof?.version}`)
+  const strange = [dof.must_understand ?? []].flat().find(name => !KNOWN.includes(name))
   if (strange !== undefined) refuse('metadata-understand', strange)
-  return { cores: {}, targets: {}, splits: {}, documents: [], ...dof, record: { id: 'id', ...dof.record } }
+  if (!dof.columns) refuse('metadata-missing', 'columns')
+  return { ...dof, record: { id: 'id', ...dof.record }, documents: [dof.documents ?? []].flat() }
 }
 
-// ---------------------------------------------------------------------------------------- the mapped layout, §6
+const STORED = [                                // §6: [dtypes, physical type, array of what is stored]
+  [/^(int(8|16|32)|date32\[day\]|time32\[ms\])$/, 1, Int32Array], [/^uint(8|16|32)$/, 1, Uint32Array],
+  [/^(int64|time64\[[un]s]|timestamp\[[mun]s(,.*)?])$/, 2, BigInt64Array], [/^float64$/, 5, Float64Array],
+  [/^uint64$/, 2, BigUint64Array], [/^float16$/, 7, Uint16Array], [/^float32$/, 4, Float32Array],
+]
+const NARROW = { __proto__: null, int8: Int8Array, int16: Int16Array, uint8: Uint8Array, uint16: Uint16Array }
+export const stored = dtype => STORED.find(([dtypes]) => dtypes.test(dtype)) ?? []
 
-const signed = [1, Int32Array], unsigned = [1, Uint32Array], long = [2, BigInt64Array]
-const MAPPED = {
-  int8: signed, int16: signed, int32: signed, uint8: unsigned, uint16: unsigned, uint32: unsigned, int64: long,
-  uint64: [2, BigUint64Array], float16: [7, Uint16Array], float32: [4, Float32Array], float64: [5, Float64Array],
-  'date32[day]': signed, 'time32[ms]': signed, 'time64[us]': long, 'time64[ns]': long,
-  'timestamp[ms]': long, 'timestamp[us]': long, 'timestamp[ns]': long,
-}
-
-/** [physical type, array of stored values], or undefined for what is never mapped */
-export const stored = dtype => own(MAPPED, dtype.replace(/, tz=.*\]$/, ']'))
-
-const varint = number => number < 128 ? [number] : [number % 128 + 128, ...varint(Math.floor(number / 128))]
-const framed = bytes => { const length = Buffer.alloc(4); length.writeUInt32LE(bytes.length); return [length, bytes] }
-
-/** All bytes that §6.2 prescribes before the values. */
-export function preamble(rows, items, width, isVector) {
-  const repetition = () => {
-    if (items === 1) return Buffer.from([...varint(rows * 2), 0])
-    const row = Buffer.from([3, 0xfe, ...varint(Math.max(items - 8, 0) * 2), 1])
-    if (items > 32) return Buffer.alloc(rows * row.length, row)
-    const bits = Buffer.alloc(Math.ceil(rows * items / 8), 0xff)
-    for (let at = 0; at < rows * items; at += items) bits[at >> 3] &= ~(1 << (at & 7))
-    if (rows * items % 8) bits[bits.length - 1] &= (1 << rows * items % 8) - 1
-    return Buffer.from([...varint(bits.length * 2 + 1), ...bits])
-  }
-  const definition = () => Buffer.from([...varint(rows * items * 2), 1])
-  const levels = Buffer.concat(isVector ? [...framed(repetition()), ...framed(definition())] : [])
-  const size = [0x15, ...varint((levels.length + rows * width) * 2)], values = [0x15, ...varint(rows * items * 2)]
-  const header = [0x15, 0, ...size, ...size, 0x2c, ...values, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0]
-  return Buffer.concat([Buffer.from(header), levels])
-}
-
-/** Stored halves as floats. */
-export const floats = halves => Float32Array.from(halves, half => {
-  const sign = half & 0x8000 ? -1 : 1, exponent = half >> 10 & 31, fraction = (half & 1023) / 1024
-  if (exponent === 31) return fraction ? NaN : sign * Infinity
-  return sign * (exponent ? (1 + fraction) * 2 ** (exponent - 15) : fraction * 2 ** -14)
-})
-
-/** A column whose values are used where they lie. */
+/** A column whose values are used where they lie, group by group in its `regions`: {first, offset, rows}. */
 class Mapped {
-  constructor(fields) { Object.assign(this, fields) }                  // source, Type, items, width, regions, isVector
-  typed(bytes) {
-    const { Type } = this, there = bytes.byteOffset % Type.BYTES_PER_ELEMENT ? new Uint8Array(bytes) : bytes
-    return new Type(there.buffer, there.byteOffset, there.length / Type.BYTES_PER_ELEMENT)
+  constructor(column) { Object.assign(this, column) }
+  async read(offset, rows) {
+    const { source, width, Type, Narrow } = this, bytes = await take(source, offset, rows * width)
+    const { buffer, byteOffset } = bytes.byteOffset % Type.BYTES_PER_ELEMENT ? new Uint8Array(bytes) : bytes
+    const values = new Type(buffer, byteOffset, bytes.length / Type.BYTES_PER_ELEMENT)
+    return Narrow ? Narrow.from(values) : values
   }
-  async group(number) {
-    const { offset, rows } = this.regions[number]
-    return this.typed(await take(this.source, offset, rows * this.width))
-  }
-  async row(number) {
-    for (const { offset, rows } of this.regions) {
-      if (number < rows) return this.typed(await take(this.source, offset + number * this.width, this.width))
-      number -= rows
-    }
-    throw new RangeError('no such row')
+  group(number) { return this.read(this.regions[number].offset, this.regions[number].rows) }
+  row(at) {
+    const { first, offset } = this.regions.find(({ first, rows }) => first <= at && at < first + rows) ?? {}
+    return this.read(offset + (at - first) * this.width, 1)
   }
 }
 
-/** The proof of §6.5, from the pages or from the footer alone: a Mapped, or the reason why not. */
-async function prove({ source, dof, footer, fromFooter }, name) {
-  const { dtype, shape = [] } = dof.columns[name], isVector = shape.length > 0, items = product(shape)
-  const [physical, Type] = stored(dtype) ?? [], width = items * Type?.BYTES_PER_ELEMENT
-  if (!Type) return `${dtype} is never mapped`
-  const is = (node, repetition, children) => node.repetition === repetition && node.children.length === children
-  const field = footer.root.children.find(node => node.name === name), middle = field?.children[0]
-  const leaf = isVector ? middle?.children[0] : field, index = footer.fields.indexOf(leaf)
-  const named = !isVector || middle?.name === 'list' && leaf?.name === 'element' && is(field, 0, 1) && is(middle, 2, 1)
-  const typed = leaf?.type === physical && is(leaf, 0, 0) && (physical !== 7 || leaf.width === 2)
-  if (!named || !typed) return 'another Parquet type'
-  const counts = footer.groups.map(({ rows }) => rows)
-  if (counts.some(rows => rows < 1) || sum(counts) !== footer.rows) return 'row counts'
-  const regions = []
-  for (const { rows, chunks } of footer.groups) {
-    const chunk = chunks[index], { begin, end, size } = chunk, values = rows * width
-    if (!chunk.inside) return 'a chunk beyond the bounds'
-    if (chunk.elsewhere !== undefined || chunk.dictionary !== undefined) return 'a dictionary, or another file'
-    if (chunk.codec !== 0) return 'compressed'
-    if (chunk.values !== rows * items || chunk.inflated !== size || size < values) return 'sizes'
-    if (fromFooter) {
-      const [{ type, encoding, count } = {}, more] = chunk.stats ?? []
-      if (type !== 0 || encoding !== 0 || count !== 1 || more) return 'not one PLAIN page'
-      if (preamble(rows, items, width, isVector).length + values !== size) return 'another size than prescribed'
-    } else {
-      const page = await take(source, begin, Math.min(64, size)).then(pageHeader).catch(() => null)
-      if (!page) return 'no page header'
-      const { data } = page
-      if (page.type !== 0 || data?.encoding !== 0 || data.values !== rows * items) return 'not one PLAIN page'
-      if (page.size !== size - page.length || page.inflated !== page.size) return 'a page of another size'
-      let before = page.length
-      if (isVector && (data.definition !== 3 || data.repetition !== 3)) return 'levels in another encoding'
-      for (let left = isVector ? 2 : 0; left > 0; left--)
-        before += 4 + (await take(source, Math.min(begin + before, end - 4), 4)).readUInt32LE()
-      if (before + values !== size) return 'levels of another size'
-    }
-    regions.push({ offset: end - values, rows, begin })
-  }
-  return new Mapped({ source, Type, items, width, regions, isVector })
+/** §6.5, 1: whether the schema has the leaf as that of a mapped column */
+function isMappable({ line, path, type, width }, { physical, isVector }) {
+  const form = line.map(({ repetition, children = 0 }) => `${repetition}/${children}`).join(' ')
+  const isList = form === '0/1 2/1 0/0' && path[1] === 'list' && path[2] === 'element'
+  return (isVector ? isList : form === '0/0') && type === physical && (physical !== 7 || width === 2)
 }
 
-// ------------------------------------------------------------------------------------------------------ the file
+/** §6.5, 2 and 3: what is wrong with a chunk of so many rows, as the footer tells */
+function chunkFault(chunk, rows, { items, width }) {
+  const { elsewhere, dictionary, codec, values, inflated, size, inside } = chunk
+  if ((elsewhere ?? dictionary) !== undefined || codec !== 0) return 'compressed, or not here'
+  if (rows < 1) return 'row counts'
+  return values === rows * items && inflated === size && inside && size >= rows * width ? null : 'sizes'
+}
 
-/** Opens a source. Throws Refused where nothing can be made of the file; `problems` tells what else is wrong. */
-export async function open(source, { fromFooter = false } = {}) {
-  const footer = await readFooter(source), dof = metadata(footer.keys)
-  const file = new File({ source, fromFooter, footer, dof, state: sealState(footer), problems: [], proofs: new Map() })
-  file.opened()
-  return file
+/** §6.5, "from the footer alone": whether header and levels have the size that §6.2 prescribes */
+function footerFault({ stats: [page, more] = [], size }, rows, { items, width, isVector }) {
+  const varint = number => number < 128 ? 1 : 1 + varint(Math.floor(number / 128))
+  const values = rows * items, packed = Math.ceil(values / 8), runs = rows * (3 + varint((items - 8) * 2))
+  const starts = items === 1 ? varint(rows * 2) + 1 : items <= 32 ? varint(packed * 2 + 1) + packed : runs
+  const data = (isVector ? 4 + starts + 4 + varint(values * 2) + 1 : 0) + rows * width
+  const isPlain = page?.type === 0 && page.encoding === 0 && page.count === 1 && !more
+  return isPlain && size === 14 + 2 * varint(data * 2) + varint(values * 2) + data ? null : 'other levels'
+}
+
+/** §6.5, 4 and 5: what is wrong with the page */
+async function pageFault({ begin, end, size }, rows, { source, items, width, isVector }) {
+  const header = take(source, begin, Math.min(64, size)).then(bytes => thrift('PageHeader', bytes))
+  const { used, data, ...page } = await header.catch(() => ({})), isRle = levels => !isVector || levels === 3
+  if (page.type !== 0 || data?.encoding !== 0 || data.values !== rows * items) return 'not one PLAIN page'
+  if (!isRle(data.definition) || !isRle(data.repetition)) return 'levels in another encoding'
+  const behind = async at => at + 4 + (await take(source, Math.min(begin + at, end - 4), 4)).readUInt32LE()
+  const before = isVector ? await behind(await behind(used)) : used
+  const fits = page.size === size - used && page.inflated === page.size && before + rows * width === size
+  return fits ? null : 'a page of another size'
+}
+
+/** The proof of §6.5: a Mapped, or the reason why the column must be decoded. */
+async function prove({ source, dof, footer, proof }, name) {
+  const { dtype, shape = [] } = dof.columns[name] ?? {}, [, physical, Type] = stored(dtype)
+  const sides = [shape].flat(), items = sides.reduce((product, side) => product * side, 1)
+  const Narrow = NARROW[dtype], width = items * Type?.BYTES_PER_ELEMENT, isVector = sides.length > 0
+  const column = { source, physical, Type, Narrow, items, width, isVector, regions: [] }
+  const index = footer.leaves.findIndex(({ path }) => path[0] === name), leaf = footer.leaves[index]
+  if (!leaf || !Type || !isMappable(leaf, column)) return 'never mapped, or of another Parquet type'
+  let first = 0
+  for (const { rows, chunks: { [index]: chunk } } of footer.groups) {
+    const fault = chunkFault(chunk, rows, column) ?? await proof(chunk, rows, column)
+    if (fault) return fault
+    column.regions.push({ first, offset: chunk.end - rows * width, rows, begin: chunk.begin })
+    first += rows
+  }
+  return first === footer.rows ? new Mapped(column) : 'row counts'
+}
+
+/** Opens a source, or is Refused. With `fromFooter` columns are proved without a look at their pages. */
+export async function open(source, { fromFooter } = {}) {
+  const footer = await readFooter(source), dof = metadata(footer.keys.get('dof')), state = sealState(footer)
+  const file = new File({ source, proof: fromFooter ? footerFault : pageFault, footer, dof, state })
+  return state === 'sealed' ? file : file.distrust()
 }
 
 class File {
-  constructor(fields) { Object.assign(this, fields) }
-  claim(ok, id, message = id) { if (!ok) this.problems.push({ id, message }) }
-
-  opened() {
-    const { footer: { keys, createdBy, chunks, begins, start }, dof, state } = this
-    const generator = dof.provenance?.generator
-    this.derived = state !== 'sealed' && (createdBy === undefined || createdBy !== generator)
-    const stale = { integrity: undefined, uuid: undefined, splits: {}, errors: undefined, documents: [] }
-    if (state !== 'sealed') Object.assign(dof, stale)
-    this.claim(!this.derived, 'derived-copy', `written by ${createdBy}`)
-    if (this.derived) return
-    this.claim(state === 'sealed', state === 'broken' ? 'seal-false' : 'seal-missing', 'damaged')
-    this.claim(begins, 'file-magic', 'it does not begin with PAR1')
-    const copy = [...framed(keys.get('dof')), Buffer.alloc(1)], arrow = keys.get('ARROW:schema')
-    this.claim(arrow, 'schema-arrow')
-    const message = Buffer.from(text(arrow ?? Buffer.alloc(0)), 'base64')
-    const whole = message.length >= 8 && message.readInt32LE() === -1 && message.readUInt32LE(4) === message.length - 8
-    this.claim(!arrow || whole, 'footer-schema', 'no message of Arrow IPC')
-    this.claim(!whole || message.includes(Buffer.concat(copy)), 'schema-copy')
-    const coded = text(keys.get('dof.digests') ?? Buffer.alloc(0)), digests = Buffer.from(coded, 'base64')
-    const wellFormed = coded && digests.length % 32 === 0 && digests.toString('base64') === coded
-    this.claim(wellFormed, 'digests-form')
-    if (!wellFormed) return
-    const ends = chunks.map(({ end }) => end).sort((a, b) => a - b)
-    this.digests = Array.from({ length: digests.length / 32 }, (_, at) => digests.subarray(at * 32, at * 32 + 32))
-    this.segments = [...ends, start].map((end, at) => [at ? ends[at - 1] : 0, end])
-    this.claim(this.digests.length === this.segments.length, 'digests-count')
+  constructor(fields) { Object.assign(this, fields, { problems: [], decode: new Map() }) }
+  tell(id, message = id) { this.problems.push({ id, message }) }
+  /** §7.3: without a true seal it is a derived copy, or damaged; some fields are not to be used in either. */
+  distrust() {
+    const { dof, state, footer: { by } } = this
+    this.derived = by === undefined || by !== dof.provenance?.generator
+    this.tell(this.derived ? 'derived-copy' : state === 'broken' ? 'seal-false' : 'seal-missing', `by ${by}`)
+    Object.assign(dof, { integrity: {}, uuid: undefined, splits: {}, errors: undefined, documents: [] })
+    return this
   }
-
-  /** The Mapped column, or null if it must be decoded: `proofs` then says why. */
+  /** The column as a Mapped, or null if it must be decoded: `decode` then says why. */
   async column(name) {
-    if (!Object.hasOwn(this.dof.columns, name)) throw new RangeError(`no column ${name}`)
-    if (!this.proofs.has(name)) this.proofs.set(name, await prove(this, name))
-    const proof = this.proofs.get(name)
-    return proof instanceof Mapped ? proof : null
+    const proof = await prove(this, name)
+    return proof instanceof Mapped ? proof : this.decode.set(name, proof) && null
   }
-
-  /** All values of a flat column of strings; or null if they are not PLAIN and uncompressed (§6.6). */
-  async strings(name) {
-    const index = this.footer.fields.findIndex(({ path }) => path[0] === name), all = []
-    const { type, repetition, path } = this.footer.fields[index] ?? {}
-    if (type !== 6 || repetition > 1 || path.length > 1) return null
-    for (const { chunks } of this.footer.groups) {
-      if (chunks[index].codec !== 0) return null
-      for await (const { type, data, offset, size } of pages(this.source, chunks[index])) {
-        if (type !== 0 || data.encoding !== 0) return null
-        const bytes = await take(this.source, offset, size)
-        let at = repetition ? 4 + bytes.readUInt32LE() : 0
-        const present = repetition ? levels(bytes.subarray(4, at), data.values) : Array(data.values).fill(1)
-        const next = () => bytes.toString('utf8', at += 4, at += bytes.readUInt32LE(at - 4))
-        for (const one of present) all.push(one ? next() : null)
-      }
-    }
-    return all
-  }
-
   /** The bytes of an attachment, once range and digest are checked (§5). */
   async attachment({ offset, length, sha256: expected }) {
-    const { chunks, start } = this.footer
-    const behind = chunks.every(({ end }) => end <= offset)
-    if (!behind || offset + length > start) refuse('attachment-bounds', 'not in the tail segment')
+    const { chunks, start } = this.footer, isBehind = chunks.every(({ end }) => end <= offset)
+    if (!isBehind || !(offset + length <= start)) refuse('attachment-bounds', 'not in the tail segment')
     const bytes = await take(this.source, offset, length)
     return sha256(bytes).toString('hex') === expected ? bytes : refuse('attachment-digest', 'other bytes')
   }
-  async document(name) { return this.attachment(this.dof.documents.find(document => document.name === name)) }
+  document(name) { return this.attachment(this.dof.documents.find(one => one?.name === name) ?? {}) }
+  /** The inputs that gave no row: [{id, rule, reason}] (§5) */
   async errors() {
-    const lines = this.dof.errors ? text(await this.attachment(this.dof.errors)).split('\n') : ['']
-    const parsed = lines.slice(0, -1).map(line => strictJson(Buffer.from(line)))
-    const sound = parsed.every(error => ['id', 'rule', 'reason'].every(key => typeof error?.[key] === 'string'))
-    const told = sound && lines.at(-1) === '' && parsed.length === (this.dof.errors?.rows ?? 0)
-    return told ? parsed : refuse('errors-table', 'not as described')
+    const bytes = this.dof.errors ? await this.attachment(this.dof.errors) : ''
+    return bytes.toString().split('\n').slice(0, -1).map(line => JSON.parse(line))
   }
-
-  /** Compares the digests of all segments with those of the footer (§7.1). */
+  /** Compares the digest of every segment with that in the footer: a pass over the file (§7.1). */
   async check() {
-    if (!this.segments || this.digests.length !== this.segments.length) return
-    for (const [at, [from, to]] of this.segments.entries()) {
-      const found = await digest(this.source, from, to).catch(() => null)
-      this.claim(found?.equals(this.digests[at]), 'digest-false', `segment ${at}`)
+    const { keys, chunks, start } = this.footer, text = String(keys.get('dof.digests') ?? '')
+    const ends = chunks.map(({ end }) => end).sort((a, b) => a - b), digests = Buffer.from(text, 'base64')
+    if (!text || digests.length % 32 || text !== digests.toString('base64')) return this.tell('digests-form')
+    if (digests.length !== 32 * (ends.length + 1)) return this.tell('digests-count', `not ${ends.length + 1}`)
+    for (const [at, end] of [...ends, start].entries()) {
+      const found = await digest(this.source, ends[at - 1] ?? 0, end).catch(() => null)
+      if (!found?.equals(digests.subarray(at * 32, at * 32 + 32))) this.tell('digest-false', `segment ${at}`)
     }
   }
+}
+
+/** SHA-256 of the bytes [start, end), piece by piece */
+async function digest(source, start, end, hash = createHash('sha256')) {
+  for (let at = start; at < end; at += MiB) hash.update(await take(source, at, Math.min(MiB, end - at)))
+  return hash.digest()
 }

@@ -1,9 +1,11 @@
 // What a validator checks beyond a reader's duties, as far as it can be seen without decoding compressed pages and
 // without the Arrow schema. Adds to file.problems; "§" names sections of schemas/SPEC.md.
-import { levels, pageHeader, pages } from './parquet.mjs'
-import { preamble, sha256, stored } from './reader.mjs'
-import { take } from './source.mjs'
+import { readFileSync } from 'node:fs'
+import { conform, strictJson } from './json.mjs'
+import { framed, pages, preamble, sayFull, strings } from './pages.mjs'
+import { Refused, open, readFooter, sha256, stored, take } from './reader.mjs'
 
+const SCHEMA = JSON.parse(readFileSync(new URL('../../schemas/dof.schema.json', import.meta.url)))
 const RECORD = {
   id: /^string$/, view: /^int16$/, frame: /^int32$/, time: /^float64$/, group: /^string$/,
   split: /^(string|dictionary<values=string.*)$/,
@@ -13,19 +15,57 @@ const product = numbers => numbers.reduce((total, number) => total * number, 1)
 const has = (object, name) => name !== undefined && Object.hasOwn(object, name)
 const once = values => new Set(values).size === values.length
 
-export async function judge(file) {
+/** Opens a file as its reader does, and finds its problems: [the file, or undefined if it is refused; problems]. */
+export async function validate(source) {
+  try {
+    const footer = await readFooter(source), problems = metadata(footer.keys.get('dof'))
+    if (problems.length) return [undefined, problems]
+    const file = await open(source)
+    await judge(file)
+    return [file, file.problems]
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error
+    return [undefined, [{ id: error.id, message: error.message }]]
+  }
+}
+
+/** §4: what the schema and strict JSON refuse, of this major version (§9); what is absent is left to the reader. */
+function metadata(bytes) {
+  if (!bytes) return []
+  let dof
+  try { dof = strictJson(bytes) } catch (error) { return [{ id: 'metadata-json', message: error.message }] }
+  const major = /^([0-9]+)\.[0-9]+$/.exec(dof?.version)?.[1]
+  return major !== undefined && Number(major) !== 1 ? [] : [...conform(dof, SCHEMA)]
+}
+
+async function judge(file) {
+  file.claim = (ok, id, message = id) => { if (!ok) file.tell(id, message) }
   if (file.derived) return
+  await copies(file)
   tables(file)
   fields(file)
   attachments(file)
-  uuid(file)
   await layouts(file)
+  await file.check()
+  uuid(file)
+  await deep(file)
+}
+
+/** §2, §2.4: the magic at the start, and the copy of the metadata in the Arrow schema */
+async function copies(file) {
+  const { keys } = file.footer, arrow = keys.get('ARROW:schema')
+  file.claim(String(await take(file.source, 0, 4)) === 'PAR1', 'file-magic', 'it does not begin with PAR1')
+  file.claim(arrow, 'schema-arrow')
+  const message = Buffer.from(String(arrow ?? ''), 'base64'), copy = [...framed(keys.get('dof')), Buffer.alloc(1)]
+  const whole = message.length >= 8 && message.readInt32LE() === -1 && message.readUInt32LE(4) === message.length - 8
+  file.claim(!arrow || whole, 'footer-schema', 'no message of Arrow IPC')
+  file.claim(!whole || message.includes(Buffer.concat(copy)), 'schema-copy')
 }
 
 /** §2.3, §6.1, §6.3: row counts and bounds */
 function tables(file) {
-  const { groups, rows, chunks, fields } = file.footer
-  const flat = fields.map(({ path }) => path.length === 1)
+  const { groups, rows, chunks, leaves } = file.footer
+  const flat = leaves.map(({ path }) => path.length === 1)
   const agree = groups.every(({ rows, chunks }) => rows > 0 &&
     chunks.every(({ values }, at) => flat[at] ? values === rows : values >= 0))
   file.counted = agree && sum(groups.map(group => group.rows)) === rows
@@ -39,19 +79,19 @@ function tables(file) {
 
 /** §4.3 */
 function fields(file) {
-  const { dof, dof: { columns, record, targets, cores }, footer } = file
-  const names = footer.root.children.map(({ name }) => name)
+  const { dof, dof: { columns, record, targets = {}, cores = {} }, footer } = file
+  const tops = [...new Set(footer.leaves.map(({ line }) => line[0]))], names = tops.map(({ name }) => name)
   file.claim(JSON.stringify(Object.keys(columns)) === JSON.stringify(names), 'columns-listed')
   file.sound = new Set()
-  for (const node of footer.root.children.filter(({ name }) => has(columns, name))) {
+  for (const node of tops.filter(({ name }) => has(columns, name))) {
     const { role, dtype, shape = [] } = columns[node.name], before = file.problems.length
-    const index = footer.fields.findIndex(({ path }) => path[0] === node.name), leaf = footer.fields[index]
-    const depth = leaf.path.length, repeated = depth === 3 && node.children[0].repetition === 2
+    const index = footer.leaves.findIndex(({ path }) => path[0] === node.name), leaf = footer.leaves[index]
+    const depth = leaf.path.length, repeated = depth === 3 && leaf.line[1].repetition === 2
     const isList = repeated && !dtype.includes('list<')
     const required = node.repetition === 0 && (depth === 1 || leaf.repetition === 0 && leaf.path[2] === 'element')
     const width = product(shape), known = isList && file.counted
     const full = !known || footer.groups.every(({ rows, chunks }) => chunks[index].values === rows * width)
-    file.claim(!stored(dtype) || stored(dtype)[0] === leaf.type, 'column-dtype', node.name)
+    file.claim([undefined, leaf.type].includes(stored(dtype)[1]), 'column-dtype', node.name)
     file.claim(dtype !== 'string' || leaf.type === 6, 'column-dtype', node.name)
     file.claim(isList === shape.length > 0 && shape.length <= 32 && full, 'column-shape', node.name)
     const isVector = isList && required && ['float32', 'float16'].includes(dtype)
@@ -95,9 +135,10 @@ function attachments(file) {
 
 /** §4.2; a manifest's derives from its parts (§8) */
 function uuid(file) {
-  if (!file.dof.uuid || !file.digests || file.dof.parts?.length) return
-  const cores = Object.values(file.dof.cores).map(core => core.sha256).sort()
-  const bytes = sha256('dof-uuid-1\n', ...file.digests.slice(0, -1), ...cores).subarray(0, 16)
+  if (!file.dof.uuid || file.dof.parts?.length || file.problems.some(({ id }) => id === 'digests-form')) return
+  const digests = Buffer.from(String(file.footer.keys.get('dof.digests')), 'base64')
+  const cores = Object.values(file.dof.cores ?? {}).map(core => core.sha256).sort()
+  const bytes = sha256('dof-uuid-1\n', digests.subarray(0, -32), ...cores).subarray(0, 16)
   bytes[6] = bytes[6] & 0x0f | 0x80
   bytes[8] = bytes[8] & 0x3f | 0x80
   file.claim(bytes.toString('hex') === file.dof.uuid.replaceAll('-', ''), 'metadata-uuid')
@@ -109,7 +150,7 @@ async function layouts(file) {
   const claimed = [...file.sound].filter(name => columns[name].layout === 'mapped'), mapped = []
   for (const name of claimed) {
     const column = await file.column(name)
-    file.claim(column || file.proofs.get(name) === 'row counts', 'layout-claim', `${name}: ${file.proofs.get(name)}`)
+    file.claim(column || file.decode.get(name) === 'row counts', 'layout-claim', `${name}: ${file.decode.get(name)}`)
     if (column) mapped.push(column)
   }
   const least = groups.length > 1 ? leastAlignment(mapped.map(({ width }) => width)) : 64
@@ -125,21 +166,27 @@ function leastAlignment(widths) {
   return unit * sum(widths) < 2 ** 30 ? 4096 : 64
 }
 
-/** What needs the data: every digest, page, attachment and value that lies open. */
-export async function judgeDeep(file) {
-  await file.check()
-  if (file.derived) return
+/** What needs the data: every page, attachment and value that lies open. */
+async function deep(file) {
   const found = async (id, look) => {
-    try { await look() } catch (error) { file.claim(false, error.problems?.[0].id ?? id, error.message) }
+    try { await look() } catch (error) { file.claim(false, error.id ?? id, error.message) }
   }
   for (const { name } of file.dof.documents ?? []) await found('attachment-digest', () => file.document(name))
-  await found('errors-table', () => file.errors())
+  await found('errors-table', () => errors(file))
   await walk(file)
   for (const name of file.sound) {
     const column = await file.column(name)
     if (column && file.dof.columns[name].layout === 'mapped') await values(file, name, column)
   }
   await found('data-unreadable', () => rows(file))
+}
+
+/** §5: the lines of the errors table */
+async function errors(file) {
+  const { errors } = file.dof, text = errors ? String(await file.attachment(errors)) : '', lines = text.split('\n')
+  const told = lines.slice(0, -1).map(line => strictJson(Buffer.from(line)))
+  const sound = told.every(error => ['id', 'rule', 'reason'].every(key => typeof error?.[key] === 'string'))
+  file.claim(sound && lines.at(-1) === '' && told.length === (errors?.rows ?? 0), 'errors-table')
 }
 
 /** §6.6: the pages tile their chunk, and their values add up. */
@@ -158,26 +205,19 @@ async function walk(file) {
 
 /** §6.2, §3.1, §3.3: levels say that every list is full, features are finite, targets are classes or finite */
 async function values(file, name, column) {
-  const { columns, targets } = file.dof, { role, dtype } = columns[name], { regions, items, width, isVector } = column
+  const { columns, targets = {} } = file.dof, { role, dtype } = columns[name], { regions, items, isVector } = column
   const { kind, classes = [] } = has(targets, name) ? targets[name] : {}
   const finite = dtype === 'float16' ? half => (half & 0x7c00) !== 0x7c00 : Number.isFinite
   const isClass = value => value >= 0 && value < classes.length
   const allowed = { category: isClass, regression: value => typeof value === 'bigint' || finite(value) }[kind]
   for (const [number, { begin, offset, rows }] of regions.entries()) {
     const prefix = await take(file.source, begin, offset - begin)
-    const full = prefix.equals(preamble(rows, items, width, isVector)) || !isVector || sayFull(prefix, rows, items)
+    const full = prefix.equals(preamble(rows, column)) || !isVector || sayFull(prefix, rows, items)
     file.claim(full, 'layout-levels', name)
     const numbers = await column.group(number)
     if (role === 'feature') file.claim(numbers.every(finite), 'feature-nonfinite', name)
     if (allowed) file.claim(numbers.every(allowed), 'target-value', name)
   }
-}
-
-/** Whether levels in another form than §6.2 prescribes say the same. */
-function sayFull(prefix, rows, items) {
-  let at = pageHeader(prefix).length
-  const next = () => levels(prefix.subarray(at + 4, at += 4 + prefix.readUInt32LE(at)), rows * items)
-  return next().every((level, index) => level === (index % items ? 1 : 0)) && next().every(level => level === 1)
 }
 
 /** §3.2: no two rows alike, those of a record together, frames in order, pseudonyms of one length */
@@ -187,7 +227,7 @@ async function rows(file) {
     const column = name && await file.column(name), parts = column?.regions.map((_, at) => column.group(at)) ?? []
     return (await Promise.all(parts)).flatMap(part => [...part])
   }
-  const ids = await file.strings(record.id) ?? [], groups = await file.strings(record.group) ?? []
+  const ids = await strings(file, record.id) ?? [], groups = await strings(file, record.group) ?? []
   const views = await numbers(record.view), frames = await numbers(record.frame)
   const keys = ids.map((id, row) => JSON.stringify([id, views[row], frames[row]]))
   const oneLength = names => new Set(names.filter(name => name !== null).map(name => name.length)).size < 2

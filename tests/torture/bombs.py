@@ -97,7 +97,7 @@ def _long_numbers() -> bytes:
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "chunks-1m": lambda: _chunks(350_000), "chunks-10m": lambda: _chunks(4_000_000),
+    "chunks-1m": lambda: _chunks(350_000), "chunks-4m": lambda: _chunks(1_500_000),
     "json-lists": lambda: _json(b"[],"),
     "json-lists-fewer": lambda: _json(b"[],", 370_000),
     "json-objects": lambda: _json(b"{},"), "json-numbers": lambda: _json(b"1.5,"), "json-texts": lambda: _json(b'"",'),

@@ -37,12 +37,19 @@ def turned(name: str, bits: Iterable[int]) -> Turned:
         for bit in bits:
             at, mask = bit >> 3, 1 << (bit & 7)
             os.pwrite(file, bytes([data[at] ^ mask]), at)
-            found = {p.rule for p in validate(path, deep=True)}
+            found = _rules(path)
             os.pwrite(file, data[at : at + 1], at)
             rules.update(found)
             silent += [] if found else [bit]
         os.close(file)
     return silent, rules
+
+
+def _rules(path: Path) -> set[str]:
+    try:
+        return {p.rule for p in validate(path, deep=True)}
+    except Exception as error:
+        return {f"FAULT {type(error).__name__}: {error}"}
 
 
 def bits_of(name: str) -> range:
@@ -67,6 +74,7 @@ def turn_all(bits: dict[str, Any], processes: int = 2) -> dict[str, Any]:
     return {
         "flips": sum(len(part) for _, part in jobs),
         "silent": {name: bits for (name, _), (bits, _) in zip(jobs, results, strict=True) if bits},
+        "faults": sorted({rule for _, rules in results for rule in rules if rule.startswith("FAULT")}),
         "noticed_by": dict(sum((rules for _, rules in results), Counter[str]()).most_common()),
     }
 

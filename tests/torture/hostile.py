@@ -1,8 +1,8 @@
 """Files made to break readers, opened, read and validated, each in a process of its own that is measured.
 
-`python -m tests.torture.hostile FOLDER...` prints one line of JSON a file: the seconds of its slowest trial, peak MiB,
-the signal that ended it (0), what came of it, and any fault of ours. Parquet files without our metadata would be
-refused at once; so each is tried a second time with metadata put in that describes its columns, sealed.
+`python -m tests.torture.hostile FOLDER...` prints one line of JSON a file: the processor seconds of its slowest trial,
+peak MiB, the signal that ended it (0), what came of it, and any fault of ours. Parquet files without our metadata
+would be refused at once; so each is tried a second time with metadata put in that describes its columns, sealed.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ with suppress(ImportError):
 
 
 def tried(path: Path) -> dict[str, Any]:
-    """The rules that a file breaks, the error of opening it, and the seconds that the slowest of it took."""
+    """The rules that a file breaks, the error of opening it, and the processor seconds that the slowest trial took."""
     found, seconds = set[str](), list[float]()
     for attempt in (_shallow, _deep, _opened):
-        start = time.perf_counter()
+        start = time.process_time()
         found.update(attempt(path))
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return {"seconds": round(max(seconds), 3), "result": " ".join(sorted(found))}
 
 

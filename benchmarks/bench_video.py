@@ -1,0 +1,177 @@
+"""Video: what a recurrent head on encodings learns that no single frame tells, and what encoding once is worth.
+
+Clips: a textured thing that moves left or right over a textured ground (h264 and VP9), each beside its reversal on the
+same side of the split. They are coded without loss: what a lossy codec leaves behind tells the direction to a mean over
+time, so its score on lossy clips stands beside. What favours us: clips are short and small, so decoding is cheap beside
+the core. What does not: few and short clips, so an epoch over encodings is mostly fixed cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import keep
+from dof_arrow import builtin, heads, network, training
+from dof_arrow.architecture import Architecture, Pool
+from dof_arrow.core import Core
+from dof_arrow.dataset import Dataset
+from dof_arrow.extract import extract
+from dof_arrow.footage import Watched
+from dof_arrow.fuse import fuse
+from dof_arrow.inputs import Clips
+from dof_arrow.training import Data, Manners
+from dof_arrow.video import Video
+from tests import clips
+
+CODECS = (("libx264", "mp4"), ("libvpx-vp9", "webm"))
+LENGTHS, RATES = (10, 12, 14, 16), (10, 24, 25, 30)
+WANTED = (("2x2", "gru"), ("2x2", "mean pooling"), ("1x1", "gru"), ("1x1", "mean pooling"), ("scattering-1", "gru"),
+          ("scattering-1", "mean pooling"))
+SIZE = {"height": 96, "width": 128}
+
+
+def run(data: Path, model: str, pairs: int, epochs: int) -> dict[str, Any]:
+    """Scores of the heads, the speed of extraction against its ideal, and of an epoch against encoding each time."""
+    path = data / "models" / model
+    wide, flat = (Core.load(path, preprocess="imagenet", pool=pool) for pool in ("2x2", "1x1"))
+    wide.name, flat.name = "2x2", "1x1"
+    scattering = builtin.load(pool="2x2")
+    with tempfile.TemporaryDirectory() as folder:
+        source, lossy = (clips.pairs(Path(folder, name), pairs, codecs=CODECS, lengths=LENGTHS, rates=RATES,
+                                     lossless=name == "clips", **SIZE) for name in ("clips", "lossy"))
+        made = _extracted(source, [wide, flat, scattering], Path(folder, "all.parquet"))
+        faded = _extracted(lossy, [scattering], Path(folder, "lossy.parquet"))
+        return {"model": model, "clips": 2 * pairs, "frames": len(made), "direction": _direction(made, WANTED),
+                "lossy clips": _direction(faded, [("feature", "gru"), ("feature", "mean pooling")]),
+                "extraction": _speed(source, wide, Path(folder, "one.parquet")),
+                "epoch": {core.name: _epochs(source, made, core, epochs) for core in (wide, flat)},
+                "long clip": _long(Path(folder), made)}
+
+
+def _extracted(source: Path, cores: Sequence[Core], out: Path) -> Dataset:
+    return extract(source, core=cores, out=out, id_key=bytes(32), ids="name", table=source / "clips.csv", key="file",
+                   label="direction", group="pair", split="split")
+
+
+def _direction(made: Dataset, wanted: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Accuracy and its interval on the test clips, for each head and core."""
+    manners = Manners(epochs=80, batch=16, rate=2e-3)
+    kinds = {"gru": network.RNN, "mean pooling": Architecture((Pool(by="mean"),))}
+    found = {}
+    for column, kind in wanted:
+        report = heads.train(made, head=kinds[kind], features=[column], manners=manners).report
+        found[f"{kind} on {column}"] = {key: report[key] for key in ("score", "interval", "n_train", "n_test")}
+    return found
+
+
+def _speed(source: Path, core: Core, out: Path) -> dict[str, float]:
+    """Frames a second of extraction, and of the ideal: cores / (decode + preprocessing + core, each alone)."""
+    files = sorted(path for path in source.iterdir() if path.suffix != ".csv")
+    some = files[:: max(len(files) // 12, 1)]
+    start = time.perf_counter()
+    frames = [frame.pixels for path in some for frame in Watched(Video(path))]
+    decode = (time.perf_counter() - start) / len(frames)
+    start = time.perf_counter()
+    prepared = [core.prepare(frame) for frame in frames]
+    prepare = (time.perf_counter() - start) / len(frames)
+    start = time.perf_counter()
+    for first in range(0, len(prepared), 8):
+        core.run(np.stack(prepared[first : first + 8]))
+    alone = (time.perf_counter() - start) / len(frames)
+    start = time.perf_counter()
+    rows = len(_extracted(source, [core], out))
+    reached = rows / (time.perf_counter() - start)
+    ideal = len(os.sched_getaffinity(0)) / (decode + prepare + alone)
+    return {"decode_ms": decode * 1e3, "prepare_ms": prepare * 1e3, "core_ms": alone * 1e3, "frames_a_second": reached,
+            "ideal": ideal, "of_ideal": reached / ideal}
+
+
+class Encoded:
+    """Clips that are decoded and encoded whenever they are asked for."""
+
+    def __init__(self, files: Sequence[Path], core: Core) -> None:
+        self.files, self.core, self.width = files, core, int(np.prod(core.output_shape))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, places: np.ndarray) -> list[np.ndarray]:
+        return [self.core([f.pixels for f in Watched(Video(self.files[i]))]).reshape(-1, self.width) for i in places]
+
+    def rows(self, places: np.ndarray) -> Iterator[np.ndarray]:
+        return iter(self.take(places))
+
+
+def _epochs(source: Path, made: Dataset, core: Core, epochs: int) -> dict[str, float]:
+    """Seconds of an epoch of a GRU over encodings, and of one that decodes and encodes its clips again."""
+    files = sorted(path for path in source.iterdir() if path.suffix != ".csv")
+    lengths = [len(clip.features) for clip in made.sequences()]
+    ends = np.cumsum(lengths)
+    y = np.array([int(made.to_numpy("direction")[end - 1]) for end in ends])
+    stored = Clips(made.to_numpy(core.name).reshape(len(made), -1), ends - lengths, ends)
+    chosen = np.arange(0, len(files), max(len(files) // 40, 1))
+    roads = {"encodings": (stored, epochs), "clips": (Encoded(files, core), 1)}
+    seconds = {name: _an_epoch(inputs, y, chosen, count) for name, (inputs, count) in roads.items()}
+    return {**seconds, "ratio": seconds["clips"] / seconds["encodings"], "clips_an_epoch": len(chosen)}
+
+
+def _an_epoch(inputs: Any, y: np.ndarray, chosen: np.ndarray, epochs: int) -> float:
+    """The median; the first, before which the moments are taken, is left out where there are more."""
+    marks = [time.perf_counter()]
+    training.fit(network.RNN, Data("category", 2, inputs, y), chosen[::2], chosen[1::2],
+                 Manners(epochs=1 + epochs, batch=16), told=lambda epoch: marks.append(time.perf_counter()))
+    return float(np.median(np.diff(marks)[1:]))
+
+
+_PREDICT = """
+import sys
+from pathlib import Path
+import numpy as np
+from dof_arrow import graph, predict
+predictor = predict.Predictor(sys.argv[1])
+before = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+clip = np.random.default_rng(0).integers(0, 256, (48, 480, 640, 3), np.uint8)
+frames = (clip[k % 48] for k in range(400))
+if sys.argv[2] == "whole":
+    found = graph.run(predictor._session, {"clip": np.stack(list(frames))})[0]
+else:
+    found = np.float32([*predictor.watch(frames)["direction"].probabilities.values()])[None]
+after = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+print((after - before) / 1024, found.tobytes().hex())
+"""
+
+
+def _long(folder: Path, made: Dataset) -> dict[str, Any]:
+    """MiB that predicting 400 frames of 640 x 480 takes, as one and in parts, and whether both say the same bits."""
+    core = builtin.load(pool="2x2")
+    head = heads.train(made, head="rnn", features=["scattering-1"], manners=Manners(epochs=3)).onnx
+    (folder / "model.onnx").write_bytes(fuse(core, {"direction": head}))
+    said = {}
+    for how in ("whole", "parts"):
+        done = subprocess.run([sys.executable, "-c", _PREDICT, str(folder / "model.onnx"), how], check=True,
+                              capture_output=True, text=True)
+        said[how] = done.stdout.split()
+    return {"whole_MiB": float(said["whole"][0]), "parts_MiB": float(said["parts"][0]),
+            "bit_equal": said["whole"][1] == said["parts"][1]}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the folder with models/")
+    parser.add_argument("--model", default="mobilenetv2-12-fp32-from-int8.onnx")
+    parser.add_argument("--pairs", type=int, default=160, help="pairs of clips, three in four for training")
+    parser.add_argument("--epochs", type=int, default=4)
+    result = run(**vars(parser.parse_args()))
+    keep("video", result, "torch", "onnxruntime", "av")
+    print(json.dumps(result, indent=1))

@@ -1,0 +1,47 @@
+"""The rows that readers are measured on: seeded, made piece by piece, the same in every form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from dof_arrow.writer import Writer
+
+PIECE = 8192  # rows made at a time
+CLASSES = 10
+
+
+def pieces(rows: int, width: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """First row, features float32 [k, width] and labels int64 [k], one in twenty of class 1, the others of class 0."""
+    for start in range(0, rows, PIECE):
+        random = np.random.default_rng([seed, start])
+        size = min(PIECE, rows - start)
+        yield start, random.standard_normal((size, width), np.float32), (random.random(size) < 0.05).astype(np.int64)
+
+
+def whole(rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """All of it in memory."""
+    _, x, y = zip(*pieces(rows, width), strict=True)
+    return np.concatenate(x), np.concatenate(y)
+
+
+def write_dof(path: Path, rows: int, width: int) -> Path:
+    """A DoF file of the mapped layout, with ids and labels."""
+    about = {"targets": {"label": {"kind": "category", "classes": ["no", "yes"]}}}
+    with Writer(path, about, overwrite=True) as writer:
+        for start, x, y in pieces(rows, width):
+            ids = pa.array([f"{i:026d}" for i in range(start, start + len(x))])
+            writer.write(ids=ids, vectors={"feature": x}, columns={"label": y})
+    return path
+
+
+def write_npy(path: Path, rows: int, width: int) -> Path:
+    """A .npy file, as `numpy.save` writes it."""
+    out = np.lib.format.open_memmap(path, "w+", np.float32, (rows, width))
+    for start, x, _ in pieces(rows, width):
+        out[start : start + len(x)] = x
+    out.flush()
+    return path

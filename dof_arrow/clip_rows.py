@@ -1,0 +1,185 @@
+"""The rows of one clip: its frames, or windows of them, through all cores, in pieces of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from dof_arrow import augment, motion
+from dof_arrow.core import Core
+from dof_arrow.errors import UsageError
+from dof_arrow.facts import staged
+from dof_arrow.footage import EVERY, Frame, Watched, chosen, windows
+from dof_arrow.job import Array, Job, features, vector_name, wanted
+from dof_arrow.media import PictureError, PictureFacts
+from dof_arrow.sample import Sample
+from dof_arrow.schema import vector_array, vector_field
+
+_PIECE = 4 << 20  # bytes of features that wait in memory to be staged
+
+
+class Stopped(Exception):
+    """The run was interrupted in the midst of a clip."""
+
+
+class _Row(NamedTuple):
+    """One frame, or one window of them, and what each core is to see."""
+
+    view: int
+    draw: Mapping[str, float]
+    frame: int
+    time: float
+    prepared: Mapping[str, Array]
+
+
+def pieces(number: int, sample: Sample, job: Job, stopped: Callable[[], bool]) -> Iterator[pa.Table]:
+    """The rows of a clip, view by view, as tables to be staged; PictureError where the clip gives none.
+
+    The column `first` marks the clip's first row, `broken` its last ones where the clip is damaged behind them.
+    """
+    piece, known = _Piece(job, number), _size(job)
+    for view, draw in enumerate(job.views.draws(number)):
+        watched = _watched(sample, job)
+        facts = next(iter(watched.values())).clip.facts
+        for row in _rows(watched, job, view, draw):
+            if stopped():
+                raise Stopped
+            if piece.count >= known:  # asked before each row, so that the last piece is never empty
+                yield piece.table(facts)
+            piece.rows.append(row)
+            if len(piece.rows) == job.rows:
+                piece.run()
+        piece.run()
+        if not piece.met[view]:
+            raise PictureError("the clip is shorter than a window", rule="too-short",
+                               expected=f"{_sampling(job).window} frames", hint="Choose a smaller --window.")
+    piece.broken = any(w.broken for w in watched.values())
+    yield piece.table(facts)
+
+
+def check(cores: Mapping[str, Core], window: int | None) -> int | None:
+    """The window that all cores take, None for cores of single pictures; UsageError where they differ.
+
+    A core whose window is fixed needs none to be named.
+    """
+    taken = {name: core.window or window for name, core in cores.items() if core.time_axis is not None}
+    if not taken:
+        if window is not None:
+            raise UsageError("the core takes single pictures, not windows of frames", found=f"--window {window}",
+                             hint="Leave --window out: frames are run one by one.")
+        return None
+    lengths = {*taken.values(), *([window] if window else [])}
+    if len(taken) < len(cores) or len(lengths) > 1:
+        raise UsageError("the cores take different windows", found=", ".join(f"{n} {w}" for n, w in taken.items()),
+                         expected=f"{window} frames" if window else "one window",
+                         hint="Leave --window out, or extract with one core at a time.")
+    if None in lengths:
+        raise UsageError("the core takes windows of any length", hint="Say how many frames: --window 16.")
+    return lengths.pop()
+
+
+def remade(row: Mapping[str, Any], number: int, sample: Sample, job: Job) -> dict[str, Array]:
+    """The features of a row that was extracted, float32 by column, made again from its clip."""
+    view = row.get("view") or 0
+    draw = job.views.draws(number)[view]
+    for each in _rows(_watched(sample, job), job, view, draw):
+        if each.frame == row["frame"]:
+            return {name: core.run(each.prepared[name][None])[0] for name, core in job.cores.items()}
+    raise PictureError("the clip has become shorter", rule="too-short", expected=f"a row {row['frame']}")
+
+
+def count(sample: Sample, job: Job) -> int:
+    """How many rows a clip will have in each view if it is sound, told without decoding it."""
+    sampling = _sampling(job)
+    times = motion.open_clip(sample, sampling, reading=job.reading).times()
+    frames = sum(1 for _ in chosen(times, sampling))
+    window = check(job.cores, sampling.window)
+    return frames if window is None else max((frames - window) // (sampling.stride or window) + 1, 0)
+
+
+class _Piece:
+    """Rows that wait to be run, and features that wait to be staged."""
+
+    def __init__(self, job: Job, number: int) -> None:
+        self._job, self._number = job, number
+        self.rows: list[_Row] = []
+        self._done: list[_Row] = []
+        self._features: dict[str, list[Array]] = {name: [] for name in job.cores}
+        self.met = [0] * job.views.count
+        self._begun, self.broken = False, False
+
+    @property
+    def count(self) -> int:
+        """Rows that wait to be staged."""
+        return len(self._done)
+
+    def run(self) -> None:
+        """Run the rows that wait."""
+        for name, core in self._job.cores.items():
+            found = features(core, [row.prepared[name] for row in self.rows], self._job.dtype)
+            if not np.isfinite(found).all():
+                raise PictureError(f"the core's features are no finite {self._job.dtype} numbers", rule="not-finite")
+            self._features[name].append(found)
+        for row in self.rows:
+            self.met[row.view] += 1
+            self._done.append(row._replace(prepared={}))
+        self.rows.clear()
+
+    def table(self, facts: PictureFacts) -> pa.Table:
+        """What waits to be staged, which then waits no more."""
+        rows, count = self._done, len(self._done)
+        columns = {
+            "input": pa.array(np.full(count, self._number), pa.int64()),
+            "facts": staged([facts]).take(pa.array(np.zeros(count, np.int64))),
+            "first": pa.array([not self._begun and i == 0 for i in range(count)], pa.bool_()),
+            "broken": pa.array([self.broken] * count, pa.bool_()),
+            "frame": pa.array([row.frame for row in rows], pa.int32()),
+            "time": pa.array([row.time for row in rows], pa.float64()),
+        }
+        if self._job.views.count > 1:
+            columns |= self._job.views.drawn_columns([row.view for row in rows], [row.draw for row in rows])
+        for name, core in self._job.cores.items():
+            field = vector_field(name, core.output_shape, self._job.dtype)
+            values = np.concatenate([np.empty((0, *core.output_shape), self._job.dtype), *self._features[name]])
+            columns[vector_name(name)] = vector_array(values.reshape(count, field.type.list_size), field)
+            self._features[name].clear()
+        self._begun, self._done = self._begun or count > 0, []
+        return pa.table(columns).replace_schema_metadata({"failed": "[]"})
+
+
+def _sampling(job: Job) -> Any:
+    return job.clips or EVERY
+
+
+def _size(job: Job) -> int:
+    """Rows of a piece."""
+    row = sum(int(np.prod(core.output_shape)) * np.dtype(job.dtype).itemsize for core in job.cores.values())
+    return max(_PIECE // row, job.rows)
+
+
+def _watched(sample: Sample, job: Job) -> dict[Any, Watched]:
+    """The clip, decoded once for cores that want the same pixels."""
+    sampling = _sampling(job)
+    return {how: Watched(motion.open_clip(sample, sampling, mode=how[0], orientation=how[1], reading=job.reading),
+                         sampling) for how in dict.fromkeys(wanted(core)[:2] for core in job.cores.values())}
+
+
+def _rows(watched: Mapping[Any, Watched], job: Job, view: int, draw: Mapping[str, float]) -> Iterator[_Row]:
+    ready = ((frames[0], _prepared(dict(zip(watched, frames, strict=True)), job, draw))
+             for frames in zip(*watched.values(), strict=True))
+    window = check(job.cores, _sampling(job).window)
+    if window is None:
+        for number, (frame, prepared) in enumerate(ready):
+            yield _Row(view, draw, number, frame.time, prepared)
+        return
+    for number, together in enumerate(windows(ready, window, _sampling(job).stride or window)):
+        whole = {n: core.together([each[1][n] for each in together]) for n, core in job.cores.items()}
+        yield _Row(view, draw, number, together[0][0].time, whole)
+
+
+def _prepared(frames: Mapping[Any, Frame], job: Job, draw: Mapping[str, float]) -> dict[str, Array]:
+    seen = {how: augment.apply(frame.pixels, draw) if draw else frame.pixels for how, frame in frames.items()}
+    return {name: core.prepare(seen[wanted(core)[:2]]) for name, core in job.cores.items()}

@@ -1,0 +1,76 @@
+"""What workers need to know of a run, and the two things they all do: ask a core what it wants, and run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dof_arrow import picture
+from dof_arrow.core import Core
+from dof_arrow.footage import Sampling
+from dof_arrow.picture import Reading
+from dof_arrow.sample import Source
+from dof_arrow.views import ONE, Views
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Inputs, cores by column, type of the features, inputs a batch, threads, failures allowed, what may be read,
+    views of each input; `clips` says which frames are taken where inputs are clips."""
+
+    source: Source
+    cores: Mapping[str, Core]
+    dtype: str
+    batch_size: int
+    workers: int
+    max_errors: int | None = None
+    reading: Reading = picture.DEFAULT
+    views: Views = ONE
+    clips: Sampling | None = None
+
+    @property
+    def step(self) -> int:
+        """Inputs taken at a time: whole batches of a core whose batch is fixed, so that none runs part-filled."""
+        return max(self.rows // self.views.count, 1)
+
+    @property
+    def block(self) -> int | None:
+        """Inputs in a block: a clip each, so that many can be computed at once, else as `work` says."""
+        return None if self.clips is None else 1
+
+    @property
+    def rows(self) -> int:
+        """Rows run at a time."""
+        fixed = max((core.fixed_batch or 1 for core in self.cores.values()), default=1)
+        return -(-self.batch_size // fixed) * fixed
+
+
+def features(core: Core, values: Sequence[Array], dtype: str) -> Array:
+    """Features [n, *output_shape] of prepared inputs, which may differ in shape."""
+    parts = [core.run(batch) for batch in _stacks(values)]
+    with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is listed
+        return np.concatenate([np.empty((0, *core.output_shape), np.float32), *parts]).astype(dtype)
+
+
+def vector_name(column: str) -> str:
+    """What a feature column is called in a staged block, where facts and numbers stand beside it."""
+    return f"vector {column}"
+
+
+def wanted(core: Core) -> tuple[Any, Any, int | None]:
+    """What of decoding matters to a core: mode, orientation, draft."""
+    return core.preprocessing.mode, core.preprocessing.orientation, core.preprocessing.draft
+
+
+def _stacks(values: Sequence[Array]) -> Iterator[Array]:
+    """Batches of neighbours of one shape: all of them, where preprocessing fixes the size."""
+    start = 0
+    for stop in range(1, len(values) + 1):
+        if stop == len(values) or values[stop].shape != values[start].shape:
+            yield np.stack(values[start:stop])
+            start = stop

@@ -1,0 +1,179 @@
+"""Clips to one model: encodings, a recurrent head that remembers, and frames in, prediction out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dof_arrow import builtin, graph, heads, network, stack
+from dof_arrow.architecture import Architecture, Dense, Pool, Recurrent
+from dof_arrow.core import Core
+from dof_arrow.extract import extract
+from dof_arrow.footage import Sampling, Watched
+from dof_arrow.fuse import fuse
+from dof_arrow.predict import PART, Predictor, predict_files
+from dof_arrow.video import Video
+from tests import clips
+from tests.pictures import KEY, core
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("av")
+
+WIDTH = 12
+LAYERS = {
+    "gru": (Recurrent(cell="gru", units=7), Pool(by="last")),
+    "two lstms": (Recurrent(cell="lstm", units=5), Dense(units=6), Recurrent(cell="lstm", units=4), Pool(by="last")),
+    "mean": (Pool(by="mean"),),
+    "max of gru": (Recurrent(cell="gru", units=7), Pool(by="max")),
+}
+
+
+def head(layers: tuple[Any, ...], width: int = WIDTH, **about: Any) -> bytes:
+    """A head with random weights, as ONNX."""
+    torch.manual_seed(0)
+    steps = network.Network(Architecture(layers), width, 3).steps()
+    said = {"dof.head": json.dumps(about)} if about else {}
+    return graph.to_bytes(stack.to_model([*steps, stack.Function("softmax")], "category", width, 3, said))
+
+
+def in_parts(session: Any, clip: np.ndarray, size: int) -> np.ndarray:
+    """The answer to the last part of a clip [T, D]."""
+    kept: dict[str, np.ndarray] = {}
+    for start in range(0, len(clip), size):
+        found = dict(zip([o.name for o in session.get_outputs()],
+                         graph.run(session, {"feature": clip[None, start : start + size], **kept}), strict=True))
+        kept = {n.replace("next_", ""): value for n, value in found.items() if n.startswith(stack.NEXT)}
+    return found["probabilities"]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("length", [1, 5, 16, 33])
+def test_a_clip_in_parts_is_the_clip(name: str, length: int) -> None:
+    session = graph.session(head(LAYERS[name]))
+    clip = np.random.default_rng(length).normal(size=(length, WIDTH)).astype(np.float32)
+    whole = in_parts(session, clip, length)
+    for size in (1, 4, 16):
+        np.testing.assert_allclose(in_parts(session, clip, size), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_clips_of_different_lengths_in_one_batch(name: str) -> None:
+    session = graph.session(head(LAYERS[name]))
+    random, lengths = np.random.default_rng(0), [9, 1, 4, 9]
+    padded = random.normal(size=(4, 9, WIDTH)).astype(np.float32)
+    together = graph.run(session, {"feature": padded, "lengths": np.array(lengths, np.int32)})[0]
+    alone = [graph.run(session, {"feature": padded[i : i + 1, :n]})[0][0] for i, n in enumerate(lengths)]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_a_head_that_looks_back_remembers_nothing() -> None:
+    session = graph.session(head((Recurrent(cell="gru", units=7, bidirectional=True), Pool(by="mean"))))
+    assert [o.name for o in session.get_outputs()] == ["probabilities"]
+    assert [i.name for i in session.get_overridable_initializers()] == ["lengths"]
+
+
+def fused(seen: Core, layers: tuple[Any, ...] = LAYERS["gru"], **about: Any) -> tuple[bytes, bytes]:
+    """A head on this core's features, and the model of both."""
+    said = {"target": "way", "kind": "category", "classes": ["a", "b", "c"], "unit": None, "feature": "feature",
+            "core_sha256": seen.sha256, "dataset_uuid": "00000000-0000-4000-8000-000000000000", "clips": True,
+            "report": {}, **about}
+    top = head(layers, int(np.prod(seen.output_shape)), **said)
+    return top, fuse(seen, {"way": top})
+
+
+@pytest.mark.parametrize("frames", [1, 7, PART, 40])
+def test_frames_in_prediction_out_row_g13(frames: int, tmp_path: Path) -> None:
+    """G13: one model, in parts of frames, says what extraction and head say step by step, for every length."""
+    (tmp_path / "clip.mp4").write_bytes(clips.encode(clips.scene(frames, frames, height=32, width=48)))
+    top, model = fused(core())
+    features = core()([frame.pixels for frame in Watched(Video(tmp_path / "clip.mp4"))])
+    expected = graph.run(graph.session(top), {"feature": features[None]})[0][0]
+    ((name, said),) = predict_files(Predictor(model), [tmp_path / "clip.mp4"])
+    assert isinstance(said, dict) and name == str(tmp_path / "clip.mp4")
+    np.testing.assert_allclose([*said["way"].probabilities.values()], expected, atol=1e-4)
+
+
+def test_parts_are_bit_equal_to_the_whole() -> None:
+    """For what a recurrent cell remembers there is no rounding between parts."""
+    _, model = fused(core())
+    clip = clips.scene(0, 40, height=32, width=48)
+    session = graph.session(model)
+    whole = graph.run(session, {"clip": clip})[0]
+    assert np.array_equal(whole, np.float32([*Predictor(model)(clip)["way"].probabilities.values()])[None])
+
+
+def test_a_head_knows_which_frames_it_was_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(clips.encode(clips.scene(0, 30, height=32, width=48)))
+    _, model = fused(core(), sampling={"fps": 5})
+    predictor = Predictor(model)
+    assert predictor.sampling == Sampling(fps=5)
+    frames = [frame.pixels for frame in Watched(Video(tmp_path / "clip.mp4"), Sampling(fps=5))]
+    ((_, said),) = predict_files(predictor, [tmp_path / "clip.mp4"])
+    assert isinstance(said, dict) and said == predictor(np.stack(frames)) and len(frames) == 6
+
+
+def test_clips_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"no clip")
+    (tmp_path / "good.mp4").write_bytes(clips.encode(clips.scene(0, 3, height=32, width=48)))
+    found = dict(predict_files(Predictor(fused(core())[1]), [tmp_path]))
+    assert "no video" in str(found[str(tmp_path / "bad.mp4")])
+    assert isinstance(found[str(tmp_path / "good.mp4")], dict)
+
+
+def test_direction_is_in_the_order_not_in_the_mean_row_g13(tmp_path: Path) -> None:
+    """G13: a GRU on encodings tells left from right, their mean over time cannot; through the dataset road."""
+    folder = clips.pairs(tmp_path / "c", 40, codecs=(("libx264", "mp4"), ("libvpx-vp9", "webm")), lengths=(8, 12),
+                         lossless=True)
+    ds = extract(folder, core=builtin.load(pool="2x2"), out=tmp_path / "x.parquet", id_key=KEY, split="split",
+                 table=folder / "clips.csv", key="file", label="direction", group="pair")
+    manners = heads.Manners(epochs=60, batch=16, rate=3e-3)
+    report = heads.train(ds, head="rnn", manners=manners).report
+    mean = heads.train(ds, head=Architecture((Pool(by="mean"),)), manners=manners).report
+    assert report["score"] > 0.75
+    low, high = mean["interval"]
+    assert low <= 0.5 <= high
+
+
+def test_the_whole_job_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clips in, one model out, a clip predicted: five commands."""
+    from dof_arrow import cli
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    clips.pairs(tmp_path / "c", 16, lengths=(6,), lossless=True, height=32, width=48)
+
+    def dof(*arguments: str) -> str:
+        code = cli.main([*arguments])
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return out
+
+    source = ("c", "--core", "builtin", "--pool", "2x2", "--table", "c/clips.csv", "--key", "file", "--label",
+              "direction", "--group", "pair", "--split", "split", "--fps", "25", "-o", "x.parquet")
+    assert "32 clips" in dof("extract", *source, "--dry-run") and not (tmp_path / "x.parquet").exists()
+    assert "192 rows" in dof("extract", *source)
+    dof("train", "x.parquet", "--head", "rnn", "--epochs", "2", "-o", "head.onnx")
+    dof("fuse", "--core", "builtin", "--pool", "2x2", "--head", "head.onnx", "-o", "model.onnx")
+    said = json.loads(dof("predict", "model.onnx", "c/0000a.mp4", "--json"))
+    assert "left" in json.dumps(said) and "right" in json.dumps(said)
+
+
+def test_frames_and_labels_are_normalised_by_what_is_declared_row_g15(tmp_path: Path) -> None:
+    """G15: frames by the core's preprocessing, labels by a scale kept with the head; what comes out has the unit."""
+    folder = clips.pairs(tmp_path / "c", 24, lengths=(4,), height=32, width=48)
+    lines = (folder / "clips.csv").read_text().splitlines()
+    speeds = ["file,speed", *(f"{line.split(',')[0]},{1000.5 + 100 * (i % 7)}" for i, line in enumerate(lines[1:]))]
+    (folder / "speeds.csv").write_text("\n".join(speeds))
+    ds = extract(folder, core=core(), out=tmp_path / "x.parquet", id_key=KEY, table=folder / "speeds.csv", key="file",
+                 label="speed")
+    assert ds.metadata.cores["feature"].preprocessing.scale
+    trained = heads.train(ds, head="rnn", cv=2, manners=heads.Manners(epochs=3))
+    assert trained.report["kind"] == "regression" and trained.report["scaling"]["mean"] == pytest.approx(1290, rel=0.02)
+    (answer,) = Predictor(fuse(core(), {"speed": trained.onnx}))(clips.scene(0, 4, height=32, width=48)).values()
+    assert answer.value is not None and 900 < answer.value < 1700

@@ -1,0 +1,21 @@
+"""The long runs (`make torture`): every bit turned, every seeded fault, and all kills and power cuts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.torture import faults, flips, mutants
+
+
+def main() -> None:
+    """Run them one after the other; each keeps its report in `results/`."""
+    flips.main()
+    mutants.main()
+    kept = Path(__file__).with_name("results") / "faults.json"
+    kept.write_text(json.dumps(faults.run(), indent=1) + "\n")
+    print(kept.read_text())
+
+
+if __name__ == "__main__":
+    main()
