@@ -43,12 +43,12 @@ def pieces(number: int, sample: Sample, job: Job, stopped: Callable[[], bool]) -
     piece, known = _Piece(job, number), _size(job)
     for view, draw in enumerate(job.views.draws(number)):
         watched = _watched(sample, job)
-        facts = next(iter(watched.values())).clip.facts
+        clip = next(iter(watched.values())).clip  # whose facts are known for nothing once a frame was seen
         for row in _rows(watched, job, view, draw):
             if stopped():
                 raise Stopped
             if piece.count >= known:  # asked before each row, so that the last piece is never empty
-                yield piece.table(facts)
+                yield piece.table(clip.facts)
             piece.rows.append(row)
             if len(piece.rows) == job.rows:
                 piece.run()
@@ -57,7 +57,7 @@ def pieces(number: int, sample: Sample, job: Job, stopped: Callable[[], bool]) -
             raise PictureError("the clip is shorter than a window", rule="too-short",
                                expected=f"{_sampling(job).window} frames", hint="Choose a smaller --window.")
     piece.broken = any(w.broken for w in watched.values())
-    yield piece.table(facts)
+    yield piece.table(clip.facts)
 
 
 def check(cores: Mapping[str, Core], window: int | None) -> int | None:

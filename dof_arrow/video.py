@@ -43,7 +43,7 @@ _CODECS = frozenset((
 ))
 _ENDS_STATED = ("matroska", "avi", "flv")  # others are sampled by an index, whose missing samples are noticed
 _TOLERATED = 3  # frames by which a stated end may be wrong
-_COST = 32  # bytes of memory that a pixel takes at the most: what the decoder keeps to refer to, and the picture
+_COST = 40  # bytes of memory that a pixel takes at the most: what the decoder keeps to refer to, and the picture
 # The display matrix's signs, and the EXIF orientation that says the same (ISO 14496-12, 8.2.2; EXIF 2.3, Orientation).
 _ORIENTATIONS = {(1, 0, 0, 1): 1, (-1, 0, 0, 1): 2, (-1, 0, 0, -1): 3, (1, 0, 0, -1): 4,
                  (0, 1, 1, 0): 5, (0, 1, -1, 0): 6, (0, -1, -1, 0): 7, (0, -1, 1, 0): 8}
@@ -73,13 +73,15 @@ class Video:
     def facts(self) -> PictureFacts:
         """Size and bits as stored, of the first frame; `frames` as the container says it, 0 where it does not."""
         with self._opened() as (container, stream):
-            frame = next(_decoded(container, stream))
-            component = max(frame.format.components, key=lambda c: c.bits)
-            return PictureFacts(
-                width=frame.width, height=frame.height, mode=frame.format.name, bits=component.bits,
-                format=f"{stream.codec_context.codec.canonical_name} in {container.format.name.split(',')[0]}",
-                frames=stream.frames, orientation=_orientation(frame), bytes=_size(self._stored),
-            )
+            return self._facts(container, stream, next(_decoded(container, stream)))
+
+    def _facts(self, container: Any, stream: Any, frame: Any) -> PictureFacts:
+        component = max(frame.format.components, key=lambda c: c.bits)
+        return PictureFacts(
+            width=frame.width, height=frame.height, mode=frame.format.name, bits=component.bits,
+            format=f"{stream.codec_context.codec.canonical_name} in {container.format.name.split(',')[0]}",
+            frames=stream.frames, orientation=_orientation(frame), bytes=_size(self._stored),
+        )
 
     def stills(self) -> Iterator[Still]:
         """The frames, decoded one by one; PictureError where the clip is broken."""
@@ -96,10 +98,11 @@ class Video:
 
     def _timed(self) -> Iterator[tuple[Fraction, Fraction, Callable[[], Pixels]]]:
         with self._opened() as (container, stream):
-            look = _Look(self._mode, self._upright, self._most)
-            usual = _usual(stream)
-            next_start = Fraction(0)
+            usual, next_start, look = _usual(stream), Fraction(0), None
             for frame in _decoded(container, stream):
+                if look is None:
+                    self.facts = self._facts(container, stream, frame)
+                    look = _Look(self._mode, self.facts.orientation if self._upright else 1, self._most)
                 base = frame.time_base or stream.time_base
                 start = next_start if frame.pts is None or base is None else frame.pts * base
                 lasts = frame.duration * base if frame.duration and base else usual
@@ -125,12 +128,11 @@ class Video:
 class _Look:
     """Frames as pixels; what converts them is made once for all."""
 
-    def __init__(self, mode: Literal["RGB", "L"], upright: bool, most: int) -> None:
+    def __init__(self, mode: Literal["RGB", "L"], orientation: int, most: int) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._mode, self._upright, self._most = mode, upright, most
+        self._mode, self._turn, self._most = mode, _UPRIGHT[orientation], most
         self._reformatter = VideoReformatter()
-        self._turn: int | None = None  # asked for once: PyAV's `side_data` costs memory that it does not give back
 
     def __call__(self, frame: Any) -> Pixels:
         """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous."""
@@ -138,10 +140,7 @@ class _Look:
         clear = frame.format.has_palette or any(c.is_alpha for c in frame.format.components)
         with _explained("a frame cannot be converted", "unsupported-mode"):
             seen: Any = self._reformatter.reformat(frame, format="rgba" if clear else "rgb24", threads=1).to_ndarray()
-        if self._turn is None:
-            self._turn = _orientation(frame) if self._upright else 1
-        upright = _UPRIGHT[self._turn](seen)
-        return pixels.in_mode(np.ascontiguousarray(upright), self._mode)
+        return pixels.in_mode(np.ascontiguousarray(self._turn(seen)), self._mode)
 
 
 def _file(stored: Path | bytes) -> Any:
@@ -229,7 +228,10 @@ def _check_end(container: Any, end: Fraction) -> None:
 
 
 def _orientation(frame: Any) -> int:
-    """The EXIF orientation, 1 to 8, that says what the frame's display matrix says."""
+    """The EXIF orientation, 1 to 8, that says what the frame's display matrix says.
+
+    To be asked of one frame a clip: PyAV's `side_data` costs memory that it does not give back.
+    """
     matrix = next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), b"")
     if len(matrix) != 36:
         return 1

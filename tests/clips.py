@@ -14,8 +14,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
+import pytest
+
+av = pytest.importorskip("av")
 
 Array = np.ndarray[Any, Any]
 

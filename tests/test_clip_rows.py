@@ -21,8 +21,6 @@ from tests.models import Builder
 from tests.pictures import KEY, contents, core, folder_of, pixels
 from tests.shared import shared_data
 
-pytest.importorskip("av")
-
 SMALL = {"height": 32, "width": 48}
 SQUASHED = Preprocessing(mode="RGB", fit="squash", resize=(16, 16), scale=1 / 255)
 
@@ -227,3 +225,11 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout))
     assert peaks[1] - peaks[0] < 20 << 10  # KiB; the features of its frames are 7.7 MiB
+
+
+def test_clips_into_a_directory(tmp_path: Path) -> None:
+    folder = clips.pairs(tmp_path / "c", 3, lengths=(5, 9), **SMALL)
+    whole = made(folder, tmp_path / "x.parquet")
+    parted = made(folder, tmp_path / "x.dof")
+    assert np.array_equal(parted.to_numpy(), whole.to_numpy())
+    assert [len(clip.time) for clip in parted.sequences()] == [len(clip.time) for clip in whole.sequences()]

@@ -14,8 +14,6 @@ from dof_arrow.video import Video
 from tests import clips, making
 from tests.shared import shared_data
 
-pytest.importorskip("av")
-
 KINDS = (("libx264", "mp4"), ("libx264", "mov"), ("libx264", "mpegts"), ("libvpx-vp9", "webm"), ("mpeg4", "avi"),
          ("ffv1", "matroska"), ("flv", "flv"), ("mpeg2video", "mpegts"), ("mjpeg", "avi"))
 

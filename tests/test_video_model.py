@@ -21,7 +21,6 @@ from tests import clips
 from tests.pictures import KEY, core
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("av")
 
 WIDTH = 12
 LAYERS = {
@@ -168,12 +167,13 @@ def test_frames_and_labels_are_normalised_by_what_is_declared_row_g15(tmp_path: 
     """G15: frames by the core's preprocessing, labels by a scale kept with the head; what comes out has the unit."""
     folder = clips.pairs(tmp_path / "c", 24, lengths=(4,), height=32, width=48)
     lines = (folder / "clips.csv").read_text().splitlines()
-    speeds = ["file,speed", *(f"{line.split(',')[0]},{1000.5 + 100 * (i % 7)}" for i, line in enumerate(lines[1:]))]
+    speeds = ["file,speed", *(f"{line.split(',')[0]},{1000.5 + 10 * i}" for i, line in enumerate(lines[1:]))]
     (folder / "speeds.csv").write_text("\n".join(speeds))
     ds = extract(folder, core=core(), out=tmp_path / "x.parquet", id_key=KEY, table=folder / "speeds.csv", key="file",
                  label="speed")
     assert ds.metadata.cores["feature"].preprocessing.scale
     trained = heads.train(ds, head="rnn", cv=2, manners=heads.Manners(epochs=3))
-    assert trained.report["kind"] == "regression" and trained.report["scaling"]["mean"] == pytest.approx(1290, rel=0.02)
+    assert trained.report["kind"] == "regression"
+    assert trained.report["scaling"]["mean"] == pytest.approx(1235.5, rel=0.02)
     (answer,) = Predictor(fuse(core(), {"speed": trained.onnx}))(clips.scene(0, 4, height=32, width=48)).values()
     assert answer.value is not None and 900 < answer.value < 1700
