@@ -166,7 +166,7 @@ def _rates(epoch: Callable[[int], Iterator[Any]], runs: int = 3) -> dict[str, fl
 
 
 def memory(path: Path) -> dict[str, int]:
-    """Bytes of anonymous memory that an epoch takes above the process after its imports."""
+    """Bytes of private memory that an epoch takes above the process after its imports."""
     root = str(Path(__file__).resolve().parents[1])
 
     def epoch(how: str) -> int:

@@ -1,0 +1,10 @@
+"""All benchmarks that need no data from outside (`make bench`), then the tables."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+for module in ("bench_import", "bench_write", "bench_read", "tables"):
+    subprocess.run([sys.executable, "-m", f"benchmarks.{module}"], check=True)
+subprocess.run([sys.executable, "-m", "benchmarks.bench_read", "--batch", "--name", "first_batch"], check=True)

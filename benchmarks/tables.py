@@ -1,0 +1,96 @@
+"""Write the tables of README.md from the results: `python -m benchmarks.tables`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import RESULTS
+
+README = Path(__file__).with_name("README.md")
+
+
+def result(name: str) -> Any:
+    """One benchmark's result."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def reading() -> Iterator[tuple[str, ...]]:
+    """Epochs and rivals at 205 MB."""
+    yield "work, 100,000 x 512 float32", "batch 256", "batch 4,096", "target"
+    by = result("read")["by_batch"]
+    rows = (
+        ("shuffled epoch, opening included, against memmap", ("shuffled", "against_memmap", "dof"), "1.05"),
+        ("… with labels", ("shuffled", "against_memmap", "dof, with labels"), "1.05"),
+        ("… later epochs on a kept map", ("shuffled", "against_memmap", "dof, kept"), "1.4"),
+        ("sequential epoch against memmap", ("sequential", "against_memmap", "dof"), "0.9"),
+        ("balanced (tensor, label) against a tensor in RAM", ("tensors", "against_ram"), "0.5"),
+    )
+    for label, path, target in rows:
+        yield label, *(f"{_at(by[size], path):.2f}" for size in ("256", "4096")), target
+
+
+def rivals() -> Iterator[tuple[str, ...]]:
+    """Rows a second of others, opening included, and how many times faster we are by the same protocol."""
+    yield "rival", "thousand rows a second, batch 256", "dof is faster, batch 256", "batch 4,096"
+    by = result("read")["by_batch"]
+    ours = {size: by[size]["rivals"]["dof"]["rows_per_second"] for size in by}
+    for name in by["256"]["rivals"]:
+        if name != "dof":
+            rates = {size: by[size]["rivals"][name]["rows_per_second"] for size in by}
+            yield name, f"{rates['256'] / 1e3:,.0f}", *(f"{ours[size] / rates[size]:.1f}" for size in ("256", "4096"))
+
+
+def opening() -> Iterator[tuple[str, ...]]:
+    """Milliseconds at 205 MB and at 10 GB."""
+    yield "milliseconds", "205 MB", "10 GB"
+    small, large = result("first_batch")["first_batch"]
+    for name in small["seconds"]:
+        yield name, *(f"{each['seconds'][name]['median'] * 1e3:.2f}" for each in (small, large))
+    memory = result("first_batch")["memory"]
+    yield "private memory of a shuffled epoch, MB", *(f"{each['plain'] / 1e6:.0f}" for each in memory)
+
+
+def others() -> Iterator[tuple[str, ...]]:
+    """Writing, size, editing, start-up, extraction, training."""
+    write, edit, start, extraction = (result(name) for name in ("write", "edit", "import", "extract"))
+    yield "work", "measured", "target"
+    yield "write against `pq.write_table`, both synced", f"{write['speed_against_pyarrow']:.2f} of its speed", "0.9"
+    yield "size, 512 wide, against raw vectors, ids, labels", f"{write['size_ratio']:.4f}", "1.01"
+    yield "`dof edit` of 1 GB against a synced copy", f"{edit['edit_over_copy']:.2f} of its time", "1.2"
+    yield "`import dof_arrow` against `import pyarrow`", f"{start['import_over_pyarrow']:.2f} of its time", "1.5"
+    yield "… and `dof_arrow.open`", f"{start['import_and_open_over_pyarrow']:.2f} of its time", "1.5"
+    for name in (n for n in extraction if n.endswith(".onnx")):
+        figures = extraction[name]
+        yield f"extraction, {name}, against the ideal", f"{figures['ours over ideal']:.2f}", "0.95"
+        yield "… against the plain loop", f"{figures['ours over plain loop']:.2f}", "1.4"
+    yield "an epoch from the file against one through MobileNetV2", f"{result('train')['ratio']:.0f} times", "100"
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+def markdown(rows: Iterator[tuple[str, ...]]) -> str:
+    """Rows as a Markdown table, the first its head."""
+    head, *body = rows
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *body))
+
+
+def main() -> None:
+    """Put each table between its marks."""
+    text = README.read_text()
+    for table in (reading, rivals, opening, others):
+        marks = rf"(<!-- {table.__name__} -->\n).*?(<!-- end -->)"
+        made = markdown(table())
+        text = re.sub(marks, lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text, flags=re.S)
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
