@@ -7,6 +7,7 @@ its process; what a crash leaves behind is taken over by the next writer of the 
 from __future__ import annotations
 
 import errno
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -43,6 +44,23 @@ class Counted(Output):
     def write(self, *buffers: Bytes) -> None:
         """Count the bytes."""
         self.size += sum(memoryview(b).nbytes for b in buffers)
+
+
+class Sink(io.RawIOBase):
+    """An output as pyarrow takes one: a file object to write to."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._out.write(data)
+        return len(memoryview(data))
+
+    def tell(self) -> int:
+        return self._out.size
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.commit import Output
+from dof_arrow.commit import Output, Sink
 from dof_arrow.dataset import Dataset
 from dof_arrow.schema import is_vector
 
@@ -20,7 +20,7 @@ _SAFE = {"f4": "F32", "f2": "F16", "f8": "F64", "i1": "I8", "i2": "I16", "i4": "
 
 def arrow(batches: Iterable[Dataset], schema: pa.Schema, out: Output) -> None:
     """An Arrow IPC file of all columns; the schema carries the metadata."""
-    with pa.ipc.new_file(pa.PythonFile(_Sink(out), "w"), schema) as writer:
+    with pa.ipc.new_file(pa.PythonFile(Sink(out), "w"), schema) as writer:
         for batch in batches:
             writer.write_table(batch.to_arrow())
 
@@ -66,20 +66,3 @@ def _write(batches: Iterable[Dataset], name: str, out: Output) -> None:
     for batch in batches:
         values = np.ascontiguousarray(batch.to_numpy(name))
         out.write(values.astype(values.dtype.newbyteorder("<"), copy=False))
-
-
-class _Sink(io.RawIOBase):
-    """An output as pyarrow takes it."""
-
-    def __init__(self, out: Output) -> None:
-        self._out = out
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._out.write(data)
-        return len(memoryview(data))
-
-    def tell(self) -> int:
-        return self._out.size

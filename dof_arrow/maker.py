@@ -62,7 +62,7 @@ class Maker:
         self.target = _target(source, options.target)
         self._itself = self.target is None and options.target is not None
         self._columns = {name: encode.column(source, name) for name in options.columns}
-        self._normal = _normal(source, options)
+        self._normal = normal(source, options.normalize, options.feature)
         self._kin = _kin(self.target, len(source)) if self._jitter.interpolate else None
         if (self._kin is not None or self._jitter.mixup) and gather.blocks is not None:
             raise _not_mapped(str(source.path))
@@ -250,12 +250,13 @@ def _target(source: Source, name: str | None) -> Values | None:
     return None if name is None or itself else encode.target(source, name)
 
 
-def _normal(source: Source, options: Options) -> tuple[Array, Array] | None:
+def normal(
+    source: Source, given: str | tuple[Array, Array] | None, feature: str | None
+) -> tuple[Array, Array] | None:
     """Mean and standard deviation, float32 [width] each; numbers that do not vary are only centred."""
-    given = options.normalize
     if given is None:
         return None
-    mean, deviation = source.statistics(given, options.feature) if isinstance(given, str) else given
+    mean, deviation = source.statistics(given, feature) if isinstance(given, str) else given
     deviation = np.where(np.asarray(deviation) > 0, deviation, 1)
     return np.asarray(mean, np.float32).ravel(), np.asarray(deviation, np.float32).ravel()
 

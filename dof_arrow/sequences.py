@@ -9,37 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow import encode, jitter
 from dof_arrow.draws import Every
-from dof_arrow.encode import Tabular, Values
+from dof_arrow.encode import Values
 from dof_arrow.errors import UsageError, require
-from dof_arrow.gather import Gather, Moment
+from dof_arrow.gather import Moment
+from dof_arrow.maker import Source, normal
 from dof_arrow.order import Permutation, Rows, key
 from dof_arrow.plan import Plan, Share, shares, steps
 
 Array = NDArray[Any]
 State = dict[str, int]
-
-
-class Source(Tabular, Protocol):
-    """A dataset, or some of its rows."""
-
-    @property
-    def path(self) -> Path: ...
-
-    def __len__(self) -> int: ...
-
-    def gather(self, name: str | None = None) -> Gather: ...
-
-    def shape(self, name: str | None = None) -> tuple[int, ...]: ...
-
-    def statistics(self, split: str, name: str | None = None) -> tuple[Array, Array]: ...
 
 
 class Padded(NamedTuple):
@@ -99,7 +84,7 @@ class ClipLoader:
         self._jitter = jitter.declared(self.options.augment)
         if self._jitter.interpolate or self._jitter.mixup:
             raise UsageError("clips are not mixed with others", "augment", "noise, dropout", "interpolate or mixup")
-        self._normal = _normal(source, self.options)
+        self._normal = normal(source, self.options.normalize, self.options.feature)
         self.epoch = self._consumed = 0
         self._resumed = False
 
@@ -239,16 +224,6 @@ def _check(options: ClipOptions, source: Source) -> None:
         raise UsageError("no rows to load", str(source.path), "a split or filter with rows", "an empty one")
     if not 0 <= options.rank < options.world_size:
         raise UsageError("no such rank", str(source.path), f"rank 0 to {options.world_size - 1}", str(options.rank))
-
-
-def _normal(source: Source, options: ClipOptions) -> tuple[Array, Array] | None:
-    """Mean and standard deviation, float32 [width] each; numbers that do not vary are only centred."""
-    given = options.normalize
-    if given is None:
-        return None
-    mean, deviation = source.statistics(given, options.feature) if isinstance(given, str) else given
-    deviation = np.where(np.asarray(deviation) > 0, deviation, 1)
-    return np.asarray(mean, np.float32).ravel(), np.asarray(deviation, np.float32).ravel()
 
 
 def _with_first(batch: Any, convert: Any) -> Any:

@@ -7,7 +7,6 @@ folder of the output's name, until the output is written from them in order.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -15,11 +14,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from dof_arrow.commit import Output, explained, lock, replacing, sync_folder
+from dof_arrow.commit import Sink, explained, lock, replacing, sync_folder
 from dof_arrow.declare import Json
 from dof_arrow.errors import OutputError
 
@@ -44,20 +42,6 @@ def blocks(inputs: int, size: int | None = None) -> list[range]:
     """
     size = size or block_rows(inputs)
     return [range(start, min(start + size, inputs)) for start in range(0, inputs, size)]
-
-
-class _Sink(io.RawIOBase):
-    """An output as Arrow wants one."""
-
-    def __init__(self, out: Output) -> None:
-        self._out = out
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._out.write(data)
-        return len(data)
 
 
 def processors() -> int:
@@ -121,7 +105,7 @@ class Staging:
         """The same of a block that comes in pieces, of one schema, and is never in memory as a whole."""
         first = next(pieces)
         schema = first.schema.with_metadata({**(first.schema.metadata or {}), b"stamp": stamp.encode()})
-        with replacing(self.path(block), overwrite=True) as out, pa.ipc.new_file(_Sink(out), schema) as writer:
+        with replacing(self.path(block), overwrite=True) as out, pa.ipc.new_file(Sink(out), schema) as writer:
             for piece in chain([first], pieces):
                 writer.write_table(piece.cast(schema))
 
