@@ -22,9 +22,9 @@ import numpy as np
 from benchmarks.measure import keep
 from dof_arrow import media
 from dof_arrow.core import Core
-from dof_arrow.extract import extract
+from dof_arrow.extract import BATCH, extract
 
-PICTURES, BATCH, RUNS = 600, 8, 5
+PICTURES, RUNS = 600, 5
 
 
 def run(folder: Path, model: Path, preset: str) -> dict[str, Any]:

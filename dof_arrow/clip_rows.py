@@ -13,7 +13,7 @@ from dof_arrow.core import Core
 from dof_arrow.errors import UsageError
 from dof_arrow.facts import staged
 from dof_arrow.footage import EVERY, Frame, Watched, chosen, windows
-from dof_arrow.job import Array, Job, features, vector_name, wanted
+from dof_arrow.job import Array, Job, vector_name, wanted
 from dof_arrow.media import PictureError, PictureFacts
 from dof_arrow.sample import Sample
 from dof_arrow.schema import vector_array, vector_field
@@ -118,8 +118,8 @@ class _Piece:
 
     def run(self) -> None:
         """Run the rows that wait."""
-        for name, core in self._job.cores.items():
-            found = features(core, [row.prepared[name] for row in self.rows], self._job.dtype)
+        for name in self._job.cores:
+            found = self._job.features(name, [row.prepared[name] for row in self.rows])
             if not np.isfinite(found).all():
                 raise PictureError(f"the core's features are no finite {self._job.dtype} numbers", rule="not-finite")
             self._features[name].append(found)

@@ -30,6 +30,7 @@ PREPROCESSING_GRAPH = "dof.preprocessing.graph"
 _DTYPES = ("float32", "float16", "uint8")
 _FROM_ORIGINAL = "dof headless MODEL.onnx --preprocess … -o CORE.onnx"
 _UNKNOWN_SHA256 = "0" * 64
+_AXES = 3  # of a prepared picture
 _TRIED = 16  # frames, where a core leaves their number free
 
 Array = npt.NDArray[Any]
@@ -99,12 +100,17 @@ class Core:
                              hint="Call the core on one size at a time, or give it a --fit that resizes.")
         return self.run(np.stack(prepared)) if prepared else self._no_features()
 
-    def prepare(self, picture: Picture) -> Array:
-        """The core's input for one picture uint8 [h, w, c], without a batch axis.
+    def room(self, rows: int) -> Array | None:
+        """An empty buffer for so many prepared pictures, or None where their size depends on the picture's."""
+        made = [side for side in _made_shape(self.preprocessing) if isinstance(side, int)]
+        return np.empty((rows, *made), self.preprocessing.dtype) if len(made) == _AXES else None
+
+    def prepare(self, picture: Picture, out: Array | None = None) -> Array:
+        """The core's input for one picture uint8 [h, w, c], without a batch axis; `out` is where it goes, if given.
 
         Raises UsageError for what is no picture, SourceError for a picture that the core cannot take.
         """
-        prepared = self.preprocess(picture)
+        prepared = self.preprocess(picture, out)
         taken = _of_frame(self.preprocessing, self._input).shape[1:]
         if not _fits(prepared.shape, taken):
             raise SourceError("picture of a size that the core does not take", expected=str(list(taken)),

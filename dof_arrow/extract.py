@@ -47,7 +47,7 @@ from dof_arrow.writer import Writer
 
 CoreLike = str | os.PathLike[str] | Core
 _OF_ROWS = ("view", "frame", "time")  # what rows of one input differ in
-BATCH = 8  # inputs a session run: larger batches gain nothing on one thread and cost memory
+BATCH = 2  # rows a session run: of larger batches the activations fall out of a processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)

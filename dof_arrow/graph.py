@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,9 +229,26 @@ def session(data: bytes, threads: int = 1, providers: Sequence[str] | None = Non
 
 def run(runner: InferenceSession, feeds: Mapping[str, Array]) -> list[Array]:
     """All outputs of a session for these inputs; CoreError if the run fails."""
-    try:
+    with _explained(feeds):
         return list(runner.run(None, dict(feeds)))
-    except Exception as error:
+
+
+def run_into(runner: InferenceSession, feeds: Mapping[str, Array], out: Array) -> None:
+    """Have a session write its only output into an array of that type and shape, C-contiguous, with no copy between."""
+    with _explained(feeds):
+        binding = runner.io_binding()
+        for name, value in feeds.items():
+            binding.bind_cpu_input(name, value)
+        name = runner.get_outputs()[0].name
+        binding.bind_output(name, "cpu", 0, out.dtype, out.shape, out.ctypes.data)
+        runner.run_with_iobinding(binding)
+
+
+@contextmanager
+def _explained(feeds: Mapping[str, Array]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the runtime's exceptions have no base of their own
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in feeds.items())
         raise CoreError("the model cannot run", f"input {shapes}", found=_first_line(error),
                         hint="Check the input's shape and type.") from error

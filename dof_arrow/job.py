@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from dof_arrow.sample import Source
 from dof_arrow.views import ONE, Views
 
 Array = np.ndarray[Any, Any]
+
+_TAKEN = 8  # inputs that a thread takes at a time: enough to outweigh the handling of small pictures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,27 +36,32 @@ class Job:
     clips: Sampling | None = None
 
     @property
-    def step(self) -> int:
-        """Inputs taken at a time: whole batches of a core whose batch is fixed, so that none runs part-filled."""
-        return max(self.rows // self.views.count, 1)
-
-    @property
     def block(self) -> int | None:
         """Inputs in a block: a clip each, so that many can be computed at once, else as `work` says."""
         return None if self.clips is None else 1
 
     @property
     def rows(self) -> int:
-        """Rows run at a time."""
+        """Rows run at a time: whole batches of a core whose batch is fixed, so that none runs part-filled."""
         fixed = max((core.fixed_batch or 1 for core in self.cores.values()), default=1)
         return -(-self.batch_size // fixed) * fixed
 
+    def shares(self, inputs: int, *, last: bool) -> Iterator[range]:
+        """A block's inputs as threads take them: some batches at a time, one where little is left to share out.
 
-def features(core: Core, values: Sequence[Array], dtype: str) -> Array:
-    """Features [n, *output_shape] of prepared inputs, which may differ in shape."""
-    parts = [core.run(batch) for batch in _stacks(values)]
-    with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is listed
-        return np.concatenate([np.empty((0, *core.output_shape), np.float32), *parts]).astype(dtype)
+        It depends on nothing else, so that batches are the same whoever computes them.
+        """
+        batch = max(self.rows // self.views.count, 1)
+        step = batch if last else -(-_TAKEN // batch) * batch
+        return (range(start, min(start + step, inputs)) for start in range(0, inputs, step))
+
+    def features(self, name: str, values: Array | list[Array]) -> Array:
+        """Features [n, *output_shape] that a core gives for prepared inputs: in one array, or such as differ in shape.
+        """
+        core = self.cores[name]
+        parts = [core.run(batch) for batch in _batches(values, self.rows)]
+        with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is listed
+            return np.concatenate([np.empty((0, *core.output_shape), np.float32), *parts]).astype(self.dtype)
 
 
 def vector_name(column: str) -> str:
@@ -67,10 +74,13 @@ def wanted(core: Core) -> tuple[Any, Any, int | None]:
     return core.preprocessing.mode, core.preprocessing.orientation, core.preprocessing.draft
 
 
-def _stacks(values: Sequence[Array]) -> Iterator[Array]:
-    """Batches of neighbours of one shape: all of them, where preprocessing fixes the size."""
+def _batches(values: Array | list[Array], size: int) -> Iterator[Array]:
+    """Batches of at most `size` neighbours of one shape."""
+    if isinstance(values, np.ndarray):
+        yield from (values[start : start + size] for start in range(0, len(values), size))
+        return
     start = 0
     for stop in range(1, len(values) + 1):
-        if stop == len(values) or values[stop].shape != values[start].shape:
+        if stop in (len(values), start + size) or values[stop].shape != values[start].shape:
             yield np.stack(values[start:stop])
             start = stop

@@ -89,14 +89,18 @@ class Preprocess:
         self._session = graph.session(self.graph, threads=1)
         _check_interface(self._session, spec)
 
-    def __call__(self, picture: Picture) -> npt.NDArray[Any]:
-        """The core's input for one picture.
+    def __call__(self, picture: Picture, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """The core's input for one picture, written into `out` where that is given, C-contiguous.
 
         Raises UsageError for anything but uint8 [h, w, c], SourceError for a picture too elongated to resize.
         """
         check_picture(picture, channel_count(self.spec))
         check_size(self.spec, *picture.shape[:2])
-        return graph.run(self._session, {"picture": np.ascontiguousarray(picture)})[0][0]  # type: ignore[no-any-return]
+        feeds = {"picture": np.ascontiguousarray(picture)}
+        if out is None:
+            return graph.run(self._session, feeds)[0][0]  # type: ignore[no-any-return]
+        graph.run_into(self._session, feeds, out[None])
+        return out
 
 
 def check_picture(picture: Picture, channels: int) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dof_arrow.augment import load
 from dof_arrow.errors import SourceError
 from dof_arrow.job import Job
 from dof_arrow.sample import Sample
+from dof_arrow.views import ONE, Views
 from dof_arrow.work import Staging, blocks
 from dof_arrow.workers import compute, vector_name
 from tests.pictures import Memory, core, pixels
@@ -29,7 +31,10 @@ class Simple:
     def __init__(self, trap: float = 0.0) -> None:
         self.trap, self.batches = trap, []
 
-    def prepare(self, picture: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def room(self, rows: int) -> None:
+        return None
+
+    def prepare(self, picture: np.ndarray[Any, Any], out: None = None) -> np.ndarray[Any, Any]:
         return picture.astype(np.float32).mean(axis=(0, 1))
 
     def run(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -115,9 +120,20 @@ def test_what_float16_cannot_hold_is_listed(tmp_path: Path) -> None:
 def test_a_fixed_batch_is_filled(tmp_path: Path) -> None:
     sixteen = Simple()
     sixteen.fixed_batch = 12
-    assert job(Memory(1), {"feature": sixteen}).step == 12
+    shared = job(Memory(1), {"feature": sixteen}).shares(32, last=True)
+    assert list(shared) == [range(0, 12), range(12, 24), range(24, 32)]
     staged(tmp_path, job(Memory(32), {"feature": sixteen}))
-    assert sixteen.batches == [12, 12, 8]
+    assert sorted(sixteen.batches) == [8, 12, 12]
+
+
+@pytest.mark.parametrize(("batch", "views", "sizes"), [(2, 1, {8}), (3, 1, {9}), (16, 1, {16}), (8, 3, {8})])
+def test_threads_take_whole_batches_and_the_last_ones_singly(batch: int, views: int, sizes: set[int]) -> None:
+    """So that the numbers of a batch are the same whoever computes it, and threads end at the same time."""
+    work = job(Memory(1), batch_size=batch, views=Views(count=views, augmentation=load("photo")) if views > 1 else ONE)
+    early, late = ([*work.shares(144, last=last)] for last in (False, True))
+    assert {len(r) for r in early} == sizes and {len(r) for r in late} == {max(batch // views, 1)}
+    for shared in (early, late):
+        assert [i for places in shared for i in places] == list(range(144))
 
 
 def test_blocks_that_are_there_are_told_first_and_not_computed_again(tmp_path: Path) -> None:
@@ -151,7 +167,7 @@ def test_too_many_failures_stop_the_run(tmp_path: Path) -> None:
         def data(self, index: int) -> bytes:
             return b"no picture"
 
-    with pytest.raises(SourceError, match=r"at most 3, found 4. Raise --max-errors"):
+    with pytest.raises(SourceError, match=r"at most 3, found 8. Raise --max-errors"):
         staged(tmp_path, job(Bad(ROWS), max_errors=3, batch_size=1, workers=1))
 
 
