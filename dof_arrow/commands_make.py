@@ -42,7 +42,7 @@ _SHOWN = 5
 @click.option("--id-key", type=click.Path(path_type=Path), help="The key for pseudonyms (made on first use).")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
 @click.option("--layout", type=click.Choice(["mapped", "compact"]), default="mapped", show_default=True)
-@click.option("--batch-size", type=click.IntRange(1, 1024), default=8, show_default=True, help="Pictures a core run.")
+@click.option("--batch-size", type=click.IntRange(1, 1024), help="Rows that a core runs at a time [default: 2].")
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads [default: the processors].")
 @click.option("--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds.")
 @click.option("--views", type=click.IntRange(1, 1024), default=1, show_default=True, metavar="K",
