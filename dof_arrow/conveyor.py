@@ -111,7 +111,7 @@ def _threaded(items: Iterator[T], work: Callable[[T], R], threads: int, ahead: i
 
 def _run(todo: SimpleQueue[Any], work: Callable[[Any], Any]) -> None:
     while (task := todo.get()) is not None:
-        _do(*task, work)
+        _do(work, *task)
         del task
 
 
@@ -120,11 +120,11 @@ def _worked(todo: SimpleQueue[Any], work: Callable[[Any], Any]) -> bool:
         task = todo.get_nowait()
     except Empty:
         return False
-    _do(*task, work)
+    _do(work, *task)
     return True
 
 
-def _do(item: Any, done: SimpleQueue[Any], work: Callable[[Any], Any]) -> None:
+def _do(work: Callable[[Any], Any], item: Any, done: SimpleQueue[Any]) -> None:
     try:
         done.put((work(item), None))
     except BaseException as error:  # it belongs to whoever asks for the result

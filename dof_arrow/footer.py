@@ -211,7 +211,8 @@ def column_chunks(tail: bytes, path: list[str], groups: int) -> list[Struct]:
 def _after_path(rests: list[bytes]) -> Iterator[Struct]:
     """The structs that go on here, behind the path. Most differ in nothing but the place of their page, and equal bytes
     around that one number are not decoded again: a file of 10 GB has hundreds of them."""
-    before, behind, meta = b"", b"", {}
+    before, behind = b"", b""
+    meta: Struct = {}
     for rest in rests:
         if before and rest.startswith(before):
             number = _Reader(rest, len(before))
