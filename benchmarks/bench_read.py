@@ -1,8 +1,8 @@
 """Reading: shuffled and sequential epochs, first batches, balanced tensors and memory, side by side with others.
 
 All files are in the page cache: what is measured is the way from there to a contiguous float32 batch. What favours
-us: two threads against the one that `memmap[indices]` uses (`dof, no threads` shows the rest), and a machine whose
-cores are idle. What does not: rivals that only index get no labels, no balance, no resume. A rival slower than
+us: a second thread, where `memmap[indices]` uses one (`dof, no threads` shows the rest), and a machine whose cores are
+idle. What does not: rivals that only index get no labels, no balance, no resume. A rival slower than
 `SECONDS` an epoch is stopped there and its rate is taken from what it read.
 """
 
