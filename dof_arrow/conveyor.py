@@ -129,6 +129,8 @@ def _do(work: Callable[[Any], Any], item: Any, done: SimpleQueue[Any]) -> None:
         done.put((work(item), None))
     except BaseException as error:  # it belongs to whoever asks for the result
         done.put((None, error))
+        if not isinstance(error, Exception):
+            raise  # Ctrl-C, while the caller works, waits for nothing
 
 
 def _stop(todo: SimpleQueue[Any], running: list[threading.Thread]) -> None:

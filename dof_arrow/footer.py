@@ -214,17 +214,24 @@ def _after_path(rests: list[bytes]) -> Iterator[Struct]:
     before, behind = b"", b""
     meta: Struct = {}
     for rest in rests:
-        if before and rest.startswith(before):
-            number = _Reader(rest, len(before))
-            place = number.zigzag()
-            if rest.startswith(behind, number.at):
-                yield meta | {ColumnMeta.DATA_PAGE: (I64, place)}
-                continue
+        place, end = _number(rest, len(before)) if before and rest.startswith(before) else (0, 0)
+        if end and rest.startswith(behind, end):
+            yield meta | {ColumnMeta.DATA_PAGE: (I64, place)}
+            continue
         meta, end = decode(rest, last=ColumnMeta.PATH)
         if not fits(meta, _AFTER_PATH):
             raise unreadable("a column chunk that does not say where its data lie")
         before, behind = _around_place(meta, rest[:end])
         yield meta
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """The number that stands there, and the position behind it; 0 and 0 if none does."""
+    reader = _Reader(data, at)
+    try:
+        return reader.zigzag(), reader.at
+    except (_Malformed, IndexError):
+        return 0, 0
 
 
 def _around_place(meta: Struct, data: bytes) -> tuple[bytes, bytes]:

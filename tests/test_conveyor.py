@@ -55,6 +55,19 @@ def test_an_error_comes_in_its_place_and_threads_end(threads: int) -> None:
     assert seen == [2, 2, 3, 5, 10] and threading.active_count() == before
 
 
+def test_an_interrupt_of_the_caller_comes_at_once() -> None:
+    main, busy = threading.current_thread(), threading.Event()
+
+    def work(n: int) -> int:
+        if n and threading.current_thread() is main:
+            busy.set()
+            raise KeyboardInterrupt
+        return n if n == 0 or busy.wait(timeout=30) else -1
+
+    with pytest.raises(KeyboardInterrupt):
+        list(ordered(range(9), work, threads=1, ahead=4))
+
+
 def test_items_beside_which_a_thread_works() -> None:
     seen, before = list[int](), threading.active_count()
     assert list(beside(range(50), seen.append)) == list(range(50))

@@ -148,6 +148,12 @@ def test_chunks_not_quite_alike_are_read_as_they_are(tmp_path: Path) -> None:
             with pytest.raises(FormatError):
                 list(footer._after_path(rests))
     assert 20 < refused < 1000
+    first = tail.split(path)[1]
+    meta, end = footer.decode(first, last=footer.ColumnMeta.PATH)
+    before, behind = footer._around_place(meta, first[:end])
+    for lie in (b"", b"\xff" * 3, b"\xff" * 12 + behind):
+        with pytest.raises(FormatError):
+            list(footer._after_path([first, before + lie]))
 
 
 def test_a_chunks_range_begins_with_its_dictionary(tmp_path: Path) -> None:
