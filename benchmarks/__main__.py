@@ -7,4 +7,3 @@ import sys
 
 for module in ("bench_import", "bench_write", "bench_read", "tables"):
     subprocess.run([sys.executable, "-m", f"benchmarks.{module}"], check=True)
-subprocess.run([sys.executable, "-m", "benchmarks.bench_read", "--batch", "--name", "first_batch"], check=True)

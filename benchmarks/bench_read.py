@@ -1,8 +1,8 @@
 """Reading: shuffled and sequential epochs, first batches, balanced tensors and memory, side by side with others.
 
 All files are in the page cache: what is measured is the way from there to a contiguous float32 batch. What favours
-us: two threads against the one that `memmap[indices]` uses (`dof, no threads` shows the rest), and a machine whose
-cores are idle. What does not: rivals that only index get no labels, no balance, no resume. A rival slower than
+us: a second thread, where `memmap[indices]` uses one (`dof, no threads` shows the rest), and a machine whose cores are
+idle. What does not: rivals that only index get no labels, no balance, no resume. A rival slower than
 `SECONDS` an epoch is stopped there and its rate is taken from what it read.
 """
 
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,19 +135,51 @@ def tensors(folder: Path, rows: int, width: int, batch: int, runs: int) -> dict[
 
 
 def rivals(folder: Path, rows: int, width: int, batch: int) -> dict[str, Any]:
-    """Rows a second of a shuffled epoch, and the first batch, of each rival that is installed; then ours again."""
-    import dof_arrow as dof
+    """Rows a second of a shuffled epoch, and the first batch, of each rival that is installed and of ours.
 
+    Each file is written just before it is read: one that lies idle for a minute may partly leave the page cache, and
+    what comes back into it by random reads comes in smaller pieces, which cost half as much again to map.
+    """
     x, y = data.whole(rows, width)
     found: dict[str, Any] = {}
     for name, rival in present().items():
         path = rival.write(folder, x, y)
         found[name] = _rates(lambda seed, r=rival, p=path: r.batches(p, rows, batch, seed))
-    found["dof"] = _rates(lambda seed: iter(dof.open(folder / "x.dof.parquet").loader(
-        batch_size=batch, shuffle=True, seed=seed)))
     for result in found.values():
         result["dof_is_faster"] = found["dof"]["rows_per_second"] / result["rows_per_second"]
     return found
+
+
+def large(path: Path, npy: Path, rows: int, batches: tuple[int, ...], turns: int = 2) -> dict[int, Any]:
+    """Rows a second of shuffled batches from files that hardly fit into memory together, SECONDS of them at a time.
+
+    Each file is read through before its turn, so that it is what lies in the page cache.
+    """
+    import dof_arrow as dof
+
+    def ours(batch: int, seed: int) -> Iterator[Any]:
+        return iter(dof.open(path).loader(batch_size=batch, shuffle=True, seed=seed))
+
+    readers = {"numpy memmap": (npy, lambda batch, seed: memmap(npy, rows, batch, seed)), "dof": (path, ours)}
+    rates: dict[int, dict[str, list[float]]] = {batch: {name: [] for name in readers} for batch in batches}
+    for _ in range(turns):
+        for name, (file, read) in readers.items():
+            _read_through(file)
+            for batch in batches:
+                rates[batch][name].append(_rates(partial(read, batch), 1)["rows_per_second"])
+    return {batch: _compared(found) for batch, found in rates.items()}
+
+
+def _compared(rates: Mapping[str, list[float]]) -> dict[str, Any]:
+    median = {name: float(np.median(found)) for name, found in rates.items()}
+    return {"rows_per_second": median, "against_memmap": median["dof"] / median["numpy memmap"]}
+
+
+def _read_through(path: Path) -> None:
+    piece = bytearray(8 << 20)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(piece):
+            pass
 
 
 def _rates(epoch: Callable[[int], Iterator[Any]], runs: int = 3) -> dict[str, float]:
@@ -195,10 +228,11 @@ def run(rows: int, width: int, batches: tuple[int, ...], runs: int, big: int, md
         result["memory"] = [memory(small)]
         if big:
             small.unlink(), npy.unlink()
-            large = data.write_dof(folder / "l.dof.parquet", big, width)
+            path = data.write_dof(folder / "l.dof.parquet", big, width)
             npy = data.write_npy(folder / "l.npy", big, width)
-            result["first_batch"].append(first_batch(large, npy, big, _FIRST, 3 * runs))
-            result["memory"].append(memory(large))
+            result["first_batch"].append(first_batch(path, npy, big, _FIRST, 3 * runs))
+            result["large"] = large(path, npy, big, batches)
+            result["memory"].append(memory(path))
     return result
 
 
@@ -210,7 +244,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--batch", type=int, nargs="*", default=[256, 4096], help="none: first batches and memory only")
+    parser.add_argument("--batch", type=int, nargs="*", default=[256, 4096], help="none: without epochs")
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--big", type=int, default=5_000_000, help="rows of the large file; 0: none")
     parser.add_argument("--mds", help="a Python with mosaicml-streaming, which cannot share an environment")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,21 @@ import pyarrow as pa
 from dof_arrow.writer import Writer
 
 PIECE = 8192  # rows made at a time
+KINDS = 16  # pieces before they come again: making random numbers would take most of the time that 10 GB take
 CLASSES = 10
 
 
 def pieces(rows: int, width: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """First row, features float32 [k, width] and labels int64 [k], one in twenty of class 1, the others of class 0."""
     for start in range(0, rows, PIECE):
-        random = np.random.default_rng([seed, start])
-        size = min(PIECE, rows - start)
-        yield start, random.standard_normal((size, width), np.float32), (random.random(size) < 0.05).astype(np.int64)
+        x, y = _piece(width, seed, start % (KINDS * PIECE))
+        yield start, x[: rows - start], y[: rows - start]
+
+
+@lru_cache(KINDS)
+def _piece(width: int, seed: int, start: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng([seed, start])
+    return random.standard_normal((PIECE, width), np.float32), (random.random(PIECE) < 0.05).astype(np.int64)
 
 
 def whole(rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:

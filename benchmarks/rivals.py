@@ -1,4 +1,4 @@
-"""Other ways to keep vectors and read them in shuffled batches, each as its own documentation advises.
+"""Ways to keep vectors and read them in shuffled batches, ours among them, each as its own documentation advises.
 
 A rival is written once, outside the timed part; `batches(path, rows, batch, seed)` is timed, its opening included, and
 gives float32 arrays [batch, width]. A rival whose library is missing is left out, and the result says so.
@@ -168,6 +168,18 @@ def _read_webdataset(path: Path, rows: int, batch: int, seed: int) -> Iterator[n
     return (np.asarray(some) for (some,) in data.batched(batch))
 
 
+def _dof(path: Path, x: np.ndarray, y: np.ndarray) -> Path:
+    from benchmarks.data import write_dof
+
+    return write_dof(path / "rival.dof.parquet", *x.shape)
+
+
+def _read_dof(path: Path, rows: int, batch: int, seed: int) -> Iterator[np.ndarray]:
+    import dof_arrow as dof
+
+    return iter(dof.open(path).loader(batch_size=batch, shuffle=True, seed=seed))
+
+
 RIVALS = {
     "numpy memmap": Rival(_npy, memmap, "numpy", "numpy"),
     "safetensors": Rival(_safetensors, _read_safetensors, "safetensors", "safetensors"),
@@ -177,6 +189,7 @@ RIVALS = {
     "Lance": Rival(_lance, _read_lance, "pylance", "lance"),
     "HF datasets": Rival(_hf, _read_hf, "datasets", "datasets"),
     "WebDataset": Rival(_webdataset, _read_webdataset, "webdataset", "webdataset"),
+    "dof": Rival(_dof, _read_dof, "dof-arrow", "dof_arrow"),
 }
 
 

@@ -31,6 +31,8 @@ def reading() -> Iterator[tuple[str, ...]]:
     )
     for label, path, target in rows:
         yield label, *(f"{_at(by[size], path):.2f}" for size in ("256", "4096")), target
+    large = result("read")["large"]
+    yield "shuffled rows of 10 GB, against memmap", *(f"{large[s]['against_memmap']:.2f}" for s in large), ""
 
 
 def rivals() -> Iterator[tuple[str, ...]]:
@@ -47,10 +49,10 @@ def rivals() -> Iterator[tuple[str, ...]]:
 def opening() -> Iterator[tuple[str, ...]]:
     """Milliseconds at 205 MB and at 10 GB."""
     yield "milliseconds", "205 MB", "10 GB"
-    small, large = result("first_batch")["first_batch"]
+    small, large = result("read")["first_batch"]
     for name in small["seconds"]:
         yield name, *(f"{each['seconds'][name]['median'] * 1e3:.2f}" for each in (small, large))
-    memory = result("first_batch")["memory"]
+    memory = result("read")["memory"]
     yield "private memory of a shuffled epoch, MB", *(f"{each['plain'] / 1e6:.0f}" for each in memory)
 
 

@@ -50,8 +50,9 @@ class Buffers:
 def ordered(items: Iterable[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
     """The results of `work` in the order of the items, computed by threads up to `ahead` items before they are asked.
 
-    The first is computed by the caller, who gets it soonest so; with no threads all are. An error of `work` is raised
-    in its place. Threads end when the iterator ends, is closed or forgotten.
+    The first is computed by the caller, who gets it soonest so; with no threads all are, with some those that he would
+    have to wait for. An error of `work` is raised in its place. Threads end when the iterator ends, is closed or
+    forgotten.
 
     >>> list(ordered(range(4), lambda n: n * n, threads=2, ahead=3))
     [0, 1, 4, 9]
@@ -96,6 +97,8 @@ def _threaded(items: Iterator[T], work: Callable[[T], R], threads: int, ahead: i
         for _ in range(ahead):
             more()
         while waiting:
+            while waiting[0].empty() and _worked(todo, work):
+                pass  # the caller, who would only wait, does what no thread has begun
             result, error = waiting.popleft().get()
             if error is not None:
                 raise error
@@ -108,12 +111,26 @@ def _threaded(items: Iterator[T], work: Callable[[T], R], threads: int, ahead: i
 
 def _run(todo: SimpleQueue[Any], work: Callable[[Any], Any]) -> None:
     while (task := todo.get()) is not None:
-        item, done = task
-        try:
-            done.put((work(item), None))
-        except BaseException as error:  # it belongs to whoever asks for the result
-            done.put((None, error))
-        del task, item, done
+        _do(work, *task)
+        del task
+
+
+def _worked(todo: SimpleQueue[Any], work: Callable[[Any], Any]) -> bool:
+    try:
+        task = todo.get_nowait()
+    except Empty:
+        return False
+    _do(work, *task)
+    return True
+
+
+def _do(work: Callable[[Any], Any], item: Any, done: SimpleQueue[Any]) -> None:
+    try:
+        done.put((work(item), None))
+    except BaseException as error:  # it belongs to whoever asks for the result
+        done.put((None, error))
+        if not isinstance(error, Exception):
+            raise  # Ctrl-C, while the caller works, waits for nothing
 
 
 def _stop(todo: SimpleQueue[Any], running: list[threading.Thread]) -> None:

@@ -24,7 +24,16 @@ def torch_batches(loader: Loader, device: str | None, pin_memory: bool) -> Any:
     not in a DataLoader's workers: use its own `pin_memory`). Workers share the batches out; together they give the
     loader's order, and each pass is an epoch, broken off or not. `state_dict`, `load_state_dict` and `set_epoch` are
     the loader's; with workers, tell `state_dict` how many batches were `delivered` in this pass.
+    Raises UsageError for a device that is not there, or where there is none to pin memory for.
     """
+    torch = require("torch", extra="torch")
+    if pin_memory and not torch.accelerator.is_available():
+        raise UsageError("nothing to pin memory for", "pin_memory", "an accelerator", "none", "Leave pin_memory out.")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError("no such device", "device", "one that torch has here", str(device),
+                         str(error).splitlines()[0][:200]) from None
     return _torch_class()(loader, device, pin_memory)
 
 

@@ -90,6 +90,9 @@ class Geometry:
     alignment: int
 
 
+Marks = list[tuple[int, bytes]]  # bytes of a chunk that tell how it is laid out, and where in it they stand
+
+
 class Unproved(Exception):
     """A column chunk does not keep to the mapped layout; the reason says where."""
 
@@ -257,13 +260,13 @@ def prove(file: int, size: int, chunks: Sequence[Struct], column: Fixed) -> list
     is proved: each chunk is one PLAIN uncompressed page without dictionary, its parts add up to the byte, and it lies
     inside the file. Raises Unproved otherwise; then the column is decoded, with the same values.
     """
-    known: dict[tuple[int, int], bytes] = {}  # values and bytes of a chunk -> its page header; equal ones start alike
+    known: dict[tuple[int, int], Marks] = {}  # by values and bytes of a chunk: those of equal ones are the same
     return [_prove_chunk(file, size, chunk, column, f"row group {g}, column {column.name}", known)
             for g, chunk in enumerate(chunks)]
 
 
 def _prove_chunk(
-    file: int, size: int, chunk: Struct, column: Fixed, where: str, known: dict[tuple[int, int], bytes]
+    file: int, size: int, chunk: Struct, column: Fixed, where: str, known: dict[tuple[int, int], Marks]
 ) -> Region:
     count, stored = get(chunk, ColumnMeta.VALUES), get(chunk, ColumnMeta.STORED_BYTES)
     start, values = get(chunk, ColumnMeta.DATA_PAGE), count * column.stored.itemsize
@@ -271,12 +274,23 @@ def _prove_chunk(
         raise Unproved(f"{where}: compressed, with a dictionary, or no whole number of rows")
     if start < 4 or not 0 <= values <= stored or start + stored > size:
         raise Unproved(f"{where}: the chunk does not lie in the file")
-    head = known.get((count, stored))
-    if head is None or os.pread(file, len(head), start) != head:
-        head = known[count, stored] = _page_header(file, start, stored, count, where)
-    if _levels_size(file, start + len(head), column) != stored - len(head) - values:
-        raise Unproved(f"{where}: levels and values do not add up")
+    marks = known.get((count, stored))
+    if marks is None or any(os.pread(file, len(data), start + at) != data for at, data in marks):
+        known[count, stored] = _marks(file, start, stored, count, column, where)
     return Region(start + stored - values, values)
+
+
+def _marks(file: int, start: int, stored: int, count: int, column: Fixed, where: str) -> Marks:
+    """What says how a chunk is laid out: its page header, and the lengths of its levels."""
+    head = _page_header(file, start, stored, count, where)
+    marks, at = [(0, head)], len(head)
+    for _ in repeat(None, 2 if column.nested else 0):
+        length = os.pread(file, 4, start + at)
+        marks.append((at, length))
+        at += 4 + int.from_bytes(length, "little")
+    if at + count * column.stored.itemsize != stored:
+        raise Unproved(f"{where}: levels and values do not add up")
+    return [(0, b"".join(data for _, data in marks[:2])), *marks[2:]]  # the first two stand together: one read less
 
 
 def _page_header(file: int, start: int, stored: int, count: int, where: str) -> bytes:
@@ -292,10 +306,3 @@ def _page_header(file: int, start: int, stored: int, count: int, where: str) -> 
     if not (plain and sizes and get(page, Page.VALUES) == count):
         raise Unproved(f"{where}: the page is not all of the chunk, or not plain")
     return data[:end]
-
-
-def _levels_size(file: int, at: int, column: Fixed) -> int:
-    total = 0
-    for _ in repeat(None, 2 if column.nested else 0):
-        total += 4 + int.from_bytes(os.pread(file, 4, at + total), "little")
-    return total

@@ -27,11 +27,11 @@ Array = NDArray[Any]
 Batch = Any  # x; (x, y); (x, columns); (x, y, columns)
 Made = Iterator[tuple[Share, Batch]]
 
-_TASK = 2 << 20  # bytes gathered at a time: few enough to stay in a cache, enough to outweigh the handling
+_TASK = 1 << 20  # bytes gathered at a time: enough to outweigh the handling, few enough that all at hand fit a cache
 _SMALL = 8 << 20  # bytes of an epoch that is over before threads have begun
 _AHEAD = 96 << 20  # bytes of batches that may wait
 _WINDOW, _PAGES = 8 << 20, 64 << 10  # bytes touched ahead of a reader; bytes that systems map at a time
-_SPAN = 1 << 13  # rows whose order is worked out at a time
+_SPAN = 1 << 14  # rows whose order is worked out at a time
 
 
 class Source(Tabular, Protocol):
@@ -79,7 +79,7 @@ class Maker:
             return self._views(these, self._gather)
         self._announce(plan, epoch)
         threads = self._threads if threads is None else threads
-        ahead = max(1, min(2 * threads, _AHEAD // self._buffers.nbytes))
+        ahead = max(1, min(2 * threads + 1, _AHEAD // self._buffers.nbytes))
         tasks = _tasks(these, self._rows, lambda positions: plan.rows(epoch, positions))
         made = ordered(tasks, lambda task: self._make(task, plan, epoch), threads, ahead)
         return (pair for pairs in made for pair in pairs)
@@ -273,7 +273,7 @@ def _threads(workers: int | None, size: int) -> int:
     if workers is not None or size < _SMALL:
         return workers or 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 2 if cores > 1 else 0
+    return min(cores - 1, 2)  # whoever takes the batches works too
 
 
 def _not_mapped(where: str) -> UsageError:

@@ -16,6 +16,7 @@ import numpy as np
 from dof_arrow.layout import Region
 
 _MAP_FIXED = 0x10  # the same on Linux, macOS and the BSDs; Python's mmap module does not name it
+_FAILED = ctypes.c_void_p(-1).value
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0)
 _PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | _NO_RESERVE
 _RESERVED = _PRIVATE | getattr(mmap, "MAP_ANONYMOUS", 0)
@@ -81,7 +82,7 @@ def _map(address: int, size: int, file: int, offset: int) -> None:
 
 
 def _checked(address: int) -> int:
-    if address == ctypes.c_void_p(-1).value:
+    if address == _FAILED:
         code = ctypes.get_errno() or errno.ENOMEM
         raise OSError(code, os.strerror(code))
     return address

@@ -77,13 +77,40 @@ def test_c5_readers_over_the_same_memory(ds: Dataset) -> None:
     assert frame["feature"].array._pa_array.chunk(0).flatten().buffers()[1].address == address(ds)
 
 
-def test_c3_hf_datasets_and_scikit_learn_take_it(ds: Dataset) -> None:
+def test_c5_duckdb_scans_the_same_memory(tmp_path: Path) -> None:
+    """What is written into the map, for this process alone, is what DuckDB sees: it has no copy of its own."""
+    pytest.importorskip("torch")
+    duckdb = pytest.importorskip("duckdb")
+    ds = made(tmp_path / "x.parquet", 300)
+    query = "select feature[1] from ds where id = 'r00007'"
+    assert duckdb.sql(query).fetchall() == [(7.0,)]
+    ds.to_torch()[7] = 1234.5
+    assert duckdb.sql(query).fetchall() == [(1234.5,)]
+    assert dataset.open(ds.path).to_numpy()[7, 0] == 7
+
+
+def test_c3_hf_datasets_without_a_copy(ds: Dataset) -> None:
     datasets = pytest.importorskip("datasets")
-    linear = pytest.importorskip("sklearn.linear_model")
-    hf = datasets.Dataset(ds[:100].to_arrow(["feature", "label"]).replace_schema_metadata(None))
+    hf = datasets.Dataset(ds.to_arrow(["feature", "label"]).replace_schema_metadata(None))
+    assert hf.data.table["feature"].chunk(0).flatten().buffers()[1].address == address(ds)
     assert np.array_equal(hf.with_format("numpy")[:100]["feature"], ds.to_numpy()[:100])
+
+
+def test_c3_scikit_learn_without_a_copy(ds: Dataset) -> None:
+    """Its own check of inputs, which every estimator begins with, hands our memory on."""
+    utils, linear = pytest.importorskip("sklearn.utils"), pytest.importorskip("sklearn.linear_model")
+    assert utils.check_array(ds.to_numpy()).ctypes.data == address(ds)
     model = linear.LogisticRegression().fit(ds.to_numpy()[:60] / ROWS, ds.to_numpy("label")[:60])
     assert model.coef_.shape == (3, WIDTH)
+
+
+def test_c3_torch_writes_stay_in_the_process(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    ds = made(tmp_path / "x.parquet", 300)
+    before, tensor = ds.path.read_bytes(), ds.to_torch()
+    tensor.mul_(2)
+    assert torch.equal(ds.to_torch(), tensor) and tensor[7, 0] == 14
+    assert ds.path.read_bytes() == before and dataset.open(ds.path).to_numpy()[7, 0] == 7
 
 
 def test_a_requested_schema_chooses_columns_and_types(ds: Dataset) -> None:

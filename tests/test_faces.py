@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +64,7 @@ def test_d23_worker_processes_give_the_same_order_each_epoch(ds: Dataset, torch:
 def test_d23_resume_with_worker_processes(ds: Dataset, torch: Any, workers: int) -> None:
     expected = ds.loader(batch_size=16, shuffle=True)
     epochs = [numbers(expected), numbers(expected)]
-    random = np.random.default_rng(workers)
-    for stop in random.integers(1, 14, 3).tolist():
+    for stop in (1, int(np.random.default_rng(workers).integers(2, 13)), 13):
         batches = ds.loader(batch_size=16, shuffle=True).to_torch()
         data = iter(torch.utils.data.DataLoader(batches, batch_size=None, num_workers=workers))
         head = numbers([next(data).numpy() for _ in range(stop)])
@@ -74,6 +76,33 @@ def test_d23_resume_with_worker_processes(ds: Dataset, torch: Any, workers: int)
         if stop < 13:
             assert head + numbers(x.numpy() for x in other) == epochs[0]
         assert numbers(x.numpy() for x in other) == epochs[1]
+
+
+def _delivered(batches: Any, workers: int) -> Iterator[Any]:
+    """What a DataLoader of so many workers would deliver, without its processes: each has a loader of its own, and
+    shares one memory with the others."""
+    if not workers:
+        return iter(batches)
+    make, (loader, *others) = batches.__reduce__()
+    copies = [make(pickle.loads(pickle.dumps(loader)), *others) for _ in range(workers)]
+    parts = [copy._part(worker, workers) for worker, copy in enumerate(copies)]
+    return (batch for round in zip_longest(*parts) for batch in round if batch is not None)
+
+
+def test_d23_resume_at_200_random_stops_with_other_workers(ds: Dataset, torch: Any) -> None:
+    """After a stop anywhere, the end of the epoch included, come the batches that would have come."""
+    options: dict[str, Any] = {"batch_size": 16, "shuffle": True, "augment": {"noise": 0.5}}
+    whole, random = ds.loader(**options), np.random.default_rng(0)
+    epochs = [[x.copy() for x in whole] for _ in range(2)]
+    for trial in range(200):
+        before, after, stop = trial % 3, trial // 3 % 3, int(random.integers(0, 14))
+        first, second = (ds.loader(**options, workers=0).to_torch() for _ in range(2))
+        head = [x.numpy() for x in islice(_delivered(first, before), stop)]
+        second.load_state_dict(first.state_dict(stop if before else None))
+        rest = [x.numpy() for x in _delivered(second, after)]
+        expected = epochs[0] if stop < 13 else epochs[0] + epochs[1]
+        assert len(head + rest) == len(expected)
+        assert all(np.array_equal(a, b) for a, b in zip(head + rest, expected, strict=True))
 
 
 def test_spawned_workers_find_the_batches(ds: Dataset, torch: Any) -> None:
@@ -90,6 +119,24 @@ def test_a_device_and_a_set_epoch(ds: Dataset, torch: Any) -> None:
     second = numbers(x.numpy() for x in batches)
     loader = ds.loader(shuffle=True)
     assert [numbers(loader), numbers(loader)][1] == second and batches.state_dict()["epoch"] == 2
+
+
+def test_pinned_batches_go_to_the_device(ds: Dataset, torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every tensor is pinned, then handed over; here, where there is no accelerator, both are only noted."""
+    seen: list[Any] = []
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: seen.append("pin") or self)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *to, **how: seen.append((*to, *how.items())) or self)
+    batches = ds.loader(batch_size=100, target="age", columns=["label"]).to_torch(device="cpu", pin_memory=True)
+    assert len(list(batches)) == 2 and seen == ["pin", ("cpu", ("non_blocking", True))] * 6
+
+
+def test_devices_that_are_not_there_are_named(ds: Dataset, torch: Any) -> None:
+    with pytest.raises(UsageError, match="no such device: expected one that torch has here, found warp:9"):
+        ds.loader().to_torch(device="warp:9")
+    if not torch.accelerator.is_available():
+        with pytest.raises(UsageError, match=r"nothing to pin memory for.*Leave pin_memory out"):
+            ds.loader().to_torch(pin_memory=True)
 
 
 def test_c5_a_torch_model_trains_an_epoch(ds: Dataset, torch: Any) -> None:
@@ -142,6 +189,30 @@ def test_g12_a_keras_model_trains_an_epoch(ds: Dataset, keras: Any) -> None:
         "valid").loader(target="label", normalize="train").to_keras())
     assert np.isfinite(history.history["loss"]).all() and len(history.history["val_loss"]) == 2
     assert loader.epoch in (2, 3)  # with JAX, Keras begins one more to learn the shapes
+
+
+_TENSORFLOW = """
+import os, sys
+os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
+import keras, numpy, dof_arrow as dof
+loader = dof.open(sys.argv[1]).split("train").loader(
+    batch_size=20, shuffle=True, target="label", columns=["age"], normalize="train")
+inputs = {"feature": keras.Input((4,)), "age": keras.Input(())}
+x = keras.layers.Concatenate()([inputs["feature"], keras.layers.Reshape((1,))(inputs["age"])])
+model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+model.compile("sgd", "sparse_categorical_crossentropy")
+losses = model.fit(loader.to_keras(), epochs=2, verbose=0).history["loss"]
+print(keras.backend.backend(), len(losses), numpy.isfinite(losses).all())
+"""
+
+
+def test_g12_keras_on_tensorflow_trains_an_epoch(ds: Dataset) -> None:
+    """G12: the other tests of Keras run on torch."""
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("keras")
+    command = [sys.executable, "-c", _TENSORFLOW, str(ds.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["tensorflow", "2", "True"], done.stderr[-2000:]
 
 
 def test_keras_takes_columns_as_inputs_and_refuses_texts(ds: Dataset, keras: Any) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from dof_arrow import encode, gather
 from dof_arrow.dataset import Dataset, concat
 from dof_arrow.errors import DofWarning, UsageError
+from tests import making
 from tests.making_rows import TARGETS, features, made, numbers
 
 ROWS = 200
@@ -57,6 +58,7 @@ def test_g2_the_same_batches_whatever_the_threads(ds: Dataset, workers: int) -> 
 
 
 def test_g3_each_epoch_has_its_own_order_and_seeds_differ(ds: Dataset) -> None:
+    """G3: shuffled anew each epoch, and any epoch again from its number."""
     loader = ds.loader(shuffle=True, seed=1)
     epochs = [numbers(loader) for _ in range(3)]
     assert all(sorted(epoch) == list(range(ROWS)) for epoch in epochs) and len(set(map(tuple, epochs))) == 3
@@ -117,6 +119,7 @@ def test_g6_class_weights(ds: Dataset) -> None:
 
 
 def test_g7_validation_in_order_and_unchanged(ds: Dataset) -> None:
+    """G7: validation and test without shuffling or augmentation."""
     valid = ds.split("valid")
     x = np.concatenate(list(valid.loader(batch_size=16)))
     assert np.array_equal(x, features(ROWS)[150:])
@@ -279,6 +282,27 @@ def test_augmentation_depends_on_seed_epoch_and_position_alone(ds: Dataset) -> N
         {"noise": 0.1}, {"mixup": 0.3}, {"dropout": 0.1}]) for r in range(2)]
     both = [batch for pair in zip(*ranks, strict=True) for batch in pair]
     assert np.array_equal(np.concatenate(both), expected)
+
+
+_MEMORY = """
+import sys
+import dof_arrow as dof, numpy, pyarrow.parquet, dof_arrow.loader
+def anonymous():
+    return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("RssAnon"))
+before, most = anonymous(), 0
+for x, y in dof.open(sys.argv[1]).loader(shuffle=True, target="label", balance="label"):
+    most = max(most, anonymous())
+print(most - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell private memory")
+def test_g1_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """G1: a balanced epoch over 134 MB takes a few buffers; `benchmarks/bench_read.py` shows it at 10 GB."""
+    path = made(tmp_path / "x.parquet", 1 << 16, 512).path
+    done = making.run(_MEMORY, path)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 40 << 20 < path.stat().st_size // 3
 
 
 def test_batches_may_be_kept_and_buffers_go_round_if_they_are_not(ds: Dataset) -> None:

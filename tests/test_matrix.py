@@ -252,3 +252,14 @@ def test_rewrites(named: tuple[str, Tool], path: Path, tmp_path: Path) -> None:
     assert [p.rule for p in dof.validate(out)][:1] == ["derived-copy"]
     if "feature" in copy.columns:
         assert np.array_equal(np.sort(copy.to_numpy("feature")[:, 0]), np.sort(X[:, 0]))
+
+
+def test_ray_takes_a_dataset_from_memory(path: Path) -> None:
+    """C3: tensors, not lists of numbers. Ray copies each block once, into memory that its workers share: they get views
+    of that."""
+    tool, ds = Ray(), dof.open(path)
+    rows = tool.data.from_arrow(ds.to_arrow(["feature", "label"], tensors=True))
+    batches = list(rows.iter_batches(batch_size=None, batch_format="numpy"))
+    assert not any(batch["feature"].flags.owndata or batch["feature"].flags.writeable for batch in batches)
+    assert np.array_equal(np.concatenate([batch["feature"] for batch in batches]), X)
+    assert np.array_equal(np.concatenate([batch["label"] for batch in batches]), LABELS)
