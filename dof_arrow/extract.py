@@ -24,6 +24,7 @@ import pyarrow as pa
 from dof_arrow import clip_rows, dataset, picture, plan, roster
 from dof_arrow.augment import Augmentation
 from dof_arrow.commit import refuse_existing
+from dof_arrow.conveyor import processors
 from dof_arrow.core import Core
 from dof_arrow.dataset import Dataset
 from dof_arrow.declare import Json, to_json
@@ -41,7 +42,7 @@ from dof_arrow.roster import Roster
 from dof_arrow.schema import vector_field
 from dof_arrow.source import Source, load_or_make_key, open_source
 from dof_arrow.views import ONE, Views, from_text, remake
-from dof_arrow.work import Staging, blocks, processors
+from dof_arrow.work import Staging, blocks
 from dof_arrow.workers import Job, Progress, compute, vector_name
 from dof_arrow.writer import Writer
 
