@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from dof_arrow.cli import DONE, NO, SOME_FAILED
-from dof_arrow.options import making, spoken
+from dof_arrow.options import making, running, spoken
 from dof_arrow.terminal import Terminal, Update, size, table
 
 Answer = dict[str, Any]  # a prediction in its JSON form by head, or `error`
@@ -106,12 +106,13 @@ def _read(path: Path) -> bytes:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table.")
+@running
 @spoken
-def predict(terminal: Terminal, model: Path, inputs: tuple[Path, ...], as_csv: bool) -> int:
+def predict(terminal: Terminal, model: Path, inputs: tuple[Path, ...], as_csv: bool, provider: str) -> int:
     """Predict with a fused MODEL on pictures and folders of pictures."""
     from dof_arrow.predict import Predictor, predict_files
 
-    predictor = Predictor(model)
+    predictor = Predictor(model, provider=provider)
     failed = 0
 
     def answers() -> Iterator[tuple[str, Answer]]:
