@@ -82,8 +82,9 @@ def natural(seed: int, size: tuple[int, int] = _SIZE) -> Picture:
     frequency[0, 0] = np.inf  # the mean is set below
 
     def plane() -> NDArray[np.float64]:
-        values = np.fft.irfft2(np.fft.rfft2(random.standard_normal(size)) / frequency, size)
-        return values / values.std()
+        values: NDArray[np.float64] = np.fft.irfft2(np.fft.rfft2(random.standard_normal(size)) / frequency, size)
+        values /= values.std()
+        return values
 
     grey = plane()
     colours = np.stack([128 + 56 * grey + 14 * plane() for _ in range(3)], axis=-1)
@@ -140,7 +141,8 @@ def _disturbed(picture: Picture, share: float, seed: int) -> Picture:
     """The picture with one grey level added to or taken from a share of its values, chosen by (seed)."""
     random = np.random.default_rng([seed, 1])
     off = (random.random(picture.shape) < share) * random.choice(np.array([-1, 1], np.int16), picture.shape)
-    return np.clip(picture + off, 0, 255).astype(np.uint8)
+    changed: Picture = np.clip(picture + off, 0, 255).astype(np.uint8)
+    return changed
 
 
 def _batch(core: Core) -> str:

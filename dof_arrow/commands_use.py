@@ -184,11 +184,12 @@ def _cells(value: dict[str, Any] | None) -> tuple[Any, Any]:
 def doctor(terminal: Terminal) -> int:
     """Say what is installed, which processors ONNX Runtime can use, and what to install for each ability."""
     from dof_arrow.doctor import examine
+    from dof_arrow.providers import short
 
     report = examine()
     key = report["id_key"]
     lines = [table([(name, version) for name, version in report["versions"].items()]), "",
-             f"ONNX Runtime runs on: {', '.join(report['providers'])}; threads: {report['threads']}",
+             f"ONNX Runtime's --provider: {', '.join(map(short, report['providers']))}; threads: {report['threads']}",
              f"Key for pseudonyms: {key['path']}{'' if key['exists'] else ' (made when needed)'}", ""]
     lines += [f"dof-arrow[{extra}]: " + ("installed" if not missing else f"missing {', '.join(missing)}; "
               f"pip install 'dof-arrow[{extra}]'") for extra, missing in report["extras"].items()]
