@@ -10,7 +10,7 @@ import hmac
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -367,6 +367,8 @@ def planned(
     `split` is a column of `table`, or fractions as "train=0.8,test=0.2" or a mapping; `id_key` the key for pseudonyms,
     32 bytes, or its file, by default the user's own. Raises what `extract` raises.
     """
+    if threads < 1:
+        raise UsageError("threads must be at least 1", found=str(threads))
     sampling = _sampling(source, clips, Sampling(fps=fps, max_frames=max_frames, window=window, stride=stride,
                                                  crop=crop, on_break=on_break))
     fractions = plan.parse_fractions(split) if isinstance(split, str) and "=" in split else split
@@ -380,7 +382,7 @@ def planned(
     secret = id_key if isinstance(id_key, bytes) else load_or_make_key(id_key)[0]  # last: a wrong call makes no key
     return _kind(Path(out))(
         source=inputs, cores=cores, out=Path(out), id_key=secret, clips=sampling, views=from_text(views, augment),
-        workers=max(processors() // threads, 1) if workers is None else workers,
+        workers=_workers(cores.values()) if workers is None else workers,
         fractions=None if isinstance(fractions, str) else fractions,
         reading=Reading(max_pixels=max_pixels, allow=tuple(allow)), **options)
 
@@ -412,6 +414,11 @@ def _sampling(source: Any, clips: Sampling | bool | None, asked: Sampling) -> Sa
     if clips is None:
         clips = asked != EVERY or (isinstance(source, (str, os.PathLike)) and holds_clips(Path(source)))
     return asked if clips else None
+
+
+def _workers(cores: Iterable[Core]) -> int:
+    """As many as there are processors: more threads a core cost more processor time and gain none."""
+    return max(processors() // max([1, *(core.threads for core in cores)]), 1)
 
 
 def _kind(out: Path) -> type[Extraction]:

@@ -195,6 +195,8 @@ def test_workers_are_the_processors_that_threads_leave(threads: int, workers: in
 
 def test_threads_change_no_feature(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "p", 20)
+    with pytest.raises(UsageError, match="threads must be at least 1: found 0"):
+        extract(folder, core="builtin", out=tmp_path / "x.parquet", id_key=KEY, threads=0)
     one, many = (extract(folder, core="builtin", out=tmp_path / f"{n}.parquet", id_key=KEY, threads=n) for n in (1, 3))
     assert np.array_equal(one.to_numpy(), many.to_numpy())
 
