@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dof_arrow import graph, metadata
+from dof_arrow import graph, metadata, providers
 from dof_arrow.core import DESCRIPTION, Core
 from dof_arrow.errors import UsageError
 from dof_arrow.metadata import Preprocessing, TensorSpec
@@ -87,7 +87,10 @@ def resolve(core: str | os.PathLike[str], **options: Any) -> Core:
     return load(SCATTERING_1 if name == "builtin" else name, **given)
 
 
-def load(name: str = SCATTERING_1, *, threads: int = 1, pool: str | None = None, fit: Fit | None = None) -> Core:
+def load(
+    name: str = SCATTERING_1, *, threads: int = 1, provider: str = providers.CPU, pool: str | None = None,
+    fit: Fit | None = None,
+) -> Core:
     """A built-in core, ready to run: features float32 [n, 43 K^2], K = 4 unless `pool` says `KxK`.
 
     Raises UsageError for an unknown name or pooling.
@@ -98,7 +101,7 @@ def load(name: str = SCATTERING_1, *, threads: int = 1, pool: str | None = None,
     if name != SCATTERING_1:
         raise UsageError("no such built-in core", expected=SCATTERING_1, found=name, hint=f"Try {SCATTERING_1}.")
     data = graph.to_bytes(build(pool=pool))
-    return Core.from_bytes(data, name=name, preprocess=PREPROCESSING, fit=fit, threads=threads)
+    return Core.from_bytes(data, name=name, preprocess=PREPROCESSING, fit=fit, threads=threads, provider=provider)
 
 
 def build(*, pool: str | None = None) -> ModelProto:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli import DONE, SOME_FAILED
-from dof_arrow.options import making, spoken
+from dof_arrow.options import making, running, spoken
 from dof_arrow.terminal import Terminal, duration, size, table
 
 if TYPE_CHECKING:
+    from dof_arrow.appraise import Appraisal
+    from dof_arrow.core import Core
     from dof_arrow.dataset import Dataset
     from dof_arrow.extract import Extraction
 
@@ -25,6 +27,7 @@ _WAYS = """A core is needed, one of
 hf://OWNER/REPO/FILE.onnx and timm:NAME are not fetched by this version: download the .onnx file and name it."""
 
 _SHOWN = 5
+_SAMPLE = 16  # pictures of the user's own that a core is measured on
 
 
 @click.command()
@@ -43,7 +46,11 @@ _SHOWN = 5
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
 @click.option("--layout", type=click.Choice(["mapped", "compact"]), default="mapped", show_default=True)
 @click.option("--batch-size", type=click.IntRange(1, 1024), help="Rows that a core runs at a time [default: 2].")
-@click.option("--workers", type=click.IntRange(1, 256), help="Threads [default: the processors].")
+@click.option("--workers", type=click.IntRange(1, 256), metavar="N",
+              help="Pictures worked on at a time [default: processors / threads].")
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N",
+              help="Threads on which each runs the core.")
+@running
 @click.option("--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds.")
 @click.option("--views", type=click.IntRange(1, 1024), default=1, show_default=True, metavar="K",
               help="Rows of each picture: the plain one, and K - 1 augmented ones.")
@@ -164,10 +171,14 @@ def _describe_failures(terminal: Terminal, run: Extraction, errors: list[dict[st
 @click.option("--list", "list_only", is_flag=True, help="Show where the model can be cut.")
 @making
 @click.option("--license", metavar="SPDX", help="The model's licence, kept with the core.")
+@click.option("--measure/--no-measure", default=True, help="Whether to measure how steady and how dear the core is.")
+@click.option("--sample", type=click.Path(path_type=Path), help="Measure on these pictures [default: drawn ones].")
+@running
 @click.option("--overwrite", is_flag=True)
 @spoken
 def headless(
-    terminal: Terminal, model: Path, out: Path | None, list_only: bool, overwrite: bool, **options: Any
+    terminal: Terminal, model: Path, out: Path | None, list_only: bool, measure: bool, sample: Path | None,
+    provider: str, overwrite: bool, **options: Any,
 ) -> int:
     """Cut the head off MODEL; what is left is a core: pictures in, features out, preprocessing inside."""
     if list_only:
@@ -180,22 +191,51 @@ def headless(
     refuse_existing(out, overwrite)
     data = make(model, **options)
     bare = options["preprocess"] is None and b"dof.preprocessing.graph" not in data
-    about, text = ({}, "a core without preprocessing") if bare else _tried(data)
+    about, text = ({}, "a core without preprocessing") if bare else _tried(data, provider, measure, sample)
     with replacing(out, overwrite=overwrite) as file:
         file.write(data)
-    terminal.result({"path": str(out), "bytes": len(data), **about}, f"{out}: {text}, {size(len(data))}")
+    terminal.result({"path": str(out), "bytes": len(data), **about}, f"{out}: {size(len(data))}, {text}")
     asked = " --preprocess imagenet" if bare else ""
     terminal.say(f"Next: dof extract PICTURES --core {out}{asked} -o OUT.dof.parquet")
     return DONE
 
 
-def _tried(core: bytes) -> tuple[dict[str, Any], str]:
+def _tried(core: bytes, provider: str, measure: bool, sample: Path | None) -> tuple[dict[str, Any], str]:
     """What a core gives, before it is written: as JSON values and as text."""
+    from dataclasses import asdict
+
+    from dof_arrow.appraise import appraise
     from dof_arrow.core import Core
 
-    made = Core(core)
+    made = Core(core, provider=provider)
     shape = " x ".join(map(str, made.output_shape))
-    return {"sha256": made.sha256, "shape": made.output_shape}, f"features [{shape}], sha256 {made.sha256}"
+    about, text = {"sha256": made.sha256, "shape": made.output_shape}, f"features [{shape}], sha256 {made.sha256}"
+    if not measure:
+        return about, text
+    found = appraise(made, _sampled(made, sample) if sample else None)
+    return {**about, "appraisal": asdict(found)}, f"{text}\n{_appraised(found, drawn=sample is None)}"
+
+
+def _sampled(core: Core, sample: Path) -> list[Any]:
+    """The first pictures of a folder, decoded as the core wants them."""
+    from dof_arrow import picture
+    from dof_arrow.source import open_source
+
+    wanted, source = core.preprocessing, open_source(sample)
+    return [picture.decode(source[i].load(), mode=wanted.mode, orientation=wanted.orientation)[0]
+            for i in range(min(len(source), _SAMPLE))]
+
+
+def _appraised(found: Appraisal, drawn: bool) -> str:
+    runs = {"any": "of any size; no row depends on the others", "one by one": "one by one: rows depend on the others"}
+    kind = "drawn pictures" if drawn else "pictures"
+    return table([
+        ("parameters", f"{found.parameters:,}"), ("batches", runs.get(found.batch, found.batch)),
+        ("steadiness", f"1.3% of the pixels one grey level off move features by {found.moved:.2%} "
+                       f"(median of {found.pictures} {kind}, at most {found.moved_most:.2%})"),
+        ("cost", f"{found.preprocessing_ms + found.network_ms:.1f} ms a picture, {found.preprocessing_ms:.1f} of them "
+                 f"preprocessing, on one thread: {found.per_second:,.0f} a second"),
+    ])
 
 
 def _list_candidates(terminal: Terminal, model: Path) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from dof_arrow.cli import DONE, NO, SOME_FAILED
-from dof_arrow.options import making, spoken
+from dof_arrow.options import making, running, spoken
 from dof_arrow.terminal import Terminal, Update, size, table
 
 Answer = dict[str, Any]  # a prediction in its JSON form by head, or `error`
@@ -106,12 +106,13 @@ def _read(path: Path) -> bytes:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table.")
+@running
 @spoken
-def predict(terminal: Terminal, model: Path, inputs: tuple[Path, ...], as_csv: bool) -> int:
+def predict(terminal: Terminal, model: Path, inputs: tuple[Path, ...], as_csv: bool, provider: str) -> int:
     """Predict with a fused MODEL on pictures and folders of pictures."""
     from dof_arrow.predict import Predictor, predict_files
 
-    predictor = Predictor(model)
+    predictor = Predictor(model, provider=provider)
     failed = 0
 
     def answers() -> Iterator[tuple[str, Answer]]:
@@ -183,11 +184,12 @@ def _cells(value: dict[str, Any] | None) -> tuple[Any, Any]:
 def doctor(terminal: Terminal) -> int:
     """Say what is installed, which processors ONNX Runtime can use, and what to install for each ability."""
     from dof_arrow.doctor import examine
+    from dof_arrow.providers import short
 
     report = examine()
     key = report["id_key"]
     lines = [table([(name, version) for name, version in report["versions"].items()]), "",
-             f"ONNX Runtime runs on: {', '.join(report['providers'])}; threads: {report['threads']}",
+             f"ONNX Runtime's --provider: {', '.join(map(short, report['providers']))}; threads: {report['threads']}",
              f"Key for pseudonyms: {key['path']}{'' if key['exists'] else ' (made when needed)'}", ""]
     lines += [f"dof-arrow[{extra}]: " + ("installed" if not missing else f"missing {', '.join(missing)}; "
               f"pip install 'dof-arrow[{extra}]'") for extra, missing in report["extras"].items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 import weakref
 from collections import deque
@@ -19,6 +20,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _ALIGNMENT = 64  # JAX takes no other memory without copying it
+
+
+def processors() -> int:
+    """Processors that this process may use.
+
+    >>> processors() >= 1
+    True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Buffers:

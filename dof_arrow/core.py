@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dof_arrow import cut, graph, metadata
+from dof_arrow import cut, graph, metadata, providers
 from dof_arrow.errors import CoreError, FormatError, SourceError, UsageError
 from dof_arrow.metadata import Preprocessing, TensorSpec
 from dof_arrow.preprocess import Picture, Preprocess, build
@@ -55,13 +55,14 @@ class Core:
     is in a batch: such a core runs one picture at a time). A core that sees several frames at once has a `time_axis`
     (among the axes of one row's input, else None) and maybe a `window` (their number, or None where it is free); what
     is said here of a picture holds for a window of frames [time, h, w, c] then. Calls are safe from several threads.
-    Raises CoreError for anything else, UsageError for a core that carries no preprocessing.
+    Each runs on so many `threads` of a `provider` of ONNX Runtime (see `providers`), the preprocessing always on one
+    thread of the CPU. Raises CoreError for anything else, UsageError for a core that carries no preprocessing.
     """
 
-    def __init__(self, data: bytes, threads: int = 1) -> None:
+    def __init__(self, data: bytes, threads: int = 1, provider: str = providers.CPU) -> None:
         model = graph.from_bytes(data, "core")
         about = _description(model, data)
-        self.data, self.threads = data, threads
+        self.data, self.threads, self.provider = data, threads, providers.short(provider)
         self.name, self.sha256, self.preprocessing = about.name, about.sha256, about.preprocessing
         self.batch_dependent = not about.deterministic
         self._about, self._input = about, _input(model)
@@ -69,7 +70,7 @@ class Core:
         self.time_axis = _time_axis(self.preprocessing, self._input)
         self.window = _window(self.preprocessing, self._input)
         self.preprocess = Preprocess(self.preprocessing, base64.b64decode(about.graph or ""))
-        self._session = graph.session(data, threads)
+        self._session = providers.session(data, threads, provider)
         batch = self._input.shape[0]
         self.fixed_batch = batch if isinstance(batch, int) else None
         self.output_name, declared = _output(model)
@@ -78,23 +79,23 @@ class Core:
     @classmethod
     def load(
         cls, path: str | os.PathLike[str], *, preprocess: str | Preprocessing | None = None, fit: Fit | None = None,
-        at: str | None = None, pool: str | None = None, threads: int = 1,
+        at: str | None = None, pool: str | None = None, threads: int = 1, provider: str = providers.CPU,
     ) -> Core:
         """The core in an ONNX file: one made by `headless` as it is, an original model after cutting off its head."""
-        return cls(headless(path, at=at, pool=pool, preprocess=preprocess, fit=fit), threads)
+        return cls(headless(path, at=at, pool=pool, preprocess=preprocess, fit=fit), threads, provider)
 
     @classmethod
     def from_bytes(
         cls, data: bytes, *, name: str = "core", preprocess: str | Preprocessing | None = None, fit: Fit | None = None,
-        at: str | None = None, pool: str | None = None, threads: int = 1,
+        at: str | None = None, pool: str | None = None, threads: int = 1, provider: str = providers.CPU,
     ) -> Core:
         """The same from the bytes of an ONNX model; `name` is what an original model is called."""
         request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit)
-        return cls(_core_bytes(graph.from_bytes(data, name), data, request, name=name), threads)
+        return cls(_core_bytes(graph.from_bytes(data, name), data, request, name=name), threads, provider)
 
     def __call__(self, pictures: Sequence[Picture]) -> Features:
         """Features float32 [n, *output_shape] of n pictures uint8 [h, w, c], each of any size."""
-        prepared = [self._prepared(picture) for picture in pictures]
+        prepared = [self.input_of(picture) for picture in pictures]
         if len({each.shape for each in prepared}) > 1:
             raise UsageError("pictures of different sizes do not make one batch", self.name,
                              hint="Call the core on one size at a time, or give it a --fit that resizes.")
@@ -124,7 +125,8 @@ class Core:
                              expected=f"{self.window} frames" if self.time_axis is not None else "single pictures")
         return np.stack(frames, axis=self.time_axis)
 
-    def _prepared(self, picture: Picture) -> Array:
+    def input_of(self, picture: Picture) -> Array:
+        """What `run` takes of one picture, or of one window of frames, without a batch axis."""
         return self.prepare(picture) if self.time_axis is None else self.together([self.prepare(p) for p in picture])
 
     def run(self, inputs: Array) -> Features:
@@ -140,8 +142,8 @@ class Core:
     def __repr__(self) -> str:
         return f"Core({self.name!r}, {list(self.output_shape)}, sha256 {self.sha256[:12]})"
 
-    def __reduce__(self) -> tuple[type[Core], tuple[bytes, int]]:
-        return Core, (self.data, self.threads)
+    def __reduce__(self) -> tuple[type[Core], tuple[bytes, int, str]]:
+        return Core, (self.data, self.threads, self.provider)
 
     def _run_batch(self, inputs: Array) -> Features:
         """One run; a batch of fixed size is filled up with copies of its last row, which are then dropped."""
@@ -160,7 +162,7 @@ class Core:
             raise CoreError("the features' shape would depend on the picture's size", self.name,
                             hint=f"Pool them: --pool 1x1, in {_FROM_ORIGINAL}")
         frame = np.zeros((*size, channel_count(self.preprocessing)), np.uint8)
-        black = self._prepared(frame if self.time_axis is None else np.stack([frame] * (self.window or _TRIED)))
+        black = self.input_of(frame if self.time_axis is None else np.stack([frame] * (self.window or _TRIED)))
         batch = np.stack([black] * (self.fixed_batch or 1))
         return graph.run(self._session, {self._input.name: batch})[0].shape[1:]
 

@@ -21,8 +21,8 @@ def examine() -> dict[str, Any]:
     import onnxruntime
 
     from dof_arrow import __version__
+    from dof_arrow.conveyor import processors
     from dof_arrow.source import key_file
-    from dof_arrow.work import processors
 
     versions = {"dof-arrow": __version__, "python": platform.python_version()}
     return {

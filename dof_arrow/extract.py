@@ -10,7 +10,7 @@ import hmac
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +24,7 @@ import pyarrow as pa
 from dof_arrow import clip_rows, dataset, picture, plan, roster
 from dof_arrow.augment import Augmentation
 from dof_arrow.commit import refuse_existing
+from dof_arrow.conveyor import processors
 from dof_arrow.core import Core
 from dof_arrow.dataset import Dataset
 from dof_arrow.declare import Json, to_json
@@ -36,12 +37,13 @@ from dof_arrow.metadata import Preprocessing
 from dof_arrow.picture import Reading
 from dof_arrow.presets import Fit
 from dof_arrow.privacy import Kind, pseudonyms
+from dof_arrow.providers import CPU
 from dof_arrow.reels import holds_clips
 from dof_arrow.roster import Roster
 from dof_arrow.schema import vector_field
 from dof_arrow.source import Source, load_or_make_key, open_source
 from dof_arrow.views import ONE, Views, from_text, remake
-from dof_arrow.work import Staging, blocks, processors
+from dof_arrow.work import Staging, blocks
 from dof_arrow.workers import Job, Progress, compute, vector_name
 from dof_arrow.writer import Writer
 
@@ -151,6 +153,8 @@ class Extraction:
         return {
             "inputs": len(self.source), "names and labels": self._roster.digest(self.id_key),
             "core": {name: core.sha256 for name, core in self.cores.items()},
+            "provider": {name: core.provider for name, core in self.cores.items()},
+            "threads": {name: core.threads for name, core in self.cores.items()},
             "batch size": self.batch_size, "dtype": self.dtype, "layout": self.layout, "ids": self.ids,
             "split": dict(self.fractions or {}), "id key": self._keyed(b"id key"),
             "views": self.views.to_json(), "max pixels": self.reading.max_pixels, "allow": sorted(self.reading.allow),
@@ -244,7 +248,8 @@ class Extraction:
     def metadata(self, raw: Mapping[str, Json] | None = None, failed: int = 0) -> dict[str, Json]:
         """What the file will say of itself, as far as it is known beforehand."""
         provenance = {"inputs": len(self.source), "failed": failed, "run": self.run_digest,
-                      "raw": {**self._sampled, **(raw or {})}}
+                      "raw": {**self._sampled, **(raw or {})},
+                      "providers": {n: [c.provider] for n, c in self.cores.items() if c.provider != CPU}}
         columns: dict[str, Json] = {n: {"core": n, "tensor": c.output_name, "shape": list(c.output_shape)}
                                     for n, c in self.cores.items()}
         columns |= {n: {"role": "kept"} for n in self.source.kept}
@@ -354,13 +359,16 @@ def planned(
     allow: Sequence[str] = (), views: int = 1, augment: str | Augmentation | None = None,
     clips: Sampling | bool | None = None, fps: float | None = None, max_frames: int | None = None,
     window: int | None = None, stride: int | None = None, crop: str | None = None,
-    on_break: Literal["keep", "fail"] = "fail", **options: Any,
+    on_break: Literal["keep", "fail"] = "fail", threads: int = 1, provider: str = CPU, workers: int | None = None,
+    **options: Any,
 ) -> Extraction:
     """The run that `extract` would do, not yet done: its `schema`, `metadata()`, `splits`, `source` can be looked at.
 
     `split` is a column of `table`, or fractions as "train=0.8,test=0.2" or a mapping; `id_key` the key for pseudonyms,
     32 bytes, or its file, by default the user's own. Raises what `extract` raises.
     """
+    if threads < 1:
+        raise UsageError("threads must be at least 1", found=str(threads))
     sampling = _sampling(source, clips, Sampling(fps=fps, max_frames=max_frames, window=window, stride=stride,
                                                  crop=crop, on_break=on_break))
     fractions = plan.parse_fractions(split) if isinstance(split, str) and "=" in split else split
@@ -368,12 +376,13 @@ def planned(
     inputs = source if not isinstance(source, (str, os.PathLike)) else open_source(
         Path(source), table=Path(table) if table else None, key=key, label=label, group=group, split=column, keep=keep,
         pictures=pictures, clips=sampling is not None)
-    making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
+    making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool, "threads": threads, "provider": provider}
     asked = [core] if isinstance(core, (str, os.PathLike, Core)) else list(core)
     cores = _named_cores([_core(c, making) for c in asked])
     secret = id_key if isinstance(id_key, bytes) else load_or_make_key(id_key)[0]  # last: a wrong call makes no key
     return _kind(Path(out))(
         source=inputs, cores=cores, out=Path(out), id_key=secret, clips=sampling, views=from_text(views, augment),
+        workers=_workers(cores.values()) if workers is None else workers,
         fractions=None if isinstance(fractions, str) else fractions,
         reading=Reading(max_pixels=max_pixels, allow=tuple(allow)), **options)
 
@@ -383,7 +392,9 @@ def extract(source: str | os.PathLike[str] | Source, *, progress: Progress | Non
 
     `source`: a folder, a picture, or any `Source`. Options: `core` (a path, `builtin`, a `Core`, or a list: a feature
     column each), `out`, `preprocess`, `fit`, `at`, `pool`, `table`, `key`, `label`, `group`, `split`, `keep`, `ids`
-    ("pseudonym" or "name"), `id_key`, `dtype`, `layout`, `batch_size`, `workers`, `overwrite`, `max_errors`,
+    ("pseudonym" or "name"), `id_key`, `dtype`, `layout`, `batch_size`, `overwrite`, `max_errors`,
+    `workers` (each does all of a picture), `threads` (of a core's session, 1), `provider` (see `providers`; a `Core`
+    brings its own, and its threads),
     `pictures` (which of several in a container), `max_pixels` and `allow` (see `picture.Reading`), `views` and
     `augment` (rows of each input; what happens to all but the first: an `Augmentation`, or text for `augment.load`).
     `clips` (whether inputs are clips, if that is not plain from their names), `fps`, `max_frames`, `window`, `stride`,
@@ -405,6 +416,11 @@ def _sampling(source: Any, clips: Sampling | bool | None, asked: Sampling) -> Sa
     return asked if clips else None
 
 
+def _workers(cores: Iterable[Core]) -> int:
+    """As many as there are processors: more threads a core cost more processor time and gain none."""
+    return max(processors() // max([1, *(core.threads for core in cores)]), 1)
+
+
 def _kind(out: Path) -> type[Extraction]:
     if not is_directory(out):
         return Extraction
@@ -417,6 +433,9 @@ def _core(core: CoreLike, making: Mapping[str, Any]) -> Core:
     from dof_arrow import builtin
 
     if isinstance(core, Core):
+        if making["provider"] not in (CPU, core.provider):
+            raise UsageError("the core runs on another execution provider", core.name, making["provider"],
+                             core.provider, "Load it with provider=, or pass its path.")
         return core
     return builtin.resolve(core, **{name: value for name, value in making.items() if value is not None})
 

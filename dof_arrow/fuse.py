@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FUSED = "dof.fused"
 HEAD = "dof.head"
 
+PREPROCESSING = "preprocessing/"  # what the names of all that the preprocessing makes begin with
+
 _PICTURE, _CLIP = "picture", "clip"
 
 
@@ -42,7 +44,7 @@ def fuse(core: Core, heads: Mapping[str, bytes]) -> bytes:
     clips = _check_clips(about)
     parts = [graph.from_bytes(core.preprocess.graph), graph.from_bytes(core.data), *trained.values()]
     preprocessing, body, *tops = _one_opset(parts)
-    for part, prefix in [(preprocessing, "preprocessing/"), (body, "core/")]:
+    for part, prefix in [(preprocessing, PREPROCESSING), (body, "core/")]:
         _prefix(part, prefix)
     graph.rename_tensor(preprocessing, preprocessing.graph.input[0].name, _PICTURE)
     feature = _connect(core, preprocessing, body)

@@ -210,8 +210,11 @@ def raise_opset(model: ModelProto, minimum: int = OPSET) -> ModelProto:
     return raised
 
 
-def session(data: bytes, threads: int = 1, providers: Sequence[str] | None = None) -> InferenceSession:
-    """An ONNX Runtime session over a model's bytes that logs nothing; CoreError if it cannot be made."""
+def session(data: bytes, threads: int = 1, provider: tuple[str, dict[str, str]] | None = None) -> InferenceSession:
+    """An ONNX Runtime session over a model's bytes that logs nothing; CoreError if it cannot be made.
+
+    It runs on the CPU, or on a provider with these settings: see `dof_arrow.providers`, which checks that it does.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -219,7 +222,9 @@ def session(data: bytes, threads: int = 1, providers: Sequence[str] | None = Non
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.use_deterministic_compute = True
-    chosen = list(providers or ["CPUExecutionProvider"])
+    if provider:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    chosen = [provider or "CPUExecutionProvider"]
     try:  # the fallback prints to stdout, and would change the device unasked
         return onnxruntime.InferenceSession(data, options, providers=chosen, enable_fallback=0)
     except Exception as error:  # the runtime's exceptions have no base of their own

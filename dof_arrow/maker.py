@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow import encode, jitter
-from dof_arrow.conveyor import Buffers, beside, ordered
+from dof_arrow.conveyor import Buffers, beside, ordered, processors
 from dof_arrow.encode import Codes, Tabular, Values
 from dof_arrow.errors import UsageError
 from dof_arrow.gather import Gather, Memory, Moment
@@ -272,8 +271,7 @@ def _threads(workers: int | None, size: int) -> int:
     """How many threads are worth their start for an epoch of `size` bytes."""
     if workers is not None or size < _SMALL:
         return workers or 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores - 1, 2)  # whoever takes the batches works too
+    return min(processors() - 1, 2)  # whoever takes the batches works too
 
 
 def _not_mapped(where: str) -> UsageError:

@@ -204,6 +204,9 @@ class Provenance:
     run: str | None = spec("keyed digest of inputs, cores and options, by which the owner knows the run again",
                            default=None, pattern=SHA256)
     raw: Mapping[str, Json] = spec("what the raw inputs were like: sizes, modes, bit depths, bytes", factory=dict)
+    providers: Mapping[str, tuple[str, ...]] = spec(
+        "by feature column: ONNX Runtime's execution providers that ran its core, unless it was the CPU's alone",
+        factory=dict)
     created: str | None = spec("time of writing, only where SOURCE_DATE_EPOCH gives one", default=None)
 
 

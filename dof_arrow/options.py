@@ -26,6 +26,12 @@ def spoken(function: Command) -> Command:
     return command
 
 
+def running(function: Command) -> Command:
+    """The option that says what runs a model."""
+    return click.option("--provider", metavar="cpu|cuda|…", default="cpu", show_default=True,
+                        help="ONNX Runtime's execution provider (dof doctor lists them).")(function)
+
+
 def making(function: Command) -> Command:
     """The options that say how a core is made of a model."""
     options = [

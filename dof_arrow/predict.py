@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow import declare, graph, motion, picture, preprocess, stack
+from dof_arrow import declare, graph, motion, picture, preprocess, providers, stack
 from dof_arrow.errors import CoreError, DofError, SourceError, UsageError
 from dof_arrow.footage import EVERY, Sampling, Watched
+from dof_arrow.fuse import PREPROCESSING
 from dof_arrow.metadata import SHA256, UUID, Core, Preprocessing, parse
 from dof_arrow.presets import channel_count
 from dof_arrow.source import Sample, open_source
@@ -79,11 +80,12 @@ class Prediction:
 class Predictor:
     """A fused model: one picture, or one clip, in, a prediction of each of its heads out.
 
-    `core` says how it sees a picture, `heads` what each output means, `clips` whether it takes clips.
+    `core` says how it sees a picture, `heads` what each output means, `clips` whether it takes clips. Core and heads
+    run on a `provider` of ONNX Runtime (see `providers`), the preprocessing too if that knows how.
     Raises CoreError for what is no fused model, FormatError where what the model says of itself cannot be.
     """
 
-    def __init__(self, model: str | Path | bytes, *, threads: int = 1) -> None:
+    def __init__(self, model: str | Path | bytes, *, threads: int = 1, provider: str = providers.CPU) -> None:
         where = "the model" if isinstance(model, bytes) else str(model)
         loaded = graph.from_bytes(model) if isinstance(model, bytes) else graph.load(model)
         about = graph.properties(loaded).get("dof.fused")
@@ -94,7 +96,7 @@ class Predictor:
         self.core, self.heads = fused.core, fused.heads
         self.clips = any(head.clips for head in self.heads.values())
         self.sampling = _sampling(self.heads)
-        self._session = graph.session(graph.to_bytes(loaded), threads)
+        self._session = providers.session(graph.to_bytes(loaded), threads, provider, aside=PREPROCESSING)
         self._states = [value.name for value in self._session.get_overridable_initializers()]
         _check_interface(self._session, self.heads, where)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -125,7 +126,10 @@ def _provenance(parts: Sequence[Json]) -> Json:
     facts = [p.get("raw", {}) for p in parts]
     raw = {n: _raw(n, [f.get(n) for f in facts], rows) for n in dict.fromkeys(n for f in facts for n in f)}
     parents = _different(parent for p in parts for parent in p.get("parents", []))
-    return {**counts, "parents": parents, "raw": {n: v for n, v in raw.items() if v is not None}}
+    made = [p.get("providers", {}) for p in parts]
+    providers = {c: sorted({name for m in made for name in m.get(c, ["cpu"])}) for c in dict.fromkeys(chain(*made))}
+    return {**counts, "parents": parents, "raw": {n: v for n, v in raw.items() if v is not None},
+            "providers": providers}
 
 
 def _raw(name: str, values: Sequence[Any], rows: Sequence[int]) -> Json:

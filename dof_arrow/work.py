@@ -44,15 +44,6 @@ def blocks(inputs: int, size: int | None = None) -> list[range]:
     return [range(start, min(start + size, inputs)) for start in range(0, inputs, size)]
 
 
-def processors() -> int:
-    """Processors that this process may use.
-
-    >>> processors() >= 1
-    True
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Staging:
     """The blocks of a run that are done, in a folder beside its output.
 

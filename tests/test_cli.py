@@ -106,7 +106,7 @@ def test_version(dof: Any) -> None:
 @pytest.mark.parametrize(("arguments", "words"), [
     (("extrakt",), ["No such command 'extrakt'. Did you mean extract?", "Try: dof --help"]),
     (("zzz",), ["No such command 'zzz'.", "Try: dof --help"]),
-    (("extract", "x", "--overwrit"), ["Did you mean '--overwrite'?", "Try: dof extract --help"]),
+    (("extract", "x", "--overwrit"), ["Did you mean", "'--overwrite'", "Try: dof extract --help"]),
     (("extract", "x"), ["Missing option '-o'", "Try: dof extract --help"]),
     (("extract", "x", "-o", "y.parquet"), ["--core MODEL.onnx --preprocess imagenet", "--core builtin",
                                            "not for sharing patients' pictures", "hf://", "timm:", "not fetched"]),
