@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from math import gcd
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,16 @@ class Moment:
     positions: Rows
 
 
+class Filled(NamedTuple):
+    """How much of each row could be written: `lengths` int32 [k] along its first axis, 0 for a row to be left out.
+
+    `padded`: rows are of different lengths, which belong to the batch.
+    """
+
+    lengths: Array
+    padded: bool = False
+
+
 class Gather(Protocol):
     """Where a loader's inputs come from: features of a dataset, or pictures standing in for them.
 
@@ -59,8 +69,11 @@ class Gather(Protocol):
     def expect(self, blocks: Sequence[int]) -> None:
         """Be told in which order blocks will be asked for, so that they can be read ahead."""
 
-    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
-        """Write these rows into `out` float32 [k, width]; live augmentation draws its numbers by the moment."""
+    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> Filled | None:
+        """Write these rows into `out` [k, width]; live augmentation draws its numbers by the moment.
+
+        What was written, or None where that is all of each row.
+        """
 
 
 class Memory:

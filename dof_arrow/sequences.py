@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,24 +19,12 @@ from dof_arrow.draws import Every
 from dof_arrow.encode import Values
 from dof_arrow.errors import UsageError, require
 from dof_arrow.gather import Moment
-from dof_arrow.maker import Source, normal
+from dof_arrow.maker import Padded, Source, normal
 from dof_arrow.order import Permutation, Rows, key
 from dof_arrow.plan import Plan, Share, shares, steps
 
 Array = NDArray[Any]
 State = dict[str, int]
-
-
-class Padded(NamedTuple):
-    """Clips of a batch: features float32 [k, T, *shape], zeros behind each clip's end, and lengths int32 [k]."""
-
-    features: Array
-    lengths: Array
-
-    @property
-    def mask(self) -> Array:
-        """Which steps belong to a clip, bool [k, T]."""
-        return np.arange(self.features.shape[1]) < self.lengths[:, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
