@@ -22,6 +22,7 @@ from dof_arrow.gather import Moment
 from dof_arrow.maker import Padded, Source, normal
 from dof_arrow.order import Permutation, Rows, key
 from dof_arrow.plan import Plan, Share, shares, steps
+from dof_arrow.recipe import offer_mapping
 
 Array = NDArray[Any]
 State = dict[str, int]
@@ -65,8 +66,11 @@ class ClipLoader:
         self.source, self.options = source, options or ClipOptions()
         _check(self.options, source)
         self._starts, self._stops = parts(source, self.options.chunk)
-        self._plan = Plan(draw=Every(len(self._starts)), seed=self.options.seed, shuffle=self.options.shuffle)
         self._gather, self._shape = source.gather(self.options.feature), source.shape(self.options.feature)
+        offer_mapping(source.path, self._gather, self.options.shuffle)
+        blocks = None if self._gather.blocks is None else self._gather.blocks[self._starts]
+        self._plan = Plan(draw=Every(len(self._starts)), seed=self.options.seed, shuffle=self.options.shuffle,
+                          blocks=blocks, window=self._gather.window)
         self._target = None if self.options.target is None else encode.target(source, self.options.target)
         self._columns: dict[str, Values] = {name: encode.column(source, name) for name in self.options.columns}
         self._jitter = jitter.declared(self.options.augment)
