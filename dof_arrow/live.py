@@ -66,9 +66,10 @@ class Form:
         rest = {name: value for name, value in draw.items() if name not in crop}
         seen = np.stack([self._fitted(pixels, crop) for pixels in self._pixels(sample)])
         seen = augment.apply(seen, rest) if rest else seen
-        rows = out[: len(seen)] if self.sampling else out[None]
-        np.multiply(seen, _UNIT, out=rows) if self.dtype == "float32" else np.copyto(rows, seen)
-        return len(seen)
+        rows, count = out if self.sampling else out[None], len(seen)
+        np.multiply(seen, _UNIT, out=rows[:count]) if self.dtype == "float32" else np.copyto(rows[:count], seen)
+        rows[count:] = 0
+        return count
 
     def _pixels(self, sample: Sample) -> Iterator[Pixels]:
         how: Any = {"mode": self.wanted.mode, "orientation": self.wanted.orientation, "reading": self.reading}
@@ -130,6 +131,7 @@ def _written(form: Form, ask: Ask, out: Array) -> int | SourceError:
     try:
         return form.write(Sample(key="", data=ask.data), out, draw)
     except SourceError as error:
+        out[...] = 0  # what lay in the memory may be no number
         return error
 
 

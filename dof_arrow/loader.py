@@ -31,7 +31,8 @@ class Loader:
 
     Each iteration is one epoch; one that was broken off begins anew, unless `load_state_dict` says where to go on.
     Batches are float32 `[k, *shape]` (pictures: uint8 or float32), contiguous and the caller's own; only those of an
-    unshuffled, mapped, unchanged dataset are read-only views of the file. With `target`, `(x, y)`; with `columns`, a dict after them.
+    unshuffled, mapped, unchanged dataset are read-only views of the file. With `target`, `(x, y)`; with `columns`, a
+    dict after them.
 
     Raises UsageError for options that cannot be, and says what to do.
     """

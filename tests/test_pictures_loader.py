@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,8 @@ def test_g2_the_same_batches_whatever_the_workers(pics: Pictures) -> None:
 
 def test_g2_one_picture_drawn_again_is_augmented_anew(folder: Path) -> None:
     one = dof.pictures(folder / "07.png").take([0] * 12)
-    for workers in (0, 2):
-        (x,) = one.loader(augment={"shift_x": (-0.5, 0.5), "rotate": (-90, 90)}, workers=workers)
-        assert len(np.unique(x.reshape(12, -1), axis=0)) == 12
+    (x,) = one.loader(augment={"shift_x": (-0.5, 0.5), "rotate": (-90, 90)})
+    assert len(np.unique(x.reshape(12, -1), axis=0)) == 12
 
 
 def test_g3_each_epoch_has_its_own_order_and_resumes_midway(pics: Pictures) -> None:
@@ -108,7 +108,7 @@ def test_g3_each_epoch_has_its_own_order_and_resumes_midway(pics: Pictures) -> N
     whole = pics.loader(**options)
     epochs = [[x.copy() for x, _ in whole] for _ in range(2)]
     assert not np.array_equal(epochs[0][0], epochs[1][0])
-    for stop, workers in ((1, 0), (3, None), (5, 2)):
+    for stop, workers in ((1, 0), (3, None), (5, 1)):
         begun = iter(loader := pics.loader(**options, workers=workers))
         for _ in range(stop):
             next(begun)
@@ -222,10 +222,10 @@ def test_g9_array_sources_with_cofactors(tmp_path: Path, kind: str) -> None:
         path = tmp_path / "x.npz"
         (np.savez if kind == "npz" else np.savez_compressed)(path, **arrays)
     pics = dof.pictures(path, label="ill", keep=["age"], mode="L")
-    for workers in (0, 1) if kind in ("packed", "h5") else (0,):
-        for x, y, more in pics.loader(batch_size=5, shuffle=True, target="ill", columns=["age"], workers=workers):
-            rows = more["age"] - 30
-            assert np.array_equal(x[..., 0], arrays["x"][rows]) and y.tolist() == (rows % 2).tolist()
+    options: dict[str, Any] = {"target": "ill", "columns": ["age"], "workers": 1 if kind == "h5" else None}
+    for x, y, more in pics.loader(batch_size=5, shuffle=True, **options):
+        rows = more["age"] - 30
+        assert np.array_equal(x[..., 0], arrays["x"][rows]) and y.tolist() == (rows % 2).tolist()
     assert next(iter(dof.pictures(path, mode="L").loader())).shape == (12, 9, 7, 1)
 
 
@@ -272,9 +272,9 @@ def test_g2_torch_workers_give_the_same_order(pics: Pictures) -> None:
     loader = pics.loader(batch_size=8, shuffle=True, target="ill", augment=CHANGES)
     expected = [x.copy() for x, _ in loader]
     loader.set_epoch(0)
-    for count, context in ((0, None), (2, "fork")):
+    for count in (0, 2):
         data = torch.utils.data.DataLoader(loader.to_torch(), batch_size=None, num_workers=count,
-                                           multiprocessing_context=context)
+                                           multiprocessing_context="fork" if count else None)
         found = [x.numpy() for x, _ in data]
         assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
         loader.set_epoch(0)
@@ -329,6 +329,15 @@ def test_a_broken_picture_is_named_or_left_out(broken: Path, workers: int | None
         batches = list(loader)
     assert [len(x) for x, _ in batches] == [3, 2] and list(pics.errors) == ["2.png"]
     assert numbers([b for b, _ in batches]) == [0, 1, 3, 4, 5] == [int(n[0]) for _, c in batches for n in c["id"]]
+
+
+def test_what_is_left_out_disturbs_no_numbers(broken: Path) -> None:
+    pics = dof.pictures(broken, on_error="skip", dtype="float32")
+    for _ in range(2):
+        np.full((6, 24, 32, 3), np.nan, np.float32)  # what the next buffer may find in its memory
+        with pytest.warns(DofWarning) if not pics.errors else nullcontext():
+            (x,) = pics.loader(normalize=(0.5, 0.1), workers=0)
+        assert len(x) == 5 and np.isfinite(x).all()
 
 
 def test_a_batch_of_nothing_but_broken_pictures_is_an_error(broken: Path) -> None:
@@ -395,12 +404,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_g14_clips_padded_with_their_lengths(clips: Path) -> None:
     pics = dof.pictures(clips, max_frames=5)
-    for workers in (0, 1):
-        (batch,) = pics.loader(workers=workers)
-        assert isinstance(batch, Padded) and batch.features.shape == (4, 5, 8, 10, 3)
-        assert batch.lengths.tolist() == [3, 4, 5, 5] and batch.features.flags.c_contiguous
-        assert batch.features[:, :, 0, 0, 0].tolist() == [
-            [10 * c + f if f < n else 0 for f in range(5)] for c, n in enumerate((3, 4, 5, 5))]
+    (batch,) = pics.loader(workers=1)
+    assert isinstance(batch, Padded) and batch.features.shape == (4, 5, 8, 10, 3)
+    assert batch.lengths.tolist() == [3, 4, 5, 5] and batch.features.flags.c_contiguous
+    assert batch.features[:, :, 0, 0, 0].tolist() == [
+        [10 * c + f if f < n else 0 for f in range(5)] for c, n in enumerate((3, 4, 5, 5))]
     assert next(iter(pics[:2].loader())).features.shape[1] == 4 and pics[1]["clip"].shape == (4, 8, 10, 3)
 
 
