@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow.errors import SourceError
+from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.work import processors
 
 Array = NDArray[Any]
@@ -94,22 +94,27 @@ class Helper:
         self._memory = np.frombuffer(mmap.mmap(file, size), np.uint8)
         os.close(file)
         weakref.finalize(self, _end, self._process, os.getpid())
-        self._send(sys.path, work)
+        self._send(sys.path)
+        self._send(pickle.dumps(work))
 
     def __call__(self, tasks: Sequence[Any], out: Array) -> list[Any]:
-        """Have the tasks done; raises what the work raises, SourceError if the process has ended."""
-        self._send((tasks, out.shape, out.dtype.str))
+        """Have the tasks done; raises what the work raises, SourceError if the process has ended, UsageError for tasks
+        that cannot be sent to it."""
+        try:
+            task = pickle.dumps((tasks, out.shape, out.dtype.str))
+        except Exception as error:  # pickling runs the source's own code
+            raise _unknown(error) from None
+        self._send(task)
         answer = self._answer()
         if isinstance(answer, BaseException):
             raise answer
         out[...] = self._memory[: out.nbytes].view(out.dtype).reshape(out.shape)
         return list(answer)
 
-    def _send(self, *messages: Any) -> None:
+    def _send(self, message: Any) -> None:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # the answer that does not come says it
-            for message in messages:
-                pickle.dump(message, self._process.stdin)
+            pickle.dump(message, self._process.stdin)
             self._process.stdin.flush()
 
     def _answer(self) -> Any:
@@ -120,6 +125,11 @@ class Helper:
             code = self._process.wait(_PATIENCE)
             raise SourceError("a worker process has ended", found=f"exit code {code}",
                               hint="It may have been out of memory: try fewer workers.") from None
+
+
+def _unknown(error: Exception) -> UsageError:
+    return UsageError("what stands for a picture cannot be sent to a worker process", found=str(error),
+                      hint="Put its class into a module of its own, or leave out workers=, for threads.")
 
 
 def _anonymous(size: int) -> int:
@@ -152,14 +162,17 @@ def serve() -> None:
     os.dup2(2, 1)  # what a library prints is no answer
     memory = np.frombuffer(mmap.mmap(int(sys.argv[1]), 0), np.uint8)
     with suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
-        work = pickle.load(sys.stdin.buffer)
+        work = pickle.loads(pickle.load(sys.stdin.buffer))
         while True:
             pickle.dump(_done(work, memory, pickle.load(sys.stdin.buffer)), answers)
             answers.flush()
 
 
-def _done(work: Work, memory: Array, asked: Any) -> Any:
-    tasks, shape, dtype = asked
+def _done(work: Work, memory: Array, asked: bytes) -> Any:
+    try:
+        tasks, shape, dtype = pickle.loads(asked)
+    except Exception as error:  # the main script's own classes, say
+        return _unknown(error)
     out = memory[: int(np.prod(shape)) * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
     try:
         return work(tasks, out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,6 +66,9 @@ def pictures(
     where = Path(source) if isinstance(source, (str, os.PathLike)) else Path("pictures")
     found = source if not isinstance(source, (str, os.PathLike)) else open_source(
         where, split=column, clips=sampling is not None, **named)
+    if found is source and named:
+        raise UsageError("a source of one's own has its columns already", "pictures", found=", ".join(named),
+                         hint="Leave them out.")
     form = Form(wanted=_wanted(size, fit, mode, draft), dtype=dtype, sampling=sampling, frames=frames,
                 reading=Reading(max_pixels=max_pixels, allow=tuple(allow)))
     return _made(where, found, form, None if isinstance(fractions, str) else fractions, seed, on_error == "skip")
@@ -120,11 +122,10 @@ class Pictures:
                for name in self.columns}
         seen = Column(role="feature", dtype=self.form.dtype, shape=self.form.shape, layout="encoded")
         record = Record(**{name: name for name in _ROLES if name in self.columns})
-        splits = Counter(self.table["split"].to_pylist()) if "split" in self.columns else {}
         return Metadata(
             version=VERSION, uuid=_NO_FILE, primary_column=self.primary, columns={**own, self.primary: seen},
             record=record, targets=self.source.targets,
-            splits={name: Split(rows=n, records=n) for name, n in splits.items() if name is not None})
+            splits=_sizes(self.table["split"]) if "split" in self.columns else {})
 
     @overload
     def __getitem__(self, key: int) -> dict[str, Any]: ...
@@ -153,7 +154,7 @@ class Pictures:
         if name not in known:
             raise UsageError("no such split", str(self.path), ", ".join(known) or "none", name,
                              'Name a column, or fractions: split="train=0.8,valid=0.2".')
-        return self.take(np.asarray(self.to_arrow(["split"]).column(0).to_pylist(), object) == name)
+        return self.take(np.asarray(self.to_arrow(["split"]).column(0).to_numpy() == name))
 
     def filter(self, condition: Any) -> Pictures:
         """Those of which a pyarrow expression over the columns is true, `pc.field("age") > 60`."""
@@ -273,6 +274,13 @@ def _table(source: Source, fractions: Mapping[str, float] | None, seed: int) -> 
         raise UsageError("two columns of one name", "pictures", found=", ".join(twice),
                          hint="Rename the table's column, or leave it out.")
     return pa.table(dict(pairs))
+
+
+def _sizes(splits: pa.ChunkedArray) -> dict[str, Split]:
+    import pyarrow.compute as pc
+
+    counts = ((count["values"].as_py(), count["counts"].as_py()) for count in pc.value_counts(splits.drop_null()))
+    return {name: Split(rows=rows, records=rows) for name, rows in counts}
 
 
 def _splits(source: Source, known: Roster, fractions: Mapping[str, float] | None, seed: int) -> Any:

@@ -311,6 +311,33 @@ def test_a_source_of_ones_own(tmp_path: Path) -> None:
         assert x.shape == (9, 4, 4, 3) and y.tolist() == [i / 2 for i in range(9)]
 
 
+class Shy(Memory):
+    """A source whose pictures are of a class that no other process knows."""
+
+    def data(self, index: int) -> Any:
+        class Own:
+            read = staticmethod(lambda: b"P6 4 4 255 " + bytes(48))
+            stamp = staticmethod(lambda: index)
+
+        return Own()
+
+
+def test_what_cannot_be_sent_to_a_process_is_said(tmp_path: Path) -> None:
+    pics = dof.pictures(Shy(3))
+    assert next(iter(pics.loader())).shape == (3, 4, 4, 3)
+    loader = pics.loader(workers=1)
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"worker process.*leave out workers="):
+            list(loader)
+    script = "import dof_arrow as dof\nclass Own:\n def read(self): return b'P6 4 4 255 ' + bytes(48)\n" \
+             " def stamp(self): return 0\nfrom tests.pictures import Memory\nMemory.data = lambda *_: Own()\n" \
+             "try: list(dof.pictures(Memory(3)).loader(workers=1))\nexcept dof.UsageError as e: print(e)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert "leave out workers=" in done.stdout and not done.stderr, done.stderr
+    with pytest.raises(UsageError, match="label"):
+        dof.pictures(Shy(3), label="x")
+
+
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
     for i in range(6):
