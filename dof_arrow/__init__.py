@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dof_arrow.extract import extract
     from dof_arrow.fuse import fuse
     from dof_arrow.growth import append
+    from dof_arrow.pictures import pictures
     from dof_arrow.verify import validate
     from dof_arrow.writer import Writer
 
@@ -46,13 +47,13 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __all__ = [
     "Core", "CoreError", "Dataset", "DofError", "DofWarning", "FormatError", "MissingExtra", "OutputError", "Problem",
     "SourceError", "UsageError", "Writer", "append", "concat", "convert", "edit", "export_head", "extract", "fuse",
-    "open", "save", "validate",
+    "open", "pictures", "save", "validate",
 ]
 
 # Loaded when first used: importing this package must stay light.
 _HOMES = {"Core": "core", "Dataset": "dataset", "Writer": "writer", "concat": "dataset", "extract": "extract",
           "fuse": "fuse", "open": "dataset", "validate": "verify", "export_head": "export", "append": "growth",
-          "convert": "convert", "save": "convert", "edit": "edit"}
+          "convert": "convert", "save": "convert", "edit": "edit", "pictures": "pictures"}
 
 
 def __getattr__(name: str) -> Any:

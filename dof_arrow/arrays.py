@@ -164,6 +164,12 @@ class Plane:
     array: Numbers
     index: int
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process goes one picture of an array that is in memory, not all of them."""
+        if not _in_memory(self.array):
+            return Plane, (self.array, self.index)
+        return Plane, (Unpacked(self.array.paths[0], self.array.rows(self.index, self.index + 1)), 0)
+
     def read(self) -> Array:
         """Its values."""
         values: Array = self.array.rows(self.index, self.index + 1)[0]
@@ -172,6 +178,10 @@ class Plane:
     def stamp(self) -> tuple[int, ...]:
         """Its number, and the file's size and time."""
         return self.index, *(number for path in self.array.paths for number in file_stamp(path))
+
+
+def _in_memory(array: Numbers) -> bool:
+    return isinstance(array, Unpacked) or (isinstance(array, Joined) and any(map(_in_memory, array.parts)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

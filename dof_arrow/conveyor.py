@@ -32,7 +32,7 @@ def processors() -> int:
 
 
 class Buffers:
-    """Float32 arrays [rows, width] whose memory is used again as soon as the last array over it is gone.
+    """Arrays [rows, width] of one type whose memory is used again as soon as the last array over it is gone.
 
     So batches may be kept as long as one likes, and memory that is warm in the caches goes round if they are not.
 
@@ -42,19 +42,20 @@ class Buffers:
     True
     """
 
-    def __init__(self, rows: int, width: int) -> None:
-        self._rows, self._width = rows, width
-        self.nbytes = 4 * rows * width
+    def __init__(self, rows: int, width: int, dtype: Any = np.float32) -> None:
+        self._rows, self._width, self._dtype = rows, width, np.dtype(dtype)
+        self.nbytes = self._dtype.itemsize * rows * width
         self._idle: list[Any] = []
 
-    def take(self) -> NDArray[np.float32]:
+    def take(self) -> NDArray[Any]:
         """An array of any content."""
         memory: Any = self._idle.pop() if self._idle else np.empty(self.nbytes + _ALIGNMENT, np.uint8)
         lease: Any = (ctypes.c_ubyte * memory.nbytes).from_buffer(memory)
         weakref.finalize(lease, self._idle.append, memory).atexit = False
         start = -memory.ctypes.data % _ALIGNMENT
         values: NDArray[np.uint8] = np.frombuffer(lease, np.uint8)[start : start + self.nbytes]
-        return values.view(np.float32).reshape(self._rows, self._width)
+        made: NDArray[Any] = values.view(self._dtype).reshape(self._rows, self._width)
+        return made
 
 
 def ordered(items: Iterable[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:

@@ -225,6 +225,10 @@ class Dataset:
         """The shape of one row of a feature column."""
         return self._shape(self._vector(name))
 
+    def dtype(self, name: str | None = None) -> np.dtype[Any]:
+        """The type in which a loader gives a feature column: float32, whatever it is stored as."""
+        return np.dtype(np.float32)
+
     def statistics(self, split: str | None = None, name: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation, float64 [D] each, of a feature column over a split **of the whole file**, or
         over this dataset's own rows if none is named."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dof_arrow.errors import UsageError, require
+from dof_arrow.maker import Padded
 
 if TYPE_CHECKING:
     from dof_arrow.loader import Loader, State
@@ -135,7 +136,7 @@ def keras_batches(loader: Loader, options: Mapping[str, Any]) -> Any:
 
     `options` are the PyDataset's: `workers`, `use_multiprocessing`, `max_queue_size`. With `columns=`, inputs are a
     dict of the features, under the name of their column, and the columns. Keras itself mixes the order of batches
-    unless told `shuffle=False`.
+    unless told `shuffle=False`. Clips of different lengths come with `lengths` as an input beside them.
     """
     _refuse_texts(loader)
     return _keras_class()(loader, **options)
@@ -178,10 +179,13 @@ def tf_batches(loader: Loader) -> Any:
     """A `tf.data.Dataset` of batches, one epoch each time it is iterated, with the shapes and types that come."""
     _refuse_texts(loader)
     tensorflow = require("tensorflow", extra="keras")
-    sample = _with_inputs(loader, loader.batch(0))
+    first = loader.batch(0)
+    sample, longest = _with_inputs(loader, first), 1 + len(loader.source.shape(loader.options.feature))
+    free = 2 if isinstance(_parts(first)[0], Padded) else 1  # axes that differ from batch to batch
 
     def spec(values: np.ndarray) -> Any:
-        return tensorflow.TensorSpec((None, *values.shape[1:]), values.dtype)
+        axes = free if values.ndim == longest else 1
+        return tensorflow.TensorSpec((*[None] * axes, *values.shape[axes:]), values.dtype)
 
     def epoch() -> Iterator[Any]:
         return (_with_inputs(loader, batch) for batch in loader.batches(owned=True))
@@ -221,12 +225,18 @@ def _each(batch: Any, convert: Callable[[np.ndarray], Any]) -> Any:
 
 
 def _with_inputs(loader: Loader, batch: Any) -> Any:
-    """A batch as Keras takes it: inputs, or (inputs, target); columns are inputs beside the features."""
-    if not loader.options.columns:
+    """A batch as Keras takes it: inputs, or (inputs, target); columns and lengths are inputs beside the features."""
+    first, *rest = _parts(batch)
+    columns = rest.pop() if loader.options.columns else {}
+    if not columns and not isinstance(first, Padded):
         return batch
-    *first, columns = batch
-    inputs = {loader.options.feature or loader.source.metadata.primary_column: first[0], **columns}
-    return (inputs, *first[1:])
+    features, more = (first.features, {"lengths": first.lengths}) if isinstance(first, Padded) else (first, {})
+    inputs = {loader.options.feature or loader.source.metadata.primary_column: features, **more, **columns}
+    return (inputs, *(each.features if isinstance(each, Padded) else each for each in rest))
+
+
+def _parts(batch: Any) -> tuple[Any, ...]:
+    return batch if isinstance(batch, tuple) and not isinstance(batch, Padded) else (batch,)
 
 
 def _refuse_texts(loader: Loader) -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from math import gcd
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,16 @@ class Moment:
     positions: Rows
 
 
+class Filled(NamedTuple):
+    """How much of each row could be written: `lengths` int32 [k] along its first axis, 0 for a row to be left out.
+
+    `padded`: rows are of different lengths, which belong to the batch.
+    """
+
+    lengths: Array
+    padded: bool = False
+
+
 class Gather(Protocol):
     """Where a loader's inputs come from: features of a dataset, or pictures standing in for them.
 
@@ -59,8 +69,11 @@ class Gather(Protocol):
     def expect(self, blocks: Sequence[int]) -> None:
         """Be told in which order blocks will be asked for, so that they can be read ahead."""
 
-    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
-        """Write these rows into `out` float32 [k, width]; live augmentation draws its numbers by the moment."""
+    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> Filled | None:
+        """Write these rows into `out` [k, width]; live augmentation draws its numbers by the moment.
+
+        What was written, or None where that is all of each row.
+        """
 
 
 class Memory:
@@ -223,7 +236,9 @@ class Decoded:
         sizes = [file.parquet.row_group(g).num_rows for g in range(file.parquet.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
         self.blocks = np.repeat(np.arange(len(sizes), dtype=np.int16), sizes)
-        self.window = max(1, _DECODED // (2 * max(sizes) * _width(self._field)))
+        self.largest = max(sizes) * _width(self._field)
+        self.window = max(1, _DECODED // (2 * self.largest))
+        self._kept = 2 * self.window if 2 * self.largest <= _DECODED else 1  # a window and the one after it, or no more
         self._file, self._encoded = file, Encoded(
             file.file, file.size, mmap.mmap(file.file, 0, access=mmap.ACCESS_READ), file.parquet, file.schema)
         self._lock, self._thread = threading.Lock(), ThreadPoolExecutor(1)
@@ -231,7 +246,9 @@ class Decoded:
         self._next: dict[int, Sequence[int]] = {}
 
     def expect(self, blocks: Sequence[int]) -> None:
-        """While a window of blocks is read, the one after it is decoded."""
+        """While a window of blocks is read, the one after it is decoded, if there is room for both."""
+        if self._kept == 1:
+            return
         windows = [blocks[i : i + self.window] for i in range(0, len(blocks), self.window)]
         with self._lock:
             self._next = {block: after for window, after in pairwise(windows) for block in window}
@@ -250,7 +267,7 @@ class Decoded:
                     self._groups[block] = self._thread.submit(self._decode, block)
                 self._groups.move_to_end(block)
             wanted = self._groups[number]
-            while len(self._groups) > 2 * self.window:
+            while len(self._groups) > self._kept:
                 self._groups.popitem(last=False)
         return wanted.result()
 

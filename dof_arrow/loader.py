@@ -1,7 +1,7 @@
-"""Batches for training, epoch after epoch: a plan carried out over a dataset, or pictures that stand in for one.
+"""Batches for training, epoch after epoch: a plan carried out over a dataset, or over pictures in its place.
 
 Which row is when is the plan's (`dof_arrow.plan`), how batches are made the maker's (`dof_arrow.maker`). The same seed
-gives the same batches whatever the number of threads, and a state taken anywhere goes on there, with another number of
+gives the same batches whatever the number of workers, and a state taken anywhere goes on there, with another number of
 ranks too.
 """
 
@@ -30,8 +30,9 @@ class Loader:
     """Batches of a dataset, epoch after epoch.
 
     Each iteration is one epoch; one that was broken off begins anew, unless `load_state_dict` says where to go on.
-    Batches are float32 `[k, *shape]`, contiguous and the caller's own; only those of an unshuffled, mapped, unchanged
-    dataset are read-only views of the file. With `target`, `(x, y)`; with `columns`, a dict after them.
+    Batches are float32 `[k, *shape]` (pictures: uint8 or float32), contiguous and the caller's own; only those of an
+    unshuffled, mapped, unchanged dataset are read-only views of the file. With `target`, `(x, y)`; with `columns`, a
+    dict after them.
 
     Raises UsageError for options that cannot be, and says what to do.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from dof_arrow import encode, jitter
 from dof_arrow.conveyor import Buffers, beside, ordered, processors
 from dof_arrow.encode import Codes, Tabular, Values
-from dof_arrow.errors import UsageError
-from dof_arrow.gather import Gather, Memory, Moment
+from dof_arrow.errors import SourceError, UsageError
+from dof_arrow.gather import Filled, Gather, Memory, Moment
 from dof_arrow.order import Rows
 from dof_arrow.plan import Plan, Share
 from dof_arrow.recipe import Options
@@ -34,7 +34,7 @@ _SPAN = 1 << 14  # rows whose order is worked out at a time
 
 
 class Source(Tabular, Protocol):
-    """What a loader reads; `dof_arrow.dataset.Dataset` is one, and pictures can stand in for it."""
+    """What a loader reads: `dof_arrow.dataset.Dataset`, or `dof_arrow.pictures.Pictures`."""
 
     @property
     def path(self) -> Path: ...
@@ -47,8 +47,23 @@ class Source(Tabular, Protocol):
     def shape(self, name: str | None = None) -> tuple[int, ...]:
         """The shape of one row of it."""
 
+    def dtype(self, name: str | None = None) -> np.dtype[Any]:
+        """The type of its numbers in a batch."""
+
     def statistics(self, split: str, name: str | None = None) -> tuple[Array, Array]:
-        """Mean and standard deviation of each of its numbers over a split."""
+        """Mean and standard deviation over a split of each of its numbers, or of what its last axis tells apart."""
+
+
+class Padded(NamedTuple):
+    """Clips of a batch: features or pictures [k, T, *shape], zeros behind each clip's end, and lengths int32 [k]."""
+
+    features: Array
+    lengths: Array
+
+    @property
+    def mask(self) -> Array:
+        """Which steps belong to a clip, bool [k, T]."""
+        return np.arange(self.features.shape[1]) < self.lengths[:, None]
 
 
 class Maker:
@@ -65,9 +80,10 @@ class Maker:
         self._kin = _kin(self.target, len(source)) if self._jitter.interpolate else None
         if (self._kin is not None or self._jitter.mixup) and gather.blocks is not None:
             raise _not_mapped(str(source.path))
-        self._rows = max(_TASK // (4 * self._width), 1)
-        self._buffers = Buffers(self._rows + options.batch_size, self._width)
-        self._threads = _threads(options.workers, 4 * self._width * len(source))
+        dtype = source.dtype(options.feature)
+        self._rows = max(_TASK // (dtype.itemsize * self._width), 1)
+        self._buffers = Buffers(self._rows + options.batch_size, self._width, dtype)
+        self._threads = _threads(options.workers, dtype.itemsize * self._width * len(source))
         self._touch = bool(self._threads)  # until all pages are mapped
 
     def make(
@@ -114,14 +130,28 @@ class Maker:
     def _make(self, task: _Task, plan: Plan, epoch: int) -> list[tuple[Share, Batch]]:
         rows, moment = task.rows, Moment(plan.seed, epoch, task.positions)
         x = self._buffers.take()[: len(rows)]
-        self._gather.fill(rows, x, moment)
+        filled = self._gather.fill(rows, x, moment)
         clean = x.copy() if self._itself and self._jitter != jitter.Jitter() else x
         mixed = self._change(x, rows, moment, plan)
         if clean is not x:
             self._normalize(clean)
-        x, clean = (values.reshape(-1, *self._shape) for values in (x, clean))
-        return [(share, self._packed(x[part], clean[part], rows[part], mixed and mixed.part(part)))
+        shown = x.reshape(-1, *self._shape)
+        clean = shown if clean is x else clean.reshape(-1, *self._shape)
+        if filled is not None:
+            return [(share, self._partly(shown[part], rows[part], Filled(filled.lengths[part], filled.padded)))
+                    for share, part in task.parts()]
+        return [(share, self._packed(shown[part], clean[part], rows[part], mixed and mixed.part(part)))
                 for share, part in task.parts()]
+
+    def _partly(self, x: Array, rows: Rows, filled: Filled) -> Batch:
+        """A batch of which rows are left out, or are of different lengths."""
+        kept = np.flatnonzero(filled.lengths)
+        if not len(kept):
+            raise SourceError("no picture of a batch can be read", hint="Look at some of them with an image viewer.")
+        if len(kept) < len(rows):
+            x, rows = x[kept], rows[kept]
+        made = _padded(x, filled.lengths[kept]) if filled.padded else x
+        return self._packed(made, made, rows, None)
 
     def _change(self, x: Array, rows: Rows, moment: Moment, plan: Plan) -> _Mixed | None:
         """Apply what `augment` and `normalize` ask for, in place; what was mixed in, if anything was."""
@@ -147,7 +177,7 @@ class Maker:
         self._gather.fill(rows, out)
         return out
 
-    def _packed(self, x: Array, clean: Array, rows: Rows, mixed: _Mixed | None) -> Batch:
+    def _packed(self, x: Array | Padded, clean: Array | Padded, rows: Rows, mixed: _Mixed | None) -> Batch:
         parts: list[Any] = [x]
         if self.target is not None:
             parts.append(_answers(self.target, rows, mixed))
@@ -156,6 +186,12 @@ class Maker:
         if self._columns:
             parts.append({name: values.take(rows) for name, values in self._columns.items()})
         return tuple(parts) if len(parts) > 1 else x
+
+
+def _padded(x: Array, lengths: Array) -> Padded:
+    made = Padded(np.ascontiguousarray(x[:, : lengths.max()]), lengths)
+    made.features[~made.mask] = 0  # normalization moved them
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +281,7 @@ def _answers(values: Values, rows: Rows, mixed: _Mixed | None) -> Array:
 
 def _target(source: Source, name: str | None) -> Values | None:
     """The column to learn; none where nothing is, or the features themselves are."""
-    itself = name == "feature" and name not in source.metadata.targets
+    itself = name in ("feature", source.metadata.primary_column) and name not in source.metadata.targets
     return None if name is None or itself else encode.target(source, name)
 
 
@@ -257,7 +293,14 @@ def normal(
         return None
     mean, deviation = source.statistics(given, feature) if isinstance(given, str) else given
     deviation = np.where(np.asarray(deviation) > 0, deviation, 1)
-    return np.asarray(mean, np.float32).ravel(), np.asarray(deviation, np.float32).ravel()
+    shape = source.shape(feature)
+    return _spread(mean, shape), _spread(deviation, shape)
+
+
+def _spread(values: Any, shape: tuple[int, ...]) -> Array:
+    """One number for each of a row's, from as many, or from one for each of its last axis."""
+    flat = np.asarray(values, np.float32).ravel()
+    return flat if flat.size == np.prod(shape) else np.broadcast_to(flat, shape).ravel()
 
 
 def _kin(values: Values | None, rows: int) -> jitter.Kin:

@@ -37,10 +37,11 @@ class Options:
     - `weights`: a column, or one number a row, that rows are drawn in proportion to;
     - `group`: a column whose equal values stay together, in the order of the file;
     - `views`: `all` rows, the `first` view of each record, or a `random` one each epoch;
-    - `augment`: changes of features, see `dof_arrow.jitter`;
+    - `augment`: changes of features, see `dof_arrow.jitter` (of pictures: `dof_arrow.pictures.Pictures.loader`);
     - `normalize`: a split whose mean and standard deviation become 0 and 1, or (mean, deviation);
     - `rank`, `world_size`: which of how many processes this is;
-    - `workers`: threads that make batches ahead, by default up to two; 0 makes them when they are asked for.
+    - `workers`: threads that make batches ahead, by default up to two; 0 makes them when they are asked for. Of
+      pictures: processes that decode them, by default threads.
     """
 
     batch_size: int = 256
@@ -76,13 +77,17 @@ def arrange(data: Counted, asked: Options, gather: Gather) -> Plan:
     _check(asked)
     views = _views(data, asked)
     pick: Rows | None = views.plain if views else None
-    blocks = gather.blocks
-    if blocks is not None and asked.shuffle:
-        warnings.warn(f"{data.path} is not mapped: rows are shuffled within windows of {gather.window} row groups. For "
-                      "full shuffles at full speed: dof convert IN.parquet OUT.parquet --layout mapped", DofWarning,
-                      stacklevel=5)
+    offer_mapping(data.path, gather, asked.shuffle)
     return Plan(draw=_draw(data, asked, pick), seed=asked.seed, shuffle=asked.shuffle, views=views,
-                groups=_groups(data, asked.group), blocks=blocks, window=gather.window)
+                groups=_groups(data, asked.group), blocks=gather.blocks, window=gather.window)
+
+
+def offer_mapping(path: Any, gather: Gather, shuffle: bool) -> None:
+    """Say, once a place in the caller's program, what a mapped file would spare one that is decoded anew each epoch."""
+    if gather.blocks is not None:
+        how = f"rows are shuffled within windows of {gather.window} row groups" if shuffle else "each epoch decodes it"
+        warnings.warn(f"{path} is not mapped: {how}. For full shuffles at full speed: "
+                      "dof convert IN.parquet OUT.parquet --layout mapped", DofWarning, stacklevel=5)
 
 
 def _check(asked: Options) -> None:

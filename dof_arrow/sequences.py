@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,24 +19,13 @@ from dof_arrow.draws import Every
 from dof_arrow.encode import Values
 from dof_arrow.errors import UsageError, require
 from dof_arrow.gather import Moment
-from dof_arrow.maker import Source, normal
+from dof_arrow.maker import Padded, Source, normal
 from dof_arrow.order import Permutation, Rows, key
 from dof_arrow.plan import Plan, Share, shares, steps
+from dof_arrow.recipe import offer_mapping
 
 Array = NDArray[Any]
 State = dict[str, int]
-
-
-class Padded(NamedTuple):
-    """Clips of a batch: features float32 [k, T, *shape], zeros behind each clip's end, and lengths int32 [k]."""
-
-    features: Array
-    lengths: Array
-
-    @property
-    def mask(self) -> Array:
-        """Which steps belong to a clip, bool [k, T]."""
-        return np.arange(self.features.shape[1]) < self.lengths[:, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,8 +66,11 @@ class ClipLoader:
         self.source, self.options = source, options or ClipOptions()
         _check(self.options, source)
         self._starts, self._stops = parts(source, self.options.chunk)
-        self._plan = Plan(draw=Every(len(self._starts)), seed=self.options.seed, shuffle=self.options.shuffle)
         self._gather, self._shape = source.gather(self.options.feature), source.shape(self.options.feature)
+        offer_mapping(source.path, self._gather, self.options.shuffle)
+        blocks = None if self._gather.blocks is None else self._gather.blocks[self._starts]
+        self._plan = Plan(draw=Every(len(self._starts)), seed=self.options.seed, shuffle=self.options.shuffle,
+                          blocks=blocks, window=self._gather.window)
         self._target = None if self.options.target is None else encode.target(source, self.options.target)
         self._columns: dict[str, Values] = {name: encode.column(source, name) for name in self.options.columns}
         self._jitter = jitter.declared(self.options.augment)

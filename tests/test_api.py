@@ -21,7 +21,8 @@ from tests.pictures import folder_of
 
 PUBLIC = [
     "Core", "CoreError", "Dataset", "DofError", "DofWarning", "FormatError", "MissingExtra", "OutputError", "Problem",
-    "SourceError", "UsageError", "Writer", "append", "convert", "edit", "extract", "fuse", "open", "save", "validate",
+    "SourceError", "UsageError", "Writer", "append", "convert", "edit", "extract", "fuse", "open", "pictures", "save",
+    "validate",
 ]
 MODULES = sorted(m.name for m in pkgutil.iter_modules(dof.__path__) if m.name != "__main__")
 
@@ -84,6 +85,8 @@ def test_what_the_contract_promises_runs(tmp_path: Path, monkeypatch: pytest.Mon
     assert values.shape == (40, 688) and values.dtype == np.float32 and not values.flags.writeable
     assert ds.to_numpy("label").tolist() == [0] * 20 + [1] * 20
     assert pa.table(ds).num_rows == ds.to_arrow().num_rows == 40
+    pics = dof.pictures(folder, label="folder")
+    assert [len(x) for x, _ in pics.loader(augment=[{"flip_x": 0.5}], target="label")] == [32, 8]
     with dof.Writer(tmp_path / "y.parquet", metadata=None) as writer:
         writer.write(ids=["a", "b"], vectors={"feature": values[:2]}, columns={"label": [0, 1]})
     assert dof.validate(tmp_path / "y.parquet", deep=True) == []

@@ -272,3 +272,18 @@ def test_a_missing_framework_is_named(
         call(ds.loader())
     faces._torch_class.cache_clear()
     faces._keras_class.cache_clear()
+
+
+def test_g12_tf_data_of_clips_of_any_length(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    from PIL import Image
+
+    import dof_arrow as dof
+
+    for clip, length in enumerate((3, 4, 5, 2)):
+        (tmp_path / f"c{clip}").mkdir()
+        for frame in range(length):
+            Image.fromarray(np.full((8, 10, 3), frame, np.uint8)).save(tmp_path / f"c{clip}" / f"{frame}.png")
+    data = dof.pictures(tmp_path, max_frames=5).loader(batch_size=2, target="clip").to_tf()
+    assert data.element_spec[0]["clip"].shape.as_list() == [None, None, 8, 10, 3]
+    assert [(x["clip"].shape[1], x["lengths"].numpy().tolist()) for x, _ in data] == [(4, [3, 4]), (5, [5, 2])]

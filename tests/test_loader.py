@@ -390,9 +390,23 @@ def test_d16_compact_files_are_decoded_block_by_block(tmp_path: Path, monkeypatc
         assert sorted(numbers(batches)) == list(range(1000))
         assert all(np.array_equal(y, x[:, 0].astype(int) % 3) for x, y in batches)
     assert len({n // 50 for n in numbers(batches)[:100]}) == 2
-    assert numbers(ds.loader()) == list(range(1000))
+    with pytest.warns(DofWarning, match="each epoch decodes it.*dof convert"):
+        assert numbers(ds.loader()) == list(range(1000))
     inner = loader._gather
     assert len(inner._groups) <= 2 * inner.window
+
+
+def test_d16_of_row_groups_that_fill_the_memory_one_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gather, "IN_MEMORY", 1000)
+    monkeypatch.setattr(gather, "_DECODED", 50 * 16)
+    ds = made(tmp_path / "c.parquet", 1000, layout="compact", group_rows=50)
+    with pytest.warns(DofWarning, match="windows of 1 row groups"):
+        loader = ds.loader(batch_size=32, shuffle=True, workers=2)
+    decoded: list[int] = []
+    decode = loader._gather._decode
+    monkeypatch.setattr(loader._gather, "_decode", lambda number: decoded.append(number) or decode(number))
+    assert sorted(numbers(loader)) == list(range(1000)) and len(loader._gather._groups) == 1
+    assert set(decoded) == set(range(20)) and len(decoded) < 40
 
 
 def test_d16_block_shuffle_balances_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dof_arrow import dataset
+from dof_arrow import dataset, gather
 from dof_arrow.dataset import Dataset
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import DofWarning, UsageError
+from dof_arrow.layout import Geometry
 from dof_arrow.sequences import ClipLoader, Padded
 from dof_arrow.writer import Writer
 
@@ -52,6 +54,24 @@ def test_every_clip_once_an_epoch_whole_and_padded_with_zeros(ds: Dataset, optio
         for features, length in zip(padded.features, padded.lengths, strict=True):
             expected = int(features[0, 0]) + np.arange(length) / 100
             np.testing.assert_allclose(features[:length, 0], expected, atol=1e-5)
+
+
+def test_d16_clips_of_compact_files_are_decoded_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row group is decoded for its own clips and for the one that reaches into it, not for each clip anew."""
+    monkeypatch.setattr(gather, "IN_MEMORY", 100)
+    monkeypatch.setattr(gather, "_DECODED", 4 * 50 * 4 * WIDTH)
+    with Writer(tmp_path / "x.parquet", layout="compact", geometry=Geometry(50, 4096)) as writer:
+        for clip in range(100):
+            writer.write(ids=[f"clip{clip:03d}"] * 7, vectors={"feature": np.full((7, WIDTH), clip, np.float32)},
+                         columns={"frame": np.arange(7, dtype=np.int32)})
+    with pytest.warns(DofWarning, match="dof convert"):
+        loader = dataset.open(tmp_path / "x.parquet").clip_loader(batch_size=8, shuffle=True)
+    decoded: list[int] = []
+    decode = loader._gather._decode
+    monkeypatch.setattr(loader._gather, "_decode", lambda number: decoded.append(number) or decode(number))
+    orders = [[clip for clip, _ in seen(loader)] for _ in range(2)]
+    assert all(sorted(order) == list(range(100)) for order in orders) and orders[0] != orders[1]
+    assert len(decoded) <= 2 * 2 * 14
 
 
 def test_targets_and_columns_come_once_a_clip(ds: Dataset) -> None:
