@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dof_arrow.conveyor import processors
 from dof_arrow.errors import SourceError, UsageError
-from dof_arrow.work import processors
 
 Array = NDArray[Any]
 Work = Callable[[Sequence[Any], Array], list[Any]]  # tasks and a row [k, *shape] for each; what is to be said of each
