@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import statistics
 import tempfile
 import time
@@ -21,8 +20,10 @@ import numpy as np
 
 from benchmarks.measure import keep
 from dof_arrow import media
+from dof_arrow.conveyor import processors
 from dof_arrow.core import Core
-from dof_arrow.extract import BATCH, extract
+from dof_arrow.extract import extract
+from dof_arrow.job import BATCH
 
 PICTURES, RUNS = 600, 5
 
@@ -31,7 +32,7 @@ def run(folder: Path, model: Path, preset: str) -> dict[str, Any]:
     """Pictures a second of each road, medians of runs in turn."""
     stored = [p.read_bytes() for p in sorted(folder.glob("*.[jJ][pP]*[gG]"))]
     stored = [stored[i % len(stored)] for i in range(PICTURES)]
-    core, many = (Core.load(model, preprocess=preset, threads=n) for n in (1, _processors()))
+    core, many = (Core.load(model, preprocess=preset, threads=n) for n in (1, processors()))
     with tempfile.TemporaryDirectory() as name:
         source = Path(name, "pictures")
         source.mkdir()
@@ -62,7 +63,7 @@ def _alone(stored: list[bytes], core: Core) -> dict[str, float]:
     network = _seconds(lambda: [core.run(batch) for _ in range(len(sample) // BATCH)]) / len(sample)
     pillow = _seconds(lambda: [_pillow(data) for data in sample]) / len(sample)
     costs = {"decode ms": decode, "preprocessing ms": prepare, "core ms": network, "decode, Pillow ms": pillow}
-    return {"ideal": _processors() / (decode + prepare + network), **{k: v * 1e3 for k, v in costs.items()}}
+    return {"ideal": processors() / (decode + prepare + network), **{k: v * 1e3 for k, v in costs.items()}}
 
 
 def _pillow(data: bytes) -> Any:
@@ -87,10 +88,6 @@ def _seconds(action: Callable[[], Any]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def main() -> None:

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from dof_arrow import graph, providers
 from dof_arrow.core import Core
+from dof_arrow.job import BATCH
 from dof_arrow.pixels import in_mode
 from dof_arrow.preprocess import Picture, resized_size
 
 SHARE = 0.013  # of the pixels: so many differed between Pillow's resize and the preprocessing graph's
 
 _PICTURES, _SIZE = 8, (375, 500)  # ImageNet's most common size
-_BATCH = 8  # as extraction runs them
 _ROUNDS, _BUDGET = 7, 0.5  # a step is timed so often, or for so many seconds
 _FRAMES = 16  # of a window, where a core leaves their number free
 
@@ -102,10 +102,10 @@ def movements(core: Core, pictures: Sequence[Picture], share: float = SHARE) -> 
 
 
 def costs(core: Core, pictures: Sequence[Picture]) -> tuple[float, float]:
-    """Seconds that one picture takes, medians: its preprocessing, and the network in batches of 8."""
+    """Seconds that one picture takes, medians: its preprocessing, and the network in batches as extraction runs them."""
     clock = time.thread_time if core.provider == providers.CPU and core.threads == 1 else time.perf_counter
     shown = _framed(core, pictures[0] if core.preprocessing.resize else _as_seen(core, pictures[0]))
-    batch = np.stack([core.input_of(shown)] * (core.fixed_batch or _BATCH))
+    batch = np.stack([core.input_of(shown)] * (core.fixed_batch or BATCH))
     return _median(lambda: core.input_of(shown), clock), _median(lambda: core.run(batch), clock) / len(batch)
 
 

@@ -32,6 +32,7 @@ from dof_arrow.directory import is_directory
 from dof_arrow.errors import DofError, DofWarning, OutputError, SourceError, UsageError
 from dof_arrow.facts import RawFacts
 from dof_arrow.footage import EVERY, Sampling
+from dof_arrow.job import BATCH
 from dof_arrow.layout import most_rows
 from dof_arrow.metadata import Preprocessing
 from dof_arrow.picture import Reading
@@ -49,7 +50,6 @@ from dof_arrow.writer import Writer
 
 CoreLike = str | os.PathLike[str] | Core
 _OF_ROWS = ("view", "frame", "time")  # what rows of one input differ in
-BATCH = 2  # rows a session run: of larger batches the activations fall out of a processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from dof_arrow.views import ONE, Views
 
 Array = np.ndarray[Any, Any]
 
+BATCH = 2  # rows a session run: of larger batches the activations fall out of a processor's cache
 _TAKEN = 8  # inputs that a thread takes at a time: enough to outweigh the handling of small pictures
 
 
