@@ -102,7 +102,7 @@ def movements(core: Core, pictures: Sequence[Picture], share: float = SHARE) -> 
 
 
 def costs(core: Core, pictures: Sequence[Picture]) -> tuple[float, float]:
-    """Seconds that one picture takes, medians: its preprocessing, and the network in batches as extraction runs them."""
+    """Seconds that one picture takes, medians: its preprocessing, and the network in an extraction's batches."""
     clock = time.thread_time if core.provider == providers.CPU and core.threads == 1 else time.perf_counter
     shown = _framed(core, pictures[0] if core.preprocessing.resize else _as_seen(core, pictures[0]))
     batch = np.stack([core.input_of(shown)] * (core.fixed_batch or BATCH))
