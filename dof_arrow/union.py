@@ -125,7 +125,9 @@ def _provenance(parts: Sequence[Json]) -> Json:
     facts = [p.get("raw", {}) for p in parts]
     raw = {n: _raw(n, [f.get(n) for f in facts], rows) for n in dict.fromkeys(n for f in facts for n in f)}
     parents = _different(parent for p in parts for parent in p.get("parents", []))
-    return {**counts, "parents": parents, "raw": {n: v for n, v in raw.items() if v is not None}}
+    noted = [p.get("libraries", {}) for p in parts]
+    used = {n: ", ".join(_different(v.get(n) for v in noted)) for n in dict.fromkeys(n for v in noted for n in v)}
+    return {**counts, "parents": parents, "libraries": used, "raw": {n: v for n, v in raw.items() if v is not None}}
 
 
 def _raw(name: str, values: Sequence[Any], rows: Sequence[int]) -> Json:
