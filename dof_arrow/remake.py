@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from dof_arrow import clip_rows
 from dof_arrow.dataset import Dataset
-from dof_arrow.errors import DofError
+from dof_arrow.errors import DofError, SourceError
 from dof_arrow.facts import COUNTED
 from dof_arrow.job import Array, Job, features, wanted
 from dof_arrow.privacy import pseudonyms
@@ -145,7 +145,9 @@ def _frames(rows: Sequence[Row], job: Job, numbers: Sequence[int]) -> Remade:
 
 
 def _sample(row: Row, job: Job) -> Sample:
-    return Sample(key=row.id, data=None) if row.input is None else job.source[row.input]
+    if row.input is None:
+        raise SourceError("the source has no input of this name")
+    return job.source[row.input]
 
 
 def _features(ready: Sequence[Mapping[str, Array]], job: Job) -> dict[str, Array]:
