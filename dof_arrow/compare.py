@@ -220,9 +220,9 @@ def _meaning(about: Metadata, shared: Sequence[str]) -> dict[str, Json]:
     value = {name: item for name, item in to_json(about).items() if name not in _OWN}
     value["columns"] = {name: {k: v for k, v in column.items() if k not in (*_STORED, "statistics")}
                         for name, column in value["columns"].items() if name in shared}
-    value["documents"] = {d.name: {"media_type": d.media_type, "sha256": d.sha256} for d in about.documents}
-    value["errors"] = {"rows": about.errors.rows, "sha256": about.errors.sha256} if about.errors else None
-    return value
+    attached = {f"documents.{d.name}": {"media_type": d.media_type, "sha256": d.sha256} for d in about.documents}
+    errors = {"rows": about.errors.rows, "sha256": about.errors.sha256} if about.errors else None
+    return {**value, "documents": None, "errors": errors, **attached}
 
 
 def _storage(about: Metadata, shared: Sequence[str]) -> dict[str, Json]:

@@ -93,12 +93,15 @@ def _named(codes: pa.Array, names: Sequence[str]) -> pa.Array:
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    """Without dictionary; maps as the lists of pairs that they are."""
+    kind = array.type
+    if pa.types.is_map(kind):
+        return array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
+    return array.dictionary_decode() if pa.types.is_dictionary(kind) else array
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list,
-                                       pa.types.is_map))
+    return any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
 
 
 def _is_text(kind: pa.DataType) -> bool:
