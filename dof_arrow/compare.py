@@ -37,7 +37,7 @@ _STORED = ("dtype", "layout")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Some:
-    """How many rows there are of a kind, and what the first of them are called: `id`, or `id/view/frame`."""
+    """How many rows there are of a kind, and what the first met are called: `id`, or `id/view/frame`."""
 
     rows: int
     first: Sequence[str]
@@ -114,6 +114,14 @@ class _Pairs(NamedTuple):
     def reordered(self) -> bool:
         return self.right is not None and bool((np.diff(self.right) < 0).any())
 
+    def by_blocks(self, ours: Array | None, theirs: Array | None) -> _Pairs:
+        """The same pairs in an order in which rows that are only read in whole blocks have theirs read seldom."""
+        if self.left is None or self.right is None or (ours is None and theirs is None):
+            return self
+        sides = ((theirs, self.right), (ours, self.left))  # the last counts first
+        order = np.lexsort([blocks[at] for blocks, at in sides if blocks is not None])
+        return self._replace(left=self.left[order], right=self.right[order])
+
     def pieces(self, step: int) -> Iterator[tuple[Array, Array]]:
         """Their places, `step` pairs at a time."""
         for start in range(0, self.rows, step):
@@ -152,7 +160,7 @@ class _Comparison:
         sides = [self._left.gather(name), self._right.gather(name)]
         buffers = np.empty((2, max(STEP // width, 1), width), kind)
         tally = Tally(self._tolerance)
-        for places in self._pairs.pieces(buffers.shape[1]):
+        for places in self._pairs.by_blocks(sides[0].blocks, sides[1].blocks).pieces(buffers.shape[1]):
             parts = [buffer[: len(places[0])] for buffer in buffers]
             for side, rows, part in zip(sides, places, parts, strict=True):
                 side.fill(rows, part)

@@ -22,7 +22,7 @@ from dof_arrow.extract import BATCH, LIBRARIES, CoreLike, versions
 from dof_arrow.footage import Sampling
 from dof_arrow.job import Job
 from dof_arrow.metadata import Core as Described
-from dof_arrow.metadata import Metadata, Provenance
+from dof_arrow.metadata import Metadata, Preprocessing, Provenance
 from dof_arrow.picture import Reading
 from dof_arrow.presets import Fit
 from dof_arrow.remake import Remade, Row
@@ -77,11 +77,11 @@ class Reproduction:
 
 def reproduce(
     data: Dataset | PathLike, source: Source | PathLike, *, core: CoreLike | Sequence[CoreLike],
-    rows: int | float = 100, seed: int = 0, tolerance: float = TOLERANCE, preprocess: str | None = None,
-    fit: Fit | None = None, at: str | None = None, pool: str | None = None, table: PathLike | None = None,
-    key: str | None = None, pictures: str | None = None, id_key: bytes | PathLike | None = None,
-    max_pixels: int | None = None, allow: Sequence[str] = (), workers: int | None = None,
-    progress: Progress = lambda done, total, failed: None,
+    rows: int | float = 100, seed: int = 0, tolerance: float = TOLERANCE,
+    preprocess: str | Preprocessing | None = None, fit: Fit | None = None, at: str | None = None,
+    pool: str | None = None, table: PathLike | None = None, key: str | None = None, pictures: str | None = None,
+    id_key: bytes | PathLike | None = None, max_pixels: int | None = None, allow: Sequence[str] = (),
+    workers: int | None = None, progress: Progress = lambda done, total, failed: None,
 ) -> Reproduction:
     """Make rows of a dataset again from the source that it was extracted from, and compare their features.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from PIL import Image
 
 import dof_arrow as dof
-from dof_arrow import cli, reproduce
+from dof_arrow import cli
 from dof_arrow.agreement import TOLERANCE
 from dof_arrow.augment import Augmentation
 from dof_arrow.core import Core
@@ -22,6 +24,7 @@ from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.extract import extract
 from dof_arrow.merge import merge
 from dof_arrow.metadata import Preprocessing
+from dof_arrow.reproduce import Reproduction
 from tests import making, models
 from tests.pictures import KEY, Memory, core, folder_of, png
 from tests.shared import shared_data
@@ -33,7 +36,7 @@ def made(source: Any, out: Path, **options: Any) -> Path:
     return extract(source, **{"core": core(), "out": out, "id_key": KEY} | options).path
 
 
-def again(data: Any, source: Any, **options: Any) -> reproduce.Reproduction:
+def again(data: Any, source: Any, **options: Any) -> Reproduction:
     return dof.reproduce(data, source, **{"core": core(), "id_key": KEY, "rows": 1.0} | options)
 
 
@@ -46,7 +49,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder_of(tmp_path / "pictures", 20, ("a", "b"))
 
 
-def all_equal(found: reproduce.Reproduction) -> bool:
+def all_equal(found: Reproduction) -> bool:
     return found.agrees and not found.remarks and all(
         (a.equal, a.close, a.largest, a.relative, a.cosine) == (found.rows, found.rows, 0, 0, 1)
         for a in found.columns.values())
@@ -172,7 +175,7 @@ def test_another_core_is_refused_and_the_wanted_one_named(pictures: Path, tmp_pa
     model.write_bytes(models.gemm().SerializeToString())
     own = made(pictures, tmp_path / "y.parquet", core=Core.load(model, preprocess=SMALL))
     with pytest.raises(UsageError, match=r"made of m\.onnx, cut at feat\. .*differs in .*preprocessing\.mean"):
-        again(own, pictures, core=model, preprocess="imagenet", fit="squash")
+        again(own, pictures, core=model, preprocess=replace(SMALL, mean=(0.5, 0.5, 0.5)))
     bare = making.write(tmp_path / "z.parquet", 3)
     with pytest.raises(UsageError, match="no core made"):
         again(bare, pictures)
@@ -223,7 +226,7 @@ def test_other_versions_are_told_and_only_known_modules_looked_up(
 
     path = made(pictures, tmp_path / "x.parquet")
     noted = dof.open(path).metadata.provenance.libraries  # type: ignore[union-attr]
-    monkeypatch.setattr(reproduce, "versions", versions)
+    monkeypatch.setitem(vars(sys.modules["dof_arrow.reproduce"]), "versions", versions)
     found = again(path, pictures)
     assert found.agrees and found.libraries["onnxruntime"] == (noted["onnxruntime"], "0.1")
     assert found.libraries["PIL"] == (noted["PIL"], "none") and set(asked) == {*noted} and "av" not in asked
