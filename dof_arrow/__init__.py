@@ -26,6 +26,7 @@ from dof_arrow.errors import (
 )
 
 if TYPE_CHECKING:
+    from dof_arrow.compare import diff
     from dof_arrow.convert import convert, save
     from dof_arrow.core import Core
     from dof_arrow.dataset import Dataset, concat, open
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dof_arrow.fuse import fuse
     from dof_arrow.growth import append
     from dof_arrow.pictures import pictures
+    from dof_arrow.reproduce import reproduce
     from dof_arrow.verify import validate
     from dof_arrow.writer import Writer
 
@@ -46,14 +48,15 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Core", "CoreError", "Dataset", "DofError", "DofWarning", "FormatError", "MissingExtra", "OutputError", "Problem",
-    "SourceError", "UsageError", "Writer", "append", "concat", "convert", "edit", "export_head", "extract", "fuse",
-    "open", "pictures", "save", "validate",
+    "SourceError", "UsageError", "Writer", "append", "concat", "convert", "diff", "edit", "export_head", "extract",
+    "fuse", "open", "pictures", "reproduce", "save", "validate",
 ]
 
 # Loaded when first used: importing this package must stay light.
 _HOMES = {"Core": "core", "Dataset": "dataset", "Writer": "writer", "concat": "dataset", "extract": "extract",
           "fuse": "fuse", "open": "dataset", "validate": "verify", "export_head": "export", "append": "growth",
-          "convert": "convert", "save": "convert", "edit": "edit", "pictures": "pictures"}
+          "convert": "convert", "save": "convert", "edit": "edit", "diff": "compare", "pictures": "pictures",
+          "reproduce": "reproduce"}
 
 
 def __getattr__(name: str) -> Any:

@@ -31,6 +31,8 @@ COMMANDS = {
     "More": {
         "evaluate": ("train", "Judge a head on another dataset of the same core."),
         "headless": ("make", "Cut the head off a model; keep its preprocessing with it."),
+        "reproduce": ("compare", "Make rows again from their source; say how closely they agree."),
+        "diff": ("compare", "Say what differs between two datasets."),
         "merge": ("share", "Put datasets together in one file or directory."),
         "repair": ("share", "Say what a crash left behind, and remove it."),
         "estimate": ("make", "Say how large a file will be."),

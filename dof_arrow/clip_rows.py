@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,14 +81,20 @@ def check(cores: Mapping[str, Core], window: int | None) -> int | None:
     return lengths.pop()
 
 
-def remade(row: Mapping[str, Any], number: int, sample: Sample, job: Job) -> dict[str, Array]:
-    """The features of a row that was extracted, float32 by column, made again from its clip."""
-    view = row.get("view") or 0
-    draw = job.views.draws(number)[view]
-    for each in _rows(_watched(sample, job), job, view, draw):
-        if each.frame == row["frame"]:
-            return {name: core.run(each.prepared[name][None])[0] for name, core in job.cores.items()}
-    raise PictureError("the clip has become shorter", rule="too-short", expected=f"a row {row['frame']}")
+def chosen_rows(
+    numbers: Collection[int], draw: Mapping[str, Any], sample: Sample, job: Job,
+) -> Iterator[tuple[int, Mapping[str, Array]]]:
+    """Some rows of one view of a clip, by their numbers, in order: what each core is to see of each.
+
+    PictureError where the clip does not have them all. The clip is read once, up to the last of them.
+    """
+    left = {*numbers}
+    for row in _rows(_watched(sample, job), job, 0, draw, left):
+        left.discard(row.frame)
+        yield row.frame, row.prepared
+        if not left:
+            return
+    raise PictureError("the clip has become shorter", rule="too-short", expected=f"a row {min(left)}")
 
 
 def count(sample: Sample, job: Job) -> int:
@@ -167,19 +173,28 @@ def _watched(sample: Sample, job: Job) -> dict[Any, Watched]:
                          sampling) for how in dict.fromkeys(wanted(core)[:2] for core in job.cores.values())}
 
 
-def _rows(watched: Mapping[Any, Watched], job: Job, view: int, draw: Mapping[str, float]) -> Iterator[_Row]:
-    ready = ((frames[0], _prepared(dict(zip(watched, frames, strict=True)), job, draw))
-             for frames in zip(*watched.values(), strict=True))
+def _rows(
+    watched: Mapping[Any, Watched], job: Job, view: int, draw: Mapping[str, Any], chosen: Collection[int] | None = None,
+) -> Iterator[_Row]:
+    """The rows of one view, or those of these numbers."""
+    together = (dict(zip(watched, frames, strict=True)) for frames in zip(*watched.values(), strict=True))
     window = check(job.cores, _sampling(job).window)
     if window is None:
-        for number, (frame, prepared) in enumerate(ready):
-            yield _Row(view, draw, number, frame.time, prepared)
+        for number, frames in enumerate(together):
+            if chosen is None or number in chosen:
+                yield _Row(view, draw, number, _time(frames), _prepared(frames, job, draw))
         return
-    for number, together in enumerate(windows(ready, window, _sampling(job).stride or window)):
-        whole = {n: core.together([each[1][n] for each in together]) for n, core in job.cores.items()}
-        yield _Row(view, draw, number, together[0][0].time, whole)
+    ready = ((_time(frames), _prepared(frames, job, draw)) for frames in together)
+    for number, run in enumerate(windows(ready, window, _sampling(job).stride or window)):
+        if chosen is None or number in chosen:
+            whole = {n: core.together([each[n] for _, each in run]) for n, core in job.cores.items()}
+            yield _Row(view, draw, number, run[0][0], whole)
 
 
-def _prepared(frames: Mapping[Any, Frame], job: Job, draw: Mapping[str, float]) -> dict[str, Array]:
+def _time(frames: Mapping[Any, Frame]) -> float:
+    return next(iter(frames.values())).time
+
+
+def _prepared(frames: Mapping[Any, Frame], job: Job, draw: Mapping[str, Any]) -> dict[str, Array]:
     seen = {how: augment.apply(frame.pixels, draw) if draw else frame.pixels for how, frame in frames.items()}
     return {name: core.prepare(seen[wanted(core)[:2]]) for name, core in job.cores.items()}

@@ -26,7 +26,7 @@ _CHUNK = 1 << 12  # rows looked at at a time
 
 def join(left: Chosen, right: Chosen, suffix: str) -> Joined:
     """The rows of the left that the right has too, with the columns of both; see `Dataset.join`."""
-    keys = _keys(left.table.metadata.record, right.table.metadata.record)
+    keys = record_keys(left.table.metadata.record, right.table.metadata.record)
     here, there = _matched(left, right, keys)
     if here is not None:
         left = left.at(here)
@@ -49,6 +49,25 @@ def chain(parts: Sequence[Chosen]) -> Chained:
     about = replace(first.metadata, uuid=uuid, splits=_splits(parts), errors=None, documents=(), provenance=_made_from(
         [part.table.metadata for part in parts]))
     return Chained(parts=parts, schema=with_metadata(first.schema.remove_metadata(), about), metadata=about)
+
+
+def record_keys(left: Record, right: Record) -> list[tuple[str, str]]:
+    """The columns by which rows meet, as named on either side."""
+    pairs = [(left.id, right.id), (left.view, right.view), (left.frame, right.frame)]
+    return [(a, b) for a, b in pairs if a is not None and b is not None]
+
+
+def row_names(columns: Sequence[pa.ChunkedArray]) -> pa.Array:
+    """One text a row from all key columns.
+
+    >>> row_names([pa.chunked_array([["a", "b"]]), pa.chunked_array([[0, 7]])]).to_pylist()
+    ['a/0', 'b/7']
+    """
+    import pyarrow.compute as pc
+
+    texts = [column.combine_chunks().cast(pa.large_string()) for column in columns]
+    joined = pc.binary_join_element_wise(*texts, pa.scalar("/", pa.large_string())) if len(texts) > 1 else texts[0]
+    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
 def folds(data: Tabular, k: int, group: str, stratify: str | None, seed: int) -> Array:
@@ -82,17 +101,11 @@ def statistics(gather: Gather, rows: int, width: int) -> tuple[Array, Array]:
     return mean, np.sqrt(squares / seen)
 
 
-def _keys(left: Record, right: Record) -> list[tuple[str, str]]:
-    """The columns by which rows meet, as named on either side."""
-    pairs = [(left.id, right.id), (left.view, right.view), (left.frame, right.frame)]
-    return [(a, b) for a, b in pairs if a is not None and b is not None]
-
-
 def _matched(left: Chosen, right: Chosen, keys: Sequence[tuple[str, str]]) -> tuple[Array | None, Array | None]:
     """Places of the rows that meet on either side; None where all of a side stand as they are."""
     import pyarrow.compute as pc
 
-    a, b = _names_of(left, [k for k, _ in keys]), _names_of(right, [k for _, k in keys])
+    a, b = (row_names([chunked(rows.array(pair[side])) for pair in keys]) for side, rows in enumerate((left, right)))
     if pc.count_distinct(b).as_py() != len(b):
         raise UsageError("rows to join with are not unique", str(right.table.path), "each id once",
                          "several rows of one id", "Take one of them: other.filter(pc.field('view') == 0)")
@@ -101,15 +114,6 @@ def _matched(left: Chosen, right: Chosen, keys: Sequence[tuple[str, str]]) -> tu
     place = pc.index_in(a, b)
     here = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
     return here, place.drop_null().to_numpy().astype(np.int64)
-
-
-def _names_of(rows: Chosen, columns: Sequence[str]) -> pa.Array:
-    """One text a row from all key columns."""
-    import pyarrow.compute as pc
-
-    texts = [chunked(rows.array(name)).combine_chunks().cast(pa.large_string()) for name in columns]
-    joined = pc.binary_join_element_wise(*texts, pa.scalar("/", pa.large_string())) if len(texts) > 1 else texts[0]
-    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
 def _names(left: Sequence[str], right: Sequence[str], keys: Sequence[str], suffix: str) -> dict[str, tuple[bool, str]]:

@@ -43,12 +43,13 @@ from dof_arrow.reels import holds_clips
 from dof_arrow.roster import Roster
 from dof_arrow.schema import vector_field
 from dof_arrow.source import Source, load_or_make_key, open_source
-from dof_arrow.views import ONE, Views, from_text, remake
+from dof_arrow.views import ONE, Views, from_text
 from dof_arrow.work import Staging, blocks
 from dof_arrow.workers import Job, Progress, compute, vector_name
 from dof_arrow.writer import Writer
 
 CoreLike = str | os.PathLike[str] | Core
+LIBRARIES = ("dof_arrow", "onnxruntime", "PIL", "pyarrow", "av")  # what features depend on; the last for clips
 _OF_ROWS = ("view", "frame", "time")  # what rows of one input differ in
 
 
@@ -159,7 +160,7 @@ class Extraction:
             "split": dict(self.fractions or {}), "id key": self._keyed(b"id key"),
             "views": self.views.to_json(), "max pixels": self.reading.max_pixels, "allow": sorted(self.reading.allow),
             **self._sampled,
-            **{name: _version(name) for name in self._libraries},
+            **self.libraries,
         }
 
     @cached_property
@@ -248,7 +249,7 @@ class Extraction:
     def metadata(self, raw: Mapping[str, Json] | None = None, failed: int = 0) -> dict[str, Json]:
         """What the file will say of itself, as far as it is known beforehand."""
         provenance = {"inputs": len(self.source), "failed": failed, "run": self.run_digest,
-                      "raw": {**self._sampled, **(raw or {})},
+                      "libraries": self.libraries, "raw": {**self._sampled, **(raw or {})},
                       "providers": {n: [c.provider] for n, c in self.cores.items() if c.provider != CPU}}
         columns: dict[str, Json] = {n: {"core": n, "tensor": c.output_name, "shape": list(c.output_shape)}
                                     for n, c in self.cores.items()}
@@ -269,12 +270,9 @@ class Extraction:
         return 0
 
     @property
-    def _libraries(self) -> list[str]:
-        """What features depend on."""
-        from importlib.util import find_spec
-
-        video = ["av"] if self.clips is not None and find_spec("av") else []
-        return ["dof_arrow", "onnxruntime", "PIL", "pyarrow", *video]
+    def libraries(self) -> dict[str, str]:
+        """Versions of what features depend on, by module."""
+        return versions(LIBRARIES if self.clips is not None else LIBRARIES[:-1])
 
     @property
     def _sampled(self) -> dict[str, Json]:
@@ -328,26 +326,6 @@ class Extraction:
         if self.splits is not None:
             columns["split"] = self.splits.take(at)
         return columns | {n: column.take(at) for n, column in {**known.targets, **known.kept}.items()}
-
-
-    def remade(self, row: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """The features of a row of the output, float32 by column, made again from its input and its `processing`.
-
-        Raises UsageError for a row of another run, SourceError if the input cannot be read any more.
-        """
-        place = self._places.get(row["id"])
-        if place is None:
-            raise UsageError("no input of this name", str(self.out), found=str(row["id"])[:80],
-                             hint="Give the source, the table and the id key that the output was made with.")
-        sample = self.source[place]
-        if self.clips is not None:
-            return clip_rows.remade(row, place, sample, self._job)
-        return {name: core([remake(row.get("processing"), sample, core, self.reading)])[0]
-                for name, core in self.cores.items()}
-
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {name: place for place, name in enumerate(self.names(range(len(self.source))))}
 
 
 def planned(
@@ -452,7 +430,16 @@ def _tensor(block: pa.Table, name: str, shape: Sequence[int]) -> np.ndarray[Any,
     return np.asarray(column.flatten().to_numpy()).reshape(len(block), *shape)
 
 
-def _version(module: str) -> str:
+def versions(modules: Iterable[str]) -> dict[str, str]:
+    """The versions of those modules that are installed.
+
+    >>> versions(["numpy", "no_such_module"]).keys()
+    dict_keys(['numpy'])
+    """
     import importlib
 
-    return str(importlib.import_module(module).__version__)
+    found = {}
+    for name in modules:
+        with suppress(ImportError):
+            found[name] = str(importlib.import_module(name).__version__)
+    return found

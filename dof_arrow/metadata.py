@@ -203,6 +203,7 @@ class Provenance:
     failed: int | None = spec("inputs that gave no row; the errors table lists them", default=None, minimum=0)
     run: str | None = spec("keyed digest of inputs, cores and options, by which the owner knows the run again",
                            default=None, pattern=SHA256)
+    libraries: Mapping[str, str] = spec("versions of the Python modules that the features depend on", factory=dict)
     raw: Mapping[str, Json] = spec("what the raw inputs were like: sizes, modes, bit depths, bytes", factory=dict)
     providers: Mapping[str, tuple[str, ...]] = spec(
         "by feature column: ONNX Runtime's execution providers that ran its core, unless it was the CPU's alone",

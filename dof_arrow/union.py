@@ -126,9 +126,11 @@ def _provenance(parts: Sequence[Json]) -> Json:
     facts = [p.get("raw", {}) for p in parts]
     raw = {n: _raw(n, [f.get(n) for f in facts], rows) for n in dict.fromkeys(n for f in facts for n in f)}
     parents = _different(parent for p in parts for parent in p.get("parents", []))
+    noted = [p.get("libraries", {}) for p in parts]
+    used = {n: ", ".join(_different(v.get(n) for v in noted)) for n in dict.fromkeys(n for v in noted for n in v)}
     made = [p.get("providers", {}) for p in parts]
     providers = {c: sorted({name for m in made for name in m.get(c, ["cpu"])}) for c in dict.fromkeys(chain(*made))}
-    return {**counts, "parents": parents, "raw": {n: v for n, v in raw.items() if v is not None},
+    return {**counts, "parents": parents, "libraries": used, "raw": {n: v for n, v in raw.items() if v is not None},
             "providers": providers}
 
 

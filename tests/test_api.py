@@ -21,8 +21,8 @@ from tests.pictures import folder_of
 
 PUBLIC = [
     "Core", "CoreError", "Dataset", "DofError", "DofWarning", "FormatError", "MissingExtra", "OutputError", "Problem",
-    "SourceError", "UsageError", "Writer", "append", "convert", "edit", "extract", "fuse", "open", "pictures", "save",
-    "validate",
+    "SourceError", "UsageError", "Writer", "append", "convert", "diff", "edit", "extract", "fuse", "open", "pictures",
+    "reproduce", "save", "validate",
 ]
 MODULES = sorted(m.name for m in pkgutil.iter_modules(dof.__path__) if m.name != "__main__")
 
