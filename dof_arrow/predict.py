@@ -1,5 +1,5 @@
 """Predicting with a fused model: one ONNX file, decoded pixels in, what each head says out (base installation)."""
-# ruff: noqa: RUF009 - fields are declared by calls
+
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ def other(target: Target = ABC, sha256: str = CORE.sha256, **columns: Any) -> Me
     return dataclasses.replace(made, metadata=dataclasses.replace(made.metadata, uuid=OTHER, cores={"core": core}))
 
 
-def test_a_head_on_another_dataset_of_the_same_core_d25(head: bytes, tmp_path: Path) -> None:
+def test_a_head_on_another_dataset_of_the_same_core(head: bytes, tmp_path: Path) -> None:
+    """The evaluation phase needs the features only (row D25)."""
     report = evaluate(head, other(sex=["f", "m"] * 75), by=["sex"])
     assert report["score"] > 0.9 > report["baseline"] and report["interval"][0] > 0.8 and report["n_test"] == 150
     assert set(report["scores"]) == {"accuracy", "balanced_accuracy", "f1", "auc", "ece"} and not report["warnings"]

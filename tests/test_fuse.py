@@ -62,7 +62,8 @@ def core() -> Core:
     return Core.from_bytes(small_model(), preprocess=SQUASHED)
 
 
-def test_one_pass_answers_for_every_head_d26(core: Core) -> None:
+def test_one_pass_answers_for_every_head(core: Core) -> None:
+    """Several independent heads on one core (row D26)."""
     heads = {"finding": small_head(core), "sex of patient": small_head(core, 2, seed=1), "core": small_head(core, 4)}
     assert_same(core, heads, pictures())
 

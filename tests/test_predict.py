@@ -211,7 +211,8 @@ def clip_head(core: Core, count: int = 24) -> tuple[bytes, list[np.ndarray], np.
     return head, clips, np.array(road)
 
 
-def test_a_recurrent_head_fused_into_one_model_of_clips_g13(core: Core, tmp_path: Path) -> None:
+def test_a_recurrent_head_fused_into_one_model_of_clips(core: Core, tmp_path: Path) -> None:
+    """Core over frames, then a recurrent head, in one file (row G13)."""
     head, clips, road = clip_head(core)
     predictor = Predictor(fuse(core, {"way": head}))
     assert predictor.clips
