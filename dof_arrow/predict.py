@@ -26,7 +26,7 @@ Json = Any
 T = TypeVar("T")
 
 PART = 16  # frames of a clip that are run at a time
-AT_ONCE = 16  # pictures that a model which takes several is given at a time
+AT_ONCE = 8  # pictures that a model which takes several is given at a time
 _FUSE = "dof fuse --core CORE.onnx --head HEAD.onnx -o MODEL.onnx"
 
 
@@ -228,7 +228,7 @@ def _answers(
     """An answer for each, in order: all pictures are run together."""
     pixels = [each for each in seen if isinstance(each, np.ndarray)]
     said = _tried(predictor.many, pixels)
-    told = iter([said] * len(pixels) if isinstance(said, DofError) else said)
+    told: Iterator[Answer] = iter([said] * len(pixels) if isinstance(said, DofError) else said)
     for each in seen:
         if isinstance(each, Sample):
             yield _tried(_of_clip, predictor, each, sampling or predictor.sampling)

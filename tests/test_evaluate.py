@@ -108,20 +108,6 @@ def test_features_side_by_side(tmp_path: Path) -> None:
         heads.train(ds, features=["left", "left"])
 
 
-def test_a_head_of_several_columns_is_not_fused(tmp_path: Path) -> None:
-    from dof_arrow.core import Core
-    from dof_arrow.fuse import fuse
-    from tests.test_core import SQUASHED, small_model
-
-    with Writer(tmp_path / "x.dof.parquet", {"targets": {"label": {"kind": "category", "classes": ["a", "b", "c"]}},
-                                             "primary_column": "left"}) as writer:
-        writer.write(ids=[f"r{i:03}" for i in range(300)], vectors={"left": X[:, :8], "right": X[:, 8:]},
-                     columns={"label": Y})
-    made = heads.train(dataset.open(tmp_path / "x.dof.parquet"), features=["left", "right"]).onnx
-    with pytest.raises(CoreError, match="several cores side by side"):
-        fuse(Core.from_bytes(small_model(), preprocess=SQUASHED), {"label": made})
-
-
 def test_columns_to_judge_by_that_cannot_be(head: bytes) -> None:
     with pytest.raises(UsageError, match="no such column to judge by"):
         evaluate(head, other(), by=["sexx"])
