@@ -54,7 +54,8 @@ def _check_names(heads: Mapping[str, bytes]) -> None:
     wrong = [name for name in heads if not name or "/" in name or name in (PICTURE, PICTURES, CLIP)]
     if not heads or wrong:
         raise UsageError("heads need names for their outputs", expected=f"names other than {PICTURE}, without /",
-                         found=", ".join(map(repr, wrong)) or "no head", hint="Pass --head NAME=HEAD.onnx.")
+                         found=", ".join(map(repr, wrong)) or "no head",
+                         hint="Rename the head's file: its output bears that name.")
 
 
 def _check_cores(cores: Sequence[Core], about: Mapping[str, metadata.Json]) -> None:
