@@ -38,7 +38,7 @@ def fuse(core: Core | Sequence[Core], heads: Mapping[str, bytes], *, batch: bool
     about = {name: _check_head(cores, name, head) for name, head in trained.items()}
     _check_cores(cores, about)
     taken = _taken(about, batch)
-    parts = [graph.from_bytes(data) for core in cores for data in (core.preprocess.graph, core.data)]
+    parts = [part for core in cores for part in (_preprocessing(core), graph.from_bytes(core.data))]
     raised = _one_opset([*parts, *trained.values()])
     model, features = trunk(cores, raised[: len(parts)], taken)
     outputs: dict[str, Any] = {}
@@ -124,6 +124,11 @@ def _description(name: str, head: ModelProto) -> dict[str, Any]:
         pass
     raise CoreError("the head does not say which core it was trained on", name, f"the property {HEAD}, a JSON object",
                     hint="Make it with dof train or dof_arrow.export_head.")
+
+
+def _preprocessing(core: Core) -> ModelProto:
+    """A core's preprocessing without steps that lead nowhere: of those within a loop onnxruntime warns."""
+    return graph.extract(graph.from_bytes(core.preprocess.graph), ["input"])
 
 
 def _one_opset(parts: list[ModelProto]) -> list[ModelProto]:
