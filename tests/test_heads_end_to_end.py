@@ -121,7 +121,7 @@ def test_two_cores_side_by_side_in_one_model(tmp_path: Path, capsys: pytest.Capt
         for head, chosen in zip(heads, picked, strict=True):
             assert_same(said, source, road(made, head, list(chosen)), head.stem)
     refused = [(both[:2], heads[:1], "trained on another core"), (both, [heads[1]], "a core too many"),
-               (both + both[:2], heads, "found one core twice")]
+               (both + both[:2], heads, "found one core twice"), (both, heads * 2, "two heads of one name")]
     for cores_given, heads_given, why in refused:
         asked = [part for head in heads_given for part in ("--head", head)]
         assert dof("fuse", *cores_given, *asked, "-o", tmp_path / "n.onnx") == 2
