@@ -66,7 +66,8 @@ def train(
     _written(report, trained.report)
     terminal.result({"path": str(out), **trained.report}, _text(f"{out}: {trained}", trained.report))
     _noted(terminal, trained.report)
-    terminal.say(f"Next: dof fuse --core {_core_of(ds)} --head {out} -o model.onnx")
+    cores = " ".join(f"--core {_core_of(ds, name)}" for name in options["features"] or [ds.primary])
+    terminal.say(f"Next: dof fuse {cores} --head {out} -o model.onnx")
     return DONE
 
 
@@ -140,8 +141,8 @@ def _noted(terminal: Terminal, report: Mapping[str, Any]) -> None:
         terminal.say(f"Note: {warning}")
 
 
-def _core_of(ds: Any) -> str:
-    """What to type for the core that made a dataset's features."""
-    core = ds.metadata.cores.get(ds.metadata.columns[ds.primary].core or "")
+def _core_of(ds: Any, feature: str) -> str:
+    """What to type for the core that made a feature column."""
+    core = ds.metadata.cores.get(ds.metadata.columns[feature].core or "")
     source = (core.source if core else None) or ""
     return source if source.startswith("builtin") else "CORE.onnx"

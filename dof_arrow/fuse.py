@@ -1,99 +1,118 @@
-"""One ONNX model from a core and its heads: a decoded picture of any size in, every head's answer out, in one pass."""
+"""One ONNX model from cores and heads: decoded pictures of any size in, every head's answer out, in one pass."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from dof_arrow import graph, metadata, stack
+from dof_arrow import graph, job, metadata, stack
 from dof_arrow.core import Core
 from dof_arrow.errors import CoreError, UsageError
+from dof_arrow.trunk import CLIP, PICTURE, PICTURES, append, prefix, trunk
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
 FUSED = "dof.fused"
 HEAD = "dof.head"
 
-PREPROCESSING = "preprocessing/"  # what the names of all that the preprocessing makes begin with
 
-_PICTURE, _CLIP = "picture", "clip"
+def fuse(core: Core | Sequence[Core], heads: Mapping[str, bytes], *, batch: bool = False) -> bytes:
+    """The ONNX bytes of preprocessing, cores and heads in one graph.
 
-
-def fuse(core: Core, heads: Mapping[str, bytes]) -> bytes:
-    """The ONNX bytes of preprocessing, core and heads in one graph.
-
-    Input `picture` uint8 [height, width, c], or for heads that read clips `clip` uint8 [frames, height, width, c], each
-    frame prepared and run by itself; an output for each head under its name, or `name_output` for a head of several
-    outputs, with a batch axis of one. What a head of clips remembers goes in as `name_state_0`, …, which need not be
-    given, and comes out as `name_next_state_0`, …: a long clip goes through in parts.
-    The property `dof.fused` holds the core's and every head's description.
-    Equal parts give equal bytes. Raises CoreError for a head that was trained on another core or does not take this
-    one's features, UsageError for names that cannot stand side by side.
+    Input `picture` uint8 [height, width, c]; with `batch` instead `pictures`, a sequence of such, each of its own size;
+    for heads that read clips `clip` uint8 [frames, height, width, c], each frame prepared and run by itself. A picture
+    goes through every core once; a head reads the features that it was trained on, side by side in its own order.
+    An output for each head under its name, or `name_output` for a head of several outputs, [1, …], of a batch
+    [pictures, …]. What a head of clips remembers goes in as `name_state_0`, …, which need not be given, and comes out
+    as `name_next_state_0`, …: a long clip goes through in parts.
+    The property `dof.fused` holds every core's and every head's description.
+    Equal parts give equal bytes. Raises CoreError for a head that was trained on other cores or does not take their
+    features, UsageError for names that cannot stand side by side, and for cores that cannot be joined.
     """
+    cores = [core] if isinstance(core, Core) else list(core)
     _check_names(heads)
-    if core.time_axis is not None:
-        raise CoreError("cores that see windows of frames are not fused", core.name, "a core of single pictures",
-                        hint="Predict in two steps: extract the clips, then evaluate the head on the dataset.")
     trained = {name: graph.from_bytes(data, name) for name, data in heads.items()}
-    about = {name: _check_head(core, name, head) for name, head in trained.items()}
-    clips = _check_clips(about)
-    parts = [graph.from_bytes(core.preprocess.graph), graph.from_bytes(core.data), *trained.values()]
-    preprocessing, body, *tops = _one_opset(parts)
-    for part, prefix in [(preprocessing, PREPROCESSING), (body, "core/")]:
-        _prefix(part, prefix)
-    graph.rename_tensor(preprocessing, preprocessing.graph.input[0].name, _PICTURE)
-    feature = _connect(core, preprocessing, body)
-    if clips:
-        feature = _over_frames(preprocessing, body, feature, math.prod(core.output_shape))
+    about = {name: _check_head(cores, name, head) for name, head in trained.items()}
+    _check_cores(cores, about)
+    taken = _taken(about, batch)
+    parts = [part for core in cores for part in (_preprocessing(core), graph.from_bytes(core.data))]
+    raised = _one_opset([*parts, *trained.values()])
+    model, features = trunk(cores, raised[: len(parts)], taken)
     outputs: dict[str, Any] = {}
-    for name, top in zip(trained, tops, strict=True):
-        for output in _place(top, name, feature):
-            outputs[output] = about[name]
-    model = _merged([preprocessing, body, *tops])
-    graph.set_properties(model, {FUSED: _provenance(core, outputs)})
+    for name, top in zip(trained, raised[len(parts) :], strict=True):
+        read = [features[sha256] for sha256 in _read_by(about[name])]
+        outputs |= dict.fromkeys(_place(model, top, name, read, taken), about[name])
+    graph.set_properties(model, {FUSED: _provenance(cores, outputs)})
     _check_model(model)
     return graph.to_bytes(model)
 
 
 def _check_names(heads: Mapping[str, bytes]) -> None:
-    wrong = [name for name in heads if not name or "/" in name or name in (_PICTURE, _CLIP)]
+    wrong = [name for name in heads if not name or "/" in name or name in (PICTURE, PICTURES, CLIP)]
     if not heads or wrong:
-        raise UsageError("heads need names for their outputs", expected=f"names other than {_PICTURE}, without /",
-                         found=", ".join(map(repr, wrong)) or "no head", hint="Pass --head NAME=HEAD.onnx.")
+        raise UsageError("heads need names for their outputs", expected=f"names other than {PICTURE}, without /",
+                         found=", ".join(map(repr, wrong)) or "no head",
+                         hint="Rename the head's file: its output bears that name.")
 
 
-def _check_clips(about: Mapping[str, metadata.Json]) -> bool:
-    """Whether the heads read clips: all of them, or none."""
+def _check_cores(cores: Sequence[Core], about: Mapping[str, metadata.Json]) -> None:
+    """The cores see single pictures, decoded in one way, and each is there once, and for some head."""
+    if timed := [core.name for core in cores if core.time_axis is not None]:
+        raise CoreError("cores that see windows of frames are not fused", ", ".join(timed), "a core of single pictures",
+                        hint="Predict in two steps: extract the clips, then evaluate the head on the dataset.")
+    read = {sha256 for each in about.values() for sha256 in _read_by(each)}
+    idle = [core.name for core in cores if core.sha256 not in read]
+    if idle or len({core.sha256 for core in cores}) < len(cores):
+        raise UsageError("a core too many", expected="each once, and a head that reads its features",
+                         found=", ".join(idle) or "one core twice", hint="Leave its --core out.")
+    ways = {job.wanted(core): core.name for core in cores}
+    if len(ways) > 1:
+        told = (f"{name} {mode}, orientation {turned}, draft {draft}" for (mode, turned, draft), name in ways.items())
+        raise UsageError("the cores want pictures decoded in different ways", expected="one way for all",
+                         found="; ".join(told), hint="Make them alike: dof headless MODEL.onnx --preprocess SPEC.json")
+
+
+def _taken(about: Mapping[str, metadata.Json], batch: bool) -> str:
+    """What the model takes: all heads read clips, or none."""
     clips = {name: bool(each.get("clips")) for name, each in about.items()}
     if len(set(clips.values())) > 1:
         raise UsageError("heads of clips and heads of pictures do not make one model", expected="one kind of heads",
                          found=", ".join(f"{name} of {'clips' if c else 'pictures'}" for name, c in clips.items()),
                          hint="Fuse them one by one.")
-    return any(clips.values())
+    if batch and any(clips.values()):
+        raise UsageError("a model of clips takes one clip at a time", hint="Leave --batch out.")
+    return CLIP if any(clips.values()) else PICTURES if batch else PICTURE
 
 
-def _check_head(core: Core, name: str, head: ModelProto) -> metadata.Json:
-    """A head's description; CoreError unless the head was trained on this core's features and takes them."""
-    about = _description(name, head)
-    if about.get("inputs"):
-        raise CoreError("the head reads features of several cores side by side", name, "features of one core",
-                        f"{len(about['inputs'])} columns", "Train a head on one of them: dof train … --feature NAME")
-    if about.get("core_sha256") != core.sha256:
-        raise CoreError("the head was trained on another core", name, f"core {about.get('core_sha256')}", core.sha256,
-                        "Pass the core whose sha256 the dataset names: dof info DATASET.")
-    width, axes = math.prod(core.output_shape), ["N", "T"] if about.get("clips") else ["N"]
+def _check_head(cores: Sequence[Core], name: str, head: ModelProto) -> metadata.Json:
+    """A head's description; CoreError unless the head was trained on these cores' features and takes them."""
+    about, widths = _description(name, head), {core.sha256: math.prod(core.output_shape) for core in cores}
+    foreign = [str(sha256) for sha256 in _read_by(about) if sha256 not in widths]
+    if foreign:
+        raise CoreError("the head was trained on another core", name, f"core {' and '.join(foreign)}",
+                        ", ".join(widths), "Pass every core whose sha256 the dataset names: dof info DATASET.")
+    each = [widths[sha256] for sha256 in _read_by(about)]
+    axes = ["N", "T"] if about.get("clips") else ["N"]
     found = [(value.name, graph.dtype(value).name, graph.dims(value)) for value in graph.inputs(head)]
-    if ([(n, t, len(s)) for n, t, s in found] != [("feature", "float32", len(axes) + 1)]
-            or found[0][2][-1] not in (width, "")):
+    taken = [(n, t, len(s)) for n, t, s in found] == [("feature", "float32", len(axes) + 1)]
+    if not taken or found[0][2][-1] not in (sum(each), "") or _widths(about, each) != each:
         raise CoreError("the head does not take this core's features", name,
-                        f"feature float32 [{', '.join(axes)}, {width}]",
+                        f"feature float32 [{', '.join(axes)}, {' + '.join(map(str, each))}]",
                         str(found), "Train it on a dataset that this core made: dof train DATASET -o HEAD.onnx")
     return about
+
+
+def _read_by(about: metadata.Json) -> list[Any]:
+    """The digests of the cores whose features a head reads, side by side in this order."""
+    return [each.get("core_sha256") for each in about.get("inputs") or [about]]
+
+
+def _widths(about: metadata.Json, default: list[int]) -> list[Any]:
+    """How wide the features of each of them are, where the head reads several."""
+    return [each.get("width") for each in about.get("inputs") or []] or default
 
 
 def _description(name: str, head: ModelProto) -> dict[str, Any]:
@@ -107,105 +126,49 @@ def _description(name: str, head: ModelProto) -> dict[str, Any]:
                     hint="Make it with dof train or dof_arrow.export_head.")
 
 
+def _preprocessing(core: Core) -> ModelProto:
+    """A core's preprocessing without steps that lead nowhere: of those within a loop onnxruntime warns."""
+    return graph.extract(graph.from_bytes(core.preprocess.graph), ["input"])
+
+
 def _one_opset(parts: list[ModelProto]) -> list[ModelProto]:
     """The parts, their own functions written out, all raised to the newest operator set among them."""
     newest = max(graph.OPSET, *map(graph.opset, parts))
     return [graph.raise_opset(graph.inlined(part), newest) for part in parts]
 
 
-def _prefix(part: ModelProto, prefix: str) -> None:
-    """Put a prefix before every name of a part, inner graphs included, so that parts cannot collide."""
-    import onnx.compose
-
-    # Declared inner shapes are dropped: they speak of batches of another size, and are inferred anew.
-    del part.graph.value_info[:]
-    onnx.compose.add_prefix(part, prefix, inplace=True)
-
-
-def _connect(core: Core, preprocessing: ModelProto, body: ModelProto) -> str:
-    """Let the core read what the preprocessing makes; the name of its features, float32 [1, D]."""
-    prepared = preprocessing.graph.output[0].name
-    (taken,) = graph.inputs(body)
-    feature: str = body.graph.output[0].name
-    if core.fixed_batch not in (None, 1):
-        copies = graph.add_constant(preprocessing, np.array([core.fixed_batch, 1, 1, 1]), "core/batch")
-        prepared = graph.add_node(preprocessing, "Tile", prepared, copies)
-        first = graph.add_constant(body, np.array([0]), "core/first")
-        feature = graph.add_node(body, "Gather", feature, first, axis=0)
-    graph.rename_tensor(body, taken.name, prepared)
-    return graph.add_node(body, "Flatten", feature, axis=1) if len(core.output_shape) > 1 else feature
-
-
-def _over_frames(preprocessing: ModelProto, body: ModelProto, feature: str, width: int) -> str:
-    """Let preprocessing and core run on each frame of a clip; the name of the clip's features, float32 [1, T, D]."""
-    from onnx import TensorProto, helper
-
-    picture = preprocessing.graph.input[0]
-    inner = helper.make_graph(
-        [*preprocessing.graph.node, *body.graph.node], "frame", [picture],
-        [helper.make_tensor_value_info(feature, TensorProto.FLOAT, [1, width])],
-        [*preprocessing.graph.initializer, *body.graph.initializer],
-        sparse_initializer=[*preprocessing.graph.sparse_initializer, *body.graph.sparse_initializer],
-    )
-    clip = helper.make_tensor_value_info(_CLIP, TensorProto.UINT8, ["frames", *graph.dims(picture)])
-    for part in (preprocessing, body):
-        for field in ("node", "initializer", "sparse_initializer"):
-            part.graph.ClearField(field)
-    preprocessing.graph.input[0].CopyFrom(clip)
-    body.graph.node.append(helper.make_node("Scan", [_CLIP], ["frames/features"], body=inner, num_scan_inputs=1))
-    body.graph.node.append(helper.make_node("Transpose", ["frames/features"], ["clip/feature"], perm=[1, 0, 2]))
-    return "clip/feature"
-
-
-def _place(top: ModelProto, name: str, feature: str) -> list[str]:
-    """Let a head read the features, and give its outputs the head's name; the names of its answers."""
+def _place(model: ModelProto, top: ModelProto, name: str, features: Sequence[str], taken: str) -> list[str]:
+    """Put a head that reads these features into the model, under its name; the names of its answers."""
     before = f"heads/{name}/"
-    _prefix(top, before)
-    graph.rename_tensor(top, f"{before}feature", feature)
+    prefix(top, before)
+    if len(features) > 1:
+        model.graph.node.append(_side_by_side(features, f"{before}feature"))
+    else:
+        graph.rename_tensor(top, f"{before}feature", features[0])
     answers = [output for output in top.graph.output if not output.name.startswith(before + stack.NEXT)]
     states = [value for value in (*top.graph.input, *top.graph.output)
               if value.name.startswith((before + stack.STATE, before + stack.NEXT))]
     for value in (*answers, *states):
         own = value.name.removeprefix(before)
         graph.rename_tensor(top, value.name, name if [value] == answers else f"{name}_{own}")
-        value.type.tensor_type.shape.dim[0].dim_value = 1
+        count = value.type.tensor_type.shape.dim[0]
+        count.CopyFrom(type(count)(dim_param=PICTURES) if taken == PICTURES else type(count)(dim_value=1))
+    append(model, top)
+    model.graph.input.extend(_remembered(top))
+    model.graph.output.extend(top.graph.output)
     return [answer.name for answer in answers]
+
+
+def _side_by_side(features: Sequence[str], together: str) -> NodeProto:
+    from onnx import helper
+
+    return helper.make_node("Concat", list(features), [together], axis=-1)
 
 
 def _remembered(top: ModelProto) -> list[Any]:
     """The inputs of a placed head that say what it remembers."""
     weights = {weight.name for weight in top.graph.initializer}
     return [value for value in top.graph.input if value.name in weights and f"_{stack.STATE}" in value.name]
-
-
-def _merged(parts: list[ModelProto]) -> ModelProto:
-    """One model of parts that are already connected: the first part's input, the heads' outputs."""
-    import onnx
-
-    model = onnx.ModelProto(ir_version=max(part.ir_version for part in parts), producer_name="dof-arrow")
-    model.graph.name = "fused"
-    model.graph.input.append(parts[0].graph.input[0])
-    model.graph.input.extend(value for part in parts[2:] for value in _remembered(part))
-    for part in parts:
-        model.graph.node.extend(part.graph.node)
-        model.graph.initializer.extend(part.graph.initializer)
-        model.graph.sparse_initializer.extend(part.graph.sparse_initializer)
-    for part in parts[2:]:
-        model.graph.output.extend(part.graph.output)
-    for domain, version in sorted(_operator_sets(parts).items()):
-        model.opset_import.add(domain=domain, version=version)
-    return model
-
-
-def _operator_sets(parts: list[ModelProto]) -> dict[str, int]:
-    versions: dict[str, int] = {}
-    for part in parts:
-        for each in part.opset_import:
-            domain = "" if each.domain == "ai.onnx" else each.domain
-            if versions.setdefault(domain, each.version) != each.version:
-                raise CoreError("parts use different versions of an operator set", domain, str(versions[domain]),
-                                str(each.version), "Export the head again with the core's version.")
-    return versions
 
 
 def _check_model(model: ModelProto) -> None:
@@ -218,7 +181,8 @@ def _check_model(model: ModelProto) -> None:
                         hint="Export the head again, with onnx.checker passing.") from error
 
 
-def _provenance(core: Core, outputs: Mapping[str, metadata.Json]) -> str:
-    about = metadata.to_json(core.describe())
-    about.pop("graph", None)  # it is in the model itself
-    return json.dumps({"core": about, "heads": dict(outputs)}, ensure_ascii=False, sort_keys=True)
+def _provenance(cores: Sequence[Core], outputs: Mapping[str, metadata.Json]) -> str:
+    about = [metadata.to_json(core.describe()) for core in cores]
+    for each in about:
+        each.pop("graph", None)  # it is in the model itself
+    return json.dumps({"cores": about, "heads": dict(outputs)}, ensure_ascii=False, sort_keys=True)

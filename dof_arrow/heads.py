@@ -79,11 +79,11 @@ def train(
     given too. Equal data and seed give equal bytes. Raises UsageError where there is nothing to learn from or to judge
     on, FormatError for labels or features that cannot be, MissingExtra without scikit-learn or torch.
     """
-    wanted = architecture_of(head, dataset.metadata)
-    require("torch", extra="torch") if wanted else require("sklearn", extra="train")
     if cv < 2:
         raise UsageError("too few folds", expected="2 or more", found=str(cv), hint="Use --cv 5")
     names = inputs.columns(dataset, features)
+    wanted = architecture_of(head, dataset.metadata)
+    require("torch", extra="torch") if wanted else require("sklearn", extra="train")
     job = _job(dataset, target, names, timed=wanted is not None and wanted.timed)
     parts = job.labels.parts()
     _check_learnable(job.labels, parts["train"], balance)

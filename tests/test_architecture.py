@@ -20,7 +20,8 @@ DENSE = {"kind": "dense", "units": 8}
 LSTM, POOL = {"kind": "recurrent", "cell": "lstm", "units": 4}, {"kind": "pool", "by": "last"}
 
 
-def test_every_kind_of_layer_goes_to_json_and_back_d10() -> None:
+def test_every_kind_of_layer_goes_to_json_and_back() -> None:
+    """Every kind of layer that can be suggested (row D10)."""
     value = {"layers": [
         {"kind": "recurrent", "cell": "gru", "units": 4, "bidirectional": True}, POOL, DENSE,
         {"kind": "normalization", "over": "batch"}, {"kind": "activation", "function": "gelu"},

@@ -33,7 +33,8 @@ def other(target: Target = ABC, sha256: str = CORE.sha256, **columns: Any) -> Me
     return dataclasses.replace(made, metadata=dataclasses.replace(made.metadata, uuid=OTHER, cores={"core": core}))
 
 
-def test_a_head_on_another_dataset_of_the_same_core_d25(head: bytes, tmp_path: Path) -> None:
+def test_a_head_on_another_dataset_of_the_same_core(head: bytes, tmp_path: Path) -> None:
+    """The evaluation phase needs the features only (row D25)."""
     report = evaluate(head, other(sex=["f", "m"] * 75), by=["sex"])
     assert report["score"] > 0.9 > report["baseline"] and report["interval"][0] > 0.8 and report["n_test"] == 150
     assert set(report["scores"]) == {"accuracy", "balanced_accuracy", "f1", "auc", "ece"} and not report["warnings"]
@@ -105,20 +106,6 @@ def test_features_side_by_side(tmp_path: Path) -> None:
         heads.train(ds, features=["rihgt"])
     with pytest.raises(UsageError, match="named twice"):
         heads.train(ds, features=["left", "left"])
-
-
-def test_a_head_of_several_columns_is_not_fused(tmp_path: Path) -> None:
-    from dof_arrow.core import Core
-    from dof_arrow.fuse import fuse
-    from tests.test_core import SQUASHED, small_model
-
-    with Writer(tmp_path / "x.dof.parquet", {"targets": {"label": {"kind": "category", "classes": ["a", "b", "c"]}},
-                                             "primary_column": "left"}) as writer:
-        writer.write(ids=[f"r{i:03}" for i in range(300)], vectors={"left": X[:, :8], "right": X[:, 8:]},
-                     columns={"label": Y})
-    made = heads.train(dataset.open(tmp_path / "x.dof.parquet"), features=["left", "right"]).onnx
-    with pytest.raises(CoreError, match="several cores side by side"):
-        fuse(Core.from_bytes(small_model(), preprocess=SQUASHED), {"label": made})
 
 
 def test_columns_to_judge_by_that_cannot_be(head: bytes) -> None:

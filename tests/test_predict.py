@@ -116,7 +116,7 @@ def test_a_path_and_bytes_are_the_same_model(folder: Path, model: bytes, tmp_pat
 
 def test_the_model_says_what_is_in_it(core: Core, model: bytes) -> None:
     predictor = Predictor(model)
-    assert predictor.core.sha256 == core.sha256
+    assert [each.sha256 for each in predictor.cores] == [core.sha256]
     assert {name: head.target for name, head in predictor.heads.items()} == {name: name for name in TARGETS}
     assert predictor.heads["finding"].report["how"] == "grouped 5-fold"
 
@@ -139,7 +139,7 @@ def changed(model: bytes, about: object) -> bytes:
 
 def test_a_description_that_cannot_be(model: bytes) -> None:
     about = json.loads(graph.properties(graph.from_bytes(model))["dof.fused"])
-    for broken in ("{", [], {}, {**about, "heads": {"age": {}}}, {**about, "core": None}):
+    for broken in ("{", [], {}, {**about, "heads": {"age": {}}}, {**about, "cores": None}):
         with pytest.raises(FormatError):
             Predictor(changed(model, broken))
     age, finding = about["heads"]["age"], about["heads"]["finding"]
@@ -211,7 +211,8 @@ def clip_head(core: Core, count: int = 24) -> tuple[bytes, list[np.ndarray], np.
     return head, clips, np.array(road)
 
 
-def test_a_recurrent_head_fused_into_one_model_of_clips_g13(core: Core, tmp_path: Path) -> None:
+def test_a_recurrent_head_fused_into_one_model_of_clips(core: Core, tmp_path: Path) -> None:
+    """Core over frames, then a recurrent head, in one file (row G13)."""
     head, clips, road = clip_head(core)
     predictor = Predictor(fuse(core, {"way": head}))
     assert predictor.clips

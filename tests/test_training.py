@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -49,7 +49,8 @@ def weights(found: training.Trained) -> list[bytes]:
     return [value.numpy().tobytes() for value in found.network.modules.state_dict().values()]
 
 
-def test_each_epoch_is_judged_on_the_whole_validation_set_g11_g7() -> None:
+def test_each_epoch_is_judged_on_the_whole_validation_set() -> None:
+    """Without shuffling or dropout, by F1, and the best weights are kept (rows G7, G11)."""
     found = fit()
     assert [entry["epoch"] for entry in found.history] == list(range(1, 13))
     best = max(found.history, key=lambda e: (e["score"], -e["valid_loss"]))
@@ -62,7 +63,8 @@ def test_each_epoch_is_judged_on_the_whole_validation_set_g11_g7() -> None:
     assert f1_score(y[VALID], said, average="macro") == pytest.approx(best["score"])  # the best weights are kept
 
 
-def test_it_stops_when_nothing_helps_and_cools_down_before_g11() -> None:
+def test_it_stops_when_nothing_helps_and_cools_down_before() -> None:
+    """Early stop and a smaller learning rate on a plateau (row G11)."""
     noise = np.random.default_rng(0).normal(size=(150, 16)).astype(np.float32)
     found = fit(Manners(epochs=500, patience=9, cooling=4, rate=0.02), noise)
     assert found.stopped == "no better for 9 epochs" and len(found.history) == found.best_epoch + 9 < 500
@@ -70,13 +72,15 @@ def test_it_stops_when_nothing_helps_and_cools_down_before_g11() -> None:
     assert rates[0] == 0.02 and rates[-1] <= 0.005 and sorted(rates, reverse=True) == rates
 
 
-def test_a_loss_that_is_no_number_stops_it_with_the_reason_g11() -> None:
+def test_a_loss_that_is_no_number_stops_it_with_the_reason() -> None:
+    """Stop on NaN or infinity (row G11)."""
     with pytest.raises(UsageError, match=r"came to nothing.*expected a finite loss, found the loss was (nan|inf)"):
         training.fit(Architecture(()), Data("regression", 1, Rows(np.full((150, 2), 1e30, "f4") * blobs(150, 2)[0]),
                                             np.linspace(0, 1, 150)), TRAIN, VALID, Manners(rate=1e25, epochs=50))
 
 
-def test_a_late_divergence_keeps_the_best_before_g11(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_divergence_keeps_the_best_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop on NaN, restore the best (row G11)."""
     honest, calls = training._Run._learn, []
 
     def learn(run: Any) -> float:
@@ -101,7 +105,8 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("epoch", [1, 5, 11])
-def test_a_training_taken_up_again_ends_the_same_g11(epoch: int, tmp_path: Path) -> None:
+def test_a_training_taken_up_again_ends_the_same(epoch: int, tmp_path: Path) -> None:
+    """Resumed from a checkpoint at any epoch (row G11)."""
     def kill(at: int) -> None:
         if at == epoch + 1:
             raise Killed
@@ -131,11 +136,12 @@ _TRAIN = """
 import os, signal, sys, time; from pathlib import Path
 import torch
 from dof_arrow import heads
-from tests.test_training import MANY, data
-out = Path(sys.argv[1])
+from tests.test_training import KILLED, MANY
+out, kind = Path(sys.argv[1]), sys.argv[2]
 def train():
     watch = heads.Watch(checkpoint=out / "checkpoint", every=0)
-    (out / "head.onnx").write_bytes(heads.train(data(), head="mlp", cv=2, manners=MANY, watch=watch).onnx)
+    made = heads.train(KILLED[kind](), head=kind, cv=2, manners=MANY, watch=watch)
+    (out / "head.onnx").write_bytes(made.onnx)
     os._exit(0)
 for pause in (0.02, 0.2):
     child = os.fork() or train()
@@ -147,19 +153,23 @@ for pause in (0.02, 0.2):
 train()
 """
 MANY = Manners(epochs=12, batch=8)
+KILLED: dict[str, Callable[[], Memory]] = {"mlp": lambda: data(), "rnn": lambda: moving()}
 
 
-def test_killing_the_process_and_starting_again_gives_the_same_head_g11(tmp_path: Path) -> None:
-    """kill -9 twice, at different epochs; the third run ends with the bytes of one that was never killed."""
+@pytest.mark.parametrize("kind", KILLED)
+def test_killing_the_process_and_starting_again_gives_the_same_head(kind: str, tmp_path: Path) -> None:
+    """kill -9 twice, at different epochs; the third run ends with the bytes of one never killed (row G11)."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", _TRAIN, tmp_path], env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", _TRAIN, tmp_path, kind]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()[:2]) == (0, [str(-signal.SIGKILL)] * 2), done.stderr
-    whole = heads.train(data(), head="mlp", cv=2, manners=MANY)
+    whole = heads.train(KILLED[kind](), head=kind, cv=2, manners=MANY)
     assert (tmp_path / "head.onnx").read_bytes() == whole.onnx
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["head.onnx"]
 
 
-def test_a_metrics_file_that_plots_itself_g11(tmp_path: Path) -> None:
+def test_a_metrics_file_that_plots_itself(tmp_path: Path) -> None:
+    """Every epoch as a line of JSON, and drawn (row G11)."""
     told: list[Sequence[int]] = []
     watch = Watch(metrics=tmp_path / "m.jsonl", progress=lambda *now: told.append(now))
     heads.train(data(), head=SMALL, cv=2, manners=QUICK, watch=watch)
@@ -175,7 +185,8 @@ def run(onnx: bytes, x: np.ndarray) -> np.ndarray:
     return np.asarray(graph.run(graph.session(onnx), {"feature": x})[0])
 
 
-def test_networks_of_each_kind_of_target_in_onnx_g15() -> None:
+def test_networks_of_each_kind_of_target_in_onnx() -> None:
+    """A regression target is learned scaled, and the head gives its unit (row G15)."""
     x, y = blobs(200)
     made = heads.train(memory(x, {"label": ABC}, label=y), head="mlp", cv=2, manners=QUICK)
     assert made.report["score"] > 0.85 > made.report["baseline"] and run(made.onnx, x).sum(1) == pytest.approx(1)
@@ -195,7 +206,8 @@ def test_networks_of_each_kind_of_target_in_onnx_g15() -> None:
         np.abs(run(old.onnx, x)[160:, 0] - age[160:]).mean(), rel=1e-4)
 
 
-def test_balancing_finds_more_of_a_rare_class_and_uses_every_row_of_it_g6() -> None:
+def test_balancing_finds_more_of_a_rare_class_and_uses_every_row_of_it() -> None:
+    """Class weights, and every minority record used each epoch (row G6)."""
     random = np.random.default_rng(0)
     y = (random.random(600) < 0.06).astype(int)
     x = (random.normal(size=(600, 4)) + y[:, None]).astype(np.float32)
@@ -236,7 +248,8 @@ def moving(count: int = 60, width: int = 4) -> Memory:
     return memory(np.array(features, np.float32), {"way": category("left", "right")}, id=ids, way=labels)
 
 
-def test_a_recurrent_head_sees_what_no_frame_tells_g13() -> None:
+def test_a_recurrent_head_sees_what_no_frame_tells() -> None:
+    """An RNN over the encodings of frames (row G13)."""
     ds = moving()
     manners = Manners(epochs=60, batch=8, rate=0.02)
     clips = heads.train(ds, head="rnn", cv=2, manners=manners)
