@@ -172,9 +172,8 @@ def _intact(path: Path, digest: str) -> bytes | None:
 def _received(address: _Address, path: Path, expected: str | None) -> str:
     """Write what is sent to a file, whole or not at all; returns its digest."""
     with replacing(path, overwrite=True) as out, listening().progress(f"downloading {address.name}, kB") as update:
-        transfer, digest, vain = _Transfer(address), hashlib.sha256(), 0
+        transfer, digest, farthest, vain = _Transfer(address), hashlib.sha256(), 0, 0
         for _ in range(_MOST):
-            before = out.size
             try:
                 for piece in transfer.pieces(out.size):
                     out.write(piece)
@@ -183,14 +182,15 @@ def _received(address: _Address, path: Path, expected: str | None) -> str:
                 check_digest(digest.hexdigest(), expected, address.source)
                 return digest.hexdigest()
             except _CutOff as cut:
-                why, useful = str(cut), out.size > before and transfer.version
-            if not transfer.version:
-                digest = _start_again(out)
-            vain = 0 if useful else vain + 1
+                why = str(cut)
+            vain = 0 if out.size > farthest else vain + 1
             if vain == _TRIES:
                 break
+            farthest = max(farthest, out.size)
+            if not transfer.version:
+                digest = _start_again(out)
             time.sleep(_WAIT * vain)
-    raise CoreError("cannot be downloaded", address.source, found=why, hint=_YOURSELF)
+        raise CoreError("cannot be downloaded", address.source, found=why, hint=_YOURSELF)
 
 
 def _start_again(out: Output) -> Any:

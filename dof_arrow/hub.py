@@ -22,6 +22,7 @@ from dof_arrow.terminal import Terminal, listening
 _ADDRESS = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.%-]+))?/(?P<path>[^@]+)", re.A)
 _CARD, _MAX_TEXT = "README.md", 1 << 20
 _SHOWN = 10
+_LOG_IN = "Check the name; for a private one log in with `hf auth login`, or set HF_TOKEN."
 _WORTH_SHOWING = 1_000_000  # bytes
 
 # Licences that model cards name and SPDX knows; others become a LicenseRef, which is what SPDX asks for.
@@ -117,7 +118,7 @@ def parse(address: str) -> tuple[Repository, str]:
     hf://owner/repo@v1 onnx/model.onnx
     """
     match = _ADDRESS.fullmatch(address)
-    if match is None or not is_beside(match["path"]) or not match["path"].endswith(".onnx"):
+    if match is None or not is_beside(match["name"]) or not is_beside(match["path"]) or not match["path"].endswith(".onnx"):
         raise UsageError("this names no model on the hub", address, "hf://OWNER/REPO/PATH.onnx", hint="A revision "
                          "stands behind the repository: hf://OWNER/REPO@REVISION/PATH.onnx")
     revision = unquote(match["revision"]) if match["revision"] else None
@@ -169,9 +170,7 @@ def _explained(repository: Repository, path: str) -> Iterator[None]:
                         hint="Accept them on the model's page; then log in with `hf auth login`, or set HF_TOKEN."
                         ) from None
     except errors.RepositoryNotFoundError:
-        raise CoreError("no such repository on the hub, or a private one", where,
-                        hint="Check the name; for a private one log in with `hf auth login`, or set HF_TOKEN."
-                        ) from None
+        raise CoreError("no such repository on the hub, or a private one", where, hint=_LOG_IN) from None
     except errors.RevisionNotFoundError:
         raise CoreError("the repository has no such revision", where, hint="Name a branch, tag or commit.") from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
@@ -179,8 +178,9 @@ def _explained(repository: Repository, path: str) -> Iterator[None]:
                            hint="Check the connection, HF_ENDPOINT and HF_HUB_OFFLINE; or name a file that you have."
                            ) from None
     except errors.HfHubHTTPError as error:
-        raise CoreError("the hub does not give the file", where, found=f"status {error.response.status_code}",
-                        hint="If it is 401 or 403, check HF_TOKEN; else try again later.") from None
+        status = error.response.status_code
+        raise CoreError("the hub does not give the file", where, found=f"status {status}",
+                        hint=_LOG_IN if status in (401, 403) else "Try again later.") from None
     except (ValueError, OSError, errors.HTTPError) as error:
         why = getattr(error, "strerror", None) or type(error).__name__
         raise CoreError("the file could not be fetched", where, found=why,

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 COMMIT = "1234567890abcdef1234567890abcdef12345678"
 LARGE = 1000  # bytes; larger files stand on another host, under their SHA-256
+_UNKNOWN = {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Invalid username or password."}
 TOKEN = "hf_secretsecretsecret"
 
 
@@ -57,7 +58,6 @@ class Files:
     files: dict[str, bytes]
     ranges: bool = True
     tagged: bool = True
-    length: int | None = None  # what Content-Length claims
     status: int | None = None
     redirect: str = ""
     cuts: list[int] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Files:
             handler.send_header("ETag", tag)
         if goes_on:
             handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        handler.send_header("Content-Length", str(self.length or len(part)))
+        handler.send_header("Content-Length", str(len(part)))
         handler.end_headers()
         handler.wfile.write(part[:cut])
         if cut is not None:
@@ -143,7 +143,7 @@ class Hub:
     def _api(self, handler: _Quiet, name: str, rest: list[str]) -> None:
         files = self.repositories.get(name)
         if files is None:
-            return handler.send(401, b"", {"X-Error-Message": "Invalid username or password."})
+            return handler.send(401, b"", _UNKNOWN)
         listed = [{"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
                   for path, data in files.items()]
         info = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": path} for path in files]}
@@ -154,7 +154,7 @@ class Hub:
         files = self.repositories.get(name)
         allowed = authorization == f"Bearer {TOKEN}"
         if files is None or (name in self.private and not allowed):
-            return handler.send(401, b"", {"X-Error-Message": "Invalid username or password."})
+            return handler.send(401, b"", _UNKNOWN)
         if name in self.gated:
             return handler.send(403 if allowed else 401, b"", {"X-Error-Code": "GatedRepo"})
         if revision not in ("main", "v1", COMMIT):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_a_file_that_changes_between_two_parts_is_never_mixed(site: tuple[Files,
 def test_a_server_that_always_cuts_off_is_given_up(site: tuple[Files, str], cache: Path) -> None:
     files, address = site
     files.cuts, files.ranges = [100] * 99, False
-    with pytest.raises(dof.CoreError, match=f"cannot be downloaded: found the connection ended after 100 of {len(MODEL)} b"):
+    with pytest.raises(dof.CoreError, match="cannot be downloaded: found the "):
         fetch(f"{address}/m/small.onnx")
     assert list(cache.iterdir()) == [] and len(files.asked) < 20
 
@@ -183,11 +184,19 @@ def test_a_file_that_is_too_large_is_refused_before_and_while_it_comes(
     monkeypatch.setattr(download, "MAX_BYTES", 1000)
     with pytest.raises(dof.CoreError, match="too large for a model"):
         fetch(f"{address}/m/small.onnx")
-    files.length = 10  # a lie
-    assert len(MODEL) > 1000
-    with pytest.raises(dof.CoreError, match="too large for a model|no ONNX|cannot be downloaded"):
-        dof.Core.load(f"{address}/m/small.onnx")
-    assert not list(cache.glob("*.partial"))
+    monkeypatch.setattr(files, "_send", lambda handler, data: _endless(handler))
+    with pytest.raises(dof.CoreError, match="too large for a model"):
+        fetch(f"{address}/m/small.onnx")
+    assert list(cache.iterdir()) == []
+
+
+def _endless(handler: Any) -> None:
+    """An answer that does not say how long it is."""
+    handler.close_connection = True
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    with suppress(OSError):
+        for _ in range(100):
+            handler.wfile.write(bytes(100_000))
 
 
 def test_nobody_there() -> None:
