@@ -19,7 +19,7 @@ from dof_arrow.external import is_beside
 from dof_arrow.graph import MAX_BYTES
 from dof_arrow.terminal import Terminal, listening
 
-_ADDRESS = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.%-]+))?/(?P<path>[^@]+)", re.A)
+_ADDRESS = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.%-]+))?/(?P<path>[^@]+\.onnx)", re.A)
 _CARD, _MAX_TEXT = "README.md", 1 << 20
 _SHOWN = 10
 _LOG_IN = "Check the name; for a private one log in with `hf auth login`, or set HF_TOKEN."
@@ -118,7 +118,7 @@ def parse(address: str) -> tuple[Repository, str]:
     hf://owner/repo@v1 onnx/model.onnx
     """
     match = _ADDRESS.fullmatch(address)
-    if match is None or not is_beside(match["name"]) or not is_beside(match["path"]) or not match["path"].endswith(".onnx"):
+    if match is None or not (is_beside(match["name"]) and is_beside(match["path"])):
         raise UsageError("this names no model on the hub", address, "hf://OWNER/REPO/PATH.onnx", hint="A revision "
                          "stands behind the repository: hf://OWNER/REPO@REVISION/PATH.onnx")
     revision = unquote(match["revision"]) if match["revision"] else None

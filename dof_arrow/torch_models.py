@@ -115,7 +115,7 @@ def pretrained(name: str, revision: str | None = None) -> Pretrained:
             ["Did you mean " + " or ".join(near) + "?"] if near else ["timm.list_pretrained() lists them."]))
     config = timm.get_pretrained_cfg(name)
     file = (config.hf_hub_filename or "model.safetensors").replace("pytorch_model.bin", "model.safetensors")
-    if not config.hf_hub_id or config.custom_load or not file.endswith(".safetensors"):
+    if not config.hf_hub_id or not file.endswith(".safetensors"):
         raise CoreError("timm has no safetensors file for this model", name, hint="Choose another: other files of "
                         "weights may run code when they are read, and are not read here.")
     repository, path = Repository(name=config.hf_hub_id, revision=revision).pinned(file)
@@ -126,8 +126,10 @@ def pretrained(name: str, revision: str | None = None) -> Pretrained:
 
 
 def _loaded(timm: ModuleType, name: str, weights: Path) -> Any:
+    # custom_load speaks of the files of other projects that timm made its own of
+    overlay = {"file": str(weights), "custom_load": False}
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay={"file": str(weights)})
+        return timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
     except Exception as error:  # whatever timm, torch and safetensors raise at weights that do not fit
         raise CoreError("timm cannot load the weights", name, found=graph.first_line(error),
                         hint="Bring timm up to date: pip install -U timm") from error

@@ -33,8 +33,15 @@ def _pictures() -> list[Image.Image]:
     return made
 
 
+def _compare(spec: Preprocessing, own: Callable[[Image.Image], Any], levels: float = 0.02) -> None:
+    """Both give the same, to a few hundredths of a grey level on average; a tall picture's columns are resized first
+    by Pillow 13 and its rows first by the graph, which rounds otherwise."""
+    found = _differences(spec, own)
+    bounds = np.where([height > 2 * width for height, width in SIZES], 0.4, levels)
+    assert (found < bounds).all(), found
+
+
 def _differences(spec: Preprocessing, own: Callable[[Image.Image], Any]) -> NDArray[Any]:
-    """How far apart both are, in grey levels: the mean of each picture."""
     ours = Preprocess(spec)
     scale = 255 * np.array(spec.std).reshape(3, 1, 1)
     found = []
@@ -53,12 +60,12 @@ def _torchvision() -> Any:
 
 
 def test_weights_of_torchvision() -> None:
-    """D8: what `weights.transforms()` does, to less than a quarter of a grey level on average."""
+    """D8: what `weights.transforms()` does, to a few hundredths of a grey level on average."""
     vision = _torchvision()
     for weights in (vision.models.ResNet50_Weights.IMAGENET1K_V2, vision.models.ViT_B_16_Weights.IMAGENET1K_V1):
         spec = transforms.of_transform(weights.transforms())
         assert spec.resize == ((232,) if "ResNet" in str(weights) else (256,)) and spec.crop == (224, 224)
-        assert _differences(spec, weights.transforms()).max() < 0.25
+        _compare(spec, weights.transforms())
 
 
 @pytest.mark.parametrize("name", ["resnet50", "vit_base_patch16_224", "convnext_tiny.fb_in22k", "test_vit"])
@@ -69,7 +76,7 @@ def test_configurations_of_timm(name: str) -> None:
     own = timm.data.create_transform(**data)
     spec = transforms.of_timm(data)
     assert spec == transforms.of_transform(own)
-    assert _differences(spec, own).max() < 0.25
+    _compare(spec, own)
 
 
 def test_squashed_by_timm() -> None:
@@ -77,7 +84,7 @@ def test_squashed_by_timm() -> None:
     timm = pytest.importorskip("timm")
     data = {"input_size": (3, 192, 224), "crop_pct": 0.9, "crop_mode": "squash", "interpolation": "bicubic",
             "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-    assert _differences(transforms.of_timm(data), timm.data.create_transform(**data)).max() < 0.25
+    _compare(transforms.of_timm(data), timm.data.create_transform(**data))
     with pytest.raises(dof.UsageError, match="crop mode center of 192 x 224"):
         transforms.of_timm({**data, "crop_mode": "center"})
     with pytest.raises(dof.UsageError, match="pictures of 4 channels"):
@@ -96,7 +103,7 @@ def test_image_processors_of_transformers(kind: str, options: dict[str, Any]) ->
     processor = getattr(transformers, f"{kind}ImageProcessor")(**options)
     spec = transforms.of_transform(processor)
     assert transforms.of_config({**processor.to_dict(), "feature_extractor_type": "x"}) == spec
-    assert _differences(spec, lambda picture: processor(picture, return_tensors="np")["pixel_values"][0]).max() < 0.25
+    _compare(spec, lambda picture: processor(picture, return_tensors="np")["pixel_values"][0], 0.2)
 
 
 def test_older_configurations() -> None:
@@ -113,7 +120,8 @@ def test_older_configurations() -> None:
     ({"resample": 0}, "interpolation 0"), ({"resample": None}, "no resample"), ({"size": None}, "no size"),
     ({"size": {"longest_edge": 8}}, "a size by longest_edge"), ({"image_mean": None}, "no image_mean"),
     ({"do_pad": True}, "do_pad"), ({"do_resize": False}, "not resized"), ({"do_center_crop": True}, "no crop_size"),
-    ({"image_processor_type": "LevitImageProcessor"}, "LevitImageProcessor"), ({"image_processor_type": None}, "no type"),
+    ({"image_processor_type": "LevitImageProcessor"}, "LevitImageProcessor"),
+    ({"image_processor_type": None}, "no type"),
     ({"size": {"shortest_edge": 8}}, "longer side is left open"), ({"size": "big"}, "not understood"),
     ({"image_mean": [0.5, "x", 0.5]}, "not understood"), ({"image_mean": [0.5, 0.5]}, "mean has 2 numbers"),
     ({"size": {"height": 1e9, "width": 8}}, "sides lie between"), ({"image_std": [0, 0, 0]}, "not zero"),
