@@ -1,7 +1,7 @@
 """The preprocessing that other libraries declare with their models, as ours: taken over exactly, or not at all.
 
-What differs from the library's own result: its resize works on Pillow's or torch's tensors and ours is a graph (see
-`preprocess`), and where an odd margin is cropped, transformers' slower processors begin one pixel earlier.
+What differs from the library's own result: its resize is Pillow's or torch's and ours is a graph (see `preprocess`);
+and where a margin of 3, 7, 11 … rows is cropped, transformers begins one row earlier than torchvision, timm and we do.
 """
 
 from __future__ import annotations
