@@ -5,12 +5,14 @@ HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean there. Not
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
@@ -54,30 +56,32 @@ class Repository:
     def pinned(self, path: str) -> tuple[Repository, Path]:
         """The repository at the commit that one of its files is of, and that file."""
         found = self.file(path)
-        after = found.parts[found.parts.index("snapshots") + 1 :]  # …/models--owner--name/snapshots/COMMIT/path
-        return replace(self, revision=after[0]), found
+        commit = found.parts[-len(PurePosixPath(path).parts) - 1]  # …/models--owner--name/snapshots/COMMIT/path
+        return replace(self, revision=commit), found
 
     def text(self, path: str) -> str | None:
-        """A small text file; None where the repository has none of that name, or cannot be asked."""
+        """A small text file; None where the repository has none of that name and of that size, or cannot be asked."""
         try:
             found = self._find(path)
         except _Unreachable:
             return None
-        if found is None:
+        if found is None or found.stat().st_size > _MAX_TEXT:
             return None
-        if found.stat().st_size > _MAX_TEXT:
-            raise CoreError("too large for a text", f"{self}/{path}", f"at most {_MAX_TEXT} bytes")
         return found.read_text("utf-8", "replace")
 
     def beside(self, path: str) -> Callable[[str], Path]:
         """What fetches the files that a model at `path` keeps its weights in."""
         folder = path.rpartition("/")[0]
 
+        @functools.cache  # asked for each tensor
         def find(location: str) -> Path:
             if not is_beside(location):
                 raise CoreError("the model's weights do not lie beside it", str(self), "a file in the model's folder",
                                 repr(location), "Choose another model.")
-            return self.file(f"{folder}/{location}" if folder else location)
+            found = self.file(f"{folder}/{location}" if folder else location)
+            with found.open("rb") as file:
+                check_blob(found, hashlib.file_digest(file, "sha256").hexdigest(), f"{self}/{location}")
+            return found
 
         return find
 
