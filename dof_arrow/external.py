@@ -48,7 +48,7 @@ def is_beside(location: str | bytes) -> bool:
     """
     if not isinstance(location, str) or "\0" in location or os.path.isabs(location):
         return False
-    return bool(location) and not {"", ".", ".."} & set(location.replace("\\", "/").split("/"))
+    return bool(location) and not {"", ".."} & set(location.replace("\\", "/").split("/"))
 
 
 def in_folder(location: str, *, folder: Path, where: str) -> Path:

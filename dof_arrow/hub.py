@@ -71,14 +71,14 @@ class Repository:
 
     def beside(self, path: str) -> Callable[[str], Path]:
         """What fetches the files that a model at `path` keeps its weights in."""
-        folder = path.rpartition("/")[0]
+        folder = PurePosixPath(path).parent
 
         @functools.cache  # asked for each tensor
         def find(location: str) -> Path:
             if not is_beside(location):
                 raise CoreError("the model's weights do not lie beside it", str(self), "a file in the model's folder",
                                 repr(location), "Choose another model.")
-            found = self.file(f"{folder}/{location}" if folder else location)
+            found = self.file(str(folder / location))
             with found.open("rb") as file:
                 check_blob(found, hashlib.file_digest(file, "sha256").hexdigest(), f"{self}/{location}")
             return found
