@@ -40,8 +40,6 @@ CAUTION = (
     "told ten kinds of photograph apart in about 45% of cases where MobileNetV2 did in 62%."
 )
 
-_FAR = ("hf:", "timm:", "http:", "https:")
-
 SIDE = 32
 PREPROCESSING = Preprocessing(mode="RGB", fit="squash", resize=(SIDE, SIDE), scale=1 / 255)
 
@@ -67,7 +65,7 @@ Taps = npt.NDArray[np.float64]
 
 
 def resolve(core: str | os.PathLike[str], **options: Any) -> Core:
-    """The core that an argument names: `builtin` or `builtin:scattering-1`, or else the ONNX file at that path.
+    """The core that an argument names: `builtin` or `builtin:scattering-1`, or else what `origins.find` finds.
 
     `options` are those of `load` or of `Core.load`. Raises UsageError for options that the built-in core has not.
 
@@ -75,8 +73,6 @@ def resolve(core: str | os.PathLike[str], **options: Any) -> Core:
     (688,)
     """
     name = str(core)
-    if name.startswith(_FAR):
-        raise UsageError("this version fetches no models", name, hint="Download its .onnx file and name that.")
     if name.partition(":")[0] != "builtin":
         return Core.load(core, **options)
     given = {key: value for key, value in options.items() if value is not None}

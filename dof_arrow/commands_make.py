@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from dof_arrow.extract import Extraction
 
 _WAYS = """A core is needed, one of
-  --core MODEL.onnx --preprocess imagenet   a model of your own; dof headless --list MODEL.onnx shows where it is cut
-  --core CORE.onnx                          a core that dof headless made, its preprocessing inside
+  --core MODEL.onnx --preprocess imagenet   a model of your own, by its path or https://…#sha256=HEX;
+                                            a core that dof headless made has its preprocessing inside
+  --core hf://OWNER/REPO/FILE.onnx          a model on the Hugging Face hub (pip install 'dof-arrow[hub]');
+  --core timm:NAME                          or one of timm's, exported here (pip install 'dof-arrow[timm]')
   --core builtin                            a wavelet network inside this program: for trying out,
-                                            not for sharing patients' pictures
-hf://OWNER/REPO/FILE.onnx and timm:NAME are not fetched by this version: download the .onnx file and name it."""
+                                            not for sharing patients' pictures"""
 
 _SHOWN = 5
 _SAMPLE = 16  # pictures of the user's own that a core is measured on
@@ -33,7 +34,8 @@ _SAMPLE = 16  # pictures of the user's own that a core is measured on
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="A file, or x.dof to add to.")
-@click.option("--core", "cores", multiple=True, metavar="CORE", help="An ONNX file or `builtin`; more: more columns.")
+@click.option("--core", "cores", multiple=True, metavar="CORE",
+              help="An ONNX file, https://…, hf://…, timm:NAME or `builtin`; more: more columns.")
 @making
 @click.option("--table", type=click.Path(path_type=Path), help="A CSV file with a row for each picture.")
 @click.option("--key", metavar="COLUMN", help="The table's column of file names.")
@@ -166,7 +168,7 @@ def _describe_failures(terminal: Terminal, run: Extraction, errors: list[dict[st
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The core to write.")
 @click.option("--list", "list_only", is_flag=True, help="Show where the model can be cut.")
 @making
@@ -177,10 +179,13 @@ def _describe_failures(terminal: Terminal, run: Extraction, errors: list[dict[st
 @click.option("--overwrite", is_flag=True)
 @spoken
 def headless(
-    terminal: Terminal, model: Path, out: Path | None, list_only: bool, measure: bool, sample: Path | None,
+    terminal: Terminal, model: str, out: Path | None, list_only: bool, measure: bool, sample: Path | None,
     provider: str, overwrite: bool, **options: Any,
 ) -> int:
-    """Cut the head off MODEL; what is left is a core: pictures in, features out, preprocessing inside."""
+    """Cut the head off MODEL; what is left is a core: pictures in, features out, preprocessing inside.
+
+    MODEL is an ONNX file, https://…, hf://OWNER/REPO/FILE.onnx or timm:NAME.
+    """
     if list_only:
         return _list_candidates(terminal, model)
     if out is None:
@@ -238,12 +243,12 @@ def _appraised(found: Appraisal, drawn: bool) -> str:
     ])
 
 
-def _list_candidates(terminal: Terminal, model: Path) -> int:
+def _list_candidates(terminal: Terminal, model: str) -> int:
     from dataclasses import asdict
 
-    from dof_arrow import cut, graph
+    from dof_arrow import cut, origins
 
-    found = cut.candidates(graph.load(model))
+    found = cut.candidates(origins.find(model).model)
     rows = [("*" if c.chosen else " ", c.tensor, " x ".join(map(str, c.shape)), c.kind, c.why) for c in found]
     terminal.result([asdict(c) for c in found], table([(" ", "tensor", "shape", "kind", "why"), *rows]))
     terminal.say("* is where dof cuts; another: --at TENSOR")

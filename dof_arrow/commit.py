@@ -119,6 +119,16 @@ def refuse_existing(target: Path, overwrite: bool) -> None:
         raise OutputError("the output exists already", str(target), hint="Give another name, or --overwrite.")
 
 
+def own_folder(variable: str, usual: str) -> Path:
+    """This program's folder among the user's own, as the XDG base directory specification has it.
+
+    >>> own_folder("XDG_NO_SUCH_HOME", ".cache").name
+    'dof-arrow'
+    """
+    folder = Path(os.environ.get(variable, ""))  # the specification ignores relative ones
+    return (folder if folder.is_absolute() else Path.home() / usual) / "dof-arrow"
+
+
 @contextmanager
 def explained(target: Path) -> Iterator[None]:
     """Turn the system's refusals about an output into OutputError."""

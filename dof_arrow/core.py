@@ -8,16 +8,16 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dof_arrow import cut, graph, metadata, providers
+from dof_arrow import cut, graph, metadata, origins, providers
 from dof_arrow.errors import CoreError, FormatError, SourceError, UsageError
 from dof_arrow.metadata import Preprocessing, TensorSpec
+from dof_arrow.origins import Original
 from dof_arrow.preprocess import Picture, Preprocess, build
 from dof_arrow.presets import Fit, as_text, channel_count, load_spec, output_size, presets, with_fit, with_size
 
@@ -45,6 +45,7 @@ class Request:
     pool: str | None = None
     preprocess: str | Preprocessing | None = None
     fit: Fit | None = None
+    declared: Callable[[], Preprocessing | None] = lambda: None  # what its makers say, asked if nobody else says it
 
 
 class Core:
@@ -81,7 +82,10 @@ class Core:
         cls, path: str | os.PathLike[str], *, preprocess: str | Preprocessing | None = None, fit: Fit | None = None,
         at: str | None = None, pool: str | None = None, threads: int = 1, provider: str = providers.CPU,
     ) -> Core:
-        """The core in an ONNX file: one made by `headless` as it is, an original model after cutting off its head."""
+        """A core: one made by `headless` as it is, an original model after cutting off its head.
+
+        `path` is a file, or the name of a model elsewhere: see `origins.find`.
+        """
         return cls(headless(path, at=at, pool=pool, preprocess=preprocess, fit=fit), threads, provider)
 
     @classmethod
@@ -91,7 +95,24 @@ class Core:
     ) -> Core:
         """The same from the bytes of an ONNX model; `name` is what an original model is called."""
         request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit)
-        return cls(_core_bytes(graph.from_bytes(data, name), data, request, name=name), threads, provider)
+        return cls(_core_bytes(origins.of_bytes(data, name), request), threads, provider)
+
+    @classmethod
+    def from_torch(
+        cls, module: Any, *, preprocess: Any = None, name: str | None = None, license: str | None = None,
+        fit: Fit | None = None, at: str | None = None, pool: str | None = None, threads: int = 1,
+        provider: str = providers.CPU,
+    ) -> Core:
+        """A core of a module of torch, timm, torchvision or transformers, exported by torch and cut.
+
+        `preprocess` is a preset's name, a `Preprocessing`, a transform (`weights.transforms()`, or a `Compose` of
+        Resize, CenterCrop, ToTensor and Normalize) or an image processor of transformers; modules of timm carry their
+        own. `name` is the class's unless given. Raises UsageError, CoreError, MissingExtra.
+        """
+        found = origins.of_module(module, preprocess)
+        found = dataclasses.replace(found, name=name or found.name, license=license)
+        request = Request(at=at, pool=pool, fit=fit, declared=found.declared)
+        return cls(_core_bytes(found, request), threads, provider)
 
     def __call__(self, pictures: Sequence[Picture]) -> Features:
         """Features float32 [n, *output_shape] of n pictures uint8 [h, w, c], each of any size."""
@@ -178,36 +199,34 @@ def headless(
     preprocessing where it carries none. `name` is the file's stem unless given, `license` an SPDX expression.
     Raises CoreError for a model that cannot serve, UsageError for options that contradict it or one another.
     """
-    path = Path(path)
-    model = graph.load(path)
-    request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit)
-    return _core_bytes(model, path.read_bytes(), request, name=name or path.stem, source=path.name, license=license)
+    found = origins.find(path)
+    found = dataclasses.replace(found, name=name or found.name, license=license or found.license)
+    return _core_bytes(found, Request(at=at, pool=pool, preprocess=preprocess, fit=fit, declared=found.declared))
 
 
-def _core_bytes(
-    model: ModelProto, data: bytes, request: Request, *, name: str, source: str | None = None,
-    license: str | None = None,
-) -> bytes:
-    if DESCRIPTION in graph.properties(model):
-        return _completed(model, data, request, name)
-    part = cut.cut(model, at=request.at, pool=request.pool)
+def _core_bytes(original: Original, request: Request) -> bytes:
+    if DESCRIPTION in graph.properties(original.model):
+        return _completed(original, request)
+    part = cut.cut(original.model, at=request.at, pool=request.pool)
     about = metadata.Core(
-        name=name, sha256=_UNKNOWN_SHA256, opset=graph.opset(part.model), cut=part.tensor, pool=part.pool,
-        source=source, source_sha256=hashlib.sha256(data).hexdigest(), license=license, input=_input(part.model),
+        name=original.name, sha256=_UNKNOWN_SHA256, opset=graph.opset(part.model), cut=part.tensor, pool=part.pool,
+        source=original.source, source_sha256=original.sha256, license=original.license, input=_input(part.model),
         preprocessing=None, deterministic=not part.batch_dependent,  # type: ignore[arg-type]
     )
-    return _described(part.model, metadata.to_json(about), _asked_preprocessing(request, about.input), name)
+    return _described(part.model, metadata.to_json(about), _asked_preprocessing(request, about.input), original.name)
 
 
-def _completed(model: ModelProto, data: bytes, request: Request, name: str) -> bytes:
+def _completed(original: Original, request: Request) -> bytes:
     """A file that is a core already, with the asked preprocessing where it carries none."""
+    model, data, name = original.model, original.data, original.name
     about = _read_json(model)
     for option, asked, carried in (("--at", request.at, about.get("cut")), ("--pool", request.pool, about.get("pool"))):
         if asked not in (None, carried):
             raise UsageError("the core is cut already", name, f"{option} {carried}", f"{option} {asked}",
                              f"Leave {option} out, or cut the original again: {_FROM_ORIGINAL}")
     if "preprocessing" in about:
-        _check_same(metadata.from_json(about["preprocessing"], Preprocessing), request, _input(model), name)
+        carried = metadata.from_json(about["preprocessing"], Preprocessing)
+        _check_same(carried, dataclasses.replace(request, declared=lambda: None), _input(model), name)
         return data
     spec = _asked_preprocessing(request, _input(model))
     return data if spec is None else _described(model, about, spec, name)
@@ -227,7 +246,8 @@ def _asked_preprocessing(request: Request, tensor: TensorSpec) -> Preprocessing 
     """
     asked = request.preprocess
     if asked is None:
-        return None
+        made = request.declared()
+        return made and _in_form_of(with_fit(made, request.fit) if request.fit else made, tensor)
     if not isinstance(asked, str):
         return with_fit(asked, request.fit) if request.fit else asked
     spec = load_spec(asked, fit=request.fit)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from dof_arrow import graph, stack
 from dof_arrow.architecture import FUNCTIONS
-from dof_arrow.errors import MissingExtra, UsageError
+from dof_arrow.errors import UsageError
 from dof_arrow.stack import Affine, Function, Normalise, Recur, Rescale, Shift, Step
+from dof_arrow.torch_models import evaluating, onnx_of
 
 Array = NDArray[Any]
 
@@ -85,19 +85,15 @@ def _torch(model: Any, sample: Array) -> Exported:
             last = [m for m in model.modules() if not list(m.children())][-1]
             return (found.exp() if isinstance(last, torch.nn.LogSoftmax) else found).numpy()
 
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         return Exported("torch", _torch_parts(model, sample), _constantly(own(sample)))
-    finally:
-        model.train(training)
 
 
 def _torch_parts(model: Any, sample: Array) -> list[Step]:
     try:
         return list(_torch_steps(model))
     except UsageError:
-        return [Graph(_torch_graph(model, sample))]
+        return [Graph(onnx_of(model, sample))]
 
 
 def _constantly(answer: Any) -> Callable[[Array], Any]:
@@ -124,21 +120,6 @@ def _torch_steps(module: Any) -> Iterator[Step]:
         yield Function(_TORCH[name])
     elif name not in _NOTHING:
         raise _unknown("torch", name, "Linear, BatchNorm1d, LayerNorm, Dropout, activations in a Sequential")
-
-
-def _torch_graph(model: Any, sample: Array) -> Any:
-    """A module of any kind by torch's own exporter."""
-    import torch
-
-    held = io.BytesIO()
-    free = ({0: torch.export.Dim("N")},)
-    try:
-        program = torch.onnx.export(model, (torch.from_numpy(sample),), dynamo=True, opset_version=graph.OPSET,
-                                    dynamic_shapes=free, verbose=False)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"{error.name} is not installed", hint="pip install onnxscript") from error
-    program.save(held)
-    return graph.raise_opset(graph.inlined(graph.from_bytes(held.getvalue())))
 
 
 def _onnx(model: Any) -> Exported:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
 _AGAIN = "Export or download the model again."
 
 
-def inline(tensor: TensorProto, folder: Path, where: str) -> None:
-    """Bring a tensor's bytes from their file in `folder` into the tensor.
+def inline(tensor: TensorProto, find: Callable[[str], Path], where: str) -> None:
+    """Bring a tensor's bytes into the tensor from their file, which `find` finds by the name that the model gives it.
 
-    Raises CoreError if the file lies elsewhere, once links are followed, or does not hold the bytes declared.
+    Raises CoreError if the file does not hold the bytes declared.
     """
     import onnx
 
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    path = _inside(folder, entries.get("location", ""), where)
+    path = find(entries.get("location", ""))
     expected = -(-math.prod(tensor.dims) * _bits(tensor.data_type) // 8)
     try:
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", expected))
@@ -39,12 +40,23 @@ def inline(tensor: TensorProto, folder: Path, where: str) -> None:
     del tensor.external_data[:]
 
 
-def _inside(folder: Path, location: str | bytes, where: str) -> Path:
-    """The file `location`, which must lie in `folder` once every link is followed."""
+def is_beside(location: str | bytes) -> bool:
+    """Whether a name leads into a folder, or below, whatever it may hold: no absolute path, no way up.
+
+    >>> is_beside("model.onnx_data"), is_beside("../model.onnx_data")
+    (True, False)
+    """
+    if not isinstance(location, str) or "\0" in location or os.path.isabs(location):
+        return False
+    return bool(location) and not {"", ".."} & set(location.replace("\\", "/").split("/"))
+
+
+def in_folder(location: str, *, folder: Path, where: str) -> Path:
+    """The file `location`, which must lie in `folder` once every link is followed; CoreError otherwise."""
     home = folder.resolve()
-    if isinstance(location, str) and "\0" not in location and ".." not in Path(location).parts:
+    if is_beside(location):
         path = (home / location).resolve()
-        if path.is_relative_to(home) and path.is_file() and not os.path.isabs(location):
+        if path.is_relative_to(home) and path.is_file():
             return path
     raise CoreError("the model's weights do not lie beside it", where, "a file in the model's own folder",
                     repr(location), "Put the weights into the model's folder, as a file and not as a link.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 OPSET = 18
 _IR_VERSION = 8  # the one of opset 18; from 4 on, weights need not be listed among the inputs
-_MAX_BYTES = (1 << 31) - 1  # protobuf's own bound
+MAX_BYTES = (1 << 31) - 1  # protobuf's own bound
 _AGAIN = "Export or download the model again."
 
 Array = NDArray[Any]
@@ -32,18 +33,17 @@ def load(path: str | os.PathLike[str]) -> ModelProto:
     Raises CoreError for what is no ONNX model, is truncated, or points outside its folder.
     """
     where = str(path)
-    model = _parse(_read(Path(path), where), where)
-    for tensor in _external(model):
-        external.inline(tensor, Path(path).parent, where)
-    return _checked(model, where)
+    return from_bytes(read(path), where, find=partial(external.in_folder, folder=Path(path).parent, where=where))
 
 
-def from_bytes(data: bytes, where: str = "model") -> ModelProto:
-    """The model in `data`, which must hold its weights itself; CoreError otherwise."""
+def from_bytes(data: bytes, where: str = "model", *, find: Callable[[str], Path] | None = None) -> ModelProto:
+    """The model in `data`, which must hold its weights itself unless `find` finds their files; CoreError otherwise."""
     model = _parse(data, where)
     for tensor in _external(model):
-        raise CoreError("the model's weights lie in another file", where, "weights inside the model", tensor.name,
-                        "Load the model by its path.")
+        if find is None:
+            raise CoreError("the model's weights lie in another file", where, "weights inside the model", tensor.name,
+                            "Load the model by its path.")
+        external.inline(tensor, find, where)
     return _checked(model, where)
 
 
@@ -52,7 +52,7 @@ def to_bytes(model: ModelProto) -> bytes:
     try:
         return bytes(model.SerializeToString(deterministic=True))
     except ValueError as error:  # protobuf's word for more than 2 GiB
-        raise CoreError("the model is too large for one ONNX file", model.graph.name, f"at most {_MAX_BYTES} bytes",
+        raise CoreError("the model is too large for one ONNX file", model.graph.name, f"at most {MAX_BYTES} bytes",
                         hint="Choose a smaller model.") from error
 
 
@@ -204,7 +204,7 @@ def raise_opset(model: ModelProto, minimum: int = OPSET) -> ModelProto:
         raised = version_converter.convert_version(inlined(model), minimum)
     except Exception as error:  # the converter raises whatever its adapters raise
         raise CoreError(f"the model cannot be raised from opset {opset(model)}", model.graph.name, f"opset {minimum}",
-                        _first_line(error), f"Export the model again with opset {minimum} or later.") from error
+                        first_line(error), f"Export the model again with opset {minimum} or later.") from error
     raised.ir_version = max(raised.ir_version, _IR_VERSION)
     set_properties(raised, properties(model))  # the converter loses them
     return raised
@@ -228,7 +228,7 @@ def session(data: bytes, threads: int = 1, provider: tuple[str, dict[str, str]] 
     try:  # the fallback prints to stdout, and would change the device unasked
         return onnxruntime.InferenceSession(data, options, providers=chosen, enable_fallback=0)
     except Exception as error:  # the runtime's exceptions have no base of their own
-        found = _first_line(error)
+        found = first_line(error)
         raise CoreError("ONNX Runtime cannot load the model", found=found, hint="Run dof doctor.") from error
 
 
@@ -255,16 +255,18 @@ def _explained(feeds: Mapping[str, Array]) -> Iterator[None]:
         yield
     except Exception as error:  # the runtime's exceptions have no base of their own
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in feeds.items())
-        raise CoreError("the model cannot run", f"input {shapes}", found=_first_line(error),
+        raise CoreError("the model cannot run", f"input {shapes}", found=first_line(error),
                         hint="Check the input's shape and type.") from error
 
 
-def _read(path: Path, where: str) -> bytes:
+def read(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file that may be a model; CoreError if it cannot be one."""
+    path, where = Path(path), str(path)
     try:
         if not path.is_file():  # devices and pipes may never end
             raise ValueError("a folder" if path.is_dir() else "no such file")
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"more than {_MAX_BYTES} bytes")
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise CoreError("the model cannot be read", where, "an ONNX file", str(error), "Check the path.") from error
@@ -385,5 +387,6 @@ def _plain(node: NodeProto) -> NodeProto:
     return copy
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of another library says, as far as it fits into a message of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

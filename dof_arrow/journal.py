@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dof_arrow.commit import explained, replacing
+from dof_arrow.commit import explained, own_folder, replacing
 from dof_arrow.extract import Extraction
 
 
@@ -18,7 +18,7 @@ def keep(run: Extraction, errors: Sequence[Mapping[str, str]]) -> Path:
     It lies under `$XDG_STATE_HOME/dof-arrow` or `~/.local/state/dof-arrow`, readable by its owner only. Raises
     OutputError if it cannot be written.
     """
-    path = _folder() / f"failed-{run.run_digest[:16]}.csv"
+    path = own_folder("XDG_STATE_HOME", ".local/state") / f"failed-{run.run_digest[:16]}.csv"
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["id", "input", "rule", "reason"])
@@ -36,8 +36,3 @@ def _inputs(run: Extraction, wanted: set[str]) -> dict[str, str]:
     """The own name of each of these ids."""
     keys = run.keys
     return {name: key for name, key in zip(run.names(range(len(keys))), keys, strict=True) if name in wanted}
-
-
-def _folder() -> Path:
-    folder = Path(os.environ.get("XDG_STATE_HOME", ""))  # the XDG specification ignores relative ones
-    return (folder if folder.is_absolute() else Path.home() / ".local" / "state") / "dof-arrow"

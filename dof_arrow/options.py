@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dof_arrow.terminal import Terminal
+from dof_arrow.terminal import Terminal, heard_by
 
 Command = Callable[..., Any]
 
@@ -21,7 +21,9 @@ def spoken(function: Command) -> Command:
     @click.option("--debug", is_flag=True, help="Show where an error came from.")
     @functools.wraps(function)
     def command(*args: Any, as_json: bool, quiet: bool, debug: bool, **options: Any) -> Any:
-        return function(Terminal(quiet=quiet, as_json=as_json), *args, **options)
+        terminal = Terminal(quiet=quiet, as_json=as_json)
+        with heard_by(terminal):
+            return function(terminal, *args, **options)
 
     return command
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from dof_arrow import archives, arrays, columnar, files, reels
+from dof_arrow.commit import own_folder
 from dof_arrow.errors import OutputError, SourceError, UsageError
 from dof_arrow.files import SUFFIXES, Files
 from dof_arrow.metadata import Target
@@ -239,7 +240,7 @@ def _counts(found: Listing, place: Any) -> dict[str, int]:
 
 def key_file(path: str | Path | None = None) -> Path:
     """The file that holds the owner's pseudonym key, whether it is there yet or not; by default the user's own."""
-    return Path(path) if path is not None else _config_folder() / "dof-arrow" / "id.key"
+    return Path(path) if path is not None else own_folder("XDG_CONFIG_HOME", ".config") / "id.key"
 
 
 def load_or_make_key(path: str | Path | None = None) -> tuple[bytes, bool, Path]:
@@ -262,11 +263,6 @@ def load_or_make_key(path: str | Path | None = None) -> tuple[bytes, bool, Path]
         hint = "Restore it from a backup, or name another with --id-key FILE."
         raise UsageError("the file holds no pseudonym key", str(path), f"{2 * KEY_BYTES} hexadecimal digits", hint=hint)
     return key, made, path
-
-
-def _config_folder() -> Path:
-    folder = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    return folder if folder.is_absolute() else Path.home() / ".config"  # the XDG specification ignores relative ones
 
 
 def _made(path: Path) -> bool:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 _PLAIN_EVERY = 10.0  # seconds between lines of progress where stderr is no terminal
@@ -64,6 +65,24 @@ class Terminal:
         else:
             with _ticking(what, self.say):
                 yield
+
+
+_LISTENING: ContextVar[Terminal] = ContextVar("listening", default=Terminal(quiet=True))  # noqa: B039
+
+
+def listening() -> Terminal:
+    """Whoever hears what happens deep inside, a download say: the command that runs, or in Python nobody."""
+    return _LISTENING.get()
+
+
+@contextmanager
+def heard_by(terminal: Terminal) -> Iterator[None]:
+    """Let a terminal listen while the block runs."""
+    before = _LISTENING.set(terminal)
+    try:
+        yield
+    finally:
+        _LISTENING.reset(before)
 
 
 class _Lines:

@@ -26,7 +26,8 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 BESIDE = {("layout", "footer"), ("integrity", "footer"), ("preprocess", "graph"), ("cut", "graph"), ("core", "graph"),
           ("cut", "preprocess"), ("core", "preprocess"), ("core", "cut"), ("extract", "builtin"), ("dataset", "loader")}
 HEAVY = ("torch", "sklearn", "scipy", "pandas", "polars", "duckdb", "datasets", "onnx", "onnxruntime", "rich",
-         "jax", "tensorflow", "keras", "ray", "av", "pydicom", "pyarrow.compute", "pyarrow.parquet", "pyarrow.dataset")
+         "jax", "tensorflow", "keras", "ray", "av", "pydicom", "timm", "torchvision", "huggingface_hub",
+         "transformers", "pyarrow.compute", "pyarrow.parquet", "pyarrow.dataset")
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "__main__"))
 
 

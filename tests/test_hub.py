@@ -1,0 +1,176 @@
+"""`hf://`: by huggingface_hub itself, against a hub on the loopback that speaks its download protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import dof_arrow as dof
+from dof_arrow import hub
+from dof_arrow.presets import load_spec
+from tests import models
+from tests.servers import COMMIT, TOKEN, Hub
+
+pytest.importorskip("huggingface_hub")
+
+MODEL = models.gemm().SerializeToString()
+DIGEST = hashlib.sha256(MODEL).hexdigest()
+CARD = b"---\nlicense: apache-2.0\ntags:\n- vision\n---\n# A model\n"
+CONFIG = {"do_normalize": True, "do_rescale": True, "do_resize": True, "image_mean": [0.5, 0.4, 0.3],
+          "image_processor_type": "ViTImageProcessor", "image_std": [0.5, 0.5, 0.5], "resample": 2,
+          "rescale_factor": 1 / 255, "size": {"height": 16, "width": 16}}
+SPEC = {"mode": "RGB", "fit": "squash", "resize": [16, 16], "scale": 1 / 255, "mean": [0.5, 0.4, 0.3],
+        "std": [0.5, 0.5, 0.5]}
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _with_weights_beside(folder: Path) -> dict[str, bytes]:
+    onnx.save_model(models.gemm(), folder / "model.onnx", save_as_external_data=True, location="model.onnx_data",
+                    size_threshold=0)
+    return {f"onnx/{name}": (folder / name).read_bytes() for name in ("model.onnx", "model.onnx_data")}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Hub]:
+    config = json.dumps(CONFIG).encode()
+    odd = json.dumps({**CONFIG, "resample": 1}).encode()
+    yield Hub({
+        "owner/small": {"model.onnx": MODEL, "README.md": CARD, "preprocessor_config.json": config},
+        "owner/beside": {**_with_weights_beside(tmp_path), "preprocessor_config.json": config},
+        "owner/bare": {"sub/net.onnx": MODEL, "sub/net_int8.onnx": MODEL},
+        "owner/odd": {"model.onnx": MODEL, "preprocessor_config.json": odd},
+        "owner/broken": {"model.onnx": MODEL, "preprocessor_config.json": b'{"size": 1'},
+        "owner/private": {"model.onnx": MODEL, "README.md": b"---\nlicense: other\nlicense_name: own-1\n---\n"},
+        "owner/gated": {"model.onnx": MODEL},
+    }, gated=frozenset({"owner/gated"}), private=frozenset({"owner/private"}))
+
+
+@pytest.fixture
+def run(site: Hub, tmp_path: Path) -> Iterator[Run]:
+    """Python code, or the command line, in a process that has this hub and a home of its own."""
+    with site.serving() as address:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        home = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path),
+                "no_proxy": "*"}
+
+        def start(*arguments: object, code: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+            command = ["-c", code] if code else ["-m", "dof_arrow"]
+            return subprocess.run([sys.executable, *command, *map(str, arguments)], capture_output=True, text=True,
+                                  env={**plain, **home, **more}, cwd=tmp_path, check=False)
+
+        yield start
+
+
+def test_a_core_of_the_hub(run: Run, site: Hub, tmp_path: Path) -> None:
+    """C2: one command; preprocessing and licence from the repository; the commit and the digest recorded and said."""
+    made = run("headless", "hf://owner/small/model.onnx", "-o", "core.onnx")
+    assert made.returncode == 0, made.stderr
+    source = f"hf://owner/small@{COMMIT}/model.onnx"
+    assert f"{source}: SHA-256 {DIGEST}, licence Apache-2.0" in made.stderr
+    core = dof.Core.load(tmp_path / "core.onnx")
+    about = core.describe()
+    assert (about.source, about.source_sha256, about.license, about.name) == (source, DIGEST, "Apache-2.0", "small")
+    assert about.preprocessing == load_spec(json.dumps(SPEC))
+    (tmp_path / "near.onnx").write_bytes(MODEL)
+    near = dof.Core.load(tmp_path / "near.onnx", preprocess=json.dumps(SPEC))
+    picture = np.arange(3 * 20 * 20, dtype=np.uint8).reshape(20, 20, 3)
+    assert np.array_equal(core([picture]), near([picture]))
+    assert [host for host, path, _ in site.asked if path.startswith("/store")] == ["localhost"]
+    again = run("headless", source, "-o", "again.onnx", HF_HUB_OFFLINE="1")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "core.onnx").read_bytes()
+
+
+_ALL = """
+import json, sys, dof_arrow as dof
+said = {}
+for name in sys.argv[1:]:
+    try:
+        said[name] = dof.Core.load(name).describe().license or "made"
+    except dof.DofError as error:
+        said[name] = f"{type(error).__name__} {error}"
+print(json.dumps(said))
+"""
+
+
+def test_what_can_be_wrong_is_told_apart(run: Run) -> None:
+    wrong = {
+        "hf://owner/none/model.onnx": "CoreError hf://owner/none/model.onnx: no such repository on the hub",
+        "hf://owner/private/model.onnx": "or a private one",
+        "hf://owner/gated/model.onnx": "accept the terms",
+        "hf://owner/small@v9/model.onnx": "no such revision",
+        "hf://owner/bare/model.onnx": "Its models are sub/net.onnx, sub/net_int8.onnx.",
+        "hf://owner/bare/sub/net.onnx": "UsageError bare-net: the core carries no preprocessing",
+        "hf://owner/odd/model.onnx": f"hf://owner/odd@{COMMIT}/preprocessor_config.json: this preprocessing cannot be "
+                                     "taken over: expected resize, centre crop, rescale, normalise, found "
+                                     "interpolation 1. Say it yourself: --preprocess",
+        "hf://owner/broken/model.onnx": "not valid JSON",
+        f"hf://owner/small/model.onnx#sha256={'0' * 64}": "another file than the one asked for",
+        "hf://owner/../x.onnx": "names no model on the hub",
+    }
+    right = {f"hf://owner/small@v1/model.onnx#sha256={DIGEST}": "Apache-2.0",
+             "hf://owner/beside/onnx/model.onnx": "made"}
+    made = run(*wrong, *right, code=_ALL)
+    assert made.returncode == 0, made.stderr
+    said = json.loads(made.stdout)
+    assert {name: said[name] for name in right} == right
+    assert {name: said[name] for name, text in wrong.items() if text not in said[name]} == {}
+
+
+def test_a_token_opens_and_is_not_repeated(run: Run, site: Hub) -> None:
+    made = run("hf://owner/private/model.onnx", "hf://owner/gated/model.onnx", code=_ALL.replace(
+        "dof.Core.load(name)", "dof.Core.load(name, preprocess='unit', fit='none')"), HF_TOKEN=TOKEN)
+    assert json.loads(made.stdout)["hf://owner/private/model.onnx"] == "LicenseRef-own-1", made.stdout + made.stderr
+    assert "accept the terms" in made.stdout and TOKEN not in made.stdout + made.stderr
+    assert {given for host, path, given in site.asked if path.startswith("/store")} == {None}
+    assert f"Bearer {TOKEN}" in {given for *_, given in site.asked}
+
+
+def test_without_a_network(run: Run) -> None:
+    offline = run("hf://owner/small/model.onnx", code=_ALL, HF_HUB_OFFLINE="1")
+    assert "the hub cannot be reached, and the cache has no copy" in offline.stdout, offline.stderr
+
+
+def test_a_damaged_copy_in_the_cache_is_noticed(tmp_path: Path) -> None:
+    blob, shown = tmp_path / DIGEST, tmp_path / "model.onnx"
+    blob.write_bytes(MODEL[:-1] + b"?")
+    shown.symlink_to(blob)
+    hub.check_blob(shown, DIGEST, "hf://owner/small")
+    with pytest.raises(dof.CoreError, match=f"the copy in the cache is damaged: expected SHA-256 {DIGEST}"):
+        hub.check_blob(shown, hashlib.sha256(blob.read_bytes()).hexdigest(), "hf://owner/small")
+
+
+@pytest.mark.parametrize("location", ["../x", "/etc/passwd", "a/../../x", "..", "", "a\0b", b"\xff", "a//b", "..\\x"])
+def test_no_path_of_a_server_leads_out_of_its_folder(location: str) -> None:
+    with pytest.raises(dof.CoreError, match="do not lie beside it"):
+        hub.Repository(name="owner/name").beside("onnx/model.onnx")(location)
+
+
+@pytest.mark.parametrize("address", ["hf://", "hf://owner", "hf://owner/name", "hf://owner/name/x.bin",
+                                     "hf:owner/n/x.onnx", "hf://owner/../x.onnx",
+                                     "hf://owner/name/../x.onnx", "hf://o/n@/x.onnx", "hf://o/n//x.onnx"])
+def test_what_names_no_model_is_refused(address: str) -> None:
+    with pytest.raises(dof.UsageError, match="names no model on the hub"):
+        hub.parse(address)
+
+
+def test_a_revision_may_hold_a_slash() -> None:
+    assert hub.parse("hf://o/n@refs%2Fpr%2F1/x.onnx")[0].revision == "refs/pr/1"
+
+
+@pytest.mark.parametrize("card", ["", "# no block", "---\n- a list\n---\n", "---\nlicense: [mit]\n---\n",
+                                  "---\n: : :\n---\n",
+                                  "---\nlicense: !!python/object/apply:os.system ['false']\n---\n"])
+def test_cards_that_say_no_licence(card: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub.Repository, "text", lambda self, path: card)
+    assert hub.Repository(name="owner/name").license() is None
