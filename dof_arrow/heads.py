@@ -293,16 +293,9 @@ def _describe(metadata: Metadata, job: _Job, model: Model, names: Sequence[str],
         target=on.name, kind=on.target.kind, classes=tuple(_classes(on, model)), unit=on.target.unit,
         feature=" + ".join(names), core_sha256=read[0].core_sha256 if len(read) == 1 else None,
         dataset_uuid=metadata.uuid, inputs=tuple(read) if len(read) > 1 else (), clips=isinstance(job.inputs, Clips),
-        sampling=_sampling(metadata) if isinstance(job.inputs, Clips) else {},
-        report=told,
+        sampling=inputs.sampling(metadata), report=told,
     )
     return json.dumps(to_json(head), ensure_ascii=False, separators=(",", ":"))
-
-
-def _sampling(metadata: Metadata) -> dict[str, Json]:
-    """Which frames of each clip the dataset has."""
-    about = metadata.provenance
-    return dict(about.raw.get("clips") or {}) if about else {}
 
 
 def _input(metadata: Metadata, name: str) -> HeadInput:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,6 +60,8 @@ class Fused:
 
     core: Core = declare.spec("the core inside, with its preprocessing")
     heads: Mapping[str, Head] = declare.spec("the heads inside, by the name of their output")
+    window: int | None = declare.spec("frames that a core with a time axis sees at once", default=None, minimum=1)
+    stride: int | None = declare.spec("frames from one such window to the next", default=None, minimum=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,8 @@ class Prediction:
 class Predictor:
     """A fused model: one picture, or one clip, in, a prediction of each of its heads out.
 
-    `core` says how it sees a picture, `heads` what each output means, `clips` whether it takes clips.
+    `core` says how it sees a picture, `heads` what each output means, `clips` whether it takes clips, `window` and
+    `stride` which frames its core sees together, if it sees several.
     Raises CoreError for what is no fused model, FormatError where what the model says of itself cannot be.
     """
 
@@ -92,11 +97,12 @@ class Predictor:
                             hint=f"Make one: {_FUSE}")
         fused = declare.from_json(parse(about.encode()), Fused)
         self.core, self.heads = fused.core, fused.heads
-        self.clips = any(head.clips for head in self.heads.values())
+        self.window, self.stride = fused.window, fused.stride or fused.window
+        self.clips = self.window is not None or any(head.clips for head in self.heads.values())
         self.sampling = _sampling(self.heads)
         self._session = graph.session(graph.to_bytes(loaded), threads)
         self._states = [value.name for value in self._session.get_overridable_initializers()]
-        _check_interface(self._session, self.heads, where)
+        _check_interface(self._session, fused, where)
 
     def __call__(self, picture: Array) -> dict[str, Prediction]:
         """Each output's prediction for decoded pixels uint8 [h, w, c], of a clip uint8 [frames, h, w, c].
@@ -112,17 +118,32 @@ class Predictor:
     def watch(self, frames: Iterable[Array]) -> dict[str, Prediction]:
         """The prediction for a clip whose frames uint8 [h, w, c] come one by one, in order.
 
-        It is run `PART` frames at a time, and the heads remember what they have seen: memory does not grow with the
-        clip's length, unless a head looks back from the end. Raises what a call raises, SourceError without frames.
+        It is run about `PART` frames at a time, and the heads remember what they have seen: memory does not grow with
+        the clip's length, unless a head looks back from the end. Where the core sees windows of frames, a part holds
+        whole ones, so that frames in the windows of two parts are prepared twice; of a head that answers for each
+        window, the mean answer is told. Raises what a call raises, SourceError with no frame, or too few for a window.
         """
+        each_window = self.window is not None and not any(head.clips for head in self.heads.values())
+        answers = self._answers(frames)
+        found = _mean(answers) if each_window else next(iter(deque(answers, maxlen=1)), None)
+        if found is None:
+            raise SourceError("a clip without frames")
+        return self._told(found)
+
+    def _answers(self, frames: Iterable[Array]) -> Iterator[dict[str, Array]]:
+        """What the model says of each part of a clip, given what it remembers of those before."""
         found: dict[str, Array] = {}
-        for part in _parts(frames, PART if self._states else None):
+        for part in self._parts(frames):
             self._check(part[0])
             kept = {state: found[_next(state)] for state in self._states if found}
             found = self._run({"clip": np.stack(part), **kept})
-        if not found:
-            raise SourceError("a clip without frames")
-        return self._told(found)
+            yield found
+
+    def _parts(self, frames: Iterable[Array]) -> Iterator[list[Array]]:
+        whole = not self._states and any(head.clips for head in self.heads.values())
+        if self.window is None or self.stride is None:
+            return _parts(frames, None if whole else PART)
+        return _windows(frames, self.window, self.stride, sys.maxsize if whole else max(PART // self.stride, 1))
 
     def _check(self, picture: Array) -> None:
         seen = self.core.preprocessing
@@ -195,13 +216,50 @@ def _parts(frames: Iterable[Array], size: int | None) -> Iterator[list[Array]]:
     for frame in frames:
         if part and (len(part) == size or frame.shape != part[0].shape):
             if size is None:
-                raise SourceError("the frames of a clip differ in size", expected="one size",
-                                  hint="Give each clip a folder.")
+                raise _uneven()
             yield part
             part = []
         part.append(frame)
     if part:
         yield part
+
+
+def _windows(frames: Iterable[Array], length: int, step: int, count: int) -> Iterator[list[Array]]:
+    """Frames in their order, those of `count` whole windows at a time, or of the last ones.
+
+    >>> parts = _windows([np.array(i) for i in range(9)], 3, 2, 2)
+    >>> [[int(frame) for frame in part] for part in parts]
+    [[0, 1, 2, 3, 4], [4, 5, 6, 7, 8]]
+    """
+    size, part, skipped, met = (count - 1) * step + length, list[Array](), 0, False
+    for frame in frames:
+        if skipped:
+            skipped -= 1
+            continue
+        if part and frame.shape != part[0].shape:
+            raise _uneven()
+        part.append(frame)
+        if len(part) == size:
+            yield part
+            part, skipped, met = part[count * step :], max(count * step - size, 0), True
+    if len(part) >= length:
+        yield part
+    elif part and not met:
+        raise SourceError("the clip is shorter than a window", expected=f"{length} frames or more", found=str(len(part)))
+
+
+def _uneven() -> SourceError:
+    return SourceError("the frames of a clip differ in size", expected="one size", hint="Give each clip a folder.")
+
+
+def _mean(answers: Iterable[Mapping[str, Array]]) -> dict[str, Array] | None:
+    """The mean over all rows of these answers; None where there are none."""
+    total: dict[str, Array] = {}
+    rows = 0
+    for found in answers:
+        total = {name: value.sum(axis=0, dtype=np.float64) + total.get(name, 0) for name, value in found.items()}
+        rows += len(next(iter(found.values())))
+    return {name: value / rows for name, value in total.items()} if rows else None
 
 
 def _next(state: str) -> str:
@@ -240,13 +298,14 @@ def _prediction(head: Head, output: Array) -> Prediction:
     return Prediction(kind=head.kind, labels=tuple(n for n, p in likely.items() if p >= 0.5), probabilities=likely)
 
 
-def _check_interface(session: Any, heads: Mapping[str, Head], where: str) -> None:
-    """The model takes a picture, and has an output of the right width for every head."""
+def _check_interface(session: Any, fused: Fused, where: str) -> None:
+    """The model takes a picture, or a clip, and has an output of the right width for every head."""
     widths = {output.name: output.shape[-1] for output in session.get_outputs() if output.shape}
-    expected = {name: len(head.classes) or 1 for name, head in heads.items()}
+    expected = {name: len(head.classes) or 1 for name, head in fused.heads.items()}
     inputs = [value.name for value in session.get_inputs()]
-    wanted = "clip" if any(head.clips for head in heads.values()) else "picture"
-    if inputs != [wanted] or not heads or any(widths.get(name) != width for name, width in expected.items()):
+    clips = fused.window is not None or any(head.clips for head in fused.heads.values())
+    wanted = "clip" if clips else "picture"
+    if inputs != [wanted] or not expected or any(widths.get(name) != width for name, width in expected.items()):
         raise CoreError("the fused model is not what it says", where, f"{wanted} in, {expected} out",
                         f"{', '.join(inputs)} in, {widths} out", f"Make it again: {_FUSE}")
 

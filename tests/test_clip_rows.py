@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,13 @@ def made(source: Any, out: Path, **options: Any) -> Dataset:
 def in_time(layout: str = "NCTHW", frames: int | str = 4) -> Core:
     """A core that sees several frames at once; its features change with their order."""
     b = Builder()
-    x = "picture" if layout == "NCTHW" else b.op("Transpose", "picture", perm=[0, 2, 1, 3, 4])
+    order = {"NCTHW": None, "NTCHW": [0, 2, 1, 3, 4], "NTHWC": [0, 4, 1, 2, 3]}[layout]
+    x = "picture" if order is None else b.op("Transpose", "picture", perm=order)
     x = b.op("Relu", b.op("Conv", x, b.weight(6, 3, 2, 3, 3), strides=[1, 2, 2]))
-    model = b.model([b.op("Flatten", b.op("GlobalAveragePool", x))],
-                    shape=(3, frames, 16, 16) if layout == "NCTHW" else (frames, 3, 16, 16))
-    return Core.from_bytes(model.SerializeToString(), name="three-d", preprocess=SQUASHED)
+    sizes = {"C": 3, "T": frames, "H": 16, "W": 16}
+    model = b.model([b.op("Flatten", b.op("GlobalAveragePool", x))], shape=tuple(sizes[axis] for axis in layout[1:]))
+    declared = dataclasses.replace(SQUASHED, layout="NHWC" if layout == "NTHWC" else "NCHW")
+    return Core.from_bytes(model.SerializeToString(), name="three-d", preprocess=declared)
 
 
 def test_a_row_for_each_frame_row_g13(tmp_path: Path) -> None:
@@ -65,7 +68,7 @@ def test_features_are_the_cores_of_each_frame(tmp_path: Path) -> None:
     np.testing.assert_allclose(made(clip, tmp_path / "x.parquet").to_numpy(), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("layout", ["NCTHW", "NTCHW"])
+@pytest.mark.parametrize("layout", ["NCTHW", "NTCHW", "NTHWC"])
 def test_windows_of_frames_row_g14(layout: str, tmp_path: Path) -> None:
     """G14: a core with a time axis sees windows."""
     from dof_arrow.footage import Watched
