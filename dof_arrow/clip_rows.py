@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,13 +103,17 @@ def count(sample: Sample, job: Job) -> int:
 
 
 class _Piece:
-    """Rows that wait to be run, and features that wait to be staged."""
+    """Rows that wait to be run, and features that wait to be staged.
+
+    Batches are run by threads that all clips share: one long clip keeps every processor busy, and while the rows of one
+    are staged, those of another are run.
+    """
 
     def __init__(self, job: Job, number: int) -> None:
         self._job, self._number = job, number
         self.rows: list[_Row] = []
         self._done: list[_Row] = []
-        self._features: dict[str, list[Array]] = {name: [] for name in job.cores}
+        self._features: list[Future[dict[str, Array]]] = []
         self.met = [0] * job.views.count
         self._begun, self.broken = False, False
 
@@ -117,12 +123,11 @@ class _Piece:
         return len(self._done)
 
     def run(self) -> None:
-        """Run the rows that wait."""
-        for name, core in self._job.cores.items():
-            found = features(core, [row.prepared[name] for row in self.rows], self._job.dtype)
-            if not np.isfinite(found).all():
-                raise PictureError(f"the core's features are no finite {self._job.dtype} numbers", rule="not-finite")
-            self._features[name].append(found)
+        """Have the rows that wait, if any do, run."""
+        if not self.rows:
+            return
+        inputs = {name: [row.prepared[name] for row in self.rows] for name in self._job.cores}
+        self._features.append(self._job.runners.submit(partial(_run, self._job, inputs)))
         for row in self.rows:
             self.met[row.view] += 1
             self._done.append(row._replace(prepared={}))
@@ -130,7 +135,7 @@ class _Piece:
 
     def table(self, facts: PictureFacts) -> pa.Table:
         """What waits to be staged, which then waits no more."""
-        rows, count = self._done, len(self._done)
+        rows, count, found = self._done, len(self._done), [each.result() for each in self._features]
         columns = {
             "input": pa.array(np.full(count, self._number), pa.int64()),
             "facts": staged([facts]).take(pa.array(np.zeros(count, np.int64))),
@@ -143,11 +148,19 @@ class _Piece:
             columns |= self._job.views.drawn_columns([row.view for row in rows], [row.draw for row in rows])
         for name, core in self._job.cores.items():
             field = vector_field(name, core.output_shape, self._job.dtype)
-            values = np.concatenate([np.empty((0, *core.output_shape), self._job.dtype), *self._features[name]])
+            values = np.concatenate([np.empty((0, *core.output_shape), self._job.dtype), *(f[name] for f in found)])
             columns[vector_name(name)] = vector_array(values.reshape(count, field.type.list_size), field)
-            self._features[name].clear()
+        self._features.clear()
         self._begun, self._done = self._begun or count > 0, []
         return pa.table(columns).replace_schema_metadata({"failed": "[]"})
+
+
+def _run(job: Job, inputs: Mapping[str, Sequence[Array]]) -> dict[str, Array]:
+    """The features of some rows, of each core; PictureError where they are not finite."""
+    found = {name: features(core, inputs[name], job.dtype) for name, core in job.cores.items()}
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise PictureError(f"the core's features are no finite {job.dtype} numbers", rule="not-finite")
+    return found
 
 
 def _sampling(job: Job) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,9 +19,10 @@ from dof_arrow.sample import Source
 from dof_arrow.views import ONE, Views
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """Inputs, cores by column, type of the features, inputs a batch, threads, failures allowed, what may be read,
     views of each input; `clips` says which frames are taken where inputs are clips."""
@@ -48,6 +52,28 @@ class Job:
         """Rows run at a time."""
         fixed = max((core.fixed_batch or 1 for core in self.cores.values()), default=1)
         return -(-self.batch_size // fixed) * fixed
+
+    @cached_property
+    def runners(self) -> Runners:
+        """What runs the batches of all clips."""
+        return Runners(self.workers)
+
+
+class Runners:
+    """Threads that run what others have made ready: who makes it ready waits for a free one, so little lies about."""
+
+    def __init__(self, count: int) -> None:
+        self._alone, self._free = count == 1, threading.Semaphore(count)
+        self._pool = ThreadPoolExecutor(count)
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """The result of some work, to come; one runner is no second thread: the caller waits for it."""
+        self._free.acquire()
+        future = self._pool.submit(work)
+        future.add_done_callback(lambda _: self._free.release())
+        if self._alone:
+            future.exception()
+        return future
 
 
 def features(core: Core, values: Sequence[Array], dtype: str) -> Array:
