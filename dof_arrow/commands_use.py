@@ -72,25 +72,42 @@ def validate(terminal: Terminal, file: Path, deep: bool) -> int:
 
 
 @click.command()
-@click.option("--core", required=True, metavar="CORE", help="The core whose features the heads were trained on.")
+@click.option("--core", "cores", required=True, multiple=True, metavar="CORE",
+              help="The core whose features the heads were trained on; repeat it for heads that read several.")
 @making
-@click.option("--head", "heads", required=True, multiple=True, type=click.Path(path_type=Path))
+@click.option("--head", "heads", required=True, multiple=True, type=click.Path(path_type=Path),
+              help="A head, its output named after its file; repeatable: all answer in one pass.")
+@click.option("--batch", is_flag=True, help="Let the model take several pictures at once, each of its own size.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The model to write.")
 @click.option("--overwrite", is_flag=True)
 @spoken
-def fuse(terminal: Terminal, core: str, heads: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) -> int:
-    """Join preprocessing, core and heads into one ONNX file: pictures in, predictions out."""
+def fuse(
+    terminal: Terminal, cores: tuple[str, ...], heads: tuple[Path, ...], batch: bool, out: Path, overwrite: bool,
+    **options: Any,
+) -> int:
+    """Join preprocessing, cores and heads into one ONNX file: pictures in, predictions out."""
     from dof_arrow import builtin
     from dof_arrow.commit import refuse_existing, replacing
     from dof_arrow.fuse import fuse as join
 
     refuse_existing(out, overwrite)
-    data = join(builtin.resolve(core, **options), {path.stem: _read(path) for path in heads})
+    joined = [builtin.resolve(core, **options) for core in cores]
+    data = join(joined, _by_name(heads), batch=batch)
     with replacing(out, overwrite=overwrite) as file:
         file.write(data)
     terminal.result({"path": str(out), "bytes": len(data)}, f"{out}: {size(len(data))}")
     terminal.say(f"Next: dof predict {out} PICTURE…")
     return DONE
+
+
+def _by_name(heads: tuple[Path, ...]) -> dict[str, bytes]:
+    from dof_arrow.errors import UsageError
+
+    found = {path.stem: _read(path) for path in heads}
+    if len(found) < len(heads):
+        raise UsageError("two heads of one name", expected="files of different names, which the outputs bear",
+                         found=", ".join(map(str, heads)), hint="Rename one of them.")
+    return found
 
 
 def _read(path: Path) -> bytes:
@@ -106,9 +123,13 @@ def _read(path: Path) -> bytes:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table.")
+@click.option("--key", metavar="COLUMN", help="The column of a CSV list that names the inputs [default: the first].")
 @spoken
-def predict(terminal: Terminal, model: Path, inputs: tuple[Path, ...], as_csv: bool) -> int:
-    """Predict with a fused MODEL on pictures and folders of pictures."""
+def predict(terminal: Terminal, model: Path, inputs: tuple[Path, ...], as_csv: bool, key: str | None) -> int:
+    """Predict with a fused MODEL on pictures, clips, folders of them, and CSV lists of such INPUTS.
+
+    Names in a CSV list are relative to its folder.
+    """
     from dof_arrow.predict import Predictor, predict_files
 
     predictor = Predictor(model)
@@ -117,7 +138,7 @@ def predict(terminal: Terminal, model: Path, inputs: tuple[Path, ...], as_csv: b
     def answers() -> Iterator[tuple[str, Answer]]:
         nonlocal failed
         with _watched(terminal) as update:
-            for done, (path, answer) in enumerate(predict_files(predictor, inputs), 1):
+            for done, (path, answer) in enumerate(predict_files(predictor, inputs, key=key), 1):
                 said = _answer(answer)
                 failed += "error" in said
                 update(done, None, failed)

@@ -1,116 +1,138 @@
-"""One ONNX model from a core and its heads: a decoded picture or clip in, every head's answer out, in one pass."""
+"""One ONNX model from cores and heads: decoded pictures or clips in, every head's answer out, in one pass."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from dof_arrow import graph, metadata, stack
+from dof_arrow import graph, job, metadata, stack
 from dof_arrow.core import Core
 from dof_arrow.errors import CoreError, UsageError
+from dof_arrow.trunk import CLIP, PICTURE, PICTURES, WINDOWS, append, prefix, trunk
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
 FUSED = "dof.fused"
 HEAD = "dof.head"
 
-_PICTURE, _CLIP = "picture", "clip"
 
+def fuse(core: Core | Sequence[Core], heads: Mapping[str, bytes], *, batch: bool = False) -> bytes:
+    """The ONNX bytes of preprocessing, cores and heads in one graph.
 
-def fuse(core: Core, heads: Mapping[str, bytes]) -> bytes:
-    """The ONNX bytes of preprocessing, core and heads in one graph.
-
-    Input `picture` uint8 [height, width, c], or for heads that read clips `clip` uint8 [frames, height, width, c], each
-    frame prepared and run by itself; an output for each head under its name, or `name_output` for a head of several
-    outputs, with a batch axis of one. What a head of clips remembers goes in as `name_state_0`, …, which need not be
-    given, and comes out as `name_next_state_0`, …: a long clip goes through in parts.
-    A core with a time axis sees the windows of a clip's frames that it saw when its features were extracted; a head of
-    single rows then answers for each window. Nothing of a window is remembered: parts are to hold whole windows.
-    The property `dof.fused` holds the core's and every head's description, and the windows.
-    Equal parts give equal bytes. Raises CoreError for a head that was trained on another core or does not take this
-    one's features, UsageError for names that cannot stand side by side.
+    Input `picture` uint8 [height, width, c]; with `batch` instead `pictures`, a sequence of such, each of its own size;
+    for heads that read clips `clip` uint8 [frames, height, width, c], each frame prepared and run by itself. A picture
+    goes through every core once; a head reads the features that it was trained on, side by side in its own order.
+    An output for each head under its name, or `name_output` for a head of several outputs, [1, …], of a batch
+    [pictures, …]. What a head of clips remembers goes in as `name_state_0`, …, which need not be given, and comes out
+    as `name_next_state_0`, …: a long clip goes through in parts.
+    Cores with a time axis see the windows of a `clip` that they saw when their features were extracted; a head of rows
+    then answers for each window, [windows, …]. Of a window nothing is remembered: parts are to hold whole ones.
+    The property `dof.fused` holds every core's and every head's description, and the windows.
+    Equal parts give equal bytes. Raises CoreError for a head that was trained on other cores or does not take their
+    features, UsageError for names that cannot stand side by side, and for cores that cannot be joined.
     """
+    cores = [core] if isinstance(core, Core) else list(core)
     _check_names(heads)
     trained = {name: graph.from_bytes(data, name) for name, data in heads.items()}
-    about = {name: _check_head(core, name, head) for name, head in trained.items()}
-    clips, windows = _check_clips(about), _windows(core, about)
-    parts = [graph.from_bytes(core.preprocess.graph), graph.from_bytes(core.data), *trained.values()]
-    preprocessing, body, *tops = _one_opset(parts)
-    for part, prefix in [(preprocessing, "preprocessing/"), (body, "core/")]:
-        _prefix(part, prefix)
-    graph.rename_tensor(preprocessing, preprocessing.graph.input[0].name, _PICTURE)
-    if windows:
-        feature = _over_windows(core, preprocessing, body, windows, clips=clips)
-    else:
-        feature = _connect(core, preprocessing, body, preprocessing.graph.output[0].name)
-        feature = _over_frames(core, preprocessing, body, feature) if clips else feature
+    about = {name: _check_head(cores, name, head) for name, head in trained.items()}
+    _check_cores(cores, about)
+    windows, taken = _windows(cores, about), _taken(cores, about, batch)
+    parts = [graph.from_bytes(data) for core in cores for data in (core.preprocess.graph, core.data)]
+    raised = _one_opset([*parts, *trained.values()])
+    model, features = trunk(cores, raised[: len(parts)], taken, windows)
     outputs: dict[str, Any] = {}
-    for name, top in zip(trained, tops, strict=True):
-        for output in _place(top, name, feature, None if windows and not clips else 1):
-            outputs[output] = about[name]
-    model = _merged([preprocessing, body, *tops])
-    graph.set_properties(model, {FUSED: _provenance(core, outputs, windows)})
+    for name, top in zip(trained, raised[len(parts) :], strict=True):
+        read = [features[sha256] for sha256 in _read_by(about[name])]
+        outputs |= dict.fromkeys(_place(model, top, name, read, taken), about[name])
+    graph.set_properties(model, {FUSED: _provenance(cores, outputs, windows)})
     _check_model(model)
     return graph.to_bytes(model)
 
 
 def _check_names(heads: Mapping[str, bytes]) -> None:
-    wrong = [name for name in heads if not name or "/" in name or name in (_PICTURE, _CLIP)]
+    wrong = [name for name in heads if not name or "/" in name or name in (PICTURE, PICTURES, CLIP)]
     if not heads or wrong:
-        raise UsageError("heads need names for their outputs", expected=f"names other than {_PICTURE}, without /",
+        raise UsageError("heads need names for their outputs", expected=f"names other than {PICTURE}, without /",
                          found=", ".join(map(repr, wrong)) or "no head", hint="Pass --head NAME=HEAD.onnx.")
 
 
-def _check_clips(about: Mapping[str, metadata.Json]) -> bool:
-    """Whether the heads read clips: all of them, or none."""
+def _check_cores(cores: Sequence[Core], about: Mapping[str, metadata.Json]) -> None:
+    """All cores see single pictures or none does, decoded in one way; each is there once, and for some head."""
+    if len({core.time_axis is None for core in cores}) > 1:
+        raise UsageError("cores of single pictures and of windows do not make one model", expected="one kind of cores",
+                         found=", ".join(core.name for core in cores), hint="Fuse them one by one.")
+    read = {sha256 for each in about.values() for sha256 in _read_by(each)}
+    idle = [core.name for core in cores if core.sha256 not in read]
+    if idle or len({core.sha256 for core in cores}) < len(cores):
+        raise UsageError("a core too many", expected="each once, and a head that reads its features",
+                         found=", ".join(idle) or "one core twice", hint="Leave its --core out.")
+    ways = {job.wanted(core): core.name for core in cores}
+    if len(ways) > 1:
+        told = (f"{name} {mode}, orientation {turned}, draft {draft}" for (mode, turned, draft), name in ways.items())
+        raise UsageError("the cores want pictures decoded in different ways", expected="one way for all",
+                         found="; ".join(told), hint="Make them alike: dof headless MODEL.onnx --preprocess SPEC.json")
+
+
+def _taken(cores: Sequence[Core], about: Mapping[str, metadata.Json], batch: bool) -> str:
+    """What the model takes: all heads read clips, or none."""
     clips = {name: bool(each.get("clips")) for name, each in about.items()}
     if len(set(clips.values())) > 1:
         raise UsageError("heads of clips and heads of single rows do not make one model", expected="one kind of heads",
                          found=", ".join(f"{name} of {'clips' if c else 'rows'}" for name, c in clips.items()),
                          hint="Fuse them one by one.")
-    return any(clips.values())
+    timed = cores[0].time_axis is not None
+    if batch and (timed or any(clips.values())):
+        raise UsageError("a model of clips takes one clip at a time", hint="Leave --batch out.")
+    return CLIP if any(clips.values()) else WINDOWS if timed else PICTURES if batch else PICTURE
 
 
-def _windows(core: Core, about: Mapping[str, metadata.Json]) -> tuple[int, int] | None:
+def _windows(cores: Sequence[Core], about: Mapping[str, metadata.Json]) -> tuple[int, int] | None:
     """The frames of a window and from one to the next, as the heads' datasets had them; None for single pictures."""
-    if core.time_axis is None:
+    fixed = [core.window for core in cores if core.time_axis is not None]
+    if not fixed:
         return None
-    said = {name: each.get("sampling") or {} for name, each in about.items()}
-    lengths = {name: core.window or each.get("window") for name, each in said.items()}
-    found = {(lengths[name], each.get("stride") or lengths[name]) for name, each in said.items()}
+    said = [each.get("sampling") or {} for each in about.values()]
+    lengths = {int(n) for n in (*fixed, *(each.get("window") for each in said)) if n}
+    if not lengths:
+        raise CoreError("the head does not say how many frames the core is to see at once", cores[0].name,
+                        hint="Train it again on a dataset of clips, extracted with --window.")
+    found = {(length, int(each.get("stride") or length)) for length in lengths for each in said}
     if len(found) > 1:
         raise UsageError("the heads were trained on different windows", expected="one length and stride",
-                         found=", ".join(f"{w} frames every {s}" for w, s in sorted(found, key=str)),
+                         found=", ".join(f"{window} frames every {stride}" for window, stride in sorted(found)),
                          hint="Fuse them one by one.")
-    ((window, stride),) = found
-    if window is None:
-        raise CoreError("the head does not say how many frames the core is to see at once", core.name,
-                        hint="Train it again on a dataset of clips, extracted with --window.")
-    return int(window), int(stride)
+    return found.pop()
 
 
-def _check_head(core: Core, name: str, head: ModelProto) -> metadata.Json:
-    """A head's description; CoreError unless the head was trained on this core's features and takes them."""
-    about = _description(name, head)
-    if about.get("inputs"):
-        raise CoreError("the head reads features of several cores side by side", name, "features of one core",
-                        f"{len(about['inputs'])} columns", "Train a head on one of them: dof train … --feature NAME")
-    if about.get("core_sha256") != core.sha256:
-        raise CoreError("the head was trained on another core", name, f"core {about.get('core_sha256')}", core.sha256,
-                        "Pass the core whose sha256 the dataset names: dof info DATASET.")
-    width, axes = math.prod(core.output_shape), ["N", "T"] if about.get("clips") else ["N"]
+def _check_head(cores: Sequence[Core], name: str, head: ModelProto) -> metadata.Json:
+    """A head's description; CoreError unless the head was trained on these cores' features and takes them."""
+    about, widths = _description(name, head), {core.sha256: math.prod(core.output_shape) for core in cores}
+    foreign = [str(sha256) for sha256 in _read_by(about) if sha256 not in widths]
+    if foreign:
+        raise CoreError("the head was trained on another core", name, f"core {' and '.join(foreign)}",
+                        ", ".join(widths), "Pass every core whose sha256 the dataset names: dof info DATASET.")
+    each = [widths[sha256] for sha256 in _read_by(about)]
+    axes = ["N", "T"] if about.get("clips") else ["N"]
     found = [(value.name, graph.dtype(value).name, graph.dims(value)) for value in graph.inputs(head)]
-    if ([(n, t, len(s)) for n, t, s in found] != [("feature", "float32", len(axes) + 1)]
-            or found[0][2][-1] not in (width, "")):
+    taken = [(n, t, len(s)) for n, t, s in found] == [("feature", "float32", len(axes) + 1)]
+    if not taken or found[0][2][-1] not in (sum(each), "") or _widths(about, each) != each:
         raise CoreError("the head does not take this core's features", name,
-                        f"feature float32 [{', '.join(axes)}, {width}]",
+                        f"feature float32 [{', '.join(axes)}, {' + '.join(map(str, each))}]",
                         str(found), "Train it on a dataset that this core made: dof train DATASET -o HEAD.onnx")
     return about
+
+
+def _read_by(about: metadata.Json) -> list[Any]:
+    """The digests of the cores whose features a head reads, side by side in this order."""
+    return [each.get("core_sha256") for each in about.get("inputs") or [about]]
+
+
+def _widths(about: metadata.Json, default: list[int]) -> list[Any]:
+    """How wide the features of each of them are, where the head reads several."""
+    return [each.get("width") for each in about.get("inputs") or []] or default
 
 
 def _description(name: str, head: ModelProto) -> dict[str, Any]:
@@ -130,162 +152,38 @@ def _one_opset(parts: list[ModelProto]) -> list[ModelProto]:
     return [graph.raise_opset(graph.inlined(part), newest) for part in parts]
 
 
-def _prefix(part: ModelProto, prefix: str) -> None:
-    """Put a prefix before every name of a part, inner graphs included, so that parts cannot collide."""
-    import onnx.compose
-
-    # Declared inner shapes are dropped: they speak of batches of another size, and are inferred anew.
-    del part.graph.value_info[:]
-    onnx.compose.add_prefix(part, prefix, inplace=True)
-
-
-def _connect(core: Core, before: ModelProto, body: ModelProto, prepared: str) -> str:
-    """Let the core read what the part before it makes; the name of its features, float32 [1, D]."""
-    (taken,) = graph.inputs(body)
-    feature: str = body.graph.output[0].name
-    if core.fixed_batch not in (None, 1):
-        axes = len(graph.dims(taken))
-        copies = graph.add_constant(before, np.array([core.fixed_batch] + [1] * (axes - 1)), "core/batch")
-        prepared = graph.add_node(before, "Tile", prepared, copies)
-        first = graph.add_constant(body, np.array([0]), "core/first")
-        feature = graph.add_node(body, "Gather", feature, first, axis=0)
-    graph.rename_tensor(body, taken.name, prepared)
-    return graph.add_node(body, "Flatten", feature, axis=1) if len(core.output_shape) > 1 else feature
-
-
-def _over_frames(core: Core, preprocessing: ModelProto, body: ModelProto, feature: str) -> str:
-    """Let preprocessing and core run on each frame of a clip; the name of the clip's features, float32 [1, T, D]."""
-    picture = preprocessing.graph.input[0]
-    features = _scan([preprocessing, body], _CLIP, picture, _features(core, feature), "frames/features")
-    _take_clips(preprocessing)
-    return _node(body, "clip/feature", "Transpose", features, perm=[1, 0, 2])
-
-
-def _over_windows(
-    core: Core, preprocessing: ModelProto, body: ModelProto, windows: tuple[int, int], *, clips: bool
-) -> str:
-    """Let preprocessing run on each frame and the core on windows of them; the name of float32 [1, W, D] or [W, D]."""
-    import onnx
-
-    picture, prepared = preprocessing.graph.input[0], preprocessing.graph.output[0]
-    frames = _scan([preprocessing], _CLIP, picture, prepared, "frames/prepared")
-    _take_clips(preprocessing)
-    starts = _starts(preprocessing, frames, *windows)
-    seen = onnx.ModelProto()  # what goes before the core's nodes, into the same inner graph
-    start = onnx.helper.make_tensor_value_info("window/start", onnx.TensorProto.INT64, [])
-    feature = _connect(core, seen, body, _window(core, seen, frames, start.name, windows[0]))
-    features = _scan([seen, body], starts, start, _features(core, feature), "windows/features")
-    if clips:
-        return _node(body, "clip/feature", "Transpose", features, perm=[1, 0, 2])
-    return _node(body, "clip/feature", "Squeeze", features, graph.add_constant(body, np.array([1]), "clip/axis"))
-
-
-def _starts(part: ModelProto, frames: str, window: int, stride: int) -> str:
-    """The numbers of the frames at which windows begin, int64 [W]; none in a clip that is shorter than a window."""
-    count = _node(part, "windows/frames", "Squeeze", _node(part, "windows/shape", "Shape", frames, start=0, end=1))
-    first, fewer, step = (graph.add_constant(part, np.array(n), "windows/number") for n in (0, window - 1, stride))
-    return _node(part, "windows/starts", "Range", first, _node(part, "windows/end", "Sub", count, fewer), step)
-
-
-def _window(core: Core, part: ModelProto, frames: str, start: str, length: int) -> str:
-    """The core's input for the window that begins at a frame, of prepared frames [T, 1, …]."""
-    numbers = _node(part, "window/frames", "Add", start, graph.add_constant(part, np.arange(length), "window/numbers"))
-    seen = _node(part, "window/prepared", "Gather", frames, numbers, axis=0)
-    return _node(part, "window/input", "Transpose", seen, perm=[1, 0, 2, 3, 4] if core.time_axis == 0 else [1, 2, 0, 3, 4])
-
-
-def _node(part: ModelProto, name: str, kind: str, *inputs: str, **attributes: Any) -> str:
-    """Append a node whose output has this name, which no part bears: they have prefixes of their own."""
-    from onnx import helper
-
-    part.graph.node.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-    return name
-
-
-def _features(core: Core, name: str) -> Any:
-    from onnx import TensorProto, helper
-
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, math.prod(core.output_shape)])
-
-
-def _take_clips(preprocessing: ModelProto) -> None:
-    """Let the model's input be frames, where it was a picture."""
-    from onnx import TensorProto, helper
-
-    axes = ["frames", *graph.dims(preprocessing.graph.input[0])]
-    preprocessing.graph.input[0].CopyFrom(helper.make_tensor_value_info(_CLIP, TensorProto.UINT8, axes))
-
-
-def _scan(parts: list[ModelProto], over: str, taken: Any, found: Any, name: str) -> str:
-    """Let parts run together on each element of a tensor's first axis; the name of what they find, stacked.
-
-    What they need of the graph around them they see there.
-    """
-    from onnx import helper
-
-    inner = helper.make_graph(
-        [node for part in parts for node in part.graph.node], name.replace("/", "_"), [taken], [found],
-        [weight for part in parts for weight in part.graph.initializer],
-        sparse_initializer=[weight for part in parts for weight in part.graph.sparse_initializer],
-    )
-    for part in parts:
-        for field in ("node", "initializer", "sparse_initializer"):
-            part.graph.ClearField(field)
-    return _node(parts[-1], name, "Scan", over, body=inner, num_scan_inputs=1)
-
-
-def _place(top: ModelProto, name: str, feature: str, rows: int | None) -> list[str]:
-    """Let a head read the features, and give its outputs the head's name; the names of its answers, of so many rows."""
+def _place(model: ModelProto, top: ModelProto, name: str, features: Sequence[str], taken: str) -> list[str]:
+    """Put a head that reads these features into the model, under its name; the names of its answers."""
     before = f"heads/{name}/"
-    _prefix(top, before)
-    graph.rename_tensor(top, f"{before}feature", feature)
+    prefix(top, before)
+    if len(features) > 1:
+        model.graph.node.append(_side_by_side(features, f"{before}feature"))
+    else:
+        graph.rename_tensor(top, f"{before}feature", features[0])
     answers = [output for output in top.graph.output if not output.name.startswith(before + stack.NEXT)]
     states = [value for value in (*top.graph.input, *top.graph.output)
               if value.name.startswith((before + stack.STATE, before + stack.NEXT))]
     for value in (*answers, *states):
         own = value.name.removeprefix(before)
         graph.rename_tensor(top, value.name, name if [value] == answers else f"{name}_{own}")
-        first = value.type.tensor_type.shape.dim[0]
-        first.dim_param = "windows"
-        if rows is not None:
-            first.dim_value = rows
+        count = value.type.tensor_type.shape.dim[0]
+        count.CopyFrom(type(count)(dim_param=taken) if taken in (PICTURES, WINDOWS) else type(count)(dim_value=1))
+    append(model, top)
+    model.graph.input.extend(_remembered(top))
+    model.graph.output.extend(top.graph.output)
     return [answer.name for answer in answers]
+
+
+def _side_by_side(features: Sequence[str], together: str) -> NodeProto:
+    from onnx import helper
+
+    return helper.make_node("Concat", list(features), [together], axis=-1)
 
 
 def _remembered(top: ModelProto) -> list[Any]:
     """The inputs of a placed head that say what it remembers."""
     weights = {weight.name for weight in top.graph.initializer}
     return [value for value in top.graph.input if value.name in weights and f"_{stack.STATE}" in value.name]
-
-
-def _merged(parts: list[ModelProto]) -> ModelProto:
-    """One model of parts that are already connected: the first part's input, the heads' outputs."""
-    import onnx
-
-    model = onnx.ModelProto(ir_version=max(part.ir_version for part in parts), producer_name="dof-arrow")
-    model.graph.name = "fused"
-    model.graph.input.append(parts[0].graph.input[0])
-    model.graph.input.extend(value for part in parts[2:] for value in _remembered(part))
-    for part in parts:
-        model.graph.node.extend(part.graph.node)
-        model.graph.initializer.extend(part.graph.initializer)
-        model.graph.sparse_initializer.extend(part.graph.sparse_initializer)
-    for part in parts[2:]:
-        model.graph.output.extend(part.graph.output)
-    for domain, version in sorted(_operator_sets(parts).items()):
-        model.opset_import.add(domain=domain, version=version)
-    return model
-
-
-def _operator_sets(parts: list[ModelProto]) -> dict[str, int]:
-    versions: dict[str, int] = {}
-    for part in parts:
-        for each in part.opset_import:
-            domain = "" if each.domain == "ai.onnx" else each.domain
-            if versions.setdefault(domain, each.version) != each.version:
-                raise CoreError("parts use different versions of an operator set", domain, str(versions[domain]),
-                                str(each.version), "Export the head again with the core's version.")
-    return versions
 
 
 def _check_model(model: ModelProto) -> None:
@@ -298,8 +196,11 @@ def _check_model(model: ModelProto) -> None:
                         hint="Export the head again, with onnx.checker passing.") from error
 
 
-def _provenance(core: Core, outputs: Mapping[str, metadata.Json], windows: tuple[int, int] | None) -> str:
-    about = metadata.to_json(core.describe())
-    about.pop("graph", None)  # it is in the model itself
+def _provenance(
+    cores: Sequence[Core], outputs: Mapping[str, metadata.Json], windows: tuple[int, int] | None
+) -> str:
+    about = [metadata.to_json(core.describe()) for core in cores]
+    for each in about:
+        each.pop("graph", None)  # it is in the model itself
     seen = {} if windows is None else {"window": windows[0], "stride": windows[1]}
-    return json.dumps({"core": about, "heads": dict(outputs), **seen}, ensure_ascii=False, sort_keys=True)
+    return json.dumps({"cores": about, "heads": dict(outputs), **seen}, ensure_ascii=False, sort_keys=True)

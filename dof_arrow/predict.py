@@ -1,20 +1,21 @@
 """Predicting with a fused model: one ONNX file, decoded pixels in, what each head says out (base installation)."""
-# ruff: noqa: RUF009 - fields are declared by calls
 
 from __future__ import annotations
 
 import math
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow import declare, graph, motion, picture, preprocess, stack
+from dof_arrow import declare, graph, motion, picture, preprocess, stack, table, trunk
 from dof_arrow.errors import CoreError, DofError, SourceError, UsageError
 from dof_arrow.footage import EVERY, Sampling, Watched
 from dof_arrow.metadata import SHA256, UUID, Core, Preprocessing, parse
@@ -23,8 +24,10 @@ from dof_arrow.source import Sample, open_source
 
 Array = NDArray[Any]
 Json = Any
+T = TypeVar("T")
 
 PART = 16  # frames of a clip that are run at a time
+AT_ONCE = 16  # pictures that a model which takes several is given at a time
 _FUSE = "dof fuse --core CORE.onnx --head HEAD.onnx -o MODEL.onnx"
 
 
@@ -58,10 +61,15 @@ class Head:
 class Fused:
     """What a fused model's key `dof.fused` says."""
 
-    core: Core = declare.spec("the core inside, with its preprocessing")
+    cores: tuple[Core, ...] = declare.spec("the cores inside, with their preprocessing; they read the same pixels")
     heads: Mapping[str, Head] = declare.spec("the heads inside, by the name of their output")
-    window: int | None = declare.spec("frames that a core with a time axis sees at once", default=None, minimum=1)
+    window: int | None = declare.spec("frames that cores with a time axis see at once", default=None, minimum=1)
     stride: int | None = declare.spec("frames from one such window to the next", default=None, minimum=1)
+
+    @property
+    def clips(self) -> bool:
+        """Whether it takes clips, not pictures."""
+        return self.window is not None or any(head.clips for head in self.heads.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +88,16 @@ class Prediction:
     probabilities: Mapping[str, float] = field(default_factory=dict)
 
 
+Answer = dict[str, Prediction] | DofError  # what the heads say, by their outputs, or why they say nothing
+
+
 class Predictor:
     """A fused model: one picture, or one clip, in, a prediction of each of its heads out.
 
-    `core` says how it sees a picture, `heads` what each output means, `clips` whether it takes clips, `window` and
-    `stride` which frames its core sees together, if it sees several.
-    Raises CoreError for what is no fused model, FormatError where what the model says of itself cannot be.
+    `cores` say how it sees a picture, `heads` what each output means; `clips` whether it takes clips, `batched` whether
+    it takes several pictures at once, `window` how many frames its cores see at once, `stride` how many are from one
+    window to the next. Raises CoreError for what is no fused model, FormatError where what the model
+    says of itself cannot be.
     """
 
     def __init__(self, model: str | Path | bytes, *, threads: int = 1) -> None:
@@ -96,12 +108,12 @@ class Predictor:
             raise CoreError("not a fused model", where, "preprocessing, core and heads in one file",
                             hint=f"Make one: {_FUSE}")
         fused = declare.from_json(parse(about.encode()), Fused)
-        self.core, self.heads = fused.core, fused.heads
-        self.window, self.stride = fused.window, fused.stride or fused.window
-        self.clips = self.window is not None or any(head.clips for head in self.heads.values())
+        self.cores, self.heads = fused.cores, fused.heads
+        self.clips, self.window, self.stride = fused.clips, fused.window, fused.stride or fused.window
         self.sampling = _sampling(self.heads)
         self._session = graph.session(graph.to_bytes(loaded), threads)
         self._states = [value.name for value in self._session.get_overridable_initializers()]
+        self.batched = [value.name for value in self._session.get_inputs()] == [trunk.PICTURES]
         _check_interface(self._session, fused, where)
 
     def __call__(self, picture: Array) -> dict[str, Prediction]:
@@ -112,31 +124,39 @@ class Predictor:
         if self.clips:
             _check_clip(picture)
             return self.watch(picture)
-        self._check(picture)
-        return self._told(self._run({"picture": np.ascontiguousarray(picture)}))
+        return self.many([picture])[0]
+
+    def many(self, pictures: Sequence[Array]) -> list[dict[str, Prediction]]:
+        """The same for pictures of any sizes: in one run, if the model is `batched`, else one by one."""
+        for each in pictures:
+            self.check(each)
+        pixels = [np.ascontiguousarray(each) for each in pictures]
+        if not self.batched:
+            return [self._told(self._run({trunk.PICTURE: each}))[0] for each in pixels]
+        return self._told(self._run({trunk.PICTURES: pixels})) if pixels else []
 
     def watch(self, frames: Iterable[Array]) -> dict[str, Prediction]:
         """The prediction for a clip whose frames uint8 [h, w, c] come one by one, in order.
 
         It is run about `PART` frames at a time, and the heads remember what they have seen: memory does not grow with
-        the clip's length, unless a head looks back from the end. Where the core sees windows of frames, a part holds
-        whole ones, so that frames in the windows of two parts are prepared twice; of a head that answers for each
-        window, the mean answer is told. Raises what a call raises, SourceError with no frame, or too few for a window.
+        the clip's length, unless a head looks back from the end. Where cores see windows of frames, a part holds whole
+        ones, so that frames in the windows of two parts are prepared twice; of a head that answers for each window, the
+        mean answer is told. Raises what a call raises, SourceError with no frame, or too few for a window.
         """
-        each_window = self.window is not None and not any(head.clips for head in self.heads.values())
         answers = self._answers(frames)
+        each_window = self.window is not None and not any(head.clips for head in self.heads.values())
         found = _mean(answers) if each_window else next(iter(deque(answers, maxlen=1)), None)
         if found is None:
             raise SourceError("a clip without frames")
-        return self._told(found)
+        return self._told(found)[0]
 
     def _answers(self, frames: Iterable[Array]) -> Iterator[dict[str, Array]]:
         """What the model says of each part of a clip, given what it remembers of those before."""
         found: dict[str, Array] = {}
         for part in self._parts(frames):
-            self._check(part[0])
+            self.check(part[0])
             kept = {state: found[_next(state)] for state in self._states if found}
-            found = self._run({"clip": np.stack(part), **kept})
+            found = self._run({trunk.CLIP: np.stack(part), **kept})
             yield found
 
     def _parts(self, frames: Iterable[Array]) -> Iterator[list[Array]]:
@@ -145,60 +165,110 @@ class Predictor:
             return _parts(frames, None if whole else PART)
         return _windows(frames, self.window, self.stride, sys.maxsize if whole else max(PART // self.stride, 1))
 
-    def _check(self, picture: Array) -> None:
-        seen = self.core.preprocessing
-        preprocess.check_picture(picture, channel_count(seen))
-        _check_size(seen, *picture.shape[:2])
+    def check(self, picture: Array) -> None:
+        """Raise UsageError or SourceError for a picture that a call would refuse."""
+        for core in self.cores:
+            preprocess.check_picture(picture, channel_count(core.preprocessing))
+            _check_size(core.preprocessing, *picture.shape[:2])
 
-    def _run(self, fed: Mapping[str, Array]) -> dict[str, Array]:
+    def _run(self, fed: Mapping[str, Any]) -> dict[str, Array]:
         found = graph.run(self._session, fed)
         return dict(zip((output.name for output in self._session.get_outputs()), found, strict=True))
 
-    def _told(self, outputs: Mapping[str, Array]) -> dict[str, Prediction]:
-        return {name: _prediction(head, np.ravel(outputs[name])) for name, head in self.heads.items()}
+    def _told(self, outputs: Mapping[str, Array]) -> list[dict[str, Prediction]]:
+        """Of each picture, or of the one clip, what every head says."""
+        count = max(len(outputs[name]) for name in self.heads)
+        return [{name: _prediction(head, outputs[name][i]) for name, head in self.heads.items()} for i in range(count)]
 
     def decode(self, data: bytes | Array) -> Array:
         """The pixels of a stored picture as this model's core wants them; SourceError if it cannot be read."""
-        wanted = self.core.preprocessing
+        wanted = self.cores[0].preprocessing
         return picture.decode(data, mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft)[0]
 
 
 def predict_files(
-    predictor: Predictor, inputs: Iterable[str | Path], sampling: Sampling | None = None,
-) -> Iterator[tuple[str, dict[str, Prediction] | DofError]]:
-    """Each input's path and its predictions, or why there are none; of a folder, all pictures in it, sorted.
+    predictor: Predictor, inputs: Iterable[str | Path], sampling: Sampling | None = None, *, key: str | None = None,
+) -> Iterator[tuple[str, Answer]]:
+    """Each input's name and its predictions, or why there are none.
 
-    For a model of clips, all clips in it, or the folder is one clip, its pictures the frames; `sampling` says which
-    frames are taken, by default those that the head was trained on. One picture at a time, as asked for: memory does
-    not grow with their number.
+    An input is a picture; a folder, of which all pictures are meant, sorted; or a CSV file that lists such inputs,
+    relative to its own folder, in the column `key`, by default the first.
+    For a model of clips it is a clip, a folder of clips, or a folder whose pictures are the frames of one; `sampling`
+    says which frames are taken, by default those that the head was trained on.
+    One picture at a time, of a `batched` model `AT_ONCE`, as asked for: memory does not grow with their number.
     """
-    for path in map(Path, inputs):
-        try:
-            samples = _samples(path, predictor.clips)
-        except DofError as error:
-            yield str(path), error
-            continue
-        for sample in samples:
-            yield sample.key, _answer(predictor, sample, sampling or predictor.sampling)
+    found = (each for path in map(Path, inputs) for each in _found(path, predictor.clips, key))
+    while some := list(islice(found, AT_ONCE if predictor.batched else 1)):
+        seen = [_tried(_seen, predictor, each) for _, each in some]
+        yield from zip((name for name, _ in some), _answers(predictor, seen, sampling), strict=True)
 
 
-def _samples(path: Path, clips: bool) -> Iterator[Sample]:
+def _found(path: Path, clips: bool, key: str | None) -> Iterator[tuple[str, Sample | DofError]]:
+    """What an input stands for, each with its name."""
+    if path.suffix.lower() != ".csv":
+        yield from _meant(path, clips)
+        return
+    listed = _tried(_listed, path, key)
+    if isinstance(listed, DofError):
+        yield str(path), listed
+    else:
+        yield from (each for other in listed for each in _meant(other, clips))
+
+
+def _listed(path: Path, key: str | None) -> list[Path]:
+    """The inputs that a CSV file lists."""
+    for name, cells in table.read(path, [key] if key else []).items():
+        if not (path.parent / name).is_file():
+            return [path.parent / cell for cell in cells.drop_null().to_pylist()]
+    raise SourceError("the list has no header", str(path), "a first line with the columns' names",
+                      hint="Write for example `file` above the first name.")
+
+
+def _meant(path: Path, clips: bool) -> Iterator[tuple[str, Sample | DofError]]:
     if not path.is_dir():
-        return iter([Sample(key=str(path), data=path)])
-    files = open_source(path, clips=clips)
-    return (replace(files[i], key=str(path / files[i].key)) for i in range(len(files)))
+        yield str(path), Sample(key=str(path), data=path)
+        return
+    files = _tried(partial(open_source, clips=clips), path)
+    if isinstance(files, DofError):
+        yield str(path), files
+    else:
+        yield from ((str(path / files[i].key), files[i]) for i in range(len(files)))
 
 
-def _pixels(predictor: Predictor, sample: Sample) -> Array:
-    data = sample.load()
-    if isinstance(data, bytes):
-        return predictor.decode(data)
-    pixels: Array = data
+def _seen(predictor: Predictor, sample: Sample | DofError) -> Array | Sample:
+    """A picture's pixels, which the model takes; a clip is looked at later, part by part."""
+    if isinstance(sample, DofError):
+        raise sample
+    if predictor.clips:
+        return sample
+    pixels = predictor.decode(sample.load())
+    predictor.check(pixels)
     return pixels
 
 
+def _answers(
+    predictor: Predictor, seen: Sequence[Array | Sample | DofError], sampling: Sampling | None
+) -> Iterator[Answer]:
+    """An answer for each, in order: all pictures are run together."""
+    pixels = [each for each in seen if isinstance(each, np.ndarray)]
+    said = _tried(predictor.many, pixels)
+    told: Iterator[Answer] = iter([said] * len(pixels) if isinstance(said, DofError) else said)
+    for each in seen:
+        if isinstance(each, Sample):
+            yield _tried(_of_clip, predictor, each, sampling or predictor.sampling)
+        else:
+            yield each if isinstance(each, DofError) else next(told)
+
+
+def _tried(do: Callable[..., T], *given: Any) -> T | DofError:
+    try:
+        return do(*given)
+    except DofError as error:
+        return error
+
+
 def _of_clip(predictor: Predictor, sample: Sample, sampling: Sampling) -> dict[str, Prediction]:
-    wanted = predictor.core.preprocessing
+    wanted = predictor.cores[0].preprocessing
     clip = motion.open_clip(sample, sampling, mode=wanted.mode, orientation=wanted.orientation)
     return predictor.watch(frame.pixels for frame in Watched(clip, sampling))
 
@@ -231,7 +301,8 @@ def _windows(frames: Iterable[Array], length: int, step: int, count: int) -> Ite
     >>> [[int(frame) for frame in part] for part in parts]
     [[0, 1, 2, 3, 4], [4, 5, 6, 7, 8]]
     """
-    size, part, skipped, met = (count - 1) * step + length, list[Array](), 0, False
+    size, part, met = (count - 1) * step + length, list[Array](), False
+    skipped = 0  # of the frames between two windows
     for frame in frames:
         if skipped:
             skipped -= 1
@@ -245,7 +316,7 @@ def _windows(frames: Iterable[Array], length: int, step: int, count: int) -> Ite
     if len(part) >= length:
         yield part
     elif part and not met:
-        raise SourceError("the clip is shorter than a window", expected=f"{length} frames or more", found=str(len(part)))
+        raise SourceError("the clip is shorter than a window", expected=f"{length} frames", found=str(len(part)))
 
 
 def _uneven() -> SourceError:
@@ -253,13 +324,13 @@ def _uneven() -> SourceError:
 
 
 def _mean(answers: Iterable[Mapping[str, Array]]) -> dict[str, Array] | None:
-    """The mean over all rows of these answers; None where there are none."""
+    """The mean over all rows of these answers, as one row; None where there are none."""
     total: dict[str, Array] = {}
     rows = 0
     for found in answers:
         total = {name: value.sum(axis=0, dtype=np.float64) + total.get(name, 0) for name, value in found.items()}
         rows += len(next(iter(found.values())))
-    return {name: value / rows for name, value in total.items()} if rows else None
+    return {name: value[None] / rows for name, value in total.items()} if rows else None
 
 
 def _next(state: str) -> str:
@@ -272,15 +343,6 @@ def _sampling(heads: Mapping[str, Head]) -> Sampling:
     """The frames that all heads were trained on; every frame where they differ."""
     said = [dict(head.sampling) for head in heads.values()]
     return declare.from_json(said[0], Sampling) if said and all(each == said[0] for each in said) else EVERY
-
-
-def _answer(predictor: Predictor, sample: Sample, sampling: Sampling) -> dict[str, Prediction] | DofError:
-    try:
-        if predictor.clips:
-            return _of_clip(predictor, sample, sampling)
-        return predictor(_pixels(predictor, sample))
-    except DofError as error:
-        return error
 
 
 def _prediction(head: Head, output: Array) -> Prediction:
@@ -299,14 +361,14 @@ def _prediction(head: Head, output: Array) -> Prediction:
 
 
 def _check_interface(session: Any, fused: Fused, where: str) -> None:
-    """The model takes a picture, or a clip, and has an output of the right width for every head."""
+    """The model has cores, takes pictures or a clip, and has an output of the right width for every head."""
     widths = {output.name: output.shape[-1] for output in session.get_outputs() if output.shape}
     expected = {name: len(head.classes) or 1 for name, head in fused.heads.items()}
     inputs = [value.name for value in session.get_inputs()]
-    clips = fused.window is not None or any(head.clips for head in fused.heads.values())
-    wanted = "clip" if clips else "picture"
-    if inputs != [wanted] or not expected or any(widths.get(name) != width for name, width in expected.items()):
-        raise CoreError("the fused model is not what it says", where, f"{wanted} in, {expected} out",
+    wanted = [trunk.CLIP] if fused.clips else [trunk.PICTURE, trunk.PICTURES]
+    fits = len(inputs) == 1 and inputs[0] in wanted and all(widths.get(n) == width for n, width in expected.items())
+    if not (fits and expected and fused.cores):
+        raise CoreError("the fused model is not what it says", where, f"{wanted[0]} in, {expected} out",
                         f"{', '.join(inputs)} in, {widths} out", f"Make it again: {_FUSE}")
 
 

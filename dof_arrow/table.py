@@ -35,7 +35,7 @@ _NO_NUMBER = ["NA", "N/A", "NaN", "nan", "null"]
 
 
 def read(path: Path, columns: Sequence[str]) -> dict[str, Cells]:
-    """The named columns as string arrays, trimmed, null where empty; read in passing, not held as objects.
+    """The named columns, by default the first, as string arrays, trimmed, null where empty; read in passing.
 
     A Parquet file is told by its content. Raises UsageError for a column that is not there, SourceError for a table
     that cannot be read.
@@ -131,8 +131,8 @@ def _read(file: TextIO, path: Path, columns: Sequence[str]) -> dict[str, Cells]:
     file.seek(0)
     rows = csv.reader(file, delimiter=max(",;\t", key=first.count), strict=True)
     header = [name.strip() for name in next(rows, [])]
-    places = {name: place(name, header, path) for name in columns}
-    parts: dict[str, list[Cells]] = {name: [] for name in columns}
+    places = {name: place(name, header, path) for name in columns or header[:1]}
+    parts: dict[str, list[Cells]] = {name: [] for name in places}
     whole = _whole_rows(rows, len(header), path)
     while batch := list(islice(whole, ROWS_AT_ONCE)):
         for name, at in places.items():
@@ -144,10 +144,11 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> dict[str, Cells]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        for name in columns:
+        wanted = list(columns or file.schema_arrow.names[:1])
+        for name in wanted:
             place(name, file.schema_arrow.names, path)
-        table = file.read(list(columns))
-    return {name: texts(table[name], path, name) for name in columns}
+        table = file.read(wanted)
+    return {name: texts(table[name], path, name) for name in wanted}
 
 
 def place(name: str, header: Sequence[str], path: Path) -> int:

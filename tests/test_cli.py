@@ -303,8 +303,8 @@ def test_predictions_come_one_by_one(dof: Any, pictures: Path, model: Path, monk
     printed: list[str] = []
     monkeypatch.setattr(sys, "stdout", io.StringIO())
 
-    def watched(predictor: Any, inputs: Any) -> Iterator[Any]:
-        for number, answer in enumerate(whole(predictor, inputs)):
+    def watched(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for number, answer in enumerate(whole(*arguments, **options)):
             printed.append(sys.stdout.getvalue())
             assert len(printed[-1].splitlines()) == number
             yield answer

@@ -97,7 +97,7 @@ def test_a_fused_model_says_where_it_came_from(core: Core) -> None:
     model = graph.from_bytes(data)
     onnx.checker.check_model(model, full_check=True)
     about = json.loads(graph.properties(model)[FUSED])
-    assert dataclasses.replace(core.describe(), graph=None) == metadata.from_json(about["core"], metadata.Core)
+    assert dataclasses.replace(core.describe(), graph=None) == metadata.from_json(about["cores"][0], metadata.Core)
     assert about["heads"]["finding"]["classes"] == ["c0", "c1", "c2"]
     (picture,), (output,) = model.graph.input, model.graph.output
     assert (picture.name, graph.dtype(picture), graph.dims(picture)) == ("picture", np.uint8, ("height", "width", 3))

@@ -116,7 +116,7 @@ def test_a_path_and_bytes_are_the_same_model(folder: Path, model: bytes, tmp_pat
 
 def test_the_model_says_what_is_in_it(core: Core, model: bytes) -> None:
     predictor = Predictor(model)
-    assert predictor.core.sha256 == core.sha256
+    assert [each.sha256 for each in predictor.cores] == [core.sha256]
     assert {name: head.target for name, head in predictor.heads.items()} == {name: name for name in TARGETS}
     assert predictor.heads["finding"].report["how"] == "grouped 5-fold"
 
@@ -139,7 +139,7 @@ def changed(model: bytes, about: object) -> bytes:
 
 def test_a_description_that_cannot_be(model: bytes) -> None:
     about = json.loads(graph.properties(graph.from_bytes(model))["dof.fused"])
-    for broken in ("{", [], {}, {**about, "heads": {"age": {}}}, {**about, "core": None}):
+    for broken in ("{", [], {}, {**about, "heads": {"age": {}}}, {**about, "cores": None}):
         with pytest.raises(FormatError):
             Predictor(changed(model, broken))
     age, finding = about["heads"]["age"], about["heads"]["finding"]

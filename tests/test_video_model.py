@@ -142,6 +142,18 @@ def test_windows_of_a_fixed_batch_and_of_a_free_length() -> None:
     np.testing.assert_allclose(said, step_by_step(batched, top, [*clip], 4, 4)[0], atol=1e-4)
 
 
+def test_two_cores_that_see_windows() -> None:
+    one, two = in_time(), in_time("NTCHW")
+    clip = clips.scene(0, 21, height=24, width=32)
+    (a, _), (b, _) = (fused(each, sampling={"window": 4, "stride": 2}) for each in (one, two))
+    said = Predictor(fuse([one, two], {"a": a, "b": b}))(clip)
+    for name, seen, top in (("a", one, a), ("b", two, b)):
+        np.testing.assert_allclose([*said[name].probabilities.values()], step_by_step(seen, top, [*clip], 4, 2)[0],
+                                   atol=1e-4)
+    with pytest.raises(UsageError, match="of single pictures and of windows"):
+        fuse([one, core()], {"a": a, "b": fused(core())[0]})
+
+
 def test_heads_on_different_windows_do_not_make_one_model() -> None:
     seen = in_time()
     ones, twos = (fused(seen, sampling={"window": 4, "stride": stride})[0] for stride in (1, 2))
