@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,8 @@ def test_interrupted_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert contents(tmp_path) == ["a.parquet", "c", "x.parquet"]
 
 
-def test_views_are_drawn_once_a_clip(tmp_path: Path) -> None:
+def test_views_are_drawn_once_a_clip_row_g4(tmp_path: Path) -> None:
+    """G4: live augmentation of clips, one draw a clip, at extraction."""
     folder = clips.pairs(tmp_path / "c", 1, lengths=(6,), **SMALL)
     run = planned(folder, core=core(), out=tmp_path / "x.parquet", id_key=KEY, ids="name", views=3,
                   augment=Augmentation(flip_x=0.5, brightness=(-0.2, 0.2)))
@@ -157,6 +159,9 @@ def test_views_are_drawn_once_a_clip(tmp_path: Path) -> None:
     assert ds.to_numpy("view").tolist() == [*[0] * 6, *[1] * 6, *[2] * 6] * 2
     drawn = [row["processing"]["brightness"] for row in ds.to_arrow(["processing"]).to_pylist()]
     assert len({*drawn[6:12]}) == 1 and len({*drawn}) == 5
+    seen = [clip.features for clip in ds.sequences() if clip.view == 1]
+    again = extract(folder, core=core(), out=tmp_path / "y.parquet", id_key=KEY, ids="name")
+    assert not any(np.allclose(a, b.features) for a, b in zip(seen, again.sequences(), strict=True))
     assert validate(ds.path, deep=True) == []
     for place in (0, 8, 35):
         assert np.allclose(run.remade(ds[place])["feature"], ds.to_numpy()[place], atol=1e-5)
@@ -217,6 +222,24 @@ ds = extract(sys.argv[1], core=builtin.load(pool="8x8"), out=sys.argv[2], id_key
 assert len(ds) == int(sys.argv[3])
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
+
+
+def test_one_long_clip_is_run_by_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches of one clip meet inside the core, and a batch that fails is told as the clip's."""
+    (tmp_path / "c.mp4").write_bytes(clips.encode(clips.scene(0, 33, **SMALL)))
+    meeting, run = threading.Barrier(2, timeout=60), Core.run
+    expected = made(tmp_path / "c.mp4", tmp_path / "x.parquet", workers=1).to_numpy()
+
+    def together(self: Core, inputs: np.ndarray) -> np.ndarray:
+        if len(inputs) == 8:
+            meeting.wait()
+        return run(self, inputs)
+
+    monkeypatch.setattr(Core, "run", together)
+    assert np.array_equal(made(tmp_path / "c.mp4", tmp_path / "y.parquet", workers=2).to_numpy(), expected)
+    monkeypatch.setattr(Core, "run", lambda self, inputs: run(self, inputs) * np.nan)
+    with pytest.raises(SourceError, match="no finite"):
+        made(tmp_path / "c.mp4", tmp_path / "z.parquet", workers=2)
 
 
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
