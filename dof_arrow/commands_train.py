@@ -33,8 +33,8 @@ def _judging(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The head to write.")
 @click.option("--head", type=click.Choice(["linear", "mlp", "rnn", "lstm", "mean", "suggested"]), default="linear",
-              show_default=True, help="rnn (a GRU) and lstm read clips, mean their mean over time; suggested is what the "
-                                      "dataset's author wrote into it.")
+              show_default=True, help="rnn (a GRU) and lstm read clips, mean their mean over time; suggested is what "
+                                      "the dataset's author wrote into it.")
 @click.option("--feature", "features", multiple=True, metavar="COLUMN", help="Several are read side by side.")
 @click.option("--balance", is_flag=True, help="Weigh classes by the inverse of their frequency.")
 @click.option("--cv", type=click.IntRange(2), default=5, show_default=True, help="Folds, where there are no splits.")

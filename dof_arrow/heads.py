@@ -73,9 +73,9 @@ def train(
     """Train a head on a dataset's features and judge it on rows that it has not seen.
 
     `head` is `linear`, `mlp`, of clips `rnn` (a GRU), `lstm` or `mean` (over time), `suggested` (what the dataset's
-    author wrote into it) or an Architecture;
-    `features` are columns to read side by side, by default the primary one. With a split `train` it is fitted there and
-    judged on `valid` and `test`. Without, it is judged by `cv` grouped folds and then fitted to every labelled row.
+    author wrote into it) or an Architecture; `features` are columns to read side by side, by default the primary one.
+    With a split `train` it is fitted there and judged on `valid` and `test`. Without, it is judged by `cv` grouped
+    folds and then fitted to every labelled row.
     `balance` weighs classes by the inverse of their frequency; `by` names columns for whose every value the scores are
     given too. Equal data and seed give equal bytes. Raises UsageError where there is nothing to learn from or to judge
     on, FormatError for labels or features that cannot be, MissingExtra without scikit-learn or torch.
