@@ -145,4 +145,6 @@ def _core_of(ds: Any) -> str:
     """What to type for the core that made a dataset's features."""
     core = ds.metadata.cores.get(ds.metadata.columns[ds.primary].core or "")
     source = (core.source if core else None) or ""
-    return source if source.startswith("builtin") else "CORE.onnx"
+    if core is None or not source.startswith("builtin"):
+        return "CORE.onnx"
+    return f"{source} --pool {core.pool}" if core.pool else source
