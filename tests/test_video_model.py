@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -189,18 +188,15 @@ def test_clips_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     assert isinstance(found[str(tmp_path / "good.mp4")], dict)
 
 
-def test_direction_is_in_the_order_not_in_the_mean_row_g13(tmp_path: Path) -> None:
+def test_direction_is_in_the_order_not_in_the_mean_row_g13(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """G13: a GRU on encodings tells left from right, their mean over time cannot; an epoch encodes nothing again."""
     folder = clips.pairs(tmp_path / "c", 40, codecs=(("libx264", "mp4"), ("libvpx-vp9", "webm")), lengths=(8, 12),
                          lossless=True)
-    begun = time.process_time()
     ds = extract(folder, core=builtin.load(pool="2x2"), out=tmp_path / "x.parquet", id_key=KEY, split="split",
                  table=folder / "clips.csv", key="file", label="direction", group="pair")
-    encoded = time.process_time()
+    monkeypatch.delattr(Core, "run")
     manners = heads.Manners(epochs=60, batch=16, rate=3e-3)
     report = heads.train(ds, head="rnn", manners=manners).report
-    an_epoch = (time.process_time() - encoded) / report["epochs"]
-    assert encoded - begun > 20 * an_epoch  # the benchmark has it; judging and importing are in here
     mean = heads.train(ds, head="mean", manners=manners).report
     assert report["score"] > 0.75
     low, high = mean["interval"]
