@@ -75,6 +75,24 @@ def others() -> Iterator[tuple[str, ...]]:
     yield "… validation F1 by either road", scores, "equal"
 
 
+def video() -> Iterator[tuple[str, ...]]:
+    """What a recurrent head learns, and what encoding once is worth."""
+    found = result("video")
+    yield "work", "measured", "target"
+    for name, score in found["direction"].items():
+        low, high = score["interval"]
+        target = ">= 0.95" if name == "gru on 2x2" else "chance" if name.startswith("mean") else ""
+        yield f"direction of {found['clips']} clips, {name}", f"{score['score']:.2f} ({low:.2f} to {high:.2f})", target
+    speed = found["extraction"]
+    yield "extraction of clips against the ideal", f"{speed['of_ideal']:.2f}", "0.9"
+    yield "… against bare loops beside one another", f"{speed['of_loops']:.2f}", ""
+    for name, each in found["epoch"].items():
+        yield f"an epoch over encodings, {name}, against encoding again", f"{each['ratio']:.0f} times", "100"
+    memory = found["long clip"]
+    yield "400 frames of 640x480 predicted in parts, against at once", \
+        f"{memory['parts_MiB']:.0f} MiB, {memory['whole_MiB']:.0f} MiB", "equal bits"
+
+
 def _at(value: Any, path: tuple[str, ...]) -> Any:
     for key in path:
         value = value[key]
@@ -90,7 +108,7 @@ def markdown(rows: Iterator[tuple[str, ...]]) -> str:
 def main() -> None:
     """Put each table between its marks."""
     text = README.read_text()
-    for table in (reading, rivals, opening, others):
+    for table in (reading, rivals, opening, others, video):
         marks = rf"(<!-- {table.__name__} -->\n).*?(<!-- end -->)"
         made = markdown(table())
         text = re.sub(marks, lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text, flags=re.S)

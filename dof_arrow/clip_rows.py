@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +52,7 @@ def pieces(number: int, sample: Sample, job: Job, stopped: Callable[[], bool]) -
             if piece.count >= known:  # asked before each row, so that the last piece is never empty
                 yield piece.table(clip.facts)
             piece.rows.append(row)
-            if len(piece.rows) == job.rows:
+            if len(piece.rows) == job.together:
                 piece.run()
         piece.run()
         if not piece.met[view]:
@@ -107,13 +109,17 @@ def count(sample: Sample, job: Job) -> int:
 
 
 class _Piece:
-    """Rows that wait to be run, and features that wait to be staged."""
+    """Rows that wait to be run, and features that wait to be staged.
+
+    Batches are run by threads that all clips share: one long clip keeps every processor busy, and while the rows of one
+    are staged, those of another are run.
+    """
 
     def __init__(self, job: Job, number: int) -> None:
         self._job, self._number = job, number
         self.rows: list[_Row] = []
         self._done: list[_Row] = []
-        self._features: dict[str, list[Array]] = {name: [] for name in job.cores}
+        self._features: list[Future[dict[str, Array]]] = []
         self.met = [0] * job.views.count
         self._begun, self.broken = False, False
 
@@ -123,12 +129,11 @@ class _Piece:
         return len(self._done)
 
     def run(self) -> None:
-        """Run the rows that wait."""
-        for name in self._job.cores:
-            found = self._job.features(name, [row.prepared[name] for row in self.rows])
-            if not np.isfinite(found).all():
-                raise PictureError(f"the core's features are no finite {self._job.dtype} numbers", rule="not-finite")
-            self._features[name].append(found)
+        """Have the rows that wait, if any do, run."""
+        if not self.rows:
+            return
+        inputs = {name: [row.prepared[name] for row in self.rows] for name in self._job.cores}
+        self._features.append(self._job.runners.submit(partial(_run, self._job, inputs)))
         for row in self.rows:
             self.met[row.view] += 1
             self._done.append(row._replace(prepared={}))
@@ -136,7 +141,7 @@ class _Piece:
 
     def table(self, facts: PictureFacts) -> pa.Table:
         """What waits to be staged, which then waits no more."""
-        rows, count = self._done, len(self._done)
+        rows, count, found = self._done, len(self._done), [each.result() for each in self._features]
         columns = {
             "input": pa.array(np.full(count, self._number), pa.int64()),
             "facts": staged([facts]).take(pa.array(np.zeros(count, np.int64))),
@@ -149,11 +154,19 @@ class _Piece:
             columns |= self._job.views.drawn_columns([row.view for row in rows], [row.draw for row in rows])
         for name, core in self._job.cores.items():
             field = vector_field(name, core.output_shape, self._job.dtype)
-            values = np.concatenate([np.empty((0, *core.output_shape), self._job.dtype), *self._features[name]])
+            values = np.concatenate([np.empty((0, *core.output_shape), self._job.dtype), *(f[name] for f in found)])
             columns[vector_name(name)] = vector_array(values.reshape(count, field.type.list_size), field)
-            self._features[name].clear()
+        self._features.clear()
         self._begun, self._done = self._begun or count > 0, []
         return pa.table(columns).replace_schema_metadata({"failed": "[]"})
+
+
+def _run(job: Job, inputs: Mapping[str, list[Array]]) -> dict[str, Array]:
+    """The features of some rows, of each core; PictureError where they are not finite."""
+    found = {name: job.features(name, values) for name, values in inputs.items()}
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise PictureError(f"the core's features are no finite {job.dtype} numbers", rule="not-finite")
+    return found
 
 
 def _sampling(job: Job) -> Any:
@@ -163,7 +176,7 @@ def _sampling(job: Job) -> Any:
 def _size(job: Job) -> int:
     """Rows of a piece."""
     row = sum(int(np.prod(core.output_shape)) * np.dtype(job.dtype).itemsize for core in job.cores.values())
-    return max(_PIECE // row, job.rows)
+    return max(_PIECE // row, job.together)
 
 
 def _watched(sample: Sample, job: Job) -> dict[Any, Watched]:

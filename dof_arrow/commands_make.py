@@ -112,8 +112,8 @@ def _caution(terminal: Terminal, cores: Iterable[str]) -> None:
 
 def _note_left_out(terminal: Terminal, run: Extraction) -> None:
     counts = getattr(run.source, "counts", {})
-    said = {"ignored": "Files left out because they are no pictures",
-            "without_row": "Pictures left out because the table has no row for them",
+    said = {"ignored": f"Files left out because they are no {_inputs(run)}",
+            "without_row": f"{_inputs(run).capitalize()} left out because the table has no row for them",
             "without_file": "Rows of the table whose picture is missing, to be listed as failed"}
     for name, text in said.items():
         if counts.get(name):

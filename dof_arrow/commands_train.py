@@ -32,8 +32,9 @@ def _judging(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The head to write.")
-@click.option("--head", type=click.Choice(["linear", "mlp", "rnn", "suggested"]), default="linear", show_default=True,
-              help="rnn reads clips; suggested is what the dataset's author wrote into it.")
+@click.option("--head", type=click.Choice(["linear", "mlp", "rnn", "lstm", "mean", "suggested"]), default="linear",
+              show_default=True, help="rnn (a GRU) and lstm read clips, mean their mean over time; suggested is what "
+                                      "the dataset's author wrote into it.")
 @click.option("--feature", "features", multiple=True, metavar="COLUMN", help="Several are read side by side.")
 @click.option("--balance", is_flag=True, help="Weigh classes by the inverse of their frequency.")
 @click.option("--cv", type=click.IntRange(2), default=5, show_default=True, help="Folds, where there are no splits.")
@@ -145,4 +146,6 @@ def _core_of(ds: Any, feature: str) -> str:
     """What to type for the core that made a feature column."""
     core = ds.metadata.cores.get(ds.metadata.columns[feature].core or "")
     source = (core.source if core else None) or ""
-    return source if source.startswith("builtin") else "CORE.onnx"
+    if core is None or not source.startswith("builtin"):
+        return "CORE.onnx"
+    return f"{source} --pool {core.pool}" if core.pool else source

@@ -85,7 +85,7 @@ def fuse(
     terminal: Terminal, cores: tuple[str, ...], heads: tuple[Path, ...], batch: bool, out: Path, overwrite: bool,
     **options: Any,
 ) -> int:
-    """Join preprocessing, cores and heads into one ONNX file: pictures in, predictions out."""
+    """Join preprocessing, cores and heads into one ONNX file: pictures or clips in, predictions out."""
     from dof_arrow import builtin
     from dof_arrow.commit import refuse_existing, replacing
     from dof_arrow.fuse import fuse as join
@@ -96,7 +96,7 @@ def fuse(
     with replacing(out, overwrite=overwrite) as file:
         file.write(data)
     terminal.result({"path": str(out), "bytes": len(data)}, f"{out}: {size(len(data))}")
-    terminal.say(f"Next: dof predict {out} PICTURE…")
+    terminal.say(f"Next: dof predict {out} INPUT…")
     return DONE
 
 

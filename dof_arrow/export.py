@@ -62,6 +62,7 @@ def export_head(
     core = metadata.cores.get(metadata.columns[column].core or "")
     head = Head(target=name, kind=about.kind, classes=given, unit=about.unit, feature=column,
                 core_sha256=core.sha256 if core else None, dataset_uuid=metadata.uuid, clips=found.timed,
+                sampling=inputs.sampling(metadata),
                 report={"how": f"exported from {found.framework}", **(report or {})})
     data = _written(steps, about.kind, sample.shape[1], head)
     if path is not None:

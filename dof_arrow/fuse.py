@@ -1,4 +1,4 @@
-"""One ONNX model from cores and heads: decoded pictures of any size in, every head's answer out, in one pass."""
+"""One ONNX model from cores and heads: decoded pictures or clips in, every head's answer out, in one pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dof_arrow import graph, job, metadata, stack
 from dof_arrow.core import Core
 from dof_arrow.errors import CoreError, UsageError
-from dof_arrow.trunk import CLIP, PICTURE, PICTURES, append, prefix, trunk
+from dof_arrow.trunk import CLIP, PICTURE, PICTURES, WINDOWS, append, prefix, trunk
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -28,7 +28,9 @@ def fuse(core: Core | Sequence[Core], heads: Mapping[str, bytes], *, batch: bool
     An output for each head under its name, or `name_output` for a head of several outputs, [1, …], of a batch
     [pictures, …]. What a head of clips remembers goes in as `name_state_0`, …, which need not be given, and comes out
     as `name_next_state_0`, …: a long clip goes through in parts.
-    The property `dof.fused` holds every core's and every head's description.
+    Cores with a time axis see the windows of a `clip` that they saw when their features were extracted; a head of rows
+    then answers for each window, [windows, …]. Of a window nothing is remembered: parts are to hold whole ones.
+    The property `dof.fused` holds every core's and every head's description, and the windows.
     Equal parts give equal bytes. Raises CoreError for a head that was trained on other cores or does not take their
     features, UsageError for names that cannot stand side by side, and for cores that cannot be joined.
     """
@@ -37,15 +39,15 @@ def fuse(core: Core | Sequence[Core], heads: Mapping[str, bytes], *, batch: bool
     trained = {name: graph.from_bytes(data, name) for name, data in heads.items()}
     about = {name: _check_head(cores, name, head) for name, head in trained.items()}
     _check_cores(cores, about)
-    taken = _taken(about, batch)
+    windows, taken = _windows(cores, about), _taken(cores, about, batch)
     parts = [part for core in cores for part in (_preprocessing(core), graph.from_bytes(core.data))]
     raised = _one_opset([*parts, *trained.values()])
-    model, features = trunk(cores, raised[: len(parts)], taken)
+    model, features = trunk(cores, raised[: len(parts)], taken, windows)
     outputs: dict[str, Any] = {}
     for name, top in zip(trained, raised[len(parts) :], strict=True):
         read = [features[sha256] for sha256 in _read_by(about[name])]
         outputs |= dict.fromkeys(_place(model, top, name, read, taken), about[name])
-    graph.set_properties(model, {FUSED: _provenance(cores, outputs)})
+    graph.set_properties(model, {FUSED: _provenance(cores, outputs, windows)})
     _check_model(model)
     return graph.to_bytes(model)
 
@@ -59,10 +61,10 @@ def _check_names(heads: Mapping[str, bytes]) -> None:
 
 
 def _check_cores(cores: Sequence[Core], about: Mapping[str, metadata.Json]) -> None:
-    """The cores see single pictures, decoded in one way, and each is there once, and for some head."""
-    if timed := [core.name for core in cores if core.time_axis is not None]:
-        raise CoreError("cores that see windows of frames are not fused", ", ".join(timed), "a core of single pictures",
-                        hint="Predict in two steps: extract the clips, then evaluate the head on the dataset.")
+    """All cores see single pictures or none does, decoded in one way; each is there once, and for some head."""
+    if len({core.time_axis is None for core in cores}) > 1:
+        raise UsageError("cores of single pictures and of windows do not make one model", expected="one kind of cores",
+                         found=", ".join(core.name for core in cores), hint="Fuse them one by one.")
     read = {sha256 for each in about.values() for sha256 in _read_by(each)}
     idle = [core.name for core in cores if core.sha256 not in read]
     if idle or len({core.sha256 for core in cores}) < len(cores):
@@ -75,16 +77,35 @@ def _check_cores(cores: Sequence[Core], about: Mapping[str, metadata.Json]) -> N
                          found="; ".join(told), hint="Make them alike: dof headless MODEL.onnx --preprocess SPEC.json")
 
 
-def _taken(about: Mapping[str, metadata.Json], batch: bool) -> str:
+def _taken(cores: Sequence[Core], about: Mapping[str, metadata.Json], batch: bool) -> str:
     """What the model takes: all heads read clips, or none."""
     clips = {name: bool(each.get("clips")) for name, each in about.items()}
     if len(set(clips.values())) > 1:
-        raise UsageError("heads of clips and heads of pictures do not make one model", expected="one kind of heads",
-                         found=", ".join(f"{name} of {'clips' if c else 'pictures'}" for name, c in clips.items()),
+        raise UsageError("heads of clips and heads of single rows do not make one model", expected="one kind of heads",
+                         found=", ".join(f"{name} of {'clips' if c else 'rows'}" for name, c in clips.items()),
                          hint="Fuse them one by one.")
-    if batch and any(clips.values()):
+    timed = cores[0].time_axis is not None
+    if batch and (timed or any(clips.values())):
         raise UsageError("a model of clips takes one clip at a time", hint="Leave --batch out.")
-    return CLIP if any(clips.values()) else PICTURES if batch else PICTURE
+    return CLIP if any(clips.values()) else WINDOWS if timed else PICTURES if batch else PICTURE
+
+
+def _windows(cores: Sequence[Core], about: Mapping[str, metadata.Json]) -> tuple[int, int] | None:
+    """The frames of a window and from one to the next, as the heads' datasets had them; None for single pictures."""
+    fixed = [core.window for core in cores if core.time_axis is not None]
+    if not fixed:
+        return None
+    said = [each.get("sampling") or {} for each in about.values()]
+    lengths = {int(n) for n in (*fixed, *(each.get("window") for each in said)) if n}
+    if not lengths:
+        raise CoreError("the head does not say how many frames the core is to see at once", cores[0].name,
+                        hint="Train it again on a dataset of clips, extracted with --window.")
+    found = {(length, int(each.get("stride") or length)) for length in lengths for each in said}
+    if len(found) > 1:
+        raise UsageError("the heads were trained on different windows", expected="one length and stride",
+                         found=", ".join(f"{window} frames every {stride}" for window, stride in sorted(found)),
+                         hint="Fuse them one by one.")
+    return found.pop()
 
 
 def _check_head(cores: Sequence[Core], name: str, head: ModelProto) -> metadata.Json:
@@ -152,7 +173,7 @@ def _place(model: ModelProto, top: ModelProto, name: str, features: Sequence[str
         own = value.name.removeprefix(before)
         graph.rename_tensor(top, value.name, name if [value] == answers else f"{name}_{own}")
         count = value.type.tensor_type.shape.dim[0]
-        count.CopyFrom(type(count)(dim_param=PICTURES) if taken == PICTURES else type(count)(dim_value=1))
+        count.CopyFrom(type(count)(dim_param=taken) if taken in (PICTURES, WINDOWS) else type(count)(dim_value=1))
     append(model, top)
     model.graph.input.extend(_remembered(top))
     model.graph.output.extend(top.graph.output)
@@ -181,8 +202,11 @@ def _check_model(model: ModelProto) -> None:
                         hint="Export the head again, with onnx.checker passing.") from error
 
 
-def _provenance(cores: Sequence[Core], outputs: Mapping[str, metadata.Json]) -> str:
+def _provenance(
+    cores: Sequence[Core], outputs: Mapping[str, metadata.Json], windows: tuple[int, int] | None
+) -> str:
     about = [metadata.to_json(core.describe()) for core in cores]
     for each in about:
         each.pop("graph", None)  # it is in the model itself
-    return json.dumps({"cores": about, "heads": dict(outputs)}, ensure_ascii=False, sort_keys=True)
+    seen = {} if windows is None else {"window": windows[0], "stride": windows[1]}
+    return json.dumps({"cores": about, "heads": dict(outputs), **seen}, ensure_ascii=False, sort_keys=True)

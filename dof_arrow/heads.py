@@ -72,9 +72,10 @@ def train(
 ) -> TrainedHead:
     """Train a head on a dataset's features and judge it on rows that it has not seen.
 
-    `head` is `linear`, `mlp`, `rnn` (clips), `suggested` (what the dataset's author wrote into it) or an Architecture;
-    `features` are columns to read side by side, by default the primary one. With a split `train` it is fitted there and
-    judged on `valid` and `test`. Without, it is judged by `cv` grouped folds and then fitted to every labelled row.
+    `head` is `linear`, `mlp`, of clips `rnn` (a GRU), `lstm` or `mean` (over time), `suggested` (what the dataset's
+    author wrote into it) or an Architecture; `features` are columns to read side by side, by default the primary one.
+    With a split `train` it is fitted there and judged on `valid` and `test`. Without, it is judged by `cv` grouped
+    folds and then fitted to every labelled row.
     `balance` weighs classes by the inverse of their frequency; `by` names columns for whose every value the scores are
     given too. Equal data and seed give equal bytes. Raises UsageError where there is nothing to learn from or to judge
     on, FormatError for labels or features that cannot be, MissingExtra without scikit-learn or torch.
@@ -293,16 +294,9 @@ def _describe(metadata: Metadata, job: _Job, model: Model, names: Sequence[str],
         target=on.name, kind=on.target.kind, classes=tuple(_classes(on, model)), unit=on.target.unit,
         feature=" + ".join(names), core_sha256=read[0].core_sha256 if len(read) == 1 else None,
         dataset_uuid=metadata.uuid, inputs=tuple(read) if len(read) > 1 else (), clips=isinstance(job.inputs, Clips),
-        sampling=_sampling(metadata) if isinstance(job.inputs, Clips) else {},
-        report=told,
+        sampling=inputs.sampling(metadata), report=told,
     )
     return json.dumps(to_json(head), ensure_ascii=False, separators=(",", ":"))
-
-
-def _sampling(metadata: Metadata) -> dict[str, Json]:
-    """Which frames of each clip the dataset has."""
-    about = metadata.provenance
-    return dict(about.raw.get("clips") or {}) if about else {}
 
 
 def _input(metadata: Metadata, name: str) -> HeadInput:

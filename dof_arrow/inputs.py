@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.labels import Labelled, Labels
+from dof_arrow.metadata import Metadata
 
 Array = NDArray[Any]
 
@@ -130,6 +131,12 @@ def moments(inputs: Examples, places: Array) -> tuple[Array, Array]:
     spread = np.sqrt(squares / count)
     spread[spread <= CONSTANT * np.abs(mean)] = np.inf
     return mean, (1 / spread).astype(np.float32)
+
+
+def sampling(metadata: Metadata) -> dict[str, Any]:
+    """Which frames of its clips, or windows of them, a dataset has; nothing where it is of pictures."""
+    about = metadata.provenance
+    return dict(about.raw.get("clips") or {}) if about else {}
 
 
 def _finite(dataset: Labelled, name: str) -> Array:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,12 +19,13 @@ from dof_arrow.sample import Source
 from dof_arrow.views import ONE, Views
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 BATCH = 2  # rows a session run: of larger batches the activations fall out of a processor's cache
 _TAKEN = 8  # inputs that a thread takes at a time: enough to outweigh the handling of small pictures
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """Inputs, cores by column, type of the features, inputs a batch, threads, failures allowed, what may be read,
     views of each input; `clips` says which frames are taken where inputs are clips."""
@@ -47,6 +51,11 @@ class Job:
         fixed = max((core.fixed_batch or 1 for core in self.cores.values()), default=1)
         return -(-self.batch_size // fixed) * fixed
 
+    @property
+    def together(self) -> int:
+        """Rows that are made ready at a time: some whole batches."""
+        return -(-_TAKEN // self.rows) * self.rows
+
     def shares(self, inputs: int, *, last: bool) -> Iterator[range]:
         """A block's inputs as threads take them: some batches at a time, one where little is left to share out.
 
@@ -56,6 +65,11 @@ class Job:
         step = batch if last else -(-_TAKEN // batch) * batch
         return (range(start, min(start + step, inputs)) for start in range(0, inputs, step))
 
+    @cached_property
+    def runners(self) -> Runners:
+        """What runs the batches of all clips."""
+        return Runners(self.workers)
+
     def features(self, name: str, values: Array | list[Array]) -> Array:
         """Features [n, *output_shape] that a core gives for prepared inputs: in one array, or such as differ in shape.
         """
@@ -63,6 +77,23 @@ class Job:
         parts = [core.run(batch) for batch in _batches(values, self.rows)]
         with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is listed
             return np.concatenate([np.empty((0, *core.output_shape), np.float32), *parts]).astype(self.dtype)
+
+
+class Runners:
+    """Threads that run what others have made ready: who makes it ready waits for a free one, so little lies about."""
+
+    def __init__(self, count: int) -> None:
+        self._alone, self._free = count == 1, threading.Semaphore(count)
+        self._pool = ThreadPoolExecutor(count)
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """The result of some work, to come; one runner is no second thread: the caller waits for it."""
+        self._free.acquire()
+        future = self._pool.submit(work)
+        future.add_done_callback(lambda _: self._free.release())
+        if self._alone:
+            future.exception()
+        return future
 
 
 def vector_name(column: str) -> str:

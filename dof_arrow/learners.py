@@ -22,7 +22,7 @@ from dof_arrow.training import Data, Manners
 Array = NDArray[Any]
 Json = Any
 
-HEADS = ("linear", "mlp", "rnn", "suggested")
+HEADS = ("linear", "mlp", "rnn", "lstm", "mean", "suggested")
 _HELD_OUT = 5  # one group in five is held out where there is no validation set
 
 
@@ -152,7 +152,7 @@ def architecture_of(head: str | Architecture, metadata: Metadata) -> Architectur
     if head == "suggested" and not metadata.head:
         raise UsageError("the dataset suggests no head", expected="layers in its metadata's head",
                          hint="Use --head linear or mlp")
-    known = {"linear": None, "mlp": network.MLP, "rnn": network.RNN}
+    known = {"linear": None, "mlp": network.MLP, "rnn": network.RNN, "lstm": network.LSTM, "mean": network.MEAN}
     found = known[head] if head in known else architecture.from_json(metadata.head)
     if found is not None:
         require("torch", extra="torch")

@@ -28,6 +28,8 @@ Tensor = Any
 
 MLP = Architecture((Dense(units=128), Activation(function="relu"), Dropout(rate=0.3)))
 RNN = Architecture((Recurrent(cell="gru", units=64), Pool(by="last"), Dropout(rate=0.2)))
+LSTM = Architecture((Recurrent(cell="lstm", units=64), Pool(by="last"), Dropout(rate=0.2)))
+MEAN = Architecture((Pool(by="mean"),))  # what a recurrent head has to beat
 
 _ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "elu": "ELU", "selu": "SELU", "gelu": "GELU", "silu": "SiLU",
                 "tanh": "Tanh", "sigmoid": "Sigmoid", "softplus": "Softplus"}

@@ -1,9 +1,10 @@
 """Predicting with a fused model: one ONNX file, decoded pixels in, what each head says out (base installation)."""
 
-
 from __future__ import annotations
 
 import math
+import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -62,6 +63,13 @@ class Fused:
 
     cores: tuple[Core, ...] = declare.spec("the cores inside, with their preprocessing; they read the same pixels")
     heads: Mapping[str, Head] = declare.spec("the heads inside, by the name of their output")
+    window: int | None = declare.spec("frames that cores with a time axis see at once", default=None, minimum=1)
+    stride: int | None = declare.spec("frames from one such window to the next", default=None, minimum=1)
+
+    @property
+    def clips(self) -> bool:
+        """Whether it takes clips, not pictures."""
+        return self.window is not None or any(head.clips for head in self.heads.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +95,9 @@ class Predictor:
     """A fused model: one picture, or one clip, in, a prediction of each of its heads out.
 
     `cores` say how it sees a picture, `heads` what each output means; `clips` whether it takes clips, `batched` whether
-    it takes several pictures at once. Cores and heads run on a `provider` of ONNX Runtime (see `providers`), the
-    preprocessing too if that knows how. Raises CoreError for what is no fused model, FormatError where what the model
+    it takes several pictures at once, `window` how many frames its cores see at once, `stride` how many are from one
+    window to the next. Cores and heads run on a `provider` of ONNX Runtime (see `providers`), the preprocessing too if
+    that knows how. Raises CoreError for what is no fused model, FormatError where what the model
     says of itself cannot be.
     """
 
@@ -101,7 +110,7 @@ class Predictor:
                             hint=f"Make one: {_FUSE}")
         fused = declare.from_json(parse(about.encode()), Fused)
         self.cores, self.heads = fused.cores, fused.heads
-        self.clips = any(head.clips for head in self.heads.values())
+        self.clips, self.window, self.stride = fused.clips, fused.window, fused.stride or fused.window
         self.sampling = _sampling(self.heads)
         self._session = providers.session(graph.to_bytes(loaded), threads, provider, aside=trunk.PREPROCESSING)
         self._states = [value.name for value in self._session.get_overridable_initializers()]
@@ -130,17 +139,32 @@ class Predictor:
     def watch(self, frames: Iterable[Array]) -> dict[str, Prediction]:
         """The prediction for a clip whose frames uint8 [h, w, c] come one by one, in order.
 
-        It is run `PART` frames at a time, and the heads remember what they have seen: memory does not grow with the
-        clip's length, unless a head looks back from the end. Raises what a call raises, SourceError without frames.
+        It is run about `PART` frames at a time, and the heads remember what they have seen: memory does not grow with
+        the clip's length, unless a head looks back from the end. Where cores see windows of frames, a part holds whole
+        ones, so that frames in the windows of two parts are prepared twice; of a head that answers for each window, the
+        mean answer is told. Raises what a call raises, SourceError with no frame, or too few for a window.
         """
+        answers = self._answers(frames)
+        each_window = self.window is not None and not any(head.clips for head in self.heads.values())
+        found = _mean(answers) if each_window else next(iter(deque(answers, maxlen=1)), None)
+        if found is None:
+            raise SourceError("a clip without frames")
+        return self._told(found)[0]
+
+    def _answers(self, frames: Iterable[Array]) -> Iterator[dict[str, Array]]:
+        """What the model says of each part of a clip, given what it remembers of those before."""
         found: dict[str, Array] = {}
-        for part in _parts(frames, PART if self._states else None):
+        for part in self._parts(frames):
             self.check(part[0])
             kept = {state: found[_next(state)] for state in self._states if found}
             found = self._run({trunk.CLIP: np.stack(part), **kept})
-        if not found:
-            raise SourceError("a clip without frames")
-        return self._told(found)[0]
+            yield found
+
+    def _parts(self, frames: Iterable[Array]) -> Iterator[list[Array]]:
+        whole = not self._states and any(head.clips for head in self.heads.values())
+        if self.window is None or self.stride is None:
+            return _parts(frames, None if whole else PART)
+        return _windows(frames, self.window, self.stride, sys.maxsize if whole else max(PART // self.stride, 1))
 
     def check(self, picture: Array) -> None:
         """Raise UsageError or SourceError for a picture that a call would refuse."""
@@ -263,13 +287,51 @@ def _parts(frames: Iterable[Array], size: int | None) -> Iterator[list[Array]]:
     for frame in frames:
         if part and (len(part) == size or frame.shape != part[0].shape):
             if size is None:
-                raise SourceError("the frames of a clip differ in size", expected="one size",
-                                  hint="Give each clip a folder.")
+                raise _uneven()
             yield part
             part = []
         part.append(frame)
     if part:
         yield part
+
+
+def _windows(frames: Iterable[Array], length: int, step: int, count: int) -> Iterator[list[Array]]:
+    """Frames in their order, those of `count` whole windows at a time, or of the last ones.
+
+    >>> parts = _windows([np.array(i) for i in range(9)], 3, 2, 2)
+    >>> [[int(frame) for frame in part] for part in parts]
+    [[0, 1, 2, 3, 4], [4, 5, 6, 7, 8]]
+    """
+    size, part, met = (count - 1) * step + length, list[Array](), False
+    skipped = 0  # of the frames between two windows
+    for frame in frames:
+        if skipped:
+            skipped -= 1
+            continue
+        if part and frame.shape != part[0].shape:
+            raise _uneven()
+        part.append(frame)
+        if len(part) == size:
+            yield part
+            part, skipped, met = part[count * step :], max(count * step - size, 0), True
+    if len(part) >= length:
+        yield part
+    elif part and not met:
+        raise SourceError("the clip is shorter than a window", expected=f"{length} frames", found=str(len(part)))
+
+
+def _uneven() -> SourceError:
+    return SourceError("the frames of a clip differ in size", expected="one size", hint="Give each clip a folder.")
+
+
+def _mean(answers: Iterable[Mapping[str, Array]]) -> dict[str, Array] | None:
+    """The mean over all rows of these answers, as one row; None where there are none."""
+    total: dict[str, Array] = {}
+    rows = 0
+    for found in answers:
+        total = {name: value.sum(axis=0, dtype=np.float64) + total.get(name, 0) for name, value in found.items()}
+        rows += len(next(iter(found.values())))
+    return {name: value[None] / rows for name, value in total.items()} if rows else None
 
 
 def _next(state: str) -> str:
@@ -304,7 +366,7 @@ def _check_interface(session: Any, fused: Fused, where: str) -> None:
     widths = {output.name: output.shape[-1] for output in session.get_outputs() if output.shape}
     expected = {name: len(head.classes) or 1 for name, head in fused.heads.items()}
     inputs = [value.name for value in session.get_inputs()]
-    wanted = [trunk.CLIP] if any(head.clips for head in fused.heads.values()) else [trunk.PICTURE, trunk.PICTURES]
+    wanted = [trunk.CLIP] if fused.clips else [trunk.PICTURE, trunk.PICTURES]
     fits = len(inputs) == 1 and inputs[0] in wanted and all(widths.get(n) == width for n, width in expected.items())
     if not (fits and expected and fused.cores):
         raise CoreError("the fused model is not what it says", where, f"{wanted[0]} in, {expected} out",

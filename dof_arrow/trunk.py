@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 PICTURE, PICTURES, CLIP = "picture", "pictures", "clip"  # what a model takes: one, a sequence of them, frames
+WINDOWS = "windows"  # a clip too, of which each window stands for itself
+_START, _STARTS = "window/start", "windows/starts"
 PREPROCESSING = "preprocessing/"  # what the names of all that a preprocessing makes begin with
 
 
@@ -27,13 +29,19 @@ class _Made(NamedTuple):
     all: str
 
 
-def trunk(cores: Sequence[Core], parts: Sequence[ModelProto], taken: str) -> tuple[ModelProto, dict[str, str]]:
+def trunk(
+    cores: Sequence[Core], parts: Sequence[ModelProto], taken: str, windows: tuple[int, int] | None = None
+) -> tuple[ModelProto, dict[str, str]]:
     """A model of preprocessing and cores, without outputs, and the name of each core's features by its digest.
 
     `parts` are preprocessing and body of each core in turn, of one opset, and are used up. Features are float32 [1, D]
     where `taken` is PICTURE, [pictures, D] of PICTURES, [1, frames, D] of a CLIP. Each picture is prepared, and run, by
     itself; but of PICTURES, those whose size is one are run together by a core that takes batches.
+    `windows` says how many frames cores with a time axis see, and how many are from one window to the next: features
+    are of windows then, [1, windows, D] of a CLIP, [windows, D] of WINDOWS.
     """
+    if windows is not None:
+        return _of_windows(cores, parts, taken, *windows)
     single, together = empty(), empty()
     made: list[_Made] = []
     features: dict[str, str] = {}
@@ -42,13 +50,92 @@ def trunk(cores: Sequence[Core], parts: Sequence[ModelProto], taken: str) -> tup
         _named_apart(preprocessing, body, f"{len(features)}/" if len(cores) > 1 else "")
         at_once = taken == PICTURES and _takes_batches(core)
         last = preprocessing.graph.output[0] if at_once else body.graph.output[0]
-        made.append(_Made(last.name, last.type.tensor_type.elem_type, f"{last.name}/all"))
+        made.append(_made(last))
         read = made[-1].all if at_once else preprocessing.graph.output[0].name
         graph.rename_tensor(body, graph.inputs(body)[0].name, read)
         append(single, preprocessing)
         append(together if at_once else single, body)
         features[core.sha256] = body.graph.output[0].name if at_once or taken == PICTURE else made[-1].all
     return _over(taken, parts[0].graph.input[0], single, made, together), features
+
+
+def _of_windows(
+    cores: Sequence[Core], parts: Sequence[ModelProto], taken: str, length: int, stride: int
+) -> tuple[ModelProto, dict[str, str]]:
+    """Preprocessing of each frame, then cores on each window of what came of them."""
+    frame, window, prepared, made = empty(), empty(), list[_Made](), list[_Made]()
+    for number, (core, preprocessing, body) in enumerate(zip(cores, parts[::2], parts[1::2], strict=True)):
+        before, looking = f"{number}/" if len(cores) > 1 else "", _window(core, preprocessing, length)
+        _for_one_picture(core, looking, body)
+        _named_apart(preprocessing, body, before)
+        prefix(looking, f"{before}window/")
+        prepared.append(_made(preprocessing.graph.output[0]))
+        made.append(_made(body.graph.output[0]))
+        for value, name in zip(list(looking.graph.input), (_START, prepared[-1].all), strict=True):
+            graph.rename_tensor(looking, value.name, name)
+        graph.rename_tensor(body, graph.inputs(body)[0].name, looking.graph.output[0].name)
+        append(frame, preprocessing)
+        append(window, looking)
+        append(window, body)
+    model = _over_windows(taken, parts[0].graph.input[0], (frame, prepared), (window, made), (length, stride))
+    return model, {core.sha256: each.all for core, each in zip(cores, made, strict=True)}
+
+
+def _over_windows(
+    taken: str, picture: ValueInfoProto, frames: tuple[ModelProto, list[_Made]],
+    windows: tuple[ModelProto, list[_Made]], step: tuple[int, int],
+) -> ModelProto:
+    """What is done to each frame, done to all of a clip, and then what is done to each window of them."""
+    from onnx import TensorProto, helper
+
+    model = empty()
+    _adopt(model, frames[0])
+    model.graph.input.append(_input(CLIP, picture))
+    model.graph.node.append(_scan(frames[0], CLIP, picture, {each: each.all for each in frames[1]}))
+    append(model, _starts(graph.opset(model), *step))
+    start = helper.make_tensor_value_info(_START, TensorProto.INT64, [])
+    model.graph.node.append(_scan(windows[0], _STARTS, start, {each: f"{each.all}/first" for each in windows[1]}))
+    for each in windows[1]:  # from [windows, 1, D]
+        kind, how = ("Transpose", {"perm": [1, 0, 2]}) if taken == CLIP else ("Flatten", {"axis": 1})
+        model.graph.node.append(helper.make_node(kind, [f"{each.all}/first"], [each.all], **how))
+    return model
+
+
+def _window(core: Core, preprocessing: ModelProto, length: int) -> ModelProto:
+    """A graph that takes from prepared frames [frames, 1, …] the window that begins at one, as the core sees it."""
+    import onnx.parser
+
+    kind = onnx.TensorProto.DataType.Name(preprocessing.graph.output[0].type.tensor_type.elem_type).lower()
+    order = [1, 0, 2, 3, 4] if core.time_axis == 0 else [1, 2, 0, 3, 4]
+    model: ModelProto = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["" : {graph.opset(preprocessing)}]>
+        window (int64 start, {kind}[frames, 1, a, b, c] prepared) => ({kind}[1, d, e, f, g] input) {{
+            places = Constant <value_ints = {[*range(length)]}> ()
+            numbers = Add (start, places)
+            seen = Gather <axis = 0> (prepared, numbers)
+            input = Transpose <perm = {order}> (seen)
+        }}""")
+    return model
+
+
+def _starts(opset: int, length: int, stride: int) -> ModelProto:
+    """A graph that numbers the frames at which windows begin: none in a clip that is shorter than a window."""
+    import onnx.parser
+
+    model: ModelProto = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["" : {opset}]>
+        starts (uint8[frames, h, w, c] clip) => (int64[n] starts) {{
+            shape = Shape <start = 0, end = 1> (clip)
+            count = Squeeze (shape)
+            fewer = Constant <value_int = {length - 1}> ()
+            end = Sub (count, fewer)
+            first = Constant <value_int = 0> ()
+            step = Constant <value_int = {stride}> ()
+            starts = Range (first, end, step)
+        }}""")
+    prefix(model, "windows/")
+    graph.rename_tensor(model, model.graph.input[0].name, CLIP)
+    return model
 
 
 def empty() -> ModelProto:
@@ -94,6 +181,10 @@ def _adopt(model: ModelProto, part: ModelProto) -> None:
         model.opset_import.add(domain=domain, version=version)
 
 
+def _made(value: ValueInfoProto) -> _Made:
+    return _Made(value.name, value.type.tensor_type.elem_type, f"{value.name}/all")
+
+
 def _named_apart(preprocessing: ModelProto, body: ModelProto, before: str) -> None:
     """Names that no other part has, but for the picture, which all read."""
     prefix(preprocessing, f"{PREPROCESSING}{before}")
@@ -110,7 +201,8 @@ def _for_one_picture(core: Core, preprocessing: ModelProto, body: ModelProto) ->
     """Let a core of fixed batch take one picture, which fills it, and any core give features of one axis."""
     prepared, feature = preprocessing.graph.output[0], body.graph.output[0]
     if core.fixed_batch not in (None, 1):
-        copies = graph.add_constant(preprocessing, np.array([core.fixed_batch, 1, 1, 1]), "copies")
+        ones = [1] * (len(graph.dims(graph.inputs(body)[0])) - 1)
+        copies = graph.add_constant(preprocessing, np.array([core.fixed_batch, *ones]), "copies")
         prepared.name = graph.add_node(preprocessing, "Tile", prepared.name, copies)
         first = graph.add_constant(body, np.array([0]), "first")
         feature.name = graph.add_node(body, "Gather", feature.name, first, axis=0)
@@ -145,10 +237,17 @@ def _each_frame(single: ModelProto, picture: ValueInfoProto, made: Sequence[_Mad
     """What is made of each frame of a clip, [1, D], as [1, frames, D]."""
     from onnx import helper
 
-    inner = _inner(single, single.graph.node, [picture], [(each.each, each.kind) for each in made])
-    yield helper.make_node("Scan", [CLIP], [f"{each.all}/first" for each in made], body=inner, num_scan_inputs=1)
+    yield _scan(single, CLIP, picture, {each: f"{each.all}/first" for each in made})
     for each in made:
         yield helper.make_node("Transpose", [f"{each.all}/first"], [each.all], perm=[1, 0, 2])
+
+
+def _scan(single: ModelProto, over: str, taken: ValueInfoProto, made: Mapping[_Made, str]) -> NodeProto:
+    """What is made of each element of a tensor's first axis, under the names that all of it bears."""
+    from onnx import helper
+
+    inner = _inner(single, single.graph.node, [taken], [(each.each, each.kind) for each in made])
+    return helper.make_node("Scan", [over], [*made.values()], body=inner, num_scan_inputs=1)
 
 
 def _each_picture(single: ModelProto, made: Sequence[_Made]) -> Iterator[NodeProto]:

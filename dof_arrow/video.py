@@ -91,9 +91,10 @@ class Video:
         """When each frame is shown, by the packets, which are not decoded."""
         with self._opened() as (container, stream), _explained("the clip is damaged", "truncated"):
             usual, base = _usual(stream), stream.time_base
-            packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
-            known = sorted((p.pts * base, (p.duration or 0) * base or usual) for p in packets if p.pts is not None)
-        starts = known if len(known) == len(packets) else [(k * usual, usual) for k in range(len(packets))]
+            # Numbers, not packets: those hold the file's bytes.
+            shown = [(p.pts, p.duration or 0) for p in container.demux(stream) if p.size and not p.is_discard]
+            known = sorted((pts * base, lasts * base or usual) for pts, lasts in shown if pts is not None)
+        starts = known if len(known) == len(shown) else [(k * usual, usual) for k in range(len(shown))]
         return with_ends((start, lasts, unseen) for start, lasts in starts)
 
     def _timed(self) -> Iterator[tuple[Fraction, Fraction, Callable[[], Pixels]]]:

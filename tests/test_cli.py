@@ -206,7 +206,7 @@ def test_the_main_job(dof: Any, pictures: Path) -> None:
     assert again.code == 0 and "complete and unchanged: nothing to do" in again.err and "Made a key" not in again.err
     trained = dof("train", "x.parquet", "-o", "head.onnx")
     assert trained.code == 0 and "accuracy" in trained.out and "baseline" in trained.out
-    assert "Next: dof fuse --core builtin:scattering-1 --head head.onnx" in trained.err
+    assert "Next: dof fuse --core builtin:scattering-1 --pool 4x4 --head head.onnx" in trained.err
     fused = dof("fuse", "--core", "builtin:scattering-1", "--head", "head.onnx", "-o", "model.onnx")
     assert fused.code == 0 and "Next: dof predict model.onnx" in fused.err
     told = dof("predict", "model.onnx", pictures / "cat" / "0000.png")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,13 @@ def made(source: Any, out: Path, **options: Any) -> Dataset:
 def in_time(layout: str = "NCTHW", frames: int | str = 4) -> Core:
     """A core that sees several frames at once; its features change with their order."""
     b = Builder()
-    x = "picture" if layout == "NCTHW" else b.op("Transpose", "picture", perm=[0, 2, 1, 3, 4])
+    order = {"NCTHW": None, "NTCHW": [0, 2, 1, 3, 4], "NTHWC": [0, 4, 1, 2, 3]}[layout]
+    x = "picture" if order is None else b.op("Transpose", "picture", perm=order)
     x = b.op("Relu", b.op("Conv", x, b.weight(6, 3, 2, 3, 3), strides=[1, 2, 2]))
-    model = b.model([b.op("Flatten", b.op("GlobalAveragePool", x))],
-                    shape=(3, frames, 16, 16) if layout == "NCTHW" else (frames, 3, 16, 16))
-    return Core.from_bytes(model.SerializeToString(), name="three-d", preprocess=SQUASHED)
+    sizes = {"C": 3, "T": frames, "H": 16, "W": 16}
+    model = b.model([b.op("Flatten", b.op("GlobalAveragePool", x))], shape=tuple(sizes[axis] for axis in layout[1:]))
+    declared = dataclasses.replace(SQUASHED, layout="NHWC" if layout == "NTHWC" else "NCHW")
+    return Core.from_bytes(model.SerializeToString(), name="three-d", preprocess=declared)
 
 
 def test_a_row_for_each_frame_row_g13(tmp_path: Path) -> None:
@@ -65,7 +69,7 @@ def test_features_are_the_cores_of_each_frame(tmp_path: Path) -> None:
     np.testing.assert_allclose(made(clip, tmp_path / "x.parquet").to_numpy(), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("layout", ["NCTHW", "NTCHW"])
+@pytest.mark.parametrize("layout", ["NCTHW", "NTCHW", "NTHWC"])
 def test_windows_of_frames_row_g14(layout: str, tmp_path: Path) -> None:
     """G14: a core with a time axis sees windows."""
     from dof_arrow.footage import Watched
@@ -146,7 +150,8 @@ def test_interrupted_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert contents(tmp_path) == ["a.parquet", "c", "x.parquet"]
 
 
-def test_views_are_drawn_once_a_clip(tmp_path: Path) -> None:
+def test_views_are_drawn_once_a_clip_row_g4(tmp_path: Path) -> None:
+    """G4: live augmentation of clips, one draw a clip, at extraction."""
     folder = clips.pairs(tmp_path / "c", 1, lengths=(6,), **SMALL)
     run = planned(folder, core=core(), out=tmp_path / "x.parquet", id_key=KEY, ids="name", views=3,
                   augment=Augmentation(flip_x=0.5, brightness=(-0.2, 0.2)))
@@ -154,6 +159,9 @@ def test_views_are_drawn_once_a_clip(tmp_path: Path) -> None:
     assert ds.to_numpy("view").tolist() == [*[0] * 6, *[1] * 6, *[2] * 6] * 2
     drawn = [row["processing"]["brightness"] for row in ds.to_arrow(["processing"]).to_pylist()]
     assert len({*drawn[6:12]}) == 1 and len({*drawn}) == 5
+    seen = [clip.features for clip in ds.sequences() if clip.view == 1]
+    again = extract(folder, core=core(), out=tmp_path / "y.parquet", id_key=KEY, ids="name")
+    assert not any(np.allclose(a, b.features) for a, b in zip(seen, again.sequences(), strict=True))
     assert validate(ds.path, deep=True) == []
 
 
@@ -212,6 +220,24 @@ ds = extract(sys.argv[1], core=builtin.load(pool="8x8"), out=sys.argv[2], id_key
 assert len(ds) == int(sys.argv[3])
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
+
+
+def test_one_long_clip_is_run_by_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches of one clip meet inside the core, and a batch that fails is told as the clip's."""
+    (tmp_path / "c.mp4").write_bytes(clips.encode(clips.scene(0, 33, **SMALL)))
+    meeting, run = threading.Barrier(2, timeout=60), Core.run
+    expected = made(tmp_path / "c.mp4", tmp_path / "x.parquet", workers=1).to_numpy()
+
+    def together(self: Core, inputs: np.ndarray) -> np.ndarray:
+        if len(inputs) == 8:
+            meeting.wait()
+        return run(self, inputs)
+
+    monkeypatch.setattr(Core, "run", together)
+    assert np.array_equal(made(tmp_path / "c.mp4", tmp_path / "y.parquet", workers=2).to_numpy(), expected)
+    monkeypatch.setattr(Core, "run", lambda self, inputs: run(self, inputs) * np.nan)
+    with pytest.raises(SourceError, match="no finite"):
+        made(tmp_path / "c.mp4", tmp_path / "z.parquet", workers=2)
 
 
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:

@@ -46,10 +46,20 @@ def _pictures(folder: Path) -> None:
     (folder / "table.csv").write_text("\n".join(lines) + "\n")
 
 
+def _clips(folder: Path) -> None:
+    """Clips too, where PyAV is installed."""
+    from tests import clips
+
+    clips.pairs(folder / "clips", 8, lengths=(5, 6), height=32, width=48)
+
+
 @pytest.mark.parametrize("page", ["README.md"])
 def test_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """G16: the documentation is worked through, from the first block to the last."""
     _pictures(tmp_path)
+    filmed = find_spec("av") is not None and find_spec("torch") is not None
+    if filmed:
+        _clips(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     found = blocks(ROOT / page)
@@ -57,6 +67,8 @@ def test_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for kind, code in found:
         if kind == "python" and any(find_spec(name) is None for name in _FRAMEWORKS.findall(code)):
             continue  # counted by test_frameworks
+        if not filmed and "clips" in code:
+            continue
         command = [sys.executable, "-W", "ignore", "-c", code] if kind == "python" else ["bash", "-euc", _shell(code)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{page}:\n{code}\n{done.stdout}\n{done.stderr}"

@@ -178,7 +178,7 @@ def test_features_that_are_no_numbers() -> None:
 
 def test_options_that_cannot_be() -> None:
     x, _ = blobs(20)
-    assert "expected linear, mlp, rnn, suggested, found lineal" in said(UsageError, data(), head="lineal")
+    assert "expected linear, mlp, rnn, lstm, mean, suggested, found lineal" in said(UsageError, data(), head="lineal")
     assert "2 or more, found 1" in said(UsageError, data(), cv=1)
     age = memory(x, {"age": Target(kind="regression")}, age=np.arange(20.0))
     assert "only classes can be balanced" in said(UsageError, age, balance=True)

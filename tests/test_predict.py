@@ -225,6 +225,6 @@ def test_a_recurrent_head_fused_into_one_model_of_clips(core: Core, tmp_path: Pa
     assert isinstance(answers, dict) and list(answers["way"].probabilities.values()) == pytest.approx(list(found[0]))
     with pytest.raises(UsageError, match="not a clip"):
         predictor(clips[0][0])
-    with pytest.raises(UsageError, match="way of clips, other of pictures"):
+    with pytest.raises(UsageError, match="way of clips, other of rows"):
         other = heads.train(dataset(core, core([c[0] for c in clips] + [clips[0][0]] * 6)), target="age").onnx
         fuse(core, {"way": head, "other": other})

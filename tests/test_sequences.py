@@ -123,6 +123,7 @@ def test_long_clips_in_pieces(ds: Dataset) -> None:
 
 
 def test_one_draw_a_clip(ds: Dataset) -> None:
+    """Live augmentation of features too is drawn once a clip (row G4)."""
     for padded in ds.clip_loader(augment=[{"noise": 1.0}], batch_size=4):
         for features, length in zip(padded.features, padded.lengths, strict=True):
             steps = features[:length] - np.arange(length)[:, None] / 100
@@ -160,3 +161,11 @@ def test_torch_gets_tensors_or_packed_sequences(ds: Dataset) -> None:
         assert way.tolist() == expected.tolist()
     (features, lengths), _ = next(iter(loader.to_torch()))
     assert features.shape[1] == lengths.max()
+
+
+def test_tensorflow_gets_ragged_tensors(ds: Dataset) -> None:
+    pytest.importorskip("tensorflow")
+    loader = ds.clip_loader(batch_size=20, target="way")
+    for (ragged, way), (padded, expected) in zip(loader.to_tf(), loader, strict=True):
+        assert ragged.row_lengths().numpy().tolist() == padded.lengths.tolist()
+        assert np.array_equal(ragged.to_tensor().numpy(), padded.features) and way.tolist() == expected.tolist()

@@ -12,6 +12,7 @@ import pytest
 from dof_arrow import builtin, graph, heads, network, stack
 from dof_arrow.architecture import Architecture, Dense, Pool, Recurrent
 from dof_arrow.core import Core
+from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.extract import extract
 from dof_arrow.footage import Sampling, Watched
 from dof_arrow.fuse import fuse
@@ -19,6 +20,8 @@ from dof_arrow.predict import PART, Predictor, predict_files
 from dof_arrow.video import Video
 from tests import clips
 from tests.pictures import KEY, core
+from tests.test_clip_rows import in_time
+from tests.test_core import with_fixed_batch
 
 torch = pytest.importorskip("torch")
 
@@ -96,6 +99,68 @@ def test_frames_in_prediction_out_row_g13(frames: int, tmp_path: Path) -> None:
     np.testing.assert_allclose([*said["way"].probabilities.values()], expected, atol=1e-4)
 
 
+def step_by_step(seen: Core, top: bytes, frames: list[np.ndarray], window: int, stride: int) -> np.ndarray:
+    """What a head says of the windows of a clip: of each, or of all of them in turn."""
+    starts = range(0, len(frames) - window + 1, stride)
+    features = seen([frames[i : i + window] for i in starts]).reshape(len(starts), -1)  # type: ignore[arg-type]
+    session = graph.session(top)
+    clips_too = len(session.get_inputs()[0].shape) == 3
+    return graph.run(session, {"feature": features[None] if clips_too else features})[0]
+
+
+@pytest.mark.parametrize(("layout", "window", "stride"), [
+    ("NCTHW", 4, 4), ("NTCHW", 4, 1), ("NTHWC", 4, 3), ("NCTHW", 4, 6), ("NCTHW", 4, 19),
+])
+@pytest.mark.parametrize("kind", ["gru", "mean", "back", "each"])
+def test_windows_in_prediction_out_row_g14(layout: str, window: int, stride: int, kind: str) -> None:
+    """G14: a 3D core and a head in one model, in parts of whole windows, say what they say step by step."""
+    seen = in_time(layout)
+    layers = {**LAYERS, "back": (Recurrent(cell="gru", units=4, bidirectional=True), Pool(by="last")), "each": ()}[kind]
+    top, model = fused(seen, layers, clips=kind != "each", sampling={"window": window, "stride": stride})
+    predictor, session = Predictor(model), graph.session(model)
+    for length in (4, 5, PART + 3, 67):
+        clip = clips.scene(length, length, height=24, width=32)
+        expected = step_by_step(seen, top, [*clip], window, stride)
+        np.testing.assert_allclose(graph.run(session, {"clip": clip})[0], expected, atol=1e-4)
+        said = [*predictor(clip)["way"].probabilities.values()]
+        np.testing.assert_allclose(said, expected.mean(axis=0), atol=1e-4)
+    with pytest.raises(SourceError, match="shorter than a window"):
+        predictor(clip[:3])
+
+
+def test_windows_of_a_fixed_batch_and_of_a_free_length() -> None:
+    free = in_time(frames="T")
+    clip = clips.scene(0, 20, height=24, width=32)
+    top, model = fused(free, sampling={"window": 3, "stride": 2})
+    said = [*Predictor(model)(clip)["way"].probabilities.values()]
+    np.testing.assert_allclose(said, step_by_step(free, top, [*clip], 3, 2)[0], atol=1e-4)
+    with pytest.raises(CoreError, match="how many frames"):
+        fused(free)
+    batched = Core(with_fixed_batch(in_time().data, 3))
+    top, model = fused(batched)
+    said = [*Predictor(model)(clip)["way"].probabilities.values()]
+    np.testing.assert_allclose(said, step_by_step(batched, top, [*clip], 4, 4)[0], atol=1e-4)
+
+
+def test_two_cores_that_see_windows() -> None:
+    one, two = in_time(), in_time("NTCHW")
+    clip = clips.scene(0, 21, height=24, width=32)
+    (a, _), (b, _) = (fused(each, sampling={"window": 4, "stride": 2}) for each in (one, two))
+    said = Predictor(fuse([one, two], {"a": a, "b": b}))(clip)
+    for name, seen, top in (("a", one, a), ("b", two, b)):
+        np.testing.assert_allclose([*said[name].probabilities.values()], step_by_step(seen, top, [*clip], 4, 2)[0],
+                                   atol=1e-4)
+    with pytest.raises(UsageError, match="of single pictures and of windows"):
+        fuse([one, core()], {"a": a, "b": fused(core())[0]})
+
+
+def test_heads_on_different_windows_do_not_make_one_model() -> None:
+    seen = in_time()
+    ones, twos = (fused(seen, sampling={"window": 4, "stride": stride})[0] for stride in (1, 2))
+    with pytest.raises(UsageError, match="different windows"):
+        fuse(seen, {"a": ones, "b": twos})
+
+
 def test_parts_are_bit_equal_to_the_whole() -> None:
     """For what a recurrent cell remembers there is no rounding between parts."""
     _, model = fused(core())
@@ -123,15 +188,16 @@ def test_clips_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     assert isinstance(found[str(tmp_path / "good.mp4")], dict)
 
 
-def test_direction_is_in_the_order_not_in_the_mean_row_g13(tmp_path: Path) -> None:
-    """G13: a GRU on encodings tells left from right, their mean over time cannot; through the dataset road."""
+def test_direction_is_in_the_order_not_in_the_mean_row_g13(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G13: a GRU on encodings tells left from right, their mean over time cannot; an epoch encodes nothing again."""
     folder = clips.pairs(tmp_path / "c", 40, codecs=(("libx264", "mp4"), ("libvpx-vp9", "webm")), lengths=(8, 12),
                          lossless=True)
     ds = extract(folder, core=builtin.load(pool="2x2"), out=tmp_path / "x.parquet", id_key=KEY, split="split",
                  table=folder / "clips.csv", key="file", label="direction", group="pair")
+    monkeypatch.delattr(Core, "run")
     manners = heads.Manners(epochs=60, batch=16, rate=3e-3)
     report = heads.train(ds, head="rnn", manners=manners).report
-    mean = heads.train(ds, head=Architecture((Pool(by="mean"),)), manners=manners).report
+    mean = heads.train(ds, head="mean", manners=manners).report
     assert report["score"] > 0.75
     low, high = mean["interval"]
     assert low <= 0.5 <= high
