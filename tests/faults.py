@@ -119,14 +119,38 @@ def _full(path: Any, options: dict[str, Any]) -> str:
     return os.path.join(base, os.fspath(path))
 
 
-def killed_at(scenario: Scenario, folder: Path, operation: int) -> bool:
-    """Run the action in a child that kills itself (SIGKILL) before an operation; whether it was killed."""
+def killed_at(scenario: Scenario, folder: Path, operation: int, *, staged: bool = False) -> bool:
+    """Run the action in a child that kills itself (SIGKILL) before an operation; whether it was killed.
+
+    `staged`: operations count from the first block that is there for good, whenever its thread comes to that.
+    """
+
+    def act() -> None:
+        with watched() as trace:
+            trace.at = _killer(trace, operation, staged)
+            scenario.act(folder)
+
+    return _in_child(act) == -signal.SIGKILL
+
+
+def _killer(trace: Trace, operation: int, staged: bool) -> Callable[[int, str], None]:
+    begun = None if staged else 0
 
     def at(number: int, name: str) -> None:
-        if number == operation:
+        nonlocal begun
+        if begun is None and ends_a_block(trace.operations):
+            begun = number
+        if begun is not None and number - begun >= operation:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return _in_child(lambda: _act(scenario, folder, at)) == -signal.SIGKILL
+    return at
+
+
+def ends_a_block(operations: list[tuple[Any, ...]]) -> bool:
+    """Whether the last operation is the fsync of a folder in which a block had got its name."""
+    kind, path = operations[-1][:2] if operations else ("", "")
+    return kind == "fsync" and any(o[0] == "rename" and o[2].endswith(".arrow") and o[2].startswith(f"{path}/")
+                                   for o in operations)
 
 
 def killed_after(scenario: Scenario, folder: Path, seconds: float) -> bool:
@@ -134,9 +158,34 @@ def killed_after(scenario: Scenario, folder: Path, seconds: float) -> bool:
     return _in_child(lambda: scenario.act(folder), kill_after=seconds) == -signal.SIGKILL
 
 
-def _act(scenario: Scenario, folder: Path, at: Callable[[int, str], None]) -> None:
-    with watched(at):
+def kills(scenario: Scenario, root: Path, count: int) -> Iterator[tuple[Path, bool]]:
+    """Folders in which the action was killed at random, and whether that came, by construction, after a staged block.
+
+    Where there are blocks, every other kill does; of the others half come from outside, at a random time.
+    """
+    trace, took = _measured(scenario, root / "timed")
+    first = next((n for n in range(len(trace)) if ends_a_block(trace.operations[:n])), None)
+    draw, folder = random.Random(scenario.name), root / "killed"
+    for number in range(count):
+        staged = first is not None and number % 2 == 0
+        rest = len(trace) - (first or 0) * staged
+        for _ in range(50):  # threads do not keep time: a run may end before the point that was drawn for it
+            shutil.rmtree(folder, ignore_errors=True)
+            scenario.prepare(folder)
+            if (killed_after(scenario, folder, draw.uniform(0, took)) if number % 4 == 1
+                    else killed_at(scenario, folder, draw.randrange(rest), staged=staged)):
+                break
+        else:
+            raise AssertionError(f"{scenario.name}: it ended before it could be killed, 50 times")
+        yield folder, staged
+
+
+def _measured(scenario: Scenario, folder: Path) -> tuple[Trace, float]:
+    scenario.prepare(folder)
+    start = time.perf_counter()
+    with watched() as trace:
         scenario.act(folder)
+    return trace, time.perf_counter() - start
 
 
 def _in_child(action: Callable[[], None], kill_after: float | None = None) -> int:
