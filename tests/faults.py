@@ -180,6 +180,11 @@ def kills(scenario: Scenario, root: Path, count: int) -> Iterator[tuple[Path, bo
         yield folder, staged
 
 
+def holds_work(folder: Path) -> bool:
+    """Whether blocks are staged there, or the part that was made of them waits to be added."""
+    return any(folder.rglob("*.arrow")) or any(folder.glob(".*.part.parquet"))
+
+
 def _measured(scenario: Scenario, folder: Path) -> tuple[Trace, float]:
     scenario.prepare(folder)
     start = time.perf_counter()

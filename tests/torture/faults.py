@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dof_arrow.errors import OutputError
-from tests.faults import ERRORS, FAILING, PowerCut, Scenario, failing_at, kills, restore, watched
+from tests.faults import ERRORS, FAILING, PowerCut, Scenario, failing_at, holds_work, kills, restore, watched
 from tests.scenarios import SCENARIOS
 
 KILLS, CUTS, REPEATED = 500, 10_000, 25  # every so many power-cut states the command is repeated
@@ -39,7 +39,7 @@ def _killed(scenario: Scenario, root: Path, count: int) -> dict[str, int]:
     before, after, _ = scenario.before_and_after(root / "whole")
     staged = []
     for folder, after_a_block in kills(scenario, root, count):
-        there = any(folder.rglob("*.arrow"))
+        there = holds_work(folder)
         assert there or not after_a_block or scenario.contents(folder) == after, scenario.name
         staged.append(there or after_a_block)
         _check(scenario, folder, before, after, repeat=True)
