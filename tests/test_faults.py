@@ -7,17 +7,13 @@ from pathlib import Path
 import pytest
 
 from dof_arrow.errors import OutputError
-from tests.faults import ERRORS, FAILING, PowerCut, Scenario, failing_at, holds_work, kills, restore, watched
+from tests.faults import ERRORS, FAILING, PowerCut, Scenario, failing_at, holds_work, kills, litter, restore, watched
 from tests.scenarios import SCENARIOS
 
 KILLS, CUTS = 48, 400
 # Extractions make the same calls and are slow: of several, each tries some of them (first, every); torture tries all.
 SHARED_OUT = {"extract": (0, 2), "extract over an old file": (1, 2), "extract into a directory": (0, 4)}
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
-
-
-def litter(folder: Path, scenario: Scenario) -> set[str]:
-    return {p.name for p in folder.iterdir()} - set(scenario.outputs)
 
 
 @every_scenario
@@ -60,7 +56,10 @@ def test_each_call_fails_once(scenario: Scenario, tmp_path: Path) -> None:
 
 @every_scenario
 def test_power_cut(scenario: Scenario, tmp_path: Path) -> None:
-    """What a power cut may leave: the output is old or new, whole; the same command ends in the same bytes."""
+    """What a power cut may leave: the output is old or new, whole; the same command ends in the same bytes.
+
+    Once the command has returned, the output is new and stays.
+    """
     scenario.prepare(tmp_path / "run")
     before = scenario.contents(tmp_path / "run")
     start = PowerCut(tmp_path / "run", [])
@@ -76,3 +75,6 @@ def test_power_cut(scenario: Scenario, tmp_path: Path) -> None:
             scenario.act(folder)
             assert scenario.contents(folder) == after
             assert not litter(folder, scenario)
+    for state in start.states(seed=2, count=20, at=len(trace)):
+        restore(state, tmp_path / "cut")
+        assert scenario.contents(tmp_path / "cut") == after

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dof_arrow.errors import OutputError
-from tests.faults import ERRORS, FAILING, PowerCut, Scenario, failing_at, holds_work, kills, restore, watched
+from tests.faults import ERRORS, FAILING, PowerCut, Scenario, failing_at, holds_work, kills, litter, restore, watched
 from tests.scenarios import SCENARIOS
 
-KILLS, CUTS, REPEATED = 500, 10_000, 25  # every so many power-cut states the command is repeated
+KILLS, CUTS = 500, 10_000
+REPEATED = 25  # every so many power-cut states the command is repeated
+RETURNED = 100  # states of a power cut just after the command
 
 
 def run(killed: int = KILLS, cuts: int = CUTS) -> dict[str, Any]:
@@ -76,6 +78,9 @@ def _cut(scenario: Scenario, root: Path, cuts: int) -> dict[str, int]:
         restore(state, root / "cut")
         _check(scenario, root / "cut", before, after, repeat=states % REPEATED == 0)
         states += 1
+    for state in recording.states(seed=2, count=RETURNED, at=len(trace)):  # what has returned is there to stay
+        restore(state, root / "cut")
+        assert scenario.contents(root / "cut") == after, scenario.name
     return {"power-cut states": states}
 
 
@@ -84,4 +89,4 @@ def _check(scenario: Scenario, folder: Path, before: object, after: object, *, r
     if repeat:
         scenario.act(folder)
         assert scenario.contents(folder) == after, scenario.name
-        assert {p.name for p in folder.iterdir()} <= set(scenario.outputs), scenario.name
+        assert not litter(folder, scenario), scenario.name
