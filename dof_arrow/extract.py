@@ -94,6 +94,7 @@ class Extraction:
             with Staging(self.out).held(self.identity, fresh=self.overwrite) as staging:
                 if not self.is_done():  # another process may have ended while this one planned
                     compute(self._job, staging, progress)
+                    compute(self._job, staging, lambda *_: None)  # what changed while others were read, once more
                     self._write(staging)
                 staging.remove()
         Staging(self.out).sweep()
