@@ -86,8 +86,9 @@ class Extraction:
     def run(self, progress: Progress = lambda done, total, failed: None) -> Dataset:
         """Extract what is missing, write the file, open it.
 
-        A KeyboardInterrupt leaves the blocks that are done; the same call goes on from there. Raises OutputError if
-        the output exists and is another's, SourceError if more than `max_errors` inputs fail or all do.
+        A KeyboardInterrupt leaves the blocks that are done; the same call goes on from there. An input that changes
+        while others are read is read again. Raises OutputError if the output exists and is another's, SourceError if
+        more than `max_errors` inputs fail or all do.
         """
         if not self.is_done():
             self._check()
