@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -91,6 +92,21 @@ def test_the_lock_is_held_until_the_output_is_in_its_place(tmp_path: Path, monke
     with replacing(tmp_path / "x") as out:
         out.write(b"whole")
     assert refused == ["x"] and (tmp_path / "x").read_bytes() == b"whole"
+
+
+def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever held it may rename or remove it between our opening and our locking it."""
+    real, path = fcntl.flock, tmp_path / ".x.partial"
+
+    def late(file: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        path.unlink()
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    file = commit.lock(path, tmp_path / "x")
+    assert os.path.samestat(path.stat(), os.fstat(file))
+    os.close(file)
 
 
 def test_a_lock_file_is_gone_before_its_lock_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ FAULTS: tuple[Fault, ...] = (
     ("commit.py", "            refuse_existing(target, overwrite)\n            os.rename", "            os.rename"),
     ("commit.py", "        left[0] = left[0][written:]", "        left.pop(0)"),
     ("commit.py", "    while left:\n", "    if left:\n"),
-    ("commit.py", "written >= len(left[0])", "written > len(left[0])"),
+    ("commit.py", "            written -= len(left.pop(0))", "            left.pop(0)"),
     ("commit.py", "_AT_ONCE = 512", "_AT_ONCE = 4096"),
     ("commit.py", "        self.size += sum(map(len, views))", "        self.size += len(views)"),
     ("commit.py", "if error.errno != errno.EINVAL:", "if False:"),
