@@ -56,7 +56,8 @@ def test_what_is_replaced_or_fails_leaves_no_parts(tmp_path: Path) -> None:
         part(tmp_path / "new.parquet", 100, 3)
         growing.add(tmp_path / "new.parquet")
         growing.add(tmp_path / "new.parquet")  # the same rows again
-    assert sorted(p.name for p in folder.iterdir()) == ["data-000000.parquet", "data-000001.parquet", "manifest.parquet"]
+    names = ["data-000000.parquet", "data-000001.parquet", "manifest.parquet"]
+    assert sorted(p.name for p in folder.iterdir()) == names
     growth.append(folder, tmp_path / "new.parquet", overwrite=True)
     assert sorted(p.name for p in folder.iterdir()) == ["data-000002.parquet", "manifest.parquet"]
     assert len(dof.open(folder)) == 3
