@@ -5,5 +5,5 @@ from __future__ import annotations
 import subprocess
 import sys
 
-for module in ("bench_import", "bench_write", "bench_read", "tables"):
+for module in ("bench_import", "bench_write", "bench_read", "bench_million", "tables"):
     subprocess.run([sys.executable, "-m", f"benchmarks.{module}"], check=True)

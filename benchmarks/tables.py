@@ -93,6 +93,14 @@ def video() -> Iterator[tuple[str, ...]]:
         f"{memory['parts_MiB']:.0f} MiB, {memory['whole_MiB']:.0f} MiB", "equal bits"
 
 
+def million() -> Iterator[tuple[str, ...]]:
+    """Start-up and memory with a million inputs, by what lists them."""
+    yield "1,000,000 inputs in a", "seconds to the first batch", "of the processor", "MB at the peak"
+    for kind, found in result("million")["kinds"].items():
+        seconds = (f"{found[name]:.2f}" for name in ("seconds", "processor seconds"))
+        yield kind, *seconds, f"{found['peak MB above']:,.0f}"
+
+
 def _at(value: Any, path: tuple[str, ...]) -> Any:
     for key in path:
         value = value[key]
@@ -108,7 +116,7 @@ def markdown(rows: Iterator[tuple[str, ...]]) -> str:
 def main() -> None:
     """Put each table between its marks."""
     text = README.read_text()
-    for table in (reading, rivals, opening, others, video):
+    for table in (reading, rivals, opening, others, video, million):
         marks = rf"(<!-- {table.__name__} -->\n).*?(<!-- end -->)"
         made = markdown(table())
         text = re.sub(marks, lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text, flags=re.S)

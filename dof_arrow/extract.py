@@ -89,14 +89,16 @@ class Extraction:
     def run(self, progress: Progress = lambda done, total, failed: None) -> Dataset:
         """Extract what is missing, write the file, open it.
 
-        A KeyboardInterrupt leaves the blocks that are done; the same call goes on from there. Raises OutputError if
-        the output exists and is another's, SourceError if more than `max_errors` inputs fail or all do.
+        A KeyboardInterrupt leaves the blocks that are done; the same call goes on from there. An input that changes
+        while others are read is read again. Raises OutputError if the output exists and is another's, SourceError if
+        more than `max_errors` inputs fail or all do.
         """
         if not self.is_done():
             self._check()
             with Staging(self.out).held(self.identity, fresh=self.overwrite) as staging:
                 if not self.is_done():  # another process may have ended while this one planned
                     compute(self._job, staging, progress)
+                    compute(self._job, staging, lambda *_: None)  # what changed while others were read, once more
                     self._write(staging)
                 staging.remove()
         Staging(self.out).sweep()

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dof_arrow import dataset
+
 WATCHED = ("open", "writev", "copy_file_range", "fsync", "rename", "unlink", "rmdir", "mkdir", "ftruncate", "link")
 FAILING = ("writev", "fsync", "rename")
 
@@ -119,14 +121,38 @@ def _full(path: Any, options: dict[str, Any]) -> str:
     return os.path.join(base, os.fspath(path))
 
 
-def killed_at(scenario: Scenario, folder: Path, operation: int) -> bool:
-    """Run the action in a child that kills itself (SIGKILL) before an operation; whether it was killed."""
+def killed_at(scenario: Scenario, folder: Path, operation: int, *, staged: bool = False) -> bool:
+    """Run the action in a child that kills itself (SIGKILL) before an operation; whether it was killed.
+
+    `staged`: operations count from the first block that is there for good, whenever its thread comes to that.
+    """
+
+    def act() -> None:
+        with watched() as trace:
+            trace.at = _killer(trace, operation, staged)
+            scenario.act(folder)
+
+    return _in_child(act) == -signal.SIGKILL
+
+
+def _killer(trace: Trace, operation: int, staged: bool) -> Callable[[int, str], None]:
+    begun = None if staged else 0
 
     def at(number: int, name: str) -> None:
-        if number == operation:
+        nonlocal begun
+        if begun is None and ends_a_block(trace.operations):
+            begun = number
+        if begun is not None and number - begun >= operation:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return _in_child(lambda: _act(scenario, folder, at)) == -signal.SIGKILL
+    return at
+
+
+def ends_a_block(operations: list[tuple[Any, ...]]) -> bool:
+    """Whether the last operation is the fsync of a folder in which a block had got its name."""
+    kind, path = operations[-1][:2] if operations else ("", "")
+    return kind == "fsync" and any(o[0] == "rename" and o[2].endswith(".arrow") and o[2].startswith(f"{path}/")
+                                   for o in operations)
 
 
 def killed_after(scenario: Scenario, folder: Path, seconds: float) -> bool:
@@ -134,9 +160,48 @@ def killed_after(scenario: Scenario, folder: Path, seconds: float) -> bool:
     return _in_child(lambda: scenario.act(folder), kill_after=seconds) == -signal.SIGKILL
 
 
-def _act(scenario: Scenario, folder: Path, at: Callable[[int, str], None]) -> None:
-    with watched(at):
+def kills(scenario: Scenario, root: Path, count: int) -> Iterator[tuple[Path, bool]]:
+    """Folders in which the action was killed at random, and whether that came, by construction, after a staged block.
+
+    Where there are blocks, every other kill does; of the others half come from outside, at a random time.
+    """
+    trace, took = _measured(scenario, root / "timed")
+    first = next((n for n in range(len(trace)) if ends_a_block(trace.operations[:n])), None)
+    draw, folder = random.Random(scenario.name), root / "killed"
+    for number in range(count):
+        staged = first is not None and number % 2 == 0
+        rest = len(trace) - (first or 0) * staged
+        for _ in range(50):  # threads do not keep time: a run may end before the point that was drawn for it
+            shutil.rmtree(folder, ignore_errors=True)
+            scenario.prepare(folder)
+            if (killed_after(scenario, folder, draw.uniform(0, took)) if number % 4 == 1
+                    else killed_at(scenario, folder, draw.randrange(rest), staged=staged)):
+                break
+        else:
+            raise AssertionError(f"{scenario.name}: it ended before it could be killed, 50 times")
+        yield folder, staged
+
+
+def litter(folder: Path, scenario: Scenario) -> set[str]:
+    """Names that should not be left in a folder, nor in a dataset of several files there."""
+    left = {p.name for p in folder.iterdir()} - set(scenario.outputs)
+    for manifest in folder.glob("*/manifest.parquet"):
+        listed = {part.name for part in dataset.open(manifest.parent).metadata.parts}
+        left |= {p.name for p in manifest.parent.iterdir()} - listed - {manifest.name}
+    return left
+
+
+def holds_work(folder: Path) -> bool:
+    """Whether blocks are staged there, or the part that was made of them waits to be added."""
+    return any(folder.rglob("*.arrow")) or any(folder.glob(".*.part.parquet"))
+
+
+def _measured(scenario: Scenario, folder: Path) -> tuple[Trace, float]:
+    scenario.prepare(folder)
+    start = time.perf_counter()
+    with watched() as trace:
         scenario.act(folder)
+    return trace, time.perf_counter() - start
 
 
 def _in_child(action: Callable[[], None], kill_after: float | None = None) -> int:
@@ -177,8 +242,8 @@ class PowerCut:
     """The states that a power cut can leave, from a recorded run: what was not yet synced may be there or not.
 
     The model is harsher than the filesystems in use: the bytes of a file are durable only after its fsync, and before
-    that any part of them may be lost; a name is durable only after the fsync of its folder, and before that the
-    changes to one folder may be lost from any point on, each folder by itself.
+    that any part of them may be lost; a name, a folder's too, is durable only after the fsync of the folder it is in,
+    and before that the changes to one folder may be lost from any point on, each folder by itself.
     """
 
     def __init__(self, root: Path, operations: list[tuple[Any, ...]]) -> None:
@@ -186,12 +251,12 @@ class PowerCut:
         self.start = {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
         self.folders = [str(p.relative_to(root)) for p in sorted(root.rglob("*")) if p.is_dir()]
 
-    def states(self, seed: int, count: int) -> Iterator[dict[str, bytes]]:
-        """Different states, drawn from all that the recording allows: file name -> content."""
+    def states(self, seed: int, count: int, at: int | None = None) -> Iterator[dict[str, bytes]]:
+        """Different states, drawn from all that the recording allows: file name -> content; `at`: cut just there."""
         draw = random.Random(seed)
         seen: set[int] = set()
         for _ in range(count * 20):
-            state = self._state(draw)
+            state = self._state(draw, at)
             key = hash(tuple(sorted(state.items())))
             if key not in seen:
                 seen.add(key)
@@ -203,8 +268,9 @@ class PowerCut:
     def _just_written(self) -> list[int]:
         return [n + 1 for n, operation in enumerate(self.operations) if operation[0] == "write"]
 
-    def _state(self, draw: random.Random) -> dict[str, bytes]:
-        cut = draw.choice(self._just_written) if draw.random() < 0.7 else draw.randint(0, len(self.operations))
+    def _state(self, draw: random.Random, cut: int | None) -> dict[str, bytes]:
+        if cut is None:
+            cut = draw.choice(self._just_written) if draw.random() < 0.7 else draw.randint(0, len(self.operations))
         disk = _Disk(self.start, self.folders)
         for operation in self.operations[:cut]:
             disk.apply(*(self._local(o) for o in operation))
@@ -214,6 +280,9 @@ class PowerCut:
         if isinstance(value, str) and value.startswith(self.root):
             return os.path.relpath(value, self.root)
         return value
+
+
+_FOLDER = -1  # what the name of a new folder stands for
 
 
 class _Disk:
@@ -237,7 +306,7 @@ class _Disk:
             self.inodes[self.names[path]] = (b"", [])
         elif kind == "fsync":
             self._fsync(path)
-        elif kind == "rename" and path in self.names:
+        elif kind == "rename" and self.names.get(path, _FOLDER) != _FOLDER:
             self._name(rest[0], self.names[path])
             self._name(path, None)
         elif kind == "rename":
@@ -245,6 +314,8 @@ class _Disk:
             self._name(path, rest[0])
         elif kind == "link":
             self._name(rest[0], self.names[path])
+        elif kind == "mkdir":
+            self._name(path, _FOLDER)
         elif kind in ("unlink", "rmdir"):
             self._name(path, None)
 
@@ -253,7 +324,7 @@ class _Disk:
         self.pending.setdefault(os.path.dirname(path) or ".", []).append((path, number))
 
     def _fsync(self, path: str) -> None:
-        if path in self.names:
+        if self.names.get(path, _FOLDER) != _FOLDER:
             durable, pending = self.inodes[self.names[path]]
             self.inodes[self.names[path]] = (durable + b"".join(pending), [])
         else:
@@ -265,7 +336,13 @@ class _Disk:
         for changes in self.pending.values():
             for name, number in changes[: draw.randint(0, len(changes))]:
                 _set(names, name, number)
-        return {name: self._bytes(number, draw) for name, number in names.items()}
+        return {name: self._bytes(number, draw) for name, number in names.items()
+                if number != _FOLDER and self._reachable(name, names)}
+
+    def _reachable(self, name: str, names: dict[str, int]) -> bool:
+        """Whether the folders that a file is in were there from the beginning, or their names are left."""
+        above = [str(folder) for folder in Path(name).parents if str(folder) != "."]
+        return all(folder in self.folders or folder in names for folder in above)
 
     def _bytes(self, number: int, draw: random.Random) -> bytes:
         durable, pending = self.inodes[number]
@@ -280,7 +357,7 @@ def _set(names: dict[str, int], name: str, number: int | str | None) -> None:
     if number is None:
         names.pop(name, None)
     elif isinstance(number, str):
-        for inner in [n for n in names if n.startswith(f"{name}/")]:
+        for inner in [n for n in names if n == name or n.startswith(f"{name}/")]:
             names[number + inner.removeprefix(name)] = names.pop(inner)
     else:
         names[name] = number

@@ -165,6 +165,17 @@ def vit(token: str = "class", batch: Batch = "N") -> onnx.ModelProto:
     return b.model([dense(b, x, width=8, to="logits")], batch)
 
 
+def densenet() -> onnx.ModelProto:
+    """Each layer reads the maps of all layers before it; normalised and rectified at the end, then averaged."""
+    b = Builder()
+    x = b.op("Conv", "picture", b.weight(4, 3, 3, 3), pads=[1] * 4)
+    for width in (4, 8):
+        x = b.op("Concat", x, b.op("Conv", b.op("Relu", x), b.weight(4, width, 3, 3), pads=[1] * 4), axis=1)
+    known = [b.const(np.linspace(low, high, 12), np.float32) for low, high in ((1, 2), (-1, 1), (0, 1), (0.5, 2))]
+    x = b.op("Relu", b.op("BatchNormalization", x, *known), to="map")
+    return b.model([dense(b, b.op("Flatten", b.op("GlobalAveragePool", x), to="feat"), to="logits")])
+
+
 def headless() -> onnx.ModelProto:
     b = Builder()
     return b.model([pooled(b)])

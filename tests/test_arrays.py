@@ -48,6 +48,7 @@ def pixels(source: Listing, index: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "packed", "h5"])
 def test_row_G9_arrays_with_labels_and_tabular_co_factors(kind: str, tmp_path: Path) -> None:
+    """Row G9: numpy and HDF5 sources, columns beside pictures."""
     source = open_source(save(kind, tmp_path), label="finding", group="who", keep=["cofactors", "age"])
     assert len(source) == 12 and source.targets == {"finding": Target(kind="category", classes=("0", "1"))}
     assert source.kept == {"cofactors_0": "float64", "cofactors_1": "float64", "age": "int64"}
@@ -60,6 +61,7 @@ def test_row_G9_arrays_with_labels_and_tabular_co_factors(kind: str, tmp_path: P
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "h5"])
 def test_row_G9_arrays_without_co_factors(kind: str, tmp_path: Path) -> None:
+    """Row G9: what crashed the generator that this succeeds."""
     source = open_source(save(kind, tmp_path, beside={}))
     assert len(source) == 12 and not source.targets and not source.kept and not source.has_group
     assert np.array_equal(pixels(source, 3), PICTURES[3])

@@ -57,6 +57,7 @@ def test_an_operation_more_leaves_the_draws_of_the_others() -> None:
 
 @pytest.mark.parametrize("name", ["shift_x", "shift_y", "rotate"])
 def test_row_G4_shifts_and_turns_go_both_ways_evenly(name: str) -> None:
+    """Row G4: there it was only right, and only one way."""
     drawn = views(Augmentation(shift_x=(-0.5, 0.5), shift_y=(-0.5, 0.5), rotate=(-0.5, 0.5)), 400, name)
     assert -0.5 <= min(drawn) < -0.45 and 0.45 < max(drawn) <= 0.5 and abs(np.mean(drawn)) < 0.05
 
@@ -133,12 +134,14 @@ def test_tone_is_one_rounding() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_row_G4_black_frames_stay_numbers(dtype: Any) -> None:
+    """Row G4: normalising them gave NaN there."""
     black = np.zeros((4, 12, 12, 3), dtype)
     every = {"normalize": 1, "contrast": 1.3, "brightness": 1.2, "blur": 0.1, "rotate": 12.0}
     assert not apply(black, every).any() and np.isfinite(apply(black, every | {"noise": 0.1, "noise_seed": 1})).all()
 
 
 def test_row_G4_one_draw_for_a_clip() -> None:
+    """Row G4: but noise is every frame's own."""
     clip = np.stack([picture(24, 24, 3), picture(24, 24, 3)[::-1]])
     facts = draw(Augmentation(rotate=(5.0, 9.0), shift_x=(0.1, 0.2), crop=(0.5, 0.6), blur=(0.01, 0.02)), 0, 1)
     made = apply(clip, facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -44,7 +45,7 @@ def test_a_failed_block_leaves_nothing(tmp_path: Path, error: type[BaseException
 def test_an_existing_output_stays_unless_asked(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"old")
     with pytest.raises(OutputError, match=r"exists already.*overwrite"), replacing(tmp_path / "x"):
-        pass
+        pytest.fail("begun all the same")
     assert (tmp_path / "x").read_bytes() == b"old"
     with replacing(tmp_path / "x", overwrite=True) as out:
         out.write(b"new")
@@ -76,6 +77,59 @@ def test_a_second_writer_is_refused_and_the_first_unharmed(tmp_path: Path) -> No
             second.write(b"second")
         out.write(b" still")
     assert (tmp_path / "x").read_bytes() == b"first still" and _names(tmp_path) == ["x"]
+
+
+def test_the_lock_is_held_until_the_output_is_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, refused = os.rename, []
+
+    def renaming(old: Path, new: Path) -> None:
+        with pytest.raises(OutputError, match="another process is working"), replacing(tmp_path / "x"):
+            pytest.fail("two at once")
+        refused.append(new.name)
+        real(old, new)
+
+    monkeypatch.setattr(os, "rename", renaming)
+    with replacing(tmp_path / "x") as out:
+        out.write(b"whole")
+    assert refused == ["x"] and (tmp_path / "x").read_bytes() == b"whole"
+
+
+def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever held it may rename or remove it between our opening and our locking it."""
+    real, path = fcntl.flock, tmp_path / ".x.partial"
+
+    def late(file: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        path.unlink()
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    file = commit.lock(path, tmp_path / "x")
+    assert os.path.samestat(path.stat(), os.fstat(file))
+    os.close(file)
+
+
+def test_a_lock_file_is_gone_before_its_lock_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be another's that is removed, and two would hold a lock of that name."""
+    real, refused = Path.unlink, []
+
+    def unlinking(path: Path, missing_ok: bool = False) -> None:
+        with pytest.raises(OutputError, match="another process is working"), commit.locked(path, tmp_path / "x"):
+            pytest.fail("two at once")
+        refused.append(path.name)
+        real(path, missing_ok)
+
+    with commit.locked(tmp_path / ".x.lock", tmp_path / "x"):
+        monkeypatch.setattr(Path, "unlink", unlinking)
+    assert refused == [".x.lock"] and _names(tmp_path) == []
+
+
+def test_a_link_in_the_temporary_files_place_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / ".x.partial").symlink_to(tmp_path / "victim")
+    with pytest.raises(OutputError), replacing(tmp_path / "x"):
+        pytest.fail("a link was followed")
+    assert (tmp_path / "victim").read_bytes() == b"precious"
 
 
 def test_what_a_crash_left_is_taken_over(tmp_path: Path) -> None:

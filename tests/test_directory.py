@@ -50,6 +50,19 @@ def test_append_grows_the_table(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["set.dof"]
 
 
+def test_what_is_replaced_or_fails_leaves_no_parts(tmp_path: Path) -> None:
+    folder, _ = made(tmp_path, [10, 7])
+    with pytest.raises(UsageError), growth.growing(folder) as growing:
+        part(tmp_path / "new.parquet", 100, 3)
+        growing.add(tmp_path / "new.parquet")
+        growing.add(tmp_path / "new.parquet")  # the same rows again
+    names = ["data-000000.parquet", "data-000001.parquet", "manifest.parquet"]
+    assert sorted(p.name for p in folder.iterdir()) == names
+    growth.append(folder, tmp_path / "new.parquet", overwrite=True)
+    assert sorted(p.name for p in folder.iterdir()) == ["data-000002.parquet", "manifest.parquet"]
+    assert len(dof.open(folder)) == 3
+
+
 def test_parts_that_end_at_pages_map_as_one_array(tmp_path: Path) -> None:
     """Several files, one address: nothing is copied where no part but the last ends within a page."""
     folder, values = made(tmp_path, [4096, 2048, 1030], Geometry(1024, 4096))

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dof_arrow import cli, dataset, footer, integrity
-from dof_arrow.errors import DofWarning, FormatError, UsageError
+from dof_arrow import cli, copying, dataset, footer, integrity
+from dof_arrow.errors import DofWarning, FormatError, OutputError, UsageError
 from dof_arrow.footer import FileMetaData
 from dof_arrow.metadata import Contact
 from dof_arrow.reading import File
@@ -220,6 +220,23 @@ def test_every_way_of_copying_gives_the_same_bytes(path: Path, way: str, monkeyp
         monkeypatch.setattr(os, "copy_file_range", copying)
     edit.edit(path, set={"title": "x"})
     assert path.read_bytes() == expected.read_bytes()
+
+
+def test_a_short_read_is_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, real = bytes(range(256)) * 20, os.pread
+    (tmp_path / "x").write_bytes(data)
+    with (tmp_path / "x").open("rb") as file:
+        monkeypatch.setattr(os, "pread", lambda f, count, at: real(f, min(count, 1000), at))
+        assert b"".join(copying.blocks(file.fileno(), 7, len(data) + 9)) == data[7:]
+
+
+def test_a_file_that_becomes_shorter_is_no_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+    monkeypatch.setattr(copying, "_copied", lambda old, new, size: 0)
+    monkeypatch.setattr(copying, "blocks", lambda *_: [before[:10]])
+    with pytest.raises(OutputError, match="became shorter"):
+        edit.edit(path, set={"title": "x"})
+    assert path.read_bytes() == before
 
 
 def test_the_order_of_edits_leaves_no_trace(path: Path) -> None:

@@ -15,6 +15,7 @@ from dof_arrow import cli
 from dof_arrow.errors import OutputError, UsageError
 from dof_arrow.estimate import size_of_run
 from dof_arrow.extract import planned
+from tests.faults import watched
 from tests.scenarios import core
 
 
@@ -60,6 +61,17 @@ def test_done_is_done_and_doubled_is_refused_before_it_begins(tmp_path: Path, mo
         with pytest.raises(UsageError, match=message):
             extract(other, out, **options)
     assert dof.open(out).seal == before and sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "x.dof"]
+
+
+def test_a_parts_name_is_durable_before_the_manifest_lists_it(tmp_path: Path) -> None:
+    """Not every filesystem keeps the order of what happens in a folder between two syncs."""
+    out = tmp_path / "x.dof"
+    extract(pictures(tmp_path / "a", 2, 1), out)
+    with watched(root=tmp_path) as trace:
+        extract(pictures(tmp_path / "b", 2, 2), out)
+    done = [(operation[0], Path(operation[-1]).name) for operation in trace.operations if operation[0] != "write"]
+    linked, listed = done.index(("link", "data-000001.parquet")), done.index(("rename", "manifest.parquet"))
+    assert ("fsync", "x.dof") in done[linked:listed]
 
 
 def test_the_size_is_known_before(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tests.pictures import KEY, Memory, core, folder_of
 def test_the_size_is_exact_d19(
     rows: int, width: int, dtype: str, label: bool, group: bool, small: bool, cut: int, tmp_path: Path
 ) -> None:
+    """Row D19: to the byte, whatever the columns of fixed width."""
     size = 2 if dtype == "float16" else 4
     few = Geometry(group_rows(width * size, *([8] if label else [])), PAGE) if small else None
     columns = {**({"label": np.arange(rows)} if label else {}), **({"group": ids(rows)} if group else {})}

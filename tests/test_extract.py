@@ -18,15 +18,14 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from dof_arrow import dataset, media
-from dof_arrow.core import Core
 from dof_arrow.dataset import Dataset
 from dof_arrow.errors import OutputError, SourceError, UsageError
-from dof_arrow.extract import Extraction, extract, planned
+from dof_arrow.extract import extract
 from dof_arrow.metadata import Target
-from dof_arrow.source import Files, open_source
+from dof_arrow.source import open_source
 from dof_arrow.verify import validate
 from tests.making import ROOT
-from tests.pictures import KEY, Memory, contents, core, folder_of, pixels
+from tests.pictures import KEY, Memory, contents, core, folder_of, pixels, png
 from tests.shared import shared_data
 
 MOBILENET = "models/mobilenetv2-12-fp32-from-int8.onnx"
@@ -46,7 +45,7 @@ def table_of(folder: Path, rows: list[str], header: str = "file,finding,patient,
 
 
 def test_features_equal_a_hand_cut_reference_d1(tmp_path: Path) -> None:
-    """The original model with its inner tensor made an output, on inputs of the same preprocessing graph."""
+    """Row D1: the original model with its inner tensor made an output, on inputs of the same preprocessing graph."""
     import onnx
     import onnxruntime
 
@@ -211,6 +210,19 @@ def test_a_finished_run_is_known_again(tmp_path: Path) -> None:
     assert len(made(folder, out, overwrite=True)) == 6
 
 
+def test_a_picture_that_changes_while_others_are_read_is_read_again(tmp_path: Path) -> None:
+    """The file holds what the pictures were when it was written, though one changed after it had been read."""
+    folder, changed = folder_of(tmp_path / "p", 70), []
+
+    def change(done: int, total: int, failed: int) -> None:
+        if done == total and not changed:
+            changed.append((folder / "0003.png").write_bytes(png(99)))
+
+    ds = made(folder, tmp_path / "x.parquet", progress=change)
+    assert changed and np.array_equal(ds.to_numpy()[3], core()([pixels(99)])[0])
+    assert ds.path.read_bytes() == made(folder, tmp_path / "whole.parquet").path.read_bytes()
+
+
 def test_left_overs_of_a_run_killed_at_its_end_are_swept(tmp_path: Path) -> None:
     folder, out = folder_of(tmp_path / "p", 5), tmp_path / "x.parquet"
     made(folder, out)
@@ -250,6 +262,7 @@ def test_pseudonyms_groups_and_kept_columns(tmp_path: Path) -> None:
 
 
 def test_splits_keep_patients_whole_and_meet_the_fractions_d9(tmp_path: Path) -> None:
+    """Rows D9 and G10."""
     table = patients(tmp_path / "p", 80)
     ds = made(tmp_path / "p", tmp_path / "x.parquet", table=table, key="file", label="finding", group="patient",
               split="train=0.75,test=0.25")
@@ -260,6 +273,7 @@ def test_splits_keep_patients_whole_and_meet_the_fractions_d9(tmp_path: Path) ->
 
 
 def test_a_given_split_is_kept_unless_it_parts_a_patient(tmp_path: Path) -> None:
+    """Rows D9 and G10: never the same patient on both sides."""
     folder_of(tmp_path / "p", 4)
     rows = ["0000,p1,train", "0001,p1,train", "0002,p2,test", "0003,p3,"]
     table = table_of(tmp_path, rows, "file,patient,part")
@@ -312,6 +326,7 @@ def test_choices_that_are_none(options: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_provenance_says_what_the_raw_inputs_were_like_d8_d27(tmp_path: Path) -> None:
+    """Rows D8 and D27."""
     folder = folder_of(tmp_path / "p", 4)
     Image.fromarray(pixels(9, 6)).convert("L").save(folder / "9.png")
     (folder / "bad.png").write_bytes(b"")
@@ -388,22 +403,3 @@ def test_no_canary_leaves(layout: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert [kind for kind, canary in CANARIES.items() if canary in held] == []
     assert str(tmp_path).lower() not in held
     assert all("canary" not in repr(error) for error in ds.errors)
-
-
-# A million inputs
-
-
-def test_a_long_list_is_planned_at_once(tmp_path: Path) -> None:
-    """Start-up is a matter of the names' bytes: 200,000 of them in a fraction of a second."""
-    count = 200_000
-    source = Files(
-        root=tmp_path, names=pa.array([f"folder/{i:07d}.png" for i in range(count)], pa.large_string()),
-        targets={"label": Target(kind="category", classes=("a", "b"))},
-        labels={"label": pa.array(np.arange(count) % 2, pa.int32())},
-        groups=pa.array([f"p{i // 5}" for i in range(count)]), columns={"age": pa.array(np.arange(count) % 90)},
-    )
-    start = time.process_time()
-    run = planned(source, core=core(), out=tmp_path / "x.parquet", id_key=KEY)
-    assert not run.is_done() and run.schema.names == ["id", "group", "label", "age", "feature"]
-    assert time.process_time() - start < 1.0
-    assert isinstance(run, Extraction) and isinstance(run.cores["feature"], Core)

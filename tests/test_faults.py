@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
 
 from dof_arrow.errors import OutputError
-from tests.faults import ERRORS, FAILING, PowerCut, Scenario, failing_at, killed_at, restore, watched
+from tests.faults import ERRORS, FAILING, PowerCut, Scenario, failing_at, holds_work, kills, litter, restore, watched
 from tests.scenarios import SCENARIOS
 
-KILLS, CUTS = 40, 400
+KILLS, CUTS = 48, 400
 # Extractions make the same calls and are slow: of several, each tries some of them (first, every); torture tries all.
 SHARED_OUT = {"extract": (0, 2), "extract over an old file": (1, 2), "extract into a directory": (0, 4)}
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 
 
-def litter(folder: Path, scenario: Scenario) -> set[str]:
-    return {p.name for p in folder.iterdir()} - set(scenario.outputs)
-
-
 @every_scenario
 def test_kill_and_repeat(scenario: Scenario, tmp_path: Path) -> None:
-    """kill -9 before a random operation, then the same command: the bytes of a run never killed, and no litter."""
-    before, after, count = scenario.before_and_after(tmp_path / "whole")
-    draw = random.Random(scenario.name)
-    points = sorted(draw.choices(range(count), k=max(KILLS // len(SCENARIOS), 5)))
-    staged = 0
-    for number, point in enumerate(points):
-        folder = tmp_path / str(number)
-        scenario.prepare(folder)
-        assert killed_at(scenario, folder, point)
+    """kill -9 at a random moment, then the same command: the bytes of a run never killed, and no litter."""
+    before, after, _ = scenario.before_and_after(tmp_path / "whole")
+    met, staged = 0, 0
+    for folder, after_a_block in kills(scenario, tmp_path, KILLS // len(SCENARIOS)):
         assert scenario.contents(folder) in (before, after)
-        staged += any(folder.rglob("*.arrow"))
+        if after_a_block:
+            assert holds_work(folder) or scenario.contents(folder) == after
+        met, staged = met + 1, staged + after_a_block
         scenario.act(folder)
         assert scenario.contents(folder) == after
         assert not litter(folder, scenario)
-    assert staged * 2 >= len(points) or not scenario.name.startswith("extract")
+    assert met * len(SCENARIOS) >= KILLS
+    assert staged * 2 >= met or not scenario.name.startswith("extract")
 
 
 @every_scenario
@@ -63,7 +56,10 @@ def test_each_call_fails_once(scenario: Scenario, tmp_path: Path) -> None:
 
 @every_scenario
 def test_power_cut(scenario: Scenario, tmp_path: Path) -> None:
-    """What a power cut may leave: the output is old or new, whole; the same command ends in the same bytes."""
+    """What a power cut may leave: the output is old or new, whole; the same command ends in the same bytes.
+
+    Once the command has returned, the output is new and stays.
+    """
     scenario.prepare(tmp_path / "run")
     before = scenario.contents(tmp_path / "run")
     start = PowerCut(tmp_path / "run", [])
@@ -79,3 +75,6 @@ def test_power_cut(scenario: Scenario, tmp_path: Path) -> None:
             scenario.act(folder)
             assert scenario.contents(folder) == after
             assert not litter(folder, scenario)
+    for state in start.states(seed=2, count=20, at=len(trace)):
+        restore(state, tmp_path / "cut")
+        assert scenario.contents(tmp_path / "cut") == after

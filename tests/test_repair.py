@@ -77,6 +77,16 @@ def test_what_a_process_holds_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "x.parquet").read_bytes() == b"whole" and len(dof.open(tmp_path / "z.dof")) == 3
 
 
+def test_a_part_waits_while_its_run_goes_on(tmp_path: Path) -> None:
+    spare = making.write(tmp_path / ".z.dof.part.parquet", 3)
+    with Staging(spare).held({"inputs": 3}) as staging:
+        staging.path(0).write_bytes(b"")
+        assert {f.path.name: f.held for f in repair.find(tmp_path / "z.dof")} == {
+            ".z.dof.part.parquet": True, "..z.dof.part.parquet.staging": True}
+        assert repair.discard(repair.find(tmp_path)) == []
+    assert len(dof.open(spare)) == 3
+
+
 def test_other_files_are_nobodys_leftovers(tmp_path: Path) -> None:
     for name in (".hidden", "x.partial", ".bashrc.swp", "data-000000.parquet", ".x.training"):
         (tmp_path / name).write_bytes(b"")

@@ -58,6 +58,7 @@ def made(source: Any, out: Path, **options: Any) -> Extraction:
 
 
 def test_row_D8_views_stand_together_with_common_and_own_facts(pictures: Path, tmp_path: Path) -> None:
+    """Row D8: the declaration once, each row's draw in its `processing`."""
     run = made(pictures, tmp_path / "x.dof.parquet", views=3, augment=SPEC, label="folder")
     data = run.run()
     assert len(data) == 15 and len(data.errors) == 1 and validate(data.path, deep=True) == []
@@ -77,6 +78,7 @@ def test_row_D8_views_stand_together_with_common_and_own_facts(pictures: Path, t
 
 
 def test_row_D8_any_row_is_made_again_bit_for_bit(pictures: Path, tmp_path: Path) -> None:
+    """Row D8: from what stands in its `processing`, its pixels and its features."""
     run = made(pictures, tmp_path / "x.dof.parquet", views=3, augment=SPEC)
     data = run.run()
     again = reproduce(data, pictures, core=core(), id_key=KEY, rows=1.0, tolerance=0)
@@ -88,6 +90,20 @@ def test_row_D8_any_row_is_made_again_bit_for_bit(pictures: Path, tmp_path: Path
         first, second = (remake(row["processing"], sample, core()) for _ in range(2))
         assert first.tobytes() == second.tobytes()
         assert first.tobytes() == apply(sample.picture()[0], draw(SPEC, number, index % 3)).tobytes()
+
+
+def test_row_G4_views_at_extraction_move_both_ways_and_black_pictures_stay_numbers(tmp_path: Path) -> None:
+    """Row G4: shift, rotate, normalize, a draw each view; a clip's frames share theirs (`test_clip_rows`)."""
+    (tmp_path / "p").mkdir()
+    for number, grey in enumerate((0, 90, 255)):
+        Image.new("RGB", (12, 12), (grey,) * 3).save(tmp_path / "p" / f"{number}.png")
+    spec = Augmentation(seed=1, shift_x=(-0.3, 0.3), shift_y=(-0.3, 0.3), rotate=(-15.0, 15.0), normalize=1.0)
+    data = made(tmp_path / "p", tmp_path / "x", views=9, augment=spec).run()
+    assert len(data) == 27 and not data.errors and np.isfinite(data.to_numpy()).all()
+    drawn = [row["processing"] for row in data if row["view"]]
+    for name in ("shift_x", "shift_y", "rotate"):
+        values = [row[name] for row in drawn]
+        assert min(values) < 0 < max(values) and len({*values}) == 24
 
 
 def test_views_do_not_depend_on_batches_or_workers(pictures: Path, tmp_path: Path) -> None:
@@ -156,6 +172,7 @@ def test_row_D1_a_source_of_ones_own_arrays(tmp_path: Path) -> None:
 
 
 def test_row_C2_every_container_gives_the_features_of_the_folder(pictures: Path, tmp_path: Path) -> None:
+    """Row C2: whatever the pictures lie in."""
     import pyarrow as pa
 
     (pictures / "a" / "9.png").unlink()
@@ -186,6 +203,7 @@ def test_a_container_that_did_not_change_is_done(pictures: Path, tmp_path: Path)
 
 
 def test_row_D27_what_the_raw_data_were_like_is_recorded(tmp_path: Path) -> None:
+    """Row D27."""
     (tmp_path / "d").mkdir()
     for number in range(3):
         data = dicom(np.arange(400, dtype=np.uint16).reshape(20, 20) + number, BitsStored=12, HighBit=11,

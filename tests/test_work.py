@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from dof_arrow.commit import lock
 from dof_arrow.errors import OutputError
 from dof_arrow.work import Staging, block_rows, blocks, differences
+from tests.faults import PowerCut, restore, watched
 from tests.making import run
 from tests.pictures import contents
 
@@ -57,6 +61,71 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         Staging(tmp_path / "x").sweep()
         assert staging.numbers() == [0]
     assert run(again, tmp_path / "x").returncode == 0
+
+
+def test_dropping_another_runs_blocks_keeps_the_lock(tmp_path: Path) -> None:
+    with Staging(tmp_path / "x").held({"run": 1}) as staging:
+        staging.put(0, TABLE, "s")
+    with Staging(tmp_path / "x").held({"run": 2}, fresh=True), pytest.raises(OutputError, match="another process"), \
+            Staging(tmp_path / "x").held({"run": 2}):
+        pytest.fail("two at once")
+
+
+def test_the_folder_is_gone_before_its_lock_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be another's blocks that are removed."""
+    real, refused = Staging.remove, []
+
+    def removing(staging: Staging) -> None:
+        with pytest.raises(OutputError, match="another process"):
+            lock(staging.folder / "lock", staging.out)
+        refused.append(staging.out.name)
+        real(staging)
+
+    monkeypatch.setattr(Staging, "remove", removing)
+    with Staging(tmp_path / "x").held({"run": 1}):
+        pass
+    assert refused == ["x"] and contents(tmp_path) == []
+
+
+def recorded(folder: Path, act: Callable[[], object]) -> PowerCut:
+    """What a power cut may leave of an action."""
+    cuts = PowerCut(folder, [])
+    with watched(root=folder) as trace:
+        act()
+    cuts.operations = trace.operations
+    return cuts
+
+
+def test_a_staged_block_survives_a_power_cut(tmp_path: Path) -> None:
+    """Once `put` has returned: also in a folder that was made for it a moment ago."""
+    (tmp_path / "a").mkdir()
+    with ExitStack() as stack:
+        cuts = recorded(tmp_path / "a", lambda: stack.enter_context(
+            Staging(tmp_path / "a" / "x").held({"run": 1})).put(7, TABLE, "s"))
+    states = list(cuts.states(seed=1, count=5, at=len(cuts.operations)))
+    assert states
+    for state in states:
+        restore(state, tmp_path / "b")
+        with Staging(tmp_path / "b" / "x").held({"run": 1}) as staging:
+            assert staging.done(7, "s") and staging.read(7) == TABLE
+
+
+def test_a_power_cut_mixes_no_runs(tmp_path: Path) -> None:
+    """Another run's blocks are gone for good before the folder is this one's."""
+    other = TABLE.set_column(0, "input", pa.array([8, 9]))
+
+    def run(identity: int, table: pa.Table, folder: Path) -> pa.Table:
+        with Staging(folder / "x").held({"run": identity}, fresh=True) as staging:
+            for block in range(3):
+                if not staging.done(block, "s"):
+                    staging.put(block, table, "s")
+            return pa.concat_tables(map(staging.read, range(3)))
+
+    (tmp_path / "a").mkdir()
+    run(1, other, tmp_path / "a")
+    for state in recorded(tmp_path / "a", lambda: run(2, TABLE, tmp_path / "a")).states(seed=1, count=200):
+        restore(state, tmp_path / "b")
+        assert run(2, TABLE, tmp_path / "b").equals(pa.concat_tables([TABLE] * 3))
 
 
 def test_sweep_drops_what_is_left(tmp_path: Path) -> None:

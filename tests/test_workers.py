@@ -162,6 +162,25 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
     assert staged(tmp_path, job(One(1)), identity=identity)[0][vector_name("feature")].to_pylist() == [[7, 7, 7]]
 
 
+def test_a_file_that_changes_while_it_is_read_is_read_again_by_the_next_start(tmp_path: Path) -> None:
+    """What is kept of a file is its stamp before it was read."""
+    file = tmp_path / "one.ppm"
+    file.write_bytes(b"P6 1 1 255 " + bytes([9, 9, 9]))
+
+    class One(Memory):
+        def __getitem__(self, index: int) -> Sample:
+            return Sample(key="one", data=file)
+
+    class Meanwhile(Simple):
+        def run(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            file.write_bytes(b"P6 1 1 255 " + bytes([7, 7, 7]) + b"\n")
+            return super().run(batch)
+
+    first = staged(tmp_path, job(One(1), {"feature": Meanwhile()}))
+    assert first[0][vector_name("feature")].to_pylist() == [[9, 9, 9]]
+    assert staged(tmp_path, job(One(1)))[0][vector_name("feature")].to_pylist() == [[7, 7, 7]]
+
+
 def test_too_many_failures_stop_the_run(tmp_path: Path) -> None:
     class Bad(Memory):
         def data(self, index: int) -> bytes:

@@ -1,7 +1,8 @@
-"""Faults put into the checks, one at a time: the corpus must notice nearly all of them, or it proves little.
+"""Faults put into the package, one at a time: its tests must notice nearly all of them, or they prove little.
 
-`python -m tests.torture.mutants` runs `tests/test_conformance.py` against a copy of the package for each fault (the
-test that makes the corpus anew left out: the files alone must do it), and keeps a report in `results/mutants.json`.
+`python -m tests.torture.mutants` tries the checks of the validator against the corpus (the test that makes the corpus
+anew left out: the files alone must do it) and all that writes against the quick fault tests, each fault in a copy of
+the package and a process of its own, and keeps a report of each in `results/`.
 """
 
 from __future__ import annotations
@@ -9,54 +10,126 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tests.torture.faults_seeded import FAULTS, Fault
+from tests.torture import faults_seeded, faults_seeded_commit
+from tests.torture.faults_seeded import Fault
 
 ROOT = Path(__file__).parents[2]
+LIMIT = 900  # seconds for one fault; what hangs is noticed
+AT_ONCE = 2
 
 
-def caught(fault: Fault | None) -> bool:
-    """Whether the corpus notices a fault; None is the package as it is."""
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(ROOT / "dof_arrow", Path(folder, "dof_arrow"), ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(ROOT / "tests", Path(folder, "tests"), ignore=shutil.ignore_patterns("__pycache__"))
-        if fault:
-            _put(Path(folder, "dof_arrow", fault[0]), fault)
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/test_conformance.py",
-                   "-k", "not made_again", "-o", "addopts=", "--rootdir", folder]
-        environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=300).returncode != 0
+class Suite(NamedTuple):
+    """Faults, and the tests that are to notice each: those for its module, quick ones first, then those for all."""
+
+    faults: Sequence[Fault]
+    own: Mapping[str, Sequence[str]]
+    common: Sequence[str]
+
+    def tests(self, fault: Fault | None) -> list[str]:
+        """The tests for a fault, or for the package as it is."""
+        own = self.own[fault[0]] if fault else chain(*self.own.values())
+        return list(dict.fromkeys([*own, *self.common]))
 
 
-def _put(path: Path, fault: Fault) -> None:
+VALIDATOR = {fault[0]: ["tests/test_conformance.py"] for fault in faults_seeded.FAULTS}
+WRITING = {
+    "commit.py": ["tests/test_work.py", "tests/test_commit.py"], "work.py": ["tests/test_work.py"],
+    "workers.py": ["tests/test_workers.py"], "extract.py": ["tests/test_extract.py"],
+    "writer.py": ["tests/test_writer.py"], "enlarge.py": ["tests/test_enlarge.py"],
+    "growth.py": ["tests/test_repair.py", "tests/test_directory.py", "tests/test_enlarge.py"], "repair.py": ["tests/test_repair.py"],
+    "copying.py": ["tests/test_edit.py"], "edit.py": ["tests/test_edit_file.py", "tests/test_edit_whole.py"],
+    "journal.py": ["tests/test_journal.py"],
+}
+SUITES = {
+    "mutants": Suite(faults_seeded.FAULTS, VALIDATOR, ["-k", "not made_again"]),
+    "mutants_commit": Suite(faults_seeded_commit.FAULTS, WRITING, ["tests/test_faults.py"]),
+}
+
+
+def caught(suite: Suite, faults: Iterable[Fault | None]) -> Iterator[tuple[Fault | None, bool]]:
+    """Each fault (None: the package as it is), and whether the tests notice it; some at once, in any order."""
+    running: dict[int, tuple[Fault | None, str]] = {}
+    for fault in faults:
+        if len(running) == AT_ONCE:
+            yield _ended(running)
+        folder = tempfile.mkdtemp()
+        running[_started(suite, fault, Path(folder))] = fault, folder
+    while running:
+        yield _ended(running)
+
+
+def _started(suite: Suite, fault: Fault | None, folder: Path) -> int:
+    """A child that runs the tests in a copy; the libraries that they need are loaded already."""
+    for name in ("dof_arrow", "tests", "schemas"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    if fault:
+        put(folder / "dof_arrow" / fault[0], fault)
+    if child := os.fork():
+        return child
+    try:
+        signal.alarm(LIMIT)
+        os._exit(_tested(suite.tests(fault), folder))
+    finally:
+        os._exit(99)
+
+
+def _tested(tests: Sequence[str], folder: Path) -> int:
+    import pytest
+
+    with Path(folder, "report.txt").open("w") as report:
+        for stream in (1, 2):
+            os.dup2(report.fileno(), stream)
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("tests", "dof_arrow")]:
+        del sys.modules[name]
+    os.chdir(folder)
+    os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.path.insert(0, str(folder))
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", str(folder)]
+    return int(pytest.main([*options, "--basetemp", str(folder / "tmp"), *tests]))
+
+
+def _ended(running: dict[int, tuple[Fault | None, str]]) -> tuple[Fault | None, bool]:
+    child, status = os.wait()
+    fault, folder = running.pop(child)
+    shutil.rmtree(folder, ignore_errors=True)
+    return fault, status != 0
+
+
+def put(path: Path, fault: Fault) -> None:
+    """Put a fault into a copy of the file that it is for."""
     text = path.read_text("utf-8")
     if text.count(fault[1]) != 1:
         raise ValueError(f"{fault[0]} has {text.count(fault[1])} times: {fault[1]}")
     path.write_text(text.replace(fault[1], fault[2]), "utf-8")
 
 
-def survivors(results: Iterator[bool]) -> list[Fault]:
-    """The faults that nothing noticed."""
-    return [fault for fault, noticed in zip(FAULTS, results, strict=True) if not noticed]
-
-
-def main() -> dict[str, Any]:
-    """Try every fault and keep the report."""
-    if caught(None):
-        raise SystemExit("the corpus fails without any fault")
-    with ThreadPoolExecutor(2) as pool:
-        left = survivors(pool.map(caught, FAULTS))
-    report = {"faults": len(FAULTS), "caught": len(FAULTS) - len(left), "survived": [" | ".join(f) for f in left]}
-    Path(__file__).parent.joinpath("results", "mutants.json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-    print(json.dumps(report, indent=1))
+def run(name: str) -> dict[str, Any]:
+    """Try every fault of a suite and keep the report."""
+    suite = SUITES[name]
+    if any(noticed for _, noticed in caught(suite, [None])):
+        raise SystemExit(f"{name}: the tests fail without any fault")
+    left = {fault for fault, noticed in caught(suite, suite.faults) if fault and not noticed}
+    report = {"faults": len(suite.faults), "caught": len(suite.faults) - len(left),
+              "survived": [" | ".join(fault) for fault in suite.faults if fault in left]}
+    Path(__file__).parent.joinpath("results", f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    print(name, json.dumps(report, indent=1), flush=True)
     return report
+
+
+def main() -> None:
+    """Both suites. What the tests load is loaded once, before any child begins."""
+    import click.testing, hypothesis, onnx, onnxruntime, PIL.Image, pyarrow.compute, pyarrow.parquet, pytest  # noqa
+
+    for name in SUITES:
+        run(name)
 
 
 if __name__ == "__main__":
