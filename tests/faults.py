@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,8 @@ class PowerCut:
 
     The model is harsher than the filesystems in use: the bytes of a file are durable only after its fsync, and before
     that any part of them may be lost; a name, a folder's too, is durable only after the fsync of the folder it is in,
-    and before that the changes to one folder may be lost from any point on, each folder by itself.
+    and before that the changes to one folder may be lost from any point on, each folder by itself. A rename within
+    one folder is one change.
     """
 
     def __init__(self, root: Path, operations: list[tuple[Any, ...]]) -> None:
@@ -292,7 +294,7 @@ class _Disk:
         self.inodes: dict[int, tuple[bytes, list[bytes]]] = {i: (data, []) for i, data in enumerate(files.values())}
         self.names = {name: i for i, name in enumerate(files)}
         self.durable = dict(self.names)
-        self.pending: dict[str, list[tuple[str, int | str | None]]] = {}
+        self.pending: dict[str, list[list[tuple[str, int | str | None]]]] = {}
         self.folders = set(folders)
 
     def apply(self, kind: str, path: str, *rest: Any) -> None:
@@ -307,8 +309,7 @@ class _Disk:
         elif kind == "fsync":
             self._fsync(path)
         elif kind == "rename" and self.names.get(path, _FOLDER) != _FOLDER:
-            self._name(rest[0], self.names[path])
-            self._name(path, None)
+            self._names((rest[0], self.names[path]), (path, None))
         elif kind == "rename":
             assert not self.pending.get(path), "a folder renamed before the names in it are durable"
             self._name(path, rest[0])
@@ -320,21 +321,29 @@ class _Disk:
             self._name(path, None)
 
     def _name(self, path: str, number: int | str | None) -> None:
-        _set(self.names, path, number)
-        self.pending.setdefault(os.path.dirname(path) or ".", []).append((path, number))
+        self._names((path, number))
+
+    def _names(self, *changes: tuple[str, int | str | None]) -> None:
+        """Change names: those in one folder become durable together, as a rename within it does."""
+        together: dict[str, list[tuple[str, int | str | None]]] = {}
+        for path, number in changes:
+            _set(self.names, path, number)
+            together.setdefault(os.path.dirname(path) or ".", []).append((path, number))
+        for folder, changed in together.items():
+            self.pending.setdefault(folder, []).append(changed)
 
     def _fsync(self, path: str) -> None:
         if self.names.get(path, _FOLDER) != _FOLDER:
             durable, pending = self.inodes[self.names[path]]
             self.inodes[self.names[path]] = (durable + b"".join(pending), [])
         else:
-            for name, number in self.pending.pop(path, []):
+            for name, number in chain.from_iterable(self.pending.pop(path, [])):
                 _set(self.durable, name, number)
 
     def after_power_cut(self, draw: random.Random) -> dict[str, bytes]:
         names = dict(self.durable)
         for changes in self.pending.values():
-            for name, number in changes[: draw.randint(0, len(changes))]:
+            for name, number in chain.from_iterable(changes[: draw.randint(0, len(changes))]):
                 _set(names, name, number)
         return {name: self._bytes(number, draw) for name, number in names.items()
                 if number != _FOLDER and self._reachable(name, names)}

@@ -44,7 +44,8 @@ WRITING = {
     "commit.py": ["tests/test_work.py", "tests/test_commit.py"], "work.py": ["tests/test_work.py"],
     "workers.py": ["tests/test_workers.py"], "extract.py": ["tests/test_extract.py"],
     "writer.py": ["tests/test_writer.py"], "enlarge.py": ["tests/test_enlarge.py"],
-    "growth.py": ["tests/test_repair.py", "tests/test_directory.py", "tests/test_enlarge.py"], "repair.py": ["tests/test_repair.py"],
+    "growth.py": ["tests/test_repair.py", "tests/test_directory.py", "tests/test_enlarge.py"],
+    "repair.py": ["tests/test_repair.py"],
     "copying.py": ["tests/test_edit.py"], "edit.py": ["tests/test_edit_file.py", "tests/test_edit_whole.py"],
     "journal.py": ["tests/test_journal.py"],
 }
