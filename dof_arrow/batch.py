@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from dof_arrow import graph
+from dof_arrow.anatomy import Flow
 from dof_arrow.errors import CoreError
-from dof_arrow.flow import Flow
 from dof_arrow.graph import Array
 
 if TYPE_CHECKING:

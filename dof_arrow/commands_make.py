@@ -121,8 +121,7 @@ def _note_left_out(terminal: Terminal, run: Extraction) -> None:
 
 
 def _describe_plan(terminal: Terminal, run: Extraction) -> None:
-    from dof_arrow.estimate import size_of_run
-    from dof_arrow.leaving import leaving
+    from dof_arrow.estimate import leaving, size_of_run
 
     what = leaving(run)
     what["bytes"] = size_of_run(run)

@@ -82,7 +82,7 @@ def evaluate(terminal: Terminal, head: Path, dataset: Path, report: Path | None,
     """Judge HEAD on the labelled rows of DATASET, whose features are of the same core."""
     from dof_arrow.dataset import open as open_dataset
     from dof_arrow.evaluate import evaluate as judge
-    from dof_arrow.report import summary
+    from dof_arrow.judge import summary
 
     ds = open_dataset(dataset)
     with terminal.busy(f"judging on {len(ds):,} rows"):

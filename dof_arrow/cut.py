@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dof_arrow import anatomy, batch, graph
-from dof_arrow.anatomy import Reading
+from dof_arrow.anatomy import Flow, Reading
 from dof_arrow.errors import CoreError
-from dof_arrow.flow import Flow
 from dof_arrow.graph import Array
 
 if TYPE_CHECKING:

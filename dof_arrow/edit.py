@@ -24,8 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from dof_arrow import crossfield, dataset, footer, integrity, metadata, structure
-from dof_arrow.commit import Output, replacing
-from dof_arrow.copying import blocks, copy
+from dof_arrow.commit import Output, blocks, copy, replacing
 from dof_arrow.dataset import Dataset
 from dof_arrow.errors import DofWarning, FormatError, OutputError, Problem, UsageError
 from dof_arrow.footer import BINARY, FileMetaData, Struct

@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow import graph, inputs, labels, report
+from dof_arrow import graph, inputs, judge, labels
 from dof_arrow.declare import from_json
 from dof_arrow.errors import CoreError, UsageError
 from dof_arrow.inputs import Clips, Inputs
-from dof_arrow.judge import Answers
+from dof_arrow.judge import Answers, Judged
 from dof_arrow.labels import Labelled, Labels
 from dof_arrow.learners import outputs, said
 from dof_arrow.metadata import Metadata, Target, parse
 from dof_arrow.predict import Head, HeadInput
-from dof_arrow.report import Judged
 
 Array = NDArray[Any]
 Json = Any
@@ -134,8 +133,8 @@ def _chosen(on: Labels, split: str | None) -> Array:
 
 def _judged(loaded: _Loaded, on: Labels, read: Inputs, rows: Array) -> Judged:
     found = outputs(loaded.session, read, on.rows[rows])
-    prior = loaded.about.report.get("prior") or report.prior(on.target, on.values[rows])
-    guess = report.guess(on.target, prior, len(rows))
+    prior = loaded.about.report.get("prior") or judge.prior(on.target, on.values[rows])
+    guess = judge.guess(on.target, prior, len(rows))
     if on.target.kind == "regression":
         return Judged(rows, Answers(found[:, 0].astype(np.float64)), guess)
     wide = np.zeros((len(found), len(on.target.classes)))
@@ -149,16 +148,16 @@ def _report(
     loaded: _Loaded, on: Labels, judged: Judged, groupings: dict[str, Array], metadata: Metadata, split: str | None,
     seed: int,
 ) -> dict[str, Json]:
-    scores = report.scores(on, judged, seed)
+    scores = judge.scores(on, judged, seed)
     metric, main = next(iter(scores.items()))
-    return report.plain({
+    return judge.plain({
         "target": on.name, "kind": on.target.kind, "how": f"split {split}" if split else "all labelled rows",
-        "metric": metric, **report.asdict({metric: main})[metric], "scores": report.asdict(scores),
-        "n_test": len(judged.rows), "n_missing": on.missing, "groups": report.groups(on, judged),
+        "metric": metric, **judge.asdict({metric: main})[metric], "scores": judge.asdict(scores),
+        "n_test": len(judged.rows), "n_missing": on.missing, "groups": judge.groups(on, judged),
         "classes": list(on.target.classes), "unit": on.target.unit, "dataset_uuid": metadata.uuid,
-        "trained_on": loaded.about.dataset_uuid, **report.details(on, judged, seed),
-        "by": {name: report.by_column(on, judged, name, values, seed) for name, values in groupings.items()},
-        "warnings": [*_warnings(loaded, on, judged, metadata, split), *report.narrow(on, judged, main)],
+        "trained_on": loaded.about.dataset_uuid, **judge.details(on, judged, seed),
+        "by": {name: judge.by_column(on, judged, name, values, seed) for name, values in groupings.items()},
+        "warnings": [*_warnings(loaded, on, judged, metadata, split), *judge.narrow(on, judged, main)],
     })
 
 

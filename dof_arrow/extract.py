@@ -31,6 +31,7 @@ from dof_arrow.declare import Json, to_json
 from dof_arrow.directory import is_directory
 from dof_arrow.errors import DofError, DofWarning, OutputError, SourceError, UsageError
 from dof_arrow.facts import RawFacts
+from dof_arrow.files import holds_clips
 from dof_arrow.footage import EVERY, Sampling
 from dof_arrow.job import BATCH
 from dof_arrow.layout import most_rows
@@ -39,7 +40,6 @@ from dof_arrow.picture import Reading
 from dof_arrow.presets import Fit
 from dof_arrow.privacy import Kind, pseudonyms
 from dof_arrow.providers import CPU
-from dof_arrow.reels import holds_clips
 from dof_arrow.roster import Roster
 from dof_arrow.schema import vector_field
 from dof_arrow.source import Source, load_or_make_key, open_source

@@ -1,4 +1,4 @@
-"""Pictures that are files: one, or all in a folder to any depth."""
+"""Pictures and clips that are files: one, or all in a folder to any depth; a clip may be a folder of pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dof_arrow import dicom, media
+from dof_arrow import dicom, media, video
 from dof_arrow.errors import SourceError, UsageError, require
 from dof_arrow.sample import Column, Listing, read_bytes
 from dof_arrow.table import ROWS_AT_ONCE
@@ -158,3 +158,74 @@ def _check_link(entry: os.DirEntry[str], real: Path) -> None:
     if not Path(os.path.realpath(entry.path)).is_relative_to(real):
         hint = "Copy what it points to into the folder, or give that folder instead."
         raise SourceError("a link leads out of the folder", entry.path, hint=hint)
+
+
+_ALSO_PICTURES = (".apng", ".gif")
+_SUFFIXES = (*video.SUFFIXES, ".npy", ".npz", ".dcm", ".dicom")
+
+
+class Reels(Files):
+    """Clips that are files under `root`, by relative name, sorted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Folders(Listing):
+    """Clips that are folders of pictures under `root`, by relative name, sorted."""
+
+    root: Path
+
+    def stored(self, key: str, place: int) -> Path:
+        """One of the folders."""
+        return self.root / key
+
+    def files(self) -> Iterator[Path]:
+        """The pictures in all of them."""
+        for name in self.names.to_pylist():
+            yield from (Path(entry.path) for entry in os.scandir(self.root / name) if entry.is_file())
+
+
+def holds_clips(path: Path) -> bool:
+    """Whether what stands at a path is plainly a clip, or a folder of clips and of no pictures."""
+    if not path.is_dir():
+        return path.suffix.lower() in video.SUFFIXES and path.suffix.lower() not in _ALSO_PICTURES
+    names = [Path(name) for name in in_folder(path).names.to_pylist()]
+    kinds = {name.suffix.lower() for name in names}
+    return bool(kinds & {*video.SUFFIXES} - {*_ALSO_PICTURES}) and not kinds & {*SUFFIXES}
+
+
+def find(path: Path) -> Listing | None:
+    """The clips at a path; None for a container of several, as a tar archive is."""
+    if path.is_dir():
+        return _in_folder(path)
+    if path.suffix.lower() in (".tar", ".parquet", ".arrow", ".h5", ".hdf5"):
+        return None
+    if not path.is_file():
+        raise SourceError("no such folder or file", str(path), hint="Give the folder that holds the clips.")
+    return Reels(root=path.parent, names=pa.array([path.name], pa.large_string()), counts={"ignored": 0})
+
+
+def _in_folder(path: Path) -> Listing | None:
+    import pyarrow.compute as pc
+
+    found = in_folder(path)
+    pattern = rf"\.({'|'.join(suffix[1:] for suffix in _SUFFIXES)})$"
+    names = found.names.filter(pc.match_substring_regex(found.names, pattern, ignore_case=True))
+    if len(names):
+        return Reels(root=path, names=names, counts={"ignored": len(found) - len(names)})
+    folders = _folders(found)
+    if len(folders):
+        return Folders(root=path, names=folders)
+    if len(found.names.filter(pc.match_substring_regex(found.names, r"\.(tar|parquet|arrow)$"))):
+        return None
+    raise SourceError("no clip in the folder", str(path), " ".join(_SUFFIXES), f"{len(found)} other files",
+                      "Give the folder that holds the clips, or a folder of folders of pictures.")
+
+
+def _folders(found: Files) -> pa.Array:
+    """The folders in which pictures lie, sorted; the folder itself where they lie in it alone."""
+    import pyarrow.compute as pc
+
+    pictures = found.names.filter(are_pictures(found.names))
+    holders = pc.replace_substring_regex(pictures, r"/?[^/]*$", "").unique()
+    names = sorted(name or "." for name in holders.to_pylist())
+    return pa.array(names, pa.large_string())

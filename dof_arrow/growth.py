@@ -16,8 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dof_arrow import union
-from dof_arrow.commit import explained, locked, replacing, sibling, sync_folder
-from dof_arrow.copying import copy
+from dof_arrow.commit import copy, explained, locked, replacing, sibling, sync_folder
 from dof_arrow.declare import Json
 from dof_arrow.directory import MANIFEST, Directory
 from dof_arrow.errors import DofError, FormatError, OutputError, UsageError

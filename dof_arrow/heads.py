@@ -20,19 +20,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow import architecture, history, inputs, judge, labels, report
+from dof_arrow import architecture, inputs, judge, labels, training
 from dof_arrow.architecture import Architecture
-from dof_arrow.checkpoint import Checkpoint
 from dof_arrow.declare import to_json
 from dof_arrow.errors import UsageError, require
 from dof_arrow.inputs import Clips, Inputs
-from dof_arrow.judge import Answers
+from dof_arrow.judge import Answers, Judged, summary
 from dof_arrow.labels import Labelled, Labels
 from dof_arrow.learners import Learner, LinearLearner, Model, NetworkLearner, architecture_of
 from dof_arrow.metadata import Metadata
 from dof_arrow.predict import Head, HeadInput, Prediction, Predictor, predict_files
-from dof_arrow.report import Judged, summary
-from dof_arrow.training import Manners
+from dof_arrow.training import Checkpoint, Manners
 
 __all__ = ["Head", "Manners", "Prediction", "Predictor", "TrainedHead", "Watch", "predict_files", "summary",
            "train"]
@@ -113,7 +111,7 @@ class _Job:
         """What a model, and a guess that knows the labels at `learned` only, say of the examples at `rows`."""
         on = self.labels
         said = model.answers(self.inputs, on.rows[rows], len(on.target.classes))
-        return Judged(rows, said, report.guess(on.target, report.prior(on.target, on.values[learned]), len(rows)))
+        return Judged(rows, said, judge.guess(on.target, judge.prior(on.target, on.values[learned]), len(rows)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +199,7 @@ def _checkpoint(job: _Job, wanted: Architecture, manners: Manners, cv: int, watc
     path = watch.metrics
     if watch.checkpoint is None and path is None:
         return None
-    heard = (lambda entries: history.write(path, entries)) if path else (lambda entries: None)
+    heard = (lambda entries: training.write(path, entries)) if path else (lambda entries: None)
     identity = _identity(job, wanted, manners, cv) if watch.checkpoint else ""
     return Checkpoint(watch.checkpoint, identity, every=watch.every, heard=heard)
 
@@ -241,24 +239,24 @@ def _report(
     job: _Job, outcome: _Outcome, parts: Mapping[str, Array], groupings: Mapping[str, Array], about: Mapping[str, Json]
 ) -> dict[str, Json]:
     on, main, seed = job.labels, outcome.parts[outcome.part], about["seed"]
-    scores = {part: report.scores(on, judged, seed) for part, judged in outcome.parts.items()}
+    scores = {part: judge.scores(on, judged, seed) for part, judged in outcome.parts.items()}
     metric, score = next(iter(scores[outcome.part].items()))
-    return report.plain({
+    return judge.plain({
         "target": on.name, "kind": on.target.kind, **about, "how": outcome.how, "metric": metric,
-        **report.asdict({metric: score})[metric],
-        "scores": {part: report.asdict(found) for part, found in scores.items()},
+        **judge.asdict({metric: score})[metric],
+        "scores": {part: judge.asdict(found) for part, found in scores.items()},
         "n_train": len(parts["train"]), "n_test": len(main.rows), "n_missing": on.missing,
-        "groups": report.groups(on, main), "classes": _classes(on, outcome.model), "unit": on.target.unit,
-        "prior": report.prior(on.target, on.values[parts["train"]]),
-        **outcome.model.facts, **report.details(on, main, seed),
-        "by": {name: report.by_column(on, main, name, values, seed) for name, values in groupings.items()},
-        "warnings": [*_warnings(on, outcome, parts, about["cv"]), *report.narrow(on, main, score)],
+        "groups": judge.groups(on, main), "classes": _classes(on, outcome.model), "unit": on.target.unit,
+        "prior": judge.prior(on.target, on.values[parts["train"]]),
+        **outcome.model.facts, **judge.details(on, main, seed),
+        "by": {name: judge.by_column(on, main, name, values, seed) for name, values in groupings.items()},
+        "warnings": [*_warnings(on, outcome, parts, about["cv"]), *judge.narrow(on, main, score)],
     })
 
 
 def _warnings(on: Labels, outcome: _Outcome, parts: Mapping[str, Array], cv: int) -> Iterator[str]:
     """What a reader of the score should know."""
-    groups = report.groups(on, outcome.parts[outcome.part])
+    groups = judge.groups(on, outcome.parts[outcome.part])
     unused = len(on.rows) - sum(len(rows) for rows in parts.values())
     if on.missing:
         yield f"{on.missing} rows without a label were left out"

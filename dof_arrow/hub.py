@@ -17,8 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from dof_arrow.errors import CoreError, DofError, UsageError, require
-from dof_arrow.external import is_beside
-from dof_arrow.graph import MAX_BYTES
+from dof_arrow.graph import MAX_BYTES, is_beside
 from dof_arrow.terminal import Terminal, listening
 
 _ADDRESS = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.%-]+))?/(?P<path>[^@]+\.onnx)", re.A)

@@ -1,16 +1,24 @@
-"""A clip however it is stored -> its frames: video, a folder of pictures, an array, a DICOM cine; told by content."""
+"""A clip however it is stored -> its frames: video, a folder of pictures, an array, a DICOM cine; told by content.
+
+Frame k of a cine is shown from the sum of the frame times before it on (FrameTimeVector, FrameTime, CineRate, in this
+order). Grey frames without a window become 8 bits by one scale for the whole clip.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cached_property, partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from dof_arrow import dicom, footage, media, picture
-from dof_arrow.cine import Cine
-from dof_arrow.footage import Cropped, Footage, Frames, Pictures, Sampling
-from dof_arrow.media import PictureError
+from dof_arrow.dicom import Moving
+from dof_arrow.footage import Box, Cropped, Footage, Frames, Pictures, Sampling, Still, steady, unseen
+from dof_arrow.media import PictureError, PictureFacts, Pixels
 from dof_arrow.picture import Reading
 from dof_arrow.sample import Sample, read_bytes
 from dof_arrow.video import Video
@@ -73,3 +81,56 @@ def _of_folder(
         return picture.decode(read_bytes(path), mode=mode, orientation=orientation, reading=reading)
 
     return Pictures([folder / name for name in found.names.to_pylist()], decode, sampling.fps)
+
+
+class Cine:
+    """A clip in the bytes of a DICOM file; frames are decoded one by one.
+
+    Raises PictureError where the file is refused or cannot be read (see `dicom.decode`), MissingExtra without pydicom.
+    """
+
+    def __init__(
+        self, data: bytes, *, mode: Literal["RGB", "L"] = "RGB", fps: float | None = None,
+        reading: Reading = picture.DEFAULT,
+    ) -> None:
+        self._data, self._mode, self._fps, self._reading = data, mode, fps, reading
+
+    @cached_property
+    def _about(self) -> Moving:
+        return dicom.moving(self._data, self._reading.allow)
+
+    @property
+    def region(self) -> Box | None:
+        """The box that holds the pictures, where the file says so: what lies beside may name the patient."""
+        return self._about.region
+
+    @cached_property
+    def facts(self) -> PictureFacts:
+        """What the file is like."""
+        return self._decoded(0)[1]
+
+    def stills(self) -> Iterator[Still]:
+        """All frames, in order."""
+        return (still._replace(pixels=partial(self._seen, k)) for k, still in enumerate(self.times()))
+
+    def times(self) -> Iterator[Still]:
+        """The same, without pixels."""
+        if not self._about.lasting:
+            return steady(self._about.frames, self._fps, unseen)
+        ends = accumulate((Fraction(str(seconds)) for seconds in self._about.lasting), initial=Fraction(0))
+        return (Still(start, stop, unseen) for start, stop in pairwise(ends))
+
+    def _seen(self, frame: int) -> Pixels:
+        return self._decoded(frame)[0]
+
+    def _decoded(self, frame: int) -> tuple[Pixels, PictureFacts]:
+        return dicom.decode(self._data, mode=self._mode, frame=frame, max_pixels=self._reading.max_pixels,
+                            allow=self._reading.allow, limits=self._limits)
+
+    @cached_property
+    def _limits(self) -> tuple[int, int] | None:
+        """What becomes black and white in all frames; only asked for where no window says so."""
+        if self._about.limits is not None or self._about.frames == 1:
+            return self._about.limits
+        found = [dicom.extremes(self._data, k, self._reading.allow) for k in range(self._about.frames)]
+        return min(low for low, _ in found), max(high for _, high in found)

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from dof_arrow import augment, combine, plan
 from dof_arrow.augment import Augmentation
 from dof_arrow.errors import SourceError, UsageError
+from dof_arrow.files import holds_clips
 from dof_arrow.footage import EVERY, Sampling
 from dof_arrow.live import Form, Live
 from dof_arrow.metadata import VERSION, Column, Metadata, Preprocessing, Record, Split
 from dof_arrow.order import Rows
 from dof_arrow.picture import Reading
 from dof_arrow.presets import Fit, check
-from dof_arrow.reels import holds_clips
 from dof_arrow.roster import Roster
 from dof_arrow.sample import Source
 from dof_arrow.source import open_source

@@ -14,8 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow import footer, integrity, layout
-from dof_arrow.commit import Output
-from dof_arrow.copying import blocks
+from dof_arrow.commit import Output, blocks
 from dof_arrow.errors import OutputError
 from dof_arrow.footer import I16, I64, STRUCT, Chunk, ColumnMeta, FileMetaData, RowGroup, Struct
 from dof_arrow.metadata import Json

@@ -12,8 +12,8 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from dof_arrow import graph
+from dof_arrow.anatomy import Flow
 from dof_arrow.errors import CoreError, UsageError
-from dof_arrow.flow import Flow
 
 if TYPE_CHECKING:
     from onnx import ModelProto

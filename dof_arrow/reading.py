@@ -16,12 +16,11 @@ import pyarrow as pa
 
 from dof_arrow import footer, integrity
 from dof_arrow.errors import FormatError, Problem, UsageError
-from dof_arrow.layout import Fixed, Region, Unproved, fixed, prove
+from dof_arrow.layout import Fixed, Region, Stitched, Unproved, fixed, prove, stitchable
 from dof_arrow.metadata import VERSION, Json, Metadata, from_json, parse
 from dof_arrow.pages import Encoded
 from dof_arrow.rules import broken
 from dof_arrow.schema import KEY, flat_array, is_vector, numpy_values, vector_array
-from dof_arrow.stitch import Stitched, stitchable
 
 State = Literal["sealed", "broken", "unsealed"]
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would wait for its writer

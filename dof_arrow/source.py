@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from dof_arrow import archives, arrays, columnar, files, reels
+from dof_arrow import archives, arrays, columnar, files
 from dof_arrow.commit import own_folder
 from dof_arrow.errors import OutputError, SourceError, UsageError
 from dof_arrow.files import SUFFIXES, Files
@@ -81,7 +81,7 @@ def open_source(
     if asked.table is not None and asked.key is None:
         hint = "Add --key COLUMN: the column with file names."
         raise UsageError("a table needs the column that names the pictures", hint=hint)
-    found = reels.find(Path(path)) if clips else None
+    found = files.find(Path(path)) if clips else None
     found = found or _find(Path(path), pictures, named=asked.table is not None)
     found = _with_own(found, path, asked) if asked.table is None else _joined(found, asked.table, asked)
     return _labelled_by_folder(found, path) if label == FOLDER else found
@@ -232,7 +232,7 @@ def _counts(found: Listing, place: Any) -> dict[str, int]:
 
     named = np.zeros(len(found), bool)
     named[place.drop_null().to_numpy()] = True
-    all_are = not isinstance(found, Files) or isinstance(found, reels.Reels)
+    all_are = not isinstance(found, Files) or isinstance(found, files.Reels)
     pictures = files.are_pictures(found.names).to_numpy(zero_copy_only=False) | all_are
     ignored = found.counts.get("ignored", 0) + int((~named & ~pictures).sum())
     return {"ignored": ignored, "without_row": int((~named & pictures).sum()), "without_file": place.null_count}

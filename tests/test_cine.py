@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dof_arrow.cine import Cine
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.extract import extract
 from dof_arrow.footage import Sampling, Watched
 from dof_arrow.media import PictureError
-from dof_arrow.motion import open_clip
+from dof_arrow.motion import Cine, open_clip
 from dof_arrow.picture import Reading
 from dof_arrow.sample import Sample
 from tests.dicoms import CANARY, dicom, sequence

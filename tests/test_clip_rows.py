@@ -178,7 +178,7 @@ def test_folders_of_frames_and_arrays(tmp_path: Path) -> None:
 
 
 def test_what_is_taken_for_clips(tmp_path: Path) -> None:
-    from dof_arrow.reels import holds_clips
+    from dof_arrow.files import holds_clips
 
     folder = tmp_path / "c"
     folder.mkdir()

@@ -13,9 +13,9 @@ import pytest
 import dof_arrow as dof
 from dof_arrow import cli
 from dof_arrow.agreement import Tally
+from dof_arrow.compare import differing
 from dof_arrow.errors import DofError, UsageError
 from dof_arrow.merge import merge
-from dof_arrow.values import differing
 from tests import making, making_rows
 
 

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dof_arrow import anatomy, batch, cut, graph
+from dof_arrow.anatomy import Flow
 from dof_arrow.errors import CoreError
-from dof_arrow.flow import Flow
 from tests import models
 from tests.shared import shared_data
 

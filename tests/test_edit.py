@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dof_arrow import cli, copying, dataset, footer, integrity
+from dof_arrow import cli, commit, dataset, footer, integrity
 from dof_arrow.errors import DofWarning, FormatError, OutputError, UsageError
 from dof_arrow.footer import FileMetaData
 from dof_arrow.metadata import Contact
@@ -227,13 +227,13 @@ def test_a_short_read_is_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "x").write_bytes(data)
     with (tmp_path / "x").open("rb") as file:
         monkeypatch.setattr(os, "pread", lambda f, count, at: real(f, min(count, 1000), at))
-        assert b"".join(copying.blocks(file.fileno(), 7, len(data) + 9)) == data[7:]
+        assert b"".join(commit.blocks(file.fileno(), 7, len(data) + 9)) == data[7:]
 
 
 def test_a_file_that_becomes_shorter_is_no_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
-    monkeypatch.setattr(copying, "_copied", lambda old, new, size: 0)
-    monkeypatch.setattr(copying, "blocks", lambda *_: [before[:10]])
+    monkeypatch.setattr(commit, "_copied", lambda old, new, size: 0)
+    monkeypatch.setattr(commit, "blocks", lambda *_: [before[:10]])
     with pytest.raises(OutputError, match="became shorter"):
         edit.edit(path, set={"title": "x"})
     assert path.read_bytes() == before

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dof_arrow.estimate import leaving
 from dof_arrow.extract import planned
-from dof_arrow.leaving import leaving
 from tests.pictures import KEY, core, folder_of
 
 

@@ -14,8 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dof_arrow import dataset
-from dof_arrow.layout import Region
-from dof_arrow.stitch import Stitched, stitchable
+from dof_arrow.layout import Region, Stitched, stitchable
 from dof_arrow.writer import Writer
 from tests import making
 

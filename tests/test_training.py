@@ -18,12 +18,11 @@ import pytest
 
 from dof_arrow import graph, heads, inputs, training
 from dof_arrow.architecture import Activation, Architecture, Dense, Dropout, Normalization
-from dof_arrow.checkpoint import Checkpoint
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.heads import Manners, Watch
 from dof_arrow.inputs import Rows
 from dof_arrow.metadata import Target
-from dof_arrow.training import Data
+from dof_arrow.training import Checkpoint, Data
 from tests.memory import Memory, blobs, category, memory
 
 torch = pytest.importorskip("torch")

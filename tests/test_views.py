@@ -135,8 +135,7 @@ def test_another_augmentation_is_another_run(pictures: Path, tmp_path: Path) -> 
 
 
 def test_the_size_is_known_ahead_with_views_too(pictures: Path, tmp_path: Path) -> None:
-    from dof_arrow.estimate import size_of_run
-    from dof_arrow.leaving import leaving
+    from dof_arrow.estimate import leaving, size_of_run
 
     for path in (pictures / "b").iterdir():
         path.unlink()
