@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from dof_arrow.errors import SourceError, UsageError, require
 from dof_arrow.media import PictureError
-from dof_arrow.sample import SPLITS, Column, Listing, file_stamp
+from dof_arrow.sample import SPLITS, Column, Listing, file_stamp, numbered
 from dof_arrow.table import place as column_place
 
 Array = npt.NDArray[Any]
@@ -224,8 +224,7 @@ def open_arrays(path: Path, pictures: str | None = None) -> Planes:
     if len(chosen.shape) < 3 or not math.prod(chosen.shape):
         raise SourceError("an array that holds no pictures", str(path), "[n, h, w] or [n, h, w, c]",
                           f"{name} {list(chosen.shape)}")
-    names = pa.array([f"{i:0{len(str(count - 1))}}" for i in range(count)], pa.large_string())
-    return Planes(names=names, pictures=chosen, beside=arrays, counts={"ignored": 0})
+    return Planes(names=numbered(count), pictures=chosen, beside=arrays, counts={"ignored": 0})
 
 
 def _chosen(arrays: Mapping[str, Numbers], path: Path) -> str:

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from dof_arrow.errors import SourceError
 from dof_arrow.media import PictureError
-from dof_arrow.sample import MAX_FILE_BYTES, SPLITS, Column, Listing, file_stamp
+from dof_arrow.sample import MAX_FILE_BYTES, SPLITS, Column, Listing, file_stamp, numbered
 from dof_arrow.table import place as column_place
 from dof_arrow.table import texts
 
@@ -225,7 +225,7 @@ def _names(paths: Sequence[Path], column: str, schema: Any, rows: int) -> Column
         names = pa.chunked_array(parts, pa.large_string()).combine_chunks()
         if not names.null_count and len(names.unique()) == rows:
             return names
-    return pa.array([f"{i:0{len(str(max(rows - 1, 0)))}}" for i in range(rows)], pa.large_string())
+    return numbered(rows)
 
 
 def _path_column(path: Path, column: str, inner: str) -> Any:

@@ -87,7 +87,8 @@ def extract(terminal: Terminal, source: Path, cores: tuple[str, ...], dry_run: b
     key = key_file(options["id_key"])
     there = key.exists()
     given["id_key"] = bytes(KEY_BYTES) if dry_run and not there else key  # a plan makes no key
-    run = planned(source, core=list(cores), keep=tuple(filter(None, keep.split(","))), **given)
+    with terminal.busy("preparing"):
+        run = planned(source, core=list(cores), keep=tuple(filter(None, keep.split(","))), **given)
     if not there:
         terminal.say(f"{'Extracting will make' if dry_run else 'Made'} a key for pseudonyms: {key}. Keep it, and keep "
                      "it secret: with it names can be found again.")

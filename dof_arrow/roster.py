@@ -64,7 +64,7 @@ class Roster:
         for name, column in self._columns():
             state.update(repr((name, len(column))).encode())
             for start in range(0, len(column), _AT_ONCE):
-                state.update(repr(column.slice(start, _AT_ONCE).to_pylist()).encode())
+                state.update(_plainly(column.slice(start, _AT_ONCE)))
         return state.hexdigest()
 
     def _columns(self) -> Iterator[tuple[tuple[str, str], Column]]:
@@ -72,6 +72,14 @@ class Roster:
         yield from ((("", name), column) for name, column in given.items() if column is not None)
         yield from ((("target", name), column) for name, column in self.targets.items())
         yield from ((("kept", name), column) for name, column in self.kept.items())
+
+
+def _plainly(column: Column) -> Any:
+    """Bytes that are equal where the values are, whichever types their sources give them in."""
+    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+        return repr(column.to_pylist()).encode()
+    whole = pa.concat_arrays([column]).cast(pa.large_string())  # without what lies around a slice
+    return pa.record_batch([whole], ["value"]).serialize()
 
 
 def target_type(target: Target) -> pa.DataType:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from dof_arrow import media, picture
 from dof_arrow.errors import UsageError
@@ -178,6 +179,18 @@ class Listing(ABC):
     def classes(self, name: str) -> tuple[str, ...]:
         """The class names of a column, in order, where the container says them."""
         return ()
+
+
+def numbered(count: int) -> Column:
+    """Names for pictures that have none: their numbers, all of one length.
+
+    >>> numbered(11).to_pylist()[::10]
+    ['00', '10']
+    """
+    import pyarrow.compute as pc
+
+    numbers = pa.array(np.arange(count)).cast(pa.large_string())
+    return pc.utf8_lpad(numbers, len(str(max(count - 1, 0))), "0")
 
 
 def read_bytes(path: Path) -> bytes:

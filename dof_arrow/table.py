@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -31,6 +32,7 @@ REGRESSION_ABOVE = 20
 _WHOLE = r"^-?(0|[1-9][0-9]*)$"
 _NUMBER = r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _UNSAFE = r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)"
+_PLAIN = 256 << 20  # bytes of a table that is read at once
 _NO_NUMBER = ["NA", "N/A", "NaN", "nan", "null"]
 
 
@@ -129,15 +131,43 @@ def match(keys: Cells, names: Cells, path: Path) -> tuple[Cells, Cells]:
 def _read(file: TextIO, path: Path, columns: Sequence[str]) -> dict[str, Cells]:
     first = file.readline()
     file.seek(0)
-    rows = csv.reader(file, delimiter=max(",;\t", key=first.count), strict=True)
+    delimiter = max(",;\t", key=first.count)
+    rows = csv.reader(file, delimiter=delimiter, strict=True)
     header = [name.strip() for name in next(rows, [])]
     places = {name: place(name, header, path) for name in columns or header[:1]}
+    if places and (plain := _plain(path, delimiter, places)) is not None:
+        return plain
     parts: dict[str, list[Cells]] = {name: [] for name in places}
     whole = _whole_rows(rows, len(header), path)
     while batch := list(islice(whole, ROWS_AT_ONCE)):
         for name, at in places.items():
             parts[name].append(pa.array([row[at].strip() or None for row in batch], pa.string()))
     return {name: pa.concat_arrays(part) if part else pa.array([], pa.string()) for name, part in parts.items()}
+
+
+def _plain(path: Path, delimiter: str, places: Mapping[str, int]) -> dict[str, Cells] | None:
+    """The columns of a sound table, by Arrow's parser, which is several times as fast.
+
+    None where a quotation mark stands within a cell or one is missing, where a row is too short or too long, and of
+    more than `_PLAIN` bytes: Python's reader is stricter, needs no memory, and tells the row.
+    """
+    import pyarrow.csv
+
+    data = path.read_bytes() if path.stat().st_size <= _PLAIN else b""
+    within = rb'[^"%b\r\n]"[^"%b\r\n]' % (delimiter.encode(), delimiter.encode())
+    if not data or data.count(b'"') % 2 or re.search(within, data):
+        return None
+    named = {name: f"f{at}" for name, at in places.items()}
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(data),
+            read_options=pyarrow.csv.ReadOptions(autogenerate_column_names=True, skip_rows_after_names=1),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(
+                include_columns=[*named.values()], column_types=dict.fromkeys(named.values(), pa.string())))
+    except pa.ArrowInvalid:
+        return None
+    return {name: texts(table[column], path, name) for name, column in named.items()}
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> dict[str, Cells]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -94,6 +95,11 @@ def test_heavy_libraries_load_inside_functions(module: str) -> None:
 
 def test_nobody_reaches_for_a_drawer_of_odds_and_ends() -> None:
     assert not {"utils", "util", "base", "helpers", "common", "misc"} & set(MODULES)
+
+
+def test_the_map_names_each_room_once() -> None:
+    table = [line for line in (PACKAGE / "README.md").read_text("utf-8").splitlines() if line.startswith("| ")]
+    assert sorted(name for line in table for name in re.findall(r"`(\w+)`", line)) == MODULES
 
 
 def test_no_star_imports() -> None:

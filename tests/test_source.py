@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import io
 import multiprocessing
 import os
@@ -11,8 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from dof_arrow import table as table_module
 from dof_arrow.errors import OutputError, SourceError, UsageError
 from dof_arrow.media import PictureError
 from dof_arrow.metadata import Target
@@ -375,3 +379,26 @@ def test_a_key_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="--id-key"):
         load_or_make_key(tmp_path / "file" / "id.key")
+
+
+CELL = st.text('ab "\',;\n\u00e9', max_size=5)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=5), quoting=st.sampled_from([0, 1]),
+       spoil=st.one_of(st.none(), st.tuples(st.integers(0, 60), st.sampled_from('",\n'))))
+def test_both_readers_of_tables_read_the_same(
+    tmp_path: Path, rows: list[tuple[str, str, str]], quoting: Any, spoil: tuple[int, str] | None
+) -> None:
+    """Arrow's parser where it is used, against Python's, which is used for all that is not plain."""
+    text = io.StringIO()
+    csv.writer(text, quoting=quoting).writerows([("k", "l", "m"), *rows])
+    data = text.getvalue()
+    if spoil and spoil[0] > len("k,l,m\r\n") + 6:
+        data = data[: spoil[0]] + spoil[1] + data[spoil[0] :]
+    path = tmp_path / "t.csv"
+    path.write_bytes(data.encode())
+    quick = table_module._plain(path, ",", {"l": 1})
+    if quick is not None:
+        strict = csv.reader(io.StringIO(data, newline=""), strict=True)
+        assert quick["l"].to_pylist() == [row[1].strip() or None for row in list(strict)[1:] if row]
