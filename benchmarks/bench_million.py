@@ -86,6 +86,7 @@ def first_batch(asked: dict[str, Any], folder: Path) -> dict[str, float]:
     from dof_arrow import builtin
     from dof_arrow.extract import extract
 
+    pa.array([0])  # pyarrow loads pandas where it is installed, once a process
     core, found = builtin.load(), dict[str, float]()
     before, start, used = anonymous_memory(), time.perf_counter(), time.process_time()
 

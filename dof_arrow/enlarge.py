@@ -6,6 +6,7 @@ that could part it from the other parts is refused before anything is computed.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +52,9 @@ class Enlargement(Extraction):
             made.run(progress)
             with growing(self.out) as growth:
                 growth.add(spare, take=True)
+        else:  # what a run left that was killed at its very end goes with this
+            with suppress(OutputError), growing(self.out):
+                pass
         spare.unlink(missing_ok=True)
         Staging(spare).sweep()
         return dataset.open(self.out)

@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from dof_arrow.errors import OutputError
-from tests.faults import ERRORS, FAILING, PowerCut, Scenario, failing_at, holds_work, kills, litter, restore, watched
+from tests.faults import (
+    ERRORS,
+    FAILING,
+    PowerCut,
+    Scenario,
+    failing_at,
+    holds_work,
+    killed_at,
+    kills,
+    litter,
+    restore,
+    watched,
+)
 from tests.scenarios import SCENARIOS
 
 KILLS, CUTS = 48, 400
@@ -31,6 +43,18 @@ def test_kill_and_repeat(scenario: Scenario, tmp_path: Path) -> None:
         assert not litter(folder, scenario)
     assert met * len(SCENARIOS) >= KILLS
     assert staged * 2 >= met or not scenario.name.startswith("extract")
+
+
+@every_scenario
+def test_killed_at_the_very_end(scenario: Scenario, tmp_path: Path) -> None:
+    """Where the output is there already, the same command still clears away what is left beside it."""
+    _, after, count = scenario.before_and_after(tmp_path / "whole")
+    for back in range(1, 5):
+        folder = tmp_path / str(back)
+        scenario.prepare(folder)
+        killed_at(scenario, folder, count - back)
+        scenario.act(folder)
+        assert scenario.contents(folder) == after and not litter(folder, scenario)
 
 
 @every_scenario
