@@ -65,7 +65,7 @@ def _columns(rows: int) -> dict[str, Any]:
 
 
 class Peak(threading.Thread):
-    """The most anonymous memory that this process has while the block runs, looked at every few milliseconds."""
+    """The most private memory that this process has while the block runs, looked at every few milliseconds."""
 
     def __enter__(self) -> Peak:
         self.bytes, self._end = 0, threading.Event()

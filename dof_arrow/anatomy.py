@@ -34,6 +34,7 @@ _CLASS_NAME = re.compile(
     r"classif|logit|softmax|prob|predict|label"
     r"|(?<![a-z])(fc|pred|class|classes|score|scores)\d*(?![a-z])|(?<![a-z])(?<!conv_)head\d*(?![a-z])"
 )
+_ABOUT_SHAPE = frozenset({"Shape", "Size"})  # what they give depends on sizes, not on pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +161,6 @@ def _reduced_axes(flow: Flow, node: NodeProto) -> set[int]:
 def _ints(node: NodeProto, name: str) -> list[int]:
     """An attribute's integers; none where it is not set."""
     return [n for a in node.attribute if a.name == name for n in (a.ints or [a.i])]
-
-
-_ABOUT_SHAPE = frozenset({"Shape", "Size"})  # what they give depends on sizes, not on pixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ from dof_arrow.errors import OutputError
 Bytes = Any  # whatever has the buffer protocol: bytes, memoryview, a C-contiguous array
 
 _AT_ONCE = 512  # buffers a writev call; IOV_MAX is 1,024 on the systems in use
+_CLONE = 0x40049409  # the ioctl FICLONE of linux/fs.h
+_STEP = 8 << 20  # bytes a call copies
+_BLOCK = 1 << 20
 
 
 class Output:
@@ -217,11 +220,6 @@ def _mend(error: OSError) -> str:
         errno.EROFS: "Choose a folder on a disk that can be written.",
     }
     return hints.get(error.errno or 0, "")
-
-
-_CLONE = 0x40049409  # the ioctl FICLONE of linux/fs.h
-_STEP = 8 << 20  # bytes a call copies
-_BLOCK = 1 << 20
 
 
 def copy(old: int, output: Output, size: int) -> None:

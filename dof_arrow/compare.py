@@ -32,6 +32,8 @@ _AT_ONCE = 65_536  # rows of flat columns compared at a time
 _NAMED = 5
 _OWN = ("version", "uuid", "integrity", "parts", "provenance")  # what a file says of itself, not of its rows
 _STORED = ("dtype", "layout")
+Mask = NDArray[Any]
+Words = tuple[Sequence[str], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,10 +241,6 @@ def _storage(about: Metadata, shared: Sequence[str]) -> dict[str, Json]:
     provenance = to_json(about.provenance) if about.provenance else {}
     return {"columns": columns, "parts": len(about.parts) or None,
             "provenance": {k: provenance.get(k) for k in ("generator", "libraries")}}
-
-
-Mask = NDArray[Any]
-Words = tuple[Sequence[str], Sequence[str]]
 
 
 def differing(ours: Any, theirs: Any, words: Words | None = None) -> Mask:

@@ -33,6 +33,8 @@ PathLike = str | os.PathLike[str]
 _BATCH_BYTES = 32 << 20
 _NOT_CARRIED = ("uuid", "errors", "documents", "splits", "version", "parts", "integrity")  # made anew by the writer
 _FORMS = (".parquet", ".dof.json", ".arrow", ".npy", ".safetensors", ".dof (a directory)")
+_SAFE = {"f4": "F32", "f2": "F16", "f8": "F64", "i1": "I8", "i2": "I16", "i4": "I32", "i8": "I64", "u1": "U8",
+         "u2": "U16", "u4": "U32", "u8": "U64"}
 
 
 def save(
@@ -208,10 +210,6 @@ def _renewed(value: Mapping[str, Json], schema: pa.Schema) -> dict[str, Json]:
     record = {role: n for role, n in value.get("record", {}).items() if n in names}
     provenance = {k: v for k, v in value.get("provenance", {}).items() if k not in ("generator", "run")}
     return {**value, "columns": columns, "targets": targets, "record": record, "provenance": provenance}
-
-
-_SAFE = {"f4": "F32", "f2": "F16", "f8": "F64", "i1": "I8", "i2": "I16", "i4": "I32", "i8": "I64", "u1": "U8",
-         "u2": "U16", "u4": "U32", "u8": "U64"}
 
 
 def arrow(batches: Iterable[Dataset], schema: pa.Schema, out: Output) -> None:

@@ -1,6 +1,6 @@
 """Rows written by helpers beside each other: threads of this process, or worker processes through shared memory.
 
-What is to be done goes to a process through a pipe, what comes of it lies in anonymous memory that both have mapped, so
+What is to be done goes to a process through a pipe, what comes of it lies in nameless memory that both have mapped, so
 that no pixel is pickled. A process is a fresh interpreter: nothing is forked beside running threads, and the main
 script is not imported again. It ends when its pipe does, so that none outlives its owner, however that ends.
 """
@@ -87,7 +87,7 @@ class Helper:
     """A worker process, which writes rows of at most `size` bytes together into memory that it shares with this one."""
 
     def __init__(self, work: Work, size: int) -> None:
-        file = _anonymous(size)
+        file = _nameless(size)
         # In a group of its own it does not get the Ctrl-C that is meant for this process.
         self._process = subprocess.Popen([sys.executable, "-c", _START, str(file)], stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, pass_fds=(file,), process_group=0)
@@ -132,7 +132,7 @@ def _unknown(error: Exception) -> UsageError:
                       hint="Put its class into a module of its own, or leave out workers=, for threads.")
 
 
-def _anonymous(size: int) -> int:
+def _nameless(size: int) -> int:
     """The descriptor of memory without a name, which is gone with the last process that has it."""
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("dof-crew")

@@ -25,6 +25,7 @@ from dof_arrow.writer import Writer
 
 _AT_ONCE = 1024  # rows
 _TRIED = 64  # inputs
+_EXAMPLES = 5
 
 
 class Sizer(Writer):
@@ -116,9 +117,6 @@ def _about(core: Core | None) -> dict[str, Json]:
         return {}
     return {"cores": {"feature": to_json(core.describe())},
             "columns": {"feature": {"core": "feature", "tensor": core.output_name}}}
-
-
-_EXAMPLES = 5
 
 
 def leaving(run: Extraction) -> dict[str, Any]:

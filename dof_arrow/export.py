@@ -34,6 +34,12 @@ Json = Any
 _SAMPLE = 256  # rows on which model and head are compared
 _TOLERANCE = 1e-4
 _CERTAIN = 1e-3
+_TORCH = {"ReLU": "relu", "ELU": "elu", "SELU": "selu", "SiLU": "silu", "Tanh": "tanh", "Sigmoid": "sigmoid",
+          "Softplus": "softplus", "Softmax": "softmax", "LogSoftmax": "softmax"}
+_NOTHING = {"Dropout", "Identity", "Flatten", "InputLayer", "AlphaDropout", "GaussianNoise", "ActivityRegularization"}
+_KERAS = {*FUNCTIONS, "softmax"} - {"leaky_relu"}  # Keras' slope is another
+_SKLEARN = {"identity": None, "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "softmax": "softmax"}
+_ANY = "convert the model to ONNX with its framework's own tool and pass that"
 
 
 def export_head(
@@ -134,14 +140,6 @@ def _ending(columns: int, chances: bool, kind: str, count: int) -> list[stack.St
     if one_of_two:
         return [*([] if chances else [stack.Function("sigmoid")]), stack.Both()]
     return [] if chances else [stack.Function(stack.ENDS[kind])]
-
-
-_TORCH = {"ReLU": "relu", "ELU": "elu", "SELU": "selu", "SiLU": "silu", "Tanh": "tanh", "Sigmoid": "sigmoid",
-          "Softplus": "softplus", "Softmax": "softmax", "LogSoftmax": "softmax"}
-_NOTHING = {"Dropout", "Identity", "Flatten", "InputLayer", "AlphaDropout", "GaussianNoise", "ActivityRegularization"}
-_KERAS = {*FUNCTIONS, "softmax"} - {"leaky_relu"}  # Keras' slope is another
-_SKLEARN = {"identity": None, "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "softmax": "softmax"}
-_ANY = "convert the model to ONNX with its framework's own tool and pass that"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ SUFFIXES = (
 )
 _HEADER = 1 << 18  # bytes in which most DICOM files come to their pixels
 _UNNAMED = r"(^|/)[^./]+$|\.[0-9]+$"  # as DICOM files are often called
+_ALSO_PICTURES = (".apng", ".gif")
+_SUFFIXES = (*video.SUFFIXES, ".npy", ".npz", ".dcm", ".dicom")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -160,10 +162,6 @@ def _check_link(entry: os.DirEntry[str], real: Path) -> None:
         raise SourceError("a link leads out of the folder", entry.path, hint=hint)
 
 
-_ALSO_PICTURES = (".apng", ".gif")
-_SUFFIXES = (*video.SUFFIXES, ".npy", ".npz", ".dcm", ".dicom")
-
-
 class Reels(Files):
     """Clips that are files under `root`, by relative name, sorted."""
 
@@ -193,7 +191,7 @@ def holds_clips(path: Path) -> bool:
     return bool(kinds & {*video.SUFFIXES} - {*_ALSO_PICTURES}) and not kinds & {*SUFFIXES}
 
 
-def find(path: Path) -> Listing | None:
+def clips_at(path: Path) -> Listing | None:
     """The clips at a path; None for a container of several, as a tar archive is."""
     if path.is_dir():
         return _in_folder(path)

@@ -22,6 +22,18 @@ Array = NDArray[Any]
 RESAMPLES = 1000
 MAX_CLASSES = 100  # of more, no score a class and no confusion matrix: they would outgrow the head
 _BLOCK = 1 << 22  # weights held at a time: 32 MiB
+# The main one first; those of the second table judge chances.
+METRICS: Mapping[str, Mapping[str, Metric]] = {
+    "category": {"accuracy": metrics.accuracy, "balanced_accuracy": metrics.balanced_accuracy, "f1": metrics.f1},
+    "multilabel": {"accuracy": metrics.accuracy, "balanced_accuracy": metrics.balanced_accuracy, "f1": metrics.f1},
+    "regression": {"r2": metrics.r2, "mae": metrics.mae},
+}
+OF_CHANCES: Mapping[str, Mapping[str, Metric]] = {
+    "category": {"auc": metrics.auc, "ece": metrics.ece}, "multilabel": {"auc": metrics.auc, "ece": metrics.ece},
+    "regression": {},
+}
+Json = Any
+MAX_VALUES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +51,6 @@ class Answers:
 
     said: Array
     outputs: Array | None = None
-
-
-# The main one first; those of the second table judge chances.
-METRICS: Mapping[str, Mapping[str, Metric]] = {
-    "category": {"accuracy": metrics.accuracy, "balanced_accuracy": metrics.balanced_accuracy, "f1": metrics.f1},
-    "multilabel": {"accuracy": metrics.accuracy, "balanced_accuracy": metrics.balanced_accuracy, "f1": metrics.f1},
-    "regression": {"r2": metrics.r2, "mae": metrics.mae},
-}
-OF_CHANCES: Mapping[str, Mapping[str, Metric]] = {
-    "category": {"auc": metrics.auc, "ece": metrics.ece}, "multilabel": {"auc": metrics.auc, "ece": metrics.ece},
-    "regression": {},
-}
 
 
 def judge(
@@ -192,11 +192,6 @@ def _rarest(strata: Array, group: Array, count: int) -> Array:
     found = np.full(count, len(rank))
     np.minimum.at(found, group, rank[strata])
     return found
-
-
-Json = Any
-
-MAX_VALUES = 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,13 @@ _PACKED_ITEMS = 32  # up to here one bit a value is shorter than one run a row
 
 _PHYSICAL = {"i4": 1, "i8": 2, "f4": 4, "f8": 5, "f2": 7}  # numpy kind and size -> parquet.thrift Type
 _STORED = {"i1": "i4", "i2": "i4", "u1": "i4", "u2": "i4", "u4": "i4", "u8": "i8"}  # Parquet has no narrower integers
+Marks = list[tuple[int, bytes]]  # bytes of a chunk that tell how it is laid out, and where in it they stand
+_MAP_FIXED = 0x10  # the same on Linux, macOS and the BSDs; Python's mmap module does not name it
+_FAILED = ctypes.c_void_p(-1).value
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0)
+_PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | _NO_RESERVE
+_RESERVED = _PRIVATE | getattr(mmap, "MAP_ANONYMOUS", 0)
+_READ_WRITE = getattr(mmap, "PROT_READ", 0) | getattr(mmap, "PROT_WRITE", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +101,6 @@ class Geometry:
 
     rows: int
     alignment: int
-
-
-Marks = list[tuple[int, bytes]]  # bytes of a chunk that tell how it is laid out, and where in it they stand
 
 
 class Unproved(Exception):
@@ -312,14 +316,6 @@ def _page_header(file: int, start: int, stored: int, count: int, where: str) -> 
     if not (plain and sizes and get(page, Page.VALUES) == count):
         raise Unproved(f"{where}: the page is not all of the chunk, or not plain")
     return data[:end]
-
-
-_MAP_FIXED = 0x10  # the same on Linux, macOS and the BSDs; Python's mmap module does not name it
-_FAILED = ctypes.c_void_p(-1).value
-_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0)
-_PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | _NO_RESERVE
-_RESERVED = _PRIVATE | getattr(mmap, "MAP_ANONYMOUS", 0)
-_READ_WRITE = getattr(mmap, "PROT_READ", 0) | getattr(mmap, "PROT_WRITE", 0)
 
 
 class Stitched:

@@ -24,6 +24,10 @@ Json = Any
 
 HEADS = ("linear", "mlp", "rnn", "lstm", "mean", "suggested")
 _HELD_OUT = 5  # one group in five is held out where there is no validation set
+STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+_DEFAULT_STRENGTH = 10.0
+_INNER_FOLDS, _INNER_ROWS = 3, 4000
+_MAX_STEPS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +193,6 @@ def _steps(kind: str, found: training.Trained) -> Iterable[stack.Step]:
     if kind == "regression":
         yield stack.Rescale(np.array([deviation]), np.array([mean]))
     yield stack.Function(stack.ENDS[kind])
-
-
-STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
-_DEFAULT_STRENGTH = 10.0
-_INNER_FOLDS, _INNER_ROWS = 3, 4000
-_MAX_STEPS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,7 @@ def open_source(
     if asked.table is not None and asked.key is None:
         hint = "Add --key COLUMN: the column with file names."
         raise UsageError("a table needs the column that names the pictures", hint=hint)
-    found = files.find(Path(path)) if clips else None
+    found = files.clips_at(Path(path)) if clips else None
     found = found or _find(Path(path), pictures, named=asked.table is not None)
     found = _with_own(found, path, asked) if asked.table is None else _joined(found, asked.table, asked)
     return _labelled_by_folder(found, path) if label == FOLDER else found

@@ -36,6 +36,9 @@ State = dict[str, Any]
 
 _CLIP = 5.0  # gradients are shortened to this length: recurrent layers explode else
 _JUDGED = 1024  # rows a batch where nothing is learned
+Entry = Mapping[str, Any]
+_WIDTH, _HEIGHT, _LEFT, _TOP = 640, 200, 60, 30
+_COLOURS = ("#1b6ca8", "#c4572e", "#2f855a", "#8a5fa8", "#b08900", "#555555")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,12 +353,6 @@ def _load(path: Path, identity: str) -> State:
         return found["stages"] if found["identity"] == identity else {}
     except Exception:  # torch raises whatever its parts raise; a checkpoint that cannot be read is none
         return {}
-
-
-Entry = Mapping[str, Any]
-
-_WIDTH, _HEIGHT, _LEFT, _TOP = 640, 200, 60, 30
-_COLOURS = ("#1b6ca8", "#c4572e", "#2f855a", "#8a5fa8", "#b08900", "#555555")
 
 
 def lines(entries: Sequence[Entry]) -> str:

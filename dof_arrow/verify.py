@@ -32,6 +32,8 @@ from dof_arrow.schema import KEY
 Regions = Mapping[str, Sequence[Region]]
 _ARROW = b"ARROW:schema"
 _MOST = 1000  # problems told of one file
+Check = Callable[[Path], list[Problem]]
+_SHARED = ("primary_column", "columns", "cores", "record", "targets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,10 +255,6 @@ def _aligned(groups: int, regions: Regions, widths: Sequence[int]) -> Iterator[P
             if region.length % unit:
                 yield problem("layout-groups", f"row group {number}, column {name}", f"a multiple of {unit} bytes",
                               region.length)
-
-
-Check = Callable[[Path], list[Problem]]
-_SHARED = ("primary_column", "columns", "cores", "record", "targets")
 
 
 def directory_problems(folder: Path, check: Check, deep: bool) -> Iterator[Problem]:
