@@ -56,11 +56,16 @@ def pictures(tmp_path: Path) -> Path:
     return folder_of(tmp_path / "pictures", 40, ("cat", "dog"))
 
 
+def _heed() -> None:
+    """Heed interrupts, also where whoever runs the tests in the background has them ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(*arguments: object, cwd: Path, **options: Any) -> subprocess.Popen[str]:
     environment = {**os.environ, "HOME": str(cwd), "XDG_CONFIG_HOME": str(cwd / "home"), "PYTHONPATH": str(ROOT),
                    "XDG_STATE_HOME": str(cwd / "home")}
     command = [sys.executable, "-m", "dof_arrow", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE,
+    return subprocess.Popen(command, cwd=cwd, env=environment, text=True, preexec_fn=_heed, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, **options)
 
 
