@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import numpy as np
 
 from benchmarks.measure import keep
 from dof_arrow import builtin, heads, network, training
+from dof_arrow.conveyor import processors
 from dof_arrow.core import Core
 from dof_arrow.dataset import Dataset
 from dof_arrow.extract import extract
@@ -92,13 +92,13 @@ def _speed(source: Path, core: Core, out: Path) -> dict[str, float]:
     alone = _took(lambda: [core.run(np.stack(prepared[i : i + 8])) for i in range(0, len(prepared), 8)])
     rows: list[int] = []
     taken = _took(lambda: rows.append(len(_extracted(source, [core], out))))
-    loops = _took(lambda: _beside(len(os.sched_getaffinity(0)), lambda: _loop(some, core)))
+    loops = _took(lambda: _beside(processors(), lambda: _loop(some, core)))
     wall, processor = ((decode[i] + prepare[i] + alone[i]) / len(seen) for i in range(2))
     return {"decode_ms": decode[0] / len(seen) * 1e3, "prepare_ms": prepare[0] / len(seen) * 1e3,
             "core_ms": alone[0] / len(seen) * 1e3, "frames_a_second": rows[0] / taken[0],
-            "of_ideal": rows[0] / taken[0] * wall / len(os.sched_getaffinity(0)),
+            "of_ideal": rows[0] / taken[0] * wall / processors(),
             "of_ideal_processor": rows[0] / taken[1] * processor,
-            "of_loops": rows[0] / taken[0] * loops[0] / len(seen) / len(os.sched_getaffinity(0))}
+            "of_loops": rows[0] / taken[0] * loops[0] / len(seen) / processors()}
 
 
 def _loop(files: Sequence[Path], core: Core) -> None:

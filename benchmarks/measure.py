@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 import sys
@@ -12,6 +11,8 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from dof_arrow.conveyor import processors
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -37,7 +38,7 @@ def machine(*libraries: str) -> dict[str, Any]:
     """What the figures were taken on."""
     versions = {name: metadata.version(name) for name in ("dof-arrow", "pyarrow", "numpy", *libraries)}
     return {"python": sys.version.split()[0], "system": f"{platform.system()} {platform.machine()}",
-            "processors": len(os.sched_getaffinity(0)), "versions": versions}
+            "processors": processors(), "versions": versions}
 
 
 def keep(name: str, result: Mapping[str, Any], *libraries: str) -> None:

@@ -54,7 +54,7 @@ class Job:
     @property
     def together(self) -> int:
         """Rows that are made ready at a time: some whole batches."""
-        return -(-_TAKEN // self.rows) * self.rows
+        return _some(self.rows)
 
     def shares(self, inputs: int, *, last: bool) -> Iterator[range]:
         """A block's inputs as threads take them: some batches at a time, one where little is left to share out.
@@ -62,7 +62,7 @@ class Job:
         It depends on nothing else, so that batches are the same whoever computes them.
         """
         batch = max(self.rows // self.views.count, 1)
-        step = batch if last else -(-_TAKEN // batch) * batch
+        step = batch if last else _some(batch)
         return (range(start, min(start + step, inputs)) for start in range(0, inputs, step))
 
     @cached_property
@@ -104,6 +104,11 @@ def vector_name(column: str) -> str:
 def wanted(core: Core) -> tuple[Any, Any, int | None]:
     """What of decoding matters to a core: mode, orientation, draft."""
     return core.preprocessing.mode, core.preprocessing.orientation, core.preprocessing.draft
+
+
+def _some(batch: int) -> int:
+    """Rows or inputs of as many whole batches as are worth the handling."""
+    return -(-_TAKEN // batch) * batch
 
 
 def _batches(values: Array | list[Array], size: int) -> Iterator[Array]:
