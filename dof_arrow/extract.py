@@ -100,7 +100,7 @@ class Extraction:
                     compute(self._job, staging, progress)
                     compute(self._job, staging, lambda *_: None)  # what changed while others were read, once more
                     self._write(staging)
-                staging.remove()
+                staging.drop()
         Staging(self.out).sweep()
         return dataset.open(self.out)
 

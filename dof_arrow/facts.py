@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -15,14 +14,15 @@ from dof_arrow.media import PictureFacts
 
 _TYPES = {"width": pa.int32(), "height": pa.int32(), "mode": pa.string(), "bits": pa.int32(), "format": pa.string(),
           "frames": pa.int32(), "orientation": pa.int32(), "low": pa.float64(), "high": pa.float64()}
-_STAGED = pa.struct([*_TYPES.items(), ("bytes", pa.int64())])
+_STAGED = {**_TYPES, "bytes": pa.int64()}
 COUNTED = tuple(_TYPES)
 _LISTED = 8  # different numbers that are counted one by one; of more, only the range is said
 
 
 def staged(facts: Sequence[PictureFacts]) -> pa.Array:
     """Facts of pictures as the column `facts` of a staged block."""
-    return pa.array([asdict(each) for each in facts], _STAGED)
+    columns = [pa.array([getattr(each, name) for each in facts], kind) for name, kind in _STAGED.items()]
+    return pa.StructArray.from_arrays(columns, fields=[pa.field(*each) for each in _STAGED.items()])
 
 
 class RawFacts:

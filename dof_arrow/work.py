@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -57,21 +56,19 @@ class Staging:
     def held(self, identity: Mapping[str, Json], *, fresh: bool = False) -> Iterator[Staging]:
         """Hold the folder for this run, made if it is missing; `fresh` drops what another run left."""
         with explained(self.out):
-            self.folder.mkdir(exist_ok=True)
-            file = lock(self.folder / _LOCK, self.out)
+            file = self._locked()
             try:
                 self._claim(identity, fresh)
                 yield self
             finally:
-                self._drop_if_empty()  # while the lock is held, so that nobody else's blocks go with it
-                os.close(file)
+                self._leave(file)
 
     def sweep(self) -> None:
         """Drop what a run left that was killed after its output was written, unless another process works there."""
         with suppress(FileNotFoundError, OutputError):
             file = lock(self.folder / _LOCK, self.out)
-            self.remove()
-            os.close(file)
+            self.drop()
+            self._leave(file)
 
     def path(self, block: int) -> Path:
         """The file of one block."""
@@ -111,15 +108,16 @@ class Staging:
         batches = table.to_batches()
         return (pa.Table.from_batches([batch]) for batch in batches) if len(batches) > 1 else iter([table])
 
-    def remove(self) -> None:
-        """Drop the folder, once the output is written; what cannot be removed does no harm."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def clear(self) -> None:
         """Drop all blocks, and whose they were."""
         for path in self.folder.iterdir():
             if path.name != _LOCK:
                 path.unlink()
+
+    def drop(self) -> None:
+        """The same as `clear`, once the output is written: what cannot be removed does no harm then."""
+        with suppress(OSError):
+            self.clear()
 
     def _claim(self, identity: Mapping[str, Json], fresh: bool) -> None:
         record = self.folder / _IDENTITY
@@ -134,9 +132,20 @@ class Staging:
                 out.write(json.dumps(identity, indent=1).encode())
             sync_folder(self.folder.parent)
 
-    def _drop_if_empty(self) -> None:
-        if self.folder.is_dir() and {p.name for p in self.folder.iterdir()} <= {_LOCK, _IDENTITY}:
-            self.remove()
+    def _locked(self) -> int:
+        while True:
+            self.folder.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # the folder was another run's, which has just dropped it
+                return lock(self.folder / _LOCK, self.out)
+
+    def _leave(self, file: int) -> None:
+        """Let go of the folder, and drop it where no blocks are left: its lock last, and while that is still held."""
+        with suppress(OSError):
+            if {path.name for path in self.folder.iterdir()} <= {_LOCK, _IDENTITY}:
+                self.clear()
+                (self.folder / _LOCK).unlink()
+                self.folder.rmdir()
+        os.close(file)
 
 
 def differences(known: Mapping[str, Json], asked: Mapping[str, Json]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from dof_arrow import work
 from dof_arrow.commit import lock
 from dof_arrow.errors import OutputError
 from dof_arrow.work import Staging, block_rows, blocks, differences
@@ -71,20 +72,42 @@ def test_dropping_another_runs_blocks_keeps_the_lock(tmp_path: Path) -> None:
         pytest.fail("two at once")
 
 
-def test_the_folder_is_gone_before_its_lock_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else it would be another's blocks that are removed."""
-    real, refused = Staging.remove, []
+def test_a_folder_is_dropped_while_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be another's blocks that are removed; the lock goes last."""
+    real, gone = Path.unlink, []
 
-    def removing(staging: Staging) -> None:
-        with pytest.raises(OutputError, match="another process"):
-            lock(staging.folder / "lock", staging.out)
-        refused.append(staging.out.name)
-        real(staging)
+    def unlinking(path: Path, missing_ok: bool = False) -> None:
+        if path.parent.name == ".x.staging":
+            with pytest.raises(OutputError, match="another process"):
+                lock(path.parent / "lock", path)
+            gone.append(path.name)
+        real(path, missing_ok)
 
-    monkeypatch.setattr(Staging, "remove", removing)
+    monkeypatch.setattr(Path, "unlink", unlinking)
     with Staging(tmp_path / "x").held({"run": 1}):
         pass
-    assert refused == ["x"] and contents(tmp_path) == []
+    assert gone == ["run.json", "lock"] and contents(tmp_path) == []
+    with Staging(tmp_path / "x").held({"run": 1}) as staging:
+        staging.put(0, TABLE, "s")
+        gone.clear()
+        staging.drop()
+    assert sorted(gone) == ["000000.arrow", "lock", "run.json"] and gone[-1] == "lock" and contents(tmp_path) == []
+
+
+def test_a_folder_that_another_run_drops_meanwhile_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                                 ) -> None:
+    tries = []
+
+    def locking(path: Path, target: Path) -> int:
+        tries.append(path)
+        if len(tries) == 1:
+            path.parent.rmdir()
+        return lock(path, target)
+
+    monkeypatch.setattr(work, "lock", locking)
+    with Staging(tmp_path / "x").held({"run": 1}) as staging:
+        assert staging.folder.is_dir()
+    assert len(tries) == 2
 
 
 def recorded(folder: Path, act: Callable[[], object]) -> PowerCut:
