@@ -21,6 +21,7 @@ from dof_arrow.sample import Sample
 from dof_arrow.schema import vector_array, vector_field
 
 _PIECE = 4 << 20  # bytes of features that wait in memory to be staged
+_PIECE_ROWS = 1024  # of narrow features no more rows than these: each waits with what is known of its frame
 
 
 class Stopped(Exception):
@@ -176,7 +177,7 @@ def _sampling(job: Job) -> Any:
 def _size(job: Job) -> int:
     """Rows of a piece."""
     row = sum(int(np.prod(core.output_shape)) * np.dtype(job.dtype).itemsize for core in job.cores.values())
-    return max(_PIECE // row, job.together)
+    return max(min(_PIECE // row, _PIECE_ROWS), job.together)
 
 
 def _watched(sample: Sample, job: Job) -> dict[Any, Watched]:
