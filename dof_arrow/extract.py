@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -281,14 +280,14 @@ class Extraction:
         """Which frames are taken, where inputs are clips."""
         return {} if self.clips is None else {"clips": self.clips.to_json()}
 
-    def _pieces(self, staging: Staging) -> Iterator[pa.Table]:
-        """All that is staged, in order, a bounded part at a time."""
-        return chain.from_iterable(map(staging.pieces, range(len(blocks(len(self.source), self._job.block)))))
+    def _staged(self, staging: Staging) -> Iterator[pa.Table]:
+        """All that is staged, in order."""
+        return staging.tables(range(len(blocks(len(self.source), self._job.block))))
 
     def _write(self, staging: Staging) -> None:
         facts = self.facts()
-        for piece in self._pieces(staging):
-            facts.add(piece)
+        for table in self._staged(staging):
+            facts.add(table)
         if not facts.rows:
             staging.clear()
             first = facts.failures[0]["reason"] if facts.failures else "no inputs"
@@ -298,10 +297,10 @@ class Extraction:
         about = self.metadata(facts.common(), len(facts.failures))
         with Writer(self.out, about, schema=schema, overwrite=self.overwrite, layout=self.layout,
                     part=self.part) as writer:
-            for piece in self._pieces(staging):
-                self._write_block(writer, piece, facts)
+            for table in self._staged(staging):
+                self._write_table(writer, table, facts)
 
-    def _write_block(self, writer: Writer, block: pa.Table, facts: RawFacts) -> None:
+    def _write_table(self, writer: Writer, block: pa.Table, facts: RawFacts) -> None:
         failures = json.loads(block.schema.metadata[b"failed"])
         for name, failure in zip(self.names([f["input"] for f in failures]), failures, strict=True):
             writer.fail(name, failure["rule"], failure["reason"])

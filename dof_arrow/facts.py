@@ -48,7 +48,7 @@ class RawFacts:
         facts = _facts(block)
         if "first" in block.column_names:  # of a clip, whose rows say the same
             facts = facts.filter(block["first"].combine_chunks())
-            self.broken += bool(len(block)) and pc.any(block["broken"]).as_py()
+            self.broken += len(pc.unique(block["input"].filter(block["broken"])))
         elif "view" in block.column_names:
             facts = facts.filter(pc.equal(block["view"].combine_chunks(), 0))
         self.rows += len(facts)

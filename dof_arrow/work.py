@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ from dof_arrow.declare import Json
 from dof_arrow.errors import OutputError
 
 _SMALLEST, _LARGEST, _BLOCKS = 32, 1024, 2048
+_TABLE = 4 << 20  # bytes of staged blocks that are handled as one
 _IDENTITY, _LOCK = "run.json", "lock"
 
 
@@ -78,12 +79,13 @@ class Staging:
         """The blocks that are there, whatever they were made of."""
         return sorted(int(path.stem) for path in self.folder.glob("*.arrow") if path.stem.isdecimal())
 
-    def done(self, block: int, stamp: str) -> bool:
-        """Whether a block is there, made of inputs with this stamp: sizes and times of the files that it read."""
+    def found(self, block: int, stamp: str) -> pa.Table | None:
+        """A block, mapped, if it is there and made of inputs with this stamp: sizes and times of the files read."""
         try:
-            return bool(self.read(block).schema.metadata[b"stamp"] == stamp.encode())
+            table = self.read(block)
+            return table if table.schema.metadata[b"stamp"] == stamp.encode() else None
         except (OSError, pa.ArrowInvalid, KeyError):
-            return False
+            return None
 
     def put(self, block: int, table: pa.Table, stamp: str) -> None:
         """Keep a block; it is there in full, also after a power cut, or not at all."""
@@ -102,8 +104,20 @@ class Staging:
         with pa.memory_map(str(self.path(block))) as source:
             return pa.ipc.open_file(source).read_all()
 
-    def pieces(self, block: int) -> Iterator[pa.Table]:
-        """A block, mapped, in the pieces that it was put in; at least one."""
+    def tables(self, blocks: Iterable[int]) -> Iterator[pa.Table]:
+        """Blocks in order, mapped, as tables of bounded size, neighbours as one: each table costs its reader time."""
+        waiting, size = list[pa.Table](), 0
+        for piece in chain.from_iterable(map(self._pieces, blocks)):
+            if waiting and size + piece.nbytes > _TABLE:
+                yield _joined(waiting)
+                waiting, size = [], 0
+            waiting.append(piece)
+            size += piece.nbytes
+        if waiting:
+            yield _joined(waiting)
+
+    def _pieces(self, block: int) -> Iterator[pa.Table]:
+        """A block in the pieces that it was put in; at least one."""
         table = self.read(block)
         batches = table.to_batches()
         return (pa.Table.from_batches([batch]) for batch in batches) if len(batches) > 1 else iter([table])
@@ -146,6 +160,13 @@ class Staging:
                 (self.folder / _LOCK).unlink()
                 self.folder.rmdir()
         os.close(file)
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables as one, and all inputs that failed; one without rows may be of inputs whose kind nobody knows."""
+    failed = [failure for table in tables for failure in json.loads(table.schema.metadata[b"failed"])]
+    rows = pa.concat_tables([table for table in tables if len(table)] or tables[:1])
+    return rows.replace_schema_metadata({"failed": json.dumps(failed)})
 
 
 def differences(known: Mapping[str, Json], asked: Mapping[str, Json]) -> list[str]:

@@ -84,10 +84,10 @@ class _Run:
 
     def _recalled(self, number: int) -> int | None:
         """How many inputs failed in a staged block, if the files that it was made of are still the same."""
-        samples = [self._job.source[i] for i in self._rows[number]]
-        if self._stop.is_set() or not self._staging.done(number, _stamp(samples)):
+        if self._stop.is_set():
             return None
-        return len(json.loads(self._staging.read(number).schema.metadata[b"failed"]))
+        table = self._staging.found(number, _stamp([self._job.source[i] for i in self._rows[number]]))
+        return None if table is None else len(json.loads(table.schema.metadata[b"failed"]))
 
     def _recall(self, number: int, failed: int | None) -> None:
         if failed is not None:

@@ -52,3 +52,12 @@ def test_failures_are_gathered_and_empty_blocks_do_no_harm() -> None:
     facts = gathered(block(failed=[{"input": 3, "rule": "empty", "reason": "the file holds 0 bytes"}]), block(fact()))
     assert [f["input"] for f in facts.failures] == [3] and facts.rows == 1
     assert gathered(block()).common() == {"bytes": 0}
+
+
+def test_clips_are_counted_once_and_broken_ones_by_themselves() -> None:
+    clips = block(fact(frames=2), fact(frames=2), fact(frames=3), fact(frames=1), fact(frames=1))
+    clips = clips.append_column("input", pa.array([4, 4, 5, 7, 7]))
+    clips = clips.append_column("first", pa.array([True, False, True, True, False]))
+    clips = clips.append_column("broken", pa.array([False, True, False, True, True]))
+    facts = gathered(clips.replace_schema_metadata({"failed": "[]"}))
+    assert (facts.rows, facts.broken, facts.common()["broken"]) == (3, 2, 2)

@@ -31,9 +31,10 @@ def test_a_block_comes_back_with_its_stamp(tmp_path: Path) -> None:
     with Staging(tmp_path / "x").held({"run": 1}) as staging:
         staging.put(4, TABLE, "stamp")
         assert staging.numbers() == [4]
-        assert staging.done(4, "stamp") and not staging.done(4, "other") and not staging.done(5, "stamp")
+        assert staging.found(4, "stamp") == TABLE
+        assert staging.found(4, "other") is None and staging.found(5, "stamp") is None
         staging.path(4).write_bytes(b"damaged")
-        assert not staging.done(4, "stamp")
+        assert staging.found(4, "stamp") is None
 
 
 def test_what_is_staged_stays_for_the_same_run_only(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_a_staged_block_survives_a_power_cut(tmp_path: Path) -> None:
     for state in states:
         restore(state, tmp_path / "b")
         with Staging(tmp_path / "b" / "x").held({"run": 1}) as staging:
-            assert staging.done(7, "s") and staging.read(7) == TABLE
+            assert staging.found(7, "s") == TABLE
 
 
 def test_a_power_cut_mixes_no_runs(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_a_power_cut_mixes_no_runs(tmp_path: Path) -> None:
     def run(identity: int, table: pa.Table, folder: Path) -> pa.Table:
         with Staging(folder / "x").held({"run": identity}, fresh=True) as staging:
             for block in range(3):
-                if not staging.done(block, "s"):
+                if staging.found(block, "s") is None:
                     staging.put(block, table, "s")
             return pa.concat_tables(map(staging.read, range(3)))
 
@@ -149,6 +150,20 @@ def test_a_power_cut_mixes_no_runs(tmp_path: Path) -> None:
     for state in recorded(tmp_path / "a", lambda: run(2, TABLE, tmp_path / "a")).states(seed=1, count=200):
         restore(state, tmp_path / "b")
         assert run(2, TABLE, tmp_path / "b").equals(pa.concat_tables([TABLE] * 3))
+
+
+def test_small_neighbours_are_read_as_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, bounded in size, with all failures; a block without rows may be of another kind."""
+    tables = [pa.table({"input": [n] * n}).replace_schema_metadata({"failed": f"[{n}]"}) for n in (1, 2, 40, 3, 4)]
+    tables.insert(1, pa.table({"other": pa.array([], pa.string())}).replace_schema_metadata({"failed": '["x"]'}))
+    monkeypatch.setattr(work, "_TABLE", 100)
+    with Staging(tmp_path / "x").held({"run": 1}) as staging:
+        for number, table in enumerate(tables):
+            staging.put(number, table, "s")
+        staging.put_pieces(6, (tables[n].replace_schema_metadata({"failed": "[]"}) for n in (0, 3)), "s")
+        found = list(staging.tables(range(7)))
+    assert [table["input"].to_pylist() for table in found] == [[1, 2, 2], [40] * 40, [3] * 3 + [4] * 4 + [1], [40] * 40]
+    assert [table.schema.metadata[b"failed"].decode() for table in found] == ['[1, "x", 2]', "[40]", "[3, 4]", "[]"]
 
 
 def test_sweep_drops_what_is_left(tmp_path: Path) -> None:

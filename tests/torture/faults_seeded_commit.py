@@ -37,7 +37,7 @@ FAULTS: tuple[Fault, ...] = (
      "            os.close(file)\n            path.unlink(missing_ok=True)"),
     ("commit.py", "            path.unlink(missing_ok=True)\n            os.close(file)", "            os.close(file)"),
     # the staged blocks of a run
-    ("work.py", '.metadata[b"stamp"] == stamp.encode())', '.metadata[b"stamp"])'),
+    ("work.py", 'if table.schema.metadata[b"stamp"] == stamp.encode()', 'if table.schema.metadata[b"stamp"]'),
     ("work.py", "if known is not None and known != identity and not fresh:", "if False:"),
     ("work.py", "            self.clear()\n            with", "            with"),
     ("work.py", "            self.clear()\n            with replacing(record, overwrite=True) as out:\n"
@@ -58,8 +58,8 @@ FAULTS: tuple[Fault, ...] = (
     ("work.py", "} <= {_LOCK, _IDENTITY}:", "}:"),
     ("work.py", "            if path.name != _LOCK:\n", "            if True:\n"),
     ("workers.py", "block.in_order()), block.stamp)", "block.in_order()), _stamp(block.samples))"),
-    ("workers.py", "if self._stop.is_set() or not self._staging.done(",
-     "if self._stop.is_set() and self._staging.done("),
+    ("workers.py", "table = self._staging.found(number, _stamp([self._job.source[i] for i in self._rows[number]]))",
+     "table = self._staging.read(number)"),
     ("extract.py", "        Staging(self.out).sweep()\n", ""),
     ("extract.py", " and not self._changed_since(made)", ""),
     ("extract.py", "about is not None and about.run == self.run_digest", "about is not None"),

@@ -100,6 +100,7 @@ def _ended(running: dict[int, tuple[Fault | None, str]]) -> tuple[Fault | None, 
     child, status = os.wait()
     fault, folder = running.pop(child)
     shutil.rmtree(folder, ignore_errors=True)
+    print("noticed" if status else "not noticed", *(fault or ["nothing"]), sep=" | ", file=sys.stderr, flush=True)
     return fault, status != 0
 
 
