@@ -63,6 +63,15 @@ def test_what_is_replaced_or_fails_leaves_no_parts(tmp_path: Path) -> None:
     assert len(dof.open(folder)) == 3
 
 
+def test_the_beginning_of_a_directory_that_a_crash_left_is_not_taken_up(tmp_path: Path) -> None:
+    (tmp_path / ".x.new").mkdir()
+    part(tmp_path / ".x.new" / "data-000003.parquet", 0, 3)
+    part(tmp_path / "a.parquet", 3, 5)
+    growth.append(tmp_path / "x", tmp_path / "a.parquet")
+    assert len(dof.open(tmp_path / "x")) == 5
+    assert {p.name for p in (tmp_path / "x").iterdir()} == {"data-000000.parquet", "manifest.parquet"}
+
+
 def test_parts_that_end_at_pages_map_as_one_array(tmp_path: Path) -> None:
     """Several files, one address: nothing is copied where no part but the last ends within a page."""
     folder, values = made(tmp_path, [4096, 2048, 1030], Geometry(1024, 4096))
