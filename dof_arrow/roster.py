@@ -76,6 +76,9 @@ class Roster:
 
 def _plainly(column: Column) -> Any:
     """Bytes that are equal where the values are, whichever types their sources give them in."""
+    if pa.types.is_signed_integer(column.type):
+        missing, values = column.is_null(), column.fill_null(0).cast(pa.int64())
+        return missing.to_numpy(zero_copy_only=False).tobytes() + values.to_numpy().tobytes()
     if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
         return repr(column.to_pylist()).encode()
     whole = pa.concat_arrays([column]).cast(pa.large_string())  # without what lies around a slice

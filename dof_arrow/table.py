@@ -33,6 +33,7 @@ _WHOLE = r"^-?(0|[1-9][0-9]*)$"
 _NUMBER = r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _UNSAFE = r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)"
 _PLAIN = 256 << 20  # bytes of a table that is read at once
+_FIRST = 1024  # cells that mostly tell of a whole column what it is not
 _NO_NUMBER = ["NA", "N/A", "NaN", "nan", "null"]
 
 
@@ -154,7 +155,8 @@ def _plain(path: Path, delimiter: str, places: Mapping[str, int]) -> dict[str, C
     import pyarrow.csv
 
     data = path.read_bytes() if path.stat().st_size <= _PLAIN else b""
-    within = rb'[^"%b\r\n]"[^"%b\r\n]' % (delimiter.encode(), delimiter.encode())
+    outside = rb'[^"%b\r\n]' % delimiter.encode()
+    within = rb'"(?<=%b")%b' % (outside, outside)  # a pattern that begins with one letter is searched much faster
     if not data or data.count(b'"') % 2 or re.search(within, data):
         return None
     named = {name: f"f{at}" for name, at in places.items()}
@@ -208,7 +210,10 @@ def _whole_rows(rows: Iterator[list[str]], width: int, path: Path) -> Iterator[l
 def _all(cells: Cells, pattern: str) -> bool:
     import pyarrow.compute as pc
 
-    return bool(pc.all(pc.match_substring_regex(cells, pattern)).as_py())
+    def match(some: Cells) -> bool:
+        return bool(pc.all(pc.match_substring_regex(some, pattern), min_count=0).as_py())
+
+    return match(cells[:_FIRST]) and match(cells)
 
 
 def _whole(numbers: Cells, cells: Cells) -> Cells:
@@ -260,7 +265,9 @@ def _safe(keys: Cells, path: Path) -> Cells:
     if pc.any(bad).as_py():
         hint = "Keys are names relative to the folder, without a leading / and without `..`."
         raise SourceError("a key is empty or leads out of the folder", _row(path, bad.index(True)), hint=hint)
-    return pc.replace_substring_regex(keys, r"^(\./+)+", "").cast(pa.large_string())
+    if pc.any(pc.starts_with(keys, "./")).as_py():
+        keys = pc.replace_substring_regex(keys, r"^(\./+)+", "")
+    return keys.cast(pa.large_string())
 
 
 def _places(keys: Cells, names: Cells, path: Path) -> Cells:

@@ -43,9 +43,10 @@ def test_every_kind_of_source_gives_the_same() -> None:
 
 def test_every_value_counts() -> None:
     known = Roster.of(files())
-    changed = Roster(keys=known.keys, targets=known.targets, groups=known.groups, splits=known.splits,
-                     kept={"age": pa.array([None, None, 7, None, None], pa.int64())})
-    assert known.digest(KEY) != changed.digest(KEY)
+    for value in (7, 0):
+        changed = Roster(keys=known.keys, targets=known.targets, groups=known.groups, splits=known.splits,
+                         kept={"age": pa.array([None, None, value, None, None], pa.int64())})
+        assert known.digest(KEY) != changed.digest(KEY)
     assert Roster(keys=known.keys, groups=known.splits).digest(KEY) != Roster(keys=known.keys, splits=known.splits
                                                                               ).digest(KEY)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from dof_arrow.errors import OutputError, SourceError, UsageError
 from dof_arrow.media import PictureError
 from dof_arrow.metadata import Target
 from dof_arrow.source import Files, Sample, Source, load_or_make_key, open_source
+from dof_arrow.table import typed
 from tests.shared import shared_data
 
 Make = Callable[..., Path]
@@ -290,6 +292,17 @@ def test_types_of_kept_columns(folder: Make, table: Make, cells: list[str], type
     path = table("k,v\n" + "".join(f"{n},{c}\n" for n, c in zip(names, cells, strict=True)))
     files = open_source(folder(*names), table=path, key="k", keep=["v"])
     assert files.kept == {"v": type} and [files[i].kept["v"] for i in range(len(files))] == values
+
+
+def test_what_begins_like_another_type() -> None:
+    """The first cells alone do not tell a column's type."""
+    many = 5000
+    numbers, words = ["7"] * many, [None] * many
+    assert typed(pa.array([*words, "7"], pa.string())).type == pa.int64()
+    assert typed(pa.array([*words, "7.5"], pa.string())).type == pa.float64()
+    assert typed(pa.array([*words, "true"], pa.string())).type == pa.bool_()
+    assert typed(pa.array([*numbers, "7.5"])).type == pa.float64()
+    assert typed(pa.array([*numbers, "seven"])).type == pa.string()
 
 
 def labelled(folder: Make, table: Make, cells: list[str], **options: Any) -> Files:
