@@ -300,17 +300,17 @@ class Extraction:
             for table in self._staged(staging):
                 self._write_table(writer, table, facts)
 
-    def _write_table(self, writer: Writer, block: pa.Table, facts: RawFacts) -> None:
-        failures = json.loads(block.schema.metadata[b"failed"])
+    def _write_table(self, writer: Writer, table: pa.Table, facts: RawFacts) -> None:
+        failures = json.loads(table.schema.metadata[b"failed"])
         for name, failure in zip(self.names([f["input"] for f in failures]), failures, strict=True):
             writer.fail(name, failure["rule"], failure["reason"])
-        if not len(block):
+        if not len(table):
             return
-        columns = self.columns(block["input"].to_pylist())
-        columns |= {name: block[name].combine_chunks() for name in _OF_ROWS if name in block.column_names}
+        columns = self.columns(table["input"].to_pylist())
+        columns |= {name: table[name].combine_chunks() for name in _OF_ROWS if name in table.column_names}
         if facts.type is not None:
-            columns["processing"] = facts.own(block)
-        vectors = {n: _tensor(block, n, c.output_shape) for n, c in self.cores.items()}
+            columns["processing"] = facts.own(table)
+        vectors = {n: _tensor(table, n, c.output_shape) for n, c in self.cores.items()}
         writer.write(ids=columns.pop("id"), vectors=vectors, columns=columns)
 
     def columns(self, inputs: Sequence[int]) -> dict[str, Any]:
