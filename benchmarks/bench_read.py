@@ -9,6 +9,7 @@ idle. What does not: rivals that only index get no labels, no balance, no resume
 from __future__ import annotations
 
 import argparse
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from benchmarks.measure import in_turn, keep, ratio
 from benchmarks.rivals import memmap, mosaic, present, sequential_memmap
 
 SECONDS = 3.0
+PAIRS = 6  # of files
 _FIRST = 256  # rows of a first batch
 
 _MEMORY = """
@@ -46,7 +48,31 @@ def drained(batches: Iterator[Any]) -> int:
     return sum(1 for _ in batches)
 
 
-def shuffled(folder: Path, rows: int, width: int, batch: int, runs: int) -> dict[str, Any]:
+def anew(measure: Callable[..., dict[str, Any]], folder: Path, rows: int, width: int, batch: int, runs: int
+         ) -> dict[str, Any]:
+    """Medians over several pairs of files, each written anew, ours first every other time.
+
+    Where in memory a file's pages come to lie decides as much as how they are read, and stays as it is while they are
+    cached: one pair tells nothing.
+    """
+    rounds = []
+    for number in range(PAIRS):
+        writers = (data.write_dof, folder / "x.dof.parquet"), (data.write_npy, folder / "x.npy")
+        for write, path in writers[:: -1 if number % 2 else 1]:
+            path.unlink(missing_ok=True)
+            write(path, rows, width)
+        rounds.append(measure(folder, rows, batch, runs))
+    found: dict[str, Any] = {"milliseconds": _medians([{name: each["median"] * 1e3 for name, each in r.pop(
+        "seconds").items()} for r in rounds])}
+    return found | {key: _medians([r[key] for r in rounds]) for key in rounds[0]} | {
+        "all": {key: {name: sorted(r[key][name] for r in rounds) for name in rounds[0][key]} for key in rounds[0]}}
+
+
+def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+
+
+def shuffled(folder: Path, rows: int, batch: int, runs: int) -> dict[str, Any]:
     """One shuffled epoch of contiguous batches, opening included; `kept`: of a dataset that stays open."""
     import dof_arrow as dof
 
@@ -70,9 +96,9 @@ def shuffled(folder: Path, rows: int, width: int, batch: int, runs: int) -> dict
         "dof, kept": lambda: drained(iter(plain)), "dof, kept, with labels": lambda: drained(iter(labelled)),
         "dof, kept, no threads": lambda: drained(iter(alone)),
     }, runs)
-    return {"seconds": seconds, "rows_per_second": {n: rows / s["median"] for n, s in seconds.items()},
-            "against_memmap": {n: ratio(seconds, n, "numpy memmap") for n in seconds if n.startswith("dof")},
-            "kept_against_kept": ratio(seconds, "dof, kept", "numpy memmap, kept")}
+    ours = [name for name in seconds if name.startswith("dof")]
+    return {"seconds": seconds, "against_memmap": {name: ratio(seconds, name, "numpy memmap") for name in ours},
+            "against_kept_memmap": {name: ratio(seconds, name, "numpy memmap, kept") for name in ours}}
 
 
 def sequential(folder: Path, rows: int, batch: int, runs: int) -> dict[str, Any]:
@@ -92,8 +118,9 @@ def sequential(folder: Path, rows: int, batch: int, runs: int) -> dict[str, Any]
         "numpy memmap, not read": lambda: drained(sequential_memmap(npy, rows, batch)),
         "dof, not read": lambda: drained(iter(dof.open(path).loader(batch_size=batch))),
     }, runs)
-    return {"seconds": seconds, "against_memmap": {n: ratio(seconds, n, "numpy memmap") for n in ("dof", "dof, kept")},
-            "not_read_against_memmap": ratio(seconds, "dof, not read", "numpy memmap, not read")}
+    against = {name: ratio(seconds, name, "numpy memmap") for name in ("dof", "dof, kept")}
+    return {"seconds": seconds, "against_memmap": against | {
+        "dof, not read": ratio(seconds, "dof, not read", "numpy memmap, not read")}}
 
 
 def first_batch(path: Path, npy: Path, rows: int, batch: int, runs: int) -> dict[str, Any]:
@@ -218,8 +245,8 @@ def run(rows: int, width: int, batches: tuple[int, ...], runs: int, big: int, md
         result: dict[str, Any] = {"rows": rows, "width": width, "bytes": rows * width * 4, "by_batch": {}}
         for batch in batches:
             result["by_batch"][batch] = {
-                "shuffled": shuffled(folder, rows, width, batch, runs),
-                "sequential": sequential(folder, rows, batch, runs),
+                "shuffled": anew(shuffled, folder, rows, width, batch, runs),
+                "sequential": anew(sequential, folder, rows, width, batch, runs),
                 "tensors": tensors(folder, rows, width, batch, runs), "rivals": rivals(folder, rows, width, batch)}
             if mds:
                 found = result["by_batch"][batch]["rivals"]

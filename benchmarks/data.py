@@ -46,9 +46,10 @@ def write_dof(path: Path, rows: int, width: int) -> Path:
 
 
 def write_npy(path: Path, rows: int, width: int) -> Path:
-    """A .npy file, as `numpy.save` writes it."""
-    out = np.lib.format.open_memmap(path, "w+", np.float32, (rows, width))
-    for start, x, _ in pieces(rows, width):
-        out[start : start + len(x)] = x
-    out.flush()
+    """A .npy file, written as `numpy.save` does: through a map its pages would be small, and slow to map again."""
+    with path.open("wb") as file:
+        about = {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
+        np.lib.format.write_array_header_1_0(file, about)
+        for _, x, _ in pieces(rows, width):
+            file.write(x.data)
     return path

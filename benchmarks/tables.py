@@ -30,7 +30,7 @@ def reading() -> Iterator[tuple[str, ...]]:
         ("balanced (tensor, label) against a tensor in RAM", ("tensors", "against_ram"), "0.5"),
     )
     for label, path, target in rows:
-        yield label, *(f"{_at(by[size], path):.2f}" for size in ("256", "4096")), target
+        yield label, *(_spread(by[size], path) for size in ("256", "4096")), target
     large = result("read")["large"]
     yield "shuffled rows of 10 GB, against memmap", *(f"{large[s]['against_memmap']:.2f}" for s in large), ""
 
@@ -100,6 +100,13 @@ def million() -> Iterator[tuple[str, ...]]:
     for kind, found in result("million")["kinds"].items():
         seconds = (f"{found[name]:.2f}" for name in ("seconds", "processor seconds"))
         yield kind, *seconds, f"{found['peak MB above']:,.0f}"
+
+
+def _spread(found: Any, path: tuple[str, ...]) -> str:
+    """A ratio, and the least and the most of several pairs of files where there were some."""
+    every = found[path[0]].get("all")
+    range_ = f" ({_at(every, path[1:])[0]:.2f} to {_at(every, path[1:])[-1]:.2f})" if every else ""
+    return f"{_at(found, path):.2f}{range_}"
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 Batch = Any  # x; (x, y); (x, columns); (x, y, columns)
 Made = Iterator[tuple[Share, Batch]]
 
-_TASK = 1 << 20  # bytes gathered at a time: enough to outweigh the handling, few enough that all at hand fit a cache
+_TASK = 4 << 20  # bytes gathered at a time: enough to outweigh the handling, few enough that all at hand fit a cache
 _SMALL = 8 << 20  # bytes of an epoch that is over before threads have begun
 _AHEAD = 96 << 20  # bytes of batches that may wait
 _WINDOW, _PAGES = 8 << 20, 64 << 10  # bytes touched ahead of a reader; bytes that systems map at a time
@@ -140,8 +140,8 @@ class Maker:
         if filled is not None:
             return [(share, self._partly(shown[part], rows[part], Filled(filled.lengths[part], filled.padded)))
                     for share, part in task.parts()]
-        return [(share, self._packed(shown[part], clean[part], rows[part], mixed and mixed.part(part)))
-                for share, part in task.parts()]
+        whole = self._packed(shown, clean, rows, mixed)
+        return [(share, _cut(whole, part)) for share, part in task.parts()]
 
     def _partly(self, x: Array, rows: Rows, filled: Filled) -> Batch:
         """A batch of which rows are left out, or are of different lengths."""
@@ -188,6 +188,13 @@ class Maker:
         return tuple(parts) if len(parts) > 1 else x
 
 
+def _cut(made: Batch, part: slice) -> Batch:
+    """Some rows of a batch."""
+    if isinstance(made, tuple):
+        return tuple(_cut(each, part) for each in made)
+    return {name: values[part] for name, values in made.items()} if isinstance(made, dict) else made[part]
+
+
 def _padded(x: Array, lengths: Array) -> Padded:
     made = Padded(np.ascontiguousarray(x[:, : lengths.max()]), lengths)
     made.features[~made.mask] = 0  # normalization moved them
@@ -200,9 +207,6 @@ class _Mixed:
 
     rows: Rows
     share: Array
-
-    def part(self, part: slice) -> _Mixed:
-        return _Mixed(self.rows[part], self.share[part])
 
 
 class _Span:
