@@ -15,7 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,9 @@ from benchmarks.measure import in_turn, keep, ratio
 from benchmarks.rivals import memmap, mosaic, present, sequential_memmap
 
 SECONDS = 3.0
-PAIRS = 6  # of files
+PAIRS = 8  # of files, each in a process of its own
 _FIRST = 256  # rows of a first batch
+Measure = Callable[[Path, int, int, int], dict[str, Any]]
 
 _MEMORY = """
 import sys
@@ -48,24 +51,28 @@ def drained(batches: Iterator[Any]) -> int:
     return sum(1 for _ in batches)
 
 
-def anew(measure: Callable[..., dict[str, Any]], folder: Path, rows: int, width: int, batch: int, runs: int
-         ) -> dict[str, Any]:
-    """Medians over several pairs of files, each written anew, ours first every other time.
+def anew(measure: Measure, folder: Path, rows: int, width: int, batch: int, runs: int) -> dict[str, Any]:
+    """Medians over several processes, each with files written anew, ours first every other time.
 
-    Where in memory a file's pages come to lie decides as much as how they are read, and stays as it is while they are
-    cached: one pair tells nothing.
+    Where in memory the pages of a file and of a process come to lie decides as much as how they are read, and stays as
+    it is: one process tells nothing.
     """
-    rounds = []
-    for number in range(PAIRS):
-        writers = (data.write_dof, folder / "x.dof.parquet"), (data.write_npy, folder / "x.npy")
-        for write, path in writers[:: -1 if number % 2 else 1]:
-            path.unlink(missing_ok=True)
-            write(path, rows, width)
-        rounds.append(measure(folder, rows, batch, runs))
-    found: dict[str, Any] = {"milliseconds": _medians([{name: each["median"] * 1e3 for name, each in r.pop(
-        "seconds").items()} for r in rounds])}
-    return found | {key: _medians([r[key] for r in rounds]) for key in rounds[0]} | {
-        "all": {key: {name: sorted(r[key][name] for r in rounds) for name in rounds[0][key]} for key in rounds[0]}}
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        rounds = [pool.submit(_pair, measure, number, folder, rows, width, batch, runs).result()
+                  for number in range(PAIRS)]
+    milliseconds = [{name: each["median"] * 1e3 for name, each in r.pop("seconds").items()} for r in rounds]
+    return {"milliseconds": _medians(milliseconds), **{key: _medians([r[key] for r in rounds]) for key in rounds[0]},
+            "all": {key: {name: sorted(r[key][name] for r in rounds) for name in rounds[0][key]} for key in rounds[0]}}
+
+
+def _pair(
+    measure: Measure, number: int, folder: Path, rows: int, width: int, batch: int, runs: int
+) -> dict[str, Any]:
+    writers = (data.write_dof, folder / "x.dof.parquet"), (data.write_npy, folder / "x.npy")
+    for write, path in writers[:: -1 if number % 2 else 1]:
+        path.unlink(missing_ok=True)
+        write(path, rows, width)
+    return measure(folder, rows, batch, runs)
 
 
 def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
