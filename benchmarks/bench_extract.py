@@ -14,13 +14,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import keep
+from benchmarks.measure import beside, keep
 from dof_arrow import media
 from dof_arrow.conveyor import processors
 from dof_arrow.core import Core
@@ -79,8 +78,8 @@ def _pillow(data: bytes) -> Any:
 
 
 def _bare_loops(stored: list[bytes], core: Core) -> None:
-    def loop(share: list[bytes]) -> None:
-        room = core.room(AT_ONCE)
+    def loop(number: int) -> None:
+        share, room = stored[number :: processors()], core.room(AT_ONCE)
         for start in range(0, len(share), AT_ONCE):
             some = share[start : start + AT_ONCE]
             for place, data in enumerate(some):
@@ -88,8 +87,7 @@ def _bare_loops(stored: list[bytes], core: Core) -> None:
             for first in range(0, len(some), BATCH):
                 core.run(room[first : min(first + BATCH, len(some))])
 
-    with ThreadPoolExecutor(processors()) as pool:
-        list(pool.map(loop, [stored[n :: processors()] for n in range(processors())]))
+    beside(loop)
 
 
 def _plain_loop(source: Path, core: Core) -> None:

@@ -279,7 +279,7 @@ if __name__ == "__main__":
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--batch", type=int, nargs="*", default=[256, 4096], help="none: without epochs")
-    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--big", type=int, default=5_000_000, help="rows of the large file; 0: none")
     parser.add_argument("--mds", help="a Python with mosaicml-streaming, which cannot share an environment")
     parser.add_argument("--name", default="read", help="of the result's file")

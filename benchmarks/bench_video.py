@@ -17,13 +17,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import keep
+from benchmarks.measure import beside, keep
 from dof_arrow import builtin, heads, network, training
 from dof_arrow.conveyor import processors
 from dof_arrow.core import Core
@@ -100,7 +99,7 @@ def _round(source: Path, core: Core, out: Path) -> dict[str, float]:
     alone = _took(lambda: [core.run(np.stack(prepared[i : i + 8])) for i in range(0, len(prepared), 8)])
     rows: list[int] = []
     taken = _took(lambda: rows.append(len(_extracted(source, [core], out))))
-    loops = _took(lambda: _beside(processors(), lambda: _loop(some, core)))
+    loops = _took(lambda: beside(lambda _: _loop(some, core)))
     wall, processor = ((decode[i] + prepare[i] + alone[i]) / len(seen) for i in range(2))
     return {"decode_ms": decode[0] / len(seen) * 1e3, "prepare_ms": prepare[0] / len(seen) * 1e3,
             "core_ms": alone[0] / len(seen) * 1e3, "frames_a_second": rows[0] / taken[0],
@@ -113,12 +112,6 @@ def _loop(files: Sequence[Path], core: Core) -> None:
     """What people write: decode a clip, prepare it, run it."""
     for path in files:
         core.run(np.stack([core.prepare(frame.pixels) for frame in Watched(Video(path))]))
-
-
-def _beside(count: int, action: Any) -> None:
-    with ThreadPoolExecutor(count) as pool:
-        for done in [pool.submit(action) for _ in range(count)]:
-            done.result()
 
 
 def _took(action: Any) -> tuple[float, float]:

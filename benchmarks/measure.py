@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ def in_turn(actions: Mapping[str, Callable[[], Any]], runs: int = 7, warm: int =
             if number >= warm:
                 taken[name].append(time.perf_counter() - start)
     return {name: {"median": statistics.median(t), "min": min(t), "max": max(t)} for name, t in taken.items()}
+
+
+def beside(action: Callable[[int], Any]) -> None:
+    """An action on every processor at once, in threads; each is told its number."""
+    with ThreadPoolExecutor(processors()) as pool:
+        list(pool.map(action, range(processors())))
 
 
 def ratio(seconds: Mapping[str, Mapping[str, float]], ours: str, theirs: str) -> float:

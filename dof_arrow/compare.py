@@ -23,17 +23,17 @@ from dof_arrow.declare import Json, to_json
 from dof_arrow.errors import UsageError
 from dof_arrow.metadata import Metadata
 from dof_arrow.revise import Change, changes
-from dof_arrow.schema import element_type, is_vector
+from dof_arrow.schema import element_type, holds_texts, is_vector
 
 Array = NDArray[Any]
+Mask = NDArray[Any]
+Words = tuple[Sequence[str], Sequence[str]]
 PathLike = str | os.PathLike[str]
 
 _AT_ONCE = 65_536  # rows of flat columns compared at a time
 _NAMED = 5
 _OWN = ("version", "uuid", "integrity", "parts", "provenance")  # what a file says of itself, not of its rows
 _STORED = ("dtype", "layout")
-Mask = NDArray[Any]
-Words = tuple[Sequence[str], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,7 +307,7 @@ def _common(ours: pa.DataType, theirs: pa.DataType) -> pa.DataType:
     """A type that holds the values of both."""
     if pa.types.is_null(ours) or pa.types.is_null(theirs):
         return theirs if pa.types.is_null(ours) else ours
-    if all(map(_is_text, (ours, theirs))):
+    if all(map(holds_texts, (ours, theirs))):
         return pa.large_string()
     return pa.from_numpy_dtype(np.result_type(ours.to_pandas_dtype(), theirs.to_pandas_dtype()))
 
@@ -332,10 +332,6 @@ def _plain(array: pa.Array) -> pa.Array:
 
 def _is_list(kind: pa.DataType) -> bool:
     return any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _numpy(array: Any) -> Mask:

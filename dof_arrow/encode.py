@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dof_arrow.errors import UsageError
 from dof_arrow.metadata import Metadata, Target
 from dof_arrow.order import Rows
+from dof_arrow.schema import holds_texts
 
 Array = NDArray[Any]
 
@@ -219,8 +220,7 @@ _READERS: Mapping[str, Callable[[pa.Array, str, Target | None], Codes | Flags | 
 
 def _discrete(kind: pa.DataType) -> bool:
     types = pa.types
-    return bool(types.is_integer(kind) or types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind)
-                or types.is_dictionary(kind))
+    return bool(types.is_integer(kind) or types.is_boolean(kind) or holds_texts(kind) or types.is_dictionary(kind))
 
 
 def _unfit(name: str, expected: str, found: str, hint: str = "") -> UsageError:

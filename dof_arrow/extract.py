@@ -297,13 +297,12 @@ class Extraction:
         about = self.metadata(facts.common(), len(facts.failures))
         with Writer(self.out, about, schema=schema, overwrite=self.overwrite, layout=self.layout,
                     part=self.part) as writer:
+            for name, failure in zip(self.names([f["input"] for f in facts.failures]), facts.failures, strict=True):
+                writer.fail(name, failure["rule"], failure["reason"])
             for table in self._staged(staging):
                 self._write_table(writer, table, facts)
 
     def _write_table(self, writer: Writer, table: pa.Table, facts: RawFacts) -> None:
-        failures = json.loads(table.schema.metadata[b"failed"])
-        for name, failure in zip(self.names([f["input"] for f in failures]), failures, strict=True):
-            writer.fail(name, failure["rule"], failure["reason"])
         if not len(table):
             return
         columns = self.columns(table["input"].to_pylist())

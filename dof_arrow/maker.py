@@ -26,7 +26,7 @@ Array = NDArray[Any]
 Batch = Any  # x; (x, y); (x, columns); (x, y, columns)
 Made = Iterator[tuple[Share, Batch]]
 
-_TASK = 4 << 20  # bytes gathered at a time: enough to outweigh the handling, few enough that all at hand fit a cache
+_TASK = 4 << 20  # bytes gathered at a time: enough to outweigh the handling
 _SMALL = 8 << 20  # bytes of an epoch that is over before threads have begun
 _AHEAD = 96 << 20  # bytes of batches that may wait
 _WINDOW, _PAGES = 8 << 20, 64 << 10  # bytes touched ahead of a reader; bytes that systems map at a time

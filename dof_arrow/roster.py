@@ -18,6 +18,7 @@ import pyarrow as pa
 from dof_arrow.files import Files
 from dof_arrow.metadata import Target
 from dof_arrow.sample import Listing, Source
+from dof_arrow.schema import holds_texts
 
 Column = Any  # pyarrow.Array, which comes without types
 
@@ -79,7 +80,7 @@ def _plainly(column: Column) -> Any:
     if pa.types.is_signed_integer(column.type):
         missing, values = column.is_null(), column.fill_null(0).cast(pa.int64())
         return missing.to_numpy(zero_copy_only=False).tobytes() + values.to_numpy().tobytes()
-    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+    if not holds_texts(column.type):
         return repr(column.to_pylist()).encode()
     whole = pa.concat_arrays([column]).cast(pa.large_string())  # without what lies around a slice
     return pa.record_batch([whole], ["value"]).serialize()

@@ -35,6 +35,11 @@ def is_vector(field: pa.Field) -> bool:
     return bool(pa.types.is_fixed_size_list(field.type) and pa.types.is_floating(field.type.value_type))
 
 
+def holds_texts(kind: pa.DataType) -> bool:
+    """Whether values are texts, of whichever length."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def element_type(field: pa.Field) -> str:
     """The name of a column's element type, as metadata has it.
 

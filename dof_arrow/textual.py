@@ -24,7 +24,7 @@ from dof_arrow import metadata
 from dof_arrow.dataset import Dataset
 from dof_arrow.declare import Json
 from dof_arrow.errors import FormatError, UsageError
-from dof_arrow.schema import VECTOR_TYPES, is_vector, vector_field
+from dof_arrow.schema import VECTOR_TYPES, holds_texts, is_vector, vector_field
 from dof_arrow.writer import Writer
 
 FORM = "dof-json-1"
@@ -182,7 +182,7 @@ def _plain(kind: pa.DataType) -> pa.DataType | None:
         return pa.binary()
     if types.is_float16(kind):
         return pa.float32()
-    return kind if types.is_primitive(kind) or types.is_string(kind) or types.is_large_string(kind) else None
+    return kind if types.is_primitive(kind) or holds_texts(kind) else None
 
 
 def _to_json(value: Any) -> Json:
