@@ -238,8 +238,10 @@ def _torch_steps(module: Any) -> Iterator[Step]:
 
 
 def _onnx(model: Any) -> Exported:
-    loaded = graph.load(model) if isinstance(model, (str, Path)) else model
-    loaded = graph.from_bytes(loaded) if isinstance(loaded, bytes) else loaded
+    if isinstance(model, (str, Path)):
+        loaded = graph.load(model)
+    else:
+        loaded = graph.from_bytes(model if isinstance(model, bytes) else graph.to_bytes(model))
     if len(graph.inputs(loaded)) != 1 or len(loaded.graph.output) != 1 or graph.opset(loaded) > graph.OPSET:
         raise UsageError("this ONNX model is no head", expected=f"one input, one output, opset {graph.OPSET} or less",
                          found=f"{len(graph.inputs(loaded))}, {len(loaded.graph.output)}, {graph.opset(loaded)}",

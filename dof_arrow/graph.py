@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,15 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.errors import CoreError
+from dof_arrow.external import AGAIN, NODE, bring_in, in_folder, within
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
     from onnxruntime import InferenceSession
 
 OPSET = 18
 _IR_VERSION = 8  # the one of opset 18; from 4 on, weights need not be listed among the inputs
 MAX_BYTES = (1 << 31) - 1  # protobuf's own bound
-_AGAIN = "Export or download the model again."
+# Left to itself ONNX Runtime looks in the current folder for weights outside a model.
+# Below a device nothing can lie.
+_FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
+_NO_FOLDER = os.path.join(os.devnull, "none")
 
 Array = NDArray[Any]
 
@@ -39,11 +42,7 @@ def load(path: str | os.PathLike[str]) -> ModelProto:
 def from_bytes(data: bytes, where: str = "model", *, find: Callable[[str], Path] | None = None) -> ModelProto:
     """The model in `data`, which must hold its weights itself unless `find` finds their files; CoreError otherwise."""
     model = _parse(data, where)
-    for tensor in _external(model):
-        if find is None:
-            raise CoreError("the model's weights lie in another file", where, "weights inside the model", tensor.name,
-                            "Load the model by its path.")
-        inline(tensor, find, where)
+    bring_in(model, where, find)
     return _checked(model, where)
 
 
@@ -189,7 +188,7 @@ def extract(model: ModelProto, names: Sequence[str]) -> ModelProto:
     part.graph.value_info.extend(value for value in model.graph.value_info if value.name in needed)
     declared = {value.name: value for value in [*model.graph.value_info, *model.graph.output]}
     part.graph.output.extend(declared.get(name, onnx.ValueInfoProto(name=name)) for name in names)
-    domains = {node.domain for node in _all_nodes(part)} | {"", "ai.onnx"}
+    domains = {node.domain for node in within(part, NODE)} | {"", "ai.onnx"}
     part.opset_import.extend(o for o in model.opset_import if o.domain in domains)
     return part
 
@@ -211,17 +210,21 @@ def raise_opset(model: ModelProto, minimum: int = OPSET) -> ModelProto:
 
 
 def session(data: bytes, threads: int = 1, provider: tuple[str, dict[str, str]] | None = None) -> InferenceSession:
-    """An ONNX Runtime session over a model's bytes that logs nothing; CoreError if it cannot be made.
+    """An ONNX Runtime session over a model's bytes that logs nothing and reads no file.
 
     It runs on the CPU, or on a provider with these settings: see `dof_arrow.providers`, which checks that it does.
+    Raises CoreError if it cannot be made, and for a model that keeps anything in other files.
     """
     import onnxruntime
 
+    bring_in(_decoded(data, "ONNX Runtime cannot load the model"), "")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.use_deterministic_compute = True
+    options.add_session_config_entry(_FOLDER_OF_WEIGHTS, _NO_FOLDER)
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # as it was checked
     if provider:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     chosen = [provider or "CPUExecutionProvider"]
@@ -273,6 +276,14 @@ def read(path: str | os.PathLike[str]) -> bytes:
 
 
 def _parse(data: bytes, where: str) -> ModelProto:
+    model = _decoded(data, "this is no ONNX model, or a truncated one", where)
+    if not model.graph.node or not model.graph.output:
+        raise CoreError("this is no ONNX model", where, "a graph with nodes and outputs", "none", AGAIN)
+    return model
+
+
+def _decoded(data: bytes, what: str, where: str = "") -> ModelProto:
+    """The model in some bytes; CoreError that says `what` for other bytes."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -280,9 +291,7 @@ def _parse(data: bytes, where: str) -> ModelProto:
     try:
         model.ParseFromString(data)
     except DecodeError:
-        raise CoreError("this is no ONNX model, or a truncated one", where, hint=_AGAIN) from None
-    if not model.graph.node or not model.graph.output:
-        raise CoreError("this is no ONNX model", where, "a graph with nodes and outputs", "none", _AGAIN)
+        raise CoreError(what, where, "an ONNX model", hint=AGAIN) from None
     return model
 
 
@@ -292,17 +301,17 @@ def _checked(model: ModelProto, where: str) -> ModelProto:
     The checker of onnx is too strict here: it refuses outputs without a shape, which many exporters write.
     """
     if not all(isinstance(text, str) for text in _texts(model)):
-        raise CoreError("the ONNX model is not valid", where, "names in UTF-8", hint=_AGAIN)
+        raise CoreError("the ONNX model is not valid", where, "names in UTF-8", hint=AGAIN)
     made = _given(model.graph)
     for node in model.graph.node:
         outputs = {name for name in node.output if name}
         missing, twice = reads(node) - made, outputs & made
         if missing or twice:
             raise CoreError("the ONNX model is not valid", where, "each tensor made once, before it is used",
-                            ", ".join(sorted(missing | twice)), _AGAIN)
+                            ", ".join(sorted(missing | twice)), AGAIN)
         made |= outputs
     if missing := {value.name for value in model.graph.output} - made:
-        raise CoreError("the ONNX model is not valid", where, "every output made", ", ".join(sorted(missing)), _AGAIN)
+        raise CoreError("the ONNX model is not valid", where, "every output made", ", ".join(sorted(missing)), AGAIN)
     return model
 
 
@@ -313,36 +322,15 @@ def _texts(model: ModelProto) -> Iterator[str | bytes]:
         for graph in _graphs(model.graph):
             yield graph.name
             yield from (value.name for value in graph.value_info)
-        for node in _all_nodes(model):
+        for node in within(model, NODE):
             yield from (node.name, node.op_type, node.domain, *(attribute.name for attribute in node.attribute))
     except UnicodeDecodeError:
         yield b""
 
 
-def _external(model: ModelProto) -> Iterator[TensorProto]:
-    return (tensor for tensor in _tensors(model) if tensor.data_location == tensor.EXTERNAL)
-
-
-def _tensors(model: ModelProto) -> Iterator[TensorProto]:
-    """Every stored tensor: initialisers and attributes, in inner graphs and functions too."""
-    for graph in _graphs(model.graph):
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-    for node in _all_nodes(model):
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-
-
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
     yield graph
-    yield from _inner_graphs(graph.node)
-
-
-def _inner_graphs(nodes: Iterable[NodeProto]) -> Iterator[GraphProto]:
-    for node in nodes:
+    for node in graph.node:
         for inner in subgraphs(node):
             yield from _graphs(inner)
 
@@ -357,15 +345,6 @@ def _given(graph: GraphProto) -> set[str]:
     """The tensors a graph has before its first node runs."""
     sparse = [tensor.values for tensor in graph.sparse_initializer]
     return {value.name for value in [*graph.input, *graph.initializer, *sparse]}
-
-
-def _all_nodes(model: ModelProto) -> Iterator[NodeProto]:
-    for graph in _graphs(model.graph):
-        yield from graph.node
-    for function in model.functions:
-        yield from function.node
-        for graph in _inner_graphs(function.node):
-            yield from graph.node
 
 
 def _needed(graph: GraphProto, names: Sequence[str]) -> tuple[set[str], list[NodeProto]]:
@@ -390,59 +369,3 @@ def _plain(node: NodeProto) -> NodeProto:
 def first_line(error: Exception) -> str:
     """What an error of another library says, as far as it fits into a message of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-def inline(tensor: TensorProto, find: Callable[[str], Path], where: str) -> None:
-    """Bring a tensor's bytes into the tensor from their file, which `find` finds by the name that the model gives it.
-
-    Raises CoreError if the file does not hold the bytes declared.
-    """
-    import onnx
-
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    path = find(entries.get("location", ""))
-    expected = -(-math.prod(tensor.dims) * _bits(tensor.data_type) // 8)
-    try:
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", expected))
-        if length != expected or min(offset, length) < 0 or offset + length > path.stat().st_size:
-            raise ValueError(f"bytes {offset} to {offset + length} of {path.stat().st_size}")
-        with path.open("rb") as file:
-            file.seek(offset)
-            tensor.raw_data = file.read(length)
-    except (OSError, ValueError) as error:
-        raise CoreError(f"the weights {tensor.name} cannot be read", where, f"{expected} bytes in {path.name}",
-                        str(error), _AGAIN) from error
-    tensor.data_location = onnx.TensorProto.DEFAULT
-    del tensor.external_data[:]
-
-
-def is_beside(location: str | bytes) -> bool:
-    """Whether a name leads into a folder, or below, whatever it may hold: no absolute path, no way up.
-
-    >>> is_beside("model.onnx_data"), is_beside("../model.onnx_data")
-    (True, False)
-    """
-    if not isinstance(location, str) or "\0" in location or os.path.isabs(location):
-        return False
-    return bool(location) and not {"", ".."} & set(location.replace("\\", "/").split("/"))
-
-
-def in_folder(location: str, *, folder: Path, where: str) -> Path:
-    """The file `location`, which must lie in `folder` once every link is followed; CoreError otherwise."""
-    home = folder.resolve()
-    if is_beside(location):
-        path = (home / location).resolve()
-        if path.is_relative_to(home) and path.is_file():
-            return path
-    raise CoreError("the model's weights do not lie beside it", where, "a file in the model's own folder",
-                    repr(location), "Put the weights into the model's folder, as a file and not as a link.")
-
-
-def _bits(data_type: int) -> int:
-    import onnx
-
-    if data_type == onnx.TensorProto.STRING or data_type not in onnx.TensorProto.DataType.values():
-        raise CoreError("weights of this type cannot lie in another file", found=f"type {data_type}", hint=_AGAIN)
-    name = onnx.TensorProto.DataType.Name(data_type)
-    packed = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
-    return packed.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize

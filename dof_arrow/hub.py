@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from dof_arrow.errors import CoreError, DofError, UsageError, require
-from dof_arrow.graph import MAX_BYTES, is_beside
+from dof_arrow.external import is_beside, may_hold_weights
+from dof_arrow.graph import MAX_BYTES
 from dof_arrow.terminal import Terminal, listening
 
 _ADDRESS = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.%-]+))?/(?P<path>[^@]+\.onnx)", re.A)
@@ -74,7 +75,7 @@ class Repository:
 
         @functools.cache  # asked for each tensor
         def find(location: str) -> Path:
-            if not is_beside(location):
+            if not may_hold_weights(location):
                 raise CoreError("the model's weights do not lie beside it", str(self), "a file in the model's folder",
                                 repr(location), "Choose another model.")
             found = self.file(str(folder / location))

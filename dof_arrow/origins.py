@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dof_arrow import graph
 from dof_arrow.errors import FormatError, UsageError
-from dof_arrow.graph import in_folder
+from dof_arrow.external import in_folder
 from dof_arrow.metadata import Preprocessing, parse
 from dof_arrow.terminal import listening
 
