@@ -20,19 +20,24 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from dof_arrow.commit import Output, explained, own_folder, replacing
+from dof_arrow import caches
+from dof_arrow.commit import Output
 from dof_arrow.errors import CoreError, UsageError
 from dof_arrow.graph import MAX_BYTES
 from dof_arrow.terminal import Terminal, listening, size
 
 _PIECE = 1 << 18
+_SHOWN = 100  # characters of what a server says
 _TIMEOUT = 30.0  # seconds without a byte
 _TRIES = 4  # in a row that bring nothing
 _MOST = 100  # in all
 _WAIT = 0.5  # seconds, longer each time
 _PASSING = (408, 429, 500, 502, 503, 504)
 _DIGEST = re.compile(r"sha256=([0-9a-f]{64})", re.I)
+_LENGTH = re.compile("[0-9]{1,18}")
+_STRONG_TAG = re.compile('"[!#-~]*"')  # RFC 9110, 8.8.3; a weak tag may stand for other bytes
 _IN_ADDRESSES = "/%:@!$&'()*+,;=~-._?"
+_NO_ADDRESS, _ADDRESS = "the server points to what is no address of a file", "https://HOST/PATH"
 _YOURSELF = "Download it yourself, and name the file."
 
 
@@ -51,10 +56,18 @@ def fetch(address: str) -> Download:
 
     A copy stays under `$XDG_CACHE_HOME/dof-arrow` or `~/.cache/dof-arrow`, and is used while its own digest is right.
     Raises UsageError for an address that is none, CoreError if the file cannot be had or is another, OutputError if no
-    copy can be written.
+    copy can be written, or another user may have put one there.
     """
     url, expected = split_digest(address)
-    return _fetch(_Address.of(url), expected)
+    asked = Asked.of(url)
+    file = f"{expected or asked.key}.onnx"
+    copy = kept(file, expected)
+    if copy:
+        _tell_of_copy(asked, copy, expected)
+    else:
+        copy = keep(asked, file, expected)
+        _tell(asked, copy, expected)
+    return Download(data=copy.data, sha256=copy.sha256, name=asked.name, source=asked.source)
 
 
 def split_digest(address: str) -> tuple[str, str | None]:
@@ -89,35 +102,80 @@ def bare(address: str) -> str:
     return f"{head}://{host.rpartition('@')[2]}{slash}{path}" if rest else head
 
 
+def is_address(url: str) -> bool:
+    """Whether this is the address of a file on the web.
+
+    >>> is_address("https://example.org/x.onnx"), is_address("file:///etc/passwd")
+    (True, False)
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # raises where the port is no number
+    except ValueError:
+        return False
+    plain = url.isprintable() and " " not in url
+    return plain and bool(host) and parts.scheme in ("http", "https")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Address:
-    """What is asked for, and of whom; only `source` may be shown."""
+class Asked:
+    """What is asked for, and of whom; only `source` and `name` may be shown."""
 
     url: str
     source: str
-    authorization: str | None
+    name: str
+    authorization: str | None = None
+    quiet: bool = False  # shows no progress
 
     @classmethod
-    def of(cls, url: str) -> _Address:
-        try:
-            parts = urlsplit(url)
-            host = parts.hostname, parts.port  # raises where the port is no number
-        except ValueError:
-            host = None, None
-        if host[0] is None or parts.scheme not in ("http", "https") or not url.isprintable() or " " in url:
+    def of(cls, url: str) -> Asked:
+        """What an address asks for; UsageError where it is none."""
+        if not is_address(url):
             raise UsageError("this is no address of a file", bare(url), "https://HOST/PATH.onnx", hint=_YOURSELF)
+        parts = urlsplit(url)
         asked = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=quote(parts.path, _IN_ADDRESSES),
                                query=quote(parts.query, _IN_ADDRESSES))
-        return cls(url=asked.geturl(), source=bare(url), authorization=_basic(parts))
-
-    @property
-    def name(self) -> str:
-        last = PurePosixPath(unquote(urlsplit(self.url).path)).stem
-        return last if last.isprintable() and last else "core"
+        last = PurePosixPath(unquote(parts.path)).stem
+        name = last if last.isprintable() and last else "core"
+        return cls(url=asked.geturl(), source=bare(url), name=name, authorization=_basic(parts))
 
     @property
     def key(self) -> str:
+        """The digest of the address, as a name for the copy."""
         return hashlib.sha256(self.url.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A file in the cache, its bytes and their SHA-256."""
+
+    path: Path
+    data: bytes
+    sha256: str
+
+
+def kept(file: str, expected: str | None = None) -> Copy | None:
+    """The copy of this name, if its bytes are those of a digest: the expected, else the one noted.
+
+    Raises OutputError where another user may have put it there.
+    """
+    known = expected or _noted(file)
+    data = caches.read(file) if known else None
+    if data is None or known is None or hashlib.sha256(data).hexdigest() != known:
+        return None
+    return Copy(path=caches.path_of(file), data=data, sha256=known)
+
+
+def keep(asked: Asked, file: str, expected: str | None = None) -> Copy:
+    """Fetch a file into the cache, with a note of its digest beside it; see `fetch` for errors."""
+    digest = _received(asked, file, expected)
+    with caches.writing(_note_of(file)) as note:  # as `sha256sum --check` reads it
+        note.write(f"{digest}  {file}\n".encode())
+    copy = kept(file, digest)
+    if copy is None:
+        raise CoreError("the copy is not what was written", str(caches.path_of(file)),
+                        hint="Check the disk.")
+    return copy
 
 
 def _basic(parts: SplitResult) -> str | None:
@@ -127,59 +185,39 @@ def _basic(parts: SplitResult) -> str | None:
     return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
-def _fetch(address: _Address, expected: str | None) -> Download:
-    home = own_folder("XDG_CACHE_HOME", ".cache") / "models"
-    path = home / f"{expected or address.key}.onnx"
-    note = path.with_suffix(".sha256")  # as `sha256sum --check` reads it
-    known = expected or _noted(note)
-    data = _intact(path, known) if known else None
-    if data is not None and known is not None:
-        listening().say(f"{address.source}: the copy in {path}, SHA-256 {known}"
-                        + ("" if expected else "; remove it to have the file fetched anew"))
-        return Download(data=data, sha256=known, name=address.name, source=address.source)
-    with explained(home):
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    digest = _received(address, path, expected)
-    with replacing(note, overwrite=True) as file:
-        file.write(f"{digest}  {path.name}\n".encode())
-    data = path.read_bytes()
-    check_digest(hashlib.sha256(data).hexdigest(), digest, str(path))
-    _tell(listening(), address, digest, data, expected)
-    return Download(data=data, sha256=digest, name=address.name, source=address.source)
+def _tell_of_copy(asked: Asked, copy: Copy, expected: str | None) -> None:
+    anew = "" if expected else "; remove it to have the file fetched anew"
+    listening().say(f"{asked.source}: the copy in {copy.path}, SHA-256 {copy.sha256}{anew}")
 
 
-def _tell(to: Terminal, address: _Address, digest: str, data: bytes, expected: str | None) -> None:
-    checked = "as asked for" if expected else f"to have it checked, name it {address.source}#sha256={digest}"
-    to.say(f"{address.source}: {size(len(data))}, SHA-256 {digest}, {checked}")
+def _tell(asked: Asked, copy: Copy, expected: str | None) -> None:
+    checked = f"to have it checked, name it {asked.source}#sha256={copy.sha256}"
+    if expected:
+        checked = "as asked for"
+    listening().say(f"{asked.source}: {size(len(copy.data))}, SHA-256 {copy.sha256}, {checked}")
 
 
-def _noted(note: Path) -> str | None:
-    try:
-        return note.read_text("ascii").split()[0]
-    except (OSError, ValueError, IndexError):
-        return None
+def _note_of(file: str) -> str:
+    return f"{PurePosixPath(file).stem}.sha256"
 
 
-def _intact(path: Path, digest: str) -> bytes | None:
-    """The bytes of a copy, if they are still those of its digest."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    return data if hashlib.sha256(data).hexdigest() == digest else None
+def _noted(file: str) -> str | None:
+    words = (caches.read(_note_of(file)) or b"").split()
+    return words[0].decode("ascii", "replace") if words else None
 
 
-def _received(address: _Address, path: Path, expected: str | None) -> str:
+def _received(asked: Asked, file: str, expected: str | None) -> str:
     """Write what is sent to a file, whole or not at all; returns its digest."""
-    with replacing(path, overwrite=True) as out, listening().progress(f"downloading {address.name}, kB") as update:
-        transfer, digest, farthest, vain = _Transfer(address), hashlib.sha256(), 0, 0
+    to = Terminal(quiet=True) if asked.quiet else listening()
+    with caches.writing(file) as out, to.progress(f"downloading {asked.name}, kB") as update:
+        transfer, digest, farthest, vain = _Transfer(asked), hashlib.sha256(), 0, 0
         for _ in range(_MOST):
             try:
                 for piece in transfer.pieces(out.size):
                     out.write(piece)
                     digest.update(piece)
                     update(out.size // 1000, transfer.total and transfer.total // 1000, 0)
-                check_digest(digest.hexdigest(), expected, address.source)
+                check_digest(digest.hexdigest(), expected, asked.source)
                 return digest.hexdigest()
             except _CutOff as cut:
                 why = str(cut)
@@ -190,7 +228,7 @@ def _received(address: _Address, path: Path, expected: str | None) -> str:
             if not transfer.version:
                 digest = _start_again(out)
             time.sleep(_WAIT * vain)
-        raise CoreError("cannot be downloaded", address.source, found=why, hint=_YOURSELF)
+        raise CoreError("cannot be downloaded", asked.source, found=why, hint=_YOURSELF)
 
 
 def _start_again(out: Output) -> Any:
@@ -207,15 +245,15 @@ class _CutOff(Exception):
 class _Transfer:
     """One file on its way, in one answer or, after interruptions, in several."""
 
-    def __init__(self, address: _Address) -> None:
-        self.address = address
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
         self.total: int | None = None
         self.version = ""  # the server's name for these very bytes, without which they cannot be gone on from
 
     def pieces(self, start: int) -> Iterator[bytes]:
         """The bytes from `start` on; raises _CutOff where they end too early."""
         got = start
-        with _answer(self._request(start), self.address.source) as answer:
+        with _answer(self._request(start), self.asked.source) as answer:
             self._check(answer, start)
             while piece := _read(answer):
                 got += len(piece)
@@ -225,11 +263,11 @@ class _Transfer:
             raise _CutOff(f"the connection ended after {got} of {self.total} bytes")
 
     def _request(self, start: int) -> urllib.request.Request:
-        request = urllib.request.Request(self.address.url)
+        request = urllib.request.Request(self.asked.url)
         request.add_header("User-Agent", "dof-arrow")
         request.add_header("Accept-Encoding", "identity")
-        if self.address.authorization:  # not sent on where the server points elsewhere
-            request.add_unredirected_header("Authorization", self.address.authorization)
+        if self.asked.authorization:  # not sent on where the server points elsewhere
+            request.add_unredirected_header("Authorization", self.asked.authorization)
         if start:
             request.add_header("Range", f"bytes={start}-")
             request.add_header("If-Range", self.version)
@@ -243,23 +281,30 @@ class _Transfer:
                 self.version = ""
                 raise _CutOff("the server does not go on where it was")
             return
-        tag = answer.headers.get("ETag", "")
-        self.version = tag if tag.startswith('"') else ""  # a weak tag may stand for other bytes
-        length = answer.headers.get("Content-Length", "")
-        self.total = int(length) if length.isdecimal() else None
+        tag, length = answer.headers.get("ETag", ""), answer.headers.get("Content-Length", "")
+        self.version = tag if _STRONG_TAG.fullmatch(tag) else ""
+        self.total = int(length) if _LENGTH.fullmatch(length) else None
         self._bound(self.total or 0)
 
     def _bound(self, length: int) -> None:
         if length > MAX_BYTES:
-            raise CoreError("the file is too large for a model", self.address.source, f"at most {MAX_BYTES} bytes",
-                            f"{length} or more", "Choose a smaller model.")
+            raise CoreError("the file is too large for a model", self.asked.source,
+                            f"at most {MAX_BYTES} bytes", f"{length} or more",
+                            "Choose a smaller model.")
+
+
+def check_pointed_to(url: str, target: str, where: str) -> None:
+    """Raise CoreError where the server of `url` points to no address, or gives up encryption."""
+    if not is_address(target):
+        raise CoreError(_NO_ADDRESS, where, _ADDRESS, ascii(bare(target)[:_SHOWN]), _YOURSELF)
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        raise CoreError("the server points to a place without encryption", where, "https",
+                        bare(target), _YOURSELF)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if req.type == "https" and urlsplit(newurl).scheme != "https":
-            raise CoreError("the server points to a place without encryption", bare(req.full_url), "https",
-                            bare(newurl), _YOURSELF)
+        check_pointed_to(req.full_url, newurl, bare(req.full_url))
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -279,6 +324,8 @@ def _answer(request: urllib.request.Request, source: str) -> Any:
         raise CoreError("the server does not give the file", source, found=said, hint=_refused(error.code)) from None
     except (OSError, http.client.HTTPException) as error:
         raise _CutOff(_why(error)) from None
+    except ValueError:  # of urllib, at a redirect that it cannot take apart
+        raise CoreError(_NO_ADDRESS, source, _ADDRESS, hint=_YOURSELF) from None
 
 
 def _read(answer: Any) -> bytes:

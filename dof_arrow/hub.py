@@ -1,30 +1,37 @@
-"""Files of a model repository on the Hugging Face hub, all of one commit, by `huggingface_hub` and in its cache.
+"""Files of a model repository on the Hugging Face hub, all of one commit.
 
-HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean there. Nothing that a repository holds is run.
+`huggingface_hub` asks the hub where a file is (`hub_answers`): HF_ENDPOINT, HF_TOKEN, a login
+under HF_HOME and HF_HUB_OFFLINE mean what they mean there. `download` then fetches the file into
+the cache of this program, under a name of our own making. The cache under HF_HOME is read where
+nobody else can have written it, and no file of a repository is written there. Nothing that a
+repository holds is run.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-from dof_arrow.errors import CoreError, DofError, UsageError, require
+from dof_arrow import caches, download
+from dof_arrow.errors import CoreError, DofError, OutputError, UsageError, require
 from dof_arrow.external import is_beside, may_hold_weights
-from dof_arrow.graph import MAX_BYTES
-from dof_arrow.terminal import Terminal, listening
+from dof_arrow.hub_answers import COMMIT, Said, Unreachable, ask, explained
+from dof_arrow.terminal import listening
 
 _ADDRESS = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.%-]+))?/(?P<path>[^@]+\.onnx)", re.A)
 _CARD, _MAX_TEXT = "README.md", 1 << 20
 _SHOWN = 10
-_LOG_IN = "Check the name; for a private one log in with `hf auth login`, or set HF_TOKEN."
+_BRANCH = "main"  # where none is named
+_SUFFIXES = (".json", ".md", ".onnx", ".safetensors")
 _WORTH_SHOWING = 1_000_000  # bytes
 
 # Licences that model cards name and SPDX knows; others become a LicenseRef, which is what SPDX asks for.
@@ -47,27 +54,28 @@ class Repository:
         return f"hf://{self.name}" + (f"@{self.revision}" if self.revision else "")
 
     def file(self, path: str) -> Path:
-        """One of its files as it lies in the cache, fetched if need be; CoreError if it cannot be had."""
+        """One of its files as it lies in a cache, fetched if need be.
+
+        Raises CoreError if it cannot be had, OutputError if no copy can be kept.
+        """
+        return self.pinned(path)[1]
+
+    def pinned(self, path: str) -> tuple[Repository, Path]:
+        """The repository at the commit that a file of it is of, and that file; errors as `file`."""
         found = self._find(path)
         if found is None:
             raise CoreError("no such file in the repository", f"{self}/{path}", hint=self._offer())
         return found
 
-    def pinned(self, path: str) -> tuple[Repository, Path]:
-        """The repository at the commit that one of its files is of, and that file."""
-        found = self.file(path)
-        commit = found.parts[-len(PurePosixPath(path).parts) - 1]  # …/models--owner--name/snapshots/COMMIT/path
-        return replace(self, revision=commit), found
-
     def text(self, path: str) -> str | None:
         """A small text file; None where the repository has none of that name and of that size, or cannot be asked."""
         try:
             found = self._find(path)
-        except _Unreachable:
+        except Unreachable:
             return None
-        if found is None or found.stat().st_size > _MAX_TEXT:
+        if found is None or found[1].stat().st_size > _MAX_TEXT:
             return None
-        return found.read_text("utf-8", "replace")
+        return found[1].read_text("utf-8", "replace")
 
     def beside(self, path: str) -> Callable[[str], Path]:
         """What fetches the files that a model at `path` keeps its weights in."""
@@ -92,22 +100,108 @@ class Repository:
         named = card.get("license_name") or named if named == "other" else named
         return spdx(named) if isinstance(named, str) else None
 
-    def _find(self, path: str) -> Path | None:
-        hub = require("huggingface_hub", extra="hub")
-        errors = require("huggingface_hub.errors", extra="hub")
-        with _explained(self, path):
-            try:
-                return Path(hub.hf_hub_download(self.name, path, revision=self.revision, tqdm_class=_bar()))
-            except errors.LocalEntryNotFoundError:
+    def _find(self, path: str) -> tuple[Repository, Path] | None:
+        """The repository at a commit, and a file of it; None if the hub says that there is none."""
+        exact = self._at_commit(path)
+        if exact is None:
+            return None
+        copy = download.kept(exact._kept_as(path))
+        found = copy.path if copy else exact._shared_or_fetched(path)
+        return None if found is None else (exact, found)
+
+    def _at_commit(self, path: str) -> Repository | None:
+        """The repository at its commit of now, or where the hub cannot be asked, the last known."""
+        if COMMIT.fullmatch(self.revision or ""):
+            return self
+        try:
+            said = self._ask(path)
+        except Unreachable:
+            commit = self._noted_commit() or self._shared_commit(path)
+            if commit is None:
                 raise
-            except errors.EntryNotFoundError:
-                return None
+            return replace(self, revision=commit)
+        if said is None:
+            return None
+        self._note_commit(said.commit)
+        return replace(self, revision=said.commit)
+
+    def _ask(self, path: str) -> Said | None:
+        return ask(self.name, self.revision, path, f"{self}/{path}")
+
+    def _shared_or_fetched(self, path: str) -> Path | None:
+        """A file at a commit: of the cache under HF_HOME if that may be believed, else the hub."""
+        doubt = None
+        try:
+            found = self._shared(path)
+        except OutputError as error:
+            found, doubt = None, error
+            listening().say(f"{self}/{path}: not taken from the cache under HF_HOME. {error}")
+        try:
+            return found or self._fetched(path)
+        except Unreachable as unreachable:
+            raise (doubt or unreachable) from None
+
+    def _fetched(self, path: str) -> Path | None:
+        """A file at a commit, fetched into the cache of this program; None if the hub has none."""
+        said = self._ask(path)
+        if said is None:
+            return None
+        asked = replace(download.Asked.of(said.address), source=f"{self}/{path}",
+                        name=PurePosixPath(path).name, authorization=said.authorization,
+                        quiet=(said.size or 0) < _WORTH_SHOWING)
+        return download.keep(asked, self._kept_as(path), said.sha256).path
+
+    def _shared(self, path: str) -> Path | None:
+        """A file at a commit in the cache under HF_HOME; OutputError if others can write there."""
+        found = self._in_shared_cache(path)
+        return found if found and _snapshot(found, path).name == self.revision else None
+
+    def _shared_commit(self, path: str) -> str | None:
+        """The commit at which the cache under HF_HOME has a file of this branch or tag."""
+        found = self._in_shared_cache(path)
+        if found is None:
+            return None
+        snapshot = _snapshot(found, path)
+        note = snapshot.parent.parent / "refs" / (self.revision or _BRANCH)
+        caches.check_shared(note, _shared_cache())
+        return snapshot.name if COMMIT.fullmatch(snapshot.name) else None
+
+    def _in_shared_cache(self, path: str) -> Path | None:
+        hub = require("huggingface_hub", extra="hub")
+        with explained(f"{self}/{path}"):
+            found = hub.try_to_load_from_cache(self.name, path, revision=self.revision)
+        if not isinstance(found, str):
+            return None
+        caches.check_shared(Path(found), _shared_cache())
+        return Path(found)
+
+    def _kept_as(self, path: str) -> str:
+        """The name of a file in the cache of this program; timm knows weights by their suffix."""
+        suffix = PurePosixPath(path).suffix
+        return self._key("file", path) + (suffix if suffix in _SUFFIXES else ".bin")
+
+    def _key(self, *what: str) -> str:
+        """A name for something of this repository at this revision."""
+        constants = require("huggingface_hub.constants", extra="hub")
+        whole = [constants.ENDPOINT, self.name, self.revision or _BRANCH, *what]
+        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+
+    def _note_commit(self, commit: str) -> None:
+        """Remember which commit a branch or tag stands for, for when the hub cannot be asked."""
+        if self._noted_commit() == commit:
+            return
+        with suppress(OutputError), caches.writing(f"{self._key('commit')}.txt") as note:
+            note.write(commit.encode())
+
+    def _noted_commit(self) -> str | None:
+        text = (caches.read(f"{self._key('commit')}.txt") or b"").decode("ascii", "replace")
+        return text if COMMIT.fullmatch(text) else None
 
     def _offer(self) -> str:
         """Which models the repository has, if that can be known."""
         import huggingface_hub
 
-        with suppress(DofError), _explained(self, ""):
+        with suppress(DofError), explained(str(self)):
             names = huggingface_hub.HfApi().list_repo_files(self.name, revision=self.revision)
             if models := [name for name in names if name.endswith(".onnx") and name.isprintable()]:
                 more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
@@ -126,6 +220,8 @@ def parse(address: str) -> tuple[Repository, str]:
         raise UsageError("this names no model on the hub", address, "hf://OWNER/REPO/PATH.onnx", hint="A revision "
                          "stands behind the repository: hf://OWNER/REPO@REVISION/PATH.onnx")
     revision = unquote(match["revision"]) if match["revision"] else None
+    if revision is not None and not is_beside(revision):  # it is looked for in a cache, too
+        raise UsageError("this names no revision", address, "a branch, a tag or a commit")
     return Repository(name=match["name"], revision=revision), match["path"]
 
 
@@ -157,65 +253,11 @@ def _front_matter(card: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-class _Unreachable(CoreError):
-    """The hub cannot be asked, and the cache has no copy."""
+def _shared_cache() -> Path:
+    """The cache of huggingface_hub, which other programs use too."""
+    return Path(require("huggingface_hub.constants", extra="hub").HF_HUB_CACHE)
 
 
-@contextmanager
-def _explained(repository: Repository, path: str) -> Iterator[None]:
-    """Turn what huggingface_hub raises into CoreError, without its texts: they repeat whole addresses."""
-    import huggingface_hub.errors as errors
-
-    where = f"{repository}/{path}" if path else str(repository)
-    try:
-        yield
-    except errors.GatedRepoError:
-        raise CoreError("its owner gives the model only to those who accept the terms", where,
-                        hint="Accept them on the model's page; then log in with `hf auth login`, or set HF_TOKEN."
-                        ) from None
-    except errors.RepositoryNotFoundError:
-        raise CoreError("no such repository on the hub, or a private one", where, hint=_LOG_IN) from None
-    except errors.RevisionNotFoundError:
-        raise CoreError("the repository has no such revision", where, hint="Name a branch, tag or commit.") from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
-        raise _Unreachable("the hub cannot be reached, and the cache has no copy", where,
-                           hint="Check the connection, HF_ENDPOINT and HF_HUB_OFFLINE; or name a file that you have."
-                           ) from None
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        raise CoreError("the hub does not give the file", where, found=f"status {status}",
-                        hint=_LOG_IN if status in (401, 403) else "Try again later.") from None
-    except (ValueError, OSError, errors.HTTPError) as error:
-        why = getattr(error, "strerror", None) or type(error).__name__
-        raise CoreError("the file could not be fetched", where, found=why,
-                        hint="Check the name, HF_ENDPOINT and HF_HOME.") from None
-
-
-def _bar() -> type:
-    """The progress bar that huggingface_hub is to use: it tells whoever listens, and stops what is too large."""
-    from tqdm import tqdm
-
-    class Bar(tqdm):  # type: ignore[misc]
-        def __init__(self, *_: Any, total: float | None = None, initial: int = 0, desc: str = "", **__: Any) -> None:
-            super().__init__(total=total, initial=initial, disable=True)
-            self._name, big = desc, total is None or total > _WORTH_SHOWING
-            self._shown = (listening() if big else Terminal(quiet=True)).progress(f"downloading {desc}, kB")
-            self._tell = self._shown.__enter__()
-
-        def update(self, n: float | None = 1) -> None:
-            self.n += n or 0
-            if max(self.n, self.total or 0) > MAX_BYTES:
-                raise CoreError("the file is too large for a model", self._name, f"at most {MAX_BYTES} bytes",
-                                hint="Choose a smaller model.")
-            self._tell(int(self.n) // 1000, self.total and int(self.total) // 1000, 0)
-
-        def update_transfer(self, n: float | None = 1) -> None:
-            """Bytes on the line, where huggingface_hub counts them apart from those written: not told again."""
-
-        def set_transfer_postfix_str(self, *_: Any, **__: Any) -> None:
-            """Likewise their rate."""
-
-        def close(self) -> None:
-            self._shown.__exit__(None, None, None)
-
-    return Bar
+def _snapshot(found: Path, path: str) -> Path:
+    """The folder models--OWNER--REPO/snapshots/COMMIT of huggingface_hub that has a file."""
+    return found.parents[len(PurePosixPath(path).parts) - 1]

@@ -46,7 +46,8 @@ def find(name: str | os.PathLike[str]) -> Original:
 
     A path; `https://…` or `http://…`; `hf://OWNER/REPO[@REVISION]/PATH.onnx` (extra `hub`); `timm:NAME` (extra `timm`).
     Behind all but a path `#sha256=HEX` may stand: the digest of the file, of timm's the weights, which is then checked.
-    Raises UsageError for a name that is none, CoreError for a model that cannot be had or read.
+    Raises UsageError for a name that is none, CoreError for a model that cannot be had or read,
+    OutputError where no copy of it can be kept, or another user may have put one there.
     """
     text = os.fspath(name)
     kind = text.partition(":")[0].lower()

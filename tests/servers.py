@@ -105,11 +105,17 @@ class Files:
 
 @dataclass
 class Hub:
-    """Repositories by name, files by path; `gated` and `private` are names of repositories."""
+    """Repositories by name, files by path; `gated` and `private` are names of repositories.
+
+    `lies` holds, by repository, headers that replace the true ones: for each answer the next, the
+    last one for ever.
+    """
 
     repositories: dict[str, dict[str, bytes]]
     gated: frozenset[str] = frozenset()
     private: frozenset[str] = frozenset()
+    lies: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    busy: int = 0  # how many answers say so
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)  # host, path, Authorization
 
     @contextmanager
@@ -133,6 +139,8 @@ class Hub:
             handler.send(200, self._blobs()[parts[1]])
         elif parts[:2] == ["api", "models"]:
             self._api(handler, "/".join(parts[2:4]), parts[4:])
+        elif len(parts) < 5:
+            handler.send(404)
         else:
             self._resolve(handler, "/".join(parts[:2]), parts[3], "/".join(parts[4:]), authorization)
 
@@ -151,6 +159,9 @@ class Hub:
                             {"Content-Type": "application/json"})
 
     def _resolve(self, handler: _Quiet, name: str, revision: str, path: str, authorization: str | None) -> None:
+        if self.busy:
+            self.busy -= 1
+            return handler.send(503)
         files = self.repositories.get(name)
         allowed = authorization == f"Bearer {TOKEN}"
         if files is None or (name in self.private and not allowed):
@@ -160,13 +171,19 @@ class Hub:
         if revision not in ("main", "v1", COMMIT):
             return handler.send(404, b"", {"X-Error-Code": "RevisionNotFound"})
         if path not in files:
-            return handler.send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
-        return self._file(handler, files[path])
+            return handler.send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT,
+                                            **self._lie(name)})
+        return self._file(handler, files[path], self._lie(name))
 
-    def _file(self, handler: _Quiet, data: bytes) -> None:
+    def _lie(self, name: str) -> dict[str, str]:
+        left = self.lies.get(name, [{}])
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    def _file(self, handler: _Quiet, data: bytes, lie: dict[str, str]) -> None:
         digest = hashlib.sha256(data).hexdigest()
         if len(data) <= LARGE:
-            return handler.send(200, data, {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'})
+            tag = f'"{hashlib.sha1(data).hexdigest()}"'
+            return handler.send(200, data, {"X-Repo-Commit": COMMIT, "ETag": tag, **lie})
         return handler.send(302, b"", {
             "X-Repo-Commit": COMMIT, "X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(data)),
-            "Location": f"{self.store}/store/{digest}?signature=secret"})
+            "Location": f"{self.store}/store/{digest}?signature=secret", **lie})

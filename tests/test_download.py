@@ -224,3 +224,46 @@ def test_a_full_disk_is_no_fault_of_the_network(
     with pytest.raises(dof.OutputError, match="the disk is full"):
         fetch(f"{site[1]}/m/small.onnx")
     assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize(("target", "said"), [
+    ("file:///etc/passwd", "status 302"), ("ftp://127.0.0.1/x.onnx", "no address of a file"),
+    ("http://[::1/x.onnx", "no address of a file"),
+    ("http://127.0.0.1:port/x.onnx", "no address of a file"),
+    ("http://", "status 302"),
+])
+def test_a_redirect_to_what_is_no_address_is_refused(target: str, said: str, cache: Path) -> None:
+    with Files({}, redirect=target).serving() as address, pytest.raises(dof.CoreError, match=said):
+        fetch(f"{address}/m/small.onnx")
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1e3", ""])
+def test_a_length_that_is_none_is_not_believed(
+    site: tuple[Files, str], monkeypatch: pytest.MonkeyPatch, length: str
+) -> None:
+    files, address = site
+    monkeypatch.setattr(files, "_send", lambda handler, data: _of_length(handler, data, length))
+    assert fetch(f"{address}/m/small.onnx").data == MODEL
+
+
+def _of_length(handler: Any, data: bytes, length: str) -> None:
+    handler.close_connection = True
+    handler.wfile.write(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode() + data)
+
+
+def test_a_copy_that_another_may_have_planted_is_not_believed(
+    site: tuple[Files, str], cache: Path, tmp_path: Path
+) -> None:
+    """A note and a copy that fit each other: whoever could write there chose the model."""
+    _, address = site
+    first = fetch(f"{address}/m/small.onnx")
+    (copy,) = cache.glob("*.onnx")
+    copy.rename(tmp_path / "planted")
+    copy.symlink_to(tmp_path / "planted")
+    with pytest.raises(dof.OutputError, match="another user may have put this there"):
+        fetch(f"{address}/m/small.onnx")
+    copy.unlink()
+    cache.chmod(0o777)
+    with pytest.raises(dof.OutputError, match="found mode 0777"):
+        fetch(f"{address}/m/small.onnx#sha256={first.sha256}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import dof_arrow as dof
 from dof_arrow import hub
 from dof_arrow.presets import load_spec
 from tests import models
-from tests.servers import COMMIT, TOKEN, Hub
+from tests.servers import COMMIT, TOKEN, Files, Hub
 
 pytest.importorskip("huggingface_hub")
 
@@ -58,9 +59,11 @@ def site(tmp_path: Path) -> Iterator[Hub]:
 @pytest.fixture
 def run(site: Hub, tmp_path: Path) -> Iterator[Run]:
     """Python code, or the command line, in a process that has this hub and a home of its own."""
+    (tmp_path / "cache").mkdir(mode=0o700)
     with site.serving() as address:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         home = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path),
+                "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "user"),
                 "no_proxy": "*"}
 
         def start(*arguments: object, code: str = "", **more: str) -> subprocess.CompletedProcess[str]:
@@ -174,3 +177,178 @@ def test_a_revision_may_hold_a_slash() -> None:
 def test_cards_that_say_no_licence(card: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub.Repository, "text", lambda self, path: card)
     assert hub.Repository(name="owner/name").license() is None
+
+
+def _listed(folder: Path) -> dict[str, bytes | None]:
+    """All that is in a folder, but what the cache of this program holds."""
+    own = folder / "cache" / "dof-arrow"
+    return {str(path): path.read_bytes() if path.is_file() else None
+            for path in sorted(folder.rglob("*")) if not path.is_relative_to(own)}
+
+
+_TAG, _LINKED, _COMMIT = "ETag", "X-Linked-Etag", "X-Repo-Commit"
+_LIES: dict[str, list[dict[str, str]]] = {
+    "absolute": [{_TAG: '"{tmp}/planted"'}],
+    "absolute-linked": [{_LINKED: '"{tmp}/planted"'}],
+    "upwards": [{_TAG: '"../../../../planted"'}],
+    "upwards-linked": [{_LINKED: "../../../../planted"}],
+    "dots": [{_TAG: '".."'}],
+    "hidden": [{_TAG: '".planted"'}],
+    "folder": [{_TAG: '"a/b"'}],
+    "backslash": [{_TAG: r'"..\..\planted"'}],
+    "empty": [{_TAG: '""'}],
+    "none": [{_TAG: ""}],
+    "long": [{_TAG: f'"{"a" * 129}"'}],
+    "longer": [{_LINKED: "a" * 20_000}],
+    "nul": [{_TAG: '"a\0b"'}],
+    "percent": [{_TAG: '"%2e%2e%2f%2e%2e%2fplanted"'}],
+    "escape": [{_TAG: '"a\x1b[2J"'}],
+    "second": [{}, {_LINKED: '"{tmp}/planted"'}],
+    "commit-absolute": [{_COMMIT: "{tmp}/planted"}],
+    "commit-upwards": [{_COMMIT: "../../planted"}],
+    "commit-branch": [{_COMMIT: "main"}],
+    "commit-upper": [{_COMMIT: "A" * 40}],
+    "commit-long": [{_COMMIT: "a" * 41}],
+    "commit-none": [{_COMMIT: ""}],
+    "commit-second": [{}, {_COMMIT: "f" * 40}],
+    "to-file": [{"Location": "file://{tmp}/login"}],
+    "to-ftp": [{"Location": "ftp://127.0.0.1/x"}],
+    "to-nowhere": [{"Location": "http://[::1/x"}],
+    "to-port": [{"Location": "http://127.0.0.1:port/x"}],
+    "to-other": [{}, {"Location": "{store}/store/" + hashlib.sha256(CARD).hexdigest()}],
+}
+
+
+_REFUSALS = {
+    "to": "^CoreError.*(points to what is no address|could not be fetched|another file than the one)",
+    "commit": "^CoreError.*does not answer as a hub does: expected (a|the) commit",
+    "nul": "^Unreachable.*the hub cannot be reached",  # which is a CoreError
+}
+
+
+def _large(name: str) -> bool:
+    return name.startswith("to-") or any(_LINKED in lie for lie in _LIES[name])
+
+
+def _told(name: str, places: dict[str, str]) -> list[dict[str, str]]:
+    """The lies of a name, as JSON has them, with the places of this test."""
+    text = json.dumps(_LIES[name])
+    for mark, place in places.items():
+        text = text.replace(mark, place)
+    told: list[dict[str, str]] = json.loads(text)
+    return told
+
+
+def test_nothing_that_a_hub_says_becomes_a_path(run: Run, site: Hub, tmp_path: Path) -> None:
+    """A lie of each kind; the model is a large file, and the card stands for a small one."""
+    (tmp_path / "login").write_text("secret")
+    for name in _LIES:
+        file = MODEL if _large(name) else CARD
+        site.repositories[f"lies/{name}"] = {"model.onnx": file, "card": CARD}
+        site.lies[f"lies/{name}"] = _told(name, {"{tmp}": str(tmp_path), "{store}": site.store})
+    before = _listed(tmp_path)
+    made = run(*(f"hf://lies/{name}/model.onnx" for name in _LIES), code=_ALL)
+    assert made.returncode == 0, made.stderr
+    said = {address.split("/")[3]: text for address, text in json.loads(made.stdout).items()}
+    for name, text in said.items():
+        refusal = _REFUSALS.get(name.partition("-")[0], "^CoreError.*as a hub does: expected an ETag")
+        assert re.search(refusal, text), (name, text)
+        assert text.isprintable() and len(text) < 500, (name, text)
+    assert _listed(tmp_path) == before
+    models = tmp_path / "cache" / "dof-arrow" / "models"
+    assert {path.suffix for path in models.iterdir()} == {".txt"}  # which commit the branch is
+
+
+def test_a_commit_beside_a_refusal_becomes_no_path(run: Run, site: Hub, tmp_path: Path) -> None:
+    site.lies["owner/small"] = [{_COMMIT: f"{tmp_path}/planted"}]
+    before = _listed(tmp_path)
+    made = run("hf://owner/small/none.onnx", f"hf://owner/small@{COMMIT}/none.onnx", code=_ALL)
+    said = json.loads(made.stdout)
+    assert len(said) == 2
+    for address, text in said.items():
+        assert text.startswith(f"CoreError {address}: no such file in the repository"), text
+    assert _listed(tmp_path) == before
+
+
+def test_a_login_goes_to_the_hub_alone(run: Run, site: Hub) -> None:
+    """Also where the address that the hub points to differs by its port alone."""
+    other = Files({"/x": MODEL})
+    with other.serving() as elsewhere:
+        site.lies["owner/private"] = [{}, {"Location": f"{elsewhere}/x"}, {}]
+        made = run("hf://owner/private/model.onnx", code=_UNIT, HF_TOKEN=TOKEN)
+    assert "LicenseRef-own-1" in made.stdout, made.stdout + made.stderr
+    assert [asked.get("Authorization") for asked in other.asked] == [None]
+
+
+_UNIT = _ALL.replace("dof.Core.load(name)", "dof.Core.load(name, preprocess='unit', fit='none')")
+
+
+def test_a_branch_is_known_without_a_network_once_it_was_asked_for(run: Run) -> None:
+    address = "hf://owner/small@v1/model.onnx"
+    assert json.loads(run(address, code=_ALL).stdout) == {address: "Apache-2.0"}
+    assert json.loads(run(address, code=_ALL, HF_HUB_OFFLINE="1").stdout) == {address: "Apache-2.0"}
+
+
+def test_a_hub_that_is_busy_is_asked_again(run: Run, site: Hub) -> None:
+    site.busy = 1
+    assert "Apache-2.0" in run("hf://owner/small/model.onnx", code=_ALL).stdout
+    site.busy = 99
+    assert "found status 503" in run("hf://owner/bare/model.onnx", code=_ALL).stdout
+
+
+def _shared(home: Path) -> Path:
+    """The cache of huggingface_hub with a model, as it keeps one."""
+    repository = home / "hub" / "models--owner--small"
+    blob, shown, ref = (repository / name for name in (
+        f"blobs/{DIGEST}", f"snapshots/{COMMIT}/model.onnx", "refs/main"))
+    for path in (blob, shown, ref):
+        path.parent.mkdir(parents=True)
+    blob.write_bytes(MODEL)
+    shown.symlink_to(f"../../blobs/{DIGEST}")
+    ref.write_text(COMMIT)
+    for path in (home, *home.rglob("*")):
+        path.chmod(0o755)
+    return repository
+
+
+def test_the_cache_of_huggingface_hub_is_read_and_never_written(
+    run: Run, site: Hub, tmp_path: Path
+) -> None:
+    _shared(tmp_path / "home")
+    before = _listed(tmp_path)
+    for address in ("hf://owner/small/model.onnx", f"hf://owner/small@{COMMIT}/model.onnx"):
+        assert json.loads(run(address, code=_UNIT, HF_HUB_OFFLINE="1").stdout) == {address: "made"}
+    assert site.asked == []
+    assert "Apache-2.0" in run("hf://owner/small/model.onnx", code=_UNIT).stdout
+    assert not [path for _, path, _ in site.asked if path.startswith("/store")]
+    assert _listed(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "part", ["blobs", f"blobs/{DIGEST}", "snapshots", f"snapshots/{COMMIT}", "refs/main"])
+def test_where_others_can_write_into_that_cache_it_is_not_believed(
+    run: Run, site: Hub, tmp_path: Path, part: str
+) -> None:
+    repository = _shared(tmp_path / "home")
+    (repository / part).chmod(0o775)
+    address = "hf://owner/small/model.onnx"
+    offline = run(address, code=_UNIT, HF_HUB_OFFLINE="1")
+    assert "another user may have put this there" in offline.stdout
+    made = run("headless", address, "-o", "core.onnx")
+    assert made.returncode == 0, made.stderr
+    fetched = [path for _, path, _ in site.asked if path.startswith("/store")]
+    needed = part != "refs/main"  # what that says the hub says too
+    assert (len(fetched), "not taken from the cache under HF_HOME" in made.stderr) == (needed, needed)
+
+
+def test_a_planted_cache_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "cache" / "dof-arrow").mkdir()
+    (tmp_path / "cache" / "dof-arrow").chmod(0o777)
+    said = run("hf://owner/small/model.onnx", code=_ALL).stdout
+    assert "OutputError" in said and "found mode 0777" in said and "XDG_CACHE_HOME" in said
+
+
+@pytest.mark.parametrize("revision", ["%2Fetc%2Fpasswd", "..%2F..%2Fx", "%2e%2e", "a%00b"])
+def test_a_revision_is_no_path_either(revision: str) -> None:
+    with pytest.raises(dof.UsageError, match="names no revision"):
+        hub.parse(f"hf://o/n@{revision}/x.onnx")

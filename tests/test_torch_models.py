@@ -145,11 +145,39 @@ def test_a_model_of_timm_by_its_name(vision: Any, tmp_path: Path) -> None:
     safetensors.save_file(timm.create_model("test_resnet").state_dict(), weights)
     files = {"model.safetensors": weights.read_bytes(), "README.md": _CARD}
     with Hub({"timm/test_resnet.r160_in1k": files}).serving() as address:
-        home = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "no_proxy": "*", "PYTHONPATH": str(ROOT) +
-                os.pathsep + os.environ.get("PYTHONPATH", "")}
+        home = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path),
+                "no_proxy": "*", "PYTHONPATH": str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", "")}
         plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         made = subprocess.run([sys.executable, "-c", _PRETRAINED, weights], capture_output=True, text=True,
                               env={**plain, **home}, check=False)
     assert made.returncode == 0, made.stderr
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     assert made.stdout.split() == [f"timm:test_resnet@{COMMIT}", digest, "Apache-2.0", "test_resnet", "True"]
+
+
+_WEIGHTS = """
+import dof_arrow as dof
+from dof_arrow import torch_models
+try:
+    torch_models.pretrained("test_resnet")
+except dof.CoreError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("tag", ["{folder}/planted", "../../../../planted"])
+def test_weights_of_timm_go_where_no_hub_says(vision: Any, tmp_path: Path, tag: str) -> None:
+    """timm would fetch them by huggingface_hub, which takes the hub's ETag for a path."""
+    pytest.importorskip("timm")
+    name = "timm/test_resnet.r160_in1k"
+    site = Hub({name: {"model.safetensors": bytes(2000)}})
+    site.lies[name] = [{"X-Linked-Etag": tag.format(folder=tmp_path)}]
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    with site.serving() as address:
+        own = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "no_proxy": "*",
+               "HOME": str(tmp_path / "user"), "XDG_CACHE_HOME": str(tmp_path / "cache"),
+               "PYTHONPATH": str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", "")}
+        made = subprocess.run([sys.executable, "-c", _WEIGHTS], capture_output=True, text=True,
+                              env={**plain, **own}, check=False)
+    assert "does not answer as a hub does" in made.stdout, made.stdout + made.stderr
+    assert not list(tmp_path.rglob("*planted*"))
