@@ -1,7 +1,8 @@
 """The one way any output comes to be: a locked temporary sibling, written whole, fsynced, then renamed into place.
 
 A reader sees the old file or the new one, never a part. The lock is the temporary file's own (flock), so it dies with
-its process; what a crash leaves behind is taken over by the next writer of the same output.
+its process; what a crash of ours leaves behind makes way for the next writer of the same output.
+What others left does not: see `owned`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from dof_arrow import owned
 from dof_arrow.errors import OutputError
 
 Bytes = Any  # whatever has the buffer protocol: bytes, memoryview, a C-contiguous array
@@ -69,14 +71,18 @@ class Sink(io.RawIOBase):
 
 @contextmanager
 def replacing(
-    path: str | os.PathLike[str], *, overwrite: bool = False, beside: Path | None = None
+    path: str | os.PathLike[str], *, overwrite: bool = False, beside: Path | None = None,
+    folder: int | None = None, mode: int | None = None,
 ) -> Iterator[Output]:
     """Write a file atomically: it appears at `path` when the block ends, and not at all when the block fails.
 
-    While it is written it stands beside `path` under a hidden name, or beside the folder `beside` that it goes into.
+    While it is written it stands beside `path` under a hidden name, or beside the folder `beside`
+    that it goes into, and only its owner may read it. It ends with `mode`, by default what the
+    system gives any new file there. `folder` is the folder of `path`, open: nobody can exchange it.
 
-    Raises OutputError if `path` exists and may not be overwritten, if another process writes it, or if the system
-    refuses (disk full, no permission).
+    Raises OutputError if `path` exists and may not be overwritten, if another process writes it,
+    if what stands under the hidden name is not ours, or if the system refuses (disk full, no
+    permission).
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -89,21 +95,38 @@ def replacing(
     with explained(target):
         refuse_existing(target, overwrite)
         part = sibling(beside, f"{target.name}.partial") if beside else sibling(target, "partial")
-        file = lock(part, target)
+        file = lock(part, target, folder=folder)
         try:
-            os.ftruncate(file, 0)
-            output = Output(part, file)
-            yield output
+            final = owned.usual_mode(part.parent) if mode is None else mode
+            yield Output(part, file)
+            owned.give_mode(file, owned.closed(final))
             os.fsync(file)
             refuse_existing(target, overwrite)
-            os.rename(part, target)
-            sync_folder(target.parent)
+            _put_in_place(part, file, target, folder)
+            owned.give_mode(file, final)  # now that no kill can leave it beside, open to others
         except BaseException:
             with suppress(OSError):
-                part.unlink()
+                _remove_own(part, file, folder)
             raise
         finally:
             os.close(file)
+
+
+def _put_in_place(part: Path, file: int, target: Path, folder: int | None) -> None:
+    if not owned.stands(part, file, folder):
+        raise OutputError("the file was exchanged while it was written", str(part),
+                          hint="Find out who else writes to this folder, or choose another.")
+    if folder is None:
+        os.rename(part, target)
+        sync_folder(target.parent)
+    else:
+        os.rename(part.name, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+        _sync(folder)
+
+
+def _remove_own(path: Path, file: int, folder: int | None) -> None:
+    if owned.stands(path, file, folder):
+        owned.remove(path, folder)
 
 
 def sibling(path: Path, what: str) -> Path:
@@ -146,31 +169,73 @@ def sync_folder(folder: Path) -> None:
     """Make renames and new names in a folder durable."""
     file = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(file)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network filesystems cannot sync a folder
-            raise
+        _sync(file)
     finally:
         os.close(file)
 
 
-def lock(path: Path, target: Path) -> int:
-    """Open a lock file and hold it (flock): the lock dies with its process. Raises OutputError while another has it."""
+def _sync(folder: int) -> None:
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network filesystems cannot sync a folder
+            raise
+
+
+def lock(path: Path, target: Path, *, folder: int | None = None) -> int:
+    """Make a lock file and hold it (flock): the lock dies with its process.
+
+    What a crash of ours left there is removed first. Raises OutputError while another process has
+    it, and if what stands there is not ours. `folder`: the folder that it is in, open.
+    """
+    while True:
+        with suppress(FileExistsError):
+            file = owned.make(path, folder)
+            if _taken(path, file, target, folder):
+                return file
+            os.close(file)  # another one has removed the file, before it was locked
+        with suppress(FileNotFoundError):
+            _remove_left(path, target, folder)
+
+
+def _taken(path: Path, file: int, target: Path, folder: int | None) -> bool:
+    """Hold an open lock file; whether it still stands at its path. Closed where another has it."""
+    try:
+        _flock(file, target)
+        return owned.stands(path, file, folder)
+    except BaseException:
+        os.close(file)
+        raise
+
+
+def _remove_left(path: Path, target: Path, folder: int | None) -> None:
+    """Remove a lock file of ours that nobody holds.
+
+    It is not used again: it may be open elsewhere, from a time when others could open it.
+    """
+    file = owned.opened(path, folder, os.O_RDWR)
+    try:
+        found = os.fstat(file)
+        there = owned.stands(path, file, folder)
+        if there:
+            owned.refuse_others(path, found, folder=folder)
+        _flock(file, target)
+        if there and owned.stands(path, file, folder):
+            owned.remove(path, folder)
+    finally:
+        os.close(file)
+
+
+def _flock(file: int, target: Path) -> None:
     import fcntl
 
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(file)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            raise OutputError("another process is working on this output", str(target),
-                              hint="Wait for it to end, or give another name.") from None
-        if _same_file(path, file):
-            return file
-        os.close(file)  # the other one has renamed or removed the file that we had opened
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        raise OutputError("another process is working on this output", str(target),
+                          hint="Wait for it to end, or give another name.") from None
 
 
 @contextmanager
@@ -183,12 +248,6 @@ def locked(path: Path, target: Path) -> Iterator[None]:
         finally:
             path.unlink(missing_ok=True)
             os.close(file)
-
-
-def _same_file(path: Path, file: int) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.stat(path), os.fstat(file))
-    return False
 
 
 def _write_all(file: int, views: Sequence[memoryview]) -> None:

@@ -24,7 +24,7 @@ from dof_arrow.dataset import Dataset
 from dof_arrow.declare import Json, to_json
 from dof_arrow.directory import is_directory
 from dof_arrow.errors import OutputError, UsageError
-from dof_arrow.growth import growing
+from dof_arrow.growth import growing, waiting_mode
 from dof_arrow.schema import VECTOR_TYPES, element_type, is_vector, vector_field
 from dof_arrow.writer import Writer
 
@@ -155,7 +155,8 @@ def _save_directory(
     with growing(path, overwrite=overwrite) as growth:
         for start in range(0, max(len(rows), 1), step):
             part = rows[start : start + step]
-            with Writer(growth.spare, carried(rows), schema=schema, layout=layout, overwrite=True, part=True) as writer:
+            with Writer(growth.spare, carried(rows), schema=schema, layout=layout, overwrite=True,
+                        part=True, mode=waiting_mode(growth.spare)) as writer:
                 _attach(writer, rows, first=start == 0)
                 write_rows(writer, part, schema)
             growth.add(growth.spare, take=True, new_ids=True)

@@ -124,12 +124,12 @@ def carry_out(plan: Plan, out: str | os.PathLike[str] | None = None, *, overwrit
     target = plan.source.path if out is None else Path(out)
     if out is None and not plan.changes:
         return dataset.open(target)
-    with replacing(target, overwrite=overwrite or out is None) as output:
+    mode = stat.S_IMODE(os.fstat(plan.source.file).st_mode)
+    with replacing(target, overwrite=overwrite or out is None, mode=mode) as output:
         if out is None:
             _refuse_replaced(plan.source)
-        mode = _take_owner(plan.source.file, output.file)
         _write(plan, output)
-        _set_mode(output.file, mode)
+        _give_owner(plan.source.file, output.file)
     return dataset.open(target)
 
 
@@ -249,21 +249,16 @@ def _refuse_replaced(source: File) -> None:
                           hint="Repeat the command.")
 
 
-def _take_owner(old: int, new: int) -> int:
-    """Give a new file the owner and group of an old one where the system allows it; returns the old one's mode."""
+def _give_owner(old: int, new: int) -> None:
+    """Give a new file the owner and group of an old one where the system allows it.
+
+    That comes last: what a kill leaves while it is written is ours, or else the next edit would
+    be refused.
+    """
     like = os.fstat(old)
     for user, group in ((-1, like.st_gid), (like.st_uid, -1)):
         with suppress(OSError):
             os.fchown(new, user, group)
-    # Before any byte is in it: nobody reads a private file while it is copied. And as long as it is being written
-    # its owner may write to it, or a read-only one, left behind by a crash, would stand in the way of the next edit.
-    _set_mode(new, stat.S_IMODE(like.st_mode) | stat.S_IRUSR | stat.S_IWUSR)
-    return stat.S_IMODE(like.st_mode)
-
-
-def _set_mode(file: int, mode: int) -> None:
-    with suppress(OSError):  # some filesystems know no modes
-        os.fchmod(file, mode)
 
 
 def _write(plan: Plan, output: Output) -> None:

@@ -15,14 +15,14 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from dof_arrow import dataset, union
-from dof_arrow.commit import sibling
+from dof_arrow import dataset, owned, union
+from dof_arrow.commit import explained, sibling
 from dof_arrow.dataset import Dataset
 from dof_arrow.directory import MANIFEST, Directory
-from dof_arrow.errors import OutputError, UsageError
+from dof_arrow.errors import FormatError, OutputError, UsageError
 from dof_arrow.extract import Extraction
 from dof_arrow.facts import COUNTED, RawFacts
-from dof_arrow.growth import SPARE, growing, refuse_other
+from dof_arrow.growth import SPARE, growing, refuse_other, waiting_mode
 from dof_arrow.reading import File
 from dof_arrow.work import Staging
 from dof_arrow.workers import Progress
@@ -48,6 +48,7 @@ class Enlargement(Extraction):
         spare = sibling(self.out, SPARE)
         if not self.is_done():
             self._check_fits()
+            _drop_damaged(spare)
             made = _Part(**{f.name: getattr(self, f.name) for f in fields(self)} | {"out": spare}, whole=self._known)
             made.run(progress)
             with growing(self.out) as growth:
@@ -107,11 +108,32 @@ class _Part(Extraction):
     def facts(self) -> RawFacts:
         return _facts(self, self.whole)
 
+    def _mode(self) -> int | None:
+        return waiting_mode(self.out)
+
     def _check(self) -> None:
         if self.out.exists():
             raise OutputError("rows of another run, or of inputs that have changed since, wait to be added",
                               str(self.out), hint="Repeat that run, or drop them: dof repair --discard")
         super()._check()
+
+
+def _drop_damaged(spare: Path) -> None:
+    """Drop a part that waits to be added if it is not what was written: its rows are made again."""
+    with explained(spare), suppress(FileNotFoundError):
+        with owned.ours(spare, names=2):  # a kill may have left it where it is to be added, too
+            sound = _is_sound(spare)
+        if not sound:
+            spare.unlink()
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        file = File(path)
+        file.check()
+    except FormatError:
+        return False
+    return file.state == "sealed"
 
 
 def _facts(run: Extraction, known: Directory | None) -> RawFacts:

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from dof_arrow import clip_rows, dataset, picture, plan, roster
 from dof_arrow.augment import Augmentation
+from dof_arrow.block import Damaged
 from dof_arrow.commit import refuse_existing
 from dof_arrow.conveyor import processors
 from dof_arrow.core import Core
@@ -49,6 +50,7 @@ from dof_arrow.writer import Writer
 
 CoreLike = str | os.PathLike[str] | Core
 LIBRARIES = ("dof_arrow", "onnxruntime", "PIL", "pyarrow", "av")  # what features depend on; the last for clips
+_TRIES = 3  # to write the output from blocks that a bad disk damages
 _OF_ROWS = ("view", "frame", "time")  # what rows of one input differ in
 
 
@@ -97,11 +99,24 @@ class Extraction:
             with Staging(self.out).held(self.identity, fresh=self.overwrite) as staging:
                 if not self.is_done():  # another process may have ended while this one planned
                     compute(self._job, staging, progress)
-                    compute(self._job, staging, lambda *_: None)  # what changed while others were read, once more
-                    self._write(staging)
+                    self._finish(staging)
                 staging.drop()
         Staging(self.out).sweep()
         return dataset.open(self.out)
+
+    def _finish(self, staging: Staging) -> None:
+        """Compute once more what changed while others were read; write the output.
+
+        Blocks that the disk has damaged since they were staged are made again.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            compute(self._job, staging, lambda *_: None)
+            try:
+                return self._write(staging)
+            except Damaged:
+                if not tries_left:
+                    raise
+                staging.drop_damaged()
 
     def _check(self) -> None:
         """Raise now what else would stop the run after hours."""
@@ -296,11 +311,15 @@ class Extraction:
         schema = self.schema_with(facts)
         about = self.metadata(facts.common(), len(facts.failures))
         with Writer(self.out, about, schema=schema, overwrite=self.overwrite, layout=self.layout,
-                    part=self.part) as writer:
+                    part=self.part, mode=self._mode()) as writer:
             for name, failure in zip(self.names([f["input"] for f in facts.failures]), facts.failures, strict=True):
                 writer.fail(name, failure["rule"], failure["reason"])
             for table in self._staged(staging):
                 self._write_table(writer, table, facts)
+
+    def _mode(self) -> int | None:
+        """The mode of the output, None for that of any new file."""
+        return None
 
     def _write_table(self, writer: Writer, table: pa.Table, facts: RawFacts) -> None:
         if not len(table):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dof_arrow import union
+from dof_arrow import owned, union
 from dof_arrow.commit import copy, explained, locked, replacing, sibling, sync_folder
 from dof_arrow.declare import Json
 from dof_arrow.directory import MANIFEST, Directory
@@ -75,25 +76,31 @@ class Growth:
         self.folder, self.spare = folder, sibling(folder, SPARE)
         self.known = Directory(folder) if there and not overwrite else None
         self.parts: list[File] = list(self.known.parts) if self.known else []
+        self._taken: list[File] = []
         self._work = folder if there else sibling(folder, NEW)
         if not there:
-            shutil.rmtree(self._work, ignore_errors=True)
-            self._work.mkdir()
+            owned.make_folder_anew(self._work)
         taken = self._listed() or {path.name for path in self._work.iterdir()}
         self._number = 1 + max((int(m[1]) for m in map(NUMBERED.fullmatch, taken) if m), default=-1)
 
     def add(self, file: Path, *, take: bool = False, new_ids: bool = False) -> None:
         """Add a DoF file as the next part; `take`: it may be the very file, not a copy. Raises as `append` does.
 
-        `new_ids`: it is known that no other part has its ids.
+        `new_ids`: it is known that no other part has its ids. OutputError if a file to be taken is
+        not ours.
         """
         new = File(file)
+        if take:
+            # A kill may leave it under two names, its own and the next part's; it is only read.
+            owned.refuse_others(file, os.fstat(new.file), names=2)
         if new.state != "sealed":
             raise FormatError("only a sealed file becomes a part", str(file), "a true seal", new.state,
                               f"See what is wrong: dof validate {file}")
         self._check(new, new_ids)
         target = self._work / f"data-{self._number:06d}.parquet"
-        if not (take and _linked(file, target)):
+        if take and _linked(new, target):
+            self._taken.append(new)
+        else:
             with replacing(target, overwrite=True, beside=self.folder) as out:
                 copy(new.file, out, new.size)
         self.parts.append(File(target))
@@ -108,8 +115,10 @@ class Growth:
         sync_folder(self._work)
         _write_manifest(self._work, self.folder, self.known, self.parts)
         if self._work != self.folder:
-            os.rename(self._work, self.folder)
-            sync_folder(self.folder.parent)
+            _open_up(self._work, self.folder)
+        usual = owned.usual_mode(self.folder.parent)
+        for part in self._taken:  # which are not taken up from beside the directory any more
+            owned.give_mode(part.file, usual)
 
     def clean(self) -> None:
         """Remove what this growth made and the manifest does not list, and parts that manifests before it listed."""
@@ -138,6 +147,11 @@ class Growth:
         return set()
 
 
+def waiting_mode(spare: Path) -> int:
+    """The mode of a part that waits beside its directory: nobody else may write it meanwhile."""
+    return owned.closed(owned.usual_mode(spare.parent))
+
+
 def refuse_other(folder: Path) -> None:
     """Raise OutputError if what stands there is neither a dataset of several files nor nothing."""
     if folder.exists() and not folder.is_dir():
@@ -146,12 +160,26 @@ def refuse_other(folder: Path) -> None:
         raise OutputError("a folder that is no dataset", str(folder), MANIFEST, "other files", "Give another name.")
 
 
-def _linked(file: Path, target: Path) -> bool:
+def _open_up(work: Path, folder: Path) -> None:
+    """Put a new directory in its place, with the mode that any new folder has there."""
+    usual = owned.usual_mode(folder.parent, 0o777)
+    with owned.ours(work, kind=stat.S_IFDIR) as file:
+        owned.give_mode(file, owned.closed(usual))
+        os.rename(work, folder)
+        sync_folder(folder.parent)
+        owned.give_mode(file, usual)
+
+
+def _linked(new: File, target: Path) -> bool:
     target.unlink(missing_ok=True)
     try:
-        os.link(file, target)
+        os.link(new.path, target)
     except OSError as error:
         return _cannot_link(error)
+    if not owned.stands(target, new.file):
+        target.unlink()
+        raise OutputError("the part was exchanged while it was added", str(new.path),
+                          hint="Find out who else writes to this folder, or choose another.")
     return True
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dof_arrow import owned
 from dof_arrow.commit import explained, own_folder, replacing
 from dof_arrow.extract import Extraction
 
@@ -26,8 +26,7 @@ def keep(run: Extraction, errors: Sequence[Mapping[str, str]]) -> Path:
     writer.writerows([e["id"], known.get(e["id"], ""), e["rule"], e["reason"]] for e in errors)
     with explained(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replacing(path, overwrite=True) as file:
-            os.fchmod(file.file, 0o600)
+        with replacing(path, overwrite=True, mode=owned.FILE) as file:
             file.write(out.getvalue().encode())
     return path
 

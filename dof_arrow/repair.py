@@ -6,7 +6,6 @@ goes on with, so it is removed only when asked. A living process holds a lock (f
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,12 +14,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dof_arrow import growth
+from dof_arrow import growth, owned
 from dof_arrow.commit import explained, sibling
 from dof_arrow.directory import MANIFEST
-from dof_arrow.errors import DofError, UsageError
+from dof_arrow.errors import DofError, OutputError, UsageError
 from dof_arrow.reading import File
-from dof_arrow.work import blocks
+from dof_arrow.work import blocks, recorded
 
 _HIDDEN = re.compile(r"\.(?P<of>.+)\.(?P<what>partial|staging|lock|new|part\.parquet)")
 
@@ -102,8 +101,9 @@ def _run(folder: Path) -> str:
     """How far an unfinished run came."""
     done = sum(1 for _ in folder.glob("*.arrow"))
     try:
-        whole = len(blocks(int(json.loads((folder / "run.json").read_text())["inputs"])))
-    except (OSError, ValueError, KeyError, TypeError):
+        run = recorded(owned.read(folder / "run.json")) or {}
+        whole = len(blocks(int(run["inputs"])))
+    except (OSError, OutputError, ValueError, KeyError, TypeError):
         return f"an unfinished run, {done:,} blocks done"
     return f"an unfinished run, {done:,} of {whole:,} blocks done; the same command goes on"
 
@@ -144,7 +144,7 @@ def _taken(lock: Path, stack: ExitStack) -> bool:
 
 def _removed(left: Leftover) -> bool:
     with explained(left.path), _free(_locks(left.path)) as free:
-        if free and left.path.is_dir():
+        if free and left.path.is_dir() and not left.path.is_symlink():
             shutil.rmtree(left.path)
         elif free:
             left.path.unlink(missing_ok=True)

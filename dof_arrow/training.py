@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow import inputs as reading
-from dof_arrow import metrics
+from dof_arrow import metrics, owned
 from dof_arrow.architecture import Architecture
-from dof_arrow.commit import replacing
+from dof_arrow.commit import explained, replacing
 from dof_arrow.errors import UsageError
 from dof_arrow.inputs import Examples
 from dof_arrow.network import Network, pack, repeatable
@@ -36,6 +36,7 @@ State = dict[str, Any]
 
 _CLIP = 5.0  # gradients are shortened to this length: recurrent layers explode else
 _JUDGED = 1024  # rows a batch where nothing is learned
+_DIGEST = 32  # bytes of a SHA-256
 Entry = Mapping[str, Any]
 _WIDTH, _HEIGHT, _LEFT, _TOP = 640, 200, 60, 30
 _COLOURS = ("#1b6ca8", "#c4572e", "#2f855a", "#8a5fa8", "#b08900", "#555555")
@@ -339,20 +340,37 @@ class Checkpoint:
         if self.path:
             held = io.BytesIO()
             torch.save({"identity": self.identity, "stages": self.stages}, held)
-            with replacing(self.path, overwrite=True) as file:
-                file.write(held.getvalue())
+            data = held.getvalue()
+            with replacing(self.path, overwrite=True, mode=owned.FILE) as file:
+                file.write(hashlib.sha256(data).digest(), data)
         self.heard(self.history)
 
 
 def _load(path: Path, identity: str) -> State:
-    """The stages in a checkpoint file; none of another's, of an older program's, or of a damaged one."""
+    """The stages in a checkpoint file; none of another training's, or of a damaged one.
+
+    Raises OutputError where the file is not ours: whoever wrote it would say what weights come out.
+    """
     import torch
 
+    with explained(path):
+        data = _undamaged(path)
     try:
-        found = torch.load(path, weights_only=True)  # tensors and plain values only: nothing in it can run
+        # Tensors and plain values only: nothing in it can run.
+        found = torch.load(io.BytesIO(data), weights_only=True)
         return found["stages"] if found["identity"] == identity else {}
     except Exception:  # torch raises whatever its parts raise; a checkpoint that cannot be read is none
         return {}
+
+
+def _undamaged(path: Path) -> bytes:
+    """The bytes of a checkpoint, behind their digest; none where they are damaged or not there."""
+    with suppress(FileNotFoundError):
+        known = owned.read(path)
+        digest, data = known[:_DIGEST], known[_DIGEST:]
+        if hashlib.sha256(data).digest() == digest:
+            return data
+    return b""
 
 
 def lines(entries: Sequence[Entry]) -> str:

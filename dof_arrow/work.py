@@ -7,22 +7,27 @@ folder of the output's name, until the output is written from them in order.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 
-from dof_arrow.commit import Sink, explained, lock, replacing, sync_folder
+from dof_arrow import owned
+from dof_arrow.block import Block, Damaged, write
+from dof_arrow.commit import Output, explained, lock, replacing, sibling, sync_folder
 from dof_arrow.declare import Json
 from dof_arrow.errors import OutputError
 
 _SMALLEST, _LARGEST, _BLOCKS = 32, 1024, 2048
 _TABLE = 4 << 20  # bytes of staged blocks that are handled as one
 _IDENTITY, _LOCK = "run.json", "lock"
+_LOST = (errno.EIO, errno.ENOENT)  # how a disk tells that it has lost a block
 
 
 def block_rows(inputs: int) -> int:
@@ -45,13 +50,16 @@ def blocks(inputs: int, size: int | None = None) -> list[range]:
 
 
 class Staging:
-    """The blocks of a run that are done, in a folder beside its output.
+    """The blocks of a run that are done, in a folder beside its output that is for this user alone.
 
-    Raises OutputError while another process works on the same output, or if what stands there belongs to another run.
+    Raises OutputError while another process works on the same output, or if what stands there
+    belongs to another run or another user. The folder is open as long as it is held, so that nobody
+    can put another in its place.
     """
 
     def __init__(self, out: Path) -> None:
-        self.out, self.folder = out, out.with_name(f".{out.name}.staging")
+        self.out, self.folder = out, sibling(out, "staging")
+        self._file, self._run = -1, b""
 
     @contextmanager
     def held(self, identity: Mapping[str, Json], *, fresh: bool = False) -> Iterator[Staging]:
@@ -60,6 +68,7 @@ class Staging:
             file = self._locked()
             try:
                 self._claim(identity, fresh)
+                self._run = _digest(identity).encode()
                 yield self
             finally:
                 self._leave(file)
@@ -67,7 +76,12 @@ class Staging:
     def sweep(self) -> None:
         """Drop what a run left that was killed after its output was written, unless another process works there."""
         with suppress(FileNotFoundError, OutputError):
-            file = lock(self.folder / _LOCK, self.out)
+            self._file = owned.open_folder(self.folder)
+            try:
+                file = lock(self.folder / _LOCK, self.out, folder=self._file)
+            except BaseException:
+                os.close(self._file)
+                raise
             self.drop()
             self._leave(file)
 
@@ -77,14 +91,19 @@ class Staging:
 
     def numbers(self) -> list[int]:
         """The blocks that are there, whatever they were made of."""
-        return sorted(int(path.stem) for path in self.folder.glob("*.arrow") if path.stem.isdecimal())
+        names = (name.removesuffix(".arrow") for name in self._names() if name.endswith(".arrow"))
+        return sorted(int(name) for name in names if name.isdecimal())
 
-    def found(self, block: int, stamp: str) -> pa.Table | None:
-        """A block, mapped, if it is there and made of inputs with this stamp: sizes and times of the files read."""
+    def found(self, block: int, stamp: str) -> int | None:
+        """How many inputs failed in a block; None unless it is there and made of these inputs.
+
+        The stamp tells of sizes and times of the files read. Features are not read here: `pieces`
+        does so, and checks them.
+        """
         try:
-            table = self.read(block)
-            return table if table.schema.metadata[b"stamp"] == stamp.encode() else None
-        except (OSError, pa.ArrowInvalid, KeyError):
+            with self._opened(block) as found:
+                return found.failed if found.stamp == stamp else None
+        except (OSError, Damaged):
             return None
 
     def put(self, block: int, table: pa.Table, stamp: str) -> None:
@@ -93,21 +112,17 @@ class Staging:
 
     def put_pieces(self, block: int, pieces: Iterator[pa.Table], stamp: str) -> None:
         """The same of a block that comes in pieces, of one schema, and is never in memory as a whole."""
-        first = next(pieces)
-        schema = first.schema.with_metadata({**(first.schema.metadata or {}), b"stamp": stamp.encode()})
-        with replacing(self.path(block), overwrite=True) as out, pa.ipc.new_file(Sink(out), schema) as writer:
-            for piece in chain([first], pieces):
-                writer.write_table(piece.cast(schema))
-
-    def read(self, block: int) -> pa.Table:
-        """A block, mapped."""
-        with pa.memory_map(str(self.path(block))) as source:
-            return pa.ipc.open_file(source).read_all()
+        first = next(pieces)  # before a file is begun: what cannot be read at all fails here
+        with self._replacing(self.path(block)) as out:
+            write(out, chain([first], pieces), stamp, self._whose(block))
 
     def tables(self, blocks: Iterable[int]) -> Iterator[pa.Table]:
-        """Blocks in order, mapped, as tables of bounded size, neighbours as one: each table costs its reader time."""
+        """Blocks in order, as tables of bounded size: neighbours as one, each costs a reader time.
+
+        Raises Damaged, and drops the block, where one is not what was put there.
+        """
         waiting, size = list[pa.Table](), 0
-        for piece in chain.from_iterable(map(self._pieces, blocks)):
+        for piece in chain.from_iterable(map(self.pieces, blocks)):
             if waiting and size + piece.nbytes > _TABLE:
                 yield _joined(waiting)
                 waiting, size = [], 0
@@ -116,50 +131,105 @@ class Staging:
         if waiting:
             yield _joined(waiting)
 
-    def _pieces(self, block: int) -> Iterator[pa.Table]:
-        """A block in the pieces that it was put in; at least one."""
-        table = self.read(block)
-        batches = table.to_batches()
-        return (pa.Table.from_batches([batch]) for batch in batches) if len(batches) > 1 else iter([table])
+    def pieces(self, block: int) -> Iterator[pa.Table]:
+        """A block in the pieces that it was put in, each checked. Raises as `tables` does."""
+        try:
+            with self._opened(block) as found:
+                yield from found.pieces()
+        except Damaged:
+            owned.remove(self.path(block), self._file)
+            raise
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
+            owned.remove(self.path(block), self._file)
+            raise Damaged(self.path(block), error.strerror or "") from error
+
+    def drop_damaged(self) -> None:
+        """Read all blocks, and drop those that are not what was put there."""
+        for block in self.numbers():
+            with suppress(Damaged):
+                for _ in self.pieces(block):
+                    pass
 
     def clear(self) -> None:
         """Drop all blocks, and whose they were."""
-        for path in self.folder.iterdir():
-            if path.name != _LOCK:
-                path.unlink()
+        for name in self._names():
+            if name != _LOCK:
+                owned.remove(self.folder / name, self._file)
 
     def drop(self) -> None:
         """The same as `clear`, once the output is written: what cannot be removed does no harm then."""
-        with suppress(OSError):
+        with suppress(OSError, OutputError):
             self.clear()
 
+    def _names(self) -> list[str]:
+        return sorted(os.listdir(self._file))
+
+    def _whose(self, block: int) -> bytes:
+        return self._run + block.to_bytes(8, "little")
+
+    @contextmanager
+    def _opened(self, block: int) -> Iterator[Block]:
+        path = self.path(block)
+        with owned.ours(path, self._file) as file:
+            yield Block(path, file, self._whose(block))
+
+    def _replacing(self, path: Path) -> AbstractContextManager[Output]:
+        return replacing(path, overwrite=True, folder=self._file, mode=owned.FILE)
+
     def _claim(self, identity: Mapping[str, Json], fresh: bool) -> None:
-        record = self.folder / _IDENTITY
-        known = json.loads(record.read_text()) if record.exists() else None
+        known = self._recorded()
         if known is not None and known != identity and not fresh:
             raise OutputError("an unfinished run with other inputs or options stands beside this output", str(self.out),
                               found="a difference in " + ", ".join(differences(known, identity)),
                               hint="Repeat the earlier command to finish it, or start anew with --overwrite.")
         if known != identity:
             self.clear()
-            with replacing(record, overwrite=True) as out:
-                out.write(json.dumps(identity, indent=1).encode())
+            record = {"identity": identity, "sha256": _digest(identity)}
+            with self._replacing(self.folder / _IDENTITY) as out:
+                out.write(json.dumps(record, indent=1).encode())
             sync_folder(self.folder.parent)
+
+    def _recorded(self) -> Json | None:
+        """Whose blocks these are; None where nothing says so, and they can be nobody's."""
+        with suppress(FileNotFoundError):
+            return recorded(owned.read(self.folder / _IDENTITY, self._file))
+        return None
 
     def _locked(self) -> int:
         while True:
-            self.folder.mkdir(exist_ok=True)
-            with suppress(FileNotFoundError):  # the folder was another run's, which has just dropped it
-                return lock(self.folder / _LOCK, self.out)
+            self._file = owned.make_folder(self.folder)
+            try:
+                return lock(self.folder / _LOCK, self.out, folder=self._file)
+            except FileNotFoundError:  # the folder was another run's, which has just dropped it
+                os.close(self._file)
+            except BaseException:
+                os.close(self._file)
+                raise
 
     def _leave(self, file: int) -> None:
         """Let go of the folder, and drop it where no blocks are left: its lock last, and while that is still held."""
-        with suppress(OSError):
-            if {path.name for path in self.folder.iterdir()} <= {_LOCK, _IDENTITY}:
+        with suppress(OSError, OutputError):
+            if set(self._names()) <= {_LOCK, _IDENTITY}:
                 self.clear()
-                (self.folder / _LOCK).unlink()
+                owned.remove(self.folder / _LOCK, self._file)
                 self.folder.rmdir()
         os.close(file)
+        os.close(self._file)
+
+
+def recorded(data: bytes) -> Json | None:
+    """The identity in the record of a run; None if it is damaged: one bit may make it another's."""
+    try:
+        record = json.loads(data)
+        return record["identity"] if record["sha256"] == _digest(record["identity"]) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _digest(identity: Json) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:

@@ -86,8 +86,8 @@ class _Run:
         """How many inputs failed in a staged block, if the files that it was made of are still the same."""
         if self._stop.is_set():
             return None
-        table = self._staging.found(number, _stamp([self._job.source[i] for i in self._rows[number]]))
-        return None if table is None else len(json.loads(table.schema.metadata[b"failed"]))
+        samples = [self._job.source[i] for i in self._rows[number]]
+        return self._staging.found(number, _stamp(samples))
 
     def _recall(self, number: int, failed: int | None) -> None:
         if failed is not None:

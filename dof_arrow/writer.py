@@ -68,6 +68,7 @@ class Writer:
     Vectors are float32 or float16 [n, *shape]; other columns are numpy arrays, Arrow arrays or lists. A column given
     as a numpy array without missing values is required and mapped. Nothing appears at `path` before `close`. A `part`
     of a directory is aligned as one of many row groups even if it has but one, so that it maps beside the others.
+    `mode`: the file's, by default that of any new file.
 
     Raises OutputError if the file cannot be written, UsageError for rows that do not fit.
 
@@ -83,13 +84,14 @@ class Writer:
         self, path: str | os.PathLike[str], metadata: Metadata | Mapping[str, Json] | None = None, *,
         schema: pa.Schema | None = None, overwrite: bool = False, allow_nonfinite: bool = False,
         layout: Literal["mapped", "compact"] = "mapped", geometry: layouts.Geometry | None = None, part: bool = False,
+        mode: int | None = None,
     ) -> None:
         self.path = Path(path)
         self._declared: dict[str, Json] = dict(to_json(metadata)) if metadata is not None else {}
         self._fields: dict[str, pa.Field] = {f.name: f for f in schema or ()}
         self._allow_nonfinite, self._mapped, self._given_geometry = allow_nonfinite, layout == "mapped", geometry
         self._schema: pa.Schema | None = None
-        self._closed, self._part = False, part
+        self._closed, self._part, self._mode = False, part, mode
         self._pending: list[_Batch] = []
         self._counts, self._errors, self._documents = _Counts(), list[Json](), list[tuple[Json, bytes]]()
         self._stack = ExitStack()
@@ -148,7 +150,7 @@ class Writer:
             self._stack.__exit__(kind, error, at)
 
     def _open(self, overwrite: bool) -> Placer:
-        out = self._stack.enter_context(replacing(self.path, overwrite=overwrite))
+        out = self._stack.enter_context(replacing(self.path, overwrite=overwrite, mode=self._mode))
         self._stack.enter_context(explained(self.path))
         return Placer(out, self._stack.enter_context(ThreadPoolExecutor(1)))
 

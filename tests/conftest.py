@@ -1,6 +1,8 @@
-"""Settings of all tests: examples drawn the same way each time, and no clock in what is written."""
+"""Settings of all tests: examples drawn the same way each time, no clock in what is written, one umask."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -8,6 +10,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("steady", derandomize=True, deadline=None, database=None, max_examples=25,
                           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 settings.load_profile("steady")
+
+os.umask(0o022)  # what tests put in our way is ours alone, unless they say otherwise
 
 
 @pytest.fixture(autouse=True)

@@ -108,7 +108,8 @@ def _described(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> tup
     if name == "ftruncate":
         return "truncate", _path(args[0])
     if name in ("rename", "link"):
-        return name, _full(args[0], options), _full(args[1], options)
+        source, target = ({"dir_fd": options.get(f"{end}_dir_fd")} for end in ("src", "dst"))
+        return name, _full(args[0], source), _full(args[1], target)
     return name, _full(args[0], options)
 
 

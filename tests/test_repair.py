@@ -15,6 +15,7 @@ from dof_arrow.growth import growing
 from dof_arrow.work import Staging
 from tests import making, scenarios
 from tests.faults import killed_at, watched
+from tests.planting import FOR_FILES, FOR_FOLDERS, Planted, looks
 
 
 def killed_half_way(name: str, folder: Path, share: float = 0.5) -> None:
@@ -85,6 +86,20 @@ def test_a_part_waits_while_its_run_goes_on(tmp_path: Path) -> None:
             ".z.dof.part.parquet": True, "..z.dof.part.parquet.staging": True}
         assert repair.discard(repair.find(tmp_path)) == []
     assert len(dof.open(spare)) == 3
+
+
+@pytest.mark.parametrize("planted", [*FOR_FOLDERS, *FOR_FILES], ids=lambda p: p.name)
+@pytest.mark.parametrize("name", [".x.parquet.staging", ".x.parquet.partial", ".x.parquet.new"])
+def test_what_others_left_is_told_and_removed_if_asked(name: str, planted: Planted, tmp_path: Path) -> None:
+    """It is not waited for, and what a link points to stays."""
+    planted(tmp_path / name)
+    kept = looks(tmp_path / "elsewhere")
+    found = repair.find(tmp_path / "x.parquet")
+    assert [left.path.name for left in found] == [name]
+    if not found[0].held:
+        assert repair.discard(found) == found and repair.find(tmp_path / "x.parquet") == []
+    left = looks(tmp_path / "elsewhere")
+    assert [look[-1] for look in left.values()] == [look[-1] for look in kept.values()]
 
 
 def test_other_files_are_nobodys_leftovers(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,12 +19,13 @@ import pytest
 
 from dof_arrow import graph, heads, inputs, training
 from dof_arrow.architecture import Activation, Architecture, Dense, Dropout, Normalization
-from dof_arrow.errors import FormatError, UsageError
+from dof_arrow.errors import FormatError, OutputError, UsageError
 from dof_arrow.heads import Manners, Watch
 from dof_arrow.inputs import Rows
 from dof_arrow.metadata import Target
 from dof_arrow.training import Checkpoint, Data
 from tests.memory import Memory, blobs, category, memory
+from tests.planting import Planted, for_files, looks
 
 torch = pytest.importorskip("torch")
 
@@ -129,6 +131,29 @@ def test_a_checkpoint_of_other_data_or_damaged_is_not_used(tmp_path: Path) -> No
     assert not Checkpoint(tmp_path / "c", "x").stages
     (tmp_path / "c").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
     assert not Checkpoint(tmp_path / "c", "x").stages and not Path("owned").exists()
+
+
+def test_no_flipped_byte_of_a_checkpoint_is_learned_on_from(tmp_path: Path) -> None:
+    """The archive that torch writes has sums of its parts, which torch does not look at."""
+    path, draw = tmp_path / "c", random.Random(0)
+    fit(checkpoint=Checkpoint(path, "x", every=0))
+    data = path.read_bytes()
+    assert Checkpoint(path, "x").stages and path.stat().st_mode & 0o777 == 0o600
+    for place in (0, 31, 32, len(data) - 1, *(draw.randrange(len(data)) for _ in range(60))):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << draw.randrange(8)]) + data[place + 1 :])
+        assert not Checkpoint(path, "x").stages
+    assert weights(fit(checkpoint=Checkpoint(path, "x"))) == weights(fit())
+
+
+@for_files
+def test_a_checkpoint_that_another_may_have_written_is_not_used(planted: Planted, tmp_path: Path) -> None:
+    """Of these data and options, and whole: whoever wrote it would say what weights come out."""
+    path = tmp_path / ".head.onnx.training"
+    planted(path)
+    before = looks(tmp_path)
+    with pytest.raises(OutputError, match=planted.told):
+        heads.train(data(), head=SMALL, cv=2, manners=QUICK, watch=Watch(checkpoint=path))
+    assert looks(tmp_path) == before
 
 
 _TRAIN = """

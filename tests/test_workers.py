@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from dof_arrow.augment import load
@@ -50,7 +51,7 @@ def job(source: Any, cores: Any = None, **options: Any) -> Job:
 def staged(folder: Path, work: Job, progress: Any = quiet, identity: Any = None) -> list[Any]:
     with Staging(folder / "x.parquet").held(identity or {"run": 1}) as staging:
         compute(work, staging, progress)
-        tables = [staging.read(n) for n in staging.numbers()]
+        tables = [pa.concat_tables(staging.pieces(n)) for n in staging.numbers()]
         return [t.take(np.arange(len(t))).replace_schema_metadata(t.schema.metadata) for t in tables]
 
 

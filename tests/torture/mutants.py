@@ -41,11 +41,14 @@ class Suite(NamedTuple):
 
 VALIDATOR = {fault[0]: ["tests/test_conformance.py"] for fault in faults_seeded.FAULTS}
 WRITING = {
-    "commit.py": ["tests/test_work.py", "tests/test_commit.py", "tests/test_edit.py"],
-    "work.py": ["tests/test_work.py"], "journal.py": ["tests/test_journal.py"],
-    "workers.py": ["tests/test_workers.py"], "extract.py": ["tests/test_extract.py"],
-    "writer.py": ["tests/test_writer.py"], "enlarge.py": ["tests/test_enlarge.py"],
-    "growth.py": ["tests/test_repair.py", "tests/test_directory.py", "tests/test_enlarge.py"],
+    "commit.py": ["tests/test_work.py", "tests/test_commit.py", "tests/test_edit.py", "tests/test_owned.py"],
+    "work.py": ["tests/test_work.py", "tests/test_block.py"], "journal.py": ["tests/test_journal.py"],
+    "workers.py": ["tests/test_workers.py"], "extract.py": ["tests/test_extract.py", "tests/test_block.py"],
+    "writer.py": ["tests/test_writer.py"],
+    "enlarge.py": ["tests/test_enlarge.py", "tests/test_block.py", "tests/test_owned.py"],
+    "growth.py": ["tests/test_repair.py", "tests/test_directory.py", "tests/test_enlarge.py", "tests/test_owned.py"],
+    "owned.py": ["tests/test_owned.py"], "block.py": ["tests/test_block.py"],
+    "training.py": ["tests/test_training.py"],
     "repair.py": ["tests/test_repair.py"], "edit.py": ["tests/test_edit_file.py", "tests/test_edit_whole.py"],
 }
 SUITES = {
