@@ -131,10 +131,10 @@ def _ranges(file: File, field: pa.Field) -> list[tuple[Any, Any] | None] | None:
     column = fixed(field)
     if column is None or column.nested:
         return None
-    try:
-        chunks = footer.column_chunks(file.tail, column.path, file.parquet.num_row_groups)
-    except FormatError:
+    leaf = file.outline.index(column.path)
+    if leaf is None:
         return None
+    chunks = file.outline.column(leaf)
     return [_range(get(chunk, ColumnMeta.STATISTICS, {}), column, field.type) for chunk in chunks]
 
 

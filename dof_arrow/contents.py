@@ -15,6 +15,7 @@ from dof_arrow.errors import FormatError, Problem
 from dof_arrow.footer import ColumnMeta, get
 from dof_arrow.layout import Fixed, Region, fixed, levels
 from dof_arrow.metadata import Metadata, Split, Target
+from dof_arrow.outline import Outline
 from dof_arrow.pages import Encoded
 from dof_arrow.rules import problem
 from dof_arrow.schema import flat_array, is_vector, numpy_values
@@ -25,11 +26,13 @@ class Contents:
     """The columns of a file: proved ones (`regions`) as views of the mapped file, the others decoded within bounds."""
 
     def __init__(
-        self, file: int, size: int, parquet: Any, schema: pa.Schema, regions: Mapping[str, Sequence[Region]]
+        self, file: int, size: int, parquet: Any, schema: pa.Schema, outline: Outline,
+        regions: Mapping[str, Sequence[Region]],
     ) -> None:
         self.parquet, self.schema, self.regions = parquet, schema, regions
         self.memory = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
-        self.encoded = Encoded(file, size, self.memory, parquet, schema)
+        self.encoded = Encoded(file, size, self.memory, parquet, schema, outline)
+        self.outline = outline
 
     def vectors(self, name: str) -> Iterator[np.ndarray]:
         """A vector column, [rows, D] for each row group."""
@@ -92,10 +95,11 @@ def _levels(contents: Contents, field: pa.Field) -> Iterator[Problem]:
     column, regions = fixed(field), contents.regions.get(field.name)
     if column is None or not regions:
         return
-    for number, chunk in enumerate(footer.column_chunks(contents.encoded.tail, column.path, len(regions))):
+    leaf = contents.outline.index(column.path)
+    for number, chunk in enumerate(contents.outline.column(leaf) if leaf is not None else ()):
         before = contents.memory[get(chunk, ColumnMeta.DATA_PAGE) : regions[number].offset]
         ours = levels(regions[number].length // column.width, column.items)
-        if before[footer.decode(before)[1] :] != ours and not _same_decoded(contents, column, number):
+        if before[footer.decode_page(before)[1] :] != ours and not _same_decoded(contents, column, number):
             where = f"row group {number}, column {field.name}"
             yield problem("layout-levels", where, f"lists of {column.items}", "other lists")
 

@@ -2,30 +2,52 @@
 
 Parquet describes itself in Thrift's compact protocol. `decode` and `encode` are a generic round trip: a struct becomes
 a `Struct`, field id -> (wire type, value), and fields unknown to us survive. Field ids are those of parquet.thrift.
+
+Bytes that readers of Parquet take in two ways are refused: a field that stands twice, a number larger than its type,
+elements of another type than parquet.thrift gives their list.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dof_arrow.errors import FormatError, Problem
+from dof_arrow.parquet_thrift import FILE_META_DATA, PAGE_HEADER, Known
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
 MAGIC = b"PAR1"
 MAX_FOOTER = 48 << 20  # 16 MiB of metadata, the same in base64 inside ARROW:schema, and the row groups
 TAIL = 8
 _MAX_DEPTH = 16
+_MAX_FIELD = (1 << 15) - 1
+_BITS = {I16: 16, I32: 32, I64: 64}
+_ANY = (0, None)  # what is known of the type of a field that is unknown: nothing
 _MAX_VALUES = 1_000_000  # some 40,000 column chunks; they take 200 MB at most
 
 Struct = dict[int, tuple[int, Any]]
+
+
+def _deciding(longest: int) -> list[bytes]:
+    """Of a number of 0 to 10 bytes: the bits that say whether it goes on, or make it too long for its type."""
+    return [b"\x80" * min(size, longest - 1) + b"\xff" * (size - longest + 1) for size in range(11)]
+
+
+DECIDING = {I16: _deciding(3), I32: _deciding(5), I64: _deciding(10)}
 
 
 class FileMetaData:
     """Field ids of the struct at the end of every Parquet file."""
 
     VERSION, SCHEMA, ROWS, GROUPS, KEYS, CREATED_BY, ORDERS = range(1, 8)
+
+
+class SchemaElement:
+    """Field ids of one element of the schema."""
+
+    TYPE, LENGTH, REPETITION, NAME, CHILDREN = range(1, 6)
 
 
 class RowGroup:
@@ -37,7 +59,8 @@ class RowGroup:
 class Chunk:
     """Field ids of one column chunk: where its metadata stands."""
 
-    FILE, OFFSET, META, OFFSET_INDEX, OFFSET_INDEX_LENGTH, COLUMN_INDEX, COLUMN_INDEX_LENGTH = range(1, 8)
+    (FILE, OFFSET, META, OFFSET_INDEX, OFFSET_INDEX_LENGTH, COLUMN_INDEX, COLUMN_INDEX_LENGTH, CRYPTO,
+     ENCRYPTED) = range(1, 10)
 
 
 class ColumnMeta:
@@ -59,15 +82,14 @@ UNCOMPRESSED = 0
 DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
 
 
-_COLUMN = {
-    ColumnMeta.PATH: [BINARY], ColumnMeta.CODEC: I32, ColumnMeta.VALUES: I64, ColumnMeta.BYTES: I64,
-    ColumnMeta.STORED_BYTES: I64, ColumnMeta.DATA_PAGE: I64, ColumnMeta.DICTIONARY_PAGE: (I64,),
-    ColumnMeta.STATISTICS: ({},),
+COLUMN = {
+    ColumnMeta.TYPE: I32, ColumnMeta.PATH: [BINARY], ColumnMeta.CODEC: I32, ColumnMeta.VALUES: I64,
+    ColumnMeta.BYTES: I64, ColumnMeta.STORED_BYTES: I64, ColumnMeta.DATA_PAGE: I64,
+    ColumnMeta.DICTIONARY_PAGE: (I64,), ColumnMeta.STATISTICS: ({},),
 }
-_AFTER_PATH = {k: v for k, v in _COLUMN.items() if k > ColumnMeta.PATH}
 SHAPE = {
     FileMetaData.ROWS: I64, FileMetaData.CREATED_BY: (BINARY,), FileMetaData.KEYS: ([{1: BINARY, 2: (BINARY,)}],),
-    FileMetaData.GROUPS: [{RowGroup.ROWS: I64, RowGroup.COLUMNS: [{Chunk.META: _COLUMN}]}],
+    FileMetaData.GROUPS: [{RowGroup.ROWS: I64, RowGroup.COLUMNS: [{Chunk.META: COLUMN}]}],
 }  # what of a footer must be there, or may be, and how it is typed: see `fits`
 
 
@@ -91,18 +113,36 @@ def structs(elements: list[Struct]) -> tuple[int, Any]:
     return LIST, (STRUCT, elements)
 
 
-def decode(data: bytes | memoryview, start: int = 0, last: int = 0) -> tuple[Struct, int]:
-    """One struct of the compact protocol, and the position behind it; `last` is the field before `start`, if any.
+def decode(data: bytes | memoryview, start: int = 0, known: Known | None = None) -> tuple[Struct, int]:
+    """One struct of the compact protocol, and the position behind it; `known` says which of its fields have which type.
 
-    Raises FormatError (rule `footer-thrift`) for anything truncated, too deep or larger than its bytes allow.
+    Raises FormatError (rule `footer-thrift`) for anything truncated, too deep or larger than its bytes allow, and for
+    what readers take in two ways.
 
     >>> decode(encode({1: (I32, 7), 4: (BINARY, b"id")}))[0]
     {1: (5, 7), 4: (8, b'id')}
     """
-    reader = _Reader(data, start)
+    reader = Reader(data, start)
+    with malformed():
+        return reader.struct(known), reader.at
+
+
+def decode_footer(tail: bytes) -> tuple[Struct, int]:
+    """The footer in a file's last bytes (`read`), and the position behind it; raises as `decode` does."""
+    return decode(tail[:-TAIL], known=FILE_META_DATA)
+
+
+def decode_page(data: bytes) -> tuple[Struct, int]:
+    """The page header at the start of some bytes, and the position behind it; raises as `decode` does."""
+    return decode(data, known=PAGE_HEADER)
+
+
+@contextmanager
+def malformed() -> Iterator[None]:
+    """Within it, what a Reader cannot read becomes a FormatError."""
     try:
-        return reader.struct(last), reader.at
-    except (_Malformed, IndexError) as error:
+        yield
+    except (Malformed, IndexError) as error:
         raise unreadable(str(error) or "truncated") from None
 
 
@@ -188,59 +228,6 @@ def chunks(footer: Struct) -> Iterator[tuple[int, int, Struct]]:
             yield g, c, get(chunk, Chunk.META, {})
 
 
-def column_chunks(tail: bytes, path: list[str], groups: int) -> list[Struct]:
-    """What a footer says of one column's chunks from the codec on, a ColumnMeta struct for each of its row groups.
-
-    `tail` is what `read` gives. pyarrow's own view of a chunk ends the process where a stranger's file names a codec
-    unknown to it, counts levels wrongly or says that it is encrypted. Writers put a chunk's path before its codec, so
-    that usually only what follows the path is decoded, and nothing of the other columns; else the whole footer is.
-    Raises FormatError (`footer-thrift`) unless the path stands there once a row group.
-    """
-    named = [part.encode() for part in path]
-    mark = encode({ColumnMeta.ENCODINGS: (FALSE, False), ColumnMeta.PATH: (LIST, (BINARY, named))})
-    _, *after = tail.split(mark[1:-1])
-    if len(after) == groups:
-        return list(_after_path(after))
-    struct = decode(tail)[0]
-    found = [m for _, _, m in chunks(struct) if items(m, ColumnMeta.PATH) == named] if fits(struct, SHAPE) else []
-    if len(found) != groups:
-        raise unreadable(f"{len(found)} chunks of {'.'.join(path)} in {groups} row groups")
-    return found
-
-
-def _after_path(rests: list[bytes]) -> Iterator[Struct]:
-    """The structs that go on here, behind the path. Most differ in nothing but the place of their page, and equal bytes
-    around that one number are not decoded again: a file of 10 GB has hundreds of them."""
-    before, behind = b"", b""
-    meta: Struct = {}
-    for rest in rests:
-        place, end = _number(rest, len(before)) if before and rest.startswith(before) else (0, 0)
-        if end and rest.startswith(behind, end):
-            yield meta | {ColumnMeta.DATA_PAGE: (I64, place)}
-            continue
-        meta, end = decode(rest, last=ColumnMeta.PATH)
-        if not fits(meta, _AFTER_PATH):
-            raise unreadable("a column chunk that does not say where its data lie")
-        before, behind = _around_place(meta, rest[:end])
-        yield meta
-
-
-def _number(data: bytes, at: int) -> tuple[int, int]:
-    """The number that stands there, and the position behind it; 0 and 0 if none does."""
-    reader = _Reader(data, at)
-    try:
-        return reader.zigzag(), reader.at
-    except (_Malformed, IndexError):
-        return 0, 0
-
-
-def _around_place(meta: Struct, data: bytes) -> tuple[bytes, bytes]:
-    """The bytes of such a struct before and behind the place of its page; none where others than we wrote them so."""
-    until = {ColumnMeta.PATH: (FALSE, False)} | {k: v for k, v in meta.items() if k <= ColumnMeta.DATA_PAGE}
-    head, size = encode(until)[1:-1], len(varint(_zigzag(get(meta, ColumnMeta.DATA_PAGE))))
-    return (head[:-size], data[len(head) :]) if data.startswith(head) else (b"", b"")
-
-
 def chunk_range(meta: Struct) -> tuple[int, int]:
     """First byte and end of a column chunk in the file, its dictionary page included."""
     dictionary, data = get(meta, ColumnMeta.DICTIONARY_PAGE, 0), get(meta, ColumnMeta.DATA_PAGE, 0)
@@ -248,83 +235,170 @@ def chunk_range(meta: Struct) -> tuple[int, int]:
     return start, start + get(meta, ColumnMeta.STORED_BYTES, 0)
 
 
-class _Malformed(Exception):
-    pass
+class Malformed(Exception):
+    """Bytes that are not the compact protocol, or that readers take in two ways."""
 
 
-class _Reader:
-    """Reads the compact protocol; no claim of the input makes it allocate more than the input is long."""
+class Reader:
+    """Reads the compact protocol; no claim of the input makes it allocate more than the input is long.
 
-    def __init__(self, data: bytes | memoryview, at: int) -> None:
+    `noted`, if it is a list, gets the place of each number and text, and which of their bits decide how one goes on.
+    """
+
+    def __init__(self, data: bytes | memoryview, at: int = 0) -> None:
         self.data, self.at, self.end = data, at, len(data)
         self.depth, self.values = 0, 0
+        self.noted: list[tuple[int, bytes]] | None = None
 
-    def struct(self, field: int = 0) -> Struct:
-        self.depth += 1
-        if self.depth > _MAX_DEPTH:
-            raise _Malformed("nested too deep")
-        fields: Struct = {}
+    def struct(self, known: Known | None) -> Struct:
+        """The struct here, field by field."""
+        return {field: (kind, self.value(kind, of)) for field, kind, of in self.fields(known)}
+
+    def fields(self, known: Known | None) -> Iterator[tuple[int, int, Any]]:
+        """The fields of the struct here: id, wire type, and what is known inside. Each value is to be read."""
+        self._deeper()
+        last, types = 0, known or {}
         while head := self.data[self.at]:
             self.at += 1
-            field = field + (head >> 4) if head >> 4 else self.zigzag()
-            if field in fields:
-                raise _Malformed(f"field {field} stands twice")
-            fields[field] = (head & 15, self.value(head & 15))
+            field = last + (head >> 4) if head >> 4 else self._long_field()
+            if not last < field <= _MAX_FIELD:
+                raise Malformed(f"a field {field} behind field {last}")
+            last, kind = field, head & 15
+            wanted, inside = types.get(field, _ANY)
+            if wanted and wanted != kind:
+                _check_type(kind, wanted)
+            yield field, kind, inside
         self.at += 1
         self.depth -= 1
-        return fields
 
-    def value(self, kind: int, element: bool = False) -> Any:
+    def value(self, kind: int, inside: Any = None) -> Any:
+        """The value of a field of this wire type; `inside`: what is known of a struct's fields, or of an element."""
         self.values += 1
         if self.values > _MAX_VALUES:
-            raise _Malformed("too many values")
+            raise Malformed("too many values")
         if I16 <= kind <= I64:
-            return self.zigzag()
+            return self.number(kind)
         if kind == BINARY:
-            return self.take(self.varint())
+            return self._text(self.varint())
         if kind == STRUCT:
-            return self.struct()
+            return self.struct(inside)
         if kind in (LIST, SET):
-            return self.list()
+            return self.list(inside)
         if kind in (TRUE, FALSE):
-            return self.take(1) == b"\x01" if element else kind == TRUE
+            return kind == TRUE
         if kind in (BYTE, DOUBLE):
-            return self.take(1 if kind == BYTE else 8)
-        raise _Malformed(f"wire type {kind}")
+            return self._text(1 if kind == BYTE else 8)
+        raise Malformed(f"wire type {kind}")
 
-    def list(self) -> tuple[int, list[Any]]:
+    def element(self, kind: int, inside: Any) -> Any:
+        """An element of a list, whose elements have this wire type."""
+        if kind in (TRUE, FALSE):
+            self.count(1)
+            return self.take(1) == b"\x01"
+        if kind == BINARY:
+            self.count(1)
+            return self.take(self.varint())
+        return self.value(kind, inside)
+
+    def list(self, of: Any) -> tuple[int, list[Any]]:
+        """The list here: the wire type of its elements, and they."""
+        kind, inside, count = self.header(of)
+        elements = [self.element(kind, inside) for _ in range(count)]
+        self.end_list()
+        return kind, elements
+
+    def header(self, of: Any) -> tuple[int, Any, int]:
+        """How a list begins: the wire type of its elements, what is known inside them, and how many are to be read."""
         head = self.take(1)[0]
-        count = head >> 4 if head >> 4 != 15 else self.varint()
+        count, kind = head >> 4, head & 15
+        if count == 15:
+            count = self.varint()
         if count > self.end - self.at:
-            raise _Malformed("a list longer than the bytes left")
-        self.depth += 1
-        if self.depth > _MAX_DEPTH:
-            raise _Malformed("nested too deep")
-        elements = [self.value(head & 15, element=True) for _ in range(count)]
+            raise Malformed("a list longer than the bytes left")
+        wanted, inside = of or _ANY
+        if wanted and wanted != kind and count:
+            _check_type(kind, wanted)
+        self._deeper()
+        return kind, inside, count
+
+    def end_list(self) -> None:
+        """To be called behind the last element."""
         self.depth -= 1
-        return head & 15, elements
+
+    def count(self, values: int) -> None:
+        """Count values; there may not be too many."""
+        self.values += values
+        if self.values > _MAX_VALUES:
+            raise Malformed("too many values")
 
     def take(self, count: int) -> bytes:
+        """So many bytes."""
         if count > self.end - self.at:
-            raise _Malformed("truncated")
+            raise Malformed("truncated")
         self.at += count
         return bytes(self.data[self.at - count : self.at])
 
-    def zigzag(self) -> int:
-        value = self.varint()
+    def number(self, kind: int) -> int:
+        """An integer of this wire type."""
+        start = self.at
+        value = self.data[start]
+        if value < 128:
+            self.at += 1
+        else:
+            value = self._long_number(kind)
+        if self.noted is not None:
+            self.noted.append((start, DECIDING[kind][self.at - start]))
         return (value >> 1) ^ -(value & 1)
 
     def varint(self) -> int:
+        """An unsigned number of at most 10 bytes."""
         value = shift = 0
-        while True:
-            byte = self.data[self.at]
+        while (byte := self.data[self.at]) > 127:
             self.at += 1
             value |= (byte & 127) << shift
-            if byte < 128:
-                return value
             shift += 7
             if shift > 63:
-                raise _Malformed("a number longer than 64 bits")
+                raise Malformed("a number of more than 10 bytes")
+        self.at += 1
+        return value | byte << shift
+
+    def _long_number(self, kind: int) -> int:
+        value = self.varint()
+        if value >> _BITS[kind]:  # readers differ in what they make of the bits above
+            raise Malformed(f"a number longer than {_BITS[kind]} bits")
+        return value
+
+    def _text(self, count: int) -> bytes:
+        text = self.take(count)
+        if self.noted is not None:
+            self.noted.append((self.at - count, bytes(count)))
+        return text
+
+    def _long_field(self) -> int:
+        value = self.varint()
+        return (value >> 1) ^ -(value & 1)
+
+    def _deeper(self) -> None:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise Malformed("nested too deep")
+
+
+def number(data: bytes, at: int) -> int:
+    """The signed number that stands there, read before and found sound."""
+    value = shift = 0
+    while (byte := data[at]) > 127:
+        value |= (byte & 127) << shift
+        shift += 7
+        at += 1
+    value |= byte << shift
+    return (value >> 1) ^ -(value & 1)
+
+
+def _check_type(kind: int, wanted: int) -> None:
+    """Raises Malformed for another type than parquet.thrift's: readers pass over such a field, or misread it."""
+    if (kind, wanted) != (FALSE, TRUE):
+        raise Malformed(f"wire type {kind} in place of {wanted}")
 
 
 def _write_struct(out: bytearray, struct: Struct) -> None:

@@ -239,8 +239,9 @@ class Decoded:
         self.largest = max(sizes) * _width(self._field)
         self.window = max(1, _DECODED // (2 * self.largest))
         self._kept = 2 * self.window if 2 * self.largest <= _DECODED else 1  # a window and the one after it, or no more
-        self._file, self._encoded = file, Encoded(
-            file.file, file.size, mmap.mmap(file.file, 0, access=mmap.ACCESS_READ), file.parquet, file.schema)
+        memory = mmap.mmap(file.file, 0, access=mmap.ACCESS_READ)
+        self._encoded = Encoded(file.file, file.size, memory, file.parquet, file.schema, file.outline)
+        self._file = file  # keeps the descriptor open
         self._lock, self._thread = threading.Lock(), ThreadPoolExecutor(1)
         self._groups: OrderedDict[int, Future[Array]] = OrderedDict()
         self._next: dict[int, Sequence[int]] = {}

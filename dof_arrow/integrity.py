@@ -47,13 +47,18 @@ def seal(tail: bytes) -> bytes:
     return tail[:at] + _seal_digits(tail, at) + tail[at + 64 :]
 
 
-def read_seal(tail: bytes) -> tuple[str | None, bool]:
-    """The seal that stands in a file's tail, or None, and whether it is true."""
-    at = _seal_position(tail)
-    if at is None:
+def read_seal(tail: bytes, stated: bytes | None) -> tuple[str | None, bool]:
+    """The seal of a file and whether it is true: `stated` is the value of the key `dof.seal`, if the footer has it.
+
+    What looks like the key elsewhere in the file's tail makes no seal: the one that is true must be the key's own.
+    """
+    if stated is None:
         return None, False
+    told, at = stated[:64].decode("ascii", "replace"), _seal_position(tail)
+    if at is None:
+        return told, False
     digits = tail[at : at + 64]
-    return digits.decode("ascii", "replace"), digits == _seal_digits(tail, at)
+    return told, digits == stated and digits == _seal_digits(tail, at)
 
 
 def segments(footer_struct: footer.Struct, footer_start: int) -> list[tuple[int, int]]:

@@ -37,7 +37,7 @@ from dof_arrow.footer import (
     ColumnMeta,
     Page,
     Struct,
-    decode,
+    decode_page,
     encode,
     fits,
     get,
@@ -80,6 +80,11 @@ class Fixed:
     def width(self) -> int:
         """Stored bytes of one row."""
         return self.items * self.stored.itemsize
+
+    @property
+    def physical(self) -> int:
+        """The physical type, by its number in parquet.thrift."""
+        return _PHYSICAL[f"{self.stored.kind}{self.stored.itemsize}"]
 
     @property
     def path(self) -> list[str]:
@@ -223,7 +228,7 @@ def chunk_meta(column: Fixed, rows: int, offset: int, size: int, statistics: Str
     """The footer's description of a mapped column chunk of `size` bytes at `offset`."""
     encodings = [PLAIN, RLE] if column.nested else [PLAIN]
     meta: Struct = {
-        ColumnMeta.TYPE: (I32, _PHYSICAL[f"{column.stored.kind}{column.stored.itemsize}"]),
+        ColumnMeta.TYPE: (I32, column.physical),
         ColumnMeta.ENCODINGS: (LIST, (I32, encodings)),
         ColumnMeta.PATH: (LIST, (BINARY, [part.encode() for part in column.path])),
         ColumnMeta.CODEC: (I32, UNCOMPRESSED),
@@ -266,11 +271,15 @@ def _plain(value: Any, column: Fixed) -> bytes:
 def prove(file: int, size: int, chunks: Sequence[Struct], column: Fixed) -> list[Region]:
     """Where the values of a column lie, group by group, once it is proved that they lie as the layout says.
 
-    `chunks` is what the footer of the file of `size` bytes open as `file` says of them (`footer.column_chunks`). What
-    is proved: each chunk is one PLAIN uncompressed page without dictionary, its parts add up to the byte, and it lies
+    `chunks` is what the footer of the file of `size` bytes open as `file` says of them (`Outline.column`). What is
+    proved: each chunk is one PLAIN uncompressed page without dictionary, its parts add up to the byte, and it lies
     inside the file. Raises Unproved otherwise; then the column is decoded, with the same values.
     """
     known: dict[tuple[int, int], Marks] = {}  # by values and bytes of a chunk: those of equal ones are the same
+    physical = column.physical
+    for number, chunk in enumerate(chunks):
+        if get(chunk, ColumnMeta.TYPE) != physical:
+            raise Unproved(f"row group {number}, column {column.name}: values of another type")
     return [_prove_chunk(file, size, chunk, column, f"row group {g}, column {column.name}", known)
             for g, chunk in enumerate(chunks)]
 
@@ -282,6 +291,8 @@ def _prove_chunk(
     start, values = get(chunk, ColumnMeta.DATA_PAGE), count * column.stored.itemsize
     if get(chunk, ColumnMeta.CODEC) != UNCOMPRESSED or ColumnMeta.DICTIONARY_PAGE in chunk or count % column.items:
         raise Unproved(f"{where}: compressed, with a dictionary, or no whole number of rows")
+    if get(chunk, ColumnMeta.BYTES) != stored:
+        raise Unproved(f"{where}: its size is another once it is decoded")
     if start < 4 or not 0 <= values <= stored or start + stored > size:
         raise Unproved(f"{where}: the chunk does not lie in the file")
     marks = known.get((count, stored))
@@ -306,7 +317,7 @@ def _marks(file: int, start: int, stored: int, count: int, column: Fixed, where:
 def _page_header(file: int, start: int, stored: int, count: int, where: str) -> bytes:
     data = os.pread(file, min(_MAX_HEADER, stored), start)
     try:
-        header, end = decode(data)
+        header, end = decode_page(data)
     except FormatError:
         raise Unproved(f"{where}: no page header to begin with") from None
     page = get(header, Page.DATA, {}) if fits(header, {Page.DATA: {}}) else {}

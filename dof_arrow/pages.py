@@ -15,6 +15,7 @@ import pyarrow as pa
 from dof_arrow import footer
 from dof_arrow.errors import FormatError
 from dof_arrow.footer import DATA_PAGE, DATA_PAGE_V2, DICTIONARY_PAGE, I32, ColumnMeta, Page, Struct, get
+from dof_arrow.outline import Outline
 from dof_arrow.rules import broken
 
 MAX_PAGE = 128 << 20  # pyarrow writes pages of 1 MiB, DuckDB of up to 100 MB
@@ -29,12 +30,13 @@ class Encoded:
     """The encoded columns of a Parquet file of `size` bytes open as `file`, decoded one row group at a time.
 
     `memory` is the file's bytes (a map of it), `parquet` pyarrow's FileMetaData. Raises FormatError: `page-bounds` for
-    claims that the file cannot hold, `data-unreadable` for what pyarrow cannot decode.
+    claims that the file cannot hold, `data-unreadable` for what pyarrow cannot decode, and as `Outline.check` does.
     """
 
-    def __init__(self, file: int, size: int, memory: Any, parquet: Any, schema: pa.Schema) -> None:
-        self.file, self.size, self.parquet, self.schema = file, size, parquet, schema
-        self.tail = bytes(memory[size - footer.footer_length(bytes(memory[size - footer.TAIL : size]), size) : size])
+    def __init__(
+        self, file: int, size: int, memory: Any, parquet: Any, schema: pa.Schema, outline: Outline
+    ) -> None:
+        self.file, self.size, self.parquet, self.schema, self.outline = file, size, parquet, schema, outline
         self._memory, self._reader = memory, None
         self._limit, self._names = _FLOOR + _GROWTH * size, frozenset(schema.names)
 
@@ -57,6 +59,8 @@ class Encoded:
             table = self._open().read_row_group(number, columns=[name], use_threads=False)
             if name not in table.column_names:
                 raise ValueError("missing from the data")
+            if table.num_rows != self.parquet.row_group(number).num_rows:
+                raise ValueError(f"{table.num_rows} rows in a row group of others")
             column = self._plain(table.column(name), name)
             column.validate(full=True)  # texts that are not UTF-8, say
             return column
@@ -86,14 +90,13 @@ class Encoded:
         return column.cast(kind)
 
     def _check_claims(self, name: str) -> None:
-        claimed = sum(self._claim(name, leaf) for leaf in self._leaves() if _owner(leaf.path, self._names) == name)
+        mine = [(i, leaf) for i, leaf in enumerate(self._leaves()) if _owner(leaf.path, self._names) == name]
+        claimed = sum(self._claim(name, number, leaf) for number, leaf in mine)
         if claimed > self._limit:
             raise broken("page-bounds", f"column {name}", f"at most {self._limit} bytes decoded", claimed)
 
-    def _claim(self, name: str, leaf: Any) -> int:
-        below = leaf.path[len(name) + 1 :]
-        path = [name, *below.split(".")] if below else [name]
-        chunks = footer.column_chunks(self.tail, path, self.parquet.num_row_groups)
+    def _claim(self, name: str, number: int, leaf: Any) -> int:
+        chunks = self.outline.column(number)
         claims = [claim(self.file, self.size, c, f"row group {g}, column {name}") for g, c in enumerate(chunks)]
         return sum(max(size, values * _WIDTH.get(leaf.physical_type, 1)) for size, values in claims)
 
@@ -128,7 +131,7 @@ def _header(file: int, start: int, end: int, where: str) -> tuple[Struct, int]:
     for window in _HEADERS:
         data = os.pread(file, min(window, end - start), start)
         try:
-            header, length = footer.decode(data)
+            header, length = footer.decode_page(data)
         except FormatError:
             continue
         if footer.fits(header, _PAGE):

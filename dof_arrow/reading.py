@@ -7,6 +7,7 @@ import os
 import stat
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from dof_arrow import footer, integrity
 from dof_arrow.errors import FormatError, Problem, UsageError
 from dof_arrow.layout import Fixed, Region, Stitched, Unproved, fixed, prove, stitchable
 from dof_arrow.metadata import VERSION, Json, Metadata, from_json, parse
+from dof_arrow.outline import Outline
 from dof_arrow.pages import Encoded
 from dof_arrow.rules import broken
 from dof_arrow.schema import KEY, flat_array, is_vector, numpy_values, vector_array
@@ -97,8 +99,9 @@ class File(Columns):
         self.tail = footer.read(self.file, self.size)
         self.footer_start = self.size - len(self.tail)
         self.parquet = parquet_metadata(self.tail)
-        self.json = _dof_json(self.parquet, path)
-        self.seal, true = integrity.read_seal(self.tail)
+        keys = self.parquet.metadata or {}
+        self.json = _dof_json(keys, path)
+        self.seal, true = integrity.read_seal(self.tail, keys.get(integrity.SEAL))
         self.state: State = "unsealed" if self.seal is None else "sealed" if true else "broken"
         self.schema: pa.Schema = arrow_schema(self.parquet)
         self.rows = int(self.parquet.num_rows)
@@ -111,14 +114,16 @@ class File(Columns):
 
     def regions(self, column: Fixed) -> list[Region]:
         """Where the column's values lie, proved; raises Unproved if they must be decoded."""
-        try:
-            chunks = footer.column_chunks(self.tail, column.path, self.parquet.num_row_groups)
-        except FormatError as error:
-            raise Unproved(str(error)) from None
-        regions = prove(self.file, self.footer_start, chunks, column)
-        if sum(r.length for r in regions) != self.rows * column.width:
-            raise Unproved(f"column {column.name}: the rows of its chunks are not those of the file")
-        return regions
+        return proved(self.file, self.footer_start, self.outline, column, self.rows)
+
+    @cached_property
+    def outline(self) -> Outline:
+        """Where the column chunks stand in the footer; FormatError if readers would find them in different places."""
+        outline = Outline(self.tail)
+        outline.check()
+        if len(outline.leaves) != self.parquet.num_columns:
+            raise broken("footer-schema", "footer", f"{len(outline.leaves)} columns", str(self.parquet.num_columns))
+        return outline
 
     def places(self, column: Fixed) -> list[tuple[int, Region]]:
         return [(self.file, region) for region in self.regions(column)]
@@ -132,7 +137,8 @@ class File(Columns):
         """Read every byte of a sealed file and raise FormatError if one is not what was digested (SPEC 7.1)."""
         if self.state != "sealed":
             return
-        struct = footer.decode(self.tail)[0]
+        self.outline.check()
+        struct = footer.decode_footer(self.tail)[0]
         digests = integrity.decode_digests(dict(footer.key_values(struct)).get(integrity.DIGESTS, b"")) or []
         for number, (start, end) in enumerate(integrity.segments(struct, self.footer_start)):
             if digests[number : number + 1] != [integrity.digest(self.file, start, end)]:
@@ -161,7 +167,22 @@ class File(Columns):
     @cached_property
     def _encoded(self) -> Encoded:
         memory = mmap.mmap(self.file, 0, access=mmap.ACCESS_READ)
-        return Encoded(self.file, self.size, memory, self.parquet, self.schema)
+        return Encoded(self.file, self.size, memory, self.parquet, self.schema, self.outline)
+
+
+def proved(file: int, end: int, outline: Outline, column: Fixed, rows: int) -> list[Region]:
+    """Where a column's values lie in the file open as `file`, whose footer begins at `end` and counts so many rows.
+
+    Raises Unproved if they must be decoded, FormatError if readers would find them in different places.
+    """
+    leaf = outline.index(column.path)
+    if leaf is None:
+        raise Unproved(f"column {column.name}: not stored as {'.'.join(column.path)}")
+    regions = prove(file, end, outline.column(leaf), column)
+    groups = outline.rows
+    if sum(groups) != rows or [region.length for region in regions] != [count * column.width for count in groups]:
+        raise Unproved(f"column {column.name}: its chunks have other rows than their groups")
+    return regions
 
 
 def open_file(path: Path) -> int:
@@ -183,12 +204,12 @@ def parquet_metadata(tail: bytes) -> Any:
     import pyarrow.parquet as pq
 
     if len(tail) > _COUNTED:
-        footer.decode(tail)
+        Outline(tail)
     limits = {"thrift_string_size_limit": footer.MAX_FOOTER, "thrift_container_size_limit": _MAX_ELEMENTS}
     try:
         return pq.ParquetFile(pa.BufferReader(footer.MAGIC + tail), **limits).metadata
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        footer.decode(tail)  # has the say where it is the Thrift that is wrong
+        footer.decode_footer(tail)  # has the say where it is the Thrift that is wrong
         raise footer.unreadable(str(error)[:200], "footer-schema") from None
 
 
@@ -200,8 +221,8 @@ def arrow_schema(parquet: Any) -> pa.Schema:
         raise footer.unreadable(str(error)[:200], "footer-schema", "ARROW:schema") from None
 
 
-def _dof_json(parquet: Any, path: Path) -> Json:
-    data = (parquet.metadata or {}).get(KEY)
+def _dof_json(keys: Mapping[bytes, bytes], path: Path) -> Json:
+    data = keys.get(KEY)
     if data is None:
         problem = Problem(rule="metadata-absent", where="footer", message="no key `dof`", expected="a DoF file",
                           found="a Parquet file without it")

@@ -32,6 +32,7 @@ RULES: dict[str, Rule] = {
     "groups-count": Rule("6.1", "more row groups than a file may have"),
     "groups-rows": Rule("6.1", "a row group has more rows than it may have"),
     "chunk-columns": Rule("6.1", "the chunks of a row group are not the columns of the schema, in order"),
+    "chunk-elsewhere": Rule("2.3", "a column chunk is said to lie in another file, or to be encrypted"),
     "chunk-bounds": Rule("6.3", "a column chunk does not lie between the leading magic and the footer"),
     "chunk-overlap": Rule("6.3", "two column chunks overlap"),
     # metadata

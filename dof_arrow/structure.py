@@ -16,7 +16,7 @@ from dof_arrow.rules import broken, problem
 
 def parse(tail: bytes) -> tuple[Struct, list[Problem]]:
     """The footer in a file's last bytes, and its slack; FormatError if it is no footer."""
-    struct, end = footer.decode(tail[: -footer.TAIL])
+    struct, end = footer.decode_footer(tail)
     if not footer.fits(struct, footer.SHAPE):
         raise broken("footer-thrift", "footer", "the fields of parquet.thrift", "others, or of other types")
     slack = len(tail) - footer.TAIL - end

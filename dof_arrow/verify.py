@@ -21,11 +21,12 @@ from dof_arrow import attachments, contents, crossfield, footer, integrity, meta
 from dof_arrow.declare import to_json
 from dof_arrow.directory import MANIFEST
 from dof_arrow.errors import DofError, FormatError, Problem, UsageError
-from dof_arrow.footer import FileMetaData, RowGroup, Struct, get, items
-from dof_arrow.layout import ALIGNMENTS, SMALL_ALIGNMENT, Region, Unproved, fixed, geometry, prove
+from dof_arrow.footer import FileMetaData, Struct, get
+from dof_arrow.layout import ALIGNMENTS, SMALL_ALIGNMENT, Region, Unproved, fixed, geometry
 from dof_arrow.metadata import VERSION, Json, Metadata
+from dof_arrow.outline import Outline
 from dof_arrow.place import content_uuid
-from dof_arrow.reading import File, arrow_schema, open_file, parquet_metadata
+from dof_arrow.reading import File, arrow_schema, open_file, parquet_metadata, proved
 from dof_arrow.rules import broken, problem
 from dof_arrow.schema import KEY
 
@@ -108,10 +109,15 @@ def _problems(file: int, size: int, deep: bool) -> Iterator[Problem]:
         yield from _sealed(parts, deep)
     yield from unreadable
     parquet = parquet_metadata(tail)
-    misplaced = list(structure.columns(struct, parquet))
+    outline = Outline(tail)
+    misplaced = [*structure.columns(struct, parquet), *_elsewhere(outline)]
     yield from misplaced
     if value is not None:
-        yield from _described(parts, parquet, value, derived, deep and not misplaced)
+        yield from _described(parts, outline, parquet, value, derived, deep and not misplaced)
+
+
+def _elsewhere(outline: Outline) -> Iterator[Problem]:
+    return (told for told in outline.misplaced if told.rule == "chunk-elsewhere")
 
 
 def _json(keys: Mapping[bytes, bytes]) -> tuple[Json | None, Sequence[Problem]]:
@@ -125,7 +131,7 @@ def _json(keys: Mapping[bytes, bytes]) -> tuple[Json | None, Sequence[Problem]]:
 
 def _is_derived(parts: _Parts, value: Json | None) -> bool:
     """Whether another program wrote the file: it left its own name in the footer, and no true seal."""
-    return value is not None and not integrity.read_seal(parts.tail)[1] and _creator(parts) != _generator(value)
+    return value is not None and not integrity.read_seal(*_seal(parts))[1] and _creator(parts) != _generator(value)
 
 
 def _creator(parts: _Parts) -> str:
@@ -137,8 +143,12 @@ def _generator(value: Json) -> str | None:
     return provenance.get("generator") if isinstance(provenance, dict) else None
 
 
+def _seal(parts: _Parts) -> tuple[bytes, bytes | None]:
+    return parts.tail, parts.keys.get(integrity.SEAL)
+
+
 def _sealed(parts: _Parts, deep: bool) -> Iterator[Problem]:
-    seal, true = integrity.read_seal(parts.tail)
+    seal, true = integrity.read_seal(*_seal(parts))
     if integrity.SEAL not in parts.keys:
         yield problem("seal-missing", "footer", "64 hex digits", "nothing")
     elif not true:
@@ -159,7 +169,9 @@ def _digests(parts: _Parts) -> list[bytes] | None:
     return integrity.decode_digests(parts.keys.get(integrity.DIGESTS, b""))
 
 
-def _described(parts: _Parts, parquet: Any, value: Json, derived: bool, deep: bool) -> Iterator[Problem]:
+def _described(
+    parts: _Parts, outline: Outline, parquet: Any, value: Json, derived: bool, deep: bool
+) -> Iterator[Problem]:
     schema = arrow_schema(parquet)
     yield from () if derived else _arrow_copy(parts, schema)
     unknown = list(_unknown(value))
@@ -179,10 +191,11 @@ def _described(parts: _Parts, parquet: Any, value: Json, derived: bool, deep: bo
         yield from () if manifest else _uuid(parts, meta)
         wrong = {p.where for p in mistyped if p.rule == "vector-type"}
         fields = [f for f in schema if f"column {f.name}" not in wrong]
-        regions = yield from _layout(parts, parquet, meta, fields)
+        regions = yield from _layout(parts, outline, meta, fields)
     if deep:
         told = replace(meta, splits={}) if manifest else meta
-        yield from contents.problems(contents.Contents(parts.file, parts.size, parquet, schema, regions), told)
+        data = contents.Contents(parts.file, parts.size, parquet, schema, outline, regions)
+        yield from contents.problems(data, told)
 
 
 def _unknown(value: Json) -> Iterator[Problem]:
@@ -210,32 +223,26 @@ def _uuid(parts: _Parts, meta: Metadata) -> Iterator[Problem]:
 
 
 def _layout(
-    parts: _Parts, parquet: Any, meta: Metadata, fields: Sequence[pa.Field]
+    parts: _Parts, outline: Outline, meta: Metadata, fields: Sequence[pa.Field]
 ) -> Generator[Problem, None, Regions]:
     regions: dict[str, Sequence[Region]] = {}
+    if outline.misplaced:
+        return regions  # nothing can be proved of chunks that are not those of their columns
     claimed = [f for f in fields if f.name in meta.columns and meta.columns[f.name].layout == "mapped"]
     for field in claimed:
         try:
-            regions[field.name] = _proved(parts, parquet, field)
+            regions[field.name] = _proved(parts, outline, field)
         except Unproved as reason:
             yield problem("layout-claim", f"column {field.name}", "the mapped layout", reason)
-    yield from _aligned(parquet.num_row_groups, regions, [_width(f) for f in claimed if f.name in regions])
+    yield from _aligned(len(outline.rows), regions, [_width(f) for f in claimed if f.name in regions])
     return regions
 
 
-def _proved(parts: _Parts, parquet: Any, field: pa.Field) -> Sequence[Region]:
+def _proved(parts: _Parts, outline: Outline, field: pa.Field) -> Sequence[Region]:
     column = fixed(field)
     if column is None:
         raise Unproved(f"{field.type} cannot be mapped")
-    try:
-        chunks = footer.column_chunks(parts.tail, column.path, parquet.num_row_groups)
-    except FormatError:
-        raise Unproved(f"not stored as {'.'.join(column.path)}") from None
-    regions = prove(parts.file, parts.start, chunks, column)
-    rows = [get(group, RowGroup.ROWS) for group in items(parts.footer, FileMetaData.GROUPS)]
-    if [region.length for region in regions] != [count * column.width for count in rows]:
-        raise Unproved("its chunks have other rows than their groups")
-    return regions
+    return proved(parts.file, parts.start, outline, column, sum(outline.rows))
 
 
 def _width(field: pa.Field) -> int:

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from dof_arrow import footer
 from dof_arrow.errors import FormatError
 from dof_arrow.footer import BINARY, BYTE, DOUBLE, FALSE, I16, I32, I64, LIST, STRUCT, TRUE
-from tests import making
 
 _flat = st.one_of(
     st.tuples(st.just(TRUE), st.just(True)), st.tuples(st.just(FALSE), st.just(False)),
@@ -104,56 +102,6 @@ def test_a_wrong_end_is_told(tail: bytes, size: int, rule: str) -> None:
     with pytest.raises(FormatError) as caught:
         footer.footer_length(tail, size)
     assert [p.rule for p in caught.value.problems] == [rule]
-
-
-def test_one_columns_chunks_are_found_without_the_others(tmp_path: Path) -> None:
-    path = making.write(tmp_path / "x", 50, columns={"label": np.arange(50), "a.b": np.arange(50)}, group=8)
-    tail = _footer(path)
-    struct = footer.decode(tail)[0]
-    for leaf, name in enumerate((["id"], ["label"], ["a.b"], ["feature", "list", "element"])):
-        found = footer.column_chunks(tail, name, 7)
-        stated = [meta for _, c, meta in footer.chunks(struct) if c == leaf]
-        assert [{k: v for k, v in m.items() if k > footer.ColumnMeta.PATH} for m in stated] == found
-    with pytest.raises(FormatError):
-        footer.column_chunks(tail, ["nothing"], 7)
-
-
-def test_chunks_alike_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = making.write(tmp_path / "x", 204, columns={"label": np.arange(204)}, group=8)
-    tail, seen, decode = _footer(path), [], footer.decode
-    monkeypatch.setattr(footer, "decode", lambda *a, **more: seen.append(0) or decode(*a, **more))
-    footer.column_chunks(tail, ["feature", "list", "element"], 26)
-    assert len(seen) == 2  # 25 groups of eight rows, and one of four
-    footer.column_chunks(tail, ["label"], 26)
-    assert len(seen) == 28  # their statistics differ
-
-
-def test_chunks_not_quite_alike_are_read_as_they_are(tmp_path: Path) -> None:
-    """Any byte of the footer changed: each chunk is what it is when decoded by itself, or all are refused."""
-    tail = _footer(making.write(tmp_path / "x", 50, group=8))
-    path = b"\x07feature\x04list\x07element"
-    random, refused = np.random.default_rng(0), 0
-    for _ in range(2000):
-        data = bytearray(tail)
-        data[random.integers(len(data))] ^= 1 << int(random.integers(8))
-        rests = bytes(data).split(path)[1:]
-        try:
-            alone = [footer.decode(rest, last=footer.ColumnMeta.PATH)[0] for rest in rests]
-        except FormatError:
-            alone = []
-        if alone and all(footer.fits(meta, footer._AFTER_PATH) for meta in alone):
-            assert list(footer._after_path(rests)) == alone
-        else:
-            refused += 1
-            with pytest.raises(FormatError):
-                list(footer._after_path(rests))
-    assert 20 < refused < 1000
-    first = tail.split(path)[1]
-    meta, end = footer.decode(first, last=footer.ColumnMeta.PATH)
-    before, behind = footer._around_place(meta, first[:end])
-    for lie in (b"", b"\xff" * 3, b"\xff" * 12 + behind):
-        with pytest.raises(FormatError):
-            list(footer._after_path([first, before + lie]))
 
 
 def test_a_chunks_range_begins_with_its_dictionary(tmp_path: Path) -> None:

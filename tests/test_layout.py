@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from dof_arrow import footer, layout
 from dof_arrow.footer import ColumnMeta
 from dof_arrow.layout import Fixed, Unproved
+from dof_arrow.outline import Outline
 from dof_arrow.schema import vector_field
 from tests import making
 
@@ -130,8 +131,9 @@ def test_what_levels_cost(width: int, most: float) -> None:
 
 
 def _chunks(path: Path, column: Fixed) -> list[footer.Struct]:
-    data, groups = path.read_bytes(), pq.read_metadata(path).num_row_groups
-    return footer.column_chunks(data[-footer.footer_length(data[-8:], len(data)) :], column.path, groups)
+    data = path.read_bytes()
+    outline = Outline(data[-footer.footer_length(data[-8:], len(data)) :])
+    return outline.column(outline.index(column.path))
 
 
 class _Taken:
@@ -182,6 +184,13 @@ def _poke(offset: int, value: int) -> Callable[[_Taken, int], None]:
     return lie
 
 
+def _size(value: Callable[[int], int]) -> Callable[[_Taken, int], None]:
+    def lie(taken: _Taken, group: int) -> None:
+        for field in (ColumnMeta.BYTES, ColumnMeta.STORED_BYTES):
+            _put(field, value)(taken, group)
+    return lie
+
+
 def _dictionary(taken: _Taken, group: int) -> None:
     taken.chunks[group][ColumnMeta.DICTIONARY_PAGE] = (footer.I64, 4)
 
@@ -199,11 +208,14 @@ def _levels_length(place: int) -> Callable[[_Taken, int], None]:
     _put(ColumnMeta.VALUES, lambda v: -v), _put(ColumnMeta.VALUES, lambda v: 1 << 60),
     _put(ColumnMeta.STORED_BYTES, lambda v: v - 64), _put(ColumnMeta.STORED_BYTES, lambda v: v + 64),
     _put(ColumnMeta.STORED_BYTES, lambda v: 1 << 60), _put(ColumnMeta.STORED_BYTES, lambda v: 0),
+    _size(lambda v: v - 64), _size(lambda v: v + 64), _size(lambda v: 1 << 60), _size(lambda v: 0),
+    _put(ColumnMeta.BYTES, lambda v: v + 1), _put(ColumnMeta.TYPE, lambda v: v - 3),
     _put(ColumnMeta.DATA_PAGE, lambda v: v + 1), _put(ColumnMeta.DATA_PAGE, lambda v: 1 << 60),
     _put(ColumnMeta.DATA_PAGE, lambda v: -v), _put(ColumnMeta.DATA_PAGE, lambda v: 0),
     _poke(1, 4), _poke(0, 0), _poke(0, 0xFF), _levels_length(0), _levels_length(3),
 ], ids=["snappy", "unknown codec", "dictionary", "values+4", "values-1", "values negative", "values huge", "size-64",
-        "size+64", "size huge", "size 0", "offset+1", "offset huge", "offset negative", "offset 0", "page type",
+        "size+64", "size huge", "size 0", "sizes-64", "sizes+64", "sizes huge", "sizes 0", "other size", "other type",
+        "offset+1", "offset huge", "offset negative", "offset 0", "page type",
         "no header", "bad header", "levels+1", "levels+2^24"])
 @pytest.mark.parametrize("group", [0, 1, 2])
 def test_no_lie_of_any_group_is_believed(taken: _Taken, lie: Callable[[_Taken, int], None], group: int) -> None:

@@ -13,18 +13,23 @@ import pyarrow.parquet as pq
 from dof_arrow import footer, integrity, layout
 from dof_arrow.footer import (
     BINARY,
+    I32,
+    I64,
     ColumnMeta,
     FileMetaData,
     Page,
     RowGroup,
+    SchemaElement,
     encode,
     get,
     items,
     put,
+    structs,
+    varint,
 )
 from dof_arrow.layout import Geometry
 from dof_arrow.schema import element_type, vector_field
-from tests.conformance.spoil import adopted, changed, chunk, closed, groups_of, releveled, split, spoiled
+from tests.conformance.spoil import adopted, changed, chunk, closed, groups_of, releveled, respelled, split, spoiled
 from tests.conformance.valid import features, ids, labelled, papers, written
 
 
@@ -322,6 +327,46 @@ def errors(lines: bytes, rows: int = 2) -> Callable[[], bytes]:
         whole = body[:start] + new + body[start + length :]
         return spoiled(data, body=lambda _: whole, meta=lambda m: m.update(errors=about))
     return build
+
+
+def chunk_said(field: int, value: Any) -> Callable[[Any], None]:
+    """An edit of the second column's chunk: a field that no chunk of this file may have."""
+    return lambda s: items(groups_of(s)[0], RowGroup.COLUMNS)[1].update({field: value})
+
+
+def numbered_high(s: Any) -> None:
+    """The rows' field id with 2^16 added, and another number: readers with ids of 16 bits take it for the rows."""
+    s[FileMetaData.ROWS + (1 << 16)] = (I64, 1)
+
+
+def backwards() -> bytes:
+    """The fields of the footer from the last to the first."""
+    def spell(s: Any) -> bytes:
+        fields = [bytes([kind]) + varint(2 * field) + encode({1: (kind, value)})[1:-1]
+                  for field, (kind, value) in sorted(s.items(), reverse=True)]
+        return b"".join(fields) + b"\0"
+    return respelled(plain(), spell)
+
+
+def empty_group(s: Any) -> None:
+    """An element of the schema that is neither a column nor has any."""
+    elements = items(s, FileMetaData.SCHEMA)
+    put(elements[0], SchemaElement.CHILDREN, get(elements[0], SchemaElement.CHILDREN) + 1)
+    nothing = {SchemaElement.REPETITION: (I32, 0), SchemaElement.NAME: (BINARY, b"nothing")}
+    s[FileMetaData.SCHEMA] = structs([*elements, nothing])
+
+
+def sealed_elsewhere(value: bytes | None) -> Callable[[], bytes]:
+    """What looks like the seal in the value of another key; the seal's own has this value, and a field in long form."""
+    mark = b"\x18\x08" + integrity.SEAL + b"\x18\x40"
+
+    def spell(s: Any) -> bytes:
+        pairs = [(k, v) for k, v in footer.key_values(s) if k != integrity.SEAL]
+        own = [] if value is None else [(integrity.SEAL, value)]
+        footer.set_key_values(s, [*pairs, *own, (b"note", mark + integrity.UNSEALED)])
+        data = encode(s)
+        return data if value is None else data.replace(mark + value, b"\x08\x02" + mark[1:] + value)
+    return lambda: respelled(plain(), spell)
 
 
 def spliced(s: Any) -> None:

@@ -81,7 +81,7 @@ def _other_part(**options: Any) -> Files:
 
 
 def _listing(name: str, data: bytes) -> Files:
-    seal = integrity.read_seal(data)[0]
+    seal = pq.read_metadata(pa.BufferReader(data)).metadata[integrity.SEAL].decode()
 
     def change(value: Json) -> None:
         part = next(p for p in value["parts"] if p["name"] == name)

@@ -76,6 +76,15 @@ def sealed(struct: Struct, keys: Edit | None = None, late: Edit | None = None) -
     return closed(footer.encode(struct))
 
 
+def respelled(data: bytes, spell: Callable[[Any], bytes]) -> bytes:
+    """A file with the same body, its footer written by `spell` from the footer's struct, and sealed."""
+    body, tail = split(data)
+    struct = _decoded(tail)
+    unsealed = [(k, integrity.UNSEALED if k == integrity.SEAL else v) for k, v in _pairs(struct)]
+    footer.set_key_values(struct, unsealed)
+    return body + closed(spell(struct))
+
+
 def closed(data: bytes) -> bytes:
     """A footer's bytes with length, magic and, where there is a place for it, the seal."""
     tail = data + len(data).to_bytes(4, "little") + footer.MAGIC

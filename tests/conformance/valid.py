@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dof_arrow import footer
+from dof_arrow.footer import BINARY, LIST, ColumnMeta
 from dof_arrow.layout import Geometry
 from dof_arrow.metadata import Json
 from dof_arrow.schema import vector_field
 from dof_arrow.writer import Writer
-from tests.conformance.spoil import releveled, spoiled
+from tests.conformance.spoil import chunk, releveled, respelled, spoiled
+from tests.odd import longest
 
 Made = tuple[bytes, Json]  # a file and what it must be found to hold
 WIDTHS = (1, 7, 8, 9, 31, 32, 33, 100)
@@ -134,6 +137,19 @@ def _empty(layout: str) -> Made:
     return written({"feature": features(0, 8)}, {"view": np.empty(0, "i2")}, layout=layout)
 
 
+def _other_footer() -> Made:
+    """Long forms throughout, and fields and keys that look as if one column lay where another lies."""
+    data, about = written({"feature": features(3, 8), "second": features(3, 8, start=24)})
+
+    def spelled(struct: Any) -> bytes:
+        path = (LIST, (BINARY, [b"feature", b"list", b"element"]))
+        lie = footer.encode({**chunk(struct, "second"), ColumnMeta.PATH: path})
+        footer.set_key_values(struct, [*footer.key_values(struct), (b"note", lie)])
+        return longest(struct, [lie])
+
+    return respelled(data, spelled), about
+
+
 def _unknown_field() -> Made:
     data, about = written({"feature": features(3, 4)})
     return spoiled(data, meta=lambda m: m.update({"x_later": {"any": ["thing"]}, "version": "1.7"})), about
@@ -187,6 +203,7 @@ VALID: dict[str, Callable[[], Made]] = {
     "kept-compact": lambda: _kept(layout="compact"),
     "info": _info,
     "unknown-field": _unknown_field,
+    "other-footer": _other_footer,
     "other-levels": _other_levels,
     "order": _schema_order,
 }

@@ -47,66 +47,63 @@ export async function take(source, at, length) {
   return Buffer.from(bytes.buffer, bytes.byteOffset, length)
 }
 
-/** The Thrift struct of this type at the start of these bytes (§2.2), and in `used` its length. */
+const STRUCTS = {                                    // §2.3: name, field id, type; [] a list, ? may be absent
+  FileMetaData: 'schema 2 [SchemaElement], rows 3 i64, groups 4 [RowGroup], pairs 5 [KeyValue]?, by 6 text?',
+  SchemaElement: 'type 1 i32?, width 2 i32?, repetition 3 i32?, name 4 text, children 5 i32?',
+  KeyValue: 'key 1 text, value 2 binary?',
+  RowGroup: 'columns 1 [ColumnChunk], rows 3 i64',
+  ColumnChunk: 'file 1 text?, meta 3 ColumnMetaData, crypto 8 Crypto?, encrypted 9 binary?',
+  ColumnMetaData: 'type 1 i32, encodings 2 [i32], path 3 [text], codec 4 i32, values 5 i64, inflated 6 i64, '
+    + 'size 7 i64, page 9 i64, dictionary 11 i64?, stats 13 [PageEncodingStats]?',
+  PageEncodingStats: 'type 1 i32, encoding 2 i32, count 3 i32',
+  PageHeader: 'type 1 i32, inflated 2 i32, size 3 i32, data 5 DataPageHeader?, data2 8 DataPageHeader?',
+  DataPageHeader: 'values 1 i32, encoding 2 i32?, definition 3 i32?, repetition 4 i32?',
+}
+const FIELDS = Object.fromEntries(Object.entries(STRUCTS).map(([struct, fields]) =>
+  [struct, fields.split(', ').map(field => field.split(' ')).map(([name, id, type]) =>
+    ({ name, id: Number(id), of: type.replace('?', ''), absent: type.endsWith('?') }))]))
+const wire = of => ({ i32: 5, i64: 6, text: 8, binary: 8 })[of] ?? (of[0] === '[' ? 9 : 12)
+
+/** The Thrift struct of this type at the start of these bytes (§2.2, §2.3), and in `used` its length. */
 export function thrift(type, bytes) {
   let at = 0, count = 0
   const within = (most, length) => length <= Math.min(most, bytes.length - at) ? length : malformed('length')
   const byte = () => at < bytes.length ? bytes[at++] : malformed('it ends too soon')
   const varint = (scale = 1, low = scale < 2 ** 70 ? byte() : malformed('a varint too long')) =>
     low < 128 ? low * scale : (low - 128) * scale + varint(scale * 128)
-  const zigzag = (value = varint()) => value % 2 ? -(value + 1) / 2 : value / 2            // exact below 2^53
+  const zigzag = (bits, value = varint()) => value >= 2 ** bits ? malformed('a number too long') :
+    value % 2 ? -(value + 1) / 2 : value / 2                                               // exact below 2^53
   const binary = length => bytes.subarray(at, at += within(Infinity, length))
-  const list = (depth, head = byte(), length = within(65536, head >> 4 < 15 ? head >> 4 : varint())) =>
-    Array.from({ length }, () => (head & 15) < 3 ? byte() === 1 : value(head & 15, depth))
-  const struct = depth => {
-    const fields = new Map()
-    for (let id = 0, head; (head = byte()) !== 0;) {
-      id = head >> 4 ? id + (head >> 4) : zigzag()
-      fields.has(id) ? malformed(`field ${id} stands twice`) : fields.set(id, value(head & 15, depth))
+  const list = (depth, of, head = byte(), length = within(65536, head >> 4 < 15 ? head >> 4 : varint())) =>
+    Array.from({ length }, () => (head & 15) < 3 ? byte() === 1 : value(head & 15, depth, of?.slice(1, -1)))
+  const struct = (depth, type) => {
+    const fields = FIELDS[type] ?? [], found = {}
+    for (let id = 0, before = 0, head; (head = byte()) !== 0; before = id) {
+      id = head >> 4 ? id + (head >> 4) : zigzag(16)
+      if (id <= before || id > 32767) malformed(`field ${id} behind field ${before}`)
+      const { name, of } = fields.find(field => field.id === id) ?? {}, read = value(head & 15, depth, of)
+      if (name) found[name] = read
     }
-    return fields
+    return fields.every(({ name, absent }) => absent || name in found) ? found : malformed('a field missing')
   }
-  const yes = () => true, no = () => false, i64 = () => zigzag(), f64 = () => binary(8)
-  const types = [, yes, no, byte, i64, i64, i64, f64, () => binary(varint()), list, list, , struct]
-  const value = (type, depth) => {
-    if (++count > 1e6 || depth > 15 || !types[type]) malformed('a type, a number or a depth too much')
-    return types[type](depth + 1)
+  const types = [, () => true, () => false, byte, () => zigzag(16), () => zigzag(32), () => zigzag(64),
+    () => binary(8), () => binary(varint()), list, list, , struct]
+  const value = (kind, depth, of) => {
+    if (++count > 1e6 || depth > 15 || !types[kind]) malformed('a type, a number or a depth too much')
+    const read = of === undefined || wire(of) === kind ? types[kind](depth + 1, of) : malformed(`no ${of}`)
+    if (of?.[0] === 'i' && !Number.isSafeInteger(read)) malformed('a number of 2^53 or more')
+    return of === 'text' ? read.toString() : read
   }
-  return { ...meaning(type, struct(1)), used: at }
+  return { ...struct(1, type), used: at }
 }
 
-const STRUCTS = {                                    // §2.3: name, field id, type; [] a list, ? may be absent
-  FileMetaData: 'schema 2 [SchemaElement], rows 3 int, groups 4 [RowGroup], pairs 5 [KeyValue]?, by 6 text?',
-  SchemaElement: 'type 1 int?, width 2 int?, repetition 3 int?, name 4 text, children 5 int?',
-  KeyValue: 'key 1 text, value 2 binary?',
-  RowGroup: 'columns 1 [ColumnChunk], rows 3 int',
-  ColumnChunk: 'elsewhere 1 text?, meta 3 ColumnMetaData',
-  ColumnMetaData: 'type 1 int, path 3 [text], codec 4 int, values 5 int, inflated 6 int, size 7 int, '
-    + 'page 9 int, dictionary 11 int?, stats 13 [PageEncodingStats]?',
-  PageEncodingStats: 'type 1 int, encoding 2 int, count 3 int',
-  PageHeader: 'type 1 int, inflated 2 int, size 3 int, data 5 DataPageHeader?, data2 8 DataPageHeader?',
-  DataPageHeader: 'values 1 int, encoding 2 int?, definition 3 int?, repetition 4 int?',
-}
-
-/** What a Thrift value of this type means, structs by the names above. */
-function meaning(type, value) {
-  if (type.endsWith('?')) return value === undefined ? value : meaning(type.slice(0, -1), value)
-  if (type === 'int' && Number.isSafeInteger(value)) return value
-  if (type === 'binary' && value instanceof Uint8Array) return value
-  if (type === 'text') return meaning('binary', value).toString()
-  if (type[0] === '[' && Array.isArray(value)) return value.map(item => meaning(type.slice(1, -1), item))
-  if (!(value instanceof Map) || !Object.hasOwn(STRUCTS, type)) malformed(`no ${type}`)
-  const fields = STRUCTS[type].split(', ').map(field => field.split(' '))
-  return Object.fromEntries(fields.map(([name, id, type]) => [name, meaning(type, value.get(Number(id)))]))
-}
-
-/** The leaves of the schema, each with its path and the `line` of elements that leads to it (§2.3). */
+/** The leaves of the schema, each with its path and the `line` of elements that leads to it (§2.3) */
 function leavesOf(elements, at = 0) {
-  const bad = message => refuse('footer-schema', message)
-  const below = above => {
+  const bad = message => refuse('footer-schema', message), below = above => {
     const element = elements[at++] ?? bad('it ends too soon'), line = [...above, element]
     const { children: length = 0 } = element, path = line.slice(1).map(({ name }) => name)
     if (length > elements.length || above.length > 100) bad('too large')
+    if (above.length && length > 0 === (element.type !== undefined)) bad('neither a group nor a column')
     if (length > 0) return Array.from({ length }, () => below(line)).flat()
     return above.length ? [{ ...element, path, line: line.slice(1) }] : []
   }
@@ -117,9 +114,11 @@ function leavesOf(elements, at = 0) {
 function located({ rows, columns }, leaves, start) {
   const paths = all => JSON.stringify(all.map(({ path }) => path)), metas = columns.map(({ meta }) => meta)
   if (paths(metas) !== paths(leaves)) refuse('chunk-columns', 'not those of the schema')
-  return { rows, chunks: columns.map(({ elsewhere, meta, meta: { dictionary, page, size } }) => {
+  const isHere = ({ file, crypto, encrypted }) => (file ?? crypto ?? encrypted) === undefined
+  if (!columns.every(isHere)) refuse('chunk-elsewhere', 'in another file, or encrypted')
+  return { rows, chunks: columns.map(({ meta, meta: { dictionary, page, size } }) => {
     const begin = dictionary > 0 && dictionary < page ? dictionary : page, end = begin + size
-    return { ...meta, elsewhere, begin, end, inside: begin >= 4 && end >= begin && end <= start }
+    return { ...meta, begin, end, inside: begin >= 4 && end >= begin && end <= start }
   }) }
 }
 
@@ -146,7 +145,8 @@ function sealState({ keys, tail }) {
   if (!keys.has('dof.seal')) return 'unsealed'
   if (tail.indexOf(key) < 0 || tail.indexOf(key, at) >= 0) return 'broken'
   const digits = sha256(tail.subarray(0, at), '0'.repeat(64), tail.subarray(at + 64)).toString('hex')
-  return digits === tail.toString('latin1', at, at + 64) ? 'sealed' : 'broken'
+  const stated = [tail.toString('latin1', at, at + 64), String(keys.get('dof.seal'))]
+  return stated.every(seal => seal === digits) ? 'sealed' : 'broken'
 }
 
 const KNOWN = ('version uuid primary_column columns cores record targets splits augmentation head info '
@@ -197,9 +197,9 @@ function isMappable({ line, path, type, width }, { physical, isVector }) {
 }
 
 /** §6.5, 2 and 3: what is wrong with a chunk of so many rows, as the footer tells */
-function chunkFault(chunk, rows, { items, width }) {
-  const { elsewhere, dictionary, codec, values, inflated, size, inside } = chunk
-  if ((elsewhere ?? dictionary) !== undefined || codec !== 0) return 'compressed, or not here'
+function chunkFault({ type, dictionary, codec, values, inflated, size, inside }, rows, column) {
+  const { physical, items, width } = column
+  if (dictionary !== undefined || codec !== 0 || type !== physical) return 'compressed, or of another type'
   if (rows < 1) return 'row counts'
   return values === rows * items && inflated === size && inside && size >= rows * width ? null : 'sizes'
 }
