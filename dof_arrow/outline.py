@@ -213,7 +213,7 @@ class _Walk(Reader):
     def _new_group(self, inside: Any) -> _Group:
         start, mark = self.at, self._mark()
         self.count(1)
-        rows, chunks = 0, list[tuple[int, _Chunk]]()
+        rows, chunks = 0, None
         for field, kind, of in self.fields(inside):
             if field == RowGroup.COLUMNS:
                 chunks = self._read_chunks(start, of)
@@ -221,27 +221,27 @@ class _Walk(Reader):
             if field == RowGroup.ROWS:
                 rows = self.at - start
             self.value(kind, of)
-        if not rows:
-            raise Malformed("a row group that does not count its rows")
-        if len(chunks) != len(self.leaves):
-            self._tell("chunk-columns", f"{len(self.leaves)} chunks", len(chunks))
+        if not rows or chunks is None:
+            raise Malformed("a row group without chunks, or that does not count its rows")
         group = _Group(rows=rows, chunks=chunks)
         self._remember(self._alike, mark, group)
         return group
 
     def _read_chunks(self, start: int, of: Any) -> list[tuple[int, _Chunk]]:
-        _, inside, count = self.header(of)
+        kind, inside, count = self.header(of)
         self.count(1)
+        if count != len(self.leaves):
+            self._tell("chunk-columns", f"{len(self.leaves)} chunks", count)
         chunks = []
-        for column in range(count):
+        for column in range(min(count, len(self.leaves))):
             first = self.at - start
             chunks.append((first, self._chunk(column, inside)))
+        for _ in range(len(self.leaves), count):
+            self.element(kind, inside)
         self.end_list()
         return chunks
 
     def _chunk(self, column: int, inside: Any) -> _Chunk:
-        if column >= len(self.leaves):
-            return self._new_chunk((), [], inside)
         start, leaf, written = self.at, self.leaves[column], self._written[column]
         mine = self._chunks.setdefault((len(leaf), len(written)), [])
         alike = self._recall(mine, written)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dof_arrow import dataset, footer, integrity, outline
+from dof_arrow import dataset, footer, outline
 from dof_arrow.errors import FormatError
 from dof_arrow.footer import (
     BINARY,
@@ -21,6 +21,7 @@ from dof_arrow.footer import (
     I64,
     LIST,
     STRUCT,
+    TRUE,
     Chunk,
     ColumnMeta,
     FileMetaData,
@@ -34,7 +35,8 @@ from dof_arrow.footer import (
 from dof_arrow.outline import Outline
 from dof_arrow.verify import validate
 from tests import making
-from tests.conformance.spoil import closed, split
+from tests.conformance.breaks import sealed_elsewhere
+from tests.conformance.spoil import respelled, split
 from tests.odd import LIES, compared, rewritten
 
 ROWS = 20
@@ -191,47 +193,34 @@ def test_no_footer_gives_other_data_than_others_find(files: list[bytes], tmp_pat
     assert all("refused" in told[lie] for lie in LIES)
 
 
-def _sealed(struct: Struct) -> bytes:
-    pairs = [(k, integrity.UNSEALED if k == integrity.SEAL else v) for k, v in footer.key_values(struct)]
-    footer.set_key_values(struct, pairs)
-    return footer.encode(struct)
-
-
 def test_a_column_planted_in_a_text_is_not_believed(tmp_path: Path) -> None:
     """A sealed, valid file whose paths have fields in the long form, and look short in the value of a key."""
     vectors = {"feature": making.vectors(2048, 4), "second": making.vectors(2048, 4, seed=1)}
-    body, tail = split(making.write(tmp_path / "x", 2048, vectors, group=1024).read_bytes())
-    struct = footer.decode(tail[:-8])[0]
+    data = making.write(tmp_path / "x", 2048, vectors, group=1024).read_bytes()
     path = (LIST, (BINARY, [part.encode() for part in FEATURE]))
-    others = [meta for meta in _stated(struct, 2) if items(meta, ColumnMeta.PATH)[0] == b"second"]
-    lies = [footer.encode({k: v for k, v in {**meta, ColumnMeta.PATH: path}.items() if k > 1}) for meta in others]
-    struct[FileMetaData.KEYS][1][1].append({1: (BINARY, b"note"), 2: (BINARY, b"".join(lies))})
-    short = footer.encode({ColumnMeta.ENCODINGS: (footer.TRUE, True), ColumnMeta.PATH: path})[1:-1]
-    whole = _sealed(struct)
-    assert whole.count(short) == 2 * len(others) == 4
+    short = footer.encode({ColumnMeta.ENCODINGS: (TRUE, True), ColumnMeta.PATH: path})[1:-1]
     long = bytes([LIST, ColumnMeta.PATH << 1]) + short[1:]
-    (tmp_path / "y").write_bytes(body + closed(whole.replace(short, long, len(others))))
-    read = dataset.open(tmp_path / "y")
+
+    def spell(struct: Struct) -> bytes:
+        others = [meta for _, _, meta in footer.chunks(struct) if items(meta, ColumnMeta.PATH)[0] == b"second"]
+        lies = [{k: v for k, v in {**meta, ColumnMeta.PATH: path}.items() if k > 1} for meta in others]
+        struct[FileMetaData.KEYS][1][1].append({1: (BINARY, b"note"), 2: (BINARY, b"".join(map(footer.encode, lies)))})
+        whole = footer.encode(struct)
+        assert whole.count(short) == 2 * len(others) == 4
+        return whole.replace(short, long, len(others))
+
+    (tmp_path / "y").write_bytes(respelled(data, spell))
     assert validate(tmp_path / "y", deep=True) == []
-    assert np.array_equal(read.to_numpy("feature"), vectors["feature"])
+    assert np.array_equal(dataset.open(tmp_path / "y").to_numpy("feature"), vectors["feature"])
 
 
-def test_a_seal_planted_in_a_text_is_not_believed(tmp_path: Path) -> None:
-    """The key in the long form with one value, and what looks like it in a text with the true one."""
-    body, tail = split(making.write(tmp_path / "x", 3).read_bytes())
-    struct = footer.decode(tail[:-8])[0]
-    mark = b"\x18\x08dof.seal\x18\x40" + integrity.UNSEALED
-    pairs = [(k, v) for k, v in footer.key_values(struct) if k != integrity.SEAL]
-    footer.set_key_values(struct, [*pairs, (b"note", mark)])
-    (tmp_path / "none").write_bytes(body + closed(footer.encode(struct)))
-    assert {p.rule for p in validate(tmp_path / "none")} == {"seal-missing"}
-    footer.set_key_values(struct, [*pairs, (integrity.SEAL, b"1" * 64), (b"note", mark)])
-    short = b"\x18\x08dof.seal\x18\x40" + b"1" * 64
-    data = footer.encode(struct).replace(short, b"\x08\x02" + short[1:])
-    (tmp_path / "other").write_bytes(body + closed(data))
-    assert {p.rule for p in validate(tmp_path / "other")} == {"seal-false"}
-    with pytest.warns(UserWarning, match="seal"):
-        assert dataset.open(tmp_path / "other")._file.state == "broken"
+@pytest.mark.parametrize(("value", "rule"), [(None, "seal-missing"), (b"1" * 64, "seal-false")])
+def test_a_seal_planted_in_a_text_is_not_believed(tmp_path: Path, value: bytes | None, rule: str) -> None:
+    """The key is missing, or in the long form with another value; what looks like it stands in a text and is true."""
+    (tmp_path / "x").write_bytes(sealed_elsewhere(value)())
+    assert [p.rule for p in validate(tmp_path / "x")] == [rule]
+    with pytest.warns(UserWarning):
+        assert dataset.open(tmp_path / "x")._file.state == ("unsealed" if value is None else "broken")
 
 
 Edit = Callable[[Struct, list[Struct], Struct], Any]  # of a row group, its chunks and the whole footer
@@ -243,6 +232,7 @@ DIFFERENT: dict[str, tuple[str, Edit]] = {
     "one less": ("chunk-columns", lambda group, _, __: group[RowGroup.COLUMNS][1][1].pop()),
     "one more": ("chunk-columns", lambda group, chunks, _: group[RowGroup.COLUMNS][1][1].append(chunks[0])),
     "rows not told": ("footer-thrift", lambda group, _, __: group.pop(RowGroup.ROWS)),
+    "no chunks": ("footer-thrift", lambda group, _, __: group.pop(RowGroup.COLUMNS)),
     "a key twice": ("footer-keys", lambda _, __, struct: struct[FileMetaData.KEYS][1][1].append({1: (BINARY, b"dof")})),
 }
 
@@ -271,6 +261,22 @@ def test_a_chunk_without_a_place_is_refused(files: list[bytes]) -> None:
             get(chunk, Chunk.META).pop(ColumnMeta.DATA_PAGE)
     with pytest.raises(FormatError, match="where its data lie"):
         Outline(_close(struct)).column(0)
+
+
+def test_chunks_of_other_rows_than_their_groups_are_refused(files: list[bytes], tmp_path: Path) -> None:
+    """The rows of all groups add up, but two of them count some that the other has."""
+    def spell(struct: Struct) -> bytes:
+        first, second, *_ = _groups(struct)
+        put(first, RowGroup.ROWS, get(first, RowGroup.ROWS) - 1)
+        put(second, RowGroup.ROWS, get(second, RowGroup.ROWS) + 1)
+        return footer.encode(struct)
+
+    for data in files[:2]:
+        (tmp_path / "x").write_bytes(respelled(data, spell))
+        read = dataset.open(tmp_path / "x")
+        for name in ("label", "feature", "id"):
+            with pytest.raises(FormatError):
+                read.to_arrow([name])
 
 
 def _element(name: str, **fields: int) -> Struct:
