@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import beside, keep
-from dof_arrow import media
-from dof_arrow.conveyor import processors
-from dof_arrow.core import Core
-from dof_arrow.extract import extract
-from dof_arrow.job import BATCH
+from dof_arrow.cores.core import BATCH, Core
+from dof_arrow.extraction.extract import extract
+from dof_arrow.media import image
+from dof_arrow.system import processors
 
 PICTURES, RUNS = 600, 5
 AT_ONCE = 8  # pictures that a bare loop makes ready before it runs them
@@ -57,8 +56,8 @@ def run(folder: Path, model: Path, preset: str) -> dict[str, Any]:
 
 def _alone(stored: list[bytes], core: Core) -> dict[str, float]:
     sample = stored[:120]
-    decode = _seconds(lambda: [media.decode(data) for data in sample]) / len(sample)
-    pixels = [media.decode(data)[0] for data in sample]
+    decode = _seconds(lambda: [image.decode(data) for data in sample]) / len(sample)
+    pixels = [image.decode(data)[0] for data in sample]
     prepare = _seconds(lambda: [core.prepare(p) for p in pixels]) / len(sample)
     batch = np.stack([core.prepare(p) for p in pixels[:BATCH]])
     core.run(batch)
@@ -83,7 +82,7 @@ def _bare_loops(stored: list[bytes], core: Core) -> None:
         for start in range(0, len(share), AT_ONCE):
             some = share[start : start + AT_ONCE]
             for place, data in enumerate(some):
-                core.prepare(media.decode(data)[0], room[place])
+                core.prepare(image.decode(data)[0], room[place])
             for first in range(0, len(some), BATCH):
                 core.run(room[first : min(first + BATCH, len(some))])
 
@@ -94,7 +93,7 @@ def _plain_loop(source: Path, core: Core) -> None:
     paths = sorted(source.iterdir())
     features = []
     for start in range(0, len(paths), 32):
-        batch = [core.prepare(media.decode(p.read_bytes())[0]) for p in paths[start : start + 32]]
+        batch = [core.prepare(image.decode(p.read_bytes())[0]) for p in paths[start : start + 32]]
         features.append(core.run(np.stack(batch)))
     np.save(source.parent / "features.npy", np.concatenate(features))
 

@@ -83,8 +83,8 @@ class Peak(threading.Thread):
 
 def first_batch(asked: dict[str, Any], folder: Path) -> dict[str, float]:
     """Seconds of the clock and of the processor to the first batch; MB at the peak, above those before the call."""
-    from dof_arrow import builtin
-    from dof_arrow.extract import extract
+    from dof_arrow.cores import builtin
+    from dof_arrow.extraction.extract import extract
 
     pa.array([0])  # pyarrow loads pandas where it is installed, once a process
     core, found = builtin.load(), dict[str, float]()

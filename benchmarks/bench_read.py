@@ -36,7 +36,7 @@ _MEMORY = """
 import sys
 sys.path.insert(0, sys.argv[3])
 from benchmarks.measure import anonymous_memory
-import dof_arrow as dof, numpy, pyarrow, pyarrow.parquet, dof_arrow.loader, dof_arrow.dataset
+import dof_arrow as dof, numpy, pyarrow, pyarrow.parquet, dof_arrow.loader.loader, dof_arrow.dataset.dataset
 before, most = anonymous_memory(), 0
 options = {"target": "label"} | ({"balance": "label"} if sys.argv[2] == "balanced" else {})
 for number, (x, y) in enumerate(dof.open(sys.argv[1]).loader(shuffle=True, **options)):

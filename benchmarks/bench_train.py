@@ -19,11 +19,15 @@ import numpy as np
 
 import dof_arrow as dof
 from benchmarks.measure import keep
-from dof_arrow import dataset, graph, judge, media, network, stack, training
-from dof_arrow.core import Core
-from dof_arrow.inputs import Rows
-from dof_arrow.judge import Answers
-from dof_arrow.training import Data, Manners
+from dof_arrow.cores.core import Core
+from dof_arrow.cores.graph import model as graph
+from dof_arrow.dataset import dataset
+from dof_arrow.heads import layers, network, scoring, training
+from dof_arrow.heads.features import Rows
+from dof_arrow.heads.scoring import Answers
+from dof_arrow.heads.training import Data, Manners
+from dof_arrow.media import image
+from dof_arrow.sampling import splits
 
 
 class Pictures:
@@ -37,7 +41,7 @@ class Pictures:
 
     def take(self, places: np.ndarray) -> np.ndarray:
         seen = self.core.preprocessing
-        found = [media.decode(self.files[i].read_bytes(), mode=seen.mode)[0] for i in places]
+        found = [image.decode(self.files[i].read_bytes(), mode=seen.mode)[0] for i in places]
         return self.core(found).reshape(len(found), -1)
 
     def rows(self, places: np.ndarray) -> Iterator[np.ndarray]:
@@ -52,7 +56,7 @@ def run(data: Path, model: str, every: int, epochs: int) -> dict[str, Any]:
     core = Core.load(data / "models" / model, preprocess="imagenet", threads=2)
     with tempfile.TemporaryDirectory() as folder:
         ds = _dataset(files, y, names, core, Path(folder, "x.dof.parquet"))
-        valid = judge.folds(np.arange(len(y)), 4, strata=y) == 0
+        valid = splits.folds(np.arange(len(y)), 4, strata=y) == 0
         roads = {"dof": _timed(Rows(ds.to_numpy()), y, valid, len(names), epochs),
                  "frozen core": _timed(Pictures(files, core), y, valid, len(names), epochs)}
     seconds = {name: found["epoch"] for name, found in roads.items()}
@@ -80,7 +84,7 @@ def _timed(examples: Any, y: np.ndarray, valid: np.ndarray, classes: int, epochs
         Manners(epochs=epochs), told=lambda epoch: marks.append(time.perf_counter()),
     )
     said = found.network(network.pack(examples.take(places), found.mean, found.factor)).argmax(dim=1).numpy()
-    score = judge.judge("category", y[places], Answers(said), Answers(np.zeros_like(said)), places)["f1"]
+    score = scoring.judge("category", y[places], Answers(said), Answers(np.zeros_like(said)), places)["f1"]
     return {"epoch": float(np.median(np.diff(marks))), "score": score.score, "interval": score.interval}
 
 
@@ -89,7 +93,7 @@ def _writing() -> float:
     made = network.Network(network.MLP, 1280, 10)
     start = time.perf_counter()
     for _ in range(10):
-        graph.to_bytes(stack.to_model(made.steps(), "category", 1280, 10))
+        graph.to_bytes(layers.to_model(made.steps(), "category", 1280, 10))
     return (time.perf_counter() - start) / 10
 
 

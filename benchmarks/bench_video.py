@@ -23,17 +23,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import beside, keep
-from dof_arrow import builtin, heads, network, training
-from dof_arrow.conveyor import processors
-from dof_arrow.core import Core
-from dof_arrow.dataset import Dataset
-from dof_arrow.extract import extract
-from dof_arrow.footage import Watched
-from dof_arrow.fuse import fuse
-from dof_arrow.inputs import Clips
-from dof_arrow.training import Data, Manners
-from dof_arrow.video import Video
-from tests import clips
+from dof_arrow.cores import builtin
+from dof_arrow.cores.core import Core
+from dof_arrow.dataset.dataset import Dataset
+from dof_arrow.extraction.extract import extract
+from dof_arrow.heads import network, train, training
+from dof_arrow.heads.features import Clips
+from dof_arrow.heads.training import Data, Manners
+from dof_arrow.inference.fuse import fuse
+from dof_arrow.media.frames import Watched
+from dof_arrow.media.video import Video
+from dof_arrow.system import processors
+from tests.support import clips
 
 CODECS = (("libx264", "mp4"), ("libvpx-vp9", "webm"))
 LENGTHS, RATES = (6, 8, 9, 10), (10, 24, 25, 30)
@@ -73,7 +74,7 @@ def _direction(made: Dataset, wanted: Sequence[tuple[str, str]]) -> dict[str, An
     kinds = {"gru": network.RNN, "mean pooling": network.MEAN}
     found = {}
     for column, kind in wanted:
-        report = heads.train(made, head=kinds[kind], features=[column], manners=manners).report
+        report = train.train(made, head=kinds[kind], features=[column], manners=manners).report
         found[f"{kind} on {column}"] = {key: report[key] for key in ("score", "interval", "n_train", "n_test")}
     return found
 
@@ -162,7 +163,7 @@ _PREDICT = """
 import sys
 from pathlib import Path
 import numpy as np
-from dof_arrow import graph, predict
+from dof_arrow.cores.graph import model as graph; from dof_arrow.inference import predict
 predictor = predict.Predictor(sys.argv[1])
 before = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 clip = np.random.default_rng(0).integers(0, 256, (48, 480, 640, 3), np.uint8)
@@ -179,7 +180,7 @@ print((after - before) / 1024, found.tobytes().hex())
 def _long(folder: Path, made: Dataset) -> dict[str, Any]:
     """MiB that predicting 400 frames of 640 x 480 takes, as one and in parts, and whether both say the same bits."""
     core = builtin.load(pool="2x2")
-    head = heads.train(made, head="rnn", features=["scattering-1"], manners=Manners(epochs=3)).onnx
+    head = train.train(made, head="rnn", features=["scattering-1"], manners=Manners(epochs=3)).onnx
     (folder / "model.onnx").write_bytes(fuse(core, {"direction": head}))
     said = {}
     for how in ("whole", "parts"):

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.measure import in_turn, keep, ratio
-from dof_arrow.estimate import size_of_rows
-from dof_arrow.layout import geometry
-from dof_arrow.writer import Writer
+from dof_arrow.extraction.dry_run import size_of_rows
+from dof_arrow.format.parquet.layout import geometry
+from dof_arrow.format.writer import Writer
 
 WIDTHS = (16, 32, 64, 128, 512, 1280)
 
@@ -57,7 +57,7 @@ def run(rows: int = 100_000, width: int = 512, runs: int = 7) -> dict[str, Any]:
 
 def edit(rows: int = 500_000, width: int = 512, runs: int = 5) -> dict[str, Any]:
     """Seconds of editing the title of a file of about 1 GB, against copying it."""
-    from dof_arrow.edit import edit as edit_file
+    from dof_arrow.rewrite.edit import edit as edit_file
 
     with tempfile.TemporaryDirectory() as folder:
         path, copy = Path(folder, "x.dof.parquet"), Path(folder, "copy")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.writer import Writer
+from dof_arrow.format.writer import Writer
 
 PIECE = 8192  # rows made at a time
 KINDS = 16  # pieces before they come again: making random numbers would take most of the time that 10 GB take

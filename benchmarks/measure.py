@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dof_arrow.conveyor import processors
+from dof_arrow.system import processors
 
 RESULTS = Path(__file__).with_name("results")
 

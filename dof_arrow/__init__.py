@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from dof_arrow._version import __version__ as __version__
 from dof_arrow.errors import (
     CoreError,
     DofError,
@@ -26,21 +25,19 @@ from dof_arrow.errors import (
 )
 
 if TYPE_CHECKING:
-    from dof_arrow.compare import diff
-    from dof_arrow.convert import convert, save
-    from dof_arrow.core import Core
-    from dof_arrow.dataset import Dataset, concat, open
-    from dof_arrow.edit import edit
-    from dof_arrow.export import export_head
-    from dof_arrow.extract import extract
-    from dof_arrow.fuse import fuse
-    from dof_arrow.growth import append
-    from dof_arrow.pictures import pictures
-    from dof_arrow.reproduce import reproduce
-    from dof_arrow.verify import validate
-    from dof_arrow.writer import Writer
-
-__version__ = "0.1.0"
+    from dof_arrow.cores.core import Core
+    from dof_arrow.dataset.dataset import Dataset, concat, open
+    from dof_arrow.dataset.diff import diff
+    from dof_arrow.extraction.extract import extract
+    from dof_arrow.extraction.reproduce import reproduce
+    from dof_arrow.format.append import append
+    from dof_arrow.format.validation.validate import validate
+    from dof_arrow.format.writer import Writer
+    from dof_arrow.heads.export import export_head
+    from dof_arrow.inference.fuse import fuse
+    from dof_arrow.loader.raw.pictures import pictures
+    from dof_arrow.rewrite.convert import convert, save
+    from dof_arrow.rewrite.edit import edit
 
 # ONNX Runtime keeps a device id and reports to its makers, unless told not to before it is loaded. What runs on
 # pictures of patients reports to nobody; who wants it sets the variable to 0.
@@ -53,10 +50,24 @@ __all__ = [
 ]
 
 # Loaded when first used: importing this package must stay light.
-_HOMES = {"Core": "core", "Dataset": "dataset", "Writer": "writer", "concat": "dataset", "extract": "extract",
-          "fuse": "fuse", "open": "dataset", "validate": "verify", "export_head": "export", "append": "growth",
-          "convert": "convert", "save": "convert", "edit": "edit", "diff": "compare", "pictures": "pictures",
-          "reproduce": "reproduce"}
+_HOMES = {
+    "Core": "cores.core",
+    "Dataset": "dataset.dataset",
+    "Writer": "format.writer",
+    "append": "format.append",
+    "concat": "dataset.dataset",
+    "convert": "rewrite.convert",
+    "diff": "dataset.diff",
+    "edit": "rewrite.edit",
+    "export_head": "heads.export",
+    "extract": "extraction.extract",
+    "fuse": "inference.fuse",
+    "open": "dataset.dataset",
+    "pictures": "loader.raw.pictures",
+    "reproduce": "extraction.reproduce",
+    "save": "rewrite.convert",
+    "validate": "format.validation.validate",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -65,17 +76,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"dof_arrow.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
-
-
-class _Package(ModuleType):
-    """Keeps `dof.extract`, `dof.fuse` and their like the functions, whoever imports the modules of those names."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -111,3 +111,18 @@ def _sentence(what: str, expected: str, found: str) -> str:
     parts = [f"expected {expected}"] if expected else []
     parts += [f"found {found}"] if found else []
     return f"{what}: {', '.join(parts)}" if parts else what
+
+
+class PictureError(SourceError):
+    """One picture that cannot be read; `rule` is the reason's stable name, fit for the errors table.
+
+    Rules: `empty`, `unsupported-format`, `unsupported-mode`, `undecodable`, `truncated`, `too-large`; from sources
+    also `missing` and `unreadable`. The text holds neither a path nor anything that the picture holds.
+    """
+
+    def __init__(
+        self, what: str, where: str = "", expected: str = "", found: str = "", hint: str = "",
+        rule: str = "undecodable",
+    ) -> None:
+        super().__init__(what, where, expected, found, hint)
+        self.rule = rule

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dof_arrow import metadata
-from dof_arrow.declare import Json, declarations, json_schema
-from dof_arrow.metadata import VERSION, Metadata, to_json
-from dof_arrow.rules import RULES
+from dof_arrow.format.spec import metadata
+from dof_arrow.format.spec.json_model import Json, declarations, json_schema, to_json
+from dof_arrow.format.spec.metadata import VERSION, Metadata
+from dof_arrow.format.spec.rules import RULES
 
 FOLDER = Path(__file__).parent
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

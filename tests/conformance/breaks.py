@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dof_arrow import footer, integrity, layout
-from dof_arrow.footer import (
+from dof_arrow.format.parquet import digests, footer, layout
+from dof_arrow.format.parquet.footer import (
     BINARY,
     I32,
     I64,
@@ -27,8 +27,8 @@ from dof_arrow.footer import (
     structs,
     varint,
 )
-from dof_arrow.layout import Geometry
-from dof_arrow.schema import element_type, vector_field
+from dof_arrow.format.parquet.layout import Geometry
+from dof_arrow.format.spec.arrow import element_type, vector_field
 from tests.conformance.spoil import adopted, changed, chunk, closed, groups_of, releveled, respelled, split, spoiled
 from tests.conformance.valid import features, ids, labelled, papers, written
 
@@ -92,7 +92,7 @@ def rekeyed(key: bytes, value: Callable[[bytes], bytes]) -> Callable[[], bytes]:
 def slack() -> bytes:
     body, tail = split(plain())
     struct = footer.decode(tail)[0]
-    pairs = [(k, integrity.UNSEALED if k == integrity.SEAL else v) for k, v in footer.key_values(struct)]
+    pairs = [(k, digests.UNSEALED if k == digests.SEAL else v) for k, v in footer.key_values(struct)]
     footer.set_key_values(struct, pairs)
     return body + closed(encode(struct) + b"slack")
 
@@ -358,12 +358,12 @@ def empty_group(s: Any) -> None:
 
 def sealed_elsewhere(value: bytes | None) -> Callable[[], bytes]:
     """What looks like the seal in the value of another key; the seal's own has this value, and a field in long form."""
-    mark = b"\x18\x08" + integrity.SEAL + b"\x18\x40"
+    mark = b"\x18\x08" + digests.SEAL + b"\x18\x40"
 
     def spell(s: Any) -> bytes:
-        pairs = [(k, v) for k, v in footer.key_values(s) if k != integrity.SEAL]
-        own = [] if value is None else [(integrity.SEAL, value)]
-        footer.set_key_values(s, [*pairs, *own, (b"note", mark + integrity.UNSEALED)])
+        pairs = [(k, v) for k, v in footer.key_values(s) if k != digests.SEAL]
+        own = [] if value is None else [(digests.SEAL, value)]
+        footer.set_key_values(s, [*pairs, *own, (b"note", mark + digests.UNSEALED)])
         data = encode(s)
         return data if value is None else data.replace(mark + value, b"\x08\x02" + mark[1:] + value)
     return lambda: respelled(plain(), spell)

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dof_arrow import footer, growth, integrity
-from dof_arrow.layout import Geometry
-from dof_arrow.metadata import Json
-from dof_arrow.place import content_uuid
-from dof_arrow.writer import Writer
+from dof_arrow.format import append
+from dof_arrow.format.parquet import digests, footer
+from dof_arrow.format.parquet.layout import Geometry
+from dof_arrow.format.parquet.row_groups import content_uuid
+from dof_arrow.format.spec.json_model import Json
+from dof_arrow.format.writer import Writer
 from tests.conformance.spoil import spoiled
 from tests.conformance.valid import _told, features
 
@@ -42,7 +43,7 @@ def _made() -> Files:
     with tempfile.TemporaryDirectory() as folder:
         parts = [_part(Path(folder, "a"), 0, 256), _part(Path(folder, "b"), 256, 3)]
         whole = Path(folder, "x.dof")
-        growth.append(whole, *parts)
+        append.append(whole, *parts)
         return {path.name: path.read_bytes() for path in sorted(whole.iterdir())}
 
 
@@ -81,7 +82,7 @@ def _other_part(**options: Any) -> Files:
 
 
 def _listing(name: str, data: bytes) -> Files:
-    seal = pq.read_metadata(pa.BufferReader(data)).metadata[integrity.SEAL].decode()
+    seal = pq.read_metadata(pa.BufferReader(data)).metadata[digests.SEAL].decode()
 
     def change(value: Json) -> None:
         part = next(p for p in value["parts"] if p["name"] == name)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow import integrity
-from dof_arrow.footer import (
+from dof_arrow.format.parquet import digests
+from dof_arrow.format.parquet.footer import (
     BINARY,
     I32,
     I64,
@@ -259,16 +259,16 @@ INVALID: dict[str, Case] = {
     "derived-copy-keys": same(rewritten(extra=True), "derived-copy"),
     "derived-copy-compact": same(rewritten(base=lambda: labelled(layout="compact")[0]), "derived-copy"),
     "derived-copy-fewer-rows": both(rewritten(head=4), ["derived-copy"], ["derived-copy", "split-count"]),
-    "seal-missing": same(without(integrity.SEAL), "seal-missing"),
+    "seal-missing": same(without(digests.SEAL), "seal-missing"),
     "seal-false": same(lambda: flipped(plain(), plain().index(b"dof.seal") + 12), "seal-false"),
     "seal-missing-elsewhere": same(sealed_elsewhere(None), "seal-missing"),
     "seal-false-elsewhere": same(sealed_elsewhere(b"1" * 64), "seal-false"),
     "seal-false-metadata": same(lambda: plain().replace(b'"version":"1.0"', b'"version":"1.1"'),
                                 "schema-copy", "seal-false"),
-    "digests-form": same(rekeyed(integrity.DIGESTS, lambda v: v[:-4]), "digests-form"),
-    "digests-form-missing": same(without(integrity.DIGESTS), "digests-form"),
-    "digests-count": same(rekeyed(integrity.DIGESTS, lambda v: integrity.encode_digests(
-        (integrity.decode_digests(v) or [])[1:])), "digests-count", "metadata-uuid"),
+    "digests-form": same(rekeyed(digests.DIGESTS, lambda v: v[:-4]), "digests-form"),
+    "digests-form-missing": same(without(digests.DIGESTS), "digests-form"),
+    "digests-count": same(rekeyed(digests.DIGESTS, lambda v: digests.encode_digests(
+        (digests.decode_digests(v) or [])[1:])), "digests-count", "metadata-uuid"),
     "digest-false": deep_only(lambda: flip_feature(plain()), "digest-false"),
     "digest-false-padding": deep_only(lambda: flipped(plain(), start(plain()) - 3), "digest-false"),
 }

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dof_arrow.metadata import Json
-from dof_arrow.place import generator
+from dof_arrow.format.parquet.row_groups import generator
+from dof_arrow.format.spec.json_model import Json
 from tests.conformance.directories import DIRECTORIES, Files, directory
 from tests.conformance.invalid import INVALID
 from tests.conformance.valid import VALID

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dof_arrow import footer, integrity, layout
-from dof_arrow.footer import ColumnMeta, FileMetaData, Page, Struct
-from dof_arrow.metadata import Json
-from dof_arrow.place import assemble, content_uuid
-from dof_arrow.reading import arrow_schema, parquet_metadata
+from dof_arrow.format.file import arrow_schema, parquet_metadata
+from dof_arrow.format.parquet import digests as integrity
+from dof_arrow.format.parquet import footer, layout
+from dof_arrow.format.parquet.footer import ColumnMeta, FileMetaData, Page, Struct
+from dof_arrow.format.parquet.row_groups import assemble, content_uuid
+from dof_arrow.format.spec.json_model import Json
 
 Edit = Callable[[Any], Any]
 

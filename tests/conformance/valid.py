@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow import footer
-from dof_arrow.footer import BINARY, LIST, ColumnMeta
-from dof_arrow.layout import Geometry
-from dof_arrow.metadata import Json
-from dof_arrow.schema import vector_field
-from dof_arrow.writer import Writer
+from dof_arrow.format.parquet import footer
+from dof_arrow.format.parquet.footer import BINARY, LIST, ColumnMeta
+from dof_arrow.format.parquet.layout import Geometry
+from dof_arrow.format.spec.arrow import vector_field
+from dof_arrow.format.spec.json_model import Json
+from dof_arrow.format.writer import Writer
 from tests.conformance.spoil import chunk, releveled, respelled, spoiled
-from tests.odd import longest
+from tests.support.odd import longest
 
 Made = tuple[bytes, Json]  # a file and what it must be found to hold
 WIDTHS = (1, 7, 8, 9, 31, 32, 33, 100)

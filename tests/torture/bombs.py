@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dof_arrow import footer
-from dof_arrow.footer import BINARY, I32, I64, LIST, STRUCT, FileMetaData, encode, structs
+from dof_arrow.format.parquet import footer
+from dof_arrow.format.parquet.footer import BINARY, I32, I64, LIST, STRUCT, FileMetaData, encode, structs
 from tests.conformance.breaks import huge_page, inside, plain, rekeyed
 from tests.conformance.spoil import groups_of, spoiled
 from tests.torture.dress import dressed

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dof_arrow import footer
 from dof_arrow.errors import DofError
-from dof_arrow.schema import element_type, is_vector
+from dof_arrow.format.parquet import footer
+from dof_arrow.format.spec.arrow import element_type, is_vector
 from tests.conformance.spoil import encoded, sealed, split
 
 

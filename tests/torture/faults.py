@@ -9,8 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from dof_arrow.errors import OutputError
-from tests.faults import ERRORS, FAILING, PowerCut, Scenario, failing_at, holds_work, kills, litter, restore, watched
-from tests.scenarios import SCENARIOS
+from tests.support.faults import (
+    ERRORS,
+    FAILING,
+    PowerCut,
+    Scenario,
+    failing_at,
+    holds_work,
+    kills,
+    litter,
+    restore,
+    watched,
+)
+from tests.support.scenarios import SCENARIOS
 
 KILLS, CUTS = 500, 10_000
 REPEATED = 25  # every so many power-cut states the command is repeated

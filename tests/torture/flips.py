@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from dof_arrow.verify import validate
+from dof_arrow.format.validation.validate import validate
 
 HERE = Path(__file__).parent
 FILES = ("width-008", "errors-documents", "compact")

@@ -1,6 +1,6 @@
 """Footers written in other ways, thousands of them: none may give other data than pyarrow finds.
 
-`python -m tests.torture.footers` writes the footers of some files of the corpus anew, with all that `tests.odd` knows,
+`python -m tests.torture.footers` writes the footers of some files of the corpus anew, with all that `tests.support.odd` knows,
 in two processes, and keeps a report in `results/footers.json`.
 """
 
@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tests.odd import LIES, compared, rewritten
+from tests.support.odd import LIES, compared, rewritten
 
 HERE = Path(__file__).parent
 FILES = ("several-groups", "compact-several-groups", "kept", "clips", "two-cores", "dictionary-split")

@@ -21,9 +21,9 @@ from typing import Any
 import pyarrow.compute
 import pyarrow.parquet  # noqa: F401 - these load before the clock runs
 
-from dof_arrow import dataset
+from dof_arrow.dataset import dataset
 from dof_arrow.errors import DofError
-from dof_arrow.verify import validate
+from dof_arrow.format.validation.validate import validate
 from tests.torture.dress import dressed
 
 with suppress(ImportError):

@@ -7,6 +7,7 @@ the package and a process of its own, and keeps a report of each in `results/`.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -39,21 +40,28 @@ class Suite(NamedTuple):
         return list(dict.fromkeys([*own, *self.common]))
 
 
-VALIDATOR = {fault[0]: ["tests/test_conformance.py"] for fault in faults_seeded.FAULTS}
+VALIDATOR = {fault[0]: ["tests/conformance/test_conformance.py"] for fault in faults_seeded.FAULTS}
+_STAGING = ["tests/extraction/test_staging.py"]
+_APPEND = ["tests/rewrite/test_repair.py", "tests/format/test_directory.py", "tests/extraction/test_append.py"]
 WRITING = {
-    "commit.py": ["tests/test_work.py", "tests/test_commit.py", "tests/test_edit.py", "tests/test_owned.py"],
-    "work.py": ["tests/test_work.py", "tests/test_block.py"], "journal.py": ["tests/test_journal.py"],
-    "workers.py": ["tests/test_workers.py"], "extract.py": ["tests/test_extract.py", "tests/test_block.py"],
-    "writer.py": ["tests/test_writer.py"],
-    "enlarge.py": ["tests/test_enlarge.py", "tests/test_block.py", "tests/test_owned.py"],
-    "growth.py": ["tests/test_repair.py", "tests/test_directory.py", "tests/test_enlarge.py", "tests/test_owned.py"],
-    "owned.py": ["tests/test_owned.py"], "block.py": ["tests/test_block.py"],
-    "training.py": ["tests/test_training.py"],
-    "repair.py": ["tests/test_repair.py"], "edit.py": ["tests/test_edit_file.py", "tests/test_edit_whole.py"],
+    "storage/atomic.py": [*_STAGING, "tests/storage/test_atomic.py", "tests/rewrite/test_edit.py"],
+    "storage/copy.py": ["tests/storage/test_atomic.py", "tests/rewrite/test_edit.py"],
+    "storage/owned.py": ["tests/storage/test_owned.py", "tests/storage/test_atomic.py"],
+    "extraction/staging.py": _STAGING,
+    "extraction/block.py": _STAGING,
+    "extraction/failures.py": ["tests/extraction/test_failures.py"],
+    "extraction/local_engine.py": ["tests/extraction/test_local_engine.py"],
+    "extraction/extract.py": ["tests/extraction/test_extract.py"],
+    "extraction/run.py": ["tests/extraction/test_extract.py"],
+    "format/writer.py": ["tests/format/test_writer.py"],
+    "extraction/append.py": ["tests/extraction/test_append.py"],
+    "format/append.py": _APPEND,
+    "rewrite/repair.py": ["tests/rewrite/test_repair.py"],
+    "rewrite/edit.py": ["tests/rewrite/test_edit_file.py", "tests/rewrite/test_edit_whole.py"],
 }
 SUITES = {
     "mutants": Suite(faults_seeded.FAULTS, VALIDATOR, ["-k", "not made_again"]),
-    "mutants_commit": Suite(faults_seeded_commit.FAULTS, WRITING, ["tests/test_faults.py"]),
+    "mutants_commit": Suite(faults_seeded_commit.FAULTS, WRITING, ["tests/integration/test_faults.py"]),
 }
 
 
@@ -109,10 +117,16 @@ def _ended(running: dict[int, tuple[Fault | None, str]]) -> tuple[Fault | None, 
 
 def put(path: Path, fault: Fault) -> None:
     """Put a fault into a copy of the file that it is for."""
-    text = path.read_text("utf-8")
+    text = plain(path)
     if text.count(fault[1]) != 1:
         raise ValueError(f"{fault[0]} has {text.count(fault[1])} times: {fault[1]}")
     path.write_text(text.replace(fault[1], fault[2]), "utf-8")
+
+
+def plain(path: Path) -> str:
+    """A module in one plain form, whatever its layout: faults are given in this form."""
+    return ast.unparse(ast.parse(path.read_text("utf-8")))
+
 
 
 def run(name: str) -> dict[str, Any]:

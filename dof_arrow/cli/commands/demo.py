@@ -1,0 +1,29 @@
+"""`dof demo`: the whole job on real pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dof_arrow.cli.exit_codes import DONE
+from dof_arrow.cli.options import spoken
+from dof_arrow.cli.terminal import Terminal
+from dof_arrow.progress import duration
+
+if TYPE_CHECKING:
+    pass
+import click
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "--out", default=Path("dof-demo"), type=click.Path(path_type=Path), show_default=True,
+              help="Where the demo's files go.")
+@spoken
+def demo(terminal: Terminal, folder: Path | None, out: Path) -> int:
+    """The whole job on real pictures: handwritten digits, or FOLDER with a folder of pictures for each class."""
+    from dof_arrow.cli.demo import run
+
+    report = run(folder, out, terminal.say)
+    terminal.result(report, f"Done in {duration(report['seconds'])}: {report['score']}")
+    return DONE

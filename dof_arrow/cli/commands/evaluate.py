@@ -1,0 +1,34 @@
+"""`dof evaluate`: judge a head on a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dof_arrow.cli.exit_codes import DONE
+from dof_arrow.cli.options import spoken
+from dof_arrow.cli.report import judging, noted, text, written
+from dof_arrow.cli.terminal import Terminal
+
+
+@click.command()
+@click.argument("head", type=click.Path(path_type=Path))
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--split", metavar="NAME", help="Only the rows of this split.")
+@judging
+@spoken
+def evaluate(terminal: Terminal, head: Path, dataset: Path, report: Path | None, **options: Any) -> int:
+    """Judge HEAD on the labelled rows of DATASET, whose features are of the same core."""
+    from dof_arrow.dataset.dataset import open as open_dataset
+    from dof_arrow.heads.evaluate import evaluate as judge
+    from dof_arrow.heads.scoring import summary
+
+    ds = open_dataset(dataset)
+    with terminal.busy(f"judging on {len(ds):,} rows"):
+        found = judge(head, ds, **options)
+    written(report, found)
+    terminal.result(found, text(f"{head}: {summary(found)}", found))
+    noted(terminal, found)
+    return DONE

@@ -1,0 +1,31 @@
+"""`dof merge`: put datasets together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dof_arrow.cli.exit_codes import DONE
+from dof_arrow.cli.options import spoken
+from dof_arrow.cli.report import report_made
+from dof_arrow.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    pass
+
+import click
+
+
+@click.command()
+@click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="One file, or a directory x.dof.")
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
+@spoken
+def merge(terminal: Terminal, parts: tuple[Path, ...], out: Path, overwrite: bool) -> int:
+    """Put datasets together, rows one after the other; to a directory that is there already, they are added."""
+    from dof_arrow.rewrite.merge import merge as write
+
+    with terminal.busy(f"writing {out}"):
+        write(parts, out, overwrite=overwrite)
+    report_made(terminal, out)
+    return DONE

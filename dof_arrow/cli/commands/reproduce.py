@@ -1,0 +1,86 @@
+"""Commands that compare: a dataset with what it came from, and with another."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dof_arrow.cli.exit_codes import DONE, NO
+from dof_arrow.cli.options import making, spoken
+from dof_arrow.cli.report import agreements, finite
+from dof_arrow.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from dof_arrow.extraction.reproduce import Remark, Reproduction
+
+_SHOWN, WIDTH = 5, 48
+
+
+def _portion(context: click.Context, option: click.Parameter, value: str) -> int | float:
+    """A number of rows, or a share as `0.1`."""
+    try:
+        return float(value) if "." in value else int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number of rows nor a share such as 0.1") from None
+
+
+@click.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--source", required=True, type=click.Path(path_type=Path), help="What it was extracted from.")
+@click.option("--core", required=True, multiple=True, metavar="CORE", help="The core of each feature column.")
+@making
+@click.option("--table", type=click.Path(path_type=Path), help="The CSV file that named the pictures.")
+@click.option("--key", metavar="COLUMN", help="The table's column of file names.")
+@click.option("--id-key", type=click.Path(path_type=Path), help="The key that made the pseudonyms.")
+@click.option("--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds.")
+@click.option("--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: by memory].")
+@click.option("--allow", multiple=True, metavar="WHAT", help="Read what is refused otherwise; the message names it.")
+@click.option("--rows", metavar="N|SHARE", default="100", show_default=True, callback=_portion,
+              help="How many rows are drawn; 1.0 for all.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which rows are drawn.")
+@click.option("--tolerance", type=click.FloatRange(0), default=0.001, show_default=True,
+              help="Of a row's largest magnitude; 0 for equal numbers.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Threads [default: the processors].")
+@spoken
+def reproduce(terminal: Terminal, dataset: Path, **options: Any) -> int:
+    """Make rows of DATASET again from its source, and say how closely the features agree.
+
+    Exit code 1 if a row does not agree, or its input is not there any more.
+    """
+    from dof_arrow.extraction.reproduce import reproduce as again
+
+    with terminal.progress("reproducing") as progress:
+        found = again(dataset, progress=progress, **options)
+    value = {"agrees": found.agrees, **asdict(found), "columns": finite(found.columns)}
+    terminal.result(value, _told(found))
+    for name, (noted, here) in found.libraries.items():
+        terminal.say(f"Made with {name} {noted}; here is {here}.")
+    if not found.agrees:
+        _explain(terminal, found)
+    elif found.rows < found.of:
+        terminal.say(f"Next, all {found.of:,} rows: the same with --rows 1.0")
+    return DONE if found.agrees else NO
+
+
+def _explain(terminal: Terminal, found: Reproduction) -> None:
+    terminal.say(f"{found.lost:,} rows have no input that can be read, {found.differing:,} differ; the first:")
+    for remark in found.remarks[:_SHOWN]:
+        terminal.say(f"  {_name(remark)}  {remark.reason}")
+
+
+def _told(found: Reproduction) -> str:
+    agreeing = found.rows - found.lost - found.differing
+    lines = [f"{agreeing:,} of {found.rows:,} rows, drawn of {found.of:,}, agree within {found.tolerance:g} "
+             "of their largest magnitude", "", agreements(found.columns)]
+    if found.skipped:
+        lines.append(f"\nNot compared, no core was given: {', '.join(found.skipped)}")
+    return "\n".join(lines)
+
+
+def _name(remark: Remark) -> str:
+    return "/".join(str(part) for part in (remark.id, remark.view, remark.frame) if part is not None)
+
+

@@ -1,0 +1,31 @@
+"""`dof validate`: check a file against the specification."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dof_arrow.cli.exit_codes import DONE, NO
+from dof_arrow.cli.options import spoken
+from dof_arrow.cli.terminal import Terminal
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--deep", is_flag=True, help="Check every byte and every row too.")
+@spoken
+def validate(terminal: Terminal, file: Path, deep: bool) -> int:
+    """Check FILE against the specification; every problem at once. Exit code 1 if there is one."""
+    from dataclasses import asdict
+
+    from dof_arrow.format.validation.validate import validate as check
+
+    found = check(file, deep=deep)
+    text = "\n".join(map(str, found)) if found else f"{file}: valid" + (", every byte checked" if deep else "")
+    terminal.result([asdict(p) for p in found], text)
+    if found:
+        terminal.say(f"{len(found)} problem(s). Each id stands in schemas/SPEC.md, appendix A.")
+    elif not deep:
+        terminal.say(f"To check every byte too: dof validate --deep {file}")
+    return NO if found else DONE

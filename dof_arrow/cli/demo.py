@@ -1,0 +1,144 @@
+"""The main job end to end on real pictures: extract, open, train, fuse, predict, and what each step took."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dof_arrow.cores import builtin
+from dof_arrow.cores.core import Core
+from dof_arrow.dataset import dataset
+from dof_arrow.dataset.dataset import Dataset
+from dof_arrow.errors import DofError, OutputError, require
+from dof_arrow.extraction.extract import extract
+from dof_arrow.heads import train
+from dof_arrow.inference.fuse import fuse
+from dof_arrow.inference.predict import Predictor
+from dof_arrow.inference.predict_files import predict_files
+from dof_arrow.progress import duration, size
+from dof_arrow.sources.open import open_source
+
+_TRAIN_DIGITS = 1200  # of 1,797: the first ones, in the order of scikit-learn's file
+_SHOWN = 4
+_BATCH = 256
+
+Say = Callable[[str], None]
+
+
+def run(folder: Path | None, out: Path, say: Say) -> dict[str, Any]:
+    """Do the whole job in the folder `out`; `say` is told each step. Returns sizes, rates and the score.
+
+    `folder` holds a folder of pictures for each class; without it, scikit-learn's handwritten digits are written as
+    PNG files first. Raises OutputError if `out` exists, MissingExtra without scikit-learn.
+    """
+    require("sklearn", extra="train")
+    if out.exists():
+        raise OutputError("the demo's folder exists", str(out), hint="Remove it, or name another with -o.")
+    out.mkdir(parents=True)
+    try:
+        return _run(folder, out, say)
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)  # half a demo is of no use, and would stand in the next one's way
+        raise
+
+
+def _run(folder: Path | None, out: Path, say: Say) -> dict[str, Any]:
+    start = time.perf_counter()
+    say(builtin.CAUTION + "\n")
+    core = builtin.load()
+    made, took = _extract(folder, core, out, say)
+    head = _train(made, out, say)
+    speed = _epochs(made, took, say)
+    shown = _predict(core, head.onnx, folder or out / "pictures", out, say)
+    say(_next_steps(out))
+    return {"seconds": time.perf_counter() - start, "rows": len(made), "bytes": made.path.stat().st_size,
+            "report": head.report, "score": str(head), "times_faster": speed, "predictions": shown}
+
+
+def _extract(folder: Path | None, core: Core, out: Path, say: Say) -> tuple[Dataset, float]:
+    pictures = folder
+    options: dict[str, Any] = {"label": "folder", "split": "train=0.8,test=0.2"}
+    if pictures is None:
+        pictures = out / "pictures"
+        table = write_digits(pictures)
+        options = {"table": table, "key": "file", "label": "digit", "split": "split"}
+    before = time.perf_counter()
+    made = extract(pictures, core=core, out=out / "pictures.dof.parquet", id_key=out / "id.key", **options)
+    took = time.perf_counter() - before
+    about = made.metadata.provenance
+    raw = int(about.raw["bytes"]) if about else 0
+    failed = f"; {len(made.errors):,} failed and are listed in it" if made.errors else ""
+    say(f"1. Extracted {len(made):,} pictures in {duration(took)}, {len(made) / took:,.0f} a second: {made.path}, "
+        f"{size(made.path.stat().st_size)}; the pictures are {size(raw)}{failed}.")
+    return made, took
+
+
+def write_digits(folder: Path) -> Path:
+    """Write scikit-learn's handwritten digits as 8 x 8 PNG files, and a CSV table beside the folder; returns the table.
+
+    The first 1,200 are the split `train`, the other 597 `test`.
+    """
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    folder.mkdir(parents=True)
+    lines = ["file,digit,split"]
+    for number, (picture, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        name = f"{number:04d}.png"
+        Image.fromarray(np.round(picture * 255 / 16).astype(np.uint8)).save(folder / name)
+        lines.append(f"{name},{_DIGIT_NAMES[label]},{'train' if number < _TRAIN_DIGITS else 'test'}")
+    table = folder.parent / "digits.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+_DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def _train(made: Dataset, out: Path, say: Say) -> train.TrainedHead:
+    before = time.perf_counter()
+    head = train.train(made)
+    (out / "head.onnx").write_bytes(head.onnx)
+    say(f"2. Trained a linear head in {duration(time.perf_counter() - before)}: {head}.")
+    return head
+
+
+def _epochs(made: Dataset, through_core: float, say: Say) -> float:
+    """How many times faster a shuffled epoch is from the file than through the core, as extracting just took."""
+    before = time.perf_counter()
+    values = dataset.open(made.path).to_numpy()
+    order = np.random.default_rng(0).permutation(len(values))
+    for first in range(0, len(order), _BATCH):
+        values[order[first : first + _BATCH]]
+    from_file = time.perf_counter() - before
+    say(f"3. An epoch from the file, shuffled, opening included: {from_file * 1e3:.1f} ms; through the core, as above: "
+        f"{duration(through_core)}. {through_core / from_file:,.0f} times faster.")
+    return through_core / from_file
+
+
+def _predict(core: Core, head: bytes, pictures: Path, out: Path, say: Say) -> list[dict[str, str]]:
+    model = out / "model.onnx"
+    model.write_bytes(fuse(core, {"class": head}))
+    predictor, source = Predictor(model), open_source(pictures)
+    chosen = [pictures / source[int(index)].key for index in np.linspace(0, len(source) - 1, _SHOWN)]
+    shown = [{"input": Path(path).name, "prediction": str(answer["class"].label)}
+             for path, answer in predict_files(predictor, chosen) if not isinstance(answer, DofError)]
+    said = ", ".join(f"{s['input']} is {s['prediction']}" for s in shown)
+    say(f"4. Fused core and head into {model}, {size(model.stat().st_size)}, and asked it: {said}.")
+    return shown
+
+
+def _next_steps(out: Path) -> str:
+    return "\n".join([
+        "", "What to do next:",
+        f"  dof info {out}/pictures.dof.parquet",
+        f"  dof predict {out}/model.onnx YOUR.png",
+        f"  python -c \"import polars; print(polars.read_parquet('{out}/pictures.dof.parquet'))\"",
+        "  dof extract YOUR_PICTURES --core MODEL.onnx --preprocess imagenet --label folder -o MINE.dof.parquet",
+    ])

@@ -1,0 +1,48 @@
+"""The commands of `dof` as a click group: each loads when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from dof_arrow._version import __version__
+from dof_arrow.cli.help import COMMANDS, overview
+
+
+class _Sections(click.Group):
+    """A group whose commands are imported when called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for section in COMMANDS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for section in COMMANDS.values():
+            if cmd_name in section:
+                module = importlib.import_module(f"dof_arrow.cli.commands.{cmd_name}")
+                command: click.Command = getattr(module, cmd_name)
+                return command
+        return None
+
+    def get_help(self, ctx: click.Context) -> str:
+        return overview()
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = _nearest(args[0], self.list_commands(ctx))
+            raise click.UsageError(error.message + (f" Did you mean {near}?" if near else ""), ctx) from None
+
+
+@click.group(cls=_Sections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="dof")
+def dof() -> None:
+    """Share what a frozen deep model saw instead of the pictures themselves."""
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    import difflib
+
+    return next(iter(difflib.get_close_matches(name, known, 1)), "")

@@ -1,0 +1,58 @@
+"""The list of commands by section, and what `dof --help` prints: without click, at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+# Sections of the help, each command with its line. A command NAME is `cli.commands.NAME.NAME`;
+# what is not here does not exist.
+COMMANDS = {
+    "Everyday": {
+        "extract": "Run pictures once through a core; write their features as one file.",
+        "train": "Train a head on a dataset; judge it; write it as ONNX.",
+        "predict": "Predict on new pictures with a fused model.",
+        "fuse": "Join core and heads into one ONNX file.",
+        "info": "Say what a dataset holds and how it came to be.",
+        "validate": "Check a file against the specification.",
+    },
+    "Share": {
+        "edit": "Rewrite what a file says of itself; its data stay.",
+        "convert": "Write a dataset in another form, or back.",
+    },
+    "More": {
+        "evaluate": "Judge a head on another dataset of the same core.",
+        "headless": "Cut the head off a model; keep its preprocessing with it.",
+        "reproduce": "Make rows again from their source; say how closely they agree.",
+        "diff": "Say what differs between two datasets.",
+        "merge": "Put datasets together in one file or directory.",
+        "repair": "Say what a crash left behind, and remove it.",
+        "estimate": "Say how large a file will be.",
+        "demo": "The whole job on real pictures, in half a minute.",
+        "doctor": "Say what is installed, and what to install.",
+    },
+}
+
+
+_HELP = """Usage: dof COMMAND [OPTIONS] …
+
+Share what a frozen deep model saw instead of the pictures themselves.
+Start with: dof demo
+"""
+
+
+_OPTIONS = """
+Of each command: dof COMMAND --help. Of all: --json (the result as JSON), --quiet, --debug; dof --version.
+Exit codes: 0 done; 1 the answer is no; 2 wrong use; 3 done, but some inputs failed; 130 interrupted."""
+
+
+def overview() -> str:
+    """What `dof --help` prints: the commands, section by section."""
+    width = max(len(name) for section in COMMANDS.values() for name in section)
+    lines = [_HELP]
+    for title, commands in COMMANDS.items():
+        lines += [f"{title}:", *(f"  {name:{width}}  {line}" for name, line in commands.items()), ""]
+    return "\n".join(lines).rstrip() + "\n" + _OPTIONS

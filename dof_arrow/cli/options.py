@@ -1,0 +1,46 @@
+"""Options that several commands share, and how a command speaks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dof_arrow.cli.terminal import Terminal
+from dof_arrow.progress import heard_by
+
+Command = Callable[..., Any]
+
+
+def spoken(function: Command) -> Command:
+    """Give a command --json, --quiet and --debug, and hand it a Terminal as its first argument."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+    @click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks.")
+    @click.option("--debug", is_flag=True, help="Show where an error came from.")
+    @functools.wraps(function)
+    def command(*args: Any, as_json: bool, quiet: bool, debug: bool, **options: Any) -> Any:
+        terminal = Terminal(quiet=quiet, as_json=as_json)
+        with heard_by(terminal):
+            return function(terminal, *args, **options)
+
+    return command
+
+
+def running(function: Command) -> Command:
+    """The option that says what runs a model."""
+    return click.option("--provider", metavar="cpu|cuda|…", default="cpu", show_default=True,
+                        help="ONNX Runtime's execution provider (dof doctor lists them).")(function)
+
+
+def making(function: Command) -> Command:
+    """The options that say how a core is made of a model."""
+    options = [
+        click.option("--preprocess", metavar="NAME|SPEC.json", help="What is done to pictures, if the core says none."),
+        click.option("--fit", type=click.Choice(["crop", "pad", "squash"]), help="How a picture is given its size."),
+        click.option("--at", metavar="TENSOR", help="Where to cut (dof headless --list shows the choices)."),
+        click.option("--pool", metavar="1x1|2x2|KxK|none", help="How a feature map is averaged."),
+    ]
+    return functools.reduce(lambda f, option: option(f), reversed(options), function)

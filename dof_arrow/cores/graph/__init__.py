@@ -1,0 +1,1 @@
+"""An ONNX model as a value, and the runtime that runs it."""

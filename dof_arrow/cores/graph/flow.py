@@ -1,0 +1,80 @@
+"""What flows through a graph: its stages from the input on, with their shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dof_arrow.cores.graph.model import Array, inputs, reads
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+
+_ABOUT_SHAPE = frozenset({"Shape", "Size"})  # what they give depends on sizes, not on pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All that lies between two bottlenecks: `tensor` is computed from `source` alone, by `nodes` (last one first)."""
+
+    source: str
+    tensor: str
+    nodes: tuple[NodeProto, ...]
+
+
+class Flow:
+    """The tensors of a graph that carry the inputs' data, and who makes and who takes each of them."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self.model = model
+        self.inputs = frozenset(value.name for value in inputs(model))
+        self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.producer: dict[str, NodeProto] = {}
+        self.position: dict[str, int] = {}
+        self.data = set(self.inputs)
+        for position, node in enumerate(model.graph.node):
+            self._visit(node, position)
+
+    def _visit(self, node: NodeProto, position: int) -> None:
+        names = [name for name in node.output if name]
+        self.producer |= dict.fromkeys(names, node)
+        self.position |= dict.fromkeys(names, position)
+        if node.op_type not in _ABOUT_SHAPE and self.data & reads(node):
+            self.data.update(names)
+
+    def sources(self, node: NodeProto) -> set[str]:
+        """The tensors carrying data that a node reads."""
+        return self.data & reads(node)
+
+    def consumers(self, tensor: str) -> Iterator[NodeProto]:
+        """The nodes that read a tensor."""
+        return (node for node in self.model.graph.node if tensor in node.input)
+
+    def constant(self, name: str) -> Array | None:
+        """The value of an initialiser or of a Constant node; None for anything else."""
+        import onnx
+
+        tensor = self.weights.get(name)
+        node = self.producer.get(name)
+        if node is not None and node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = node.attribute[0].t
+        value: Array | None = None if tensor is None else onnx.numpy_helper.to_array(tensor)
+        return value
+
+    def stages(self, tensor: str) -> Iterator[Stage]:
+        """The stages that lead to a tensor, from it back towards the input.
+
+        A sweep against the graph's order keeps the tensors that are still to be explained. Whenever a single one is
+        left, every path of the data passes through it.
+        """
+        open_ends, nodes = {tensor}, []
+        while open_ends - self.inputs:
+            node = self.producer[max(open_ends - self.inputs, key=self.position.__getitem__)]
+            open_ends = (open_ends - set(node.output)) | self.sources(node)
+            nodes.append(node)
+            if len(open_ends) == 1:
+                (source,) = open_ends
+                yield Stage(source, tensor, tuple(nodes))
+                tensor, nodes = source, []

@@ -1,0 +1,1 @@
+"""Cores from elsewhere: the hub, timm, torch, URLs."""

@@ -1,0 +1,153 @@
+"""Where people have models: a file, a URL, the Hugging Face hub, timm, a module of torch; what is known of each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from dof_arrow.cores.graph import model as graph
+from dof_arrow.cores.graph.external_data import in_folder
+from dof_arrow.errors import FormatError, UsageError
+from dof_arrow.format.spec.metadata import Preprocessing, parse
+from dof_arrow.progress import listening
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from dof_arrow.cores.origins.huggingface import Repository
+
+_CONFIG = "preprocessor_config.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """A model as its makers give it, or a core that was made of one: `data` its bytes, `sha256` of what was loaded.
+
+    `declared` asks for the preprocessing that comes with it: None where there is none, UsageError where it is said in
+    a way that cannot be taken over.
+    """
+
+    model: ModelProto
+    data: bytes
+    name: str
+    sha256: str
+    source: str | None = None
+    license: str | None = None
+    declared: Callable[[], Preprocessing | None] = lambda: None
+
+
+def find(name: str | os.PathLike[str]) -> Original:
+    """The model that a name stands for.
+
+    A path; `https://…` or `http://…`; `hf://OWNER/REPO[@REVISION]/PATH.onnx` (extra `hub`); `timm:NAME` (extra `timm`).
+    Behind all but a path `#sha256=HEX` may stand: the digest of the file, of timm's the weights, which is then checked.
+    Raises UsageError for a name that is none, CoreError for a model that cannot be had or read,
+    OutputError where no copy of it can be kept, or another user may have put one there.
+    """
+    text = os.fspath(name)
+    kind = text.partition(":")[0].lower()
+    if kind in ("http", "https"):
+        return _of_url(text)
+    if kind == "hf":
+        return _of_hub(text)
+    return _of_timm(text) if kind == "timm" else _of_file(Path(text))
+
+
+def of_bytes(data: bytes, name: str, source: str | None = None) -> Original:
+    """The model in some bytes, its weights inside."""
+    digest = hashlib.sha256(data).hexdigest()
+    return Original(model=graph.from_bytes(data, name), data=data, name=name, sha256=digest, source=source)
+
+
+def of_module(module: Any, preprocess: Any = None) -> Original:
+    """A module of torch, exported; `preprocess` as `torch_models.declared` takes it."""
+    from dof_arrow.cores.origins import torch_export
+
+    spec = torch_export.declared(module, preprocess)
+    kind = type(module)
+    model = torch_export.exported(module, spec)
+    return _exported(model, kind.__name__.lower(), f"{kind.__module__}.{kind.__qualname__}", declared=lambda: spec)
+
+
+def _exported(model: ModelProto, name: str, source: str, **facts: Any) -> Original:
+    data = graph.to_bytes(model)
+    return Original(model=model, data=data, name=name, source=source,
+                    **{"sha256": hashlib.sha256(data).hexdigest(), **facts})
+
+
+def _of_file(path: Path) -> Original:
+    data, beside = graph.read(path), partial(in_folder, folder=path.parent, where=str(path))
+    return Original(model=graph.from_bytes(data, str(path), find=beside), data=data, name=path.stem, source=path.name,
+                    sha256=hashlib.sha256(data).hexdigest())
+
+
+def _of_url(address: str) -> Original:
+    from dof_arrow.storage.download import fetch
+
+    found = fetch(address)
+    return Original(model=graph.from_bytes(found.data, found.source), data=found.data, name=found.name,
+                    sha256=found.sha256, source=found.source)
+
+
+def _of_hub(address: str) -> Original:
+    from dof_arrow.cores.origins import huggingface
+    from dof_arrow.storage.download import check_digest, split_digest
+
+    plain, expected = split_digest(address)
+    asked, path = huggingface.parse(plain)
+    repository, file = asked.pinned(path)
+    source, data = f"{repository}/{path}", graph.read(file)
+    digest, license = hashlib.sha256(data).hexdigest(), repository.license()
+    huggingface.check_blob(file, digest, source)
+    check_digest(digest, expected, source)
+    listening().say(f"{source}: SHA-256 {digest}, {_licensed(license)}")
+    return Original(model=graph.from_bytes(data, source, find=repository.beside(path)), data=data, source=source,
+                    name=_called(repository.name, path), sha256=digest, license=license,
+                    declared=lambda: _declared(repository, path))
+
+
+def _called(repository: str, path: str) -> str:
+    """A short name for one of a repository's models, most of which are called `model`."""
+    own, stem = repository.partition("/")[2], PurePosixPath(path).stem
+    return own if stem == "model" else f"{own}-{stem}"
+
+
+def _declared(repository: Repository, path: str) -> Preprocessing | None:
+    """What the configuration beside a model says, or else that of the whole repository."""
+    from dof_arrow.cores.origins import transforms
+
+    for place in dict.fromkeys((str(PurePosixPath(path).with_name(_CONFIG)), _CONFIG)):
+        text, where = repository.text(place), f"{repository}/{place}"
+        if text is None:
+            continue
+        try:
+            return transforms.of_config(parse(text.encode()), where)
+        except FormatError as error:
+            raise UsageError("the preprocessing is not valid JSON", where, found=str(error),
+                             hint="Say it yourself: --preprocess with a preset's name or a JSON file.") from None
+    return None
+
+
+def _of_timm(address: str) -> Original:
+    from dof_arrow.cores.origins import huggingface, torch_export
+    from dof_arrow.storage.download import check_digest, split_digest
+
+    plain, expected = split_digest(address)
+    name, _, revision = plain.partition(":")[2].partition("@")
+    made = torch_export.pretrained(name, revision or None)
+    digest = hashlib.sha256(made.weights.read_bytes()).hexdigest()
+    huggingface.check_blob(made.weights, digest, plain)
+    check_digest(digest, expected, plain)
+    source = f"timm:{name}@{made.repository.revision}"
+    listening().say(f"{source}: weights of SHA-256 {digest}, {_licensed(made.license)}; exporting")
+    return _exported(torch_export.exported(made.module, made.preprocessing), name, source, sha256=digest,
+                     license=made.license, declared=lambda: made.preprocessing)
+
+
+def _licensed(license: str | None) -> str:
+    return f"licence {license}" if license else "no licence said"

@@ -1,0 +1,1 @@
+"""The `Dataset`: rows, clips, and how two datasets differ."""

@@ -1,0 +1,1 @@
+"""Pictures run once through a core: plan, run, staging, engines, reproduction."""

@@ -1,0 +1,252 @@
+"""Rows of a dataset made again from the source that it came from: whether the features agree, and how closely."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil, prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dof_arrow.cores import builtin
+from dof_arrow.cores.core import BATCH, Core
+from dof_arrow.dataset import dataset
+from dof_arrow.dataset.agreement import TOLERANCE, Agreement, Tally, within
+from dof_arrow.dataset.dataset import Dataset
+from dof_arrow.errors import UsageError
+from dof_arrow.extraction import recompute
+from dof_arrow.extraction.extract import CoreLike
+from dof_arrow.extraction.job import Job
+from dof_arrow.extraction.recompute import Remade, Row
+from dof_arrow.extraction.run import LIBRARIES, versions
+from dof_arrow.format.spec.arrow import element_type
+from dof_arrow.format.spec.json_diff import changes
+from dof_arrow.format.spec.json_model import from_json, to_json
+from dof_arrow.format.spec.metadata import Core as Described
+from dof_arrow.format.spec.metadata import Metadata, Preprocessing, Provenance
+from dof_arrow.format.spec.preprocessing import Fit
+from dof_arrow.media.decode import Reading
+from dof_arrow.media.frames import Sampling
+from dof_arrow.sampling import permutation
+from dof_arrow.security.keys import key_file, load_or_make_key
+from dof_arrow.sources.open import open_source
+from dof_arrow.sources.sample import Source
+from dof_arrow.system import processors
+
+Array = NDArray[Any]
+PathLike = str | os.PathLike[str]
+Progress = Callable[[int, int, int], None]  # rows done, rows in all, rows that do not agree
+
+_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """A row that does not agree, and why."""
+
+    id: str
+    view: int | None = None
+    frame: int | None = None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """What came of making rows again.
+
+    `rows` of `of` were drawn. `columns` says how closely those that could be made agree, `skipped` names feature
+    columns whose core was not given. `lost` counts rows whose input is not there or cannot be read any more,
+    `differing` those with a feature beyond the tolerance; `remarks` are the first of both. `libraries`: modules that
+    are not of the version noted in the file, by name: noted and installed.
+    """
+
+    rows: int
+    of: int
+    tolerance: float
+    columns: Mapping[str, Agreement]
+    skipped: Sequence[str] = ()
+    lost: int = 0
+    differing: int = 0
+    remarks: Sequence[Remark] = ()
+    libraries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all rows that were drawn could be made again and are within the tolerance."""
+        return not self.lost and not self.differing
+
+
+def reproduce(
+    data: Dataset | PathLike, source: Source | PathLike, *, core: CoreLike | Sequence[CoreLike],
+    rows: int | float = 100, seed: int = 0, tolerance: float = TOLERANCE,
+    preprocess: str | Preprocessing | None = None, fit: Fit | None = None, at: str | None = None,
+    pool: str | None = None, table: PathLike | None = None, key: str | None = None, pictures: str | None = None,
+    id_key: bytes | PathLike | None = None, max_pixels: int | None = None, allow: Sequence[str] = (),
+    workers: int | None = None, progress: Progress = lambda done, total, failed: None,
+) -> Reproduction:
+    """Make rows of a dataset again from the source that it was extracted from, and compare their features.
+
+    `rows` is how many are drawn, by `seed`, or their share as a float. `core` are the very cores, told by their
+    SHA-256; `preprocess`, `fit`, `at`, `pool` make them of models as `extract` did, and `table`, `key`, `pictures`,
+    `id_key`, `max_pixels`, `allow` find and read the inputs as there. A row agrees if no number is off by more than
+    `tolerance` times the row's largest magnitude (SPEC section 10); 0 asks for equal numbers.
+
+    Raises UsageError for another core, for a key that is not there, where no input bears the name of any row, for
+    options that cannot be; SourceError if the source cannot be read; what `open` raises.
+    """
+    found = data if isinstance(data, Dataset) else dataset.open(data)
+    making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
+    cores = _matched(found, _loaded(core, making))
+    sampling = _sampling(found.metadata)
+    inputs = source if not isinstance(source, (str, os.PathLike)) else open_source(
+        Path(source), table=Path(table) if table else None, key=key, pictures=pictures, clips=sampling is not None)
+    job = Job(source=inputs, cores=cores, dtype="float32", batch_size=BATCH, workers=workers or processors(),
+              clips=sampling, reading=Reading(max_pixels=max_pixels, allow=tuple(allow)))
+    drawn = found.take(_drawn(len(found), rows, seed))
+    check = _Check(drawn, _known(drawn, inputs, _secret(found.metadata, id_key)), job, within(tolerance))
+    check.run(progress)
+    return Reproduction(
+        rows=len(drawn), of=len(found), tolerance=tolerance, lost=check.lost, differing=check.differing,
+        columns={name: tally.agreement for name, tally in check.tallies.items()}, remarks=check.remarks,
+        skipped=[name for name in _features(found.metadata) if name not in cores],
+        libraries=_other_versions(found.metadata))
+
+
+class _Check:
+    """Compares rows with what is made again of them."""
+
+    def __init__(self, data: Dataset, rows: Sequence[Row], job: Job, tolerance: float) -> None:
+        self._data, self._rows, self._job, self._tolerance = data, rows, job, tolerance
+        self._stored = {name: data.gather(name) for name in job.cores}
+        self.tallies = {name: Tally(tolerance) for name in job.cores}
+        self.lost = self.differing = 0
+        self.remarks: list[Remark] = []
+
+    def run(self, progress: Progress) -> None:
+        done = 0
+        for made in recompute.remade(self._rows, self._job):
+            self._compare(made)
+            done += len(made.numbers) + len(made.lost)
+            progress(done, len(self._rows), self.lost + self.differing)
+
+    def _compare(self, made: Remade) -> None:
+        for number, reason in made.lost:
+            self._note(number, reason)
+        shares = np.array([self._shares(name, made) for name in self._job.cores])
+        far = (shares > self._tolerance).any(axis=0)
+        self.lost, self.differing = self.lost + len(made.lost), self.differing + int(far.sum())
+        for place in np.flatnonzero(far).tolist():
+            self._note(made.numbers[place], self._reason(made.numbers[place], shares[:, place]))
+
+    def _shares(self, name: str, made: Remade) -> Array:
+        """How far each row's features are from the stored ones."""
+        stored = np.empty((len(made.numbers), prod(self._data.shape(name))), np.float32)
+        self._stored[name].fill(np.array(made.numbers, np.int64), stored)
+        kind = element_type(self._data.schema.field(name))
+        with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, and as such differs
+            again = made.features[name].reshape(stored.shape).astype(kind).astype(np.float32)
+        return self.tallies[name].add(stored, again)
+
+    def _reason(self, number: int, shares: Array) -> str:
+        if len(self.remarks) >= _LISTED:
+            return ""
+        about = self._data.metadata.provenance
+        if other := recompute.changed(self._rows[number], about.raw if about else {}, self._job):
+            return f"another picture: {other}"
+        worst = int(shares.argmax())
+        return f"{list(self._job.cores)[worst]} differs by {shares[worst]:.2g} of its largest magnitude"
+
+    def _note(self, number: int, reason: str) -> None:
+        if len(self.remarks) < _LISTED:
+            row = self._rows[number]
+            self.remarks.append(Remark(id=row.id, view=row.view, frame=row.frame, reason=reason))
+
+
+def _loaded(core: CoreLike | Sequence[CoreLike], making: Mapping[str, Any]) -> list[Core]:
+    asked = [core] if isinstance(core, (str, os.PathLike, Core)) else list(core)
+    given = {name: value for name, value in making.items() if value is not None}
+    return [each if isinstance(each, Core) else builtin.resolve(each, **given) for each in asked]
+
+
+def _features(about: Metadata) -> dict[str, Described]:
+    """What made each feature column that a core made."""
+    return {name: about.cores[column.core] for name, column in about.columns.items()
+            if column.role == "feature" and column.core is not None and column.core in about.cores}
+
+
+def _matched(data: Dataset, cores: Sequence[Core]) -> dict[str, Core]:
+    """The core of each feature column, as far as it is among these; all of them are needed for some column."""
+    made, by_digest = _features(data.metadata), {core.sha256: core for core in cores}
+    if not made:
+        raise UsageError("features that no core made cannot be made again", str(data.path))
+    for core in cores:
+        if core.sha256 not in {about.sha256 for about in made.values()}:
+            raise _another(core, next((a for a in made.values() if a.name == core.name), next(iter(made.values()))),
+                           str(data.path))
+    return {name: by_digest[about.sha256] for name, about in made.items() if about.sha256 in by_digest}
+
+
+def _another(core: Core, wanted: Described, where: str) -> UsageError:
+    """An error that says which core is wanted, and in what the given one differs from it."""
+    told = (to_json(wanted), to_json(core.describe()))
+    other = [change.where for change in changes(*told) if change.where not in ("sha256", "graph", "name")]
+    cut = ", ".join(f"{name} {value}" for name, value in (("cut at", wanted.cut), ("pooled", wanted.pool)) if value)
+    hint = f"It was made of {wanted.source or 'a model not named'}{f', {cut}' if cut else ''}."
+    if other:
+        hint += f" The given core differs in {', '.join(other)}."
+    return UsageError("the features are of another core", where, f"{wanted.name}, sha256 {wanted.sha256}",
+                      f"{core.name}, sha256 {core.sha256}", hint)
+
+
+def _sampling(about: Metadata) -> Sampling | None:
+    """Which frames were taken, or None where inputs are pictures."""
+    if about.record.frame is None:
+        return None
+    return from_json(_provenance(about).raw.get("clips", {}), Sampling)
+
+
+def _provenance(about: Metadata) -> Provenance:
+    return about.provenance or Provenance(generator="")
+
+
+def _secret(about: Metadata, id_key: bytes | PathLike | None) -> bytes | None:
+    """The key that made the ids, None where they are names; none is made here."""
+    if about.privacy is None or about.privacy.ids == "name":
+        return None
+    if isinstance(id_key, bytes):
+        return id_key
+    path = key_file(Path(id_key) if id_key is not None else None)
+    if not path.exists():
+        raise UsageError("ids are pseudonyms, and their key is not there", str(path),
+                         hint="Only who has the key that extraction used can find the inputs: --id-key FILE.")
+    return load_or_make_key(path)[0]
+
+
+def _drawn(count: int, rows: int | float, seed: int) -> Array:
+    """Numbers of the rows that are drawn, in order."""
+    share = isinstance(rows, float)
+    if not count or not (0 < rows <= 1 if share else rows >= 1):
+        raise UsageError("no such number of rows", expected="1 row or more, or a share up to 1.0", found=str(rows))
+    wanted = ceil(rows * count) if share else min(int(rows), count)
+    shuffled = permutation.Permutation(count, permutation.key(seed, "reproduce"))
+    return np.sort(shuffled(np.arange(wanted)))
+
+
+def _known(drawn: Dataset, source: Source, key: bytes | None) -> list[Row]:
+    rows = recompute.rows_of(drawn, source, key)
+    if all(row.input is None for row in rows):
+        hint = "Give the source, --table and --key" + (", and the key, --id-key," if key else "") + " of extraction."
+        raise UsageError("no input bears the name of any row that was drawn", str(drawn.path),
+                         found=f"{len(source):,} inputs", hint=hint)
+    return rows
+
+
+def _other_versions(about: Metadata) -> dict[str, tuple[str, str]]:
+    noted = _provenance(about).libraries
+    here = versions(name for name in LIBRARIES if name in noted)
+    return {name: (noted[name], here.get(name, "none")) for name in LIBRARIES
+            if name in noted and noted[name] != here.get(name)}

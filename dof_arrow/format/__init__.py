@@ -1,0 +1,1 @@
+"""A DoF file or directory: read, written, appended to."""

@@ -1,0 +1,1 @@
+"""The bytes of a Parquet file: footer, pages, layout, proof, digests, row groups."""

@@ -1,0 +1,1 @@
+"""SPEC.md as code: metadata, preprocessing, templates, rules, JSON model, Arrow schema."""

@@ -1,0 +1,104 @@
+"""The metadata in an Arrow schema: its key, and the Arrow types of DoF columns (SPEC sections 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dof_arrow.errors import UsageError
+from dof_arrow.format.spec.metadata import Metadata, encode
+
+KEY = b"dof"
+VECTOR_TYPES = ("float32", "float16")
+
+
+def vector_field(name: str, shape: Sequence[int], dtype: str = "float32") -> pa.Field:
+    """The Arrow field of a feature column: a required fixed-size list, tensors flattened row-major.
+
+    >>> vector_field("feature", (7, 7, 512)).type
+    FixedSizeListType(fixed_size_list<element: float not null>[25088])
+    """
+    if dtype not in VECTOR_TYPES:
+        raise UsageError("features of this type cannot be stored", name, " or ".join(VECTOR_TYPES), dtype)
+    if prod(shape) < 1:
+        raise UsageError("features without elements cannot be stored", name, "axes of at least 1", str(tuple(shape)))
+    element = pa.field("element", pa.type_for_alias(dtype), nullable=False)
+    return pa.field(name, pa.list_(element, prod(shape)), nullable=False)
+
+
+def is_vector(field: pa.Field) -> bool:
+    """Whether a field is of the kind that feature columns are."""
+    return bool(pa.types.is_fixed_size_list(field.type) and pa.types.is_floating(field.type.value_type))
+
+
+def holds_texts(kind: pa.DataType) -> bool:
+    """Whether values are texts, of whichever length."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def element_type(field: pa.Field) -> str:
+    """The name of a column's element type, as metadata has it.
+
+    >>> element_type(vector_field("feature", (4,)))
+    'float32'
+    """
+    kind = field.type.value_type if is_vector(field) else field.type
+    return {"float": "float32", "halffloat": "float16", "double": "float64"}.get(str(kind), str(kind))
+
+
+def storable(field: pa.Field) -> pa.Field:
+    """The field as Parquet gives it back: seconds become milliseconds, elements of lists are called `element`.
+
+    >>> storable(pa.field("when", pa.timestamp("s"))).type
+    TimestampType(timestamp[ms])
+    """
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    try:
+        pq.write_metadata(pa.schema([field]), sink)
+    except pa.ArrowException as error:
+        raise UsageError("Parquet cannot store this type", field.name, found=f"{field.type}: {error}"[:200]) from None
+    return pq.read_schema(pa.BufferReader(sink.getvalue())).field(0)
+
+
+def with_metadata(schema: pa.Schema, metadata: Metadata) -> pa.Schema:
+    """The schema carrying the metadata under the key `dof`, and nothing else."""
+    return schema.with_metadata({KEY: encode(metadata)})
+
+
+def vector_array(values: np.ndarray, field: pa.Field) -> pa.FixedSizeListArray:
+    """An Arrow array over the memory of a C-contiguous float [n, D] array, without a copy."""
+    flat = pa.Array.from_buffers(field.type.value_type, values.size, [None, pa.py_buffer(values.reshape(-1))])
+    return pa.FixedSizeListArray.from_buffers(field.type, len(values), [None], children=[flat])
+
+
+def flat_array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """An Arrow array over the memory of a one-dimensional array of a required column, without a copy."""
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def numpy_values(array: pa.Array | pa.ChunkedArray, field: pa.Field) -> np.ndarray[Any, Any]:
+    """A decoded column as one numpy array, [n, D] for vectors; zero-copy where Arrow's memory allows it."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
+    if not is_vector(field):
+        return np.asarray(array.to_numpy(zero_copy_only=False))
+    return np.asarray(array.flatten().to_numpy(zero_copy_only=False)).reshape(len(array), field.type.list_size)
+
+
+def finite(values: np.ndarray) -> bool:
+    """Whether all numbers are finite, in one pass and without an array of booleans.
+
+    >>> finite(np.array([1.0, np.inf], "f4"))
+    False
+    """
+    if not values.size:
+        return True
+    if values.dtype == np.float16:  # numpy compares these one by one; their exponent bits tell as much
+        return not bool(((values.view(np.uint16) & 0x7C00) == 0x7C00).any())
+    return bool(np.isfinite(values.min()) and np.isfinite(values.max()))

@@ -1,0 +1,201 @@
+"""Preprocessing as declared: presets, JSON, and what makes a declaration consistent (SPEC section 4.4)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from dof_arrow.errors import FormatError, UsageError
+from dof_arrow.format.spec import metadata
+from dof_arrow.format.spec.metadata import Preprocessing
+
+Fit = Literal["crop", "pad", "squash", "none"]
+
+MAX_SIDE = 1 << 13
+
+_IMAGENET: dict[str, Any] = {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_CLIP: dict[str, Any] = {
+    "scale": 1 / 255, "mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)
+}
+
+
+def presets() -> dict[str, Preprocessing]:
+    """The declarations known by name, as the model families of that name were trained.
+
+    >>> presets()["imagenet"].crop
+    (224, 224)
+    """
+    return {
+        "imagenet": _square(256, 224, **_IMAGENET),
+        "imagenet-cubic": _square(256, 224, interpolation="cubic", **_IMAGENET),
+        "clip": _square(224, 224, interpolation="cubic", **_CLIP),
+        "caffe": _square(256, 224, channels="BGR", mean=(104.0, 117.0, 123.0)),
+        "inception": _square(342, 299, scale=2 / 255, mean=(1.0, 1.0, 1.0)),
+        "vit": Preprocessing(mode="RGB", fit="squash", resize=(224, 224), scale=2 / 255, mean=(1.0, 1.0, 1.0)),
+        "xray": _square(224, 224, mode="L", channels="L", scale=2048 / 255, mean=(1024.0,)),
+        "unit": _square(256, 224, scale=1 / 255),
+        "raw": _square(256, 224),
+    }
+
+
+def load_spec(text: str, *, fit: Fit | None = None) -> Preprocessing:
+    """A checked declaration from a preset's name, a JSON file's path or JSON text; `fit` changes only how it fits.
+
+    Raises UsageError for an unknown name, and for JSON that is wrong, naming every mistake.
+
+    >>> load_spec('{"mode": "RGB", "fit": "none"}').fit
+    'none'
+    >>> load_spec("imagenet", fit="pad").resize
+    (224, 224)
+    """
+    spec = presets().get(text) or _from_json(*_json_bytes(text))
+    spec = with_fit(spec, fit) if fit else spec
+    check(spec)
+    return spec
+
+
+def with_fit(spec: Preprocessing, fit: Fit) -> Preprocessing:
+    """The same declaration with another way to fit a picture into the same final size.
+
+    >>> with_fit(presets()["imagenet"], "squash").resize
+    (224, 224)
+    """
+    if fit == spec.fit:
+        return spec
+    size = output_size(spec)
+    if fit == "none":
+        return dataclasses.replace(spec, fit="none", resize=(), crop=())
+    if size is None:
+        raise UsageError("a picture left as it is has no size to fit", expected='"resize" in the preprocessing',
+                         hint=f"Give the sizes: --preprocess '{as_text(with_size(spec, 224, 224))}'")
+    return dataclasses.replace(spec, fit=fit, resize=size, crop=() if fit == "squash" else size)
+
+
+def with_size(spec: Preprocessing, height: int, width: int) -> Preprocessing:
+    """The same declaration for another final size; a margin cropped away keeps its share.
+
+    >>> with_size(presets()["imagenet"], 448, 448).resize
+    (512, 512)
+    """
+    old = output_size(spec)
+    if old is None:
+        return dataclasses.replace(spec, fit="squash", resize=(height, width))
+    box = resize_box(spec)
+    resize = round(box[0] * height / old[0]), round(box[1] * width / old[1])
+    return dataclasses.replace(spec, resize=resize, crop=(height, width) if spec.crop else ())
+
+
+def as_text(spec: Preprocessing) -> str:
+    """The declaration as JSON text, which `load_spec` reads back.
+
+    >>> load_spec(as_text(presets()["clip"])) == presets()["clip"]
+    True
+    """
+    return metadata.encode(spec).decode()  # type: ignore[arg-type]
+
+
+def check(spec: Preprocessing) -> None:
+    """Raise UsageError, naming every mistake, where a declaration contradicts itself."""
+    found = list(_mistakes(spec))
+    if found:
+        raise UsageError("the preprocessing cannot be done: " + "; ".join(found),
+                         hint=f"Mend the JSON, or name a preset: {', '.join(presets())}.")
+
+
+def channel_count(spec: Preprocessing) -> int:
+    """Channels of the picture and of the core's input: 3, or 1 for grey pictures."""
+    return 1 if spec.mode == "L" else 3
+
+
+def output_size(spec: Preprocessing) -> tuple[int, int] | None:
+    """Height and width of the core's input, or None where pictures are left as they are."""
+    if spec.crop:
+        return spec.crop[0], spec.crop[1]
+    return resize_box(spec) if spec.resize else None
+
+
+def resize_box(spec: Preprocessing) -> tuple[int, int]:
+    """The [height, width] that the resize covers, lies in or fills; one number stands for a square."""
+    return spec.resize[0], spec.resize[-1]
+
+
+def _square(resize: int, crop: int, mode: Literal["RGB", "L"] = "RGB", **rest: Any) -> Preprocessing:
+    return Preprocessing(mode=mode, fit="crop", resize=(resize,), crop=(crop, crop), **rest)
+
+
+def _json_bytes(text: str) -> tuple[bytes, str]:
+    if text.lstrip().startswith("{"):
+        return text.encode(), "--preprocess"
+    path = Path(text)
+    try:
+        return path.read_bytes(), path.name
+    except (OSError, ValueError):
+        raise UsageError("unknown preprocessing", expected=f"{', '.join(presets())}, or a JSON file", found=text,
+                         hint="For your own: --preprocess spec.json, with the fields of SPEC section 4.4.") from None
+
+
+def _from_json(data: bytes, where: str) -> Preprocessing:
+    try:
+        value = metadata.parse(data)
+        unknown = sorted(value.keys() - {field.name for field in dataclasses.fields(Preprocessing)})
+        if unknown:
+            raise UsageError("unknown field of a preprocessing", where, _field_names(), ", ".join(unknown),
+                             hint="Correct its name.")
+        return metadata.from_json(value, Preprocessing)
+    except FormatError as error:
+        raise UsageError("the preprocessing is not valid: " + "; ".join(map(str, error.problems)), where,
+                         hint=f"An example: {as_text(presets()['imagenet'])}") from None
+
+
+def _field_names() -> str:
+    return ", ".join(field.name for field in dataclasses.fields(Preprocessing))
+
+
+def _mistakes(spec: Preprocessing) -> Iterator[str]:
+    yield from _channel_mistakes(spec)
+    yield from _size_mistakes(spec)
+    if not 0 <= spec.fill <= 255:
+        yield f"fill is a grey level from 0 to 255, not {spec.fill}"
+    if spec.dtype == "uint8" and (spec.scale != 1 or spec.mean or spec.std):
+        yield "a core that takes uint8 takes pixels as they are: leave out scale, mean and std"
+    numbers = (spec.scale, *spec.mean, *spec.std)
+    if not all(map(math.isfinite, numbers)) or 0 in (spec.scale, *spec.std):
+        yield "scale, mean and std are finite, scale and std not zero"
+
+
+def _channel_mistakes(spec: Preprocessing) -> Iterator[str]:
+    count = channel_count(spec)
+    if (spec.mode == "L") != (spec.channels == "L"):
+        yield (f"mode {spec.mode} cannot give channels {spec.channels}: grey pictures decoded as RGB have three "
+               "equal channels")
+    for name, values in (("mean", spec.mean), ("std", spec.std)):
+        if len(values) not in (0, count):
+            yield f"{name} has {len(values)} numbers for {count} channels"
+
+
+def _size_mistakes(spec: Preprocessing) -> Iterator[str]:
+    if len(spec.resize) > 2 or len(spec.crop) not in (0, 2):
+        yield "resize is one side or [height, width], crop is [height, width]"
+    elif any(not 1 <= side <= MAX_SIDE for side in (*spec.resize, *spec.crop)):
+        yield f"sides lie between 1 and {MAX_SIDE}"
+    elif spec.fit == "none":
+        if spec.resize or spec.crop:
+            yield "fit none leaves pictures as they are: leave out resize and crop, or name another fit"
+    elif not spec.resize:
+        yield f"fit {spec.fit} needs resize"
+    else:
+        yield from _crop_mistakes(spec)
+
+
+def _crop_mistakes(spec: Preprocessing) -> Iterator[str]:
+    box, crop = resize_box(spec), spec.crop
+    if not crop:
+        if spec.fit != "squash":
+            yield f"fit {spec.fit} needs crop, the final [height, width]"
+    elif spec.fit == "pad" and (crop[0] < box[0] or crop[1] < box[1]):
+        yield f"padding cannot shrink: crop {list(crop)} is smaller than resize {list(box)}"
+    elif spec.fit != "pad" and (crop[0] > box[0] or crop[1] > box[1]):
+        yield f"crop {list(crop)} is larger than resize {list(box)}"

@@ -1,0 +1,1 @@
+"""Checks of a file against the specification: every problem at once."""

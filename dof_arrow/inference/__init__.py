@@ -1,0 +1,1 @@
+"""Core and heads fused into one model, and predictions by it."""

@@ -1,0 +1,1 @@
+"""Batches for training: shuffled, balanced, resumable, for every framework."""

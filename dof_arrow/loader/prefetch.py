@@ -1,0 +1,144 @@
+"""Work done ahead by threads, delivered in order, into buffers that come back once nobody looks at them."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import chain, islice, pairwise
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_ALIGNMENT = 64  # JAX takes no other memory without copying it
+
+
+class Buffers:
+    """Arrays [rows, width] of one type whose memory is used again as soon as the last array over it is gone.
+
+    So batches may be kept as long as one likes, and memory that is warm in the caches goes round if they are not.
+
+    >>> buffers = Buffers(4, 8)
+    >>> first = buffers.take().ctypes.data
+    >>> buffers.take().ctypes.data == first
+    True
+    """
+
+    def __init__(self, rows: int, width: int, dtype: Any = np.float32) -> None:
+        self._rows, self._width, self._dtype = rows, width, np.dtype(dtype)
+        self.nbytes = self._dtype.itemsize * rows * width
+        self._idle: list[Any] = []
+
+    def take(self) -> NDArray[Any]:
+        """An array of any content."""
+        memory: Any = self._idle.pop() if self._idle else np.empty(self.nbytes + _ALIGNMENT, np.uint8)
+        lease: Any = (ctypes.c_ubyte * memory.nbytes).from_buffer(memory)
+        weakref.finalize(lease, self._idle.append, memory).atexit = False
+        start = -memory.ctypes.data % _ALIGNMENT
+        values: NDArray[np.uint8] = np.frombuffer(lease, np.uint8)[start : start + self.nbytes]
+        made: NDArray[Any] = values.view(self._dtype).reshape(self._rows, self._width)
+        return made
+
+
+def ordered(items: Iterable[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
+    """The results of `work` in the order of the items, computed by threads up to `ahead` items before they are asked.
+
+    The first is computed by the caller, who gets it soonest so; with no threads all are, with some those that he would
+    have to wait for. An error of `work` is raised in its place. Threads end when the iterator ends, is closed or
+    forgotten.
+
+    >>> list(ordered(range(4), lambda n: n * n, threads=2, ahead=3))
+    [0, 1, 4, 9]
+    """
+    items = iter(items)
+    yield from map(work, islice(items, 1))
+    yield from _threaded(items, work, threads, ahead) if threads else map(work, items)
+
+
+def beside(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
+    """The items, while a thread does `work` on the one after, if it finds the time; nobody waits for it.
+
+    >>> list(beside(range(4), str))
+    [0, 1, 2, 3]
+    """
+    todo: SimpleQueue[Any] = SimpleQueue()
+    thread = threading.Thread(target=_run, args=(todo, work), daemon=True)
+    thread.start()
+    try:
+        for item, after in pairwise(chain(items, [None])):
+            if after is not None:
+                todo.put((after, SimpleQueue()))
+            yield item  # type: ignore[misc]  # only the last is None, and it is no first of a pair
+    finally:
+        _stop(todo, [thread])
+
+
+def _threaded(items: Iterator[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
+    todo: SimpleQueue[tuple[T, SimpleQueue[Any]] | None] = SimpleQueue()
+    waiting: deque[SimpleQueue[Any]] = deque()
+
+    def more() -> None:
+        for item in items:
+            waiting.append(SimpleQueue())
+            todo.put((item, waiting[-1]))
+            return
+
+    running = [threading.Thread(target=_run, args=(todo, work), daemon=True) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    try:
+        for _ in range(ahead):
+            more()
+        while waiting:
+            while waiting[0].empty() and _worked(todo, work):
+                pass  # the caller, who would only wait, does what no thread has begun
+            result, error = waiting.popleft().get()
+            if error is not None:
+                raise error
+            more()
+            yield result
+            del result  # its buffer may go round
+    finally:
+        _stop(todo, running)
+
+
+def _run(todo: SimpleQueue[Any], work: Callable[[Any], Any]) -> None:
+    while (task := todo.get()) is not None:
+        _do(work, *task)
+        del task
+
+
+def _worked(todo: SimpleQueue[Any], work: Callable[[Any], Any]) -> bool:
+    try:
+        task = todo.get_nowait()
+    except Empty:
+        return False
+    _do(work, *task)
+    return True
+
+
+def _do(work: Callable[[Any], Any], item: Any, done: SimpleQueue[Any]) -> None:
+    try:
+        done.put((work(item), None))
+    except BaseException as error:  # it belongs to whoever asks for the result
+        done.put((None, error))
+        if not isinstance(error, Exception):
+            raise  # Ctrl-C, while the caller works, waits for nothing
+
+
+def _stop(todo: SimpleQueue[Any], running: list[threading.Thread]) -> None:
+    with suppress(Empty):
+        while True:
+            todo.get_nowait()
+    for _ in running:
+        todo.put(None)
+    for thread in running:
+        thread.join()

@@ -1,0 +1,1 @@
+"""The same loader over the pictures and clips themselves, decoded as they are needed."""

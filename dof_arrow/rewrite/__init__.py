@@ -1,0 +1,1 @@
+"""Datasets made from datasets: convert, merge, edit, repair, the JSON form."""

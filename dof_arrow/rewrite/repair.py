@@ -1,0 +1,158 @@
+"""What a crash left beside an output: told, and removed if asked; never what a living process holds.
+
+Nothing of it is needed for what is whole: an output appears by one rename. Some of it is work that the same command
+goes on with, so it is removed only when asked. A living process holds a lock (flock), which dies with it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dof_arrow.errors import DofError, OutputError, UsageError
+from dof_arrow.extraction.staging import blocks, recorded
+from dof_arrow.format import append
+from dof_arrow.format.directory import MANIFEST
+from dof_arrow.format.file import File
+from dof_arrow.storage import owned
+from dof_arrow.storage.atomic import explained, sibling
+
+_HIDDEN = re.compile(r"\.(?P<of>.+)\.(?P<what>partial|staging|lock|new|part\.parquet)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Something that a run left: where it is, whose it was, what it is, its size; `held`: by a process that lives."""
+
+    path: Path
+    of: str
+    what: str
+    bytes: int
+    held: bool
+
+
+def find(path: str | os.PathLike[str]) -> list[Leftover]:
+    """What runs left beside an output, or beside all outputs of a folder.
+
+    Raises UsageError if there is no such folder.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, ".x.parquet.partial").write_bytes(b"PAR1")
+    ...     [(found.of, found.what) for found in find(Path(folder, "x.parquet"))]
+    4
+    [('x.parquet', 'the beginning of a file')]
+    """
+    given = Path(os.path.abspath(path))
+    one = (given / MANIFEST).is_file() or not given.is_dir()
+    folder = given.parent if one else given
+    if not folder.is_dir():
+        raise UsageError("no such folder", str(folder))
+    with explained(folder):
+        found = [left for left in map(_hidden, sorted(folder.iterdir())) if left]
+        datasets = [given] if one else sorted(p.parent for p in folder.glob(f"*/{MANIFEST}"))
+        found += [stray for dataset in datasets for stray in _strays(dataset)]
+    return [left for left in found if not one or left.of == given.name]
+
+
+def discard(found: Sequence[Leftover]) -> list[Leftover]:
+    """Remove what was found, but for what a process has taken up meanwhile; returns what was removed."""
+    return [left for left in found if _removed(left)]
+
+
+def _hidden(path: Path) -> Leftover | None:
+    match = _HIDDEN.fullmatch(path.name)
+    if match is None:
+        return None
+    inner = re.fullmatch(r"\.?(.+?)(?:\.part\.parquet|\.manifest\.parquet|\.data-\d+\.parquet)?", match["of"])
+    of = inner[1] if inner and match["of"] != inner[1] else match["of"]
+    with _free(_locks(path)) as free:
+        return Leftover(path=path, of=of, what=_told(path, match["what"]), bytes=_size(path), held=not free)
+
+
+def _strays(folder: Path) -> Iterator[Leftover]:
+    """Parts that no manifest lists."""
+    try:
+        listed = {part.name for part in File(folder / MANIFEST).metadata.parts}
+    except DofError:
+        return  # without a manifest nobody knows which parts are its own
+    for path in sorted(folder.glob("data-*.parquet")):
+        if path.name not in listed:
+            with _free(_locks(path)) as free:
+                what = "a part that the manifest does not list"
+                yield Leftover(path=path, of=folder.name, what=what, bytes=_size(path), held=not free)
+
+
+def _told(path: Path, kind: str) -> str:
+    if kind == "staging":
+        return _run(path)
+    if kind == "part.parquet":
+        with suppress(DofError):
+            return f"{File(path).rows:,} rows extracted and not yet added; the same command adds them"
+    return {"partial": "the beginning of a file", "lock": "a lock that nobody holds",
+            "new": "the beginning of a directory", "part.parquet": "the beginning of a part"}[kind]
+
+
+def _run(folder: Path) -> str:
+    """How far an unfinished run came."""
+    done = sum(1 for _ in folder.glob("*.arrow"))
+    try:
+        run = recorded(owned.read(folder / "run.json")) or {}
+        whole = len(blocks(int(run["inputs"])))
+    except (OSError, OutputError, ValueError, KeyError, TypeError):
+        return f"an unfinished run, {done:,} blocks done"
+    return f"an unfinished run, {done:,} of {whole:,} blocks done; the same command goes on"
+
+
+def _locks(path: Path) -> list[Path]:
+    """The files of which whoever works on this holds one."""
+    if path.suffix in (".partial", ".lock"):
+        return [path]
+    if path.suffix == ".staging":
+        return [path / "lock"]
+    if not path.name.startswith("."):
+        return [sibling(path.parent, append.LOCK)]
+    name = path.name.removesuffix(f".{append.SPARE}").removesuffix(f".{append.NEW}")
+    return [path.with_name(f"{name}.{append.LOCK}"), sibling(path, "staging") / "lock"]
+
+
+@contextmanager
+def _free(locks: Sequence[Path]) -> Iterator[bool]:
+    """Hold locks if nobody else does; yields whether it is so. A lock file that is not there is not made."""
+    with ExitStack() as stack:
+        yield all(_taken(lock, stack) for lock in locks)
+
+
+def _taken(lock: Path, stack: ExitStack) -> bool:
+    import fcntl
+
+    try:
+        file = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return not lock.exists()
+    stack.callback(os.close, file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _removed(left: Leftover) -> bool:
+    with explained(left.path), _free(_locks(left.path)) as free:
+        if free and left.path.is_dir() and not left.path.is_symlink():
+            shutil.rmtree(left.path)
+        elif free:
+            left.path.unlink(missing_ok=True)
+        return free
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return sum(p.stat().st_size for p in [path, *path.rglob("*")] if p.is_file())
+    return 0

@@ -1,0 +1,1 @@
+"""Which row when, as pure data: permutation, samplers, plan, splits."""

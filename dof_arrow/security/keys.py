@@ -1,0 +1,55 @@
+"""The owner's key: found, made on first use, never shown."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from dof_arrow.errors import OutputError, UsageError
+from dof_arrow.security.pseudonyms import KEY_BYTES
+from dof_arrow.system import own_folder
+
+
+def key_file(path: str | Path | None = None) -> Path:
+    """The file that holds the owner's pseudonym key, whether it is there yet or not; by default the user's own."""
+    return Path(path) if path is not None else own_folder("XDG_CONFIG_HOME", ".config") / "id.key"
+
+
+def load_or_make_key(path: str | Path | None = None) -> tuple[bytes, bool, Path]:
+    """The owner's pseudonym key (32 bytes), whether it was made just now, and the file that holds it in hexadecimal.
+
+    Default: `$XDG_CONFIG_HOME/dof-arrow/id.key`, else under `~/.config`. Of several processes that make it at once one
+    wins and all get its key. Raises OutputError if it cannot be made, UsageError if the file holds no key.
+    """
+    path = key_file(path)
+    try:
+        made = not path.exists() and _made(path)
+        key = bytes.fromhex(path.read_text("ascii"))
+    except ValueError:
+        key = b""
+    except OSError as error:
+        hint = "Name another file with --id-key FILE."
+        raise OutputError("the pseudonym key can be neither read nor made", str(path), "", error.strerror or "", hint
+                          ) from None
+    if len(key) != KEY_BYTES:
+        hint = "Restore it from a backup, or name another with --id-key FILE."
+        raise UsageError("the file holds no pseudonym key", str(path), f"{2 * KEY_BYTES} hexadecimal digits", hint=hint)
+    return key, made, path
+
+
+def _made(path: Path) -> bool:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".id-key-")  # mode 0600
+    try:
+        with open(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)  # unlike a rename, it never replaces a key that another process made meanwhile
+        return True
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(draft)

@@ -1,0 +1,1 @@
+"""Where inputs lie: folders, tar, arrays, Parquet, tables, clips."""

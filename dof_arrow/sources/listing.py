@@ -1,0 +1,95 @@
+"""Inputs listed: their ids, groups, labels and splits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from dof_arrow.errors import UsageError
+from dof_arrow.format.spec.metadata import Target
+from dof_arrow.sources.sample import Column, Data, Sample
+
+SPLITS = {"train": "train", "val": "valid", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Listing(ABC):
+    """Named pictures in some container, with what is known of them, all as Arrow arrays; a `Source`.
+
+    `place` says which of the container's pictures each sample is, null where there is none; None: each its own number.
+    `counts`: `ignored` files that are no pictures, `without_row` pictures that the table does not name, `without_file`
+    rows whose picture is missing (they are samples that fail to load).
+    """
+
+    names: Column
+    place: Column = None
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    labels: Mapping[str, Column] = field(default_factory=dict)
+    groups: Column = None
+    splits: Column = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """The Arrow type name of each kept column."""
+        return {name: str(column.type).replace("double", "float64") for name, column in self.columns.items()}
+
+    @property
+    def has_group(self) -> bool:
+        """Whether groups are known."""
+        return self.groups is not None
+
+    @property
+    def has_split(self) -> bool:
+        """Whether splits are known."""
+        return self.splits is not None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        key = self.names[index].as_py()
+        place = range(len(self))[index] if self.place is None else self.place[index].as_py()
+        return Sample(
+            key=key, data=None if place is None else self.stored(key, place),
+            target={name: column[index].as_py() for name, column in self.labels.items()},
+            group=self.groups[index].as_py() if self.has_group else None,
+            split=self.splits[index].as_py() if self.has_split else None,
+            kept={name: column[index].as_py() for name, column in self.columns.items()},
+        )
+
+    @abstractmethod
+    def stored(self, key: str, place: int) -> Data:
+        """One of the container's pictures."""
+
+    @abstractmethod
+    def files(self) -> Iterator[str | Path]:
+        """The files that the pictures lie in."""
+
+    def cells(self, names: Sequence[str]) -> dict[str, Column]:
+        """Columns that the container itself has: strings, lists of strings, or structs of strings; UsageError if none.
+        """
+        hint = "Add --table FILE.csv --key COLUMN, or --label folder if pictures lie in a folder for each class."
+        raise UsageError("columns need a table", found=", ".join(names), hint=hint)
+
+    def classes(self, name: str) -> tuple[str, ...]:
+        """The class names of a column, in order, where the container says them."""
+        return ()
+
+
+def numbered(count: int) -> Column:
+    """Names for pictures that have none: their numbers, all of one length.
+
+    >>> numbered(11).to_pylist()[::10]
+    ['00', '10']
+    """
+    import pyarrow.compute as pc
+
+    numbers = pa.array(np.arange(count)).cast(pa.large_string())
+    return pc.utf8_lpad(numbers, len(str(max(count - 1, 0))), "0")

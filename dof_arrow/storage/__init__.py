@@ -1,0 +1,1 @@
+"""Bytes on disk and afar: atomic commits, copies, the memory map, downloads."""

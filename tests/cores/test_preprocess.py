@@ -1,0 +1,251 @@
+"""Preprocessing graphs against plain numpy and Pillow, and the declarations they are made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from dof_arrow.cores.preprocess import Preprocess, build, resized_size
+from dof_arrow.errors import CoreError, SourceError, UsageError
+from dof_arrow.format.spec.metadata import Preprocessing
+from dof_arrow.format.spec.preprocessing import (
+    as_text,
+    channel_count,
+    load_spec,
+    output_size,
+    presets,
+    with_fit,
+    with_size,
+)
+from tests.support.shared import shared_data
+
+RESAMPLING = {"linear": Image.Resampling.BILINEAR, "cubic": Image.Resampling.BICUBIC}
+
+
+def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def plain(**fields: Any) -> Preprocessing:
+    """A declaration whose output is the pixels themselves, channels last."""
+    return Preprocessing(**{"mode": "RGB", "fit": "none", "layout": "NHWC", "dtype": "uint8", **fields})
+
+
+def torchvision_size(height: int, width: int, side: int) -> tuple[int, int]:
+    short, long = sorted((height, width))
+    free = int(side * long / short)
+    return (side, free) if height <= width else (free, side)
+
+
+def torchvision_crop(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    top = round((pixels.shape[0] - height) / 2.0)
+    left = round((pixels.shape[1] - width) / 2.0)
+    return pixels[top : top + height, left : left + width]
+
+
+def pillow_road(pixels: np.ndarray, spec: Preprocessing) -> np.ndarray:
+    """Resize and crop as Pillow and torchvision do."""
+    height, width = torchvision_size(*pixels.shape[:2], spec.resize[0])
+    resized = Image.fromarray(pixels).resize((width, height), RESAMPLING[spec.interpolation])
+    return torchvision_crop(np.asarray(resized), *spec.crop)
+
+
+@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash", "none"])
+def test_every_preset_gives_a_valid_graph_and_takes_any_picture(name: str, fit: Any) -> None:
+    spec = with_fit(presets()[name], fit)
+    onnx.checker.check_model(build(spec), full_check=True)
+    prepare, channels = Preprocess(spec), channel_count(spec)
+    for height, width in [(1, 1), (1, 40), (40, 1), (333, 500), (500, 333), (256, 256)]:
+        expected = (channels, *(output_size(spec) or (height, width)))
+        prepared = prepare(picture(height, width, channels))
+        assert prepared.shape == expected
+        assert np.isfinite(prepared).all()
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+def test_resize_is_pillows_within_a_hundredth_of_a_grey_level(interpolation: Any) -> None:
+    spec = plain(fit="crop", resize=(256,), crop=(224, 224), interpolation=interpolation)
+    prepare = Preprocess(spec)
+    files = sorted((shared_data() / "images" / "imagenet-sample").glob("*.JPEG"))[:12]
+    for file in files:
+        pixels = np.asarray(Image.open(file).convert("RGB"))
+        difference = np.abs(prepare(pixels).astype(int) - pillow_road(pixels, spec))
+        assert difference.mean() < 0.02
+        assert (difference <= 1).mean() > 0.999
+    assert len(files) == 12
+
+
+def test_squash_is_pillows_resize_of_rows_then_columns() -> None:
+    prepare = Preprocess(plain(fit="squash", resize=(224, 224)))
+    for file in sorted((shared_data() / "images" / "imagenet-sample").glob("*.JPEG"))[:7]:
+        stored = Image.open(file).convert("RGB")
+        rows_first = stored.resize((224, stored.height), RESAMPLING["linear"]).resize((224, 224), RESAMPLING["linear"])
+        difference = np.abs(prepare(np.asarray(stored)).astype(int) - np.asarray(rows_first))
+        assert difference.mean() < 0.05
+
+
+def test_resized_size_is_torchvisions_rule_and_the_graphs() -> None:
+    rng = np.random.default_rng(0)
+    spec = plain(fit="crop", resize=(61,), crop=(1, 1))
+    for height, width in rng.integers(1, 4000, (2000, 2)).tolist():
+        assert resized_size(spec, height, width) == torchvision_size(height, width, 61)
+    for height, width in rng.integers(1, 200, (40, 2)).tolist():
+        assert graph_size(spec, height, width) == resized_size(spec, height, width)
+        padded = plain(fit="pad", resize=(61,), crop=(61, 61))
+        assert graph_size(padded, height, width) == resized_size(padded, height, width)
+
+
+def graph_size(spec: Preprocessing, height: int, width: int) -> tuple[int, ...]:
+    """The size that the graph itself computes, read from its inner tensor `size`."""
+    import onnxruntime
+
+    model = build(spec)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("size", onnx.TensorProto.INT64, [2]))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return tuple(session.run(["size"], {"picture": picture(height, width)})[0].tolist())
+
+
+@pytest.mark.parametrize("extra", range(8))
+def test_centre_crop_rounds_as_torchvision(extra: int) -> None:
+    pixels = picture(10 + extra, 10)
+    prepare = Preprocess(plain(fit="crop", resize=(10,), crop=(7, 4)))
+    np.testing.assert_array_equal(prepare(pixels), torchvision_crop(pixels, 7, 4))
+
+
+def test_pad_centres_and_fills() -> None:
+    pixels = picture(9, 4)
+    padded = Preprocess(plain(fit="pad", resize=(9,), crop=(10, 9), fill=7))(pixels)
+    assert padded.shape == (10, 9, 3)
+    np.testing.assert_array_equal(padded[:9, 2:6], pixels)
+    assert (np.delete(padded.reshape(10, 9, 3)[:9], slice(2, 6), axis=1) == 7).all()
+    assert (padded[9] == 7).all()
+
+
+def test_squash_fills_the_box_and_may_crop_it() -> None:
+    pixels = picture(30, 50)
+    squashed = Preprocess(plain(fit="squash", resize=(20, 24)))(pixels)
+    cropped = Preprocess(plain(fit="squash", resize=(20, 24), crop=(10, 12)))(pixels)
+    np.testing.assert_array_equal(cropped, torchvision_crop(squashed, 10, 12))
+
+
+def test_a_box_of_two_sides_is_covered_or_filled() -> None:
+    cover, contain = plain(fit="crop", resize=(20, 40), crop=(20, 40)), plain(fit="pad", resize=(20, 40), crop=(20, 40))
+    assert resized_size(cover, 100, 100) == (40, 40)
+    assert resized_size(contain, 100, 100) == (20, 20)
+    assert resized_size(contain, 1, 1000) == (1, 40)
+
+
+def test_values_are_scaled_centred_and_divided_as_torch_does() -> None:
+    scale, mean, std = 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    pixels = picture(5, 6)
+    spec = plain(dtype="float32", scale=scale, mean=mean, std=std)
+    expected = (pixels.astype(np.float32) * np.float32(scale) - np.float32(mean)) / np.float32(std)
+    np.testing.assert_array_equal(Preprocess(spec)(pixels), expected)
+    channels_first = dataclasses.replace(spec, layout="NCHW")
+    np.testing.assert_array_equal(Preprocess(channels_first)(pixels), expected.transpose(2, 0, 1))
+
+
+def test_channel_order_and_element_types() -> None:
+    pixels = picture(5, 6)
+    np.testing.assert_array_equal(Preprocess(plain(channels="BGR"))(pixels), pixels[..., ::-1])
+    half = Preprocess(plain(dtype="float16", scale=1 / 255))(pixels)
+    assert half.dtype == np.float16
+    np.testing.assert_array_equal(half, (pixels.astype(np.float32) * np.float32(1 / 255)).astype(np.float16))
+    grey = picture(5, 6, 1)
+    np.testing.assert_array_equal(Preprocess(plain(mode="L", channels="L"))(grey), grey)
+
+
+def test_equal_declarations_give_equal_bytes() -> None:
+    for spec in presets().values():
+        assert Preprocess(spec).graph == build(dataclasses.replace(spec)).SerializeToString(deterministic=True)
+
+
+def test_a_view_that_is_not_contiguous_is_read_rightly() -> None:
+    pixels = picture(40, 50)
+    prepare = Preprocess(presets()["unit"])
+    np.testing.assert_array_equal(prepare(pixels[:, ::-1]), prepare(pixels[:, ::-1].copy()))
+
+
+@pytest.mark.parametrize("wrong", [
+    np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 1), np.uint8),
+    np.zeros((0, 4, 3), np.uint8), np.zeros((1, 4, 4, 3), np.uint8), b"\xff\xd8",
+])
+def test_what_is_no_picture_is_refused(wrong: Any) -> None:
+    with pytest.raises(UsageError, match=r"expected a uint8 array \[h, w, 3\]"):
+        Preprocess(presets()["unit"])(wrong)
+
+
+def test_a_sliver_is_refused_before_it_takes_gigabytes() -> None:
+    with pytest.raises(SourceError, match="too elongated"):
+        Preprocess(presets()["unit"])(np.zeros((1, 100_000, 3), np.uint8))
+    assert Preprocess(with_fit(presets()["unit"], "pad"))(np.zeros((1, 100_000, 3), np.uint8)).shape == (3, 224, 224)
+
+
+def test_load_spec_reads_a_name_a_path_and_text(tmp_path: Path) -> None:
+    spec = presets()["clip"]
+    file = tmp_path / "spec.json"
+    file.write_text(as_text(spec))
+    assert load_spec("clip") == load_spec(str(file)) == load_spec(as_text(spec)) == spec
+    assert load_spec("clip", fit="squash") == dataclasses.replace(spec, fit="squash", resize=(224, 224), crop=())
+
+
+def test_an_unknown_name_lists_the_presets() -> None:
+    with pytest.raises(UsageError, match=r"imagenet, .*found imagnet"):
+        load_spec("imagnet")
+
+
+def test_every_mistake_in_the_json_is_named() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_spec('{"mode": "CMYK", "resize": ["big"], "scale": "half"}')
+    for place in ("$.mode", "$.fit", "$.resize[0]", "$.scale"):
+        assert place in str(caught.value)
+    with pytest.raises(UsageError, match="reszie"):
+        load_spec('{"mode": "RGB", "fit": "none", "reszie": [3]}')
+    with pytest.raises(UsageError, match="JSON"):
+        load_spec("{mode}")
+
+
+@pytest.mark.parametrize(("fields", "said"), [
+    ({"fit": "crop", "resize": [8]}, "needs crop"),
+    ({"fit": "crop", "crop": [8, 8]}, "needs resize"),
+    ({"fit": "crop", "resize": [8], "crop": [9, 8]}, "larger than resize"),
+    ({"fit": "pad", "resize": [9], "crop": [9, 8]}, "padding cannot shrink"),
+    ({"fit": "none", "crop": [8, 8]}, "leave out resize and crop"),
+    ({"fit": "squash", "resize": [8, 8, 8]}, "one side or"),
+    ({"fit": "squash", "resize": [1 << 20]}, "sides lie between"),
+    ({"fit": "none", "mean": [1.0]}, "mean has 1 numbers for 3 channels"),
+    ({"fit": "none", "std": [1.0, 0.0, 1.0]}, "not zero"),
+    ({"fit": "none", "mode": "L"}, "mode L cannot give channels RGB"),
+    ({"fit": "none", "fill": 256}, "fill"),
+    ({"fit": "none", "dtype": "uint8", "scale": 0.5}, "takes uint8"),
+])
+def test_contradictions_are_named(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        load_spec(json.dumps({"mode": "RGB", **fields}))
+
+
+def test_a_picture_left_as_it_is_has_no_size_to_fit() -> None:
+    spec = with_fit(presets()["imagenet"], "none")
+    with pytest.raises(UsageError, match="no size to fit") as caught:
+        with_fit(spec, "pad")
+    assert load_spec(caught.value.hint.split("'")[1]).resize == (224, 224)
+
+
+def test_with_size_keeps_the_margin() -> None:
+    spec = with_size(presets()["inception"], 448, 336)
+    assert (spec.crop, spec.resize) == ((448, 336), (512, 384))
+
+
+def test_a_graph_that_does_not_fit_its_declaration_is_refused() -> None:
+    other = build(presets()["xray"]).SerializeToString()
+    half = dataclasses.replace(presets()["xray"], dtype="float16")
+    with pytest.raises(CoreError, match="does not fit its declaration"):
+        Preprocess(half, other)

@@ -1,0 +1,63 @@
+"""What the raw inputs were like: common facts once, the others a row (D8, D27)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from dof_arrow.extraction.raw_facts import RawFacts, staged
+from dof_arrow.media.facts import PictureFacts
+
+
+def fact(**given: Any) -> PictureFacts:
+    return PictureFacts(**{"width": 8, "height": 6, "mode": "RGB", "bits": 8, "format": "PNG", "frames": 1,
+                           "orientation": 1, "bytes": 100, **given})
+
+
+def block(*facts: PictureFacts, failed: Any = ()) -> pa.Table:
+    return pa.table({"facts": staged(facts)}).replace_schema_metadata({"failed": json.dumps(list(failed))})
+
+
+def gathered(*blocks: pa.Table) -> RawFacts:
+    facts = RawFacts()
+    for each in blocks:
+        facts.add(each)
+    return facts
+
+
+def test_what_all_share_stands_once_d8_d27() -> None:
+    facts = gathered(block(fact(), fact(bytes=50)), block(fact()))
+    assert facts.type is None and facts.rows == 3 and facts.bytes == 250
+    assert facts.common() == {"width": 8, "height": 6, "mode": "RGB", "bits": 8, "format": "PNG", "frames": 1,
+                              "orientation": 1, "bytes": 250}
+
+
+def test_what_differs_stands_in_each_row_d8_d27() -> None:
+    first, second = block(fact(), fact(mode="L")), block(fact(width=9, bits=16))
+    facts = gathered(first, second)
+    rows = facts.own(first).to_pylist()
+    assert rows == [{"width": 8, "mode": "RGB", "bits": 8}, {"width": 8, "mode": "L", "bits": 8}]
+    assert facts.own(second).type == facts.type
+    assert facts.common()["mode"] == {"L": 1, "RGB": 2} and facts.common()["width"] == {"8": 2, "9": 1}
+
+
+def test_of_many_numbers_the_range_is_said() -> None:
+    facts = gathered(block(*(fact(height=h) for h in range(20))))
+    assert facts.common()["height"] == {"min": 0, "max": 19}
+
+
+def test_failures_are_gathered_and_empty_blocks_do_no_harm() -> None:
+    facts = gathered(block(failed=[{"input": 3, "rule": "empty", "reason": "the file holds 0 bytes"}]), block(fact()))
+    assert [f["input"] for f in facts.failures] == [3] and facts.rows == 1
+    assert gathered(block()).common() == {"bytes": 0}
+
+
+def test_clips_are_counted_once_and_broken_ones_by_themselves() -> None:
+    clips = block(fact(frames=2), fact(frames=2), fact(frames=3), fact(frames=1), fact(frames=1))
+    clips = clips.append_column("input", pa.array([4, 4, 5, 7, 7]))
+    clips = clips.append_column("first", pa.array([True, False, True, True, False]))
+    clips = clips.append_column("broken", pa.array([False, True, False, True, True]))
+    facts = gathered(clips.replace_schema_metadata({"failed": "[]"}))
+    assert (facts.rows, facts.broken, facts.common()["broken"]) == (3, 2, 2)
