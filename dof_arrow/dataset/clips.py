@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.metadata import Metadata
-from dof_arrow.tables import targets
-from dof_arrow.tables.selection import Chosen, chunked
 
 Array = NDArray[Any]
 
@@ -67,19 +63,6 @@ class Clip:
 
     def _first(self, name: str) -> Any:
         return self.rows.to_arrow([name]).column(0)[0].as_py()
-
-
-def runs(rows: Chosen, columns: Sequence[str]) -> Iterator[slice]:
-    """Runs of rows that agree in these columns; UsageError where equal rows stand apart."""
-    codes = [targets.distinct(chunked(rows.array(name))) for name in columns]
-    new = np.ones(len(rows), bool)
-    new[1:] = np.any([code[1:] != code[:-1] for code in codes], axis=0)
-    starts = np.flatnonzero(new)
-    found = np.stack([code[starts] for code in codes])
-    if np.unique(found, axis=1).shape[1] != len(starts):
-        raise UsageError("the rows of a clip do not stand together", str(rows.table.path), "clips in the file's order",
-                         "rows in another", "Use sequences() before take, or sort the indices.")
-    return (slice(a, b) for a, b in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True))
 
 
 def as_tensors(table: pa.Table, shapes: Mapping[str, Sequence[int]]) -> pa.Table:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.dataset.clips import Clip, as_tensors, runs
+from dof_arrow.dataset.clips import Clip, as_tensors
 from dof_arrow.errors import DofWarning, FormatError, UsageError, require
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.tables.clip_bounds import clip_bounds
 from dof_arrow.tables.gather import Gather
 from dof_arrow.tables.selection import Chosen, Places, Table, files, opened
 
@@ -213,9 +214,9 @@ class Dataset:
 
         Raises UsageError if the rows of a clip do not stand together, as they do in the file.
         """
-        record = self.metadata.record
-        for rows in runs(self._chosen, [record.id, *([record.view] if record.view else [])]):
-            yield Clip(self._slice(rows))
+        starts, stops = clip_bounds(self, str(self.path))
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            yield Clip(self._slice(slice(start, stop)))
 
     def gather(self, name: str | None = None) -> Gather:
         """Where a loader gets the rows of a feature column from."""

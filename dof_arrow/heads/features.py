@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.heads.labels import Labelled, Labels
+from dof_arrow.tables.clip_bounds import clip_bounds
 
 Array = NDArray[Any]
 
@@ -155,31 +155,9 @@ def _finite(dataset: Labelled, name: str) -> Array:
 
 
 def _clips(dataset: Labelled) -> tuple[Array, Array]:
-    """Where each clip's rows start and stop: those of one id, and of one view of it."""
-    record = dataset.metadata.record
-    names = [name for name in (record.id, record.view) if name and name in dataset.metadata.columns]
-    table = dataset.to_arrow(names)
-    codes = np.stack([_codes(table[name]) for name in names])
-    changes = np.flatnonzero((codes[:, 1:] != codes[:, :-1]).any(axis=0)) + 1
-    starts = np.concatenate([[0], changes]).astype(np.int64)
-    _check_clips(codes[:, starts], table.num_rows)
-    return starts, np.append(changes, table.num_rows).astype(np.int64)
-
-
-def _codes(column: pa.ChunkedArray) -> Array:
-    combined = column.combine_chunks()
-    if pa.types.is_integer(combined.type):
-        return np.asarray(combined.to_numpy(zero_copy_only=False)).astype(np.int64)
-    if not pa.types.is_dictionary(combined.type):
-        combined = combined.dictionary_encode()
-    return np.asarray(combined.indices.to_numpy(zero_copy_only=False)).astype(np.int64)
-
-
-def _check_clips(firsts: Array, rows: int) -> None:
-    if firsts.shape[1] == rows:
-        raise UsageError("the dataset has no clips", expected="several rows of one id", found=f"{rows} ids",
+    """Where each clip's rows start and stop; UsageError where no clip has more than one row."""
+    starts, stops = clip_bounds(dataset)
+    if len(starts) == len(dataset):
+        raise UsageError("the dataset has no clips", expected="several rows of one id", found=f"{len(starts)} ids",
                          hint="Use --head linear or mlp, or extract from videos")
-    scattered = firsts.shape[1] - np.unique(firsts, axis=1).shape[1]
-    if scattered:
-        raise FormatError("the rows of a clip do not stand together", expected="each clip's frames in a row, in order",
-                          found=f"{scattered} clips in pieces", hint="Open the dataset without shuffling or filtering")
+    return starts, stops

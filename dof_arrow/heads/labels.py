@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,23 +10,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dof_arrow.errors import FormatError, UsageError
-from dof_arrow.format.spec.metadata import Metadata, Record, Target
+from dof_arrow.errors import UsageError
+from dof_arrow.format.spec.metadata import Record, Target
+from dof_arrow.tables import targets
 
 Array = NDArray[Any]
 
 PARTS = ("train", "valid", "test")
 
 
-class Labelled(Protocol):
+class Labelled(targets.Tabular, Protocol):
     """What is asked of a dataset; `dof_arrow.dataset.dataset.Dataset` is one."""
 
-    @property
-    def metadata(self) -> Metadata: ...
+    def __len__(self) -> int: ...
 
     def to_numpy(self, name: str | None = None) -> Array: ...
-
-    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +77,19 @@ def read(dataset: Labelled, target: str | None = None) -> Labels:
     name = choose(metadata.targets, target)
     record, about = metadata.record, metadata.targets[name]
     known_by = [c for c in (record.group, record.id, record.split) if c and c in metadata.columns]
-    table = dataset.to_arrow(list(dict.fromkeys([name, *known_by])))
-    known, values = _READERS[about.kind](table[name].combine_chunks(), name, about)
-    if not len(values):
-        raise UsageError("no row has a label", where=f"target {name}", expected="labels", found=f"{len(table)} nulls",
+    table = dataset.to_arrow(known_by)
+    known, found = targets.labelled(dataset, name)
+    if not known.any():
+        raise UsageError("no row has a label", where=f"target {name}", expected="labels", found=f"{len(known)} nulls",
                          hint="Give labels when extracting: dof extract … --label COLUMN")
     return Labels(
-        name=name, target=about, rows=np.flatnonzero(known), values=values, missing=int((~known).sum()),
-        groups=_groups(table, record)[known], splits=_splits(table, record)[known],
+        name=name,
+        target=about,
+        rows=np.flatnonzero(known),
+        values=_values(found, int(known.sum())),
+        missing=int((~known).sum()),
+        groups=_groups(table, record)[known],
+        splits=_splits(table, record)[known],
     )
 
 
@@ -102,66 +105,31 @@ def values_of(dataset: Labelled, column: str, rows: Array) -> Array:
                     dtype=object)
 
 
-def choose(targets: Mapping[str, Target], name: str | None) -> str:
+def choose(declared: Mapping[str, Target], name: str | None) -> str:
     """The target that is meant.
 
     >>> choose({"age": Target(kind="regression")}, None)
     'age'
     """
-    if not targets:
+    if not declared:
         raise UsageError("the dataset has no target", expected="a labelled column",
                          hint="Name one when extracting: dof extract … --label COLUMN")
-    if name is None and len(targets) > 1:
-        raise UsageError("several targets, and none chosen", expected=f"one of {', '.join(targets)}",
-                         hint=f"Add --target {next(iter(targets))}")
-    if name is not None and name not in targets:
-        raise UsageError("unknown target", expected=f"one of {', '.join(targets)}", found=name,
-                         hint=f"Use --target {next(iter(targets))}")
-    return name or next(iter(targets))
+    if name is None and len(declared) > 1:
+        raise UsageError("several targets, and none chosen", expected=f"one of {', '.join(declared)}",
+                         hint=f"Add --target {next(iter(declared))}")
+    if name is not None and name not in declared:
+        raise UsageError("unknown target", expected=f"one of {', '.join(declared)}", found=name,
+                         hint=f"Use --target {next(iter(declared))}")
+    return name or next(iter(declared))
 
 
-def _codes(column: pa.Array, name: str, target: Target) -> tuple[Array, Array]:
-    if not pa.types.is_integer(column.type):
-        raise _unfit(name, "integers, a class's place in `classes`", str(column.type))
-    return _known(column), _checked(column.drop_null(), name, target)
-
-
-def _flags(column: pa.Array, name: str, target: Target) -> tuple[Array, Array]:
-    if not (pa.types.is_list(column.type) and pa.types.is_integer(column.type.value_type)):
-        raise _unfit(name, "lists of integers, the places of a row's classes in `classes`", str(column.type))
-    labelled = column.drop_null()
-    classes = _checked(labelled.flatten(), name, target)
-    flags = np.zeros((len(labelled), len(target.classes)), bool)
-    flags[np.repeat(np.arange(len(labelled)), np.diff(labelled.offsets)), classes] = True
-    return _known(column), flags
-
-
-def _numbers(column: pa.Array, name: str, _: Target) -> tuple[Array, Array]:
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise _unfit(name, "numbers", str(column.type))
-    numbers = column.drop_null().to_numpy(zero_copy_only=False).astype(np.float64)
-    strange = int((~np.isfinite(numbers)).sum())
-    if strange:
-        raise _unfit(name, "numbers, null where unknown", f"{strange} of {len(numbers)} NaN or infinite")
-    return _known(column), numbers
-
-
-_READERS: Mapping[str, Callable[[pa.Array, str, Target], tuple[Array, Array]]] = {
-    "category": _codes, "multilabel": _flags, "regression": _numbers,
-}
-
-
-def _checked(codes: pa.Array, name: str, target: Target) -> Array:
-    """Class codes as int64 [n], each of them a class."""
-    numbers: Array = codes.cast(pa.int64(), safe=False).fill_null(-1).to_numpy(zero_copy_only=False)
-    wrong = numbers[(numbers < 0) | (numbers >= len(target.classes))]
-    if wrong.size:
-        raise _unfit(name, f"0 to {len(target.classes) - 1}, one for each class", str(wrong[0]))
-    return numbers
-
-
-def _known(column: pa.Array) -> Array:
-    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False))
+def _values(found: targets.TargetValues, count: int) -> Array:
+    """All labels: codes int64 [n], flags bool [n, classes] or numbers float64 [n]."""
+    rows = np.arange(count)
+    if isinstance(found, targets.NumberTarget):
+        return found.stored(rows).astype(np.float64)
+    values = found.take(rows)
+    return values.astype(bool) if isinstance(found, targets.Flags) else values
 
 
 def _groups(table: pa.Table, record: Record) -> Array:
@@ -180,8 +148,3 @@ def _splits(table: pa.Table, record: Record) -> Array:
     if record.split not in table.column_names:
         return np.full(len(table), "", object)
     return np.asarray(table[record.split].cast(pa.string()).fill_null("").to_numpy())
-
-
-def _unfit(name: str, expected: str, found: str) -> FormatError:
-    return FormatError("labels are not what the metadata says", where=f"target {name}", expected=expected, found=found,
-                       hint="Correct the table and extract again, or choose another --target.")

@@ -22,6 +22,7 @@ from dof_arrow.sampling.permutation import Permutation, Rows, key
 from dof_arrow.sampling.plan import Plan, Share, shares, steps
 from dof_arrow.sampling.samplers import Every
 from dof_arrow.tables import targets
+from dof_arrow.tables.clip_bounds import clip_bounds, in_pieces
 from dof_arrow.tables.gather import Moment
 from dof_arrow.tables.targets import Values
 
@@ -66,7 +67,9 @@ class ClipLoader:
     def __init__(self, source: Source, options: ClipOptions | None = None) -> None:
         self.source, self.options = source, options or ClipOptions()
         _check(self.options, source)
-        self._starts, self._stops = parts(source, self.options.chunk)
+        self._starts, self._stops = clip_bounds(source, str(source.path))
+        if self.options.chunk is not None:
+            self._starts, self._stops = in_pieces(self._starts, self._stops, self.options.chunk)
         self._gather, self._shape = source.gather(self.options.feature), source.shape(self.options.feature)
         offer_mapping(source.path, self._gather, self.options.shuffle)
         blocks = None if self._gather.blocks is None else self._gather.blocks[self._starts]
@@ -186,26 +189,6 @@ class ClipLoader:
         if self._columns:
             made.append({name: values.take(rows) for name, values in self._columns.items()})
         return tuple(made) if len(made) > 1 else padded
-
-
-def parts(source: Source, chunk: int | None = None) -> tuple[Rows, Rows]:
-    """Where each clip, or each piece of at most `chunk` rows of one, starts and stops; UsageError for clips in pieces.
-    """
-    record = source.metadata.record
-    names = [name for name in (record.id, record.view) if name]
-    table = source.to_arrow(names)
-    codes = np.stack([targets.distinct(table.column(name)) for name in names])
-    starts = np.concatenate([[0], np.flatnonzero((codes[:, 1:] != codes[:, :-1]).any(axis=0)) + 1]).astype(np.int64)
-    if np.unique(codes[:, starts], axis=1).shape[1] != len(starts):
-        raise UsageError("the rows of a clip do not stand together", str(source.path), "clips in the file's order",
-                         "rows in another", "Load the dataset, or a split of it, as it is.")
-    stops = np.append(starts[1:], len(source))
-    if chunk is None:
-        return starts, stops
-    pieces = [np.arange(start, stop, chunk) for start, stop in zip(starts, stops, strict=True)]
-    ends = np.repeat(stops, [len(piece) for piece in pieces])
-    begins = np.concatenate(pieces)
-    return begins, np.minimum(begins + chunk, ends)
 
 
 def _check(options: ClipOptions, source: Source) -> None:

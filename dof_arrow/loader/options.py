@@ -152,7 +152,7 @@ def _shared(codes: Array, names: tuple[str, ...], wanted: Mapping[str, float], s
 def _uniform(data: Counted, uniform: Mapping[str, int], seed: int, chosen: Callable[[Array], Array]) -> Draw:
     name, count = _single(uniform, "uniform")
     values = targets.target(data, name)
-    if not isinstance(values, targets.Numbers):
+    if not isinstance(values, targets.NumberTarget):
         raise UsageError("only numbers have bins", name, "a number in every row", "classes",
                          f"Try balance={name!r}.")
     return samplers.balanced(samplers.bins(chosen(values.take(np.arange(len(data)))), count), None, seed, name)

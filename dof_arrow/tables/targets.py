@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.metadata import Metadata, Target
 from dof_arrow.sampling.permutation import Rows
@@ -48,16 +48,20 @@ class Codes:
     classes: tuple[str, ...]
 
     def take(self, rows: Rows) -> Array:
-        """Class indexes; UsageError for one that is no class."""
+        """Class indexes; FormatError for one that is no class."""
         codes = self.codes[rows].astype(np.int64, copy=False)
         if len(codes) and not (codes.min() >= 0 and codes.max() < len(self.classes)):
-            raise _unfit(self.name, f"class indexes 0 to {len(self.classes) - 1}", f"{codes.min()} to {codes.max()}")
+            wrong = codes[(codes < 0) | (codes >= len(self.classes))]
+            raise _unfit(self.name, f"0 to {len(self.classes) - 1}, one for each class", str(wrong[0]))
         return codes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flags:
-    """A multilabel target: 0 and 1 for each class, float32 [k, classes]; row r has `codes[starts[r]:starts[r + 1]]`."""
+    """A multilabel target: 0 and 1 for each class, float32 [k, classes].
+
+    Row r has the classes `codes[starts[r]:starts[r + 1]]`.
+    """
 
     name: str
     codes: Array
@@ -65,7 +69,7 @@ class Flags:
     classes: tuple[str, ...]
 
     def take(self, rows: Rows) -> Array:
-        """Multi-hot flags; UsageError for a code that is no class."""
+        """Multi-hot flags; FormatError for a code that is no class."""
         first, sizes = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
         places = np.repeat(first - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
         codes = Codes(self.name, self.codes, self.classes).take(places)
@@ -75,20 +79,31 @@ class Flags:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Numbers:
-    """A regression target: floats [k] of the width they are stored in, float32 at least."""
+class NumberTarget:
+    """Numbers to learn: floats [k] of the width they are stored in, float32 at least."""
 
     name: str
     values: Array
 
     def take(self, rows: Rows) -> Array:
-        """Numbers; UsageError for NaN or infinity."""
+        """Numbers as floats; FormatError for NaN or infinity."""
+        values = self.stored(rows)
+        return values.astype(np.float64 if values.dtype == np.float64 else np.float32, copy=False)
+
+    def stored(self, rows: Rows) -> Array:
+        """Numbers of the type that they are stored in; FormatError for NaN or infinity."""
         values = self.values[rows]
-        values = values.astype(np.float64 if values.dtype == np.float64 else np.float32, copy=False)
-        if not np.isfinite(values).all():
-            raise _unfit(self.name, "numbers", "NaN or infinity",
-                         f"Leave such rows out: ds.filter(pc.is_finite(pc.field({self.name!r})))")
+        strange = int((~np.isfinite(values)).sum())
+        if strange:
+            finite = f"ds.filter(pc.is_finite(pc.field({self.name!r})))"
+            raise FormatError("labels that cannot be learned", f"target {self.name}",
+                              "numbers, null where unknown",
+                              f"{strange} of {len(values)} NaN or infinite",
+                              f"Leave such rows out: {finite}")
         return values
+
+
+TargetValues = Codes | Flags | NumberTarget
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,19 +117,43 @@ class Plain:
         return np.asarray(self.values[rows])
 
 
-def target(data: Tabular, name: str) -> Codes | Flags | Numbers:
+def target(data: Tabular, name: str) -> TargetValues:
     """A column to learn: as its declared kind, or as numbers where none is declared.
 
-    Raises UsageError for an unknown column, rows without a value, and texts that are no declared target.
+    Raises UsageError for an unknown column, rows without a value, and texts that are no declared
+    target; FormatError for labels that are not what the metadata says.
     """
     array = _array(data, name)
     if array.null_count:
-        raise _unfit(name, "a value in every row", f"{array.null_count} of {len(array)} rows without one",
-                     f"Leave them out: ds.filter(pc.field({name!r}).is_valid())")
-    values = _READERS[_kind(data, name, array)](array, name, data.metadata.targets.get(name))
+        raise UsageError("labels that cannot be learned", name, "a value in every row",
+                         f"{array.null_count} of {len(array)} rows without one",
+                         f"Leave them out: ds.filter(pc.field({name!r}).is_valid())")
+    values = read(array, name, data.metadata.targets)
     if len(array) <= _CHECKED:
         values.take(np.arange(len(array)))
     return values
+
+
+def labelled(data: Tabular, name: str) -> tuple[Array, TargetValues]:
+    """Which rows have a label, bool [n], and the labels of those rows.
+
+    Raises what `target` raises, but for rows without a value.
+    """
+    array = _array(data, name)
+    valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False))
+    return valid, read(array.drop_null(), name, data.metadata.targets)
+
+
+def read(array: pa.Array, name: str, declared: Mapping[str, Target]) -> TargetValues:
+    """The values of a column without nulls, by the kind that the metadata declares for it."""
+    about = declared.get(name)
+    kind = about.kind if about is not None else "regression"
+    if not _FITS[kind](array.type):
+        if about is not None:
+            raise _unfit(name, _STORED[kind], str(array.type))
+        raise UsageError("this column cannot be learned", name,
+                         f"numbers or a declared target ({', '.join(declared) or 'none'})", str(array.type))
+    return _READERS[kind](array, name, about.classes if about is not None else ())
 
 
 def column(data: Tabular, name: str) -> Values:
@@ -188,33 +227,40 @@ def _numpy(array: pa.Array) -> Array:
     return np.asarray(array.to_numpy(zero_copy_only=False))
 
 
-def _kind(data: Tabular, name: str, array: pa.Array) -> str:
-    declared, kind = data.metadata.targets.get(name), array.type
-    wanted = declared.kind if declared is not None else "regression"
-    number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    fits = {"category": pa.types.is_integer(kind), "regression": number,
-            "multilabel": pa.types.is_list(kind) and pa.types.is_integer(kind.value_type)}[wanted]
-    if not fits:
-        known = ", ".join(data.metadata.targets) or "none"
-        raise UsageError("this column cannot be learned", name, f"numbers or a declared target ({known})", str(kind))
-    return wanted
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _codes(array: pa.Array, name: str, about: Target | None) -> Codes:
-    return Codes(name, _numpy(array), about.classes if about else ())
+def _lists_integers(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) and pa.types.is_integer(kind.value_type))
 
 
-def _flags(array: pa.Array, name: str, about: Target | None) -> Flags:
-    starts, codes = _numpy(array.offsets).astype(np.int64), _numpy(array.flatten())
-    return Flags(name, codes, starts - starts[0], about.classes if about else ())
+def _codes(array: pa.Array, name: str, classes: tuple[str, ...]) -> Codes:
+    return Codes(name, _numpy(array), classes)
 
 
-def _numbers(array: pa.Array, name: str, about: Target | None) -> Numbers:
-    return Numbers(name, _numpy(array))
+def _flags(array: pa.Array, name: str, classes: tuple[str, ...]) -> Flags:
+    starts = _numpy(array.offsets).astype(np.int64)
+    codes = array.flatten()
+    if codes.null_count:
+        raise _unfit(name, _STORED["multilabel"], "a list with a null inside")
+    return Flags(name, _numpy(codes), starts - starts[0], classes)
 
 
-_READERS: Mapping[str, Callable[[pa.Array, str, Target | None], Codes | Flags | Numbers]] = {
+def _numbers(array: pa.Array, name: str, _: tuple[str, ...]) -> NumberTarget:
+    return NumberTarget(name, _numpy(array))
+
+
+_READERS: Mapping[str, Callable[[pa.Array, str, tuple[str, ...]], TargetValues]] = {
     "category": _codes, "multilabel": _flags, "regression": _numbers,
+}
+_FITS: Mapping[str, Callable[[pa.DataType], bool]] = {
+    "category": pa.types.is_integer, "multilabel": _lists_integers, "regression": _is_number,
+}
+_STORED = {
+    "category": "integers, a class's place in `classes`",
+    "multilabel": "lists of integers, the places of a row's classes in `classes`",
+    "regression": "numbers",
 }
 
 
@@ -223,6 +269,6 @@ def _discrete(kind: pa.DataType) -> bool:
     return bool(types.is_integer(kind) or types.is_boolean(kind) or holds_texts(kind) or types.is_dictionary(kind))
 
 
-def _unfit(name: str, expected: str, found: str, hint: str = "") -> UsageError:
-    return UsageError("labels that cannot be learned", name, expected, found,
-                      hint or "Correct the column, or choose another target.")
+def _unfit(name: str, expected: str, found: str, hint: str = "") -> FormatError:
+    mend = hint or "Correct the table and extract again, or choose another target."
+    return FormatError("labels are not what the metadata says", f"target {name}", expected, found, mend)

@@ -294,7 +294,7 @@ def test_clips_that_cannot_be() -> None:
     two = {"way": category("l", "r")}
     with pytest.raises(FormatError, match="1 of 2 clips with several"):
         train.train(memory(x, two, id=list("aaabbb"), way=[0, 0, 0, 1, 1, 0]), head="rnn")
-    with pytest.raises(FormatError, match="do not stand together"):
+    with pytest.raises(UsageError, match=r"do not stand together: expected .* found 1 clips in pieces"):
         train.train(memory(x, two, id=list("aabbaa"), way=[0, 0, 1, 1, 0, 0]), head="rnn")
 
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from dof_arrow.dataset.dataset import Dataset, concat
-from dof_arrow.errors import DofWarning, UsageError
+from dof_arrow.errors import DofWarning, FormatError, UsageError
 from dof_arrow.tables import gather, targets
 from tests.support import making
 from tests.support.making_rows import TARGETS, features, made, numbers
@@ -333,14 +333,14 @@ def test_nan_labels_are_refused_at_once_or_by_the_thread_that_meets_them(
     age = np.full(ROWS, 30, np.float32)
     age[150] = np.nan
     ds = made(tmp_path / "nan.parquet", ROWS, age=age)
-    with pytest.raises(UsageError, match=r"NaN or infinity. Leave such rows out: ds.filter"):
+    with pytest.raises(FormatError, match=r"1 of 200 NaN or infinite. Leave such rows out: ds.filter"):
         ds.loader(target="age")
     assert len(list(ds.filter(pc.is_finite(pc.field("age"))).loader(target="age"))) == 1
     monkeypatch.setattr(targets, "_CHECKED", 0)
     before = threading.active_count()
     batches = iter(ds.loader(batch_size=50, target="age", augment={"noise": 0.1}, workers=2))
     assert len(next(batches)) == 2
-    with pytest.raises(UsageError, match="NaN"):
+    with pytest.raises(FormatError, match="NaN"):
         list(batches)
     assert threading.active_count() == before
 
@@ -527,5 +527,5 @@ def test_missing_labels_are_refused_with_the_filter_that_helps(tmp_path: Path) -
 
 def test_labels_that_are_no_classes_are_refused(tmp_path: Path) -> None:
     ds = made(tmp_path / "w.parquet", ROWS, label=np.full(ROWS, 7))
-    with pytest.raises(UsageError, match="0 to 2, found 7 to 7"):
+    with pytest.raises(FormatError, match="0 to 2, one for each class, found 7"):
         next(iter(ds.loader(target="label")))

@@ -25,6 +25,13 @@ class Memory:
     features: np.ndarray
     table: pa.Table
 
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def columns(self) -> list[str]:
+        return ["feature", *self.table.column_names]
+
     def to_numpy(self, name: str | None = None) -> np.ndarray:
         assert name in (None, "feature")
         return self.features
