@@ -12,6 +12,7 @@ demo: $(VENV)/demo.done
 
 test: $(VENV)/test.done
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/python schemas/generate.py --check
 	$(BIN)/python -m pytest -n 2 --dist loadfile -rs

@@ -41,17 +41,35 @@ def run(folder: Path, model: Path, preset: str) -> dict[str, Any]:
             (source / f"{number:04d}.jpg").write_bytes(data)
         rounds: list[dict[str, float]] = []
         for number in range(RUNS):
-            rounds.append({
-                **_alone(stored, core),
-                "ours": PICTURES / _seconds(lambda: extract(
-                    source, core=core, out=Path(name, "x.dof.parquet"), overwrite=True, id_key=Path(name, "key"))),
-                "bare loops": PICTURES / _seconds(lambda: _bare_loops(stored, core)),
-                "plain loop": PICTURES / _seconds(lambda: _plain_loop(source, many)),
-            })
+            rounds.append(
+                {
+                    **_alone(stored, core),
+                    "ours": PICTURES
+                    / _seconds(
+                        lambda: extract(
+                            source,
+                            core=core,
+                            out=Path(name, "x.dof.parquet"),
+                            overwrite=True,
+                            id_key=Path(name, "key"),
+                        )
+                    ),
+                    "bare loops": PICTURES / _seconds(lambda: _bare_loops(stored, core)),
+                    "plain loop": PICTURES / _seconds(lambda: _plain_loop(source, many)),
+                }
+            )
             print(f"{model.name}, round {number + 1}: {rounds[-1]}", flush=True)
     middle = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
-    ratios = (("ours", "ideal"), ("bare loops", "ideal"), ("ours", "bare loops"), ("ours", "plain loop"))
-    return {**middle, **{f"{a} over {b}": statistics.median(r[a] / r[b] for r in rounds) for a, b in ratios}}
+    ratios = (
+        ("ours", "ideal"),
+        ("bare loops", "ideal"),
+        ("ours", "bare loops"),
+        ("ours", "plain loop"),
+    )
+    return {
+        **middle,
+        **{f"{a} over {b}": statistics.median(r[a] / r[b] for r in rounds) for a, b in ratios},
+    }
 
 
 def _alone(stored: list[bytes], core: Core) -> dict[str, float]:
@@ -63,8 +81,16 @@ def _alone(stored: list[bytes], core: Core) -> dict[str, float]:
     core.run(batch)
     network = _seconds(lambda: [core.run(batch) for _ in range(len(sample) // BATCH)]) / len(sample)
     pillow = _seconds(lambda: [_pillow(data) for data in sample]) / len(sample)
-    costs = {"decode ms": decode, "preprocessing ms": prepare, "core ms": network, "decode, Pillow ms": pillow}
-    return {"ideal": processors() / (decode + prepare + network), **{k: v * 1e3 for k, v in costs.items()}}
+    costs = {
+        "decode ms": decode,
+        "preprocessing ms": prepare,
+        "core ms": network,
+        "decode, Pillow ms": pillow,
+    }
+    return {
+        "ideal": processors() / (decode + prepare + network),
+        **{k: v * 1e3 for k, v in costs.items()},
+    }
 
 
 def _pillow(data: bytes) -> Any:
@@ -72,7 +98,9 @@ def _pillow(data: bytes) -> Any:
 
     picture = Image.open(io.BytesIO(data)).convert("RGB")
     scale = 256 / min(picture.size)
-    small = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BILINEAR)
+    small = picture.resize(
+        (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BILINEAR
+    )
     return np.asarray(small.crop((0, 0, 224, 224)), np.float32)
 
 
@@ -110,7 +138,12 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--preprocess", default="imagenet")
     given = parser.parse_args()
-    keep("extract", {m.name: run(given.pictures, m, given.preprocess) for m in given.models}, "onnxruntime", "pillow")
+    keep(
+        "extract",
+        {m.name: run(given.pictures, m, given.preprocess) for m in given.models},
+        "onnxruntime",
+        "pillow",
+    )
 
 
 if __name__ == "__main__":

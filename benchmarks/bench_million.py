@@ -33,9 +33,15 @@ def parquet(folder: Path, rows: int) -> dict[str, Any]:
     """A Parquet file with the pictures, their labels and patients in it."""
     path = folder / "pictures.parquet"
     bodies = np.random.default_rng(0).integers(0, 256, (rows, 48), np.uint8)
-    files = np.concatenate([np.broadcast_to(np.frombuffer(HEAD, np.uint8), (rows, len(HEAD))), bodies], axis=1)
-    binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(files.shape[1]), rows, [None, pa.py_buffer(files.copy())])
-    pq.write_table(pa.table({**_columns(rows), "image": binary.cast(pa.binary())}), path, row_group_size=10_000)
+    files = np.concatenate(
+        [np.broadcast_to(np.frombuffer(HEAD, np.uint8), (rows, len(HEAD))), bodies], axis=1
+    )
+    binary = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(files.shape[1]), rows, [None, pa.py_buffer(files.copy())]
+    )
+    pq.write_table(
+        pa.table({**_columns(rows), "image": binary.cast(pa.binary())}), path, row_group_size=10_000
+    )
     return {"source": path, "pictures": "image", "label": "finding", "group": "patient"}
 
 
@@ -45,13 +51,21 @@ def table(folder: Path, rows: int) -> dict[str, Any]:
     (folder / "pictures").mkdir()
     for number in range(min(rows, THERE)):
         (folder / "pictures" / f"{number:07d}.ppm").write_bytes(HEAD + bytes(48))
-    return {"source": folder / "pictures", "table": folder / "table.csv", "key": "file", "label": "finding",
-            "group": "patient"}
+    return {
+        "source": folder / "pictures",
+        "table": folder / "table.csv",
+        "key": "file",
+        "label": "finding",
+        "group": "patient",
+    }
 
 
 def array(folder: Path, rows: int) -> dict[str, Any]:
     """One .npy array of pictures."""
-    np.save(folder / "pictures.npy", np.random.default_rng(0).integers(0, 256, (rows, 4, 4, 3), np.uint8))
+    np.save(
+        folder / "pictures.npy",
+        np.random.default_rng(0).integers(0, 256, (rows, 4, 4, 3), np.uint8),
+    )
     return {"source": folder / "pictures.npy"}
 
 
@@ -60,8 +74,11 @@ KINDS = {"Parquet file": parquet, "CSV beside a folder": table, "array": array}
 
 def _columns(rows: int) -> dict[str, Any]:
     numbers = range(rows)
-    return {"file": [f"{i:07d}.ppm" for i in numbers], "finding": ["flu" if i % 3 else "cold" for i in numbers],
-            "patient": [f"p{i // 5}" for i in numbers]}
+    return {
+        "file": [f"{i:07d}.ppm" for i in numbers],
+        "finding": ["flu" if i % 3 else "cold" for i in numbers],
+        "patient": [f"p{i // 5}" for i in numbers],
+    }
 
 
 class Peak(threading.Thread):
@@ -92,12 +109,19 @@ def first_batch(asked: dict[str, Any], folder: Path) -> dict[str, float]:
 
     def progress(done: int, total: int, failed: int) -> None:
         if done and not found:
-            found.update({"seconds": time.perf_counter() - start, "processor seconds": time.process_time() - used})
+            found.update(
+                {
+                    "seconds": time.perf_counter() - start,
+                    "processor seconds": time.process_time() - used,
+                }
+            )
         if done >= min(STOP, total):
             raise KeyboardInterrupt
 
     with Peak() as peak, suppress(KeyboardInterrupt):
-        extract(**asked, core=core, out=folder / "x.dof.parquet", id_key=bytes(32), progress=progress)
+        extract(
+            **asked, core=core, out=folder / "x.dof.parquet", id_key=bytes(32), progress=progress
+        )
     return {**found, "peak MB above": (peak.bytes - before) / 1e6}
 
 
@@ -107,8 +131,18 @@ def run(rows: int) -> dict[str, Any]:
     for kind, make in KINDS.items():
         with tempfile.TemporaryDirectory() as name:
             asked = {key: str(value) for key, value in make(Path(name), rows).items()}
-            command = [sys.executable, "-m", "benchmarks.bench_million", "--asked", json.dumps(asked), "--folder", name]
-            found[kind] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.bench_million",
+                "--asked",
+                json.dumps(asked),
+                "--folder",
+                name,
+            ]
+            found[kind] = json.loads(
+                subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            )
         print(f"{kind}, {rows:,} inputs: {found[kind]}", flush=True)
     return {"inputs": rows, "kinds": found}
 

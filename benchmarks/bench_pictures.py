@@ -30,7 +30,9 @@ def jpegs(folder: Path, count: int) -> list[Path]:
     random = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(random.integers(0, 256, (30, 40, 3), np.uint8))
-        coarse.resize((640, 480), Image.Resampling.BICUBIC).save(folder / f"{number:04d}.jpg", quality=90)
+        coarse.resize((640, 480), Image.Resampling.BICUBIC).save(
+            folder / f"{number:04d}.jpg", quality=90
+        )
     return sorted(folder.iterdir())
 
 
@@ -39,7 +41,9 @@ def ours(folder: Path, workers: int | None) -> Iterable[Any]:
     import dof_arrow as dof
 
     changes = {"flip_x": 0.5, "rotate": [-10, 10]}
-    return dof.pictures(folder, size=SIDE).loader(batch_size=BATCH, shuffle=True, augment=changes, workers=workers)
+    return dof.pictures(folder, size=SIDE).loader(
+        batch_size=BATCH, shuffle=True, augment=changes, workers=workers
+    )
 
 
 def theirs(files: list[Path], workers: int) -> Iterable[Any]:
@@ -53,7 +57,9 @@ def theirs(files: list[Path], workers: int) -> Iterable[Any]:
         def __getitem__(self, index: int) -> Any:
             picture = Image.open(files[index]).convert("RGB")
             scale = SIDE / min(picture.size)
-            picture = picture.resize([max(SIDE, int(n * scale)) for n in picture.size], Image.Resampling.BILINEAR)
+            picture = picture.resize(
+                [max(SIDE, int(n * scale)) for n in picture.size], Image.Resampling.BILINEAR
+            )
             left, top = ((n - SIDE) // 2 for n in picture.size)
             picture = picture.crop((left, top, left + SIDE, top + SIDE))
             if torch.rand(()) < 0.5:
@@ -62,14 +68,17 @@ def theirs(files: list[Path], workers: int) -> Iterable[Any]:
             return torch.from_numpy(np.asarray(picture).copy())
 
     torch.set_num_threads(1)
-    return torch.utils.data.DataLoader(Files(), BATCH, shuffle=True, num_workers=workers,
-                                       persistent_workers=workers > 0)
+    return torch.utils.data.DataLoader(
+        Files(), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+    )
 
 
 def processor_seconds() -> float:
     """Of this process and its children."""
     own = psutil.Process()
-    return sum(t.user + t.system for t in (p.cpu_times() for p in (own, *own.children(recursive=True))))
+    return sum(
+        t.user + t.system for t in (p.cpu_times() for p in (own, *own.children(recursive=True)))
+    )
 
 
 def measured(loaders: dict[str, Iterable[Any]], runs: int) -> dict[str, dict[str, float]]:
@@ -81,8 +90,16 @@ def measured(loaders: dict[str, Iterable[Any]], runs: int) -> dict[str, dict[str
             for _ in loader:
                 pass
             taken[name].append((processor_seconds() - start[0], time.perf_counter() - start[1]))
-    return {name: dict(zip(("processor", "clock"), map(statistics.median, zip(*pairs[1:], strict=True)), strict=True))
-            for name, pairs in taken.items()}
+    return {
+        name: dict(
+            zip(
+                ("processor", "clock"),
+                map(statistics.median, zip(*pairs[1:], strict=True)),
+                strict=True,
+            )
+        )
+        for name, pairs in taken.items()
+    }
 
 
 def main() -> None:
@@ -92,14 +109,22 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         files = jpegs(Path(name), asked.pictures)
-        seconds = measured({
-            "dof, in the caller": ours(Path(name), 0), "dof, threads": ours(Path(name), None),
-            "dof, 2 processes": ours(Path(name), 2), "torch, in the caller": theirs(files, 0),
-            "torch, 2 workers": theirs(files, 2),
-        }, asked.runs)
+        seconds = measured(
+            {
+                "dof, in the caller": ours(Path(name), 0),
+                "dof, threads": ours(Path(name), None),
+                "dof, 2 processes": ours(Path(name), 2),
+                "torch, in the caller": theirs(files, 0),
+                "torch, 2 workers": theirs(files, 2),
+            },
+            asked.runs,
+        )
     plain = seconds["dof, in the caller"]["processor"]
-    result = {"pictures": asked.pictures, "seconds": seconds,
-              "work_against_caller": {name: took["processor"] / plain for name, took in seconds.items()}}
+    result = {
+        "pictures": asked.pictures,
+        "seconds": seconds,
+        "work_against_caller": {name: took["processor"] / plain for name, took in seconds.items()},
+    }
     keep("pictures", result, "torch", "pillow")
     print(json.dumps(result, indent=1))
 

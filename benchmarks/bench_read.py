@@ -51,18 +51,30 @@ def drained(batches: Iterator[Any]) -> int:
     return sum(1 for _ in batches)
 
 
-def anew(measure: Measure, folder: Path, rows: int, width: int, batch: int, runs: int) -> dict[str, Any]:
+def anew(
+    measure: Measure, folder: Path, rows: int, width: int, batch: int, runs: int
+) -> dict[str, Any]:
     """Medians over several processes, each with files written anew, ours first every other time.
 
     Where in memory the pages of a file and of a process come to lie decides as much as how they are read, and stays as
     it is: one process tells nothing.
     """
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
-        rounds = [pool.submit(_pair, measure, number, folder, rows, width, batch, runs).result()
-                  for number in range(PAIRS)]
-    milliseconds = [{name: each["median"] * 1e3 for name, each in r.pop("seconds").items()} for r in rounds]
-    return {"milliseconds": _medians(milliseconds), **{key: _medians([r[key] for r in rounds]) for key in rounds[0]},
-            "all": {key: {name: sorted(r[key][name] for r in rounds) for name in rounds[0][key]} for key in rounds[0]}}
+        rounds = [
+            pool.submit(_pair, measure, number, folder, rows, width, batch, runs).result()
+            for number in range(PAIRS)
+        ]
+    milliseconds = [
+        {name: each["median"] * 1e3 for name, each in r.pop("seconds").items()} for r in rounds
+    ]
+    return {
+        "milliseconds": _medians(milliseconds),
+        **{key: _medians([r[key] for r in rounds]) for key in rounds[0]},
+        "all": {
+            key: {name: sorted(r[key][name] for r in rounds) for name in rounds[0][key]}
+            for key in rounds[0]
+        },
+    }
 
 
 def _pair(
@@ -91,21 +103,33 @@ def shuffled(folder: Path, rows: int, batch: int, runs: int) -> dict[str, Any]:
     held = np.load(npy, mmap_mode="r")
 
     def opened(**options: Any) -> Callable[[], int]:
-        return lambda: drained(iter(dof.open(path).loader(batch_size=batch, shuffle=True, seed=next(seeds), **options)))
+        return lambda: drained(
+            iter(dof.open(path).loader(batch_size=batch, shuffle=True, seed=next(seeds), **options))
+        )
 
     def indexed() -> int:
         chosen = np.random.default_rng(next(seeds)).permutation(rows)
         return drained(held[chosen[i : i + batch]] for i in range(0, rows, batch))
 
-    seconds = in_turn({
-        "numpy memmap": lambda: drained(memmap(npy, rows, batch, next(seeds))), "numpy memmap, kept": indexed,
-        "dof": opened(), "dof, with labels": opened(target="label"), "dof, no threads": opened(workers=0),
-        "dof, kept": lambda: drained(iter(plain)), "dof, kept, with labels": lambda: drained(iter(labelled)),
-        "dof, kept, no threads": lambda: drained(iter(alone)),
-    }, runs)
+    seconds = in_turn(
+        {
+            "numpy memmap": lambda: drained(memmap(npy, rows, batch, next(seeds))),
+            "numpy memmap, kept": indexed,
+            "dof": opened(),
+            "dof, with labels": opened(target="label"),
+            "dof, no threads": opened(workers=0),
+            "dof, kept": lambda: drained(iter(plain)),
+            "dof, kept, with labels": lambda: drained(iter(labelled)),
+            "dof, kept, no threads": lambda: drained(iter(alone)),
+        },
+        runs,
+    )
     ours = [name for name in seconds if name.startswith("dof")]
-    return {"seconds": seconds, "against_memmap": {name: ratio(seconds, name, "numpy memmap") for name in ours},
-            "against_kept_memmap": {name: ratio(seconds, name, "numpy memmap, kept") for name in ours}}
+    return {
+        "seconds": seconds,
+        "against_memmap": {name: ratio(seconds, name, "numpy memmap") for name in ours},
+        "against_kept_memmap": {name: ratio(seconds, name, "numpy memmap, kept") for name in ours},
+    }
 
 
 def sequential(folder: Path, rows: int, batch: int, runs: int) -> dict[str, Any]:
@@ -119,15 +143,22 @@ def sequential(folder: Path, rows: int, batch: int, runs: int) -> dict[str, Any]
         for x in batches:
             np.add.reduce(x, axis=None)
 
-    seconds = in_turn({
-        "numpy memmap": lambda: read(sequential_memmap(npy, rows, batch)),
-        "dof": lambda: read(iter(dof.open(path).loader(batch_size=batch))), "dof, kept": lambda: read(iter(kept)),
-        "numpy memmap, not read": lambda: drained(sequential_memmap(npy, rows, batch)),
-        "dof, not read": lambda: drained(iter(dof.open(path).loader(batch_size=batch))),
-    }, runs)
+    seconds = in_turn(
+        {
+            "numpy memmap": lambda: read(sequential_memmap(npy, rows, batch)),
+            "dof": lambda: read(iter(dof.open(path).loader(batch_size=batch))),
+            "dof, kept": lambda: read(iter(kept)),
+            "numpy memmap, not read": lambda: drained(sequential_memmap(npy, rows, batch)),
+            "dof, not read": lambda: drained(iter(dof.open(path).loader(batch_size=batch))),
+        },
+        runs,
+    )
     against = {name: ratio(seconds, name, "numpy memmap") for name in ("dof", "dof, kept")}
-    return {"seconds": seconds, "against_memmap": against | {
-        "dof, not read": ratio(seconds, "dof, not read", "numpy memmap, not read")}}
+    return {
+        "seconds": seconds,
+        "against_memmap": against
+        | {"dof, not read": ratio(seconds, "dof, not read", "numpy memmap, not read")},
+    }
 
 
 def first_batch(path: Path, npy: Path, rows: int, batch: int, runs: int) -> dict[str, Any]:
@@ -135,15 +166,26 @@ def first_batch(path: Path, npy: Path, rows: int, batch: int, runs: int) -> dict
     import dof_arrow as dof
 
     some = np.random.default_rng(0).integers(0, rows, batch)
-    seconds = in_turn({
-        "numpy memmap, rows known": lambda: np.load(npy, mmap_mode="r")[some],
-        "numpy memmap, permutation": lambda: next(memmap(npy, rows, batch, 0)),
-        "dof": lambda: next(iter(dof.open(path).loader(batch_size=batch, shuffle=True, seed=0))),
-        "dof, with labels": lambda: next(iter(dof.open(path).loader(
-            batch_size=batch, shuffle=True, seed=0, target="label"))),
-        "dof.open": lambda: dof.open(path), "dof.open, mapped": lambda: dof.open(path).to_numpy(),
-    }, runs)
-    return {"rows": rows, "seconds": seconds, "over_memmap": 1 / ratio(seconds, "dof", "numpy memmap, rows known")}
+    seconds = in_turn(
+        {
+            "numpy memmap, rows known": lambda: np.load(npy, mmap_mode="r")[some],
+            "numpy memmap, permutation": lambda: next(memmap(npy, rows, batch, 0)),
+            "dof": lambda: next(
+                iter(dof.open(path).loader(batch_size=batch, shuffle=True, seed=0))
+            ),
+            "dof, with labels": lambda: next(
+                iter(dof.open(path).loader(batch_size=batch, shuffle=True, seed=0, target="label"))
+            ),
+            "dof.open": lambda: dof.open(path),
+            "dof.open, mapped": lambda: dof.open(path).to_numpy(),
+        },
+        runs,
+    )
+    return {
+        "rows": rows,
+        "seconds": seconds,
+        "over_memmap": 1 / ratio(seconds, "dof", "numpy memmap, rows known"),
+    }
 
 
 def tensors(folder: Path, rows: int, width: int, batch: int, runs: int) -> dict[str, Any]:
@@ -153,7 +195,9 @@ def tensors(folder: Path, rows: int, width: int, batch: int, runs: int) -> dict[
     import dof_arrow as dof
 
     x, y = map(torch.from_numpy, data.whole(rows, width))
-    loader = dof.open(folder / "x.dof.parquet").loader(batch_size=batch, shuffle=True, target="label", balance="label")
+    loader = dof.open(folder / "x.dof.parquet").loader(
+        batch_size=batch, shuffle=True, target="label", balance="label"
+    )
     batches = loader.to_torch()
 
     def indexed() -> None:
@@ -161,11 +205,18 @@ def tensors(folder: Path, rows: int, width: int, batch: int, runs: int) -> dict[
         for i in range(0, rows, batch):
             x[chosen[i : i + batch]], y[chosen[i : i + batch]]
 
-    seconds = in_turn({"torch tensor in RAM": indexed, "dof, balanced": lambda: drained(iter(batches))}, runs)
-    rates = {"torch tensor in RAM": rows / seconds["torch tensor in RAM"]["median"],
-             "dof, balanced": loader.plan.length / seconds["dof, balanced"]["median"]}
-    return {"seconds": seconds, "rows_per_second": rates, "against_ram": rates["dof, balanced"] / rates[
-        "torch tensor in RAM"]}
+    seconds = in_turn(
+        {"torch tensor in RAM": indexed, "dof, balanced": lambda: drained(iter(batches))}, runs
+    )
+    rates = {
+        "torch tensor in RAM": rows / seconds["torch tensor in RAM"]["median"],
+        "dof, balanced": loader.plan.length / seconds["dof, balanced"]["median"],
+    }
+    return {
+        "seconds": seconds,
+        "rows_per_second": rates,
+        "against_ram": rates["dof, balanced"] / rates["torch tensor in RAM"],
+    }
 
 
 def rivals(folder: Path, rows: int, width: int, batch: int) -> dict[str, Any]:
@@ -184,7 +235,9 @@ def rivals(folder: Path, rows: int, width: int, batch: int) -> dict[str, Any]:
     return found
 
 
-def large(path: Path, npy: Path, rows: int, batches: tuple[int, ...], turns: int = 2) -> dict[int, Any]:
+def large(
+    path: Path, npy: Path, rows: int, batches: tuple[int, ...], turns: int = 2
+) -> dict[int, Any]:
     """Rows a second of shuffled batches from files that hardly fit into memory together, SECONDS of them at a time.
 
     Each file is read through before its turn, so that it is what lies in the page cache.
@@ -194,8 +247,13 @@ def large(path: Path, npy: Path, rows: int, batches: tuple[int, ...], turns: int
     def ours(batch: int, seed: int) -> Iterator[Any]:
         return iter(dof.open(path).loader(batch_size=batch, shuffle=True, seed=seed))
 
-    readers = {"numpy memmap": (npy, lambda batch, seed: memmap(npy, rows, batch, seed)), "dof": (path, ours)}
-    rates: dict[int, dict[str, list[float]]] = {batch: {name: [] for name in readers} for batch in batches}
+    readers = {
+        "numpy memmap": (npy, lambda batch, seed: memmap(npy, rows, batch, seed)),
+        "dof": (path, ours),
+    }
+    rates: dict[int, dict[str, list[float]]] = {
+        batch: {name: [] for name in readers} for batch in batches
+    }
     for _ in range(turns):
         for name, (file, read) in readers.items():
             _read_through(file)
@@ -229,7 +287,10 @@ def _rates(epoch: Callable[[int], Iterator[Any]], runs: int = 3) -> dict[str, fl
                 break
         rates.append(seen / (time.perf_counter() - start))
         firsts.append(first)
-    return {"rows_per_second": float(np.median(rates[1:])), "first_batch_seconds": float(np.median(firsts[1:]))}
+    return {
+        "rows_per_second": float(np.median(rates[1:])),
+        "first_batch_seconds": float(np.median(firsts[1:])),
+    }
 
 
 def memory(path: Path) -> dict[str, int]:
@@ -237,24 +298,43 @@ def memory(path: Path) -> dict[str, int]:
     root = str(Path(__file__).resolve().parents[1])
 
     def epoch(how: str) -> int:
-        return int(subprocess.run([sys.executable, "-c", _MEMORY, str(path), how, root], check=True,
-                                  capture_output=True, text=True).stdout)
+        return int(
+            subprocess.run(
+                [sys.executable, "-c", _MEMORY, str(path), how, root],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
 
-    return {"file_bytes": path.stat().st_size, "plain": epoch("plain"), "balanced": epoch("balanced")}
+    return {
+        "file_bytes": path.stat().st_size,
+        "plain": epoch("plain"),
+        "balanced": epoch("balanced"),
+    }
 
 
-def run(rows: int, width: int, batches: tuple[int, ...], runs: int, big: int, mds: str | None) -> dict[str, Any]:
+def run(
+    rows: int, width: int, batches: tuple[int, ...], runs: int, big: int, mds: str | None
+) -> dict[str, Any]:
     """All of it; `big` rows for the large file, 0 for none."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small = data.write_dof(folder / "x.dof.parquet", rows, width)
         npy = data.write_npy(folder / "x.npy", rows, width)
-        result: dict[str, Any] = {"rows": rows, "width": width, "bytes": rows * width * 4, "by_batch": {}}
+        result: dict[str, Any] = {
+            "rows": rows,
+            "width": width,
+            "bytes": rows * width * 4,
+            "by_batch": {},
+        }
         for batch in batches:
             result["by_batch"][batch] = {
                 "shuffled": anew(shuffled, folder, rows, width, batch, runs),
                 "sequential": anew(sequential, folder, rows, width, batch, runs),
-                "tensors": tensors(folder, rows, width, batch, runs), "rivals": rivals(folder, rows, width, batch)}
+                "tensors": tensors(folder, rows, width, batch, runs),
+                "rivals": rivals(folder, rows, width, batch),
+            }
             if mds:
                 found = result["by_batch"][batch]["rivals"]
                 found["MDS"] = mosaic(mds, rows, width, batch, SECONDS, folder / str(batch))
@@ -271,18 +351,32 @@ def run(rows: int, width: int, batches: tuple[int, ...], runs: int, big: int, md
 
 
 def _libraries() -> Mapping[str, None]:
-    return dict.fromkeys(r.library for r in present().values() if r.library not in ("numpy", "pyarrow"))
+    return dict.fromkeys(
+        r.library for r in present().values() if r.library not in ("numpy", "pyarrow")
+    )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--batch", type=int, nargs="*", default=[256, 4096], help="none: without epochs")
+    parser.add_argument(
+        "--batch", type=int, nargs="*", default=[256, 4096], help="none: without epochs"
+    )
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--big", type=int, default=5_000_000, help="rows of the large file; 0: none")
-    parser.add_argument("--mds", help="a Python with mosaicml-streaming, which cannot share an environment")
+    parser.add_argument(
+        "--big", type=int, default=5_000_000, help="rows of the large file; 0: none"
+    )
+    parser.add_argument(
+        "--mds", help="a Python with mosaicml-streaming, which cannot share an environment"
+    )
     parser.add_argument("--name", default="read", help="of the result's file")
     asked = parser.parse_args()
-    keep(asked.name, run(asked.rows, asked.width, tuple(asked.batch), asked.runs, asked.big, asked.mds), *_libraries(),
-         "torch")
+    keep(
+        asked.name,
+        run(asked.rows, asked.width, tuple(asked.batch), asked.runs, asked.big, asked.mds),
+        *_libraries(),
+        "torch",
+    )

@@ -23,9 +23,9 @@ from dof_arrow.cores.core import Core
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.dataset import dataset
 from dof_arrow.heads import layers, network, scoring, training
-from dof_arrow.heads.features import Rows
-from dof_arrow.heads.scoring import Answers
-from dof_arrow.heads.training import Data, Manners
+from dof_arrow.heads.features import RowFeatures
+from dof_arrow.heads.scoring import Predictions
+from dof_arrow.heads.training import Data, TrainingOptions
 from dof_arrow.media import image
 from dof_arrow.sampling import splits
 
@@ -57,35 +57,64 @@ def run(data: Path, model: str, every: int, epochs: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         ds = _dataset(files, y, names, core, Path(folder, "x.dof.parquet"))
         valid = splits.folds(np.arange(len(y)), 4, strata=y) == 0
-        roads = {"dof": _timed(Rows(ds.to_numpy()), y, valid, len(names), epochs),
-                 "frozen core": _timed(Pictures(files, core), y, valid, len(names), epochs)}
+        roads = {
+            "dof": _timed(RowFeatures(ds.to_numpy()), y, valid, len(names), epochs),
+            "frozen core": _timed(Pictures(files, core), y, valid, len(names), epochs),
+        }
     seconds = {name: found["epoch"] for name, found in roads.items()}
-    return {"model": model, "pictures": len(files), "epochs": epochs, "seconds_an_epoch": seconds,
-            "ratio": seconds["frozen core"] / seconds["dof"],
-            "validation_f1": {name: found["score"] for name, found in roads.items()},
-            "validation_f1_interval": {name: found["interval"] for name, found in roads.items()},
-            "write_onnx_seconds": _writing()}
+    return {
+        "model": model,
+        "pictures": len(files),
+        "epochs": epochs,
+        "seconds_an_epoch": seconds,
+        "ratio": seconds["frozen core"] / seconds["dof"],
+        "validation_f1": {name: found["score"] for name, found in roads.items()},
+        "validation_f1_interval": {name: found["interval"] for name, found in roads.items()},
+        "write_onnx_seconds": _writing(),
+    }
 
 
-def _dataset(files: list[Path], y: np.ndarray, names: list[str], core: Core, out: Path) -> dataset.Dataset:
+def _dataset(
+    files: list[Path], y: np.ndarray, names: list[str], core: Core, out: Path
+) -> dataset.Dataset:
     target = {"label": {"kind": "category", "classes": names}}
     with dof.Writer(out, {"targets": target}) as writer:
         features = np.concatenate(list(Pictures(files, core).rows(np.arange(len(files)))))
-        writer.write(ids=[f"{i:06}" for i in range(len(files))], vectors={"feature": features}, columns={"label": y})
+        writer.write(
+            ids=[f"{i:06}" for i in range(len(files))],
+            vectors={"feature": features},
+            columns={"label": y},
+        )
     return dataset.open(out)
 
 
-def _timed(examples: Any, y: np.ndarray, valid: np.ndarray, classes: int, epochs: int) -> dict[str, Any]:
+def _timed(
+    examples: Any, y: np.ndarray, valid: np.ndarray, classes: int, epochs: int
+) -> dict[str, Any]:
     """The median time of an epoch, its validation included, and the best epoch's score with its interval."""
     marks: list[float] = []
     places = np.flatnonzero(valid)
     found = training.fit(
-        network.MLP, Data("category", classes, examples, y), np.flatnonzero(~valid), places,
-        Manners(epochs=epochs), told=lambda epoch: marks.append(time.perf_counter()),
+        network.MLP,
+        Data("category", classes, examples, y),
+        np.flatnonzero(~valid),
+        places,
+        TrainingOptions(epochs=epochs),
+        told=lambda epoch: marks.append(time.perf_counter()),
     )
-    said = found.network(network.pack(examples.take(places), found.mean, found.factor)).argmax(dim=1).numpy()
-    score = scoring.judge("category", y[places], Answers(said), Answers(np.zeros_like(said)), places)["f1"]
-    return {"epoch": float(np.median(np.diff(marks))), "score": score.score, "interval": score.interval}
+    said = (
+        found.network(network.pack(examples.take(places), found.mean, found.factor))
+        .argmax(dim=1)
+        .numpy()
+    )
+    score = scoring.judge(
+        "category", y[places], Predictions(said), Predictions(np.zeros_like(said)), places
+    )["f1"]
+    return {
+        "epoch": float(np.median(np.diff(marks))),
+        "score": score.score,
+        "interval": score.interval,
+    }
 
 
 def _writing() -> float:
@@ -99,7 +128,9 @@ def _writing() -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the folder with models/ and images/cifar10/")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="the folder with models/ and images/cifar10/"
+    )
     parser.add_argument("--model", default="mobilenetv2-12-fp32-from-int8.onnx")
     parser.add_argument("--every", type=int, default=1, help="take every so many-th picture")
     parser.add_argument("--epochs", type=int, default=4)

@@ -29,7 +29,7 @@ from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.extraction.extract import extract
 from dof_arrow.heads import network, train, training
 from dof_arrow.heads.features import Clips
-from dof_arrow.heads.training import Data, Manners
+from dof_arrow.heads.training import Data, TrainingOptions
 from dof_arrow.inference.fuse import fuse
 from dof_arrow.media.frames import Watched
 from dof_arrow.media.video import Video
@@ -38,8 +38,14 @@ from tests.support import clips
 
 CODECS = (("libx264", "mp4"), ("libvpx-vp9", "webm"))
 LENGTHS, RATES = (6, 8, 9, 10), (10, 24, 25, 30)
-WANTED = (("2x2", "gru"), ("2x2", "mean pooling"), ("1x1", "gru"), ("1x1", "mean pooling"), ("scattering-1", "gru"),
-          ("scattering-1", "mean pooling"))
+WANTED = (
+    ("2x2", "gru"),
+    ("2x2", "mean pooling"),
+    ("1x1", "gru"),
+    ("1x1", "mean pooling"),
+    ("scattering-1", "gru"),
+    ("scattering-1", "mean pooling"),
+)
 SIZE = {"height": 96, "width": 128}
 ROUNDS = 3
 
@@ -51,31 +57,57 @@ def run(data: Path, model: str, pairs: int, epochs: int) -> dict[str, Any]:
     wide.name, flat.name = "2x2", "1x1"
     scattering = builtin.load(pool="2x2")
     with tempfile.TemporaryDirectory() as folder:
-        source, lossy = (clips.pairs(Path(folder, name), count, codecs=CODECS, lengths=LENGTHS, rates=RATES,
-                                     lossless=name == "clips", **SIZE)
-                         for name, count in (("clips", pairs), ("lossy", pairs // 2)))
+        source, lossy = (
+            clips.pairs(
+                Path(folder, name),
+                count,
+                codecs=CODECS,
+                lengths=LENGTHS,
+                rates=RATES,
+                lossless=name == "clips",
+                **SIZE,
+            )
+            for name, count in (("clips", pairs), ("lossy", pairs // 2))
+        )
         made = _extracted(source, [wide, flat, scattering], Path(folder, "all.parquet"))
         faded = _extracted(lossy, [scattering], Path(folder, "lossy.parquet"))
-        return {"model": model, "clips": 2 * pairs, "frames": len(made), "direction": _direction(made, WANTED),
-                "lossy clips": _direction(faded, [("feature", "gru"), ("feature", "mean pooling")]),
-                "extraction": _speed(source, wide, Path(folder)),
-                "epoch": {core.name: _epochs(source, made, core, epochs) for core in (wide, flat)},
-                "long clip": _long(Path(folder), made)}
+        return {
+            "model": model,
+            "clips": 2 * pairs,
+            "frames": len(made),
+            "direction": _direction(made, WANTED),
+            "lossy clips": _direction(faded, [("feature", "gru"), ("feature", "mean pooling")]),
+            "extraction": _speed(source, wide, Path(folder)),
+            "epoch": {core.name: _epochs(source, made, core, epochs) for core in (wide, flat)},
+            "long clip": _long(Path(folder), made),
+        }
 
 
 def _extracted(source: Path, cores: Sequence[Core], out: Path) -> Dataset:
-    return extract(source, core=cores, out=out, id_key=bytes(32), ids="name", table=source / "clips.csv", key="file",
-                   label="direction", group="pair", split="split")
+    return extract(
+        source,
+        core=cores,
+        out=out,
+        id_key=bytes(32),
+        ids="name",
+        table=source / "clips.csv",
+        key="file",
+        label="direction",
+        group="pair",
+        split="split",
+    )
 
 
 def _direction(made: Dataset, wanted: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Accuracy and its interval on the test clips, for each head and core."""
-    manners = Manners(epochs=60, batch=16, rate=2e-3)
+    manners = TrainingOptions(epochs=60, batch=16, rate=2e-3)
     kinds = {"gru": network.RNN, "mean pooling": network.MEAN}
     found = {}
     for column, kind in wanted:
         report = train.train(made, head=kinds[kind], features=[column], manners=manners).report
-        found[f"{kind} on {column}"] = {key: report[key] for key in ("score", "interval", "n_train", "n_test")}
+        found[f"{kind} on {column}"] = {
+            key: report[key] for key in ("score", "interval", "n_train", "n_test")
+        }
     return found
 
 
@@ -94,19 +126,27 @@ def _round(source: Path, core: Core, out: Path) -> dict[str, float]:
     files = sorted(path for path in source.iterdir() if path.suffix != ".csv")
     seen: list[Any] = []
     some = files[:: max(len(files) // 24, 1)]
-    decode = _took(lambda: seen.extend(frame.pixels for path in some for frame in Watched(Video(path))))
+    decode = _took(
+        lambda: seen.extend(frame.pixels for path in some for frame in Watched(Video(path)))
+    )
     prepared: list[Any] = []
     prepare = _took(lambda: prepared.extend(core.prepare(frame) for frame in seen))
-    alone = _took(lambda: [core.run(np.stack(prepared[i : i + 8])) for i in range(0, len(prepared), 8)])
+    alone = _took(
+        lambda: [core.run(np.stack(prepared[i : i + 8])) for i in range(0, len(prepared), 8)]
+    )
     rows: list[int] = []
     taken = _took(lambda: rows.append(len(_extracted(source, [core], out))))
     loops = _took(lambda: beside(lambda _: _loop(some, core)))
     wall, processor = ((decode[i] + prepare[i] + alone[i]) / len(seen) for i in range(2))
-    return {"decode_ms": decode[0] / len(seen) * 1e3, "prepare_ms": prepare[0] / len(seen) * 1e3,
-            "core_ms": alone[0] / len(seen) * 1e3, "frames_a_second": rows[0] / taken[0],
-            "of_ideal": rows[0] / taken[0] * wall / processors(),
-            "of_ideal_processor": rows[0] / taken[1] * processor,
-            "of_loops": rows[0] / taken[0] * loops[0] / len(seen) / processors()}
+    return {
+        "decode_ms": decode[0] / len(seen) * 1e3,
+        "prepare_ms": prepare[0] / len(seen) * 1e3,
+        "core_ms": alone[0] / len(seen) * 1e3,
+        "frames_a_second": rows[0] / taken[0],
+        "of_ideal": rows[0] / taken[0] * wall / processors(),
+        "of_ideal_processor": rows[0] / taken[1] * processor,
+        "of_loops": rows[0] / taken[0] * loops[0] / len(seen) / processors(),
+    }
 
 
 def _loop(files: Sequence[Path], core: Core) -> None:
@@ -132,7 +172,10 @@ class Encoded:
         return len(self.files)
 
     def take(self, places: np.ndarray) -> list[np.ndarray]:
-        return [self.core([f.pixels for f in Watched(Video(self.files[i]))]).reshape(-1, self.width) for i in places]
+        return [
+            self.core([f.pixels for f in Watched(Video(self.files[i]))]).reshape(-1, self.width)
+            for i in places
+        ]
 
     def rows(self, places: np.ndarray) -> Iterator[np.ndarray]:
         return iter(self.take(places))
@@ -154,8 +197,14 @@ def _epochs(source: Path, made: Dataset, core: Core, epochs: int) -> dict[str, f
 def _an_epoch(inputs: Any, y: np.ndarray, chosen: np.ndarray, epochs: int) -> float:
     """The median; the first, before which the moments are taken, is left out where there are more."""
     marks = [time.perf_counter()]
-    training.fit(network.RNN, Data("category", 2, inputs, y), chosen[::2], chosen[1::2],
-                 Manners(epochs=1 + epochs, batch=16), told=lambda epoch: marks.append(time.perf_counter()))
+    training.fit(
+        network.RNN,
+        Data("category", 2, inputs, y),
+        chosen[::2],
+        chosen[1::2],
+        TrainingOptions(epochs=1 + epochs, batch=16),
+        told=lambda epoch: marks.append(time.perf_counter()),
+    )
     return float(np.median(np.diff(marks)[1:]))
 
 
@@ -180,22 +229,33 @@ print((after - before) / 1024, found.tobytes().hex())
 def _long(folder: Path, made: Dataset) -> dict[str, Any]:
     """MiB that predicting 400 frames of 640 x 480 takes, as one and in parts, and whether both say the same bits."""
     core = builtin.load(pool="2x2")
-    head = train.train(made, head="rnn", features=["scattering-1"], manners=Manners(epochs=3)).onnx
+    head = train.train(
+        made, head="rnn", features=["scattering-1"], manners=TrainingOptions(epochs=3)
+    ).onnx
     (folder / "model.onnx").write_bytes(fuse(core, {"direction": head}))
     said = {}
     for how in ("whole", "parts"):
-        done = subprocess.run([sys.executable, "-c", _PREDICT, str(folder / "model.onnx"), how], check=True,
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", _PREDICT, str(folder / "model.onnx"), how],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         said[how] = done.stdout.split()
-    return {"whole_MiB": float(said["whole"][0]), "parts_MiB": float(said["parts"][0]),
-            "bit_equal": said["whole"][1] == said["parts"][1]}
+    return {
+        "whole_MiB": float(said["whole"][0]),
+        "parts_MiB": float(said["parts"][0]),
+        "bit_equal": said["whole"][1] == said["parts"][1],
+    }
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder with models/")
     parser.add_argument("--model", default="mobilenetv2-12-fp32-from-int8.onnx")
-    parser.add_argument("--pairs", type=int, default=160, help="pairs of clips, three in four for training")
+    parser.add_argument(
+        "--pairs", type=int, default=160, help="pairs of clips, three in four for training"
+    )
     parser.add_argument("--epochs", type=int, default=4)
     result = run(**vars(parser.parse_args()))
     keep("video", result, "torch", "onnxruntime", "av")

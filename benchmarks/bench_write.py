@@ -25,8 +25,13 @@ def run(rows: int = 100_000, width: int = 512, runs: int = 7) -> dict[str, Any]:
     x = np.random.default_rng(0).standard_normal((rows, width), dtype="f4")
     ids = pa.array([f"{i:026d}" for i in range(rows)])
     labels = np.arange(rows) % 10
-    table = pa.table({"id": ids, "label": labels,
-                      "feature": pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), width)})
+    table = pa.table(
+        {
+            "id": ids,
+            "label": labels,
+            "feature": pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), width),
+        }
+    )
     group = geometry([width * 4, 8]).rows
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = Path(folder, "x.dof.parquet"), Path(folder, "x.parquet")
@@ -36,9 +41,19 @@ def run(rows: int = 100_000, width: int = 512, runs: int = 7) -> dict[str, Any]:
                 writer.write(ids=ids, vectors={"feature": x}, columns={"label": labels})
 
         def plain() -> None:
-            pq.write_table(table, theirs, row_group_size=group, data_page_size=1 << 30, max_rows_per_page=1 << 30,
-                           use_dictionary=False, compression="none", write_statistics=False)
-            with theirs.open("rb") as file:  # ours is on the disk when it returns, so theirs must be
+            pq.write_table(
+                table,
+                theirs,
+                row_group_size=group,
+                data_page_size=1 << 30,
+                max_rows_per_page=1 << 30,
+                use_dictionary=False,
+                compression="none",
+                write_statistics=False,
+            )
+            with theirs.open(
+                "rb"
+            ) as file:  # ours is on the disk when it returns, so theirs must be
                 import os
 
                 os.fsync(file.fileno())
@@ -46,13 +61,25 @@ def run(rows: int = 100_000, width: int = 512, runs: int = 7) -> dict[str, Any]:
         def default() -> None:
             pq.write_table(table, theirs)
 
-        rivals = {"dof": write, "pyarrow, one page a group, synced": plain, "pyarrow, defaults": default}
+        rivals = {
+            "dof": write,
+            "pyarrow, one page a group, synced": plain,
+            "pyarrow, defaults": default,
+        }
         seconds = in_turn(rivals, runs)
         raw = x.nbytes + 8 * rows + 26 * rows
         sizes = {"dof": ours.stat().st_size, "raw vectors, ids, labels": raw}
-    return {"rows": rows, "width": width, "seconds": seconds, "sizes": sizes, "size_ratio": sizes["dof"] / raw,
-            "speed_against_pyarrow": ratio(seconds, "dof", "pyarrow, one page a group, synced"),
-            "levels_cost": {w: round(size_of_rows(100_000, (w,)) / (100_000 * (w * 4 + 30)), 4) for w in WIDTHS}}
+    return {
+        "rows": rows,
+        "width": width,
+        "seconds": seconds,
+        "sizes": sizes,
+        "size_ratio": sizes["dof"] / raw,
+        "speed_against_pyarrow": ratio(seconds, "dof", "pyarrow, one page a group, synced"),
+        "levels_cost": {
+            w: round(size_of_rows(100_000, (w,)) / (100_000 * (w * 4 + 30)), 4) for w in WIDTHS
+        },
+    }
 
 
 def edit(rows: int = 500_000, width: int = 512, runs: int = 5) -> dict[str, Any]:
@@ -64,12 +91,24 @@ def edit(rows: int = 500_000, width: int = 512, runs: int = 5) -> dict[str, Any]
         with Writer(path) as writer:
             for start in range(0, rows, 10_000):
                 values = np.random.default_rng(start).standard_normal((10_000, width), dtype="f4")
-                writer.write(ids=[f"{i:026d}" for i in range(start, start + 10_000)], vectors={"feature": values})
+                writer.write(
+                    ids=[f"{i:026d}" for i in range(start, start + 10_000)],
+                    vectors={"feature": values},
+                )
         number = iter(range(1000))
-        seconds = in_turn({"dof edit": lambda: edit_file(path, set={"title": f"edition {next(number)}"}),
-                           "copy": lambda: _synced_copy(path, copy)}, runs)
+        seconds = in_turn(
+            {
+                "dof edit": lambda: edit_file(path, set={"title": f"edition {next(number)}"}),
+                "copy": lambda: _synced_copy(path, copy),
+            },
+            runs,
+        )
         size = path.stat().st_size
-    return {"bytes": size, "seconds": seconds, "edit_over_copy": 1 / ratio(seconds, "dof edit", "copy")}
+    return {
+        "bytes": size,
+        "seconds": seconds,
+        "edit_over_copy": 1 / ratio(seconds, "dof edit", "copy"),
+    }
 
 
 def _synced_copy(path: Path, copy: Path) -> None:

@@ -26,7 +26,9 @@ def pieces(rows: int, width: int, seed: int = 0) -> Iterator[tuple[int, np.ndarr
 @lru_cache(KINDS)
 def _piece(width: int, seed: int, start: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng([seed, start])
-    return random.standard_normal((PIECE, width), np.float32), (random.random(PIECE) < 0.05).astype(np.int64)
+    return random.standard_normal((PIECE, width), np.float32), (random.random(PIECE) < 0.05).astype(
+        np.int64
+    )
 
 
 def whole(rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,9 @@ from dof_arrow.system import processors
 RESULTS = Path(__file__).with_name("results")
 
 
-def in_turn(actions: Mapping[str, Callable[[], Any]], runs: int = 7, warm: int = 1) -> dict[str, dict[str, float]]:
+def in_turn(
+    actions: Mapping[str, Callable[[], Any]], runs: int = 7, warm: int = 1
+) -> dict[str, dict[str, float]]:
     """Seconds of each action: A B C, A B C, …, so that a machine that drifts drifts for all. Median, least, most."""
     taken: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(runs + warm):
@@ -27,7 +29,10 @@ def in_turn(actions: Mapping[str, Callable[[], Any]], runs: int = 7, warm: int =
             action()
             if number >= warm:
                 taken[name].append(time.perf_counter() - start)
-    return {name: {"median": statistics.median(t), "min": min(t), "max": max(t)} for name, t in taken.items()}
+    return {
+        name: {"median": statistics.median(t), "min": min(t), "max": max(t)}
+        for name, t in taken.items()
+    }
 
 
 def beside(action: Callable[[int], Any]) -> None:
@@ -43,9 +48,15 @@ def ratio(seconds: Mapping[str, Mapping[str, float]], ours: str, theirs: str) ->
 
 def machine(*libraries: str) -> dict[str, Any]:
     """What the figures were taken on."""
-    versions = {name: metadata.version(name) for name in ("dof-arrow", "pyarrow", "numpy", *libraries)}
-    return {"python": sys.version.split()[0], "system": f"{platform.system()} {platform.machine()}",
-            "processors": processors(), "versions": versions}
+    versions = {
+        name: metadata.version(name) for name in ("dof-arrow", "pyarrow", "numpy", *libraries)
+    }
+    return {
+        "python": sys.version.split()[0],
+        "system": f"{platform.system()} {platform.machine()}",
+        "processors": processors(),
+        "versions": versions,
+    }
 
 
 def keep(name: str, result: Mapping[str, Any], *libraries: str) -> None:

@@ -105,7 +105,10 @@ def _arrow(path: Path, x: np.ndarray, y: np.ndarray) -> Path:
     import pyarrow as pa
 
     table = _table(x, y)
-    with pa.OSFile(str(path / "x.arrow"), "w") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    with (
+        pa.OSFile(str(path / "x.arrow"), "w") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
         writer.write_table(table)
     return path / "x.arrow"
 
@@ -164,7 +167,12 @@ def _webdataset(path: Path, x: np.ndarray, y: np.ndarray) -> Path:
 def _read_webdataset(path: Path, rows: int, batch: int, seed: int) -> Iterator[np.ndarray]:
     import webdataset
 
-    data = webdataset.WebDataset(str(path), shardshuffle=False, seed=seed).shuffle(1000).decode().to_tuple("x.npy")
+    data = (
+        webdataset.WebDataset(str(path), shardshuffle=False, seed=seed)
+        .shuffle(1000)
+        .decode()
+        .to_tuple("x.npy")
+    )
     return (np.asarray(some) for (some,) in data.batched(batch))
 
 
@@ -222,18 +230,31 @@ print("RESULT", seen / (time.perf_counter() - start), first, version("mosaicml-s
 """
 
 
-def mosaic(python: str, rows: int, width: int, batch: int, seconds: float, folder: Path) -> dict[str, Any]:
+def mosaic(
+    python: str, rows: int, width: int, batch: int, seconds: float, folder: Path
+) -> dict[str, Any]:
     """MDS in an interpreter of its own (it wants other versions of what others share): rows a second, first batch."""
     arguments = [str(rows), str(width), str(batch), str(seconds), str(folder / "mds")]
-    done = subprocess.run([python, "-c", _MDS, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-c", _MDS, *arguments], capture_output=True, text=True, check=False
+    )
     found = [line.split() for line in done.stdout.splitlines() if line.startswith("RESULT")]
     if not found:
-        return {"left out": done.stderr.strip().splitlines()[-1:] or [f"{python} on {sys.platform} said nothing"]}
+        return {
+            "left out": done.stderr.strip().splitlines()[-1:]
+            or [f"{python} on {sys.platform} said nothing"]
+        }
     speed, first, version = found[0][1:]
-    return {"rows_per_second": float(speed), "first_batch_seconds": float(first), "version": version}
+    return {
+        "rows_per_second": float(speed),
+        "first_batch_seconds": float(first),
+        "version": version,
+    }
 
 
 def _table(x: np.ndarray, y: np.ndarray) -> Any:
     import pyarrow as pa
 
-    return pa.table({"x": pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), x.shape[1]), "label": y})
+    return pa.table(
+        {"x": pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), x.shape[1]), "label": y}
+    )

@@ -23,7 +23,11 @@ def reading() -> Iterator[tuple[str, ...]]:
     yield "work, 100,000 x 512 float32", "batch 256", "batch 4,096", "target"
     by = result("read")["by_batch"]
     rows = (
-        ("shuffled epoch, opening included, against memmap", ("shuffled", "against_memmap", "dof"), "1.05"),
+        (
+            "shuffled epoch, opening included, against memmap",
+            ("shuffled", "against_memmap", "dof"),
+            "1.05",
+        ),
         ("… with labels", ("shuffled", "against_memmap", "dof, with labels"), "1.05"),
         ("… later epochs on a kept map", ("shuffled", "against_memmap", "dof, kept"), "1.4"),
         ("sequential epoch against memmap", ("sequential", "against_memmap", "dof"), "0.9"),
@@ -32,7 +36,11 @@ def reading() -> Iterator[tuple[str, ...]]:
     for label, path, target in rows:
         yield label, *(_spread(by[size], path) for size in ("256", "4096")), target
     large = result("read")["large"]
-    yield "shuffled rows of 10 GB, against memmap", *(f"{large[s]['against_memmap']:.2f}" for s in large), ""
+    yield (
+        "shuffled rows of 10 GB, against memmap",
+        *(f"{large[s]['against_memmap']:.2f}" for s in large),
+        "",
+    )
 
 
 def rivals() -> Iterator[tuple[str, ...]]:
@@ -43,7 +51,11 @@ def rivals() -> Iterator[tuple[str, ...]]:
     for name in by["256"]["rivals"]:
         if name != "dof":
             rates = {size: by[size]["rivals"][name]["rows_per_second"] for size in by}
-            yield name, f"{rates['256'] / 1e3:,.0f}", *(f"{ours[size] / rates[size]:.1f}" for size in ("256", "4096"))
+            yield (
+                name,
+                f"{rates['256'] / 1e3:,.0f}",
+                *(f"{ours[size] / rates[size]:.1f}" for size in ("256", "4096")),
+            )
 
 
 def opening() -> Iterator[tuple[str, ...]]:
@@ -53,25 +65,54 @@ def opening() -> Iterator[tuple[str, ...]]:
     for name in small["seconds"]:
         yield name, *(f"{each['seconds'][name]['median'] * 1e3:.2f}" for each in (small, large))
     memory = result("read")["memory"]
-    yield "private memory of a shuffled epoch, MB", *(f"{each['plain'] / 1e6:.0f}" for each in memory)
+    yield (
+        "private memory of a shuffled epoch, MB",
+        *(f"{each['plain'] / 1e6:.0f}" for each in memory),
+    )
 
 
 def others() -> Iterator[tuple[str, ...]]:
     """Writing, size, editing, start-up, extraction, training."""
-    write, edit, start, extraction = (result(name) for name in ("write", "edit", "import", "extract"))
+    write, edit, start, extraction = (
+        result(name) for name in ("write", "edit", "import", "extract")
+    )
     yield "work", "measured", "target"
-    yield "write against `pq.write_table`, both synced", f"{write['speed_against_pyarrow']:.2f} of its speed", "0.9"
+    yield (
+        "write against `pq.write_table`, both synced",
+        f"{write['speed_against_pyarrow']:.2f} of its speed",
+        "0.9",
+    )
     yield "size, 512 wide, against raw vectors, ids, labels", f"{write['size_ratio']:.4f}", "1.01"
-    yield "`dof edit` of 1 GB against a synced copy", f"{edit['edit_over_copy']:.2f} of its time", "1.2"
-    yield "`import dof_arrow` against `import pyarrow`", f"{start['import_over_pyarrow']:.2f} of its time", "1.5"
-    yield "… and `dof_arrow.open`", f"{start['import_and_open_over_pyarrow']:.2f} of its time", "1.5"
+    yield (
+        "`dof edit` of 1 GB against a synced copy",
+        f"{edit['edit_over_copy']:.2f} of its time",
+        "1.2",
+    )
+    yield (
+        "`import dof_arrow` against `import pyarrow`",
+        f"{start['import_over_pyarrow']:.2f} of its time",
+        "1.5",
+    )
+    yield (
+        "… and `dof_arrow.open`",
+        f"{start['import_and_open_over_pyarrow']:.2f} of its time",
+        "1.5",
+    )
     for name in (n for n in extraction if n.endswith(".onnx")):
         figures = extraction[name]
         yield f"extraction, {name}, against the ideal", f"{figures['ours over ideal']:.2f}", "0.95"
-        yield "… bare loops against it: what the machine can reach", f"{figures['bare loops over ideal']:.2f}", ""
+        yield (
+            "… bare loops against it: what the machine can reach",
+            f"{figures['bare loops over ideal']:.2f}",
+            "",
+        )
         yield "… against the plain loop", f"{figures['ours over plain loop']:.2f}", "1.4"
     train = result("train")
-    yield "an epoch from the file against one through MobileNetV2", f"{train['ratio']:.0f} times", "100"
+    yield (
+        "an epoch from the file against one through MobileNetV2",
+        f"{train['ratio']:.0f} times",
+        "100",
+    )
     scores = " and ".join(f"{score:.3f}" for score in train["validation_f1"].values())
     yield "… validation F1 by either road", scores, "equal"
 
@@ -83,20 +124,36 @@ def video() -> Iterator[tuple[str, ...]]:
     for name, score in found["direction"].items():
         low, high = score["interval"]
         target = ">= 0.95" if name == "gru on 2x2" else "chance" if name.startswith("mean") else ""
-        yield f"direction of {found['clips']} clips, {name}", f"{score['score']:.2f} ({low:.2f} to {high:.2f})", target
+        yield (
+            f"direction of {found['clips']} clips, {name}",
+            f"{score['score']:.2f} ({low:.2f} to {high:.2f})",
+            target,
+        )
     speed = found["extraction"]
     yield "extraction of clips against the ideal", f"{speed['of_ideal']:.2f}", "0.9"
     yield "… against bare loops beside one another", f"{speed['of_loops']:.2f}", ""
     for name, each in found["epoch"].items():
-        yield f"an epoch over encodings, {name}, against encoding again", f"{each['ratio']:.0f} times", "100"
+        yield (
+            f"an epoch over encodings, {name}, against encoding again",
+            f"{each['ratio']:.0f} times",
+            "100",
+        )
     memory = found["long clip"]
-    yield "400 frames of 640x480 predicted in parts, against at once", \
-        f"{memory['parts_MiB']:.0f} MiB, {memory['whole_MiB']:.0f} MiB", "equal bits"
+    yield (
+        "400 frames of 640x480 predicted in parts, against at once",
+        f"{memory['parts_MiB']:.0f} MiB, {memory['whole_MiB']:.0f} MiB",
+        "equal bits",
+    )
 
 
 def million() -> Iterator[tuple[str, ...]]:
     """Start-up and memory with a million inputs, by what lists them."""
-    yield "1,000,000 inputs in a", "seconds to the first batch", "of the processor", "MB at the peak"
+    yield (
+        "1,000,000 inputs in a",
+        "seconds to the first batch",
+        "of the processor",
+        "MB at the peak",
+    )
     for kind, found in result("million")["kinds"].items():
         seconds = (f"{found[name]:.2f}" for name in ("seconds", "processor seconds"))
         yield kind, *seconds, f"{found['peak MB above']:,.0f}"

@@ -44,9 +44,31 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
-    "Core", "CoreError", "Dataset", "DofError", "DofWarning", "FormatError", "MissingExtra", "OutputError", "Problem",
-    "SourceError", "UsageError", "Writer", "append", "concat", "convert", "diff", "edit", "export_head", "extract",
-    "fuse", "open", "pictures", "reproduce", "save", "validate",
+    "Core",
+    "CoreError",
+    "Dataset",
+    "DofError",
+    "DofWarning",
+    "FormatError",
+    "MissingExtra",
+    "OutputError",
+    "Problem",
+    "SourceError",
+    "UsageError",
+    "Writer",
+    "append",
+    "concat",
+    "convert",
+    "diff",
+    "edit",
+    "export_head",
+    "extract",
+    "fuse",
+    "open",
+    "pictures",
+    "reproduce",
+    "save",
+    "validate",
 ]
 
 # Loaded when first used: importing this package must stay light.

@@ -44,9 +44,17 @@ class DofError(Exception):
     x.parquet: unknown column: expected id or feature, found lable. Try it.
     """
 
-    def __init__(self, what: str, where: str = "", expected: str = "", found: str = "", hint: str = "") -> None:
+    def __init__(
+        self, what: str, where: str = "", expected: str = "", found: str = "", hint: str = ""
+    ) -> None:
         super().__init__(what, where, expected, found, hint)
-        self.what, self.where, self.expected, self.found, self.hint = what, where, expected, found, hint
+        self.what, self.where, self.expected, self.found, self.hint = (
+            what,
+            where,
+            expected,
+            found,
+            hint,
+        )
 
     def __str__(self) -> str:
         text = _sentence(self.what, self.expected, self.found)
@@ -66,7 +74,12 @@ class FormatError(DofError):
     """A file is not a valid DoF file; `problems` says why, each with its rule."""
 
     def __init__(
-        self, what: str, where: str = "", expected: str = "", found: str = "", hint: str = "",
+        self,
+        what: str,
+        where: str = "",
+        expected: str = "",
+        found: str = "",
+        hint: str = "",
         problems: Sequence[Problem] = (),
     ) -> None:
         super().__init__(what, where, expected, found, hint)
@@ -103,7 +116,8 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         note = _TORCH_CPU if module.split(".")[0] == "torch" else ""
         raise MissingExtra(
-            f"{error.name or module} is not installed", hint=f"pip install 'dof-arrow[{extra}]'{note}"
+            f"{error.name or module} is not installed",
+            hint=f"pip install 'dof-arrow[{extra}]'{note}",
         ) from error
 
 
@@ -121,7 +135,12 @@ class PictureError(SourceError):
     """
 
     def __init__(
-        self, what: str, where: str = "", expected: str = "", found: str = "", hint: str = "",
+        self,
+        what: str,
+        where: str = "",
+        expected: str = "",
+        found: str = "",
+        hint: str = "",
         rule: str = "undecodable",
     ) -> None:
         super().__init__(what, where, expected, found, hint)

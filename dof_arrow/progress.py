@@ -37,7 +37,7 @@ def unheard(done: int, total: int | None, failed: int) -> None:
 
 
 NOBODY = Nobody()
-_LISTENING: ContextVar[Listener] = ContextVar("listening", default=NOBODY)  # noqa: B039
+_LISTENING: ContextVar[Listener] = ContextVar("listening", default=NOBODY)
 
 
 def listening() -> Listener:

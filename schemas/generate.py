@@ -27,7 +27,11 @@ _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL
 def main(arguments: Sequence[str]) -> int:
     """Rewrite what differs, or with `--check` only name it; 1 if something differs and stays so."""
     check = "--check" in arguments
-    differing = [(path, text) for path, text in outputs() if not path.exists() or path.read_text("utf-8") != text]
+    differing = [
+        (path, text)
+        for path, text in outputs()
+        if not path.exists() or path.read_text("utf-8") != text
+    ]
     for path, text in differing:
         print(f"{path.name} {'differs: run python schemas/generate.py' if check else 'rewritten'}")
         if not check:
@@ -54,7 +58,11 @@ def filled(text: str) -> str:
 def schema() -> Json:
     """The JSON Schema of the key `dof`."""
     declared = json_schema(Metadata)
-    return {"$schema": declared.pop("$schema"), "$id": f"urn:dof-arrow:schema:{VERSION}", **declared}
+    return {
+        "$schema": declared.pop("$schema"),
+        "$id": f"urn:dof-arrow:schema:{VERSION}",
+        **declared,
+    }
 
 
 def kinds() -> dict[str, Any]:
@@ -70,7 +78,13 @@ def _content(name: str) -> str:
 def _fields(kind: Any) -> str:
     fields = {f.name: f for f in dataclasses.fields(kind)}
     rows = [
-        (f"`{name}`", _bounded(type_name, fields[name].metadata), _default(fields[name], required), since, meaning)
+        (
+            f"`{name}`",
+            _bounded(type_name, fields[name].metadata),
+            _default(fields[name], required),
+            since,
+            meaning,
+        )
         for name, type_name, required, since, meaning in declarations(kind)
     ]
     return _table(("field", "type", "default", "since", "meaning"), rows)
@@ -85,14 +99,20 @@ def _bounded(type_name: str, about: Mapping[str, Any]) -> str:
 def _default(field: dataclasses.Field[Any], required: bool) -> str:
     if required:
         return "**required**"
-    made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+    made = (
+        field.default_factory()
+        if field.default_factory is not dataclasses.MISSING
+        else field.default
+    )
     value = to_json(made)
     return "none" if value is None else f"`{json.dumps(value)}`"
 
 
 def _rules() -> str:
-    rows = [(f"`{name}`", rule.section, rule.meaning, "thorough" if rule.deep else "always")
-            for name, rule in RULES.items()]
+    rows = [
+        (f"`{name}`", rule.section, rule.meaning, "thorough" if rule.deep else "always")
+        for name, rule in RULES.items()
+    ]
     return _table(("id", "section", "what is wrong", "checked"), rows)
 
 

@@ -23,23 +23,35 @@ def test_an_error_may_say_less() -> None:
 
 
 def test_a_format_error_lists_every_problem() -> None:
-    problems = [Problem(rule=f"rule-{i}", where="$", message="wrong", found=str(i)) for i in range(3)]
+    problems = [
+        Problem(rule=f"rule-{i}", where="$", message="wrong", found=str(i)) for i in range(3)
+    ]
     error = FormatError("not valid", "x.parquet", problems=problems)
     assert error.problems == tuple(problems)
     told = [f"  rule-{i} at $: wrong: found {i}" for i in range(3)]
     assert str(error).splitlines() == ["x.parquet: not valid", *told]
 
 
-@pytest.mark.parametrize("name", [
-    "UsageError", "FormatError", "CoreError", "SourceError", "OutputError", "MissingExtra",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "UsageError",
+        "FormatError",
+        "CoreError",
+        "SourceError",
+        "OutputError",
+        "MissingExtra",
+    ],
+)
 def test_every_error_is_a_dof_error_and_stands_in_the_tree(name: str) -> None:
     assert issubclass(getattr(errors, name), DofError)
     assert f"── {name} " in (errors.__doc__ or "")
 
 
 def test_a_missing_extra_prints_its_install_command() -> None:
-    with pytest.raises(MissingExtra, match=r"no_such_module is not installed\. pip install 'dof-arrow\[train\]'$"):
+    with pytest.raises(
+        MissingExtra, match=r"no_such_module is not installed\. pip install 'dof-arrow\[train\]'$"
+    ):
         require("no_such_module", extra="train")
 
 

@@ -38,12 +38,16 @@ def run(folder: Path | None, out: Path, say: Say) -> dict[str, Any]:
     """
     require("sklearn", extra="train")
     if out.exists():
-        raise OutputError("the demo's folder exists", str(out), hint="Remove it, or name another with -o.")
+        raise OutputError(
+            "the demo's folder exists", str(out), hint="Remove it, or name another with -o."
+        )
     out.mkdir(parents=True)
     try:
         return _run(folder, out, say)
     except BaseException:
-        shutil.rmtree(out, ignore_errors=True)  # half a demo is of no use, and would stand in the next one's way
+        shutil.rmtree(
+            out, ignore_errors=True
+        )  # half a demo is of no use, and would stand in the next one's way
         raise
 
 
@@ -56,8 +60,15 @@ def _run(folder: Path | None, out: Path, say: Say) -> dict[str, Any]:
     speed = _epochs(made, took, say)
     shown = _predict(core, head.onnx, folder or out / "pictures", out, say)
     say(_next_steps(out))
-    return {"seconds": time.perf_counter() - start, "rows": len(made), "bytes": made.path.stat().st_size,
-            "report": head.report, "score": str(head), "times_faster": speed, "predictions": shown}
+    return {
+        "seconds": time.perf_counter() - start,
+        "rows": len(made),
+        "bytes": made.path.stat().st_size,
+        "report": head.report,
+        "score": str(head),
+        "times_faster": speed,
+        "predictions": shown,
+    }
 
 
 def _extract(folder: Path | None, core: Core, out: Path, say: Say) -> tuple[Dataset, float]:
@@ -68,13 +79,17 @@ def _extract(folder: Path | None, core: Core, out: Path, say: Say) -> tuple[Data
         table = write_digits(pictures)
         options = {"table": table, "key": "file", "label": "digit", "split": "split"}
     before = time.perf_counter()
-    made = extract(pictures, core=core, out=out / "pictures.dof.parquet", id_key=out / "id.key", **options)
+    made = extract(
+        pictures, core=core, out=out / "pictures.dof.parquet", id_key=out / "id.key", **options
+    )
     took = time.perf_counter() - before
     about = made.metadata.provenance
     raw = int(about.raw["bytes"]) if about else 0
     failed = f"; {len(made.errors):,} failed and are listed in it" if made.errors else ""
-    say(f"1. Extracted {len(made):,} pictures in {duration(took)}, {len(made) / took:,.0f} a second: {made.path}, "
-        f"{size(made.path.stat().st_size)}; the pictures are {size(raw)}{failed}.")
+    say(
+        f"1. Extracted {len(made):,} pictures in {duration(took)}, {len(made) / took:,.0f} a second: {made.path}, "
+        f"{size(made.path.stat().st_size)}; the pictures are {size(raw)}{failed}."
+    )
     return made, took
 
 
@@ -92,7 +107,9 @@ def write_digits(folder: Path) -> Path:
     for number, (picture, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         name = f"{number:04d}.png"
         Image.fromarray(np.round(picture * 255 / 16).astype(np.uint8)).save(folder / name)
-        lines.append(f"{name},{_DIGIT_NAMES[label]},{'train' if number < _TRAIN_DIGITS else 'test'}")
+        lines.append(
+            f"{name},{_DIGIT_NAMES[label]},{'train' if number < _TRAIN_DIGITS else 'test'}"
+        )
     table = folder.parent / "digits.csv"
     table.write_text("\n".join(lines) + "\n")
     return table
@@ -117,8 +134,10 @@ def _epochs(made: Dataset, through_core: float, say: Say) -> float:
     for first in range(0, len(order), _BATCH):
         values[order[first : first + _BATCH]]
     from_file = time.perf_counter() - before
-    say(f"3. An epoch from the file, shuffled, opening included: {from_file * 1e3:.1f} ms; through the core, as above: "
-        f"{duration(through_core)}. {through_core / from_file:,.0f} times faster.")
+    say(
+        f"3. An epoch from the file, shuffled, opening included: {from_file * 1e3:.1f} ms; through the core, as above: "
+        f"{duration(through_core)}. {through_core / from_file:,.0f} times faster."
+    )
     return through_core / from_file
 
 
@@ -126,19 +145,27 @@ def _predict(core: Core, head: bytes, pictures: Path, out: Path, say: Say) -> li
     model = out / "model.onnx"
     model.write_bytes(fuse(core, {"class": head}))
     predictor, source = Predictor(model), open_source(pictures)
-    chosen = [pictures / source[int(index)].key for index in np.linspace(0, len(source) - 1, _SHOWN)]
-    shown = [{"input": Path(path).name, "prediction": str(answer["class"].label)}
-             for path, answer in predict_files(predictor, chosen) if not isinstance(answer, DofError)]
+    chosen = [
+        pictures / source[int(index)].key for index in np.linspace(0, len(source) - 1, _SHOWN)
+    ]
+    shown = [
+        {"input": Path(path).name, "prediction": str(answer["class"].label)}
+        for path, answer in predict_files(predictor, chosen)
+        if not isinstance(answer, DofError)
+    ]
     said = ", ".join(f"{s['input']} is {s['prediction']}" for s in shown)
     say(f"4. Fused core and head into {model}, {size(model.stat().st_size)}, and asked it: {said}.")
     return shown
 
 
 def _next_steps(out: Path) -> str:
-    return "\n".join([
-        "", "What to do next:",
-        f"  dof info {out}/pictures.dof.parquet",
-        f"  dof predict {out}/model.onnx YOUR.png",
-        f"  python -c \"import polars; print(polars.read_parquet('{out}/pictures.dof.parquet'))\"",
-        "  dof extract YOUR_PICTURES --core MODEL.onnx --preprocess imagenet --label folder -o MINE.dof.parquet",
-    ])
+    return "\n".join(
+        [
+            "",
+            "What to do next:",
+            f"  dof info {out}/pictures.dof.parquet",
+            f"  dof predict {out}/model.onnx YOUR.png",
+            f"  python -c \"import polars; print(polars.read_parquet('{out}/pictures.dof.parquet'))\"",
+            "  dof extract YOUR_PICTURES --core MODEL.onnx --preprocess imagenet --label folder -o MINE.dof.parquet",
+        ]
+    )

@@ -30,7 +30,10 @@ def examine() -> dict[str, Any]:
         "providers": onnxruntime.get_available_providers(),
         "threads": processors(),
         "id_key": {"path": str(key_file()), "exists": key_file().exists()},
-        "extras": {e: [name for name in names if not _version(name)] for e, names in extras(_required()).items()},
+        "extras": {
+            e: [name for name in names if not _version(name)]
+            for e, names in extras(_required()).items()
+        },
     }
 
 

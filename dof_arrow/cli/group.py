@@ -33,10 +33,15 @@ class _Sections(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = _nearest(args[0], self.list_commands(ctx))
-            raise click.UsageError(error.message + (f" Did you mean {near}?" if near else ""), ctx) from None
+            raise click.UsageError(
+                error.message + (f" Did you mean {near}?" if near else ""), ctx
+            ) from None
 
 
-@click.group(cls=_Sections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Sections,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="dof")
 def dof() -> None:
     """Share what a frozen deep model saw instead of the pictures themselves."""

@@ -54,5 +54,9 @@ def overview() -> str:
     width = max(len(name) for section in COMMANDS.values() for name in section)
     lines = [_HELP]
     for title, commands in COMMANDS.items():
-        lines += [f"{title}:", *(f"  {name:{width}}  {line}" for name, line in commands.items()), ""]
+        lines += [
+            f"{title}:",
+            *(f"  {name:{width}}  {line}" for name, line in commands.items()),
+            "",
+        ]
     return "\n".join(lines).rstrip() + "\n" + _OPTIONS

@@ -43,7 +43,10 @@ def _run(given: list[str], debug: bool) -> int:
             raise KeyboardInterrupt from None
     except KeyboardInterrupt:
         return _interrupted(given)
-    except (BrokenPipeError, SystemExit):  # whoever read stdout has left; click turns that into SystemExit
+    except (
+        BrokenPipeError,
+        SystemExit,
+    ):  # whoever read stdout has left; click turns that into SystemExit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE
     except Exception as error:
@@ -77,7 +80,10 @@ def _misused(error: ClickException) -> int:
 
 def _interrupted(given: list[str]) -> int:
     going_on = given[:1] == ["extract"] and "--dry-run" not in given
-    _complain("interrupted" + ("; what is done is kept: the same command goes on from there" if going_on else ""))
+    _complain(
+        "interrupted"
+        + ("; what is done is kept: the same command goes on from there" if going_on else "")
+    )
     return INTERRUPTED
 
 
@@ -91,7 +97,9 @@ def _failed(error: Exception, debug: bool) -> int:
     if isinstance(error, (DofError, OSError, MemoryError)):
         _complain(str(error) or "the memory is full")
     else:
-        _complain(f"our own mistake: {type(error).__name__}: {error}\nRepeat with --debug and report what it shows.")
+        _complain(
+            f"our own mistake: {type(error).__name__}: {error}\nRepeat with --debug and report what it shows."
+        )
     return WRONG_USE
 
 

@@ -31,16 +31,31 @@ def spoken(function: Command) -> Command:
 
 def running(function: Command) -> Command:
     """The option that says what runs a model."""
-    return click.option("--provider", metavar="cpu|cuda|…", default="cpu", show_default=True,
-                        help="ONNX Runtime's execution provider (dof doctor lists them).")(function)
+    return click.option(
+        "--provider",
+        metavar="cpu|cuda|…",
+        default="cpu",
+        show_default=True,
+        help="ONNX Runtime's execution provider (dof doctor lists them).",
+    )(function)
 
 
 def making(function: Command) -> Command:
     """The options that say how a core is made of a model."""
     options = [
-        click.option("--preprocess", metavar="NAME|SPEC.json", help="What is done to pictures, if the core says none."),
-        click.option("--fit", type=click.Choice(["crop", "pad", "squash"]), help="How a picture is given its size."),
-        click.option("--at", metavar="TENSOR", help="Where to cut (dof headless --list shows the choices)."),
+        click.option(
+            "--preprocess",
+            metavar="NAME|SPEC.json",
+            help="What is done to pictures, if the core says none.",
+        ),
+        click.option(
+            "--fit",
+            type=click.Choice(["crop", "pad", "squash"]),
+            help="How a picture is given its size.",
+        ),
+        click.option(
+            "--at", metavar="TENSOR", help="Where to cut (dof headless --list shows the choices)."
+        ),
         click.option("--pool", metavar="1x1|2x2|KxK|none", help="How a feature map is averaged."),
     ]
     return functools.reduce(lambda f, option: option(f), reversed(options), function)

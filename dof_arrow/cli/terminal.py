@@ -80,12 +80,20 @@ class _Lines:
             self._start = self._last = now, done
         if done != total and now - self._last[0] < _PLAIN_EVERY:
             return
-        since, before = self._start if done == total else self._last  # at the end the whole, else how fast it is now
+        since, before = (
+            self._start if done == total else self._last
+        )  # at the end the whole, else how fast it is now
         rate = (done - before) / max(now - since, 1e-9)
         self._last = now, done
-        left = f", {duration((total - done) / rate)} left" if total and rate and done < total else ""
-        self._say(f"{self._what}: {_share(done, total)}" + (f", {rate:,.1f} a second" if rate else "") + left
-                  + (f", {failed:,} failed" if failed else ""))
+        left = (
+            f", {duration((total - done) / rate)} left" if total and rate and done < total else ""
+        )
+        self._say(
+            f"{self._what}: {_share(done, total)}"
+            + (f", {rate:,.1f} a second" if rate else "")
+            + left
+            + (f", {failed:,} failed" if failed else "")
+        )
 
 
 def _share(done: int, total: int | None) -> str:
@@ -95,7 +103,13 @@ def _share(done: int, total: int | None) -> str:
 @contextmanager
 def _bar(what: str) -> Iterator[Update]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     speed, failures = TextColumn("{task.fields[speed]}"), TextColumn("[red]{task.fields[failed]}")
     text, count = TextColumn("{task.description}"), MofNCompleteColumn()
@@ -105,8 +119,13 @@ def _bar(what: str) -> Iterator[Update]:
 
         def update(done: int, total: int | None, failed: int) -> None:
             rate = progress.tasks[0].speed
-            progress.update(task, completed=done, total=total, speed=f"{rate:,.1f}/s" if rate else "",
-                            failed=f"{failed:,} failed" if failed else "")
+            progress.update(
+                task,
+                completed=done,
+                total=total,
+                speed=f"{rate:,.1f}/s" if rate else "",
+                failed=f"{failed:,} failed" if failed else "",
+            )
 
         yield update
 
@@ -151,4 +170,6 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
     long  2
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

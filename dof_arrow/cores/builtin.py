@@ -80,13 +80,21 @@ def resolve(core: str | os.PathLike[str], **options: Any) -> Core:
     given = {key: value for key, value in options.items() if value is not None}
     fixed = sorted(given.keys() & {"preprocess", "at"})
     if fixed:
-        raise UsageError("the built-in core is cut and carries its preprocessing", name,
-                         found=", ".join(f"--{key}" for key in fixed), hint=f"Leave out --{' and --'.join(fixed)}.")
+        raise UsageError(
+            "the built-in core is cut and carries its preprocessing",
+            name,
+            found=", ".join(f"--{key}" for key in fixed),
+            hint=f"Leave out --{' and --'.join(fixed)}.",
+        )
     return load(SCATTERING_1 if name == "builtin" else name, **given)
 
 
 def load(
-    name: str = SCATTERING_1, *, threads: int = 1, provider: str = runtime.CPU, pool: str | None = None,
+    name: str = SCATTERING_1,
+    *,
+    threads: int = 1,
+    provider: str = runtime.CPU,
+    pool: str | None = None,
     fit: Fit | None = None,
 ) -> Core:
     """A built-in core, ready to run: features float32 [n, 43 K^2], K = 4 unless `pool` says `KxK`.
@@ -97,9 +105,13 @@ def load(
     (172,)
     """
     if name != SCATTERING_1:
-        raise UsageError("no such built-in core", expected=SCATTERING_1, found=name, hint=f"Try {SCATTERING_1}.")
+        raise UsageError(
+            "no such built-in core", expected=SCATTERING_1, found=name, hint=f"Try {SCATTERING_1}."
+        )
     data = graph.to_bytes(build(pool=pool))
-    return Core.from_bytes(data, name=name, preprocess=PREPROCESSING, fit=fit, threads=threads, provider=provider)
+    return Core.from_bytes(
+        data, name=name, preprocess=PREPROCESSING, fit=fit, threads=threads, provider=provider
+    )
 
 
 def build(*, pool: str | None = None) -> ModelProto:
@@ -118,7 +130,9 @@ def build(*, pool: str | None = None) -> ModelProto:
     model = onnx.ModelProto(ir_version=8, producer_name="dof-arrow")
     model.opset_import.add(domain="", version=graph.OPSET)
     model.graph.name = "scattering-1"
-    model.graph.input.append(onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["N", 3, SIDE, SIDE]))
+    model.graph.input.append(
+        onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["N", 3, SIDE, SIDE])
+    )
     network = _Network(model)
     luma, chroma = network.colours("input")
     paths = [*network.scatter(luma, order=2), *network.scatter(chroma, order=1)]
@@ -130,7 +144,9 @@ def build(*, pool: str | None = None) -> ModelProto:
 
 def wavelets() -> Taps:
     """The filter bank before rounding, float64 [2, ORIENTATIONS, 7, 7]: real parts, then imaginary parts."""
-    return np.array([_morlet(math.pi * turn / ORIENTATIONS) for turn in range(ORIENTATIONS)]).swapaxes(0, 1)
+    return np.array(
+        [_morlet(math.pi * turn / ORIENTATIONS) for turn in range(ORIENTATIONS)]
+    ).swapaxes(0, 1)
 
 
 def rounded(bank: Taps) -> Taps:
@@ -167,7 +183,9 @@ class _Network:
 
     def __init__(self, model: ModelProto) -> None:
         self.model = model
-        self.wavelets = self.constant("wavelets", rounded(wavelets()).reshape(-1, 1, 2 * RADIUS + 1, 2 * RADIUS + 1))
+        self.wavelets = self.constant(
+            "wavelets", rounded(wavelets()).reshape(-1, 1, 2 * RADIUS + 1, 2 * RADIUS + 1)
+        )
         self.low_pass = self.constant("low_pass", BINOMIAL[None, None])
 
     def colours(self, picture: str) -> tuple[_Maps, _Maps]:
@@ -205,13 +223,17 @@ class _Network:
         """Every channel by itself with every filter, the picture reflected at its edges."""
         alone = self.reshaped(maps.name, 1, maps.side, maps.side)
         pads = self.integers("pads", 0, 0, margin, margin, 0, 0, margin, margin)
-        return self.node("Conv", self.node("Pad", alone, pads, mode="reflect"), filters, **attributes)
+        return self.node(
+            "Conv", self.node("Pad", alone, pads, mode="reflect"), filters, **attributes
+        )
 
     def averages(self, paths: list[_Maps], grid: int) -> str:
         """All paths side by side, averaged over grid x grid cells, as vectors."""
         cell = [MAP_SIDE // grid] * 2
         stacked = self.node("Concat", *(maps.name for maps in paths), axis=1)
-        return self.node("Flatten", self.node("AveragePool", stacked, kernel_shape=cell, strides=cell))
+        return self.node(
+            "Flatten", self.node("AveragePool", stacked, kernel_shape=cell, strides=cell)
+        )
 
     def reshaped(self, name: str, *row: int) -> str:
         return self.node("Reshape", name, self.integers("shape", -1, *row))
@@ -229,16 +251,28 @@ class _Network:
 def _about(grid: int) -> dict[str, json_model.Json]:
     """The core's description, as `headless` writes it; loading adds the preprocessing."""
     tensor = TensorSpec(name="input", shape=("N", 3, SIDE, SIDE), dtype="float32")
-    return {"name": "scattering-1", "source": SCATTERING_1, "license": "Apache-2.0", "opset": graph.OPSET,
-            "pool": f"{grid}x{grid}", "input": json_model.to_json(tensor)}
+    return {
+        "name": "scattering-1",
+        "source": SCATTERING_1,
+        "license": "Apache-2.0",
+        "opset": graph.OPSET,
+        "pool": f"{grid}x{grid}",
+        "input": json_model.to_json(tensor),
+    }
 
 
 def _grid(pool: str | None) -> int:
     """Cells a side: whatever divides the maps evenly; `none` keeps the maps."""
-    sides = {f"{side}x{side}": side for side in range(1, MAP_SIDE + 1) if MAP_SIDE % side == 0} | {"none": MAP_SIDE}
+    sides = {f"{side}x{side}": side for side in range(1, MAP_SIDE + 1) if MAP_SIDE % side == 0} | {
+        "none": MAP_SIDE
+    }
     if pool is None:
         return GRID
     if pool not in sides:
-        raise UsageError("the built-in core cannot be pooled so", expected=", ".join(sides), found=pool,
-                         hint="Try --pool 2x2.")
+        raise UsageError(
+            "the built-in core cannot be pooled so",
+            expected=", ".join(sides),
+            found=pool,
+            hint="Try --pool 2x2.",
+        )
     return sides[pool]

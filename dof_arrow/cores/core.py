@@ -58,7 +58,9 @@ class Request:
     pool: str | None = None
     preprocess: str | Preprocessing | None = None
     fit: Fit | None = None
-    declared: Callable[[], Preprocessing | None] = lambda: None  # what its makers say, asked if nobody else says it
+    declared: Callable[[], Preprocessing | None] = lambda: (
+        None
+    )  # what its makers say, asked if nobody else says it
 
 
 class Core:
@@ -92,19 +94,36 @@ class Core:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, preprocess: str | Preprocessing | None = None, fit: Fit | None = None,
-        at: str | None = None, pool: str | None = None, threads: int = 1, provider: str = runtime.CPU,
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        preprocess: str | Preprocessing | None = None,
+        fit: Fit | None = None,
+        at: str | None = None,
+        pool: str | None = None,
+        threads: int = 1,
+        provider: str = runtime.CPU,
     ) -> Core:
         """A core: one made by `headless` as it is, an original model after cutting off its head.
 
         `path` is a file, or the name of a model elsewhere: see `origins.find`.
         """
-        return cls(headless(path, at=at, pool=pool, preprocess=preprocess, fit=fit), threads, provider)
+        return cls(
+            headless(path, at=at, pool=pool, preprocess=preprocess, fit=fit), threads, provider
+        )
 
     @classmethod
     def from_bytes(
-        cls, data: bytes, *, name: str = "core", preprocess: str | Preprocessing | None = None, fit: Fit | None = None,
-        at: str | None = None, pool: str | None = None, threads: int = 1, provider: str = runtime.CPU,
+        cls,
+        data: bytes,
+        *,
+        name: str = "core",
+        preprocess: str | Preprocessing | None = None,
+        fit: Fit | None = None,
+        at: str | None = None,
+        pool: str | None = None,
+        threads: int = 1,
+        provider: str = runtime.CPU,
     ) -> Core:
         """The same from the bytes of an ONNX model; `name` is what an original model is called."""
         request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit)
@@ -112,8 +131,16 @@ class Core:
 
     @classmethod
     def from_torch(
-        cls, module: Any, *, preprocess: Any = None, name: str | None = None, license: str | None = None,
-        fit: Fit | None = None, at: str | None = None, pool: str | None = None, threads: int = 1,
+        cls,
+        module: Any,
+        *,
+        preprocess: Any = None,
+        name: str | None = None,
+        license: str | None = None,
+        fit: Fit | None = None,
+        at: str | None = None,
+        pool: str | None = None,
+        threads: int = 1,
         provider: str = runtime.CPU,
     ) -> Core:
         """A core of a module of torch, timm, torchvision or transformers, exported by torch and cut.
@@ -131,8 +158,11 @@ class Core:
         """Features float32 [n, *output_shape] of n pictures uint8 [h, w, c], each of any size."""
         prepared = [self.input_of(picture) for picture in pictures]
         if len({each.shape for each in prepared}) > 1:
-            raise UsageError("pictures of different sizes do not make one batch", self.name,
-                             hint="Call the core on one size at a time, or give it a --fit that resizes.")
+            raise UsageError(
+                "pictures of different sizes do not make one batch",
+                self.name,
+                hint="Call the core on one size at a time, or give it a --fit that resizes.",
+            )
         return self.run(np.stack(prepared)) if prepared else self._no_features()
 
     def room(self, rows: int) -> Array | None:
@@ -148,28 +178,44 @@ class Core:
         prepared = self.preprocess(picture, out)
         taken = _of_frame(self.preprocessing, self._input).shape[1:]
         if not _fits(prepared.shape, taken):
-            raise SourceError("picture of a size that the core does not take", expected=str(list(taken)),
-                              found=str(list(prepared.shape)), hint="Resize with --fit crop, pad or squash.")
+            raise SourceError(
+                "picture of a size that the core does not take",
+                expected=str(list(taken)),
+                found=str(list(prepared.shape)),
+                hint="Resize with --fit crop, pad or squash.",
+            )
         return prepared
 
     def together(self, frames: Sequence[Array]) -> Array:
         """The core's input for a window of prepared frames, without a batch axis."""
         if self.time_axis is None or self.window not in (None, len(frames)):
-            raise UsageError("the core takes other windows", self.name, found=f"{len(frames)} frames",
-                             expected=f"{self.window} frames" if self.time_axis is not None else "single pictures")
+            raise UsageError(
+                "the core takes other windows",
+                self.name,
+                found=f"{len(frames)} frames",
+                expected=f"{self.window} frames"
+                if self.time_axis is not None
+                else "single pictures",
+            )
         return np.stack(frames, axis=self.time_axis)
 
     def input_of(self, picture: Picture) -> Array:
         """What `run` takes of one picture, or of one window of frames, without a batch axis."""
-        return self.prepare(picture) if self.time_axis is None else self.together([self.prepare(p) for p in picture])
+        return (
+            self.prepare(picture)
+            if self.time_axis is None
+            else self.together([self.prepare(p) for p in picture])
+        )
 
     def run(self, inputs: Array) -> Features:
         """Features float32 [n, *output_shape], C-contiguous, of prepared inputs [n, …] of the core's own type."""
         step = 1 if self.batch_dependent else self.fixed_batch or max(len(inputs), 1)
-        parts = [self._run_batch(inputs[start : start + step]) for start in range(0, len(inputs), step)]
+        parts = [
+            self._run_batch(inputs[start : start + step]) for start in range(0, len(inputs), step)
+        ]
         return np.concatenate([self._no_features(), *parts])
 
-    def describe(self) -> metadata.Core:
+    def describe(self) -> metadata.CoreMetadata:
         """All that a dataset's metadata says of this core."""
         return self._about
 
@@ -182,7 +228,9 @@ class Core:
     def _run_batch(self, inputs: Array) -> Features:
         """One run; a batch of fixed size is filled up with copies of its last row, which are then dropped."""
         missing = (self.fixed_batch or len(inputs)) - len(inputs)
-        filled = np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)]) if missing else inputs
+        filled = (
+            np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)]) if missing else inputs
+        )
         features: Features = graph.run(self._session, {self._input.name: filled})[0]
         return features.reshape(len(filled), *self.output_shape)[: len(inputs)]
 
@@ -193,17 +241,27 @@ class Core:
         """The shape of one row where the file leaves it open, from a run on a black picture."""
         size = output_size(self.preprocessing)
         if size is None:
-            raise CoreError("the features' shape would depend on the picture's size", self.name,
-                            hint=f"Pool them: --pool 1x1, in {_FROM_ORIGINAL}")
+            raise CoreError(
+                "the features' shape would depend on the picture's size",
+                self.name,
+                hint=f"Pool them: --pool 1x1, in {_FROM_ORIGINAL}",
+            )
         frame = np.zeros((*size, channel_count(self.preprocessing)), np.uint8)
-        black = self.input_of(frame if self.time_axis is None else np.stack([frame] * (self.window or _TRIED)))
+        black = self.input_of(
+            frame if self.time_axis is None else np.stack([frame] * (self.window or _TRIED))
+        )
         batch = np.stack([black] * (self.fixed_batch or 1))
         return graph.run(self._session, {self._input.name: batch})[0].shape[1:]
 
 
 def headless(
-    path: str | os.PathLike[str], *, at: str | None = None, pool: str | None = None,
-    preprocess: str | Preprocessing | None = None, fit: Fit | None = None, name: str | None = None,
+    path: str | os.PathLike[str],
+    *,
+    at: str | None = None,
+    pool: str | None = None,
+    preprocess: str | Preprocessing | None = None,
+    fit: Fit | None = None,
+    name: str | None = None,
     license: str | None = None,
 ) -> bytes:
     """The ONNX bytes of a core: the model without its head, its description and its preprocessing inside.
@@ -214,42 +272,74 @@ def headless(
     """
     found = resolve.find(path)
     found = dataclasses.replace(found, name=name or found.name, license=license or found.license)
-    return _core_bytes(found, Request(at=at, pool=pool, preprocess=preprocess, fit=fit, declared=found.declared))
+    return _core_bytes(
+        found, Request(at=at, pool=pool, preprocess=preprocess, fit=fit, declared=found.declared)
+    )
 
 
 def _core_bytes(original: Original, request: Request) -> bytes:
     if DESCRIPTION in graph.properties(original.model):
         return _completed(original, request)
     part = cut.cut(original.model, at=request.at, pool=request.pool)
-    about = metadata.Core(
-        name=original.name, sha256=_UNKNOWN_SHA256, opset=graph.opset(part.model), cut=part.tensor, pool=part.pool,
-        source=original.source, source_sha256=original.sha256, license=original.license, input=_input(part.model),
-        preprocessing=None, deterministic=not part.batch_dependent,  # type: ignore[arg-type]
+    about = metadata.CoreMetadata(
+        name=original.name,
+        sha256=_UNKNOWN_SHA256,
+        opset=graph.opset(part.model),
+        cut=part.tensor,
+        pool=part.pool,
+        source=original.source,
+        source_sha256=original.sha256,
+        license=original.license,
+        input=_input(part.model),
+        preprocessing=None,  # type: ignore[arg-type]
+        deterministic=not part.batch_dependent,
     )
-    return _described(part.model, json_model.to_json(about), _asked_preprocessing(request, about.input), original.name)
+    return _described(
+        part.model,
+        json_model.to_json(about),
+        _asked_preprocessing(request, about.input),
+        original.name,
+    )
 
 
 def _completed(original: Original, request: Request) -> bytes:
     """A file that is a core already, with the asked preprocessing where it carries none."""
     model, data, name = original.model, original.data, original.name
     about = _read_json(model)
-    for option, asked, carried in (("--at", request.at, about.get("cut")), ("--pool", request.pool, about.get("pool"))):
+    for option, asked, carried in (
+        ("--at", request.at, about.get("cut")),
+        ("--pool", request.pool, about.get("pool")),
+    ):
         if asked not in (None, carried):
-            raise UsageError("the core is cut already", name, f"{option} {carried}", f"{option} {asked}",
-                             f"Leave {option} out, or cut the original again: {_FROM_ORIGINAL}")
+            raise UsageError(
+                "the core is cut already",
+                name,
+                f"{option} {carried}",
+                f"{option} {asked}",
+                f"Leave {option} out, or cut the original again: {_FROM_ORIGINAL}",
+            )
     if "preprocessing" in about:
         carried = metadata.from_json(about["preprocessing"], Preprocessing)
-        _check_same(carried, dataclasses.replace(request, declared=lambda: None), _input(model), name)
+        _check_same(
+            carried, dataclasses.replace(request, declared=lambda: None), _input(model), name
+        )
         return data
     spec = _asked_preprocessing(request, _input(model))
     return data if spec is None else _described(model, about, spec, name)
 
 
 def _check_same(carried: Preprocessing, request: Request, tensor: TensorSpec, name: str) -> None:
-    asked = _asked_preprocessing(request, tensor) or (with_fit(carried, request.fit) if request.fit else carried)
+    asked = _asked_preprocessing(request, tensor) or (
+        with_fit(carried, request.fit) if request.fit else carried
+    )
     if asked != carried:
-        raise UsageError("the core carries a preprocessing of its own", name, as_text(carried), as_text(asked),
-                         f"Leave --preprocess and --fit out, or make another core: {_FROM_ORIGINAL}")
+        raise UsageError(
+            "the core carries a preprocessing of its own",
+            name,
+            as_text(carried),
+            as_text(asked),
+            f"Leave --preprocess and --fit out, or make another core: {_FROM_ORIGINAL}",
+        )
 
 
 def _asked_preprocessing(request: Request, tensor: TensorSpec) -> Preprocessing | None:
@@ -273,7 +363,9 @@ def _in_form_of(spec: Preprocessing, tensor: TensorSpec) -> Preprocessing:
     return dataclasses.replace(spec, dtype=tensor.dtype, layout=layout)  # type: ignore[arg-type]
 
 
-def _described(model: ModelProto, about: json_model.Json, spec: Preprocessing | None, name: str) -> bytes:
+def _described(
+    model: ModelProto, about: json_model.Json, spec: Preprocessing | None, name: str
+) -> bytes:
     """The bytes of a model with its description, and its preprocessing if there is one, in its properties."""
     left_out = {"sha256", "graph", "preprocessing"}
     about = {key: value for key, value in about.items() if key not in left_out}
@@ -282,21 +374,29 @@ def _described(model: ModelProto, about: json_model.Json, spec: Preprocessing | 
         _check_preprocessing(spec, _input(model), name)
         about["preprocessing"] = json_model.to_json(spec)
         values[PREPROCESSING_GRAPH] = base64.b64encode(graph.to_bytes(build(spec))).decode()
-    values[DESCRIPTION] = json.dumps(about, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    values[DESCRIPTION] = json.dumps(
+        about, ensure_ascii=False, separators=(",", ":"), sort_keys=True
+    )
     graph.set_properties(model, values)
     return graph.to_bytes(model)
 
 
-def _description(model: ModelProto, data: bytes) -> metadata.Core:
+def _description(model: ModelProto, data: bytes) -> metadata.CoreMetadata:
     """What a core's file says of itself, checked."""
     about = _read_json(model)
     if "preprocessing" not in about:
-        raise UsageError("the core carries no preprocessing, and it is never guessed", str(about.get("name", "core")),
-                         hint=f"Pass --preprocess with one of {', '.join(presets())}, or a JSON file.")
+        raise UsageError(
+            "the core carries no preprocessing, and it is never guessed",
+            str(about.get("name", "core")),
+            hint=f"Pass --preprocess with one of {', '.join(presets())}, or a JSON file.",
+        )
     made = graph.properties(model).get(PREPROCESSING_GRAPH, "")
     try:
         base64.b64decode(made, validate=True)
-        return metadata.from_json({**about, "sha256": hashlib.sha256(data).hexdigest(), "graph": made}, metadata.Core)
+        return metadata.from_json(
+            {**about, "sha256": hashlib.sha256(data).hexdigest(), "graph": made},
+            metadata.CoreMetadata,
+        )
     except (FormatError, binascii.Error) as error:
         raise _invalid(error) from None
 
@@ -304,8 +404,13 @@ def _description(model: ModelProto, data: bytes) -> metadata.Core:
 def _read_json(model: ModelProto) -> dict[str, Any]:
     text = graph.properties(model).get(DESCRIPTION)
     if text is None:
-        raise CoreError("the model is no core", model.graph.name, f"the property {DESCRIPTION}", "none",
-                        f"Make a core of it: {_FROM_ORIGINAL}")
+        raise CoreError(
+            "the model is no core",
+            model.graph.name,
+            f"the property {DESCRIPTION}",
+            "none",
+            f"Make a core of it: {_FROM_ORIGINAL}",
+        )
     try:
         return metadata.parse(text.encode())  # type: ignore[no-any-return]
     except FormatError as error:
@@ -313,7 +418,11 @@ def _read_json(model: ModelProto) -> dict[str, Any]:
 
 
 def _invalid(error: Exception) -> CoreError:
-    return CoreError("the core's description is not valid", found=str(error), hint=f"Make it again: {_FROM_ORIGINAL}")
+    return CoreError(
+        "the core's description is not valid",
+        found=str(error),
+        hint=f"Make it again: {_FROM_ORIGINAL}",
+    )
 
 
 def _input(model: ModelProto) -> TensorSpec:
@@ -321,22 +430,39 @@ def _input(model: ModelProto) -> TensorSpec:
     found = graph.inputs(model)
     shapes = [list(graph.dims(value)) for value in found]
     if len(found) != 1 or len(shapes[0]) not in (4, 5):
-        raise CoreError("the model does not take pictures", expected="one input of four axes, or of five with time",
-                        found="; ".join(f"{value.name} {shape}" for value, shape in zip(found, shapes, strict=True)),
-                        hint="Choose a model for pictures.")
+        raise CoreError(
+            "the model does not take pictures",
+            expected="one input of four axes, or of five with time",
+            found="; ".join(
+                f"{value.name} {shape}" for value, shape in zip(found, shapes, strict=True)
+            ),
+            hint="Choose a model for pictures.",
+        )
     dtype = graph.dtype(found[0]).name
     if dtype not in _DTYPES:
-        raise CoreError("the model takes no pictures of a known type", expected=", ".join(_DTYPES), found=dtype,
-                        hint="Export the model again with a float32 input.")
-    return TensorSpec(name=found[0].name, shape=tuple(axis or "?" for axis in shapes[0]), dtype=dtype)
+        raise CoreError(
+            "the model takes no pictures of a known type",
+            expected=", ".join(_DTYPES),
+            found=dtype,
+            hint="Export the model again with a float32 input.",
+        )
+    return TensorSpec(
+        name=found[0].name, shape=tuple(axis or "?" for axis in shapes[0]), dtype=dtype
+    )
 
 
 def _output(model: ModelProto) -> tuple[str, tuple[int, ...] | None]:
     """The name of a core's output and the shape of one row, or None where the file leaves it open."""
-    outputs = [(value.name, graph.dtype(value).name, graph.dims(value)) for value in model.graph.output]
+    outputs = [
+        (value.name, graph.dtype(value).name, graph.dims(value)) for value in model.graph.output
+    ]
     if len(outputs) != 1 or outputs[0][1] != "float32":
-        raise CoreError("the core's output is not its features", expected="one float32 output", found=str(outputs),
-                        hint=f"Make it again: {_FROM_ORIGINAL}")
+        raise CoreError(
+            "the core's output is not its features",
+            expected="one float32 output",
+            found=str(outputs),
+            hint=f"Make it again: {_FROM_ORIGINAL}",
+        )
     name, _, shape = outputs[0]
     row = [axis for axis in shape[1:] if isinstance(axis, int) and axis > 0]
     return name, tuple(row) if len(shape) > 1 and len(row) == len(shape) - 1 else None
@@ -345,11 +471,17 @@ def _output(model: ModelProto) -> tuple[str, tuple[int, ...] | None]:
 def _check_preprocessing(spec: Preprocessing, tensor: TensorSpec, name: str) -> None:
     """Raise CoreError where a preprocessing does not make what the core takes."""
     tensor = _of_frame(spec, tensor)
-    made = TensorSpec(name=tensor.name, shape=(tensor.shape[0], *_made_shape(spec)), dtype=spec.dtype)
+    made = TensorSpec(
+        name=tensor.name, shape=(tensor.shape[0], *_made_shape(spec)), dtype=spec.dtype
+    )
     if made.dtype != tensor.dtype or not _fits(made.shape, tensor.shape):
-        raise CoreError("the preprocessing does not make what the core takes", name,
-                        f"{tensor.dtype} {list(tensor.shape)}", f"{made.dtype} {list(made.shape)}",
-                        f"Pass --preprocess '{as_text(_fitted(spec, tensor))}'")
+        raise CoreError(
+            "the preprocessing does not make what the core takes",
+            name,
+            f"{tensor.dtype} {list(tensor.shape)}",
+            f"{made.dtype} {list(made.shape)}",
+            f"Pass --preprocess '{as_text(_fitted(spec, tensor))}'",
+        )
 
 
 def _time_axis(spec: Preprocessing, tensor: TensorSpec) -> int | None:
@@ -384,14 +516,20 @@ def _made_shape(spec: Preprocessing) -> tuple[int | str, ...]:
 def _fits(made: Sequence[int | str], taken: Sequence[int | str]) -> bool:
     """Whether two shapes agree wherever both are numbers."""
     pairs = list(zip(made, taken, strict=False))
-    return len(made) == len(taken) and all(a == b for a, b in pairs if isinstance(a, int) and isinstance(b, int))
+    return len(made) == len(taken) and all(
+        a == b for a, b in pairs if isinstance(a, int) and isinstance(b, int)
+    )
 
 
 def _fitted(spec: Preprocessing, tensor: TensorSpec) -> Preprocessing:
     """The nearest preprocessing that makes what the core takes: its channels, size, axis order and element type."""
     spec = _in_form_of(_with_channels(spec, tensor), tensor)
     height, width = tensor.shape[2:] if spec.layout == "NCHW" else tensor.shape[1:3]
-    if isinstance(height, int) and isinstance(width, int) and output_size(spec) not in (None, (height, width)):
+    if (
+        isinstance(height, int)
+        and isinstance(width, int)
+        and output_size(spec) not in (None, (height, width))
+    ):
         return with_size(spec, height, width)
     return spec
 

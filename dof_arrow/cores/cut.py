@@ -16,7 +16,7 @@ from dof_arrow.cores.graph import batch_axis
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph.flow import Flow
 from dof_arrow.cores.graph.model import Array
-from dof_arrow.cores.head_detection import Reading
+from dof_arrow.cores.head_detection import OutputVerdict
 from dof_arrow.errors import CoreError
 
 if TYPE_CHECKING:
@@ -24,10 +24,22 @@ if TYPE_CHECKING:
 
 OUTPUT = "feature"
 _LIST = "See the choices with dof headless MODEL --list, and choose one with --at TENSOR."
-_MOVES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "MaxPool"})
-_OUTPUT_SCALE = {"QuantizeLinear": 1, "QLinearConv": 6, "QLinearMatMul": 6, "QLinearAdd": 6, "QLinearMul": 6,
-                 "QGemm": 7, "QLinearGlobalAveragePool": 3, "QLinearAveragePool": 3, "QLinearLeakyRelu": 3,
-                 "QLinearSigmoid": 3, "QLinearConcat": 0}
+_MOVES = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "MaxPool"}
+)
+_OUTPUT_SCALE = {
+    "QuantizeLinear": 1,
+    "QLinearConv": 6,
+    "QLinearMatMul": 6,
+    "QLinearAdd": 6,
+    "QLinearMul": 6,
+    "QGemm": 7,
+    "QLinearGlobalAveragePool": 3,
+    "QLinearAveragePool": 3,
+    "QLinearLeakyRelu": 3,
+    "QLinearSigmoid": 3,
+    "QLinearConcat": 0,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +93,9 @@ class _Tensor:
         """The shape of one row; CoreError if rows do not lie on the first axis."""
         if not self.has_batch and self.rows > 1:
             found = str(list(self.shape))
-            raise CoreError("rows do not lie on the first axis", self.name, f"{self.rows} rows", found, _LIST)
+            raise CoreError(
+                "rows do not lie on the first axis", self.name, f"{self.rows} rows", found, _LIST
+            )
         return self.shape[1:] if self.has_batch else self.shape
 
     @property
@@ -99,7 +113,9 @@ def candidates(model: ModelProto) -> list[Candidate]:
     for reading in found:
         for place, kind, why in _places(flow, reading):
             marked = reading is chosen and place.name == reading.tensor
-            candidate = Candidate(tensor=place.name, shape=place.listed, kind=kind, chosen=marked, why=why)
+            candidate = Candidate(
+                tensor=place.name, shape=place.listed, kind=kind, chosen=marked, why=why
+            )
             listed[place.name] = candidate if marked else listed.get(place.name, candidate)
     return list(listed.values())
 
@@ -116,24 +132,43 @@ def cut(model: ModelProto, *, at: str | None = None, pool: str | None = None) ->
     """
     grid = _grid(pool)
     flow = Flow(graph.inlined(model))
-    place = _tensor(flow, at) if at else _place(flow, keep_map=pool == "none" or grid not in (None, (1, 1)))
+    place = (
+        _tensor(flow, at)
+        if at
+        else _place(flow, keep_map=pool == "none" or grid not in (None, (1, 1)))
+    )
     if place.is_map and grid is None and pool is None:
         grid = (1, 1)
     part = _raised(_upto(flow, place))
-    name, shape, pooled = _finish(part, place, grid, head_detection.is_channels_last(flow, place.name))
+    name, shape, pooled = _finish(
+        part, place, grid, head_detection.is_channels_last(flow, place.name)
+    )
     if math.prod(shape) != shape[0] and batch_axis.is_free(part):
-        raise CoreError("the map's size changes with the picture's", place.name, "an input of one size",
-                        str(list(graph.dims(batch_axis.only_input(part)))), "Use --pool 1x1, or export with a fixed size.")
+        raise CoreError(
+            "the map's size changes with the picture's",
+            place.name,
+            "an input of one size",
+            str(list(graph.dims(batch_axis.only_input(part)))),
+            "Use --pool 1x1, or export with a fixed size.",
+        )
     _name_output(part, name, shape)
     made = batch_axis.free(part)
-    return Cut(model=made.model, tensor=place.name, shape=shape, pool=pooled,
-               fixed_batch=made.fixed, batch_dependent=made.dependent)
+    return Cut(
+        model=made.model,
+        tensor=place.name,
+        shape=shape,
+        pool=pooled,
+        fixed_batch=made.fixed,
+        batch_dependent=made.dependent,
+    )
 
 
-def _readings(flow: Flow) -> list[Reading]:
+def _readings(flow: Flow) -> list[OutputVerdict]:
     found = head_detection.readings(flow)
     if not found:
-        raise CoreError("no output depends on the input", flow.model.graph.name, hint="Export the model again.")
+        raise CoreError(
+            "no output depends on the input", flow.model.graph.name, hint="Export the model again."
+        )
     return found
 
 
@@ -142,16 +177,26 @@ def _place(flow: Flow, *, keep_map: bool) -> _Tensor:
     found = _readings(flow)
     chosen = head_detection.choose(flow, found)
     if chosen is None:
-        listed = "; ".join(f"{c.tensor} {list(c.shape)} ({c.kind}: {c.why})" for c in candidates(flow.model))
-        raise CoreError("no single place to cut can be defended", flow.model.graph.name, "one", listed, _LIST)
+        listed = "; ".join(
+            f"{c.tensor} {list(c.shape)} ({c.kind}: {c.why})" for c in candidates(flow.model)
+        )
+        raise CoreError(
+            "no single place to cut can be defended", flow.model.graph.name, "one", listed, _LIST
+        )
     place, above = _probe_above(flow, chosen.tensor)
     return above if keep_map and above is not None else place
 
 
-def _places(flow: Flow, reading: Reading) -> list[tuple[_Tensor, str, str]]:
+def _places(flow: Flow, reading: OutputVerdict) -> list[tuple[_Tensor, str, str]]:
     """The candidates of one output: its features, the map they are pooled from, the output itself."""
     place, above = _probe_above(flow, reading.tensor)
-    kind = "output" if reading.tensor == reading.output else "conv head" if place.is_map else "dense head"
+    kind = (
+        "output"
+        if reading.tensor == reading.output
+        else "conv head"
+        if place.is_map
+        else "dense head"
+    )
     places = [(place, kind, reading.why)]
     if above is not None and above.name != place.name:
         places.append((above, "map", "what the features are pooled from"))
@@ -162,15 +207,25 @@ def _places(flow: Flow, reading: Reading) -> list[tuple[_Tensor, str, str]]:
 
 def _probe_above(flow: Flow, name: str) -> tuple[_Tensor, _Tensor | None]:
     """A tensor, and the nearest bottleneck at or above it that holds a map; the picture itself is none."""
-    names = [name, *(stage.source for stage in flow.stages(name) if stage.source not in flow.inputs)]
+    names = [
+        name,
+        *(stage.source for stage in flow.stages(name) if stage.source not in flow.inputs),
+    ]
     probed = _probe(flow, names)
-    return probed[0], next((tensor for tensor in probed if tensor.has_batch and tensor.is_map), None)
+    return probed[0], next(
+        (tensor for tensor in probed if tensor.has_batch and tensor.is_map), None
+    )
 
 
 def _tensor(flow: Flow, name: str) -> _Tensor:
     if name not in flow.data:
-        near = [f"Did you mean {known}?" for known in difflib.get_close_matches(name, sorted(flow.data), 1)]
-        raise CoreError("no such tensor between input and output", name, hint=" ".join([*near, _LIST]))
+        near = [
+            f"Did you mean {known}?"
+            for known in difflib.get_close_matches(name, sorted(flow.data), 1)
+        ]
+        raise CoreError(
+            "no such tensor between input and output", name, hint=" ".join([*near, _LIST])
+        )
     return _probe(flow, [name])[0]
 
 
@@ -188,7 +243,10 @@ def _probe(flow: Flow, names: Sequence[str]) -> list[_Tensor]:
             if rows == (fixed or 1):
                 raise
     arrays = map(np.asarray, values)
-    return [_Tensor(name=n, shape=a.shape, dtype=a.dtype, rows=rows) for n, a in zip(names, arrays, strict=True)]
+    return [
+        _Tensor(name=n, shape=a.shape, dtype=a.dtype, rows=rows)
+        for n, a in zip(names, arrays, strict=True)
+    ]
 
 
 def _upto(flow: Flow, place: _Tensor) -> ModelProto:
@@ -196,7 +254,11 @@ def _upto(flow: Flow, place: _Tensor) -> ModelProto:
     scale = _scale(flow, place.name) if place.dtype.kind in "iu" else []
     part = graph.extract(flow.model, [place.name, *scale])
     if not head_detection.is_learnt(part.graph.node):
-        raise CoreError("nothing learnt lies before the cut: its features would be the picture", place.name, hint=_LIST)
+        raise CoreError(
+            "nothing learnt lies before the cut: its features would be the picture",
+            place.name,
+            hint=_LIST,
+        )
     name = graph.add_node(part, "DequantizeLinear", place.name, *scale) if scale else place.name
     if place.dtype != np.float32 and not scale:
         name = graph.add_node(part, "Cast", name, to=1)
@@ -210,7 +272,9 @@ def _scale(flow: Flow, tensor: str) -> list[str]:
     found = _scale_below(flow, tensor) or _scale_above(flow, tensor)
     if not found:
         expected = "float or quantised values"
-        raise CoreError("whole numbers without a scale are no features", tensor, expected, hint=_LIST)
+        raise CoreError(
+            "whole numbers without a scale are no features", tensor, expected, hint=_LIST
+        )
     return [name for name in found if name]
 
 
@@ -242,8 +306,11 @@ def _raised(part: ModelProto) -> ModelProto:
     feeds = {value.name: batch_axis.sample(value, batch_axis.size(part) or 1)}
     before, after = (graph.run(graph.session(graph.to_bytes(m)), feeds)[0] for m in (part, raised))
     if not batch_axis.close(after, before, batch_axis.tolerance(part)):
-        raise CoreError(f"features change when the model is raised to opset {graph.OPSET}", part.graph.name,
-                        hint=f"Export the model again with opset {graph.OPSET} or later.")
+        raise CoreError(
+            f"features change when the model is raised to opset {graph.OPSET}",
+            part.graph.name,
+            hint=f"Export the model again with opset {graph.OPSET} or later.",
+        )
     return raised
 
 
@@ -256,14 +323,22 @@ def _finish(
     if len(row) == 1 or not place.has_batch or not batch_axis.is_free(part):
         name = _reshape(part, name, row)  # brings back a batch axis that the model squeezes away
     if channels_last and len(row) == 3:
-        name, row = graph.add_node(part, "Transpose", name, perm=[0, 3, 1, 2]), (row[2], row[0], row[1])
+        name, row = (
+            graph.add_node(part, "Transpose", name, perm=[0, 3, 1, 2]),
+            (row[2], row[0], row[1]),
+        )
     if grid is None or (len(row) == 1 and grid == (1, 1)):
         return name, row, None
     if grid == (1, 1):
         return *_mean(part, name, row), "1x1"
     if len(row) != 3:
-        raise CoreError("only a map of height and width can be pooled so", place.name, "[N, C, H, W]",
-                        f"[N, {', '.join(map(str, row))}]", "Use --pool 1x1 or --pool none.")
+        raise CoreError(
+            "only a map of height and width can be pooled so",
+            place.name,
+            "[N, C, H, W]",
+            f"[N, {', '.join(map(str, row))}]",
+            "Use --pool 1x1 or --pool none.",
+        )
     return _adaptive(part, name, row, grid), (row[0], *grid), f"{grid[0]}x{grid[1]}"
 
 
@@ -296,7 +371,9 @@ def _bins(length: int, count: int) -> Array:
 
 
 def _reshape(part: ModelProto, name: str, row: tuple[int, ...]) -> str:
-    return graph.add_node(part, "Reshape", name, graph.add_constant(part, np.array([-1, *row], np.int64), "dof_shape"))
+    return graph.add_node(
+        part, "Reshape", name, graph.add_constant(part, np.array([-1, *row], np.int64), "dof_shape")
+    )
 
 
 def _name_output(part: ModelProto, name: str, shape: tuple[int, ...]) -> None:
@@ -312,5 +389,10 @@ def _grid(pool: str | None) -> tuple[int, int] | None:
         return None
     found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", pool or "")
     if found is None:
-        raise CoreError("unknown pooling", expected="1x1, 2x2, KxK or none", found=repr(pool), hint="Try --pool 2x2.")
+        raise CoreError(
+            "unknown pooling",
+            expected="1x1, 2x2, KxK or none",
+            found=repr(pool),
+            hint="Try --pool 2x2.",
+        )
     return int(found[1]), int(found[2])

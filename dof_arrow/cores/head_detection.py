@@ -20,13 +20,58 @@ if TYPE_CHECKING:
 _DENSE = re.compile(r"Gemm|MatMul|^LinearClassifier$|^LinearRegressor$|^SVM|^TreeEnsemble")
 _LAYER = re.compile(_DENSE.pattern + r"|Conv|Attention|LSTM|GRU|RNN|Einsum|^If$|^Loop$|^Scan$")
 _JOINS = frozenset({"Add", "Sum", "Concat", "QLinearAdd", "QLinearConcat"})
-_POOLS = frozenset({"GlobalAveragePool", "GlobalMaxPool", "AveragePool", "ReduceMean", "ReduceMax", "ReduceSum",
-                    "QLinearGlobalAveragePool", "QLinearAveragePool", "QLinearReduceMean"})
-_DECISIONS = frozenset({"Softmax", "LogSoftmax", "Hardmax", "Exp", "Sigmoid", "ArgMax", "TopK", "ZipMap", "Normalizer",
-                        "QLinearSoftmax", "QLinearSigmoid"})
-_ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "FastGelu", "QuickGelu",
-                          "Erf", "Tanh", "Sigmoid", "HardSwish", "HardSigmoid", "Mish", "QLinearLeakyRelu"})
-_NORMALISATIONS = frozenset({"BatchNormalization", "LayerNormalization", "LpNormalization", "ReduceL2"})
+_POOLS = frozenset(
+    {
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "AveragePool",
+        "ReduceMean",
+        "ReduceMax",
+        "ReduceSum",
+        "QLinearGlobalAveragePool",
+        "QLinearAveragePool",
+        "QLinearReduceMean",
+    }
+)
+_DECISIONS = frozenset(
+    {
+        "Softmax",
+        "LogSoftmax",
+        "Hardmax",
+        "Exp",
+        "Sigmoid",
+        "ArgMax",
+        "TopK",
+        "ZipMap",
+        "Normalizer",
+        "QLinearSoftmax",
+        "QLinearSigmoid",
+    }
+)
+_ACTIVATIONS = frozenset(
+    {
+        "Relu",
+        "Clip",
+        "LeakyRelu",
+        "PRelu",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Gelu",
+        "FastGelu",
+        "QuickGelu",
+        "Erf",
+        "Tanh",
+        "Sigmoid",
+        "HardSwish",
+        "HardSigmoid",
+        "Mish",
+        "QLinearLeakyRelu",
+    }
+)
+_NORMALISATIONS = frozenset(
+    {"BatchNormalization", "LayerNormalization", "LpNormalization", "ReduceL2"}
+)
 _NEUTRAL = frozenset({"Identity", "Dropout"})
 _RESHAPES = _NEUTRAL | {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast"}
 _FEATURE_NAME = re.compile(r"feature|embed|hidden|pooler|encod|represent|backbone")
@@ -37,7 +82,7 @@ _CLASS_NAME = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class OutputVerdict:
     """What one output of a model is, and the tensor that holds the features behind it."""
 
     output: str
@@ -46,12 +91,12 @@ class Reading:
     why: str
 
 
-def readings(flow: Flow) -> list[Reading]:
+def readings(flow: Flow) -> list[OutputVerdict]:
     """A reading of every output that depends on the input, in the model's order."""
     return [_read(flow, value.name) for value in flow.model.graph.output if value.name in flow.data]
 
 
-def choose(flow: Flow, found: Sequence[Reading]) -> Reading | None:
+def choose(flow: Flow, found: Sequence[OutputVerdict]) -> OutputVerdict | None:
     """The one reading that can be defended; None where several can, or one is unclear.
 
     Outputs that come of the same features are one. Beside a head, outputs taken from further up are by-products.
@@ -78,39 +123,63 @@ def is_channels_last(flow: Flow, tensor: str) -> bool:
     return any(_reduced_axes(flow, node) == {1, 2} for node in flow.consumers(tensor))
 
 
-def _read(flow: Flow, output: str) -> Reading:
+def _read(flow: Flow, output: str) -> OutputVerdict:
     tail: list[Stage] = []
     for stage in flow.stages(output):
         layers = [node for node in stage.nodes if _LAYER.search(node.op_type)]
-        if layers and not (len(layers) == 1 and _stands_alone(flow, stage) and _is_linear(flow, layers[0])):
+        if layers and not (
+            len(layers) == 1 and _stands_alone(flow, stage) and _is_linear(flow, layers[0])
+        ):
             break
         if layers:
             return _judge(flow, output, layers[0], stage, tail)
         tail.append(stage)
-    return Reading(output=output, tensor=output, verdict="output", why="no linear layer ends the model")
+    return OutputVerdict(
+        output=output, tensor=output, verdict="output", why="no linear layer ends the model"
+    )
 
 
-def _judge(flow: Flow, output: str, layer: NodeProto, stage: Stage, tail: Sequence[Stage]) -> Reading:
+def _judge(
+    flow: Flow, output: str, layer: NodeProto, stage: Stage, tail: Sequence[Stage]
+) -> OutputVerdict:
     """Weigh the evidence on the last linear layer, the strongest first."""
     source = _skip(flow, stage.source, _NEUTRAL)
     names = " ".join([output, layer.name, *layer.output, *set(layer.input) - flow.data]).lower()
     classes, features = (bool(pattern.search(names)) for pattern in (_CLASS_NAME, _FEATURE_NAME))
-    ops = {node.op_type for s in tail for node in s.nodes} | {node.op_type for node in stage.nodes if node is not layer}
-    decision = next((s.nodes[0].op_type for s in tail if len(s.nodes) == 1 and s.nodes[0].op_type in _DECISIONS), None)
+    ops = {node.op_type for s in tail for node in s.nodes} | {
+        node.op_type for node in stage.nodes if node is not layer
+    }
+    decision = next(
+        (
+            s.nodes[0].op_type
+            for s in tail
+            if len(s.nodes) == 1 and s.nodes[0].op_type in _DECISIONS
+        ),
+        None,
+    )
     on_map = "Conv" in layer.op_type and bool(ops & _POOLS)
     label = layer.name or layer.output[0]
 
-    def reading(verdict: Literal["head", "output", "unclear"], why: str) -> Reading:
-        return Reading(output=output, tensor=output if verdict == "output" else source, verdict=verdict, why=why)
+    def reading(verdict: Literal["head", "output", "unclear"], why: str) -> OutputVerdict:
+        return OutputVerdict(
+            output=output,
+            tensor=output if verdict == "output" else source,
+            verdict=verdict,
+            why=why,
+        )
 
     if decision:
         return reading("head", f"{layer.op_type} {label} is the last layer, {decision} follows")
     if features and not classes:
         return reading("output", f"{layer.op_type} {label} gives features by its name")
     if ops & _NORMALISATIONS:
-        return reading("output", f"the output of {layer.op_type} {label} is normalised, as features are")
+        return reading(
+            "output", f"the output of {layer.op_type} {label} is normalised, as features are"
+        )
     if ops & _ACTIVATIONS and not on_map:
-        return reading("unclear", f"{layer.op_type} {label} is followed by an activation: classes or features?")
+        return reading(
+            "unclear", f"{layer.op_type} {label} is followed by an activation: classes or features?"
+        )
     if on_map and not classes:
         return reading("unclear", f"{layer.op_type} {label} is pooled after: classes or features?")
     return reading("head", f"{layer.op_type} {label} is the last layer, and linear")
@@ -129,7 +198,11 @@ def _is_linear(flow: Flow, node: NodeProto) -> bool:
 
 
 def _is_pointwise(flow: Flow, node: NodeProto) -> bool:
-    if "Conv" not in node.op_type or "Transpose" in node.op_type or _ints(node, "group") not in ([], [1]):
+    if (
+        "Conv" not in node.op_type
+        or "Transpose" in node.op_type
+        or _ints(node, "group") not in ([], [1])
+    ):
         return False
     weights = flow.weights.get(node.input[3 if node.op_type == "QLinearConv" else 1])
     kernel = _ints(node, "kernel_shape") or (list(weights.dims[2:]) if weights else [])
@@ -153,12 +226,12 @@ def _reduced_axes(flow: Flow, node: NodeProto) -> set[int]:
     if node.op_type not in ("ReduceMean", "ReduceMax"):
         return set()
     given = flow.constant(node.input[1]) if len(node.input) > 1 else None
-    axes: Iterator[int] = iter(_ints(node, "axes")) if given is None else (int(axis) for axis in given)
+    axes: Iterator[int] = (
+        iter(_ints(node, "axes")) if given is None else (int(axis) for axis in given)
+    )
     return {axis % 4 for axis in axes}
 
 
 def _ints(node: NodeProto, name: str) -> list[int]:
     """An attribute's integers; none where it is not set."""
     return [n for a in node.attribute if a.name == name for n in (a.ints or [a.i])]
-
-

@@ -21,7 +21,9 @@ from dof_arrow.cores.graph import model, runtime
 from dof_arrow.cores.preprocess import Picture, resized_size
 from dof_arrow.media.array import in_mode
 
-SHARE = 0.013  # of the pixels: so many differed between Pillow's resize and the preprocessing graph's
+SHARE = (
+    0.013  # of the pixels: so many differed between Pillow's resize and the preprocessing graph's
+)
 
 _PICTURES, _SIZE = 8, (375, 500)  # ImageNet's most common size
 _ROUNDS, _BUDGET = 7, 0.5  # a step is timed so often, or for so many seconds
@@ -60,13 +62,23 @@ def appraise(core: Core, pictures: Sequence[Picture] | None = None) -> Appraisal
     >>> round(appraise(builtin.load()).moved, 4)
     0.0001
     """
-    shown = [in_mode(p, core.preprocessing.mode) for p in pictures or map(natural, range(_PICTURES))]
+    shown = [
+        in_mode(p, core.preprocessing.mode) for p in pictures or map(natural, range(_PICTURES))
+    ]
     moved = movements(core, shown)
     prepare, network = costs(core, shown)
     return Appraisal(
-        shape=core.output_shape, width=prod(core.output_shape), parameters=_parameters(core), bytes=len(core.data),
-        batch=_batch(core), pictures=len(shown), moved=statistics.median(moved), moved_most=max(moved),
-        preprocessing_ms=1e3 * prepare, network_ms=1e3 * network, per_second=1 / (prepare + network),
+        shape=core.output_shape,
+        width=prod(core.output_shape),
+        parameters=_parameters(core),
+        bytes=len(core.data),
+        batch=_batch(core),
+        pictures=len(shown),
+        moved=statistics.median(moved),
+        moved_most=max(moved),
+        preprocessing_ms=1e3 * prepare,
+        network_ms=1e3 * network,
+        per_second=1 / (prepare + network),
     )
 
 
@@ -81,7 +93,9 @@ def natural(seed: int, size: tuple[int, int] = _SIZE) -> Picture:
     frequency[0, 0] = np.inf  # the mean is set below
 
     def plane() -> NDArray[np.float64]:
-        values: NDArray[np.float64] = np.fft.irfft2(np.fft.rfft2(random.standard_normal(size)) / frequency, size)
+        values: NDArray[np.float64] = np.fft.irfft2(
+            np.fft.rfft2(random.standard_normal(size)) / frequency, size
+        )
         values /= values.std()
         return values
 
@@ -102,10 +116,16 @@ def movements(core: Core, pictures: Sequence[Picture], share: float = SHARE) -> 
 
 def costs(core: Core, pictures: Sequence[Picture]) -> tuple[float, float]:
     """Seconds that one picture takes, medians: its preprocessing, and the network in an extraction's batches."""
-    clock = time.thread_time if core.provider == runtime.CPU and core.threads == 1 else time.perf_counter
+    clock = (
+        time.thread_time
+        if core.provider == runtime.CPU and core.threads == 1
+        else time.perf_counter
+    )
     shown = _framed(core, pictures[0] if core.preprocessing.resize else _as_seen(core, pictures[0]))
     batch = np.stack([core.input_of(shown)] * (core.fixed_batch or BATCH))
-    return _median(lambda: core.input_of(shown), clock), _median(lambda: core.run(batch), clock) / len(batch)
+    return _median(lambda: core.input_of(shown), clock), _median(
+        lambda: core.run(batch), clock
+    ) / len(batch)
 
 
 def _median(action: Callable[[], object], clock: Callable[[], float]) -> float:
@@ -125,7 +145,9 @@ def _as_seen(core: Core, picture: Picture) -> Picture:
     height, width = resized_size(spec, *picture.shape[:2])
     if not spec.resize:
         sides = shape[-2:] if spec.layout == "NCHW" else shape[-3:-1]
-        height, width = (s if isinstance(s, int) else own for s, own in zip(sides, (height, width), strict=True))
+        height, width = (
+            s if isinstance(s, int) else own for s, own in zip(sides, (height, width), strict=True)
+        )
     flat = picture[..., 0] if picture.shape[2] == 1 else picture
     made = Image.fromarray(flat).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(made).reshape(height, width, picture.shape[2])
@@ -139,7 +161,9 @@ def _framed(core: Core, picture: Picture) -> Picture:
 def _disturbed(picture: Picture, share: float, seed: int) -> Picture:
     """The picture with one grey level added to or taken from a share of its values, chosen by (seed)."""
     random = np.random.default_rng([seed, 1])
-    off = (random.random(picture.shape) < share) * random.choice(np.array([-1, 1], np.int16), picture.shape)
+    off = (random.random(picture.shape) < share) * random.choice(
+        np.array([-1, 1], np.int16), picture.shape
+    )
     changed: Picture = np.clip(picture + off, 0, 255).astype(np.uint8)
     return changed
 
@@ -154,4 +178,6 @@ def _parameters(core: Core) -> int:
     from onnx import TensorProto
 
     stored = model.from_bytes(core.data).graph.initializer
-    return sum(prod(tensor.dims) for tensor in stored if tensor.data_type != TensorProto.INT64)  # those are shapes
+    return sum(
+        prod(tensor.dims) for tensor in stored if tensor.data_type != TensorProto.INT64
+    )  # those are shapes

@@ -66,11 +66,18 @@ def build(spec: Preprocessing) -> onnx.ModelProto:
 
 def graph_text(spec: Preprocessing) -> str:
     """The graph in ONNX's textual form; steps that a declaration leaves out are Identity."""
-    return "".join([
-        '<ir_version: 8, opset_import: ["" : 18], producer_name: "dof-arrow">\n',
-        f"preprocessing (uint8[height, width, {channel_count(spec)}] picture) => ({_output_type(spec)} input) {{",
-        _START, _resize(spec), _frame(spec), _arrange(spec), _normalise(spec), "}",
-    ])
+    return "".join(
+        [
+            '<ir_version: 8, opset_import: ["" : 18], producer_name: "dof-arrow">\n',
+            f"preprocessing (uint8[height, width, {channel_count(spec)}] picture) => ({_output_type(spec)} input) {{",
+            _START,
+            _resize(spec),
+            _frame(spec),
+            _arrange(spec),
+            _normalise(spec),
+            "}",
+        ]
+    )
 
 
 class Preprocess:
@@ -82,7 +89,9 @@ class Preprocess:
     def __init__(self, spec: Preprocessing, data: bytes | None = None) -> None:
         check(spec)
         self.spec = spec
-        if data is not None:  # a graph out of a file is checked as strictly as any model: no weights outside it
+        if (
+            data is not None
+        ):  # a graph out of a file is checked as strictly as any model: no weights outside it
             graph.from_bytes(data, "the preprocessing graph")
         self.graph = data or graph.to_bytes(build(spec))
         self._session = graph.session(self.graph, threads=1)
@@ -106,19 +115,36 @@ def check_picture(picture: Picture, channels: int) -> None:
     """Raise UsageError for anything but a uint8 array [h, w, channels] with pixels in it."""
     expected = f"a uint8 array [h, w, {channels}]"
     if not isinstance(picture, np.ndarray):
-        raise UsageError("not a picture", expected=expected, found=type(picture).__name__,
-                         hint="Decode it first: dof_arrow.media.image.decode(data).")
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != channels or not picture.size:
-        raise UsageError("not a picture", expected=expected, found=f"{picture.dtype} {list(picture.shape)}",
-                         hint="Give decoded pixels, 0-255, channels last.")
+        raise UsageError(
+            "not a picture",
+            expected=expected,
+            found=type(picture).__name__,
+            hint="Decode it first: dof_arrow.media.image.decode(data).",
+        )
+    if (
+        picture.dtype != np.uint8
+        or picture.ndim != 3
+        or picture.shape[2] != channels
+        or not picture.size
+    ):
+        raise UsageError(
+            "not a picture",
+            expected=expected,
+            found=f"{picture.dtype} {list(picture.shape)}",
+            hint="Give decoded pixels, 0-255, channels last.",
+        )
 
 
 def check_size(spec: Preprocessing, height: int, width: int) -> None:
     """Raise SourceError for a sliver of a picture, which would fill the memory when resized by its shorter side."""
     pixels = math.prod(resized_size(spec, height, width))
     if spec.resize and pixels > MAX_PIXELS:
-        raise SourceError("picture too elongated to resize", expected=f"at most {MAX_PIXELS} pixels",
-                          found=f"{height} x {width}, {pixels} pixels when resized", hint="Use --fit pad or squash.")
+        raise SourceError(
+            "picture too elongated to resize",
+            expected=f"at most {MAX_PIXELS} pixels",
+            found=f"{height} x {width}, {pixels} pixels when resized",
+            hint="Use --fit pad or squash.",
+        )
 
 
 def _check_interface(session: Any, spec: Preprocessing) -> None:
@@ -127,13 +153,21 @@ def _check_interface(session: Any, spec: Preprocessing) -> None:
     found = [(v.name, v.type, len(v.shape)) for v in (*inputs, *outputs)]
     expected = [("picture", "tensor(uint8)", 3), ("input", f"tensor({_ONNX_TYPES[spec.dtype]})", 4)]
     if found != expected:
-        raise CoreError("the preprocessing graph does not fit its declaration", expected=str(expected),
-                        found=str(found), hint="Make it again: dof headless MODEL.onnx --preprocess … -o CORE.onnx")
+        raise CoreError(
+            "the preprocessing graph does not fit its declaration",
+            expected=str(expected),
+            found=str(found),
+            hint="Make it again: dof headless MODEL.onnx --preprocess … -o CORE.onnx",
+        )
 
 
 def _output_type(spec: Preprocessing) -> str:
     height, width = output_size(spec) or ("height", "width")
-    axes = (channel_count(spec), height, width) if spec.layout == "NCHW" else (height, width, channel_count(spec))
+    axes = (
+        (channel_count(spec), height, width)
+        if spec.layout == "NCHW"
+        else (height, width, channel_count(spec))
+    )
     return f"{_ONNX_TYPES[spec.dtype]}[1, {', '.join(map(str, axes))}]"
 
 
@@ -235,7 +269,9 @@ def _normalise(spec: Preprocessing) -> str:
 """
 
 
-def _per_channel(spec: Preprocessing, name: str, operator: str, value: str, numbers: tuple[float, ...]) -> str:
+def _per_channel(
+    spec: Preprocessing, name: str, operator: str, value: str, numbers: tuple[float, ...]
+) -> str:
     if not numbers:
         return f"{name} = Identity ({value})"
     shape = [1, len(numbers), 1, 1] if spec.layout == "NCHW" else [1, 1, 1, len(numbers)]

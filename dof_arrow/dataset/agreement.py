@@ -62,7 +62,8 @@ class Tally:
         shares[~same] = share
         old = self.agreement
         self.agreement = Agreement(
-            rows=old.rows + len(ours), equal=old.equal + int(same.sum()),
+            rows=old.rows + len(ours),
+            equal=old.equal + int(same.sum()),
             close=old.close + int((shares <= self.tolerance).sum()),
             largest=max(old.largest, float(far.max(initial=0.0))),
             relative=max(old.relative, float(share.max(initial=0.0))),
@@ -89,8 +90,14 @@ def _apart(ours: Array, theirs: Array) -> tuple[Array, Array, Array]:
     """
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        far = np.where(np.isfinite(a) & np.isfinite(b), abs(a - b), np.where(a == b, 0.0, np.inf)).max(axis=1)
+        far = np.where(
+            np.isfinite(a) & np.isfinite(b), abs(a - b), np.where(a == b, 0.0, np.inf)
+        ).max(axis=1)
         size = np.maximum(abs(a).max(axis=1), abs(b).max(axis=1))
         share = np.where(far == 0, 0.0, far / size)
         cosine = (a * b).sum(axis=1) / np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    return far, np.where(np.isnan(share), np.inf, share), np.nan_to_num(np.clip(cosine, -1, 1), nan=0.0)
+    return (
+        far,
+        np.where(np.isnan(share), np.inf, share),
+        np.nan_to_num(np.clip(cosine, -1, 1), nan=0.0),
+    )

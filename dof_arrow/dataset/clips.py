@@ -14,7 +14,7 @@ from dof_arrow.format.spec.metadata import Metadata
 Array = NDArray[Any]
 
 
-class Rows(Protocol):
+class ClipRows(Protocol):
     """What is asked of a clip's rows; `dof_arrow.dataset.dataset.Dataset` is one."""
 
     @property
@@ -30,7 +30,7 @@ class Rows(Protocol):
 class Clip:
     """The rows of one clip, in order, as views of the file's memory."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: ClipRows) -> None:
         self.rows, self._record = rows, rows.metadata.record
 
     def __len__(self) -> int:
@@ -71,7 +71,9 @@ def as_tensors(table: pa.Table, shapes: Mapping[str, Sequence[int]]) -> pa.Table
         if is_vector(field):
             kind = pa.fixed_shape_tensor(field.type.value_type, shapes[field.name])
             chunks = [_tensor(chunk, kind) for chunk in table.column(i).chunks]
-            table = table.set_column(i, pa.field(field.name, kind, nullable=False), pa.chunked_array(chunks, kind))
+            table = table.set_column(
+                i, pa.field(field.name, kind, nullable=False), pa.chunked_array(chunks, kind)
+            )
     return table
 
 

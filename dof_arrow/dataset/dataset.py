@@ -23,7 +23,7 @@ from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.tables.clip_bounds import clip_bounds
 from dof_arrow.tables.gather import Gather
-from dof_arrow.tables.selection import Chosen, Places, Table, files, opened
+from dof_arrow.tables.selection import Places, Selection, Table, files, opened
 
 if TYPE_CHECKING:
     from dof_arrow.loader.clip_loader import ClipLoader
@@ -116,9 +116,14 @@ class Dataset:
         if where is None:
             return []
         try:
-            return [json.loads(line) for line in self._file.attachment(where.offset, where.length).splitlines()]
+            return [
+                json.loads(line)
+                for line in self._file.attachment(where.offset, where.length).splitlines()
+            ]
         except ValueError:
-            raise FormatError("the errors table cannot be read", str(self.path), hint="dof validate --deep") from None
+            raise FormatError(
+                "the errors table cannot be read", str(self.path), hint="dof validate --deep"
+            ) from None
 
     def document(self, name: str) -> bytes:
         """The bytes of an attached document."""
@@ -156,7 +161,12 @@ class Dataset:
         chosen = np.asarray(indices)
         if chosen.dtype == bool:
             if chosen.shape != (len(self),):
-                raise UsageError("a mask of another length", str(self.path), f"{len(self)} rows", str(len(chosen)))
+                raise UsageError(
+                    "a mask of another length",
+                    str(self.path),
+                    f"{len(self)} rows",
+                    str(len(chosen)),
+                )
             chosen = np.flatnonzero(chosen)
         return Dataset(self._file, self._places()[self._checked(chosen)])
 
@@ -179,14 +189,25 @@ class Dataset:
         flat = [f.name for f in self.schema if not is_vector(f)]
         named = [name for name in flat if name in str(condition)] or flat
         try:
-            found = [self._matching(condition, named, run) for run in self._chosen.may_match(condition)]
+            found = [
+                self._matching(condition, named, run) for run in self._chosen.may_match(condition)
+            ]
         except (pa.ArrowException, TypeError) as error:
-            raise UsageError("this condition cannot be evaluated", str(self.path),
-                             f"an expression over {', '.join(flat)}", str(error).splitlines()[0][:200]) from None
+            raise UsageError(
+                "this condition cannot be evaluated",
+                str(self.path),
+                f"an expression over {', '.join(flat)}",
+                str(error).splitlines()[0][:200],
+            ) from None
         return self.take(np.concatenate([np.empty(0, np.int64), *found]))
 
     def folds(
-        self, k: int = 5, *, group: str | None = None, stratify: str | None = None, seed: int = 0,
+        self,
+        k: int = 5,
+        *,
+        group: str | None = None,
+        stratify: str | None = None,
+        seed: int = 0,
     ) -> list[tuple[Dataset, Dataset]]:
         """`k` pairs (training, validation): each row validates once, and rows of a group are never on both sides.
 
@@ -195,7 +216,9 @@ class Dataset:
         """
         from dof_arrow.tables import join as combine
 
-        fold = combine.folds(self, k, group or self.metadata.record.group or self.metadata.record.id, stratify, seed)
+        fold = combine.folds(
+            self, k, group or self.metadata.record.group or self.metadata.record.id, stratify, seed
+        )
         return [(self._where(fold != i), self._where(fold == i)) for i in range(k)]
 
     def join(self, other: Dataset, *, suffix: str = "_right") -> Dataset:
@@ -230,14 +253,21 @@ class Dataset:
         """The type in which a loader gives a feature column: float32, whatever it is stored as."""
         return np.dtype(np.float32)
 
-    def statistics(self, split: str | None = None, name: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def statistics(
+        self, split: str | None = None, name: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation, float64 [D] each, of a feature column over a split **of the whole file**, or
         over this dataset's own rows if none is named."""
         from dof_arrow.tables import join as combine
 
         rows = self if split is None else _whole(self._file).split(split)
         if not len(rows):
-            raise UsageError("statistics of no rows", str(self.path), "a split with rows", split or "an empty dataset")
+            raise UsageError(
+                "statistics of no rows",
+                str(self.path),
+                "a split with rows",
+                split or "an empty dataset",
+            )
         return combine.statistics(rows.gather(name), len(rows), prod(self.shape(name)))
 
     def loader(self, **options: Any) -> Loader:
@@ -279,7 +309,9 @@ class Dataset:
     def to_tf(self, name: str | None = None) -> Any:
         """A column as a TensorFlow tensor over the same memory (needs tensorflow)."""
         tensorflow = require("tensorflow", extra="keras")
-        return tensorflow.experimental.dlpack.from_dlpack(self._exportable(self._known(name)).__dlpack__())
+        return tensorflow.experimental.dlpack.from_dlpack(
+            self._exportable(self._known(name)).__dlpack__()
+        )
 
     def to_arrow(self, columns: Sequence[str] | None = None, *, tensors: bool = False) -> pa.Table:
         """The rows as an Arrow table, vectors and other mapped columns over the file's memory.
@@ -303,7 +335,9 @@ class Dataset:
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         if requested_schema is None:
             return self.to_arrow().__arrow_c_stream__()
-        wanted = pa.Schema._import_from_c_capsule(requested_schema)  # chooses columns, and their types where Arrow can
+        wanted = pa.Schema._import_from_c_capsule(
+            requested_schema
+        )  # chooses columns, and their types where Arrow can
         return self.to_arrow(wanted.names).cast(wanted).__arrow_c_stream__()
 
     def __arrow_c_schema__(self) -> object:
@@ -317,13 +351,17 @@ class Dataset:
         return 1, 0  # kDLCPU
 
     @property
-    def _chosen(self) -> Chosen:
-        return Chosen(self._file, self._rows)
+    def _chosen(self) -> Selection:
+        return Selection(self._file, self._rows)
 
     def _row(self, index: int) -> dict[str, Any]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
-        one = self._slice(slice(index, index + 1 or None)) if index < 0 else self._slice(slice(index, index + 1))
+        one = (
+            self._slice(slice(index, index + 1 or None))
+            if index < 0
+            else self._slice(slice(index, index + 1))
+        )
         return {name: one._value(name) for name in self.columns}
 
     def _value(self, name: str) -> Any:
@@ -338,7 +376,11 @@ class Dataset:
         return Dataset(self._file, self._places()[key])
 
     def _places(self) -> np.ndarray:
-        return np.arange(self._rows.start, self._rows.stop) if isinstance(self._rows, slice) else self._rows
+        return (
+            np.arange(self._rows.start, self._rows.stop)
+            if isinstance(self._rows, slice)
+            else self._rows
+        )
 
     def _where(self, mask: np.ndarray) -> Dataset:
         chosen = np.flatnonzero(mask)
@@ -350,18 +392,28 @@ class Dataset:
         if chosen.size == 0:
             return chosen.astype(np.int64)
         if chosen.dtype.kind not in "iu" or chosen.ndim != 1:
-            raise UsageError("rows are taken by whole numbers or booleans", str(self.path), "integers [k]",
-                             f"{chosen.dtype} of {chosen.ndim} axes")
+            raise UsageError(
+                "rows are taken by whole numbers or booleans",
+                str(self.path),
+                "integers [k]",
+                f"{chosen.dtype} of {chosen.ndim} axes",
+            )
         if chosen.min() < -len(self) or chosen.max() >= len(self):
-            raise UsageError("a row that is not there", str(self.path), f"0 to {len(self) - 1}",
-                             f"{chosen.min()} to {chosen.max()}")
+            raise UsageError(
+                "a row that is not there",
+                str(self.path),
+                f"0 to {len(self) - 1}",
+                f"{chosen.min()} to {chosen.max()}",
+            )
         return chosen.astype(np.int64)
 
     def _shape(self, name: str) -> tuple[int, ...]:
         if not is_vector(self.schema.field(name)):
             return ()
         width, column = self.schema.field(name).type.list_size, self.metadata.columns.get(name)
-        return column.shape if column and prod(column.shape) == width else (width,)  # another tool may have added it
+        return (
+            column.shape if column and prod(column.shape) == width else (width,)
+        )  # another tool may have added it
 
     def _known(self, name: str | None) -> str:
         name = self.primary if name is None else name
@@ -404,7 +456,7 @@ def _whole(table: Table) -> Dataset:
     return Dataset(table, slice(0, table.rows))
 
 
-def _dataset(chosen: Chosen) -> Dataset:
+def _dataset(chosen: Selection) -> Dataset:
     return Dataset(chosen.table, chosen.places)
 
 
@@ -412,5 +464,10 @@ def describe(dataset: Dataset) -> Mapping[str, Any]:
     """What `dof info` shows of a dataset, as JSON values."""
     from dof_arrow.format.spec.json_model import to_json
 
-    return {"path": str(dataset.path), "rows": len(dataset), "derived": dataset.derived,
-            "bytes": dataset.size, "metadata": to_json(dataset.metadata)}
+    return {
+        "path": str(dataset.path),
+        "rows": len(dataset),
+        "derived": dataset.derived,
+        "bytes": dataset.size,
+        "metadata": to_json(dataset.metadata),
+    }

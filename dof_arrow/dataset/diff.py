@@ -32,7 +32,13 @@ PathLike = str | os.PathLike[str]
 
 _AT_ONCE = 65_536  # rows of flat columns compared at a time
 _NAMED = 5
-_OWN = ("version", "uuid", "integrity", "parts", "provenance")  # what a file says of itself, not of its rows
+_OWN = (
+    "version",
+    "uuid",
+    "integrity",
+    "parts",
+    "provenance",
+)  # what a file says of itself, not of its rows
 _STORED = ("dtype", "layout")
 
 
@@ -68,7 +74,12 @@ class Difference:
     @property
     def equal(self) -> bool:
         """Whether both hold the same rows, columns and metadata."""
-        return not (self.metadata or self.values or any(self.columns) or any(some.rows for some in self.only))
+        return not (
+            self.metadata
+            or self.values
+            or any(self.columns)
+            or any(some.rows for some in self.only)
+        )
 
 
 def diff(a: Dataset | PathLike, b: Dataset | PathLike, *, tolerance: float = 0.0) -> Difference:
@@ -96,11 +107,17 @@ def diff(a: Dataset | PathLike, b: Dataset | PathLike, *, tolerance: float = 0.0
     for name in shared:
         comparison.compare(name)
     return Difference(
-        rows=(len(left), len(right)), both=pairs.rows, only=pairs.only, reordered=pairs.reordered,
+        rows=(len(left), len(right)),
+        both=pairs.rows,
+        only=pairs.only,
+        reordered=pairs.reordered,
         columns=tuple([n for n in each.columns if n not in shared] for each in (left, right)),  # type: ignore[arg-type]
         metadata=changes(_meaning(left.metadata, shared), _meaning(right.metadata, shared)),
-        values=comparison.values, features=comparison.features, tolerance=tolerance,
-        stored=changes(_storage(left.metadata, shared), _storage(right.metadata, shared)))
+        values=comparison.values,
+        features=comparison.features,
+        tolerance=tolerance,
+        stored=changes(_storage(left.metadata, shared), _storage(right.metadata, shared)),
+    )
 
 
 class _Pairs(NamedTuple):
@@ -161,7 +178,9 @@ class _Comparison:
         sides = [self._left.gather(name), self._right.gather(name)]
         buffers = np.empty((2, max(STEP // width, 1), width), kind)
         tally = Tally(self._tolerance)
-        for places in self._pairs.by_blocks(sides[0].blocks, sides[1].blocks).pieces(buffers.shape[1]):
+        for places in self._pairs.by_blocks(sides[0].blocks, sides[1].blocks).pieces(
+            buffers.shape[1]
+        ):
             parts = [buffer[: len(places[0])] for buffer in buffers]
             for side, rows, part in zip(sides, places, parts, strict=True):
                 side.fill(rows, part)
@@ -181,11 +200,15 @@ class _Comparison:
 def _paired(left: Dataset, right: Dataset) -> _Pairs:
     keys = record_keys(left.metadata.record, right.metadata.record)
     names = [[pair[side] for pair in keys] for side in (0, 1)]
-    ours, theirs = (each.to_arrow(own).columns for each, own in zip((left, right), names, strict=True))
+    ours, theirs = (
+        each.to_arrow(own).columns for each, own in zip((left, right), names, strict=True)
+    )
     none = Some(rows=0, first=[])
     if all(a.type == b.type and a.equals(b) for a, b in zip(ours, theirs, strict=True)):
         return _Pairs(len(left), None, None, (none, none))
-    return _met(*(_unique(row_names(columns), each) for columns, each in ((ours, left), (theirs, right))))
+    return _met(
+        *(_unique(row_names(columns), each) for columns, each in ((ours, left), (theirs, right)))
+    )
 
 
 def _met(ours: pa.Array, theirs: pa.Array) -> _Pairs:
@@ -196,7 +219,9 @@ def _met(ours: pa.Array, theirs: pa.Array) -> _Pairs:
     there = place.drop_null().to_numpy().astype(np.int64)
     alone = np.ones(len(theirs), bool)
     alone[there] = False
-    return _Pairs(len(there), np.flatnonzero(here), there, (_some(ours, ~here), _some(theirs, alone)))
+    return _Pairs(
+        len(there), np.flatnonzero(here), there, (_some(ours, ~here), _some(theirs, alone))
+    )
 
 
 def _some(names: pa.Array, mask: Array) -> Some:
@@ -208,8 +233,13 @@ def _unique(names: pa.Array, data: Dataset) -> pa.Array:
     import pyarrow.compute as pc
 
     if pc.count_distinct(names).as_py() < len(names):
-        raise UsageError("rows to compare are not told apart by id, view and frame", str(data.path),
-                         "each once", "several rows of one", "See which: dof validate --deep")
+        raise UsageError(
+            "rows to compare are not told apart by id, view and frame",
+            str(data.path),
+            "each once",
+            "several rows of one",
+            "See which: dof validate --deep",
+        )
     return names
 
 
@@ -227,20 +257,32 @@ def _taken(column: pa.ChunkedArray, rows: Array) -> pa.Array:
 def _meaning(about: Metadata, shared: Sequence[str]) -> dict[str, Json]:
     """What metadata say of the rows, of the columns that both sides have."""
     value = {name: item for name, item in to_json(about).items() if name not in _OWN}
-    value["columns"] = {name: {k: v for k, v in column.items() if k not in (*_STORED, "statistics")}
-                        for name, column in value["columns"].items() if name in shared}
-    attached = {f"documents.{d.name}": {"media_type": d.media_type, "sha256": d.sha256} for d in about.documents}
+    value["columns"] = {
+        name: {k: v for k, v in column.items() if k not in (*_STORED, "statistics")}
+        for name, column in value["columns"].items()
+        if name in shared
+    }
+    attached = {
+        f"documents.{d.name}": {"media_type": d.media_type, "sha256": d.sha256}
+        for d in about.documents
+    }
     errors = {"rows": about.errors.rows, "sha256": about.errors.sha256} if about.errors else None
     return {**value, "documents": None, "errors": errors, **attached}
 
 
 def _storage(about: Metadata, shared: Sequence[str]) -> dict[str, Json]:
     """How a file stores its rows, and what wrote it."""
-    columns = {name: {k: v for k, v in to_json(column).items() if k in _STORED}
-               for name, column in about.columns.items() if name in shared}
+    columns = {
+        name: {k: v for k, v in to_json(column).items() if k in _STORED}
+        for name, column in about.columns.items()
+        if name in shared
+    }
     provenance = to_json(about.provenance) if about.provenance else {}
-    return {"columns": columns, "parts": len(about.parts) or None,
-            "provenance": {k: provenance.get(k) for k in ("generator", "libraries")}}
+    return {
+        "columns": columns,
+        "parts": len(about.parts) or None,
+        "provenance": {k: provenance.get(k) for k in ("generator", "libraries")},
+    }
 
 
 def differing(ours: Any, theirs: Any, words: Words | None = None) -> Mask:
@@ -273,13 +315,18 @@ def _lists(ours: pa.Array, theirs: pa.Array, words: Words | None) -> Mask:
     lengths, others = (_numpy(pc.list_value_length(side).fill_null(0)) for side in (ours, theirs))
     mask: Mask = lengths != others
     alike = ~mask & (lengths > 0) & _numpy(ours.is_valid()) & _numpy(theirs.is_valid())
-    inner = differing(ours.filter(pa.array(alike)).flatten(), theirs.filter(pa.array(alike)).flatten(), words)
+    inner = differing(
+        ours.filter(pa.array(alike)).flatten(), theirs.filter(pa.array(alike)).flatten(), words
+    )
     mask[np.repeat(np.flatnonzero(alike), lengths[alike])[inner]] = True
     return mask
 
 
 def _structs(ours: pa.Array, theirs: pa.Array, words: Words | None) -> Mask:
-    left, right = (dict(zip((f.name for f in side.type), side.flatten(), strict=True)) for side in (ours, theirs))
+    left, right = (
+        dict(zip((f.name for f in side.type), side.flatten(), strict=True))
+        for side in (ours, theirs)
+    )
     mask, none = np.zeros(len(ours), bool), pa.nulls(len(ours))
     for name in {**left, **right}:
         mask |= differing(left.get(name, none), right.get(name, none), words)
@@ -299,7 +346,9 @@ def _leaves(ours: pa.Array, theirs: pa.Array) -> Mask:
         return np.zeros(len(ours), bool)
     mask: Mask = _numpy(pc.not_equal(ours, theirs).fill_null(False))
     if pa.types.is_floating(ours.type):
-        mask &= ~(_numpy(pc.is_nan(ours).fill_null(False)) & _numpy(pc.is_nan(theirs).fill_null(False)))
+        mask &= ~(
+            _numpy(pc.is_nan(ours).fill_null(False)) & _numpy(pc.is_nan(theirs).fill_null(False))
+        )
     return mask
 
 
@@ -331,7 +380,10 @@ def _plain(array: pa.Array) -> pa.Array:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
+    return any(
+        test(kind)
+        for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    )
 
 
 def _numpy(array: Any) -> Mask:

@@ -42,8 +42,12 @@ class Enlargement(Extraction):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.overwrite:
-            raise UsageError("rows are added to a directory, none are replaced", str(self.out), found="--overwrite",
-                             hint="Give another name, or remove the directory first.")
+            raise UsageError(
+                "rows are added to a directory, none are replaced",
+                str(self.out),
+                found="--overwrite",
+                hint="Give another name, or remove the directory first.",
+            )
 
     def run(self, progress: Progress = lambda done, total, failed: None) -> Dataset:
         """Extract what is missing, add it to the directory, open that. Raises as `Extraction.run` does, and UsageError,
@@ -52,7 +56,10 @@ class Enlargement(Extraction):
         if not self.is_done():
             self._check_fits()
             _drop_damaged(spare)
-            made = _Part(**{f.name: getattr(self, f.name) for f in fields(self)} | {"out": spare}, whole=self._known)
+            made = _PartRun(
+                **{f.name: getattr(self, f.name) for f in fields(self)} | {"out": spare},
+                whole=self._known,
+            )
             made.run(progress)
             with growing(self.out) as growth:
                 growth.add(spare, take=True)
@@ -85,7 +92,9 @@ class Enlargement(Extraction):
         if self._known is None:
             return
         like, own = self._empty(), self._known.manifest
-        merge_metadata.check_alike(own.metadata, like.metadata, own.schema, like.schema, str(self.out), "it")
+        merge_metadata.check_alike(
+            own.metadata, like.metadata, own.schema, like.schema, str(self.out), "it"
+        )
         merge_metadata.check_laid_out(own.metadata, like.metadata, str(self.out))
         for start in range(0, len(self.source), _AT_ONCE):
             ids = self.names(range(start, min(start + _AT_ONCE, len(self.source))))
@@ -96,13 +105,15 @@ class Enlargement(Extraction):
         """A file of no rows such as this run would write."""
         with TemporaryDirectory() as folder:
             path = Path(folder, "empty.parquet")
-            with Writer(path, self.metadata(), schema=self.schema_with(self.facts()), layout=self.layout):
+            with Writer(
+                path, self.metadata(), schema=self.schema_with(self.facts()), layout=self.layout
+            ):
                 pass
             return File(path)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Part(Extraction):
+class _PartRun(Extraction):
     """The run that makes the part, in a file beside the directory."""
 
     whole: Directory | None
@@ -116,8 +127,11 @@ class _Part(Extraction):
 
     def _check(self) -> None:
         if self.out.exists():
-            raise OutputError("rows of another run, or of inputs that have changed since, wait to be added",
-                              str(self.out), hint="Repeat that run, or drop them: dof repair --discard")
+            raise OutputError(
+                "rows of another run, or of inputs that have changed since, wait to be added",
+                str(self.out),
+                hint="Repeat that run, or drop them: dof repair --discard",
+            )
         super()._check()
 
 
@@ -143,5 +157,9 @@ def _facts(run: Extraction, known: Directory | None) -> RawFacts:
     """What is each row's own: what the directory's rows have, or, for the first part, all that later parts may need."""
     if known is None:
         return RawFacts(run.views.drawn, COUNTED)
-    kind = known.schema.field("processing").type if "processing" in known.schema.names else pa.struct([])
+    kind = (
+        known.schema.field("processing").type
+        if "processing" in known.schema.names
+        else pa.struct([])
+    )
     return RawFacts(run.views.drawn, [field.name for field in kind])

@@ -28,8 +28,12 @@ class Damaged(OutputError):
     """A staged block is not, or no longer, what was written."""
 
     def __init__(self, path: Path, found: str = "") -> None:
-        super().__init__("a staged block is not what was written", str(path), found=found,
-                         hint="Check the disk. The same command makes the block again.")
+        super().__init__(
+            "a staged block is not what was written",
+            str(path),
+            found=found,
+            hint="Check the disk. The same command makes the block again.",
+        )
 
 
 def write(out: Output, pieces: Iterator[pa.Table], stamp: str, whose: bytes) -> None:

@@ -23,14 +23,16 @@ from dof_arrow.sources import clip as motion
 from dof_arrow.sources.sample import Sample
 
 _PIECE = 4 << 20  # bytes of features that wait in memory to be staged
-_PIECE_ROWS = 1024  # of narrow features no more rows than these: each waits with what is known of its frame
+_PIECE_ROWS = (
+    1024  # of narrow features no more rows than these: each waits with what is known of its frame
+)
 
 
 class Stopped(Exception):
     """The run was interrupted in the midst of a clip."""
 
 
-class _Row(NamedTuple):
+class _FrameRow(NamedTuple):
     """One frame, or one window of them, and what each core is to see."""
 
     view: int
@@ -40,7 +42,9 @@ class _Row(NamedTuple):
     prepared: Mapping[str, Array]
 
 
-def pieces(number: int, sample: Sample, job: Job, stopped: Callable[[], bool]) -> Iterator[pa.Table]:
+def pieces(
+    number: int, sample: Sample, job: Job, stopped: Callable[[], bool]
+) -> Iterator[pa.Table]:
     """The rows of a clip, view by view, as tables to be staged; PictureError where the clip gives none.
 
     The column `first` marks the clip's first row, `broken` its last ones where the clip is damaged behind them.
@@ -48,7 +52,9 @@ def pieces(number: int, sample: Sample, job: Job, stopped: Callable[[], bool]) -
     piece, known = _Piece(job, number), _size(job)
     for view, draw in enumerate(job.views.draws(number)):
         watched = _watched(sample, job)
-        clip = next(iter(watched.values())).clip  # whose facts are known for nothing once a frame was seen
+        clip = next(
+            iter(watched.values())
+        ).clip  # whose facts are known for nothing once a frame was seen
         for row in _rows(watched, job, view, draw):
             if stopped():
                 raise Stopped
@@ -59,8 +65,12 @@ def pieces(number: int, sample: Sample, job: Job, stopped: Callable[[], bool]) -
                 piece.run()
         piece.run()
         if not piece.met[view]:
-            raise PictureError("the clip is shorter than a window", rule="too-short",
-                               expected=f"{_sampling(job).window} frames", hint="Choose a smaller --window.")
+            raise PictureError(
+                "the clip is shorter than a window",
+                rule="too-short",
+                expected=f"{_sampling(job).window} frames",
+                hint="Choose a smaller --window.",
+            )
     piece.broken = any(w.broken for w in watched.values())
     yield piece.table(clip.facts)
 
@@ -70,24 +80,37 @@ def check(cores: Mapping[str, Core], window: int | None) -> int | None:
 
     A core whose window is fixed needs none to be named.
     """
-    taken = {name: core.window or window for name, core in cores.items() if core.time_axis is not None}
+    taken = {
+        name: core.window or window for name, core in cores.items() if core.time_axis is not None
+    }
     if not taken:
         if window is not None:
-            raise UsageError("the core takes single pictures, not windows of frames", found=f"--window {window}",
-                             hint="Leave --window out: frames are run one by one.")
+            raise UsageError(
+                "the core takes single pictures, not windows of frames",
+                found=f"--window {window}",
+                hint="Leave --window out: frames are run one by one.",
+            )
         return None
     lengths = {*taken.values(), *([window] if window else [])}
     if len(taken) < len(cores) or len(lengths) > 1:
-        raise UsageError("the cores take different windows", found=", ".join(f"{n} {w}" for n, w in taken.items()),
-                         expected=f"{window} frames" if window else "one window",
-                         hint="Leave --window out, or extract with one core at a time.")
+        raise UsageError(
+            "the cores take different windows",
+            found=", ".join(f"{n} {w}" for n, w in taken.items()),
+            expected=f"{window} frames" if window else "one window",
+            hint="Leave --window out, or extract with one core at a time.",
+        )
     if None in lengths:
-        raise UsageError("the core takes windows of any length", hint="Say how many frames: --window 16.")
+        raise UsageError(
+            "the core takes windows of any length", hint="Say how many frames: --window 16."
+        )
     return lengths.pop()
 
 
 def chosen_rows(
-    numbers: Collection[int], draw: Mapping[str, Any], sample: Sample, job: Job,
+    numbers: Collection[int],
+    draw: Mapping[str, Any],
+    sample: Sample,
+    job: Job,
 ) -> Iterator[tuple[int, Mapping[str, Array]]]:
     """Some rows of one view of a clip, by their numbers, in order: what each core is to see of each.
 
@@ -99,7 +122,9 @@ def chosen_rows(
         yield row.frame, row.prepared
         if not left:
             return
-    raise PictureError("the clip has become shorter", rule="too-short", expected=f"a row {min(left)}")
+    raise PictureError(
+        "the clip has become shorter", rule="too-short", expected=f"a row {min(left)}"
+    )
 
 
 def count(sample: Sample, job: Job) -> int:
@@ -108,7 +133,9 @@ def count(sample: Sample, job: Job) -> int:
     times = motion.open_clip(sample, sampling, reading=job.reading).times()
     frames = sum(1 for _ in chosen(times, sampling))
     window = check(job.cores, sampling.window)
-    return frames if window is None else max((frames - window) // (sampling.stride or window) + 1, 0)
+    return (
+        frames if window is None else max((frames - window) // (sampling.stride or window) + 1, 0)
+    )
 
 
 class _Piece:
@@ -120,8 +147,8 @@ class _Piece:
 
     def __init__(self, job: Job, number: int) -> None:
         self._job, self._number = job, number
-        self.rows: list[_Row] = []
-        self._done: list[_Row] = []
+        self.rows: list[_FrameRow] = []
+        self._done: list[_FrameRow] = []
         self._features: list[Future[dict[str, Array]]] = []
         self.met = [0] * job.views.count
         self._begun, self.broken = False, False
@@ -154,11 +181,17 @@ class _Piece:
             "time": pa.array([row.time for row in rows], pa.float64()),
         }
         if self._job.views.count > 1:
-            columns |= self._job.views.drawn_columns([row.view for row in rows], [row.draw for row in rows])
+            columns |= self._job.views.drawn_columns(
+                [row.view for row in rows], [row.draw for row in rows]
+            )
         for name, core in self._job.cores.items():
             field = vector_field(name, core.output_shape, self._job.dtype)
-            values = np.concatenate([np.empty((0, *core.output_shape), self._job.dtype), *(f[name] for f in found)])
-            columns[vector_name(name)] = vector_array(values.reshape(count, field.type.list_size), field)
+            values = np.concatenate(
+                [np.empty((0, *core.output_shape), self._job.dtype), *(f[name] for f in found)]
+            )
+            columns[vector_name(name)] = vector_array(
+                values.reshape(count, field.type.list_size), field
+            )
         self._features.clear()
         self._begun, self._done = self._begun or count > 0, []
         return pa.table(columns).replace_schema_metadata({"failed": "[]"})
@@ -168,7 +201,9 @@ def _run(job: Job, inputs: Mapping[str, list[Array]]) -> dict[str, Array]:
     """The features of some rows, of each core; PictureError where they are not finite."""
     found = {name: job.features(name, values) for name, values in inputs.items()}
     if not all(np.isfinite(values).all() for values in found.values()):
-        raise PictureError(f"the core's features are no finite {job.dtype} numbers", rule="not-finite")
+        raise PictureError(
+            f"the core's features are no finite {job.dtype} numbers", rule="not-finite"
+        )
     return found
 
 
@@ -178,33 +213,51 @@ def _sampling(job: Job) -> Any:
 
 def _size(job: Job) -> int:
     """Rows of a piece."""
-    row = sum(int(np.prod(core.output_shape)) * np.dtype(job.dtype).itemsize for core in job.cores.values())
+    row = sum(
+        int(np.prod(core.output_shape)) * np.dtype(job.dtype).itemsize
+        for core in job.cores.values()
+    )
     return max(min(_PIECE // row, _PIECE_ROWS), job.together)
 
 
 def _watched(sample: Sample, job: Job) -> dict[Any, Watched]:
     """The clip, decoded once for cores that want the same pixels."""
     sampling = _sampling(job)
-    return {how: Watched(motion.open_clip(sample, sampling, mode=how[0], orientation=how[1], reading=job.reading),
-                         sampling) for how in dict.fromkeys(wanted(core)[:2] for core in job.cores.values())}
+    return {
+        how: Watched(
+            motion.open_clip(
+                sample, sampling, mode=how[0], orientation=how[1], reading=job.reading
+            ),
+            sampling,
+        )
+        for how in dict.fromkeys(wanted(core)[:2] for core in job.cores.values())
+    }
 
 
 def _rows(
-    watched: Mapping[Any, Watched], job: Job, view: int, draw: Mapping[str, Any], chosen: Collection[int] | None = None,
-) -> Iterator[_Row]:
+    watched: Mapping[Any, Watched],
+    job: Job,
+    view: int,
+    draw: Mapping[str, Any],
+    chosen: Collection[int] | None = None,
+) -> Iterator[_FrameRow]:
     """The rows of one view, or those of these numbers."""
-    together = (dict(zip(watched, frames, strict=True)) for frames in zip(*watched.values(), strict=True))
+    together = (
+        dict(zip(watched, frames, strict=True)) for frames in zip(*watched.values(), strict=True)
+    )
     window = check(job.cores, _sampling(job).window)
     if window is None:
         for number, frames in enumerate(together):
             if chosen is None or number in chosen:
-                yield _Row(view, draw, number, _time(frames), _prepared(frames, job, draw))
+                yield _FrameRow(view, draw, number, _time(frames), _prepared(frames, job, draw))
         return
     ready = ((_time(frames), _prepared(frames, job, draw)) for frames in together)
     for number, run in enumerate(windows(ready, window, _sampling(job).stride or window)):
         if chosen is None or number in chosen:
-            whole = {n: core.together([each[n] for _, each in run]) for n, core in job.cores.items()}
-            yield _Row(view, draw, number, run[0][0], whole)
+            whole = {
+                n: core.together([each[n] for _, each in run]) for n, core in job.cores.items()
+            }
+            yield _FrameRow(view, draw, number, run[0][0], whole)
 
 
 def _time(frames: Mapping[Any, Frame]) -> float:
@@ -212,5 +265,8 @@ def _time(frames: Mapping[Any, Frame]) -> float:
 
 
 def _prepared(frames: Mapping[Any, Frame], job: Job, draw: Mapping[str, Any]) -> dict[str, Array]:
-    seen = {how: augment.apply(frame.pixels, draw) if draw else frame.pixels for how, frame in frames.items()}
+    seen = {
+        how: augment.apply(frame.pixels, draw) if draw else frame.pixels
+        for how, frame in frames.items()
+    }
     return {name: core.prepare(seen[wanted(core)[:2]]) for name, core in job.cores.items()}

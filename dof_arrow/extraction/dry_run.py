@@ -15,13 +15,13 @@ from dof_arrow.cores.core import Core
 from dof_arrow.errors import DofError
 from dof_arrow.extraction.run import Extraction
 from dof_arrow.extraction.staging import blocks
-from dof_arrow.format.parquet.row_groups import Placer
+from dof_arrow.format.parquet.row_groups import RowGroupWriter
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.writer import Writer
 from dof_arrow.security.pseudonyms import PSEUDONYM_LENGTH
 from dof_arrow.sources import clip, input_table
-from dof_arrow.storage.atomic import Counted
+from dof_arrow.storage.atomic import CountedOutput
 
 _AT_ONCE = 1024  # rows
 _TRIED = 64  # inputs
@@ -41,9 +41,9 @@ class Sizer(Writer):
     def __init__(self, metadata: Mapping[str, Json] | None = None, **options: object) -> None:
         super().__init__(os.devnull, metadata, **options)  # type: ignore[arg-type]
 
-    def _open(self, overwrite: bool) -> Placer:
-        self._counted = Counted()
-        return Placer(self._counted, None)
+    def _open(self, overwrite: bool) -> RowGroupWriter:
+        self._counted = CountedOutput()
+        return RowGroupWriter(self._counted, None)
 
     @property
     def size(self) -> int:
@@ -68,8 +68,12 @@ def size_of_run(run: Extraction) -> int:
             if facts.type is not None:
                 draws = [draw for number in block for draw in run.views.draws(number)]
                 drawn = pa.array([{**first, **draw} for draw in draws], facts.type)
-                columns["processing"] = drawn if run.clips is None else drawn.take(pa.array(np.zeros(len(rows), int)))
-            vectors = {n: np.zeros((len(rows), *c.output_shape), run.dtype) for n, c in run.cores.items()}
+                columns["processing"] = (
+                    drawn if run.clips is None else drawn.take(pa.array(np.zeros(len(rows), int)))
+                )
+            vectors = {
+                n: np.zeros((len(rows), *c.output_shape), run.dtype) for n, c in run.cores.items()
+            }
             sizer.write(ids=columns.pop("id"), vectors=vectors, columns=columns)
     return sizer.size
 
@@ -86,14 +90,23 @@ def _like_the_first(run: Extraction) -> dict[str, Json]:
     for index in range(min(len(source), _TRIED)):
         with suppress(DofError):
             sample = source[index]
-            seen = sample.picture()[1] if run.clips is None else clip.open_clip(sample, run.clips).facts
+            seen = (
+                sample.picture()[1]
+                if run.clips is None
+                else clip.open_clip(sample, run.clips).facts
+            )
             facts = {n: value for n, value in asdict(seen).items() if value is not None}
             return {**facts, "bytes": input_table.size(source) or facts["bytes"] * len(source)}
     return {}
 
 
 def size_of_rows(
-    rows: int, shape: Sequence[int], *, core: Core | None = None, dtype: str = "float32", label: bool = False,
+    rows: int,
+    shape: Sequence[int],
+    *,
+    core: Core | None = None,
+    dtype: str = "float32",
+    label: bool = False,
     group: bool = False,
 ) -> int:
     """Bytes of a file of `rows` features of this shape with pseudonyms, and label codes and groups if asked.
@@ -107,16 +120,23 @@ def size_of_rows(
         for start in range(0, rows, _AT_ONCE):
             count = min(_AT_ONCE, rows - start)
             names = ["a" * PSEUDONYM_LENGTH] * count
-            columns = {**({"label": np.zeros(count, np.int64)} if label else {}), **({"group": names} if group else {})}
-            sizer.write(ids=names, vectors={"feature": np.zeros((count, *shape), dtype)}, columns=columns)
+            columns = {
+                **({"label": np.zeros(count, np.int64)} if label else {}),
+                **({"group": names} if group else {}),
+            }
+            sizer.write(
+                ids=names, vectors={"feature": np.zeros((count, *shape), dtype)}, columns=columns
+            )
     return sizer.size
 
 
 def _about(core: Core | None) -> dict[str, Json]:
     if core is None:
         return {}
-    return {"cores": {"feature": to_json(core.describe())},
-            "columns": {"feature": {"core": "feature", "tensor": core.output_name}}}
+    return {
+        "cores": {"feature": to_json(core.describe())},
+        "columns": {"feature": {"core": "feature", "tensor": core.output_name}},
+    }
 
 
 def leaving(run: Extraction) -> dict[str, Any]:
@@ -125,13 +145,25 @@ def leaving(run: Extraction) -> dict[str, Any]:
     The metadata lacks what only the pictures can tell: their sizes, modes and formats, and which of them fail.
     """
     columns = [{"name": f.name, "type": _type(f), "holds": _holds(run, f.name)} for f in run.schema]
-    columns.append({"name": "processing", "type": "struct", "holds": "size, mode, depth and format of each picture, "
-                    "as far as the pictures differ"})
-    return {"inputs": len(run.source), "columns": columns, "strings": _strings(run), "metadata": run.metadata()}
+    columns.append(
+        {
+            "name": "processing",
+            "type": "struct",
+            "holds": "size, mode, depth and format of each picture, as far as the pictures differ",
+        }
+    )
+    return {
+        "inputs": len(run.source),
+        "columns": columns,
+        "strings": _strings(run),
+        "metadata": run.metadata(),
+    }
 
 
 def _type(field: Any) -> str:
-    return f"{field.type.value_type}[{field.type.list_size}]" if is_vector(field) else str(field.type)
+    return (
+        f"{field.type.value_type}[{field.type.list_size}]" if is_vector(field) else str(field.type)
+    )
 
 
 def _holds(run: Extraction, name: str) -> str:
@@ -146,7 +178,11 @@ def _holds(run: Extraction, name: str) -> str:
     view = f"number of the view, 0 to {run.views.count - 1}; 0 is the plain picture"
     frame = f"number of the {'window' if any(c.time_axis is not None for c in run.cores.values()) else 'frame'}"
     if name in ("frame", "time"):
-        return frame + " in its clip" if name == "frame" else "its time, in seconds from the clip's start"
+        return (
+            frame + " in its clip"
+            if name == "frame"
+            else "its time, in seconds from the clip's start"
+        )
     return {"id": named, "group": named, "split": _split_sizes(run), "view": view}[name]
 
 
@@ -159,7 +195,10 @@ def _split_sizes(run: Extraction) -> str:
     if run.splits is None:
         return ""
     counted = run.splits.value_counts().to_pylist()
-    return ", ".join(f"{pair['values']} {pair['counts']:,}" for pair in sorted(counted, key=lambda p: str(p["values"])))
+    return ", ".join(
+        f"{pair['values']} {pair['counts']:,}"
+        for pair in sorted(counted, key=lambda p: str(p["values"]))
+    )
 
 
 def _strings(run: Extraction) -> list[str]:
@@ -167,10 +206,15 @@ def _strings(run: Extraction) -> list[str]:
     for core in run.cores.values():
         about = core.describe()
         origin = f"cut at {about.cut or 'its output'}, from {about.source or 'an unnamed file'}"
-        lines.append(f"core {about.name}, {origin}, "
-                     f"licence {about.license or 'not stated'}, sha256 {about.sha256[:16]}…, its preprocessing")
+        lines.append(
+            f"core {about.name}, {origin}, "
+            f"licence {about.license or 'not stated'}, sha256 {about.sha256[:16]}…, its preprocessing"
+        )
     lines.append("versions of this program and of pyarrow")
-    lines.append("how many inputs there were and failed, their sizes, modes and formats; failures by "
-                 + ("pseudonym" if run.ids == "pseudonym" else "name") + " with the reason")
+    lines.append(
+        "how many inputs there were and failed, their sizes, modes and formats; failures by "
+        + ("pseudonym" if run.ids == "pseudonym" else "name")
+        + " with the reason"
+    )
     lines.append("no path, no EXIF, no column of the table that is not named above")
     return lines

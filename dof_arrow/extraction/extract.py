@@ -22,7 +22,7 @@ from dof_arrow.format.directory import is_directory
 from dof_arrow.format.spec.metadata import Preprocessing
 from dof_arrow.format.spec.preprocessing import Fit
 from dof_arrow.media.augment import Augmentation
-from dof_arrow.media.decode import Reading
+from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import EVERY, Sampling
 from dof_arrow.sampling import splits
 from dof_arrow.security.keys import load_or_make_key
@@ -35,15 +35,36 @@ CoreLike = str | os.PathLike[str] | Core
 
 
 def planned(
-    source: str | os.PathLike[str] | Source, *, core: CoreLike | Sequence[CoreLike], out: str | os.PathLike[str],
-    preprocess: str | Preprocessing | None = None, fit: Fit | None = None, at: str | None = None,
-    pool: str | None = None, id_key: str | Path | bytes | None = None, split: str | Mapping[str, float] | None = None,
-    table: str | os.PathLike[str] | None = None, key: str | None = None, label: str | None = None,
-    group: str | None = None, keep: Sequence[str] = (), pictures: str | None = None, max_pixels: int | None = None,
-    allow: Sequence[str] = (), views: int = 1, augment: str | Augmentation | None = None,
-    clips: Sampling | bool | None = None, fps: float | None = None, max_frames: int | None = None,
-    window: int | None = None, stride: int | None = None, crop: str | None = None,
-    on_break: Literal["keep", "fail"] = "fail", threads: int = 1, provider: str = CPU, workers: int | None = None,
+    source: str | os.PathLike[str] | Source,
+    *,
+    core: CoreLike | Sequence[CoreLike],
+    out: str | os.PathLike[str],
+    preprocess: str | Preprocessing | None = None,
+    fit: Fit | None = None,
+    at: str | None = None,
+    pool: str | None = None,
+    id_key: str | Path | bytes | None = None,
+    split: str | Mapping[str, float] | None = None,
+    table: str | os.PathLike[str] | None = None,
+    key: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    keep: Sequence[str] = (),
+    pictures: str | None = None,
+    max_pixels: int | None = None,
+    allow: Sequence[str] = (),
+    views: int = 1,
+    augment: str | Augmentation | None = None,
+    clips: Sampling | bool | None = None,
+    fps: float | None = None,
+    max_frames: int | None = None,
+    window: int | None = None,
+    stride: int | None = None,
+    crop: str | None = None,
+    on_break: Literal["keep", "fail"] = "fail",
+    threads: int = 1,
+    provider: str = CPU,
+    workers: int | None = None,
     **options: Any,
 ) -> Extraction:
     """The run that `extract` would do, not yet done: its `schema`, `metadata()`, `splits`, `source` can be looked at.
@@ -53,25 +74,65 @@ def planned(
     """
     if threads < 1:
         raise UsageError("threads must be at least 1", found=str(threads))
-    sampling = _sampling(source, clips, Sampling(fps=fps, max_frames=max_frames, window=window, stride=stride,
-                                                 crop=crop, on_break=on_break))
+    sampling = _sampling(
+        source,
+        clips,
+        Sampling(
+            fps=fps,
+            max_frames=max_frames,
+            window=window,
+            stride=stride,
+            crop=crop,
+            on_break=on_break,
+        ),
+    )
     fractions = splits.parse_fractions(split) if isinstance(split, str) and "=" in split else split
     column = fractions if isinstance(fractions, str) else None
-    inputs = source if not isinstance(source, (str, os.PathLike)) else open_source(
-        Path(source), table=Path(table) if table else None, key=key, label=label, group=group, split=column, keep=keep,
-        pictures=pictures, clips=sampling is not None)
-    making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool, "threads": threads, "provider": provider}
+    inputs = (
+        source
+        if not isinstance(source, (str, os.PathLike))
+        else open_source(
+            Path(source),
+            table=Path(table) if table else None,
+            key=key,
+            label=label,
+            group=group,
+            split=column,
+            keep=keep,
+            pictures=pictures,
+            clips=sampling is not None,
+        )
+    )
+    making = {
+        "preprocess": preprocess,
+        "fit": fit,
+        "at": at,
+        "pool": pool,
+        "threads": threads,
+        "provider": provider,
+    }
     asked = [core] if isinstance(core, (str, os.PathLike, Core)) else list(core)
     cores = _named_cores([_core(c, making) for c in asked])
-    secret = id_key if isinstance(id_key, bytes) else load_or_make_key(id_key)[0]  # last: a wrong call makes no key
+    secret = (
+        id_key if isinstance(id_key, bytes) else load_or_make_key(id_key)[0]
+    )  # last: a wrong call makes no key
     return _kind(Path(out))(
-        source=inputs, cores=cores, out=Path(out), id_key=secret, clips=sampling, views=from_text(views, augment),
+        source=inputs,
+        cores=cores,
+        out=Path(out),
+        id_key=secret,
+        clips=sampling,
+        views=from_text(views, augment),
         workers=_workers(cores.values()) if workers is None else workers,
         fractions=None if isinstance(fractions, str) else fractions,
-        reading=Reading(max_pixels=max_pixels, allow=tuple(allow)), **options)
+        reading=ReadingOptions(max_pixels=max_pixels, allow=tuple(allow)),
+        **options,
+    )
 
 
-def extract(source: str | os.PathLike[str] | Source, *, progress: Progress | None = None, **options: Any) -> Dataset:
+def extract(
+    source: str | os.PathLike[str] | Source, *, progress: Progress | None = None, **options: Any
+) -> Dataset:
     """Run every picture of a source once through one or several cores and write the features as one DoF file.
 
     `source`: a folder, a picture, or any `Source`. Options: `core` (a path, `builtin`, a `Core`, or a list: a feature
@@ -96,7 +157,9 @@ def _sampling(source: Any, clips: Sampling | bool | None, asked: Sampling) -> Sa
     if isinstance(clips, Sampling):
         return clips
     if clips is None:
-        clips = asked != EVERY or (isinstance(source, (str, os.PathLike)) and holds_clips(Path(source)))
+        clips = asked != EVERY or (
+            isinstance(source, (str, os.PathLike)) and holds_clips(Path(source))
+        )
     return asked if clips else None
 
 
@@ -118,16 +181,25 @@ def _core(core: CoreLike, making: Mapping[str, Any]) -> Core:
 
     if isinstance(core, Core):
         if making["provider"] not in (CPU, core.provider):
-            raise UsageError("the core runs on another execution provider", core.name, making["provider"],
-                             core.provider, "Load it with provider=, or pass its path.")
+            raise UsageError(
+                "the core runs on another execution provider",
+                core.name,
+                making["provider"],
+                core.provider,
+                "Load it with provider=, or pass its path.",
+            )
         return core
-    return builtin.resolve(core, **{name: value for name, value in making.items() if value is not None})
+    return builtin.resolve(
+        core, **{name: value for name, value in making.items() if value is not None}
+    )
 
 
 def _named_cores(cores: Sequence[Core]) -> dict[str, Core]:
     names = ["feature"] if len(cores) == 1 else [core.name for core in cores]
     if len(set(names)) != len(cores):
-        raise UsageError("two cores of one name", found=", ".join(names), hint="Name them: dof headless … -o NAME.onnx")
+        raise UsageError(
+            "two cores of one name",
+            found=", ".join(names),
+            hint="Name them: dof headless … -o NAME.onnx",
+        )
     return dict(zip(names, cores, strict=True))
-
-

@@ -35,4 +35,8 @@ def keep(run: Extraction, errors: Sequence[Mapping[str, str]]) -> Path:
 def _inputs(run: Extraction, wanted: set[str]) -> dict[str, str]:
     """The own name of each of these ids."""
     keys = run.keys
-    return {name: key for name, key in zip(run.names(range(len(keys))), keys, strict=True) if name in wanted}
+    return {
+        name: key
+        for name, key in zip(run.names(range(len(keys))), keys, strict=True)
+        if name in wanted
+    }

@@ -12,16 +12,18 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dof_arrow.cores.core import Core
-from dof_arrow.extraction.views import ONE, Views
+from dof_arrow.extraction.views import ONE, ViewPlan
 from dof_arrow.media import decode
-from dof_arrow.media.decode import Reading
+from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Sampling
 from dof_arrow.sources.sample import Source
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 
-_TAKEN = 8  # inputs that a thread takes at a time: enough to outweigh the handling of small pictures
+_TAKEN = (
+    8  # inputs that a thread takes at a time: enough to outweigh the handling of small pictures
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +37,8 @@ class Job:
     batch_size: int
     workers: int
     max_errors: int | None = None
-    reading: Reading = decode.DEFAULT
-    views: Views = ONE
+    reading: ReadingOptions = decode.DEFAULT
+    views: ViewPlan = ONE
     clips: Sampling | None = None
 
     @property
@@ -70,12 +72,13 @@ class Job:
         return Runners(self.workers)
 
     def features(self, name: str, values: Array | list[Array]) -> Array:
-        """Features [n, *output_shape] that a core gives for prepared inputs: in one array, or such as differ in shape.
-        """
+        """Features [n, *output_shape] that a core gives for prepared inputs: in one array, or such as differ in shape."""
         core = self.cores[name]
         parts = [core.run(batch) for batch in _batches(values, self.rows)]
         with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is listed
-            return np.concatenate([np.empty((0, *core.output_shape), np.float32), *parts]).astype(self.dtype)
+            return np.concatenate([np.empty((0, *core.output_shape), np.float32), *parts]).astype(
+                self.dtype
+            )
 
 
 class Runners:

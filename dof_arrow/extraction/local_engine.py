@@ -43,10 +43,10 @@ def compute(job: Job, staging: Staging, progress: Progress) -> None:
     Raises SourceError when more inputs fail than `job.max_errors`, and whatever a batch raises: the others then stop.
     An interrupt leaves whole blocks behind.
     """
-    _Run(job, staging, progress).run()
+    _Engine(job, staging, progress).run()
 
 
-class _Run:
+class _Engine:
     """Has threads compute the blocks that are missing, a few batches ahead of what is taken from them."""
 
     def __init__(self, job: Job, staging: Staging, progress: Progress) -> None:
@@ -57,7 +57,11 @@ class _Run:
         self._kept: set[int] = set()
 
     def run(self) -> None:
-        self._each((n for n in self._staging.numbers() if n < len(self._rows)), self._recalled, self._recall)
+        self._each(
+            (n for n in self._staging.numbers() if n < len(self._rows)),
+            self._recalled,
+            self._recall,
+        )
         self._count(0, 0)
         missing = (n for n in range(len(self._rows)) if n not in self._kept)
         if self._job.clips is not None:
@@ -65,7 +69,12 @@ class _Run:
         else:
             self._each(self._batches(missing), self._computed, self._take)
 
-    def _each(self, items: Iterable[Item], work: Callable[[Item], Made], take: Callable[[Item, Made], None]) -> None:
+    def _each(
+        self,
+        items: Iterable[Item],
+        work: Callable[[Item], Made],
+        take: Callable[[Item, Made], None],
+    ) -> None:
         """Do the work for every item, by threads, and take what comes of it, in this one; the first error stops all."""
         pool = ThreadPoolExecutor(self._job.workers)
         waiting: dict[Future[Made], tuple[int, Item]] = {}
@@ -97,18 +106,20 @@ class _Run:
     def _batches(self, missing: Iterable[int]) -> Iterator[tuple[_Block, range]]:
         for number in missing:
             samples = [self._job.source[i] for i in self._rows[number]]
-            block = _Block(number, samples, _stamp(samples))  # before reading: a file that changes meanwhile is redone
+            block = _Block(
+                number, samples, _stamp(samples)
+            )  # before reading: a file that changes meanwhile is redone
             last = number >= len(self._rows) - _LAST
             yield from ((block, places) for places in self._job.shares(len(samples), last=last))
 
-    def _computed(self, batch: tuple[_Block, range]) -> _Part | None:
+    def _computed(self, batch: tuple[_Block, range]) -> _Batch | None:
         block, places = batch
         if self._stop.is_set():
             return None
         first = self._rows[block.number].start
-        return _Part(self._job, [(first + place, block.samples[place]) for place in places])
+        return _Batch(self._job, [(first + place, block.samples[place]) for place in places])
 
-    def _take(self, batch: tuple[_Block, range], part: _Part | None) -> None:
+    def _take(self, batch: tuple[_Block, range], part: _Batch | None) -> None:
         """Count a batch; the last one of a block has it staged."""
         block, places = batch
         if part is None:
@@ -123,11 +134,15 @@ class _Run:
         sample = self._job.source[number]
         stamp = _stamp([sample])
         try:
-            self._staging.put_pieces(number, clip_features.pieces(number, sample, self._job, self._stop.is_set), stamp)
+            self._staging.put_pieces(
+                number, clip_features.pieces(number, sample, self._job, self._stop.is_set), stamp
+            )
         except clip_features.Stopped:
             return 0
         except (SourceError, UsageError, CoreError) as error:
-            self._staging.put(number, _table(self._job, [_Part.of_failure(self._job, number, error)]), stamp)
+            self._staging.put(
+                number, _table(self._job, [_Batch.of_failure(self._job, number, error)]), stamp
+            )
             return 1
         return 0
 
@@ -136,8 +151,12 @@ class _Run:
         self._progress(self._done, len(self._job.source), self._failed)
         most = self._job.max_errors
         if most is not None and self._failed > most:
-            raise SourceError("too many inputs failed", expected=f"at most {most}", found=str(self._failed),
-                              hint="Raise --max-errors, or leave it out to list failures and go on.")
+            raise SourceError(
+                "too many inputs failed",
+                expected=f"at most {most}",
+                found=str(self._failed),
+                hint="Raise --max-errors, or leave it out to list failures and go on.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,31 +166,36 @@ class _Block:
     number: int
     samples: Sequence[Sample]
     stamp: str
-    parts: dict[int, _Part] = field(default_factory=dict)
+    parts: dict[int, _Batch] = field(default_factory=dict)
 
-    def in_order(self) -> list[_Part]:
+    def in_order(self) -> list[_Batch]:
         return [self.parts[start] for start in sorted(self.parts)]
 
 
-class _Part:
+class _Batch:
     """Features and facts of the inputs of a batch, by number, all views of an input one behind the other.
 
     An input that fails is listed and stops nothing.
     """
 
     def __init__(self, job: Job, samples: Sequence[tuple[int, Sample]]) -> None:
-        self.inputs, self.rows, self.failed = len(samples), list[_Row](), list[Json]()
-        ready = {name: _Ready(core.room(len(samples) * job.views.count)) for name, core in job.cores.items()}
+        self.inputs, self.rows, self.failed = len(samples), list[_PictureRow](), list[Json]()
+        ready = {
+            name: _Ready(core.room(len(samples) * job.views.count))
+            for name, core in job.cores.items()
+        }
         for number, sample in samples:
             try:
                 self.rows += _prepared(number, sample, job, ready, len(self.rows))
             except DofError as error:
                 self._fail(number, getattr(error, "rule", "unfit"), str(error))
-        self.features = {name: job.features(name, each.until(len(self.rows))) for name, each in ready.items()}
+        self.features = {
+            name: job.features(name, each.until(len(self.rows))) for name, each in ready.items()
+        }
         self._keep_finite(job)
 
     @classmethod
-    def of_failure(cls, job: Job, number: int, error: DofError) -> _Part:
+    def of_failure(cls, job: Job, number: int, error: DofError) -> _Batch:
         """An input of which there is nothing but the reason why."""
         part = cls(job, [])
         part._fail(number, getattr(error, "rule", "unfit"), str(error))
@@ -186,7 +210,9 @@ class _Part:
             return
         sound = sound.reshape(-1, views).all(axis=1).repeat(views)
         for row in [row for row, fine in zip(self.rows, sound, strict=True) if not fine][::views]:
-            self._fail(row.input, "not-finite", f"the core's features are no finite {job.dtype} numbers")
+            self._fail(
+                row.input, "not-finite", f"the core's features are no finite {job.dtype} numbers"
+            )
         self.rows = [row for row, fine in zip(self.rows, sound, strict=True) if fine]
         self.features = {name: values[sound] for name, values in self.features.items()}
 
@@ -194,20 +220,25 @@ class _Part:
         self.failed.append({"input": number, "rule": rule, "reason": reason})
 
 
-def _table(job: Job, parts: Sequence[_Part]) -> pa.Table:
+def _table(job: Job, parts: Sequence[_Batch]) -> pa.Table:
     """A block, to be staged."""
     rows = [row for part in parts for row in part.rows]
-    columns = {"input": pa.array([row.input for row in rows], pa.int64()), "facts": staged([row.facts for row in rows]),
-               **job.views.columns([row.draw for row in rows])}
+    columns = {
+        "input": pa.array([row.input for row in rows], pa.int64()),
+        "facts": staged([row.facts for row in rows]),
+        **job.views.columns([row.draw for row in rows]),
+    }
     for name, core in job.cores.items():
         values = np.concatenate([part.features[name] for part in parts])
         field = vector_field(name, core.output_shape, job.dtype)
-        columns[vector_name(name)] = vector_array(values.reshape(len(values), field.type.list_size), field)
+        columns[vector_name(name)] = vector_array(
+            values.reshape(len(values), field.type.list_size), field
+        )
     failed = [failure for part in parts for failure in part.failed]
     return pa.table(columns).replace_schema_metadata({"failed": json.dumps(failed)})
 
 
-class _Row(NamedTuple):
+class _PictureRow(NamedTuple):
     """One view of one input."""
 
     input: int
@@ -230,17 +261,24 @@ class _Ready:
         return self._values[:place] if self._room is None else self._room[:place]
 
 
-def _prepared(number: int, sample: Sample, job: Job, ready: Mapping[str, _Ready], place: int) -> list[_Row]:
+def _prepared(
+    number: int, sample: Sample, job: Job, ready: Mapping[str, _Ready], place: int
+) -> list[_PictureRow]:
     """Ready the inputs of all cores for each view of a sample, decoded once for cores that want the same pixels."""
     data = sample.load()
-    decoded = {how: decode.decode(data, mode=how[0], orientation=how[1], draft=how[2], reading=job.reading)
-               for how in dict.fromkeys(map(wanted, job.cores.values()))}
+    decoded = {
+        how: decode.decode(data, mode=how[0], orientation=how[1], draft=how[2], reading=job.reading)
+        for how in dict.fromkeys(map(wanted, job.cores.values()))
+    }
     facts, draws = next(iter(decoded.values()))[1], job.views.draws(number)
     for view, draw in enumerate(draws):
-        seen = {how: augment.apply(pixels, draw) if draw else pixels for how, (pixels, _) in decoded.items()}
+        seen = {
+            how: augment.apply(pixels, draw) if draw else pixels
+            for how, (pixels, _) in decoded.items()
+        }
         for name, core in job.cores.items():
             ready[name].add(core, seen[wanted(core)], place + view)
-    return [_Row(number, facts, draw) for draw in draws]
+    return [_PictureRow(number, facts, draw) for draw in draws]
 
 
 def _stamp(samples: Sequence[Sample]) -> str:
@@ -248,7 +286,9 @@ def _stamp(samples: Sequence[Sample]) -> str:
     return hashlib.sha256(repr([sample.stamp() for sample in samples]).encode()).hexdigest()
 
 
-def _collect(waiting: dict[Future[Made], tuple[int, Item]], take: Callable[[Item, Made], None]) -> None:
+def _collect(
+    waiting: dict[Future[Made], tuple[int, Item]], take: Callable[[Item, Made], None]
+) -> None:
     """Wait, and take what ended, or raise the error of the earliest among it."""
     finished = wait(waiting, return_when=FIRST_COMPLETED).done
     for future in sorted(finished, key=lambda f: waiting[f][0]):

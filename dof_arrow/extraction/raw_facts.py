@@ -19,7 +19,9 @@ _LISTED = 8  # different numbers that are counted one by one; of more, only the 
 
 def staged(facts: Sequence[PictureFacts]) -> pa.Array:
     """Facts of pictures as the column `facts` of a staged block."""
-    columns = [pa.array([getattr(each, name) for each in facts], kind) for name, kind in _STAGED.items()]
+    columns = [
+        pa.array([getattr(each, name) for each in facts], kind) for name, kind in _STAGED.items()
+    ]
     return pa.StructArray.from_arrays(columns, fields=[pa.field(*each) for each in _STAGED.items()])
 
 
@@ -32,7 +34,9 @@ class RawFacts:
     those that differ.
     """
 
-    def __init__(self, drawn: Mapping[str, str] | None = None, own: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, drawn: Mapping[str, str] | None = None, own: Sequence[str] | None = None
+    ) -> None:
         self._drawn, self._given = dict(drawn or {}), own
         self._seen: dict[str, Counter[Any]] = {name: Counter() for name in TYPES}
         self.rows = self.bytes = self.broken = 0
@@ -68,8 +72,10 @@ class RawFacts:
     @property
     def type(self) -> pa.DataType | None:
         """The type of the `processing` column: the facts that differ, and what was drawn; None if there are none."""
-        fields = [*((name, TYPES[name]) for name in self._own),
-                  *((name, pa.type_for_alias(kind)) for name, kind in self._drawn.items())]
+        fields = [
+            *((name, TYPES[name]) for name in self._own),
+            *((name, pa.type_for_alias(kind)) for name, kind in self._drawn.items()),
+        ]
         return pa.struct(fields) if fields else None
 
     def own(self, block: pa.Table) -> pa.Array:
@@ -87,7 +93,9 @@ def _facts(block: pa.Table) -> pa.StructArray:
 
 def _counts(values: Any) -> dict[Any, int]:
     counted = values.value_counts()
-    return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
+    return dict(
+        zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
+    )
 
 
 def _summary(seen: Counter[Any]) -> Json:
@@ -96,4 +104,7 @@ def _summary(seen: Counter[Any]) -> Json:
     known = sorted(value for value in seen if value is not None)
     if all(isinstance(value, (int, float)) for value in known) and len(known) > _LISTED:
         return {"min": known[0], "max": known[-1]}
-    return {"none" if value is None else str(value): seen[value] for value in [*known, *({*seen} - {*known})]}
+    return {
+        "none" if value is None else str(value): seen[value]
+        for value in [*known, *({*seen} - {*known})]
+    }

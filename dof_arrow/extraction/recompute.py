@@ -55,12 +55,25 @@ def rows_of(data: Dataset, source: Source, key: bytes | None) -> list[Row]:
     `key` is the one that made the ids, None where they are the inputs' own names.
     """
     record = data.metadata.record
-    names = {"id": record.id, "view": record.view, "frame": record.frame, "processing": "processing"}
+    names = {
+        "id": record.id,
+        "view": record.view,
+        "frame": record.frame,
+        "processing": "processing",
+    }
     there = {role: name for role, name in names.items() if name in data.columns}
     table = data.to_arrow(list(there.values())).rename_columns(list(there))
     places = _places(table["id"].combine_chunks(), source, key)
-    return [Row(id=row["id"], view=row.get("view"), frame=row.get("frame"), processing=row.get("processing") or {},
-                input=place) for row, place in zip(table.to_pylist(), places, strict=True)]
+    return [
+        Row(
+            id=row["id"],
+            view=row.get("view"),
+            frame=row.get("frame"),
+            processing=row.get("processing") or {},
+            input=place,
+        )
+        for row, place in zip(table.to_pylist(), places, strict=True)
+    ]
 
 
 def remade(rows: Sequence[Row], job: Job) -> Iterator[Remade]:
@@ -79,8 +92,11 @@ def changed(row: Row, noted: Mapping[str, Any], job: Job) -> str:
         return ""
     facts = asdict(job.source[row.input].picture(reading=job.reading)[1])
     before = {**noted, **row.processing}
-    return ", ".join(f"{name} {facts[name]}, was {before[name]}" for name in COUNTED
-                     if name in before and not isinstance(before[name], dict) and facts[name] != before[name])
+    return ", ".join(
+        f"{name} {facts[name]}, was {before[name]}"
+        for name in COUNTED
+        if name in before and not isinstance(before[name], dict) and facts[name] != before[name]
+    )
 
 
 def _places(ids: pa.Array, source: Source, key: bytes | None) -> list[int | None]:
@@ -142,7 +158,9 @@ def _frames(rows: Sequence[Row], job: Job, numbers: Sequence[int]) -> Remade:
     except DofError as error:
         lost += [(number, str(error)) for number in numbers if number not in kept]
     parts.append(_features(waiting, job))
-    return Remade(kept, {name: np.concatenate([part[name] for part in parts]) for name in job.cores}, lost)
+    return Remade(
+        kept, {name: np.concatenate([part[name] for part in parts]) for name in job.cores}, lost
+    )
 
 
 def _sample(row: Row, job: Job) -> Sample:
@@ -153,5 +171,3 @@ def _sample(row: Row, job: Job) -> Sample:
 
 def _features(ready: Sequence[Mapping[str, Array]], job: Job) -> dict[str, Array]:
     return {name: job.features(name, [prepared[name] for prepared in ready]) for name in job.cores}
-
-

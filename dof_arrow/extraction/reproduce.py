@@ -26,10 +26,10 @@ from dof_arrow.extraction.run import LIBRARIES, versions
 from dof_arrow.format.spec.arrow import element_type
 from dof_arrow.format.spec.json_diff import changes
 from dof_arrow.format.spec.json_model import from_json, to_json
-from dof_arrow.format.spec.metadata import Core as Described
+from dof_arrow.format.spec.metadata import CoreMetadata as Described
 from dof_arrow.format.spec.metadata import Metadata, Preprocessing, Provenance
 from dof_arrow.format.spec.preprocessing import Fit
-from dof_arrow.media.decode import Reading
+from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Sampling
 from dof_arrow.sampling import permutation
 from dof_arrow.security.keys import key_file, load_or_make_key
@@ -81,12 +81,25 @@ class Reproduction:
 
 
 def reproduce(
-    data: Dataset | PathLike, source: Source | PathLike, *, core: CoreLike | Sequence[CoreLike],
-    rows: int | float = 100, seed: int = 0, tolerance: float = TOLERANCE,
-    preprocess: str | Preprocessing | None = None, fit: Fit | None = None, at: str | None = None,
-    pool: str | None = None, table: PathLike | None = None, key: str | None = None, pictures: str | None = None,
-    id_key: bytes | PathLike | None = None, max_pixels: int | None = None, allow: Sequence[str] = (),
-    workers: int | None = None, progress: Progress = lambda done, total, failed: None,
+    data: Dataset | PathLike,
+    source: Source | PathLike,
+    *,
+    core: CoreLike | Sequence[CoreLike],
+    rows: int | float = 100,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    preprocess: str | Preprocessing | None = None,
+    fit: Fit | None = None,
+    at: str | None = None,
+    pool: str | None = None,
+    table: PathLike | None = None,
+    key: str | None = None,
+    pictures: str | None = None,
+    id_key: bytes | PathLike | None = None,
+    max_pixels: int | None = None,
+    allow: Sequence[str] = (),
+    workers: int | None = None,
+    progress: Progress = lambda done, total, failed: None,
 ) -> Reproduction:
     """Make rows of a dataset again from the source that it was extracted from, and compare their features.
 
@@ -102,18 +115,42 @@ def reproduce(
     making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
     cores = _matched(found, _loaded(core, making))
     sampling = _sampling(found.metadata)
-    inputs = source if not isinstance(source, (str, os.PathLike)) else open_source(
-        Path(source), table=Path(table) if table else None, key=key, pictures=pictures, clips=sampling is not None)
-    job = Job(source=inputs, cores=cores, dtype="float32", batch_size=BATCH, workers=workers or processors(),
-              clips=sampling, reading=Reading(max_pixels=max_pixels, allow=tuple(allow)))
+    inputs = (
+        source
+        if not isinstance(source, (str, os.PathLike))
+        else open_source(
+            Path(source),
+            table=Path(table) if table else None,
+            key=key,
+            pictures=pictures,
+            clips=sampling is not None,
+        )
+    )
+    job = Job(
+        source=inputs,
+        cores=cores,
+        dtype="float32",
+        batch_size=BATCH,
+        workers=workers or processors(),
+        clips=sampling,
+        reading=ReadingOptions(max_pixels=max_pixels, allow=tuple(allow)),
+    )
     drawn = found.take(_drawn(len(found), rows, seed))
-    check = _Check(drawn, _known(drawn, inputs, _secret(found.metadata, id_key)), job, within(tolerance))
+    check = _Check(
+        drawn, _known(drawn, inputs, _secret(found.metadata, id_key)), job, within(tolerance)
+    )
     check.run(progress)
     return Reproduction(
-        rows=len(drawn), of=len(found), tolerance=tolerance, lost=check.lost, differing=check.differing,
-        columns={name: tally.agreement for name, tally in check.tallies.items()}, remarks=check.remarks,
+        rows=len(drawn),
+        of=len(found),
+        tolerance=tolerance,
+        lost=check.lost,
+        differing=check.differing,
+        columns={name: tally.agreement for name, tally in check.tallies.items()},
+        remarks=check.remarks,
         skipped=[name for name in _features(found.metadata) if name not in cores],
-        libraries=_other_versions(found.metadata))
+        libraries=_other_versions(found.metadata),
+    )
 
 
 class _Check:
@@ -147,7 +184,9 @@ class _Check:
         stored = np.empty((len(made.numbers), prod(self._data.shape(name))), np.float32)
         self._stored[name].fill(np.array(made.numbers, np.int64), stored)
         kind = element_type(self._data.schema.field(name))
-        with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, and as such differs
+        with np.errstate(
+            over="ignore"
+        ):  # what float16 cannot hold is infinite, and as such differs
             again = made.features[name].reshape(stored.shape).astype(kind).astype(np.float32)
         return self.tallies[name].add(stored, again)
 
@@ -174,8 +213,11 @@ def _loaded(core: CoreLike | Sequence[CoreLike], making: Mapping[str, Any]) -> l
 
 def _features(about: Metadata) -> dict[str, Described]:
     """What made each feature column that a core made."""
-    return {name: about.cores[column.core] for name, column in about.columns.items()
-            if column.role == "feature" and column.core is not None and column.core in about.cores}
+    return {
+        name: about.cores[column.core]
+        for name, column in about.columns.items()
+        if column.role == "feature" and column.core is not None and column.core in about.cores
+    }
 
 
 def _matched(data: Dataset, cores: Sequence[Core]) -> dict[str, Core]:
@@ -185,21 +227,37 @@ def _matched(data: Dataset, cores: Sequence[Core]) -> dict[str, Core]:
         raise UsageError("features that no core made cannot be made again", str(data.path))
     for core in cores:
         if core.sha256 not in {about.sha256 for about in made.values()}:
-            raise _another(core, next((a for a in made.values() if a.name == core.name), next(iter(made.values()))),
-                           str(data.path))
-    return {name: by_digest[about.sha256] for name, about in made.items() if about.sha256 in by_digest}
+            raise _another(
+                core,
+                next((a for a in made.values() if a.name == core.name), next(iter(made.values()))),
+                str(data.path),
+            )
+    return {
+        name: by_digest[about.sha256] for name, about in made.items() if about.sha256 in by_digest
+    }
 
 
 def _another(core: Core, wanted: Described, where: str) -> UsageError:
     """An error that says which core is wanted, and in what the given one differs from it."""
     told = (to_json(wanted), to_json(core.describe()))
-    other = [change.where for change in changes(*told) if change.where not in ("sha256", "graph", "name")]
-    cut = ", ".join(f"{name} {value}" for name, value in (("cut at", wanted.cut), ("pooled", wanted.pool)) if value)
+    other = [
+        change.where for change in changes(*told) if change.where not in ("sha256", "graph", "name")
+    ]
+    cut = ", ".join(
+        f"{name} {value}"
+        for name, value in (("cut at", wanted.cut), ("pooled", wanted.pool))
+        if value
+    )
     hint = f"It was made of {wanted.source or 'a model not named'}{f', {cut}' if cut else ''}."
     if other:
         hint += f" The given core differs in {', '.join(other)}."
-    return UsageError("the features are of another core", where, f"{wanted.name}, sha256 {wanted.sha256}",
-                      f"{core.name}, sha256 {core.sha256}", hint)
+    return UsageError(
+        "the features are of another core",
+        where,
+        f"{wanted.name}, sha256 {wanted.sha256}",
+        f"{core.name}, sha256 {core.sha256}",
+        hint,
+    )
 
 
 def _sampling(about: Metadata) -> Sampling | None:
@@ -221,8 +279,11 @@ def _secret(about: Metadata, id_key: bytes | PathLike | None) -> bytes | None:
         return id_key
     path = key_file(Path(id_key) if id_key is not None else None)
     if not path.exists():
-        raise UsageError("ids are pseudonyms, and their key is not there", str(path),
-                         hint="Only who has the key that extraction used can find the inputs: --id-key FILE.")
+        raise UsageError(
+            "ids are pseudonyms, and their key is not there",
+            str(path),
+            hint="Only who has the key that extraction used can find the inputs: --id-key FILE.",
+        )
     return load_or_make_key(path)[0]
 
 
@@ -230,7 +291,11 @@ def _drawn(count: int, rows: int | float, seed: int) -> Array:
     """Numbers of the rows that are drawn, in order."""
     share = isinstance(rows, float)
     if not count or not (0 < rows <= 1 if share else rows >= 1):
-        raise UsageError("no such number of rows", expected="1 row or more, or a share up to 1.0", found=str(rows))
+        raise UsageError(
+            "no such number of rows",
+            expected="1 row or more, or a share up to 1.0",
+            found=str(rows),
+        )
     wanted = ceil(rows * count) if share else min(int(rows), count)
     shuffled = permutation.Permutation(count, permutation.key(seed, "reproduce"))
     return np.sort(shuffled(np.arange(wanted)))
@@ -239,14 +304,25 @@ def _drawn(count: int, rows: int | float, seed: int) -> Array:
 def _known(drawn: Dataset, source: Source, key: bytes | None) -> list[Row]:
     rows = recompute.rows_of(drawn, source, key)
     if all(row.input is None for row in rows):
-        hint = "Give the source, --table and --key" + (", and the key, --id-key," if key else "") + " of extraction."
-        raise UsageError("no input bears the name of any row that was drawn", str(drawn.path),
-                         found=f"{len(source):,} inputs", hint=hint)
+        hint = (
+            "Give the source, --table and --key"
+            + (", and the key, --id-key," if key else "")
+            + " of extraction."
+        )
+        raise UsageError(
+            "no input bears the name of any row that was drawn",
+            str(drawn.path),
+            found=f"{len(source):,} inputs",
+            hint=hint,
+        )
     return rows
 
 
 def _other_versions(about: Metadata) -> dict[str, tuple[str, str]]:
     noted = _provenance(about).libraries
     here = versions(name for name in LIBRARIES if name in noted)
-    return {name: (noted[name], here.get(name, "none")) for name in LIBRARIES
-            if name in noted and noted[name] != here.get(name)}
+    return {
+        name: (noted[name], here.get(name, "none"))
+        for name in LIBRARIES
+        if name in noted and noted[name] != here.get(name)
+    }

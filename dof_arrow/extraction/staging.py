@@ -181,9 +181,12 @@ class Staging:
     def _claim(self, identity: Mapping[str, Json], fresh: bool) -> None:
         known = self._recorded()
         if known is not None and known != identity and not fresh:
-            raise OutputError("an unfinished run with other inputs or options stands beside this output", str(self.out),
-                              found="a difference in " + ", ".join(differences(known, identity)),
-                              hint="Repeat the earlier command to finish it, or start anew with --overwrite.")
+            raise OutputError(
+                "an unfinished run with other inputs or options stands beside this output",
+                str(self.out),
+                found="a difference in " + ", ".join(differences(known, identity)),
+                hint="Repeat the earlier command to finish it, or start anew with --overwrite.",
+            )
         if known != identity:
             self.clear()
             record = {"identity": identity, "sha256": _digest(identity)}
@@ -234,7 +237,9 @@ def _digest(identity: Json) -> str:
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables as one, and all inputs that failed; one without rows may be of inputs whose kind nobody knows."""
-    failed = [failure for table in tables for failure in json.loads(table.schema.metadata[b"failed"])]
+    failed = [
+        failure for table in tables for failure in json.loads(table.schema.metadata[b"failed"])
+    ]
     rows = pa.concat_tables([table for table in tables if len(table)] or tables[:1])
     return rows.replace_schema_metadata({"failed": json.dumps(failed)})
 

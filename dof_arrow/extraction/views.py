@@ -18,7 +18,7 @@ from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.media import augment
 from dof_arrow.media.augment import Augmentation
-from dof_arrow.media.decode import DEFAULT, Reading
+from dof_arrow.media.decode import DEFAULT, ReadingOptions
 from dof_arrow.media.image import Pixels
 from dof_arrow.sources.sample import Sample
 
@@ -26,10 +26,10 @@ MAX_VIEWS = 1 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Views:
+class ViewPlan:
     """How many rows each input has, and what happens to all but the first.
 
-    >>> Views().drawn, Views(count=3, augmentation=Augmentation(flip_x=0.5)).drawn
+    >>> Views().drawn, ViewPlan(count=3, augmentation=Augmentation(flip_x=0.5)).drawn
     ({}, {'flip_x': 'int64'})
     """
 
@@ -38,10 +38,14 @@ class Views:
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MAX_VIEWS:
-            raise UsageError("no such number of views", expected=f"1 to {MAX_VIEWS}", found=str(self.count))
+            raise UsageError(
+                "no such number of views", expected=f"1 to {MAX_VIEWS}", found=str(self.count)
+            )
         if (self.count > 1) != (self.augmentation is not None):
             hint = f"Give both: --views 4 --augment {next(iter(augment.presets()))}, or a JSON file of your own."
-            raise UsageError("views and an augmentation need each other", found=f"views {self.count}", hint=hint)
+            raise UsageError(
+                "views and an augmentation need each other", found=f"views {self.count}", hint=hint
+            )
 
     @property
     def drawn(self) -> dict[str, str]:
@@ -67,29 +71,41 @@ class Views:
             return {}
         return self.drawn_columns(self.numbers(len(draws) // self.count), draws)
 
-    def drawn_columns(self, numbers: Any, draws: Sequence[Mapping[str, float]]) -> dict[str, pa.Array]:
+    def drawn_columns(
+        self, numbers: Any, draws: Sequence[Mapping[str, float]]
+    ) -> dict[str, pa.Array]:
         """The same of rows whose views have these numbers."""
         kind = pa.struct([(name, pa.type_for_alias(alias)) for name, alias in self.drawn.items()])
-        return {"view": pa.array(numbers, pa.int16()), "drawn": pa.array([dict(d) for d in draws], kind)}
+        return {
+            "view": pa.array(numbers, pa.int16()),
+            "drawn": pa.array([dict(d) for d in draws], kind),
+        }
 
     def numbers(self, inputs: int) -> pa.Array:
         """The column `view` of so many inputs."""
         return pa.array(np.tile(np.arange(self.count, dtype=np.int16), inputs), pa.int16())
 
 
-ONE = Views()
+ONE = ViewPlan()
 
 
-def from_text(count: int, text: str | Augmentation | None) -> Views:
+def from_text(count: int, text: str | Augmentation | None) -> ViewPlan:
     """Views as they are asked for: `text` is a preset's name, a JSON file's path or JSON text; UsageError if wrong."""
-    return Views(count=count, augmentation=augment.load(text) if isinstance(text, str) else text)
+    return ViewPlan(count=count, augmentation=augment.load(text) if isinstance(text, str) else text)
 
 
 def remake(
-    processing: Mapping[str, Any] | None, sample: Sample, core: Core, reading: Reading = DEFAULT,
+    processing: Mapping[str, Any] | None,
+    sample: Sample,
+    core: Core,
+    reading: ReadingOptions = DEFAULT,
 ) -> Pixels:
     """The pixels that a row was made of, as its core's preprocessing met them: decoded, then augmented as the row's
     `processing` says. `core(...)` of it gives the row's features again."""
     wanted = core.preprocessing
-    pixels, _ = sample.picture(mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft, reading=reading)
-    return augment.apply(pixels, {name: value for name, value in (processing or {}).items() if value is not None})
+    pixels, _ = sample.picture(
+        mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft, reading=reading
+    )
+    return augment.apply(
+        pixels, {name: value for name, value in (processing or {}).items() if value is not None}
+    )

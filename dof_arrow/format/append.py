@@ -21,7 +21,7 @@ from dof_arrow.format import merge_metadata
 from dof_arrow.format.directory import MANIFEST, Directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet.layout import SMALL_ALIGNMENT, fixed
-from dof_arrow.format.parquet.row_groups import Placer, content_uuid, generator
+from dof_arrow.format.parquet.row_groups import RowGroupWriter, content_uuid, generator
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import from_json
@@ -29,7 +29,11 @@ from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import explained, locked, replacing, sibling, sync_folder
 from dof_arrow.storage.copy import copy
 
-LOCK, NEW, SPARE = "lock", "new", "part.parquet"  # what stands beside a directory while it is written
+LOCK, NEW, SPARE = (
+    "lock",
+    "new",
+    "part.parquet",
+)  # what stands beside a directory while it is written
 NUMBERED = re.compile(r"data-(\d{6,})\.parquet")
 
 
@@ -96,8 +100,13 @@ class Growth:
             # A kill may leave it under two names, its own and the next part's; it is only read.
             owned.refuse_others(file, os.fstat(new.file), names=2)
         if new.state != "sealed":
-            raise FormatError("only a sealed file becomes a part", str(file), "a true seal", new.state,
-                              f"See what is wrong: dof validate {file}")
+            raise FormatError(
+                "only a sealed file becomes a part",
+                str(file),
+                "a true seal",
+                new.state,
+                f"See what is wrong: dof validate {file}",
+            )
         self._check(new, new_ids)
         target = self._work / f"data-{self._number:06d}.parquet"
         if take and _linked(new, target):
@@ -136,11 +145,18 @@ class Growth:
     def _check(self, new: File, new_ids: bool) -> None:
         first = self.known.manifest if self.known else self.parts[0] if self.parts else new
         whose = str(self.folder if self.known else first.path)
-        merge_metadata.check_alike(first.metadata, new.metadata, first.schema, new.schema, str(new.path), whose)
+        merge_metadata.check_alike(
+            first.metadata, new.metadata, first.schema, new.schema, str(new.path), whose
+        )
         merge_metadata.check_laid_out(first.metadata, new.metadata, str(new.path))
         if not new_ids:
             name = first.metadata.record.id
-            merge_metadata.check_new((part.arrow(name) for part in self.parts), new.arrow(name), str(new.path), str(self.folder))
+            merge_metadata.check_new(
+                (part.arrow(name) for part in self.parts),
+                new.arrow(name),
+                str(new.path),
+                str(self.folder),
+            )
 
     def _listed(self) -> set[str]:
         """The parts that the manifest lists now; none where there is no manifest that can be read."""
@@ -157,9 +173,17 @@ def waiting_mode(spare: Path) -> int:
 def refuse_other(folder: Path) -> None:
     """Raise OutputError if what stands there is neither a dataset of several files nor nothing."""
     if folder.exists() and not folder.is_dir():
-        raise OutputError("a file stands there", str(folder), "a folder, or nothing", hint="Give another name.")
+        raise OutputError(
+            "a file stands there", str(folder), "a folder, or nothing", hint="Give another name."
+        )
     if folder.is_dir() and not (folder / MANIFEST).exists() and any(folder.iterdir()):
-        raise OutputError("a folder that is no dataset", str(folder), MANIFEST, "other files", "Give another name.")
+        raise OutputError(
+            "a folder that is no dataset",
+            str(folder),
+            MANIFEST,
+            "other files",
+            "Give another name.",
+        )
 
 
 def _open_up(work: Path, folder: Path) -> None:
@@ -180,8 +204,11 @@ def _linked(new: File, target: Path) -> bool:
         return _cannot_link(error)
     if not owned.stands(target, new.file):
         target.unlink()
-        raise OutputError("the part was exchanged while it was added", str(new.path),
-                          hint="Find out who else writes to this folder, or choose another.")
+        raise OutputError(
+            "the part was exchanged while it was added",
+            str(new.path),
+            hint="Find out who else writes to this folder, or choose another.",
+        )
     return True
 
 
@@ -194,14 +221,21 @@ def _cannot_link(error: OSError) -> bool:
     return False
 
 
-def _write_manifest(work: Path, folder: Path, known: Directory | None, parts: Sequence[File]) -> None:
+def _write_manifest(
+    work: Path, folder: Path, known: Directory | None, parts: Sequence[File]
+) -> None:
     value, schema = _manifest_json(known, parts), parts[0].schema
     carrying = known.manifest if known else parts[0]
-    documents = [({"name": d.name, "media_type": d.media_type}, carrying.attachment(d.offset, d.length))
-                 for d in carrying.metadata.documents]
+    documents = [
+        ({"name": d.name, "media_type": d.media_type}, carrying.attachment(d.offset, d.length))
+        for d in carrying.metadata.documents
+    ]
     errors = [error for part in parts for error in _errors(part)]
-    with replacing(work / MANIFEST, overwrite=True, beside=folder) as out, ThreadPoolExecutor(1) as pool:
-        placer = Placer(out, pool)
+    with (
+        replacing(work / MANIFEST, overwrite=True, beside=folder) as out,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        placer = RowGroupWriter(out, pool)
         placer.begin(schema, [column for column in map(fixed, schema) if column], SMALL_ALIGNMENT)
         placed = placer.attach(errors, documents)
         placer.finish(with_metadata(schema, from_json({**value, **placed})))
@@ -209,15 +243,25 @@ def _write_manifest(work: Path, folder: Path, known: Directory | None, parts: Se
 
 def _manifest_json(known: Directory | None, parts: Sequence[File]) -> dict[str, Json]:
     speaking = [known.manifest.json] if known else []
-    value = merge_metadata.together([*speaking, *(p.json for p in parts[len(known.parts) if known else 0 :])])
+    value = merge_metadata.together(
+        [*speaking, *(p.json for p in parts[len(known.parts) if known else 0 :])]
+    )
     cores = [core["sha256"] for core in value.get("cores", {}).values()]
     listed = [{"name": p.path.name, "rows": p.rows, "bytes": p.size, "seal": p.seal} for p in parts]
-    return {**value, "parts": listed, "provenance": {**value["provenance"], "generator": generator()},
-            "uuid": content_uuid([uuid.UUID(p.json["uuid"]).bytes for p in parts], cores)}
+    return {
+        **value,
+        "parts": listed,
+        "provenance": {**value["provenance"], "generator": generator()},
+        "uuid": content_uuid([uuid.UUID(p.json["uuid"]).bytes for p in parts], cores),
+    }
 
 
 def _errors(part: File) -> list[Json]:
     import json
 
     where = part.metadata.errors
-    return [json.loads(line) for line in part.attachment(where.offset, where.length).splitlines()] if where else []
+    return (
+        [json.loads(line) for line in part.attachment(where.offset, where.length).splitlines()]
+        if where
+        else []
+    )

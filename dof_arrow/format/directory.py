@@ -30,7 +30,12 @@ class Directory(Columns):
         super().__init__()
         self.path = path
         if not (path / MANIFEST).is_file():
-            raise UsageError("not a file, and no dataset: a folder without a manifest", str(path), MANIFEST, "none")
+            raise UsageError(
+                "not a file, and no dataset: a folder without a manifest",
+                str(path),
+                MANIFEST,
+                "none",
+            )
         self.manifest = File(path / MANIFEST)
         self.parts = [_part(path, about, self.manifest) for about in self.manifest.metadata.parts]
         self.schema: pa.Schema = self.manifest.schema
@@ -79,12 +84,25 @@ def is_directory(path: Path) -> bool:
 
 def _part(folder: Path, about: Part, manifest: File) -> File:
     part = File(folder / about.name)
-    for what, expected, found in (("size", about.bytes, part.size), ("seal", about.seal, part.seal),
-                                  ("rows", about.rows, part.rows)):
+    for what, expected, found in (
+        ("size", about.bytes, part.size),
+        ("seal", about.seal, part.seal),
+        ("rows", about.rows, part.rows),
+    ):
         if expected != found:
-            raise FormatError(f"a part has another {what} than the manifest says", str(part.path), str(expected),
-                              str(found), "Restore the part from a backup.")
+            raise FormatError(
+                f"a part has another {what} than the manifest says",
+                str(part.path),
+                str(expected),
+                str(found),
+                "Restore the part from a backup.",
+            )
     if part.state != "sealed" or not part.schema.equals(manifest.schema):
-        raise FormatError("a part does not belong to this dataset", str(part.path), "its seal and columns", "others",
-                          f"See what is wrong: dof validate {folder}")
+        raise FormatError(
+            "a part does not belong to this dataset",
+            str(part.path),
+            "its seal and columns",
+            "others",
+            f"See what is wrong: dof validate {folder}",
+        )
     return part

@@ -30,8 +30,12 @@ from dof_arrow.storage.memory_map import Region, Stitched, stitchable
 
 State = Literal["sealed", "broken", "unsealed"]
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would wait for its writer
-_COUNTED = 1 << 20  # a chunk claimed in 3 bytes takes 400 in memory: longer footers are counted first
-_MAX_ELEMENTS = 1 << 16  # columns, row groups or keys that a footer may claim in one list before it is refused
+_COUNTED = (
+    1 << 20
+)  # a chunk claimed in 3 bytes takes 400 in memory: longer footers are counted first
+_MAX_ELEMENTS = (
+    1 << 16
+)  # columns, row groups or keys that a footer may claim in one list before it is refused
 
 
 class Columns(ABC):
@@ -126,7 +130,12 @@ class File(Columns):
         outline = Outline(self.tail)
         outline.check()
         if len(outline.leaves) != self.parquet.num_columns:
-            raise broken("footer-schema", "footer", f"{len(outline.leaves)} columns", str(self.parquet.num_columns))
+            raise broken(
+                "footer-schema",
+                "footer",
+                f"{len(outline.leaves)} columns",
+                str(self.parquet.num_columns),
+            )
         return outline
 
     def places(self, column: Fixed) -> list[tuple[int, Region]]:
@@ -143,21 +152,31 @@ class File(Columns):
             return
         self.outline.check()
         struct = footer.decode_footer(self.tail)[0]
-        digests = integrity.decode_digests(dict(footer.key_values(struct)).get(integrity.DIGESTS, b"")) or []
+        digests = (
+            integrity.decode_digests(dict(footer.key_values(struct)).get(integrity.DIGESTS, b""))
+            or []
+        )
         for number, (start, end) in enumerate(integrity.segments(struct, self.footer_start)):
             if digests[number : number + 1] != [integrity.digest(self.file, start, end)]:
-                raise FormatError("damaged: bytes are not those that were digested", str(self.path),
-                                  found=f"others in {start:,} to {end:,}",
-                                  hint=f"Restore it from a backup; dof validate --deep {self.path} shows all.")
+                raise FormatError(
+                    "damaged: bytes are not those that were digested",
+                    str(self.path),
+                    found=f"others in {start:,} to {end:,}",
+                    hint=f"Restore it from a backup; dof validate --deep {self.path} shows all.",
+                )
 
     def _sound(self, name: str, column: pa.Array) -> pa.Array:
         """A decoded column that frameworks may be given: valid, one value a row, no missing vectors."""
         try:
             column.validate(full=True)
         except pa.ArrowException as error:
-            raise broken("data-unreadable", f"column {name}", "valid values", str(error)[:200]) from None
+            raise broken(
+                "data-unreadable", f"column {name}", "valid values", str(error)[:200]
+            ) from None
         vector = is_vector(self.schema.field(name))
-        values = len(column.flatten().drop_null()) // column.type.list_size if vector else len(column)
+        values = (
+            len(column.flatten().drop_null()) // column.type.list_size if vector else len(column)
+        )
         if len(column) != self.rows or values != self.rows:
             raise broken("data-unreadable", f"column {name}", f"{self.rows} values", str(values))
         return column
@@ -184,7 +203,9 @@ def proved(file: int, end: int, outline: Outline, column: Fixed, rows: int) -> l
         raise Unproved(f"column {column.name}: not stored as {'.'.join(column.path)}")
     regions = prove(file, end, outline.column(leaf), column)
     groups = outline.rows
-    if sum(groups) != rows or [region.length for region in regions] != [count * column.width for count in groups]:
+    if sum(groups) != rows or [region.length for region in regions] != [
+        count * column.width for count in groups
+    ]:
         raise Unproved(f"column {column.name}: its chunks have other rows than their groups")
     return regions
 
@@ -209,7 +230,10 @@ def parquet_metadata(tail: bytes) -> Any:
 
     if len(tail) > _COUNTED:
         Outline(tail)
-    limits = {"thrift_string_size_limit": footer.MAX_FOOTER, "thrift_container_size_limit": _MAX_ELEMENTS}
+    limits = {
+        "thrift_string_size_limit": footer.MAX_FOOTER,
+        "thrift_container_size_limit": _MAX_ELEMENTS,
+    }
     try:
         return pq.ParquetFile(pa.BufferReader(footer.MAGIC + tail), **limits).metadata
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -228,9 +252,16 @@ def arrow_schema(parquet: Any) -> pa.Schema:
 def _dof_json(keys: Mapping[bytes, bytes], path: Path) -> Json:
     data = keys.get(KEY)
     if data is None:
-        problem = Problem(rule="metadata-absent", where="footer", message="no key `dof`", expected="a DoF file",
-                          found="a Parquet file without it")
-        raise FormatError("not a DoF file", str(path), hint="Make one with: dof extract", problems=[problem])
+        problem = Problem(
+            rule="metadata-absent",
+            where="footer",
+            message="no key `dof`",
+            expected="a DoF file",
+            found="a Parquet file without it",
+        )
+        raise FormatError(
+            "not a DoF file", str(path), hint="Make one with: dof extract", problems=[problem]
+        )
     value = parse(data)
     _refuse_unknown(value, path)
     return value
@@ -242,5 +273,10 @@ def _refuse_unknown(value: Json, path: Path) -> None:
     must = value.get("must_understand", [])
     unknown = sorted({str(f) for f in must} - known) if isinstance(must, list) else []
     if version.split(".")[0] != VERSION.split(".")[0] or unknown:
-        raise FormatError("made for a later version of the format", str(path), f"version {VERSION.split('.')[0]}.x",
-                          f"{version} {' '.join(unknown)}".strip(), "pip install --upgrade dof-arrow")
+        raise FormatError(
+            "made for a later version of the format",
+            str(path),
+            f"version {VERSION.split('.')[0]}.x",
+            f"{version} {' '.join(unknown)}".strip(),
+            "pip install --upgrade dof-arrow",
+        )

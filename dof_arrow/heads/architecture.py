@@ -7,7 +7,6 @@ class, or one number) and is not written down; so one suggestion serves every ta
 [time, units] step by step, those after it one vector.
 """
 
-
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -51,7 +50,9 @@ class Dropout:
 class Normalization:
     """Mean 0 and variance 1, learned scale and shift after it; epsilon 1e-5."""
 
-    over: Literal["batch", "layer"] = spec("each unit over the batch (in use: running averages), or a row over itself")
+    over: Literal["batch", "layer"] = spec(
+        "each unit over the batch (in use: running averages), or a row over itself"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,9 @@ class Recurrent:
 
     cell: Literal["lstm", "gru"] = spec("the cell")
     units: int = spec("its width, in each direction", minimum=1)
-    bidirectional: bool = spec("whether a second one runs from the end to the beginning", default=False)
+    bidirectional: bool = spec(
+        "whether a second one runs from the end to the beginning", default=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +76,12 @@ class Pool:
 Layer: TypeAlias = Dense | Activation | Dropout | Normalization | Recurrent | Pool
 
 KINDS: Mapping[str, type[Layer]] = {
-    "dense": Dense, "activation": Activation, "dropout": Dropout, "normalization": Normalization,
-    "recurrent": Recurrent, "pool": Pool,
+    "dense": Dense,
+    "activation": Activation,
+    "dropout": Dropout,
+    "normalization": Normalization,
+    "recurrent": Recurrent,
+    "pool": Pool,
 }
 
 
@@ -97,7 +104,12 @@ def to_json(architecture: Architecture) -> Json:
     {'layers': [{'kind': 'dense', 'units': 8}, {'kind': 'activation', 'function': 'relu'}]}
     """
     names = {kind: name for name, kind in KINDS.items()}
-    return {"layers": [{"kind": names[type(layer)], **json_model.to_json(layer)} for layer in architecture.layers]}
+    return {
+        "layers": [
+            {"kind": names[type(layer)], **json_model.to_json(layer)}
+            for layer in architecture.layers
+        ]
+    }
 
 
 def from_json(value: Json, where: str = "$.head") -> Architecture:
@@ -109,10 +121,14 @@ def from_json(value: Json, where: str = "$.head") -> Architecture:
     found = list(problems(value, where))
     if found:
         raise FormatError("the suggested head is not valid", problems=found)
-    return Architecture(tuple(
-        json_model.from_json({k: v for k, v in layer.items() if k != "kind"}, KINDS[layer["kind"]])
-        for layer in value["layers"]
-    ))
+    return Architecture(
+        tuple(
+            json_model.from_json(
+                {k: v for k, v in layer.items() if k != "kind"}, KINDS[layer["kind"]]
+            )
+            for layer in value["layers"]
+        )
+    )
 
 
 def problems(value: Json, where: str = "$.head") -> Iterator[Problem]:
@@ -124,7 +140,9 @@ def problems(value: Json, where: str = "$.head") -> Iterator[Problem]:
     layers = value.get("layers") if isinstance(value, dict) else None
     if not isinstance(layers, list) or len(layers) > MAX_LAYERS:
         found = f"{len(layers)} layers" if isinstance(layers, list) else str(value)[:80]
-        yield _problem("metadata-type", f"{where}.layers", f"an array of at most {MAX_LAYERS} layers", found)
+        yield _problem(
+            "metadata-type", f"{where}.layers", f"an array of at most {MAX_LAYERS} layers", found
+        )
         return
     alone = [list(_layer_problems(layer, f"{where}.layers[{i}]")) for i, layer in enumerate(layers)]
     yield from (problem for each in alone for problem in each)
@@ -137,10 +155,14 @@ def _layer_problems(layer: Json, where: str) -> Iterator[Problem]:
     if not isinstance(kind, str) or kind not in KINDS:
         yield _problem("metadata-type", f"{where}.kind", " or ".join(KINDS), str(kind)[:80])
         return
-    found = list(json_model.problems({k: v for k, v in layer.items() if k != "kind"}, KINDS[kind], where))
+    found = list(
+        json_model.problems({k: v for k, v in layer.items() if k != "kind"}, KINDS[kind], where)
+    )
     yield from found
     if not found and layer.get("units", 0) > MAX_UNITS:
-        yield _problem("metadata-type", f"{where}.units", f"at most {MAX_UNITS}", str(layer["units"]))
+        yield _problem(
+            "metadata-type", f"{where}.units", f"at most {MAX_UNITS}", str(layer["units"])
+        )
     if not found and layer.get("rate", 0) >= 1:
         yield _problem("metadata-type", f"{where}.rate", "a chance below 1", str(layer["rate"]))
 
@@ -152,12 +174,18 @@ def _order_problems(kinds: list[str], where: str) -> Iterator[Problem]:
     if len(pools) > 1:
         yield _problem("metadata-type", f"{where}.layers[{pools[1]}]", "one pool", f"{len(pools)}")
     if recurrent and (not pools or recurrent[-1] > pools[0]):
-        yield _problem("metadata-type", f"{where}.layers[{recurrent[-1]}]", "a pool after the last recurrent layer",
-                       "none")
+        yield _problem(
+            "metadata-type",
+            f"{where}.layers[{recurrent[-1]}]",
+            "a pool after the last recurrent layer",
+            "none",
+        )
 
 
 def _problem(rule: str, where: str, expected: str, found: str) -> Problem:
-    return Problem(rule=rule, where=where, message="wrong type or value", expected=expected, found=found)
+    return Problem(
+        rule=rule, where=where, message="wrong type or value", expected=expected, found=found
+    )
 
 
 def check_size(architecture: Architecture, width: int, outputs: int) -> int:
@@ -171,8 +199,12 @@ def check_size(architecture: Architecture, width: int, outputs: int) -> int:
         count, width = _size(layer, width)
         total += count
     if total > MAX_PARAMETERS:
-        raise UsageError("the head is too large", expected=f"at most {MAX_PARAMETERS:,} weights", found=f"{total:,}",
-                         hint="Suggest narrower layers, or use --head linear")
+        raise UsageError(
+            "the head is too large",
+            expected=f"at most {MAX_PARAMETERS:,} weights",
+            found=f"{total:,}",
+            hint="Suggest narrower layers, or use --head linear",
+        )
     return total
 
 

@@ -17,8 +17,8 @@ from dof_arrow.heads import architecture, layers, network, training
 from dof_arrow.heads.architecture import Architecture
 from dof_arrow.heads.features import CONSTANT, Clips, Inputs
 from dof_arrow.heads.labels import Labels
-from dof_arrow.heads.scoring import Answers
-from dof_arrow.heads.training import Checkpoint, Data, Manners
+from dof_arrow.heads.scoring import Predictions
+from dof_arrow.heads.training import Checkpoint, Data, TrainingOptions
 from dof_arrow.sampling.splits import folds
 
 Array = NDArray[Any]
@@ -48,14 +48,14 @@ class Model:
         made = layers.to_model(self.steps, self.kind, self.width, len(self.codes), properties)
         return graph.to_bytes(made)
 
-    def answers(self, inputs: Inputs, places: Array, classes: int) -> Answers:
+    def answers(self, inputs: Inputs, places: Array, classes: int) -> Predictions:
         """What the head, as ONNX, says of these examples, in terms of all of the target's classes."""
         found = outputs(graph.session(self.to_onnx()), inputs, places)
         if self.kind == "regression":
-            return Answers(found[:, 0].astype(np.float64))
+            return Predictions(found[:, 0].astype(np.float64))
         wide = np.zeros((len(found), classes), np.float64)
         wide[:, self.codes] = found
-        return Answers(said(self.kind, wide), wide)
+        return Predictions(said(self.kind, wide), wide)
 
 
 class Learner(Protocol):
@@ -64,7 +64,9 @@ class Learner(Protocol):
     @property
     def seed(self) -> int: ...
 
-    def fit(self, on: Labels, inputs: Inputs, rows: Array, valid: Array | None, stage: str) -> Model: ...
+    def fit(
+        self, on: Labels, inputs: Inputs, rows: Array, valid: Array | None, stage: str
+    ) -> Model: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,29 @@ class LinearLearner:
     balance: bool
     seed: int
 
-    def fit(self, on: Labels, inputs: Inputs, rows: Array, valid: Array | None, stage: str) -> Model:
+    def fit(
+        self, on: Labels, inputs: Inputs, rows: Array, valid: Array | None, stage: str
+    ) -> Model:
         """A Model; the validation set is not used: the strength of the prior is chosen by folds of `rows`."""
         x = inputs.take(on.rows[rows])
         assert isinstance(x, np.ndarray)
-        made = fit(on.target.kind, x, on.values[rows], on.groups[rows], balance=self.balance, seed=self.seed)
+        made = fit(
+            on.target.kind,
+            x,
+            on.values[rows],
+            on.groups[rows],
+            balance=self.balance,
+            seed=self.seed,
+        )
         warnings = () if made.converged else ("the solver stopped before it had converged",)
-        return Model(made.kind, made.codes, tuple(made.steps()), inputs.width, {"strength": made.strength}, warnings)
+        return Model(
+            made.kind,
+            made.codes,
+            tuple(made.steps()),
+            inputs.width,
+            {"strength": made.strength},
+            warnings,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +106,7 @@ class NetworkLearner:
     """A network in torch (extra `torch`)."""
 
     architecture: Architecture
-    manners: Manners
+    manners: TrainingOptions
     checkpoint: Checkpoint | None = None
     told: Callable[[str, int], None] = lambda stage, epoch: None
 
@@ -96,7 +114,9 @@ class NetworkLearner:
     def seed(self) -> int:
         return self.manners.seed
 
-    def fit(self, on: Labels, inputs: Inputs, rows: Array, valid: Array | None, stage: str) -> Model:
+    def fit(
+        self, on: Labels, inputs: Inputs, rows: Array, valid: Array | None, stage: str
+    ) -> Model:
         """A Model; without a validation set, a fifth of the groups of `rows` is held out to tell when to stop."""
         codes, y = _codes(on, rows), on.values
         if on.target.kind == "category":  # what was never learned cannot tell when to stop
@@ -104,13 +124,27 @@ class NetworkLearner:
             valid = None if valid is None else valid[np.isin(on.values[valid], codes)]
         train, judged, warnings = self._parts(on, rows, valid)
         found = training.fit(
-            self.architecture, Data(on.target.kind, len(codes), _Placed(inputs, on.rows), y), train, judged,
-            self.manners, stage=stage, checkpoint=self.checkpoint, told=lambda epoch: self.told(stage, epoch),
+            self.architecture,
+            Data(on.target.kind, len(codes), _Placed(inputs, on.rows), y),
+            train,
+            judged,
+            self.manners,
+            stage=stage,
+            checkpoint=self.checkpoint,
+            told=lambda epoch: self.told(stage, epoch),
         )
-        return Model(on.target.kind, codes, tuple(_steps(on.target.kind, found)), inputs.width, self._facts(found),
-                     warnings)
+        return Model(
+            on.target.kind,
+            codes,
+            tuple(_steps(on.target.kind, found)),
+            inputs.width,
+            self._facts(found),
+            warnings,
+        )
 
-    def _parts(self, on: Labels, rows: Array, valid: Array | None) -> tuple[Array, Array, tuple[str, ...]]:
+    def _parts(
+        self, on: Labels, rows: Array, valid: Array | None
+    ) -> tuple[Array, Array, tuple[str, ...]]:
         if valid is not None and len(valid):
             return rows, valid, ()
         count = len(np.unique(on.groups[rows]))
@@ -123,10 +157,20 @@ class NetworkLearner:
         return rows[~out], rows[out], ()
 
     def _facts(self, found: training.Trained) -> dict[str, Json]:
-        scaling = {"scaling": {"mean": found.unit[0], "std": found.unit[1]}} if found.unit != (0.0, 1.0) else {}
-        return {"architecture": architecture.to_json(self.architecture), "epochs": len(found.history),
-                "best_epoch": found.best_epoch, "stopped": found.stopped, "batch": self.manners.batch,
-                "rate": self.manners.rate, **scaling}
+        scaling = (
+            {"scaling": {"mean": found.unit[0], "std": found.unit[1]}}
+            if found.unit != (0.0, 1.0)
+            else {}
+        )
+        return {
+            "architecture": architecture.to_json(self.architecture),
+            "epochs": len(found.history),
+            "best_epoch": found.best_epoch,
+            "stopped": found.stopped,
+            "batch": self.manners.batch,
+            "rate": self.manners.rate,
+            **scaling,
+        }
 
 
 class _Placed:
@@ -154,11 +198,22 @@ def architecture_of(head: str | Architecture, metadata: Metadata) -> Architectur
     if isinstance(head, Architecture):
         return head
     if head not in HEADS:
-        raise UsageError("unknown head", expected=", ".join(HEADS), found=head, hint="Use --head linear")
+        raise UsageError(
+            "unknown head", expected=", ".join(HEADS), found=head, hint="Use --head linear"
+        )
     if head == "suggested" and not metadata.head:
-        raise UsageError("the dataset suggests no head", expected="layers in its metadata's head",
-                         hint="Use --head linear or mlp")
-    known = {"linear": None, "mlp": network.MLP, "rnn": network.RNN, "lstm": network.LSTM, "mean": network.MEAN}
+        raise UsageError(
+            "the dataset suggests no head",
+            expected="layers in its metadata's head",
+            hint="Use --head linear or mlp",
+        )
+    known = {
+        "linear": None,
+        "mlp": network.MLP,
+        "rnn": network.RNN,
+        "lstm": network.LSTM,
+        "mean": network.MEAN,
+    }
     found = known[head] if head in known else architecture.from_json(metadata.head)
     if found is not None:
         require("torch", extra="torch")
@@ -168,7 +223,10 @@ def architecture_of(head: str | Architecture, metadata: Metadata) -> Architectur
 def outputs(session: Any, inputs: Inputs, places: Array) -> Array:
     """The outputs float32 [k, C] of a head's session for these examples, a bounded number of rows at a time."""
     clips = isinstance(inputs, Clips)
-    parts = [graph.run(session, {"feature": part[None] if clips else part})[0] for part in inputs.rows(places)]
+    parts = [
+        graph.run(session, {"feature": part[None] if clips else part})[0]
+        for part in inputs.rows(places)
+    ]
     return np.concatenate(parts)
 
 
@@ -226,10 +284,16 @@ class Linear:
 
     def steps(self) -> list[layers.Step]:
         """The same as steps of a head."""
-        return [layers.Shift(self.mean), layers.Affine(self.weights, self.bias), layers.Function(layers.ENDS[self.kind])]
+        return [
+            layers.Shift(self.mean),
+            layers.Affine(self.weights, self.bias),
+            layers.Function(layers.ENDS[self.kind]),
+        ]
 
 
-def fit(kind: str, x: Array, y: Array, groups: Array, *, balance: bool = False, seed: int = 0) -> Linear:
+def fit(
+    kind: str, x: Array, y: Array, groups: Array, *, balance: bool = False, seed: int = 0
+) -> Linear:
     """Fit a linear head to features float32 [n, D] and class codes [n], flags [n, C] or values [n].
 
     The weights of the standardised features are drawn to zero as by a normal prior of variance strength / D, so that
@@ -238,7 +302,9 @@ def fit(kind: str, x: Array, y: Array, groups: Array, *, balance: bool = False, 
     Only classes that occur in `y` get a column.
     """
     limits = require("threadpoolctl", extra="train").threadpool_limits
-    with limits(1):  # the solver's products are small: two threads took 8 to 20 times as long, waiting for one another
+    with limits(
+        1
+    ):  # the solver's products are small: two threads took 8 to 20 times as long, waiting for one another
         standard, mean, scale = _standardise(x)
         strength = _choose_strength(kind, standard, y, groups, balance, seed)
         model = _solve(kind, standard, y, strength, balance)
@@ -254,7 +320,9 @@ def _standardise(x: Array) -> tuple[Array, Array, Array]:
     return standard, mean, scale
 
 
-def _choose_strength(kind: str, x: Array, y: Array, groups: Array, balance: bool, seed: int) -> float:
+def _choose_strength(
+    kind: str, x: Array, y: Array, groups: Array, balance: bool, seed: int
+) -> float:
     strata = y if kind == "category" else None
     kept = folds(groups, -(-len(x) // _INNER_ROWS), strata=strata, seed=seed) == 0
     x, y, groups, strata = x[kept], y[kept], groups[kept], None if strata is None else strata[kept]
@@ -265,7 +333,9 @@ def _choose_strength(kind: str, x: Array, y: Array, groups: Array, balance: bool
     def loss(strength: float) -> float:
         total = 0.0
         for out in (fold == i for i in range(_INNER_FOLDS)):
-            total += float(_losses(_solve(kind, x[~out], y[~out], strength, balance), x[out], y[out]).sum())
+            total += float(
+                _losses(_solve(kind, x[~out], y[~out], strength, balance), x[out], y[out]).sum()
+            )
         return total
 
     return min(STRENGTHS, key=loss)
@@ -273,7 +343,11 @@ def _choose_strength(kind: str, x: Array, y: Array, groups: Array, balance: bool
 
 def _solve(kind: str, x: Array, y: Array, strength: float, balance: bool) -> Linear:
     """A model of features that are standardised already."""
-    solvers: dict[str, Callable[..., Linear]] = {"category": _softmax, "multilabel": _sigmoids, "regression": _ridge}
+    solvers: dict[str, Callable[..., Linear]] = {
+        "category": _softmax,
+        "multilabel": _sigmoids,
+        "regression": _ridge,
+    }
     return solvers[kind](x, y, strength, balance)
 
 
@@ -287,8 +361,12 @@ def _softmax(x: Array, y: Array, strength: float, balance: bool) -> Linear:
 
 def _sigmoids(x: Array, y: Array, strength: float, balance: bool) -> Linear:
     columns = [_logistic(x, flag, strength, balance) for flag in y.T]
-    weights, bias = (np.concatenate(parts, axis=-1) for parts in list(zip(*columns, strict=True))[:2])
-    return _linear("multilabel", weights, bias, np.arange(y.shape[1]), strength, all(c for *_, c in columns))
+    weights, bias = (
+        np.concatenate(parts, axis=-1) for parts in list(zip(*columns, strict=True))[:2]
+    )
+    return _linear(
+        "multilabel", weights, bias, np.arange(y.shape[1]), strength, all(c for *_, c in columns)
+    )
 
 
 def _ridge(x: Array, y: Array, strength: float, _balance: bool) -> Linear:
@@ -327,8 +405,13 @@ def _linear(
     kind: str, weights: Array, bias: Array, codes: Array, strength: float, converged: bool = True
 ) -> Linear:
     return Linear(
-        kind=kind, mean=np.zeros(len(weights), np.float32), weights=weights, bias=bias.astype(np.float32),
-        codes=codes, strength=strength, converged=converged,
+        kind=kind,
+        mean=np.zeros(len(weights), np.float32),
+        weights=weights,
+        bias=bias.astype(np.float32),
+        codes=codes,
+        strength=strength,
+        converged=converged,
     )
 
 

@@ -37,18 +37,48 @@ Json = Any
 _SAMPLE = 256  # rows on which model and head are compared
 _TOLERANCE = 1e-4
 _CERTAIN = 1e-3
-_TORCH = {"ReLU": "relu", "ELU": "elu", "SELU": "selu", "SiLU": "silu", "Tanh": "tanh", "Sigmoid": "sigmoid",
-          "Softplus": "softplus", "Softmax": "softmax", "LogSoftmax": "softmax"}
-_NOTHING = {"Dropout", "Identity", "Flatten", "InputLayer", "AlphaDropout", "GaussianNoise", "ActivityRegularization"}
+_TORCH = {
+    "ReLU": "relu",
+    "ELU": "elu",
+    "SELU": "selu",
+    "SiLU": "silu",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "Softplus": "softplus",
+    "Softmax": "softmax",
+    "LogSoftmax": "softmax",
+}
+_NOTHING = {
+    "Dropout",
+    "Identity",
+    "Flatten",
+    "InputLayer",
+    "AlphaDropout",
+    "GaussianNoise",
+    "ActivityRegularization",
+}
 _KERAS = {*FUNCTIONS, "softmax"} - {"leaky_relu"}  # Keras' slope is another
-_SKLEARN = {"identity": None, "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "softmax": "softmax"}
+_SKLEARN = {
+    "identity": None,
+    "logistic": "sigmoid",
+    "tanh": "tanh",
+    "relu": "relu",
+    "softmax": "softmax",
+}
 _ANY = "convert the model to ONNX with its framework's own tool and pass that"
 
 
 def export_head(
-    model: Any, *, like: Labelled, path: str | os.PathLike[str] | None = None, target: str | None = None,
-    feature: str | None = None, classes: Sequence[str] | None = None, activation: str = "relu",
-    outputs: Literal["logits", "chances"] | None = None, report: Mapping[str, Json] | None = None,
+    model: Any,
+    *,
+    like: Labelled,
+    path: str | os.PathLike[str] | None = None,
+    target: str | None = None,
+    feature: str | None = None,
+    classes: Sequence[str] | None = None,
+    activation: str = "relu",
+    outputs: Literal["logits", "chances"] | None = None,
+    report: Mapping[str, Json] | None = None,
     overwrite: bool = False,
 ) -> bytes:
     """Write a trained model as the head of the dataset that it was trained on; the ONNX bytes, also at `path`.
@@ -70,13 +100,23 @@ def export_head(
     _check_same(found, sample)
     given = _named(found, classes, about)
     answers = _run(found.steps, about.kind, sample, found.timed)
-    chances = outputs == "chances" if outputs else _are_chances(found.steps[-1], answers, about.kind)
+    chances = (
+        outputs == "chances" if outputs else _are_chances(found.steps[-1], answers, about.kind)
+    )
     steps = [*found.steps, *_ending(answers.shape[1], chances, about.kind, len(given))]
     core = metadata.cores.get(metadata.columns[column].core or "")
-    head = Head(target=name, kind=about.kind, classes=given, unit=about.unit, feature=column,
-                core_sha256=core.sha256 if core else None, dataset_uuid=metadata.uuid, clips=found.timed,
-                sampling=inputs.sampling(metadata),
-                report={"how": f"exported from {found.framework}", **(report or {})})
+    head = Head(
+        target=name,
+        kind=about.kind,
+        classes=given,
+        unit=about.unit,
+        feature=column,
+        core_sha256=core.sha256 if core else None,
+        dataset_uuid=metadata.uuid,
+        clips=found.timed,
+        sampling=inputs.sampling(metadata),
+        report={"how": f"exported from {found.framework}", **(report or {})},
+    )
     data = _written(steps, about.kind, sample.shape[1], head)
     if path is not None:
         with replacing(path, overwrite=overwrite) as file:
@@ -86,7 +126,9 @@ def export_head(
 
 def _written(steps: Sequence[stack.Step], kind: str, width: int, head: Head) -> bytes:
     described = json.dumps(to_json(head), ensure_ascii=False, separators=(",", ":"))
-    return graph.to_bytes(stack.to_model(steps, kind, width, len(head.classes) or 1, {"dof.head": described}))
+    return graph.to_bytes(
+        stack.to_model(steps, kind, width, len(head.classes) or 1, {"dof.head": described})
+    )
 
 
 def _run(steps: Sequence[stack.Step], kind: str, sample: Array, timed: bool) -> Array:
@@ -96,21 +138,34 @@ def _run(steps: Sequence[stack.Step], kind: str, sample: Array, timed: bool) -> 
 
 
 def _fed(sample: Array, timed: bool) -> Array:
-    return np.stack(np.array_split(sample[: len(sample) // 8 * 8], 8)) if timed and len(sample) >= 8 else (
-        sample[None] if timed else sample)
+    return (
+        np.stack(np.array_split(sample[: len(sample) // 8 * 8], 8))
+        if timed and len(sample) >= 8
+        else (sample[None] if timed else sample)
+    )
 
 
 def _check_same(found: Exported, sample: Array) -> None:
     """The steps say what the model says."""
     if found.own is None:
         return
-    ours, theirs = _run(found.steps, "regression", sample, found.timed), found.own(_fed(sample, found.timed))
+    ours, theirs = (
+        _run(found.steps, "regression", sample, found.timed),
+        found.own(_fed(sample, found.timed)),
+    )
     theirs = np.asarray(theirs, np.float64).reshape(len(ours), -1)
     scale = max(1.0, float(np.abs(theirs).max()))
     if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=_TOLERANCE * scale):
-        worst = float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else f"{ours.shape}"
-        raise CoreError("the ONNX head differs from the model", found.framework, f"equal to {_TOLERANCE * scale:g}",
-                        str(worst), "Put the model into eval mode; report this if it was")
+        worst = (
+            float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else f"{ours.shape}"
+        )
+        raise CoreError(
+            "the ONNX head differs from the model",
+            found.framework,
+            f"equal to {_TOLERANCE * scale:g}",
+            str(worst),
+            "Put the model into eval mode; report this if it was",
+        )
 
 
 def _named(found: Exported, classes: Sequence[str] | None, about: Target) -> tuple[str, ...]:
@@ -125,7 +180,10 @@ def _named(found: Exported, classes: Sequence[str] | None, about: Target) -> tup
 def _are_chances(last: stack.Step, answers: Array, kind: str) -> bool:
     """Whether a model says chances, not logits: by its last layer, or by what it says where that is not known."""
     if not isinstance(last, Graph):
-        return isinstance(last, stack.Both) or last in (stack.Function("softmax"), stack.Function("sigmoid"))
+        return isinstance(last, stack.Both) or last in (
+            stack.Function("softmax"),
+            stack.Function("sigmoid"),
+        )
     within = bool(((answers >= -_CERTAIN) & (answers <= 1 + _CERTAIN)).all())
     if kind == "category" and answers.shape[1] > 1:
         return within and bool(np.allclose(answers.sum(axis=1), 1, atol=_CERTAIN))
@@ -136,8 +194,12 @@ def _ending(columns: int, chances: bool, kind: str, count: int) -> list[stack.St
     """The steps from what the model says to what a head must say."""
     one_of_two = kind == "category" and count == 2 and columns == 1
     if columns != max(count, 1) and not one_of_two:
-        raise UsageError("the model has another number of outputs", expected=f"{max(count, 1)}", found=f"{columns}",
-                         hint="Pass classes=[…], the name of each output")
+        raise UsageError(
+            "the model has another number of outputs",
+            expected=f"{max(count, 1)}",
+            found=f"{columns}",
+            hint="Pass classes=[…], the name of each output",
+        )
     if kind == "regression":
         return []
     if one_of_two:
@@ -147,8 +209,7 @@ def _ending(columns: int, chances: bool, kind: str, count: int) -> list[stack.St
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A model's steps, how the model itself is asked (None where it cannot be), and the class of each output if known.
-    """
+    """A model's steps, how the model itself is asked (None where it cannot be), and the class of each output if known."""
 
     framework: str
     steps: list[Step]
@@ -184,7 +245,11 @@ def exported(model: Any, sample: Array, activation: str) -> Exported:
     """The steps of a model of any framework; UsageError for what is none, or holds layers that are not known."""
     roots = {kind.__module__.split(".")[0] for kind in type(model).__mro__}
     if "keras" in roots:  # first: on one of its backends, its models are torch modules too
-        return Exported("Keras", list(_keras_steps(model.layers)), lambda x: np.asarray(model.predict_on_batch(x)))
+        return Exported(
+            "Keras",
+            list(_keras_steps(model.layers)),
+            lambda x: np.asarray(model.predict_on_batch(x)),
+        )
     if "torch" in roots:
         return _torch(model, sample)
     if "sklearn" in roots:
@@ -234,10 +299,14 @@ def _torch_steps(module: Any) -> Iterator[Step]:
         yield Function("gelu")
     elif name == "LeakyReLU" and module.negative_slope == 0.01:
         yield Function("leaky_relu")
-    elif name in _TORCH and getattr(module, "alpha", 1.0) == 1.0 and getattr(module, "beta", 1) == 1:
+    elif (
+        name in _TORCH and getattr(module, "alpha", 1.0) == 1.0 and getattr(module, "beta", 1) == 1
+    ):
         yield Function(_TORCH[name])
     elif name not in _NOTHING:
-        raise _unknown("torch", name, "Linear, BatchNorm1d, LayerNorm, Dropout, activations in a Sequential")
+        raise _unknown(
+            "torch", name, "Linear, BatchNorm1d, LayerNorm, Dropout, activations in a Sequential"
+        )
 
 
 def _onnx(model: Any) -> Exported:
@@ -245,10 +314,17 @@ def _onnx(model: Any) -> Exported:
         loaded = graph.load(model)
     else:
         loaded = graph.from_bytes(model if isinstance(model, bytes) else graph.to_bytes(model))
-    if len(graph.inputs(loaded)) != 1 or len(loaded.graph.output) != 1 or graph.opset(loaded) > graph.OPSET:
-        raise UsageError("this ONNX model is no head", expected=f"one input, one output, opset {graph.OPSET} or less",
-                         found=f"{len(graph.inputs(loaded))}, {len(loaded.graph.output)}, {graph.opset(loaded)}",
-                         hint="Export it again with these")
+    if (
+        len(graph.inputs(loaded)) != 1
+        or len(loaded.graph.output) != 1
+        or graph.opset(loaded) > graph.OPSET
+    ):
+        raise UsageError(
+            "this ONNX model is no head",
+            expected=f"one input, one output, opset {graph.OPSET} or less",
+            found=f"{len(graph.inputs(loaded))}, {len(loaded.graph.output)}, {graph.opset(loaded)}",
+            hint="Export it again with these",
+        )
     return Exported("ONNX", [Graph(graph.raise_opset(graph.inlined(loaded)))])
 
 
@@ -257,7 +333,10 @@ def _keras_steps(layers: Iterable[Any]) -> Iterator[Step]:
         name = type(layer).__name__
         weights = [_keras_array(w) for w in layer.weights]
         if name in ("Dense", "EinsumDense"):
-            yield Affine(weights[0], weights[1] if len(weights) > 1 else np.zeros(weights[0].shape[1], np.float32))
+            yield Affine(
+                weights[0],
+                weights[1] if len(weights) > 1 else np.zeros(weights[0].shape[1], np.float32),
+            )
         elif name in ("LSTM", "GRU"):
             yield _keras_recurrent(layer, name.lower(), weights)
             if not layer.return_sequences:
@@ -268,13 +347,16 @@ def _keras_steps(layers: Iterable[Any]) -> Iterator[Step]:
         elif name.startswith("Global") and name.endswith("Pooling1D"):
             yield stack.Pooled("max" if "Max" in name else "mean")
         elif name not in _NOTHING | {"Activation", "ReLU", "Softmax"}:
-            raise _unknown("Keras", name, "Dense, LSTM, GRU, normalizations, Dropout, activations in a row")
+            raise _unknown(
+                "Keras", name, "Dense, LSTM, GRU, normalizations, Dropout, activations in a row"
+            )
         yield from _keras_activation(layer, name)
 
 
 def _keras_activation(layer: Any, name: str) -> Iterator[Step]:
     given = {"ReLU": "relu", "Softmax": "softmax"}.get(name) or getattr(
-        getattr(layer, "activation", None), "__name__", "linear")
+        getattr(layer, "activation", None), "__name__", "linear"
+    )
     if given in _KERAS:
         yield Function(given)
     elif given != "linear":
@@ -299,8 +381,14 @@ def _keras_normalization(layer: Any, name: str, weights: Sequence[Array]) -> Ite
 def _keras_recurrent(layer: Any, cell: str, weights: Sequence[Array]) -> Step:
     """Keras has the LSTM's gates as i, f, c, o, the GRU's as ONNX has them; its weights are [in, gates * units]."""
     order = (0, 3, 1, 2) if cell == "lstm" else (0, 1, 2)
-    if layer.go_backwards or layer.activation.__name__ != "tanh" or layer.recurrent_activation.__name__ != "sigmoid":
-        raise _unknown("Keras", f"{cell} of other activations or direction", "tanh and sigmoid, forwards")
+    if (
+        layer.go_backwards
+        or layer.activation.__name__ != "tanh"
+        or layer.recurrent_activation.__name__ != "sigmoid"
+    ):
+        raise _unknown(
+            "Keras", f"{cell} of other activations or direction", "tanh and sigmoid, forwards"
+        )
     bias = np.zeros((2, weights[0].shape[1]), np.float32)
     if len(weights) > 2:
         bias[: np.atleast_2d(weights[2]).shape[0]] = weights[2]
@@ -343,7 +431,9 @@ def _sklearn_scaler(model: Any) -> Iterator[Step]:
         yield Shift(model.mean_)
         yield Affine((model.components_.T / scale), np.zeros(len(model.components_)))
     elif model not in (None, "passthrough"):
-        raise _unknown("scikit-learn", name, "StandardScaler, MinMaxScaler, PCA before the estimator")
+        raise _unknown(
+            "scikit-learn", name, "StandardScaler, MinMaxScaler, PCA before the estimator"
+        )
 
 
 def _sklearn_final(model: Any) -> Iterator[Step]:
@@ -361,7 +451,9 @@ def _sklearn_final(model: Any) -> Iterator[Step]:
         if hasattr(model, "predict_proba"):
             yield Function("sigmoid" if columns == 1 else "softmax")
     else:
-        raise _unknown("scikit-learn", type(model).__name__, "linear models with chances or values, MLP")
+        raise _unknown(
+            "scikit-learn", type(model).__name__, "linear models with chances or values, MLP"
+        )
     if hasattr(model, "predict_proba") and columns == 1:
         yield stack.Both()
 
@@ -372,7 +464,11 @@ def _weights_steps(layers: Any, activation: str) -> Iterator[Step]:
         raise UsageError("unknown activation", expected=", ".join(FUNCTIONS), found=activation)
     pairs = [_pair(layer) for layer in layers] if isinstance(layers, (list, tuple)) else []
     if not pairs:
-        raise _unknown("Python", type(layers).__name__, "a model of torch, Keras, scikit-learn, or a list of weights")
+        raise _unknown(
+            "Python",
+            type(layers).__name__,
+            "a model of torch, Keras, scikit-learn, or a list of weights",
+        )
     for i, (weights, bias) in enumerate(pairs):
         yield from [Function(activation)] if i else []
         yield Affine(weights, bias)
@@ -383,8 +479,11 @@ def _pair(layer: Any) -> tuple[Array, Array]:
         layer = [layer.get("w", layer.get("kernel")), layer.get("b", layer.get("bias"))]
     weights, bias = np.asarray(layer[0], np.float32), np.asarray(layer[1], np.float32)
     if weights.ndim != 2 or bias.shape != weights.shape[1:]:
-        raise UsageError("these are no layers", expected="weights [in, out] and bias [out] a layer",
-                         found=f"{weights.shape} and {bias.shape}")
+        raise UsageError(
+            "these are no layers",
+            expected="weights [in, out] and bias [out] a layer",
+            found=f"{weights.shape} and {bias.shape}",
+        )
     return weights, bias
 
 
@@ -393,5 +492,9 @@ def _or_zeros(bias: Any, width: int) -> Array:
 
 
 def _unknown(framework: str, found: str, expected: str) -> UsageError:
-    return UsageError(f"a {framework} model that cannot be exported", expected=expected, found=found,
-                      hint=f"Otherwise {_ANY}")
+    return UsageError(
+        f"a {framework} model that cannot be exported",
+        expected=expected,
+        found=found,
+        hint=f"Otherwise {_ANY}",
+    )

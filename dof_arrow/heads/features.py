@@ -23,7 +23,7 @@ CONSTANT = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowFeatures:
     """One example a row: features [n, D]."""
 
     features: Array
@@ -61,14 +61,17 @@ class Clips:
 
     def take(self, places: Array) -> list[Array]:
         """Features float32 [T, D] of each of these examples."""
-        return [self.features[self.starts[i] : self.stops[i]].astype(np.float32, copy=False) for i in places]
+        return [
+            self.features[self.starts[i] : self.stops[i]].astype(np.float32, copy=False)
+            for i in places
+        ]
 
     def rows(self, places: Array) -> Iterator[Array]:
         """The same, a clip at a time."""
         return iter(self.take(places))
 
 
-Inputs = Rows | Clips
+Inputs = RowFeatures | Clips
 
 
 class Examples(Protocol):
@@ -90,8 +93,12 @@ def read(dataset: Labelled, names: Sequence[str], *, timed: bool) -> Inputs:
     Of one float32 column nothing is copied.
     """
     columns = [_finite(dataset, name) for name in names]
-    features = columns[0] if len(columns) == 1 else np.concatenate([c.astype(np.float32) for c in columns], axis=1)
-    return Clips(features, *_clips(dataset)) if timed else Rows(features)
+    features = (
+        columns[0]
+        if len(columns) == 1
+        else np.concatenate([c.astype(np.float32) for c in columns], axis=1)
+    )
+    return Clips(features, *_clips(dataset)) if timed else RowFeatures(features)
 
 
 def columns(dataset: Labelled, names: Sequence[str]) -> tuple[str, ...]:
@@ -99,10 +106,16 @@ def columns(dataset: Labelled, names: Sequence[str]) -> tuple[str, ...]:
     known = [name for name, column in dataset.metadata.columns.items() if column.role == "feature"]
     for name in names:
         if name not in known:
-            raise UsageError("no such feature column", expected=f"one of {', '.join(known)}", found=name,
-                             hint=f"Use --feature {known[0]}")
+            raise UsageError(
+                "no such feature column",
+                expected=f"one of {', '.join(known)}",
+                found=name,
+                hint=f"Use --feature {known[0]}",
+            )
     if len(set(names)) < len(names):
-        raise UsageError("a feature column is named twice", found=", ".join(names), hint="Name each once")
+        raise UsageError(
+            "a feature column is named twice", found=", ".join(names), hint="Name each once"
+        )
     return tuple(names) or (dataset.metadata.primary_column,)
 
 
@@ -110,13 +123,25 @@ def by_clip(labels: Labels, clips: Clips) -> Labels:
     """The labels of clips: those of their rows, which must agree; FormatError where they do not."""
     clip = np.searchsorted(clips.starts, labels.rows, side="right") - 1
     found, first, place = np.unique(clip, return_index=True, return_inverse=True)
-    differing = np.unique(clip[np.not_equal(labels.values, labels.values[first][place]).reshape(len(clip), -1).any(1)])
+    differing = np.unique(
+        clip[np.not_equal(labels.values, labels.values[first][place]).reshape(len(clip), -1).any(1)]
+    )
     if differing.size:
-        raise FormatError("the frames of a clip have different labels", f"target {labels.name}", "one label a clip",
-                          f"{differing.size} of {len(found)} clips with several",
-                          "Train on single frames: --head mlp, or label whole clips")
-    return replace(labels, rows=found, values=labels.values[first], groups=labels.groups[first],
-                   splits=labels.splits[first], missing=len(clips) - len(found))
+        raise FormatError(
+            "the frames of a clip have different labels",
+            f"target {labels.name}",
+            "one label a clip",
+            f"{differing.size} of {len(found)} clips with several",
+            "Train on single frames: --head mlp, or label whole clips",
+        )
+    return replace(
+        labels,
+        rows=found,
+        values=labels.values[first],
+        groups=labels.groups[first],
+        splits=labels.splits[first],
+        missing=len(clips) - len(found),
+    )
 
 
 def moments(inputs: Examples, places: Array) -> tuple[Array, Array]:
@@ -145,12 +170,18 @@ def _finite(dataset: Labelled, name: str) -> Array:
     found = dataset.to_numpy(None if primary else name)
     flat = found.reshape(len(found), -1)
     with np.errstate(invalid="ignore", over="ignore"):
-        strange = sum(int((~np.isfinite(part.sum(axis=1, dtype=np.float64))).sum())
-                      for part in (flat[i : i + _CHUNK] for i in range(0, len(flat), _CHUNK)))
+        strange = sum(
+            int((~np.isfinite(part.sum(axis=1, dtype=np.float64))).sum())
+            for part in (flat[i : i + _CHUNK] for i in range(0, len(flat), _CHUNK))
+        )
     if strange:
-        raise FormatError("features are not finite", where=f"column {name}",
-                          expected="numbers", found=f"NaN or infinity in {strange} of {len(flat)} rows",
-                          hint="Leave these rows out, or extract them again")
+        raise FormatError(
+            "features are not finite",
+            where=f"column {name}",
+            expected="numbers",
+            found=f"NaN or infinity in {strange} of {len(flat)} rows",
+            hint="Leave these rows out, or extract them again",
+        )
     return flat
 
 
@@ -158,6 +189,10 @@ def _clips(dataset: Labelled) -> tuple[Array, Array]:
     """Where each clip's rows start and stop; UsageError where no clip has more than one row."""
     starts, stops = clip_bounds(dataset)
     if len(starts) == len(dataset):
-        raise UsageError("the dataset has no clips", expected="several rows of one id", found=f"{len(starts)} ids",
-                         hint="Use --head linear or mlp, or extract from videos")
+        raise UsageError(
+            "the dataset has no clips",
+            expected="several rows of one id",
+            found=f"{len(starts)} ids",
+            hint="Use --head linear or mlp, or extract from videos",
+        )
     return starts, stops

@@ -26,13 +26,25 @@ class Head:
     """What a head's key `dof.head` says."""
 
     target: str = json_model.spec("the target column that it was trained on")
-    kind: Literal["category", "multilabel", "regression"] = json_model.spec("what kind of target it is")
-    classes: tuple[str, ...] = json_model.spec("class names, one for each column of `probabilities`")
+    kind: Literal["category", "multilabel", "regression"] = json_model.spec(
+        "what kind of target it is"
+    )
+    classes: tuple[str, ...] = json_model.spec(
+        "class names, one for each column of `probabilities`"
+    )
     unit: str | None = json_model.spec("unit of `value`")
     feature: str = json_model.spec("the feature column that it was trained on")
-    core_sha256: str | None = json_model.spec("the core that made those features, the only one it fits", pattern=SHA256)
+    core_sha256: str | None = json_model.spec(
+        "the core that made those features, the only one it fits", pattern=SHA256
+    )
     dataset_uuid: str = json_model.spec("the dataset that it was trained on", pattern=UUID)
-    inputs: tuple[HeadInput, ...] = json_model.spec("all columns, where it reads several side by side", default=())
-    clips: bool = json_model.spec("whether it reads clips [time, D], not single rows", default=False)
-    sampling: Mapping[str, Json] = json_model.spec("which frames of a clip it was trained on", factory=dict)
+    inputs: tuple[HeadInput, ...] = json_model.spec(
+        "all columns, where it reads several side by side", default=()
+    )
+    clips: bool = json_model.spec(
+        "whether it reads clips [time, D], not single rows", default=False
+    )
+    sampling: Mapping[str, Json] = json_model.spec(
+        "which frames of a clip it was trained on", factory=dict
+    )
     report: Mapping[str, Json] = json_model.spec("how it was trained and judged")

@@ -61,8 +61,10 @@ class Labels:
         crossing = int((np.bincount(met) > 1).sum())
         if crossing:
             raise UsageError(
-                "the split parts what belongs together", where="split column",
-                expected="every group on one side", found=f"{crossing} groups in more than one of {', '.join(parts)}",
+                "the split parts what belongs together",
+                where="split column",
+                expected="every group on one side",
+                found=f"{crossing} groups in more than one of {', '.join(parts)}",
                 hint="Let the group decide: dof extract … --group COLUMN --split train=0.8,test=0.2",
             )
 
@@ -80,8 +82,13 @@ def read(dataset: Labelled, target: str | None = None) -> Labels:
     table = dataset.to_arrow(known_by)
     known, found = targets.labelled(dataset, name)
     if not known.any():
-        raise UsageError("no row has a label", where=f"target {name}", expected="labels", found=f"{len(known)} nulls",
-                         hint="Give labels when extracting: dof extract … --label COLUMN")
+        raise UsageError(
+            "no row has a label",
+            where=f"target {name}",
+            expected="labels",
+            found=f"{len(known)} nulls",
+            hint="Give labels when extracting: dof extract … --label COLUMN",
+        )
     return Labels(
         name=name,
         target=about,
@@ -97,12 +104,21 @@ def values_of(dataset: Labelled, column: str, rows: Array) -> Array:
     """A column's values at these rows as text, `none` where there is none; UsageError for an unknown column."""
     known = [name for name, about in dataset.metadata.columns.items() if about.role != "feature"]
     if column not in known:
-        raise UsageError("no such column to judge by", expected=f"one of {', '.join(known)}", found=column,
-                         hint=f"Use --by {known[0]}")
+        raise UsageError(
+            "no such column to judge by",
+            expected=f"one of {', '.join(known)}",
+            found=column,
+            hint=f"Use --by {known[0]}",
+        )
     classes = dataset.metadata.targets[column].classes if column in dataset.metadata.targets else ()
     found = dataset.to_arrow([column])[column].take(pa.array(rows)).to_pylist()
-    return np.array(["none" if v is None else classes[v] if classes and isinstance(v, int) else str(v) for v in found],
-                    dtype=object)
+    return np.array(
+        [
+            "none" if v is None else classes[v] if classes and isinstance(v, int) else str(v)
+            for v in found
+        ],
+        dtype=object,
+    )
 
 
 def choose(declared: Mapping[str, Target], name: str | None) -> str:
@@ -112,14 +128,24 @@ def choose(declared: Mapping[str, Target], name: str | None) -> str:
     'age'
     """
     if not declared:
-        raise UsageError("the dataset has no target", expected="a labelled column",
-                         hint="Name one when extracting: dof extract … --label COLUMN")
+        raise UsageError(
+            "the dataset has no target",
+            expected="a labelled column",
+            hint="Name one when extracting: dof extract … --label COLUMN",
+        )
     if name is None and len(declared) > 1:
-        raise UsageError("several targets, and none chosen", expected=f"one of {', '.join(declared)}",
-                         hint=f"Add --target {next(iter(declared))}")
+        raise UsageError(
+            "several targets, and none chosen",
+            expected=f"one of {', '.join(declared)}",
+            hint=f"Add --target {next(iter(declared))}",
+        )
     if name is not None and name not in declared:
-        raise UsageError("unknown target", expected=f"one of {', '.join(declared)}", found=name,
-                         hint=f"Use --target {next(iter(declared))}")
+        raise UsageError(
+            "unknown target",
+            expected=f"one of {', '.join(declared)}",
+            found=name,
+            hint=f"Use --target {next(iter(declared))}",
+        )
     return name or next(iter(declared))
 
 
@@ -141,7 +167,9 @@ def _groups(table: pa.Table, record: Record) -> Array:
         return np.arange(len(table))
     columns = [table[name].cast(pa.string()) for name in names]
     named = pc.coalesce(*columns).combine_chunks()
-    return np.asarray(named.dictionary_encode(null_encoding="encode").indices.to_numpy()).astype(np.int64)
+    return np.asarray(named.dictionary_encode(null_encoding="encode").indices.to_numpy()).astype(
+        np.int64
+    )
 
 
 def _splits(table: pa.Table, record: Record) -> Array:

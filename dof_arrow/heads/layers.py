@@ -24,12 +24,26 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-OUTPUTS: Mapping[str, str] = {"category": "probabilities", "multilabel": "probabilities", "regression": "value"}
+OUTPUTS: Mapping[str, str] = {
+    "category": "probabilities",
+    "multilabel": "probabilities",
+    "regression": "value",
+}
 ENDS: Mapping[str, str] = {"category": "softmax", "multilabel": "sigmoid", "regression": "identity"}
 
 _IR_VERSION = 8  # the one of opset 18
-_OPS = {"relu": "Relu", "elu": "Elu", "selu": "Selu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softplus": "Softplus",
-        "leaky_relu": "LeakyRelu", "softmax": "Softmax", "identity": "Identity", "exp": "Exp"}
+_OPS = {
+    "relu": "Relu",
+    "elu": "Elu",
+    "selu": "Selu",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "softplus": "Softplus",
+    "leaky_relu": "LeakyRelu",
+    "softmax": "Softmax",
+    "identity": "Identity",
+    "exp": "Exp",
+}
 _ATTRIBUTES: Mapping[str, dict[str, Any]] = {"leaky_relu": {"alpha": 0.01}, "softmax": {"axis": -1}}
 STATE, NEXT = "state_", "next_state_"
 
@@ -69,8 +83,14 @@ class Pen:
     def state(self, width: int, first: float = 0.0) -> str:
         """What is remembered of the steps before these, float32 [N, width]; at a clip's beginning `first`."""
         if not self._states:
-            return self.op("Expand", self.const([[first]]), self.op("Concat", self.batch, self.whole(width), axis=0))
-        name = self._given(f"{STATE}{self._kept}", np.full((1, width), first, np.float32), ["N", width])
+            return self.op(
+                "Expand",
+                self.const([[first]]),
+                self.op("Concat", self.batch, self.whole(width), axis=0),
+            )
+        name = self._given(
+            f"{STATE}{self._kept}", np.full((1, width), first, np.float32), ["N", width]
+        )
         return self.op("Expand", name, self.op("Concat", self.batch, self.whole(width), axis=0))
 
     def keep(self, state: str, width: int) -> None:
@@ -80,7 +100,9 @@ class Pen:
         if self._states:
             name = f"{NEXT}{self._kept}"
             self.nodes.append(helper.make_node("Identity", [state], [name], name=name))
-            self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width]))
+            self.outputs.append(
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width])
+            )
             self._kept += 1
 
     def whole(self, *numbers: int) -> str:
@@ -88,9 +110,14 @@ class Pen:
 
     def within(self) -> str:
         """Which steps of a padded batch belong to a clip, bool [N, T, 1]."""
-        steps = self.op("Range", self.const(0, np.int64), self.op("Squeeze", self.time), self.const(1, np.int64))
-        inside = self.op("Less", self.op("Unsqueeze", steps, self.whole(0)), self.op(
-            "Unsqueeze", self.lengths, self.whole(1)))
+        steps = self.op(
+            "Range", self.const(0, np.int64), self.op("Squeeze", self.time), self.const(1, np.int64)
+        )
+        inside = self.op(
+            "Less",
+            self.op("Unsqueeze", steps, self.whole(0)),
+            self.op("Unsqueeze", self.lengths, self.whole(1)),
+        )
         return self.op("Unsqueeze", inside, self.whole(2))
 
     def _measure(self) -> None:
@@ -146,7 +173,11 @@ class Affine:
     def write(self, pen: Pen, x: str) -> str:
         weights, bias = pen.const(self.weights), pen.const(self.bias)
         pen.width = self.weights.shape[1]
-        return pen.op("Add", pen.op("MatMul", x, weights), bias) if pen.timed else pen.op("Gemm", x, weights, bias)
+        return (
+            pen.op("Add", pen.op("MatMul", x, weights), bias)
+            if pen.timed
+            else pen.op("Gemm", x, weights, bias)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +190,9 @@ class Function:
         if self.name == "silu":
             return pen.op("Mul", x, pen.op("Sigmoid", x))
         if self.name == "gelu":
-            half = pen.op("Add", pen.op("Erf", pen.op("Mul", x, pen.const(np.sqrt(0.5)))), pen.const(1.0))
+            half = pen.op(
+                "Add", pen.op("Erf", pen.op("Mul", x, pen.const(np.sqrt(0.5)))), pen.const(1.0)
+            )
             return pen.op("Mul", pen.op("Mul", x, pen.const(0.5)), half)
         return pen.op(_OPS[self.name], x, **_ATTRIBUTES.get(self.name, {}))
 
@@ -173,7 +206,13 @@ class Normalise:
     epsilon: float = 1e-5
 
     def write(self, pen: Pen, x: str) -> str:
-        return pen.op("LayerNormalization", x, pen.const(self.scale), pen.const(self.shift), epsilon=self.epsilon)
+        return pen.op(
+            "LayerNormalization",
+            x,
+            pen.const(self.scale),
+            pen.const(self.shift),
+            epsilon=self.epsilon,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +241,17 @@ class Recur:
         steps, lengths = pen.op("Transpose", x, perm=[1, 0, 2]), pen.op("Cast", pen.lengths, to=6)
         parts = 2 if self.cell == "lstm" else 1
         before = [] if self.looks_back else self._apart(pen, pen.state(parts * units), units)
-        found = pen.op(self.cell.upper(), steps, *weights, lengths, *before, outputs=1 + parts, hidden_size=units,
-                       direction="bidirectional" if ways == 2 else "forward", **extra)
+        found = pen.op(
+            self.cell.upper(),
+            steps,
+            *weights,
+            lengths,
+            *before,
+            outputs=1 + parts,
+            hidden_size=units,
+            direction="bidirectional" if ways == 2 else "forward",
+            **extra,
+        )
         if not self.looks_back:
             self._keep(pen, found, units)
         pen.width = ways * units
@@ -214,13 +262,22 @@ class Recur:
         """A state [N, units] as the cell wants it, [1, N, units]; an LSTM's is two side by side."""
         parts = [state]
         if self.cell == "lstm":
-            parts = [pen.op("Slice", state, pen.whole(i * units), pen.whole((i + 1) * units), pen.whole(1))
-                     for i in range(2)]
+            parts = [
+                pen.op(
+                    "Slice", state, pen.whole(i * units), pen.whole((i + 1) * units), pen.whole(1)
+                )
+                for i in range(2)
+            ]
         return [pen.op("Unsqueeze", part, pen.whole(0)) for part in parts]
 
     def _keep(self, pen: Pen, found: str, units: int) -> None:
-        parts = [pen.op("Squeeze", f"{found}.{i}", pen.whole(0)) for i in range(1, 3 if self.cell == "lstm" else 2)]
-        pen.keep(pen.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0], units * len(parts))
+        parts = [
+            pen.op("Squeeze", f"{found}.{i}", pen.whole(0))
+            for i in range(1, 3 if self.cell == "lstm" else 2)
+        ]
+        pen.keep(
+            pen.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0], units * len(parts)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +303,10 @@ class Pooled:
         now = pen.op("Concat", pen.op("ReduceSum", inside, pen.whole(1), keepdims=0), count, axis=1)
         both = pen.op("Add", pen.state(pen.width + 1), now)
         pen.keep(both, pen.width + 1)
-        total, steps = (pen.op("Slice", both, pen.whole(start), pen.whole(stop), pen.whole(1))
-                        for start, stop in ((0, pen.width), (pen.width, pen.width + 1)))
+        total, steps = (
+            pen.op("Slice", both, pen.whole(start), pen.whole(stop), pen.whole(1))
+            for start, stop in ((0, pen.width), (pen.width, pen.width + 1))
+        )
         return pen.op("Div", total, steps)
 
     def _max(self, pen: Pen, x: str) -> str:
@@ -267,23 +326,37 @@ class Both:
 
 
 def to_model(
-    steps: Sequence[Step], kind: str, width: int, columns: int | str, properties: Mapping[str, str] | None = None
+    steps: Sequence[Step],
+    kind: str,
+    width: int,
+    columns: int | str,
+    properties: Mapping[str, str] | None = None,
 ) -> ModelProto:
     """The ONNX model of steps that lead from `width` features to `columns` outputs for a target of this kind."""
     from onnx import TensorProto, helper
 
     clips, output, x = timed(steps), OUTPUTS[kind], "feature"
-    pen = Pen(width, timed=clips, states=not any(getattr(step, "looks_back", False) for step in steps))
+    pen = Pen(
+        width, timed=clips, states=not any(getattr(step, "looks_back", False) for step in steps)
+    )
     shape = ["N", "T", width] if clips else ["N", width]
     for step in steps:
         x = step.write(pen, x)
     pen.nodes.append(helper.make_node("Identity", [x], [output], name=output))
     made = helper.make_model(
         helper.make_graph(
-            pen.nodes, "head", [helper.make_tensor_value_info("feature", TensorProto.FLOAT, shape), *pen.inputs],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", columns]), *pen.outputs], pen.weights,
+            pen.nodes,
+            "head",
+            [helper.make_tensor_value_info("feature", TensorProto.FLOAT, shape), *pen.inputs],
+            [
+                helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", columns]),
+                *pen.outputs,
+            ],
+            pen.weights,
         ),
-        opset_imports=[helper.make_opsetid("", model.OPSET)], ir_version=_IR_VERSION, producer_name="dof-arrow",
+        opset_imports=[helper.make_opsetid("", model.OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="dof-arrow",
     )
     model.set_properties(made, properties or {})
     return made

@@ -41,7 +41,11 @@ def balanced_accuracy(true: Array, predicted: Array, weights: Array) -> Array:
     """
     if true.ndim == 1:
         return _nanmean(class_recall(true, predicted, weights, _classes(true)))
-    return _nanmean(np.stack([balanced_accuracy(t, p, weights) for t, p in zip(true.T, predicted.T, strict=True)], 1))
+    return _nanmean(
+        np.stack(
+            [balanced_accuracy(t, p, weights) for t, p in zip(true.T, predicted.T, strict=True)], 1
+        )
+    )
 
 
 def f1(true: Array, predicted: Array, weights: Array) -> Array:
@@ -98,7 +102,9 @@ def ece(true: Array, outputs: Array, weights: Array) -> Array:
     array([0.3])
     """
     if true.ndim > 1:
-        return np.asarray(np.mean([_ece(o, t, weights) for o, t in zip(outputs.T, true.T, strict=True)], axis=0))
+        return np.asarray(
+            np.mean([_ece(o, t, weights) for o, t in zip(outputs.T, true.T, strict=True)], axis=0)
+        )
     return _ece(outputs.max(axis=1), outputs.argmax(axis=1) == true, weights)
 
 
@@ -121,7 +127,10 @@ def class_f1(true: Array, predicted: Array, weights: Array, classes: Array) -> A
 def class_auc(true: Array, outputs: Array, weights: Array, classes: Array) -> Array:
     """`[b, C]`: the area under the ROC curve of each class against the rest, or of each flag."""
     flags = true if true.ndim > 1 else true[:, None] == classes
-    return np.stack([_auc(flag, outputs[:, c], weights) for flag, c in zip(flags.T, classes, strict=True)], axis=1)
+    return np.stack(
+        [_auc(flag, outputs[:, c], weights) for flag, c in zip(flags.T, classes, strict=True)],
+        axis=1,
+    )
 
 
 def confusion(true: Array, predicted: Array, count: int) -> Array:
@@ -138,17 +147,32 @@ def reliability(true: Array, outputs: Array) -> list[dict[str, float]]:
     stated = outputs.ravel() if true.ndim > 1 else outputs.max(axis=1)
     came = true.ravel() if true.ndim > 1 else outputs.argmax(axis=1) == true
     place = _bins(stated)
-    return [{"stated": float(stated[place == i].mean()), "true": float(came[place == i].mean()),
-             "n": int((place == i).sum())} for i in range(BINS) if (place == i).any()]
+    return [
+        {
+            "stated": float(stated[place == i].mean()),
+            "true": float(came[place == i].mean()),
+            "n": int((place == i).sum()),
+        }
+        for i in range(BINS)
+        if (place == i).any()
+    ]
 
 
-def _hits(true: Array, predicted: Array, weights: Array, classes: Array) -> tuple[Array, Array, Array]:
+def _hits(
+    true: Array, predicted: Array, weights: Array, classes: Array
+) -> tuple[Array, Array, Array]:
     """`[b, C]` each: the weight of what was found, of what is there, of what was said to be there."""
     if true.ndim > 1:
-        found, are, said = (weights @ part.astype(np.float64) for part in (true & predicted, true, predicted))
+        found, are, said = (
+            weights @ part.astype(np.float64) for part in (true & predicted, true, predicted)
+        )
         return found, are, said
     right = weights * (true == predicted)
-    return _sums(true, right, classes), _sums(true, weights, classes), _sums(predicted, weights, classes)
+    return (
+        _sums(true, right, classes),
+        _sums(true, weights, classes),
+        _sums(predicted, weights, classes),
+    )
 
 
 def _sums(codes: Array, weights: Array, classes: Array) -> Array:

@@ -31,8 +31,17 @@ RNN = Architecture((Recurrent(cell="gru", units=64), Pool(by="last"), Dropout(ra
 LSTM = Architecture((Recurrent(cell="lstm", units=64), Pool(by="last"), Dropout(rate=0.2)))
 MEAN = Architecture((Pool(by="mean"),))  # what a recurrent head has to beat
 
-_ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "elu": "ELU", "selu": "SELU", "gelu": "GELU", "silu": "SiLU",
-                "tanh": "Tanh", "sigmoid": "Sigmoid", "softplus": "Softplus"}
+_ACTIVATIONS = {
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",
+    "elu": "ELU",
+    "selu": "SELU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "softplus": "Softplus",
+}
 _EPSILON = 1e-5
 # Where ONNX wants each of torch's gates: LSTM i, f, g, o -> i, o, f, c; GRU r, z, n -> z, r, h.
 _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
@@ -63,7 +72,9 @@ class Network:
 
     def steps(self) -> list[layers.Step]:
         """The trained layers; dropout is none in use."""
-        found = (_step(layer, module) for layer, module in zip(self.layers, self.modules, strict=True))
+        found = (
+            _step(layer, module) for layer, module in zip(self.layers, self.modules, strict=True)
+        )
         return [step for step in found if step is not None]
 
 
@@ -109,7 +120,9 @@ def _module(layer: Layer, width: int) -> tuple[Any, int]:
         return kind(width, eps=_EPSILON), width
     if isinstance(layer, Recurrent):
         cell = nn.LSTM if layer.cell == "lstm" else nn.GRU
-        return cell(width, layer.units, bidirectional=layer.bidirectional), layer.units * (1 + layer.bidirectional)
+        return cell(width, layer.units, bidirectional=layer.bidirectional), layer.units * (
+            1 + layer.bidirectional
+        )
     return nn.Identity(), width
 
 
@@ -165,8 +178,12 @@ def normalization_step(module: Any) -> layers.Step:
 
 def recurrent_step(cell: str, module: Any, ways: int, layer: int = 0) -> layers.Recur:
     """One layer of a torch LSTM or GRU."""
+
     def gathered(name: str) -> Array:
-        found = [_numpy(getattr(module, f"{name}_l{layer}{suffix}")) for suffix in ("", "_reverse")[:ways]]
+        found = [
+            _numpy(getattr(module, f"{name}_l{layer}{suffix}"))
+            for suffix in ("", "_reverse")[:ways]
+        ]
         return np.stack([_reordered(array, _GATES[cell]) for array in found])
 
     bias = np.concatenate([gathered("bias_ih"), gathered("bias_hh")], axis=1)

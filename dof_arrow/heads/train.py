@@ -26,12 +26,18 @@ from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.heads import architecture, labels, scoring, training
 from dof_arrow.heads import features as inputs
 from dof_arrow.heads.architecture import Architecture
-from dof_arrow.heads.estimators import Learner, LinearLearner, Model, NetworkLearner, architecture_of
+from dof_arrow.heads.estimators import (
+    Learner,
+    LinearLearner,
+    Model,
+    NetworkLearner,
+    architecture_of,
+)
 from dof_arrow.heads.features import Clips, Inputs
 from dof_arrow.heads.head import Head, HeadInput
 from dof_arrow.heads.labels import Labelled, Labels
-from dof_arrow.heads.scoring import Answers, Judged, summary
-from dof_arrow.heads.training import Checkpoint, Manners
+from dof_arrow.heads.scoring import Judged, Predictions, summary
+from dof_arrow.heads.training import Checkpoint, TrainingOptions
 from dof_arrow.sampling import splits
 
 Array = NDArray[Any]
@@ -50,7 +56,7 @@ class TrainedHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class TrainingMonitor:
     """Who looks on while a network is trained: a checkpoint to go on from, a file of metrics, a progress bar.
 
     `progress` hears of epochs done and in all, and of none failed; `metrics` is written as JSON lines and as SVG.
@@ -63,9 +69,17 @@ class Watch:
 
 
 def train(
-    dataset: Labelled, *, target: str | None = None, head: str | Architecture = "linear",
-    features: Sequence[str] = (), by: Sequence[str] = (), cv: int = 5, balance: bool = False, seed: int = 0,
-    manners: Manners | None = None, watch: Watch | None = None,
+    dataset: Labelled,
+    *,
+    target: str | None = None,
+    head: str | Architecture = "linear",
+    features: Sequence[str] = (),
+    by: Sequence[str] = (),
+    cv: int = 5,
+    balance: bool = False,
+    seed: int = 0,
+    manners: TrainingOptions | None = None,
+    watch: TrainingMonitor | None = None,
 ) -> TrainedHead:
     """Train a head on a dataset's features and judge it on rows that it has not seen.
 
@@ -86,10 +100,19 @@ def train(
     parts = job.labels.parts()
     _check_learnable(job.labels, parts["train"], balance)
     groupings = {name: labels.values_of(dataset, name, job.first_rows()) for name in by}
-    manners = replace(manners or Manners(), balance=balance, seed=seed)
-    with _watched(job, wanted, manners, cv, parts, watch or Watch()) as learner:
-        outcome = _by_split(job, learner, parts) if len(parts) > 1 else _by_folds(job, learner, parts["train"], cv)
-    about = {"head": head if isinstance(head, str) else "architecture", "balance": balance, "seed": seed, "cv": cv}
+    manners = replace(manners or TrainingOptions(), balance=balance, seed=seed)
+    with _watched(job, wanted, manners, cv, parts, watch or TrainingMonitor()) as learner:
+        outcome = (
+            _by_split(job, learner, parts)
+            if len(parts) > 1
+            else _by_folds(job, learner, parts["train"], cv)
+        )
+    about = {
+        "head": head if isinstance(head, str) else "architecture",
+        "balance": balance,
+        "seed": seed,
+        "cv": cv,
+    }
     told = _report(job, outcome, parts, groupings, about)
     described = _describe(dataset.metadata, job, outcome.model, names, told)
     return TrainedHead(outcome.model.to_onnx({"dof.head": described}), told)
@@ -104,13 +127,21 @@ class _Job:
 
     def first_rows(self) -> Array:
         """The row of the dataset at which each labelled example begins."""
-        return self.inputs.starts[self.labels.rows] if isinstance(self.inputs, Clips) else self.labels.rows
+        return (
+            self.inputs.starts[self.labels.rows]
+            if isinstance(self.inputs, Clips)
+            else self.labels.rows
+        )
 
     def judged(self, model: Model, rows: Array, learned: Array) -> Judged:
         """What a model, and a guess that knows the labels at `learned` only, say of the examples at `rows`."""
         on = self.labels
         said = model.answers(self.inputs, on.rows[rows], len(on.target.classes))
-        return Judged(rows, said, scoring.guess(on.target, scoring.prior(on.target, on.values[learned]), len(rows)))
+        return Judged(
+            rows,
+            said,
+            scoring.guess(on.target, scoring.prior(on.target, on.values[learned]), len(rows)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +160,15 @@ def _job(dataset: Labelled, target: str | None, names: Sequence[str], *, timed: 
 
 
 def _by_split(job: _Job, learner: Learner, parts: Mapping[str, Array]) -> _Outcome:
-    valid = parts.get("valid") if "test" in parts else None  # with no test set, the score must not steer the training
+    valid = (
+        parts.get("valid") if "test" in parts else None
+    )  # with no test set, the score must not steer the training
     model = learner.fit(job.labels, job.inputs, parts["train"], valid, "all")
-    found = {name: job.judged(model, rows, parts["train"]) for name, rows in parts.items() if name != "train"}
+    found = {
+        name: job.judged(model, rows, parts["train"])
+        for name, rows in parts.items()
+        if name != "train"
+    }
     part = "test" if "test" in found else "valid"
     return _Outcome(model, f"train and {part} split", found, part)
 
@@ -145,8 +182,12 @@ def _by_folds(job: _Job, learner: Learner, rows: Array, cv: int) -> _Outcome:
     for i in range(k):
         model = learner.fit(on, job.inputs, rows[fold != i], None, f"fold {i + 1}")
         found.append(job.judged(model, rows[fold == i], rows[fold != i]))
-    return _Outcome(learner.fit(on, job.inputs, rows, None, "all"), f"grouped {k}-fold", {"folds": _joined(found)},
-                    "folds")
+    return _Outcome(
+        learner.fit(on, job.inputs, rows, None, "all"),
+        f"grouped {k}-fold",
+        {"folds": _joined(found)},
+        "folds",
+    )
 
 
 def _joined(found: Sequence[Judged]) -> Judged:
@@ -154,10 +195,12 @@ def _joined(found: Sequence[Judged]) -> Judged:
     rows = np.concatenate([each.rows for each in found])
     order = np.argsort(rows)
 
-    def joined(answers: list[Answers]) -> Answers:
+    def joined(answers: list[Predictions]) -> Predictions:
         outputs = [a.outputs for a in answers if a.outputs is not None]
-        return Answers(np.concatenate([a.said for a in answers])[order],
-                       np.concatenate(outputs)[order] if outputs else None)
+        return Predictions(
+            np.concatenate([a.said for a in answers])[order],
+            np.concatenate(outputs)[order] if outputs else None,
+        )
 
     return Judged(rows[order], joined([e.answers for e in found]), joined([e.guess for e in found]))
 
@@ -166,21 +209,34 @@ def _fold_count(groups: Array, cv: int) -> int:
     """The folds asked for, or as many as there are groups."""
     count = len(np.unique(groups))
     if count < 2:
-        raise UsageError("nothing to judge on", expected="labelled rows of two groups or more", found=f"{count} group",
-                         hint="Give a split, or a --group that tells the records apart")
+        raise UsageError(
+            "nothing to judge on",
+            expected="labelled rows of two groups or more",
+            found=f"{count} group",
+            hint="Give a split, or a --group that tells the records apart",
+        )
     return min(cv, count)
 
 
 @contextlib.contextmanager
 def _watched(
-    job: _Job, wanted: Architecture | None, manners: Manners, cv: int, parts: Mapping[str, Array], watch: Watch
+    job: _Job,
+    wanted: Architecture | None,
+    manners: TrainingOptions,
+    cv: int,
+    parts: Mapping[str, Array],
+    watch: TrainingMonitor,
 ) -> Iterator[Learner]:
     """The learner, with what goes on beside it; its checkpoint is taken away when all went well."""
     if wanted is None:
         yield LinearLearner(manners.balance, manners.seed)
         return
     stages = ["all"] if len(parts) > 1 else [*(f"fold {i + 1}" for i in range(cv)), "all"]
-    kept, whole, done = _checkpoint(job, wanted, manners, cv, watch), len(stages) * manners.epochs, 0
+    kept, whole, done = (
+        _checkpoint(job, wanted, manners, cv, watch),
+        len(stages) * manners.epochs,
+        0,
+    )
 
     def told(stage: str, epoch: int) -> None:
         nonlocal done
@@ -194,7 +250,9 @@ def _watched(
         kept.finish()
 
 
-def _checkpoint(job: _Job, wanted: Architecture, manners: Manners, cv: int, watch: Watch) -> Checkpoint | None:
+def _checkpoint(
+    job: _Job, wanted: Architecture, manners: TrainingOptions, cv: int, watch: TrainingMonitor
+) -> Checkpoint | None:
     path = watch.metrics
     if watch.checkpoint is None and path is None:
         return None
@@ -203,12 +261,18 @@ def _checkpoint(job: _Job, wanted: Architecture, manners: Manners, cv: int, watc
     return Checkpoint(watch.checkpoint, identity, every=watch.every, heard=heard)
 
 
-def _identity(job: _Job, wanted: Architecture, manners: Manners, cv: int) -> str:
+def _identity(job: _Job, wanted: Architecture, manners: TrainingOptions, cv: int) -> str:
     """What a checkpoint belongs to: a digest of all data and options."""
     import torch
 
     on = job.labels
-    told = (architecture.to_json(wanted), dataclasses.asdict(manners), cv, on.name, torch.__version__)
+    told = (
+        architecture.to_json(wanted),
+        dataclasses.asdict(manners),
+        cv,
+        on.name,
+        torch.__version__,
+    )
     digest = hashlib.sha256(json.dumps(told).encode())
     for array in (on.rows, on.values, on.groups, on.splits.astype("U")):
         digest.update(array.tobytes())
@@ -221,13 +285,22 @@ def _check_learnable(on: Labels, rows: Array, balance: bool) -> None:
     """Raise UsageError where the rows to train on are all alike, or there are no classes to balance."""
     y, where = on.values[rows], f"target {on.name}"
     if on.target.kind == "regression" and balance:
-        raise UsageError("only classes can be balanced", where=where, found="a regression target",
-                         hint="Leave --balance out")
+        raise UsageError(
+            "only classes can be balanced",
+            where=where,
+            found="a regression target",
+            hint="Leave --balance out",
+        )
     if (y == y[0]).all():
         what = "the target is constant" if on.target.kind == "regression" else "one class only"
         found = f"{y[0]:g}" if on.target.kind == "regression" else _names(on, y)
-        raise UsageError(what, where=where, expected="two or more different labels to train on",
-                         found=f"{found} in all {len(y)} rows", hint="Add other records, or choose another --target")
+        raise UsageError(
+            what,
+            where=where,
+            expected="two or more different labels to train on",
+            found=f"{found} in all {len(y)} rows",
+            hint="Add other records, or choose another --target",
+        )
 
 
 def _names(on: Labels, y: Array) -> str:
@@ -235,22 +308,43 @@ def _names(on: Labels, y: Array) -> str:
 
 
 def _report(
-    job: _Job, outcome: _Outcome, parts: Mapping[str, Array], groupings: Mapping[str, Array], about: Mapping[str, Json]
+    job: _Job,
+    outcome: _Outcome,
+    parts: Mapping[str, Array],
+    groupings: Mapping[str, Array],
+    about: Mapping[str, Json],
 ) -> dict[str, Json]:
     on, main, seed = job.labels, outcome.parts[outcome.part], about["seed"]
     scores = {part: scoring.scores(on, judged, seed) for part, judged in outcome.parts.items()}
     metric, score = next(iter(scores[outcome.part].items()))
-    return scoring.plain({
-        "target": on.name, "kind": on.target.kind, **about, "how": outcome.how, "metric": metric,
-        **scoring.asdict({metric: score})[metric],
-        "scores": {part: scoring.asdict(found) for part, found in scores.items()},
-        "n_train": len(parts["train"]), "n_test": len(main.rows), "n_missing": on.missing,
-        "groups": scoring.groups(on, main), "classes": _classes(on, outcome.model), "unit": on.target.unit,
-        "prior": scoring.prior(on.target, on.values[parts["train"]]),
-        **outcome.model.facts, **scoring.details(on, main, seed),
-        "by": {name: scoring.by_column(on, main, name, values, seed) for name, values in groupings.items()},
-        "warnings": [*_warnings(on, outcome, parts, about["cv"]), *scoring.narrow(on, main, score)],
-    })
+    return scoring.plain(
+        {
+            "target": on.name,
+            "kind": on.target.kind,
+            **about,
+            "how": outcome.how,
+            "metric": metric,
+            **scoring.asdict({metric: score})[metric],
+            "scores": {part: scoring.asdict(found) for part, found in scores.items()},
+            "n_train": len(parts["train"]),
+            "n_test": len(main.rows),
+            "n_missing": on.missing,
+            "groups": scoring.groups(on, main),
+            "classes": _classes(on, outcome.model),
+            "unit": on.target.unit,
+            "prior": scoring.prior(on.target, on.values[parts["train"]]),
+            **outcome.model.facts,
+            **scoring.details(on, main, seed),
+            "by": {
+                name: scoring.by_column(on, main, name, values, seed)
+                for name, values in groupings.items()
+            },
+            "warnings": [
+                *_warnings(on, outcome, parts, about["cv"]),
+                *scoring.narrow(on, main, score),
+            ],
+        }
+    )
 
 
 def _warnings(on: Labels, outcome: _Outcome, parts: Mapping[str, Array], cv: int) -> Iterator[str]:
@@ -283,15 +377,24 @@ def _classes(on: Labels, model: Model) -> list[str]:
     return [on.target.classes[code] for code in model.codes] if on.target.classes else []
 
 
-def _describe(metadata: Metadata, job: _Job, model: Model, names: Sequence[str], told: dict[str, Json]) -> str:
+def _describe(
+    metadata: Metadata, job: _Job, model: Model, names: Sequence[str], told: dict[str, Json]
+) -> str:
     """The key `dof.head` of a trained head."""
     on = job.labels
     read = [_input(metadata, name) for name in names]
     head = Head(
-        target=on.name, kind=on.target.kind, classes=tuple(_classes(on, model)), unit=on.target.unit,
-        feature=" + ".join(names), core_sha256=read[0].core_sha256 if len(read) == 1 else None,
-        dataset_uuid=metadata.uuid, inputs=tuple(read) if len(read) > 1 else (), clips=isinstance(job.inputs, Clips),
-        sampling=inputs.sampling(metadata), report=told,
+        target=on.name,
+        kind=on.target.kind,
+        classes=tuple(_classes(on, model)),
+        unit=on.target.unit,
+        feature=" + ".join(names),
+        core_sha256=read[0].core_sha256 if len(read) == 1 else None,
+        dataset_uuid=metadata.uuid,
+        inputs=tuple(read) if len(read) > 1 else (),
+        clips=isinstance(job.inputs, Clips),
+        sampling=inputs.sampling(metadata),
+        report=told,
     )
     return json.dumps(to_json(head), ensure_ascii=False, separators=(",", ":"))
 
@@ -299,4 +402,6 @@ def _describe(metadata: Metadata, job: _Job, model: Model, names: Sequence[str],
 def _input(metadata: Metadata, name: str) -> HeadInput:
     column = metadata.columns[name]
     core = metadata.cores.get(column.core or "")
-    return HeadInput(feature=name, core_sha256=core.sha256 if core else None, width=int(np.prod(column.shape)))
+    return HeadInput(
+        feature=name, core_sha256=core.sha256 if core else None, width=int(np.prod(column.shape))
+    )

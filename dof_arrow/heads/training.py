@@ -44,7 +44,7 @@ _COLOURS = ("#1b6ca8", "#c4572e", "#2f855a", "#8a5fa8", "#b08900", "#555555")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manners:
+class TrainingOptions:
     """How a network is trained.
 
     It stops after `patience` epochs without a better validation score; after `cooling` of them the learning `rate` is
@@ -85,8 +85,15 @@ class Trained:
 
 
 def fit(
-    architecture: Architecture, data: Data, train: Array, valid: Array, manners: Manners, *, stage: str = "all",
-    checkpoint: Checkpoint | None = None, told: Callable[[int], None] = lambda epoch: None,
+    architecture: Architecture,
+    data: Data,
+    train: Array,
+    valid: Array,
+    manners: TrainingOptions,
+    *,
+    stage: str = "all",
+    checkpoint: Checkpoint | None = None,
+    told: Callable[[int], None] = lambda epoch: None,
 ) -> Trained:
     """Train on the examples at `train`, keep the epoch that is best on those at `valid`; `told` hears of each epoch.
 
@@ -94,7 +101,7 @@ def fit(
     where no epoch ends with finite numbers.
     """
     with repeatable():
-        run = _Run(architecture, data, train, valid, manners, stage)
+        run = _TrainingRun(architecture, data, train, valid, manners, stage)
         saved = checkpoint.stage(stage) if checkpoint else None
         if saved:
             run.restore(saved)
@@ -106,25 +113,46 @@ def fit(
         return run.result()
 
 
-class _Run:
+class _TrainingRun:
     """One training under way."""
 
     def __init__(
-        self, architecture: Architecture, data: Data, train: Array, valid: Array, manners: Manners, stage: str
+        self,
+        architecture: Architecture,
+        data: Data,
+        train: Array,
+        valid: Array,
+        manners: TrainingOptions,
+        stage: str,
     ) -> None:
         import torch
 
-        self.data, self.train, self.valid, self.manners, self.stage = data, train, valid, manners, stage
+        self.data, self.train, self.valid, self.manners, self.stage = (
+            data,
+            train,
+            valid,
+            manners,
+            stage,
+        )
         self.mean, self.factor = reading.moments(data.inputs, train)
         self.unit = _unit(data, train)
         torch.manual_seed(_number(manners.seed, stage, 0))
         self.network = Network(architecture, data.inputs.width, data.outputs)
         self.optimizer = torch.optim.AdamW(
-            self.network.modules.parameters(), lr=manners.rate, weight_decay=manners.decay)
+            self.network.modules.parameters(), lr=manners.rate, weight_decay=manners.decay
+        )
         self.loss = _loss(data, train, manners.balance)
-        self.metric = "r2" if data.kind == "regression" else "balanced_accuracy" if manners.balance else "f1"
-        self.state: State = {"epoch": 0, "rate": manners.rate, "best": [], "best_epoch": 0, "history": [],
-                             "stopped": ""}
+        self.metric = (
+            "r2" if data.kind == "regression" else "balanced_accuracy" if manners.balance else "f1"
+        )
+        self.state: State = {
+            "epoch": 0,
+            "rate": manners.rate,
+            "best": [],
+            "best_epoch": 0,
+            "history": [],
+            "stopped": "",
+        }
         self.best: State = {}
 
     def epoch(self) -> None:
@@ -132,9 +160,15 @@ class _Run:
         self.state["epoch"] += 1
         train_loss = self._learn()
         score, valid_loss = self._judge() if math.isfinite(train_loss) else (math.nan, math.nan)
-        entry = {"stage": self.stage, "epoch": self.state["epoch"], "metric": self.metric,
-                 "score": _number_or_none(score), "train_loss": _number_or_none(train_loss),
-                 "valid_loss": _number_or_none(valid_loss), "rate": self.state["rate"]}
+        entry = {
+            "stage": self.stage,
+            "epoch": self.state["epoch"],
+            "metric": self.metric,
+            "score": _number_or_none(score),
+            "train_loss": _number_or_none(train_loss),
+            "valid_loss": _number_or_none(valid_loss),
+            "rate": self.state["rate"],
+        }
         self.state["history"].append(entry)
         if not math.isfinite(train_loss) or not math.isfinite(valid_loss):
             self._give_up(train_loss)
@@ -144,8 +178,12 @@ class _Run:
     def saved(self) -> State:
         """All that a later process needs to go on."""
         done = bool(self.state["stopped"])
-        return {"state": self.state, "best": self.best, "weights": {} if done else _copy(self.network),
-                "optimizer": {} if done else self.optimizer.state_dict()}
+        return {
+            "state": self.state,
+            "best": self.best,
+            "weights": {} if done else _copy(self.network),
+            "optimizer": {} if done else self.optimizer.state_dict(),
+        }
 
     def restore(self, saved: State) -> None:
         """Go on from what `saved` gave."""
@@ -158,8 +196,15 @@ class _Run:
         """The best epoch's network."""
         self.network.modules.load_state_dict(self.best)
         self.network.modules.eval()
-        return Trained(self.network, self.mean, self.factor, self.unit, self.state["history"],
-                       self.state["best_epoch"], self.state["stopped"])
+        return Trained(
+            self.network,
+            self.mean,
+            self.factor,
+            self.unit,
+            self.state["history"],
+            self.state["best_epoch"],
+            self.state["stopped"],
+        )
 
     def _learn(self) -> float:
         """One epoch; the mean loss, not finite where it had to be broken off."""
@@ -186,7 +231,9 @@ class _Run:
 
         self.network.modules.eval()
         with torch.no_grad():
-            parts = [self._batch(self.valid[i : i + _JUDGED]) for i in range(0, len(self.valid), _JUDGED)]
+            parts = [
+                self._batch(self.valid[i : i + _JUDGED]) for i in range(0, len(self.valid), _JUDGED)
+            ]
             logits, y = (torch.cat(part) for part in zip(*parts, strict=True))
             loss = float(self.loss(logits, y))
         return _score(self.metric, y.numpy(), logits.numpy()), loss
@@ -217,8 +264,13 @@ class _Run:
         """Stop where the loss is no number any more, with the best epoch before; without one, raise."""
         reason = f"the loss was {loss if not math.isfinite(loss) else 'not finite in validation'}"
         if not self.best:
-            raise UsageError("the training came to nothing", f"epoch {self.state['epoch']}", "a finite loss", reason,
-                             f"Learn more slowly: --rate {self.manners.rate / 10:g}")
+            raise UsageError(
+                "the training came to nothing",
+                f"epoch {self.state['epoch']}",
+                "a finite loss",
+                reason,
+                f"Learn more slowly: --rate {self.manners.rate / 10:g}",
+            )
         self.state["stopped"] = f"{reason} in epoch {self.state['epoch']}"
 
 
@@ -233,9 +285,13 @@ def _loss(data: Data, train: Array, balance: bool) -> Callable[[Tensor, Tensor],
     if data.kind == "category":
         weights = torch.from_numpy(class_weights(y, data.outputs)) if balance else None
         # torch's own weighted mean divides by the batch's weights: where a batch lacks a class, that undoes them.
-        return lambda logits, true: functional.cross_entropy(logits, true, weight=weights, reduction="sum") / len(true)
+        return lambda logits, true: (
+            functional.cross_entropy(logits, true, weight=weights, reduction="sum") / len(true)
+        )
     positive = torch.from_numpy(flag_weights(y)) if balance else None
-    return lambda logits, true: functional.binary_cross_entropy_with_logits(logits, true, pos_weight=positive)
+    return lambda logits, true: functional.binary_cross_entropy_with_logits(
+        logits, true, pos_weight=positive
+    )
 
 
 def class_weights(y: Array, count: int) -> Array:
@@ -256,7 +312,9 @@ def flag_weights(y: Array) -> Array:
     array([2.], dtype=float32)
     """
     met = y.sum(axis=0)
-    return np.asarray(np.divide(len(y) - met, met, out=np.ones(y.shape[1]), where=met > 0), np.float32)
+    return np.asarray(
+        np.divide(len(y) - met, met, out=np.ones(y.shape[1]), where=met > 0), np.float32
+    )
 
 
 def _unit(data: Data, train: Array) -> tuple[float, float]:
@@ -270,7 +328,11 @@ def _scaled(data: Data, places: Array, unit: tuple[float, float]) -> Array:
     y = data.y[places]
     if data.kind == "category":
         return y
-    return ((y - unit[0]) / unit[1]).astype(np.float32) if data.kind == "regression" else y.astype(np.float32)
+    return (
+        ((y - unit[0]) / unit[1]).astype(np.float32)
+        if data.kind == "regression"
+        else y.astype(np.float32)
+    )
 
 
 def _score(metric: str, true: Array, logits: Array) -> float:
@@ -305,7 +367,11 @@ class Checkpoint:
     """
 
     def __init__(
-        self, path: Path | None, identity: str, *, every: float = 5.0,
+        self,
+        path: Path | None,
+        identity: str,
+        *,
+        every: float = 5.0,
         heard: Callable[[Sequence[Mapping[str, Any]]], None] = lambda entries: None,
     ) -> None:
         self.path, self.identity, self.every, self.heard = path, identity, every, heard
@@ -360,7 +426,9 @@ def _load(path: Path, identity: str) -> State:
         # Tensors and plain values only: nothing in it can run.
         found = torch.load(io.BytesIO(data), weights_only=True)
         return found["stages"] if found["identity"] == identity else {}
-    except Exception:  # torch raises whatever its parts raise; a checkpoint that cannot be read is none
+    except (
+        Exception
+    ):  # torch raises whatever its parts raise; a checkpoint that cannot be read is none
         return {}
 
 
@@ -396,43 +464,73 @@ def svg(entries: Sequence[Entry]) -> str:
     colours = {stage: _COLOURS[i % len(_COLOURS)] for i, stage in enumerate(stages)}
     watched = str(entries[0]["metric"]) if entries else "metric"
     body = _plot(entries, colours, [("score", "")], f"validation {watched}", 0)
-    body += _plot(entries, colours, [("valid_loss", ""), ("train_loss", ' stroke-dasharray="4 3"')],
-                  "loss: validation, training (dashed)", _HEIGHT + 2 * _TOP)
+    body += _plot(
+        entries,
+        colours,
+        [("valid_loss", ""), ("train_loss", ' stroke-dasharray="4 3"')],
+        "loss: validation, training (dashed)",
+        _HEIGHT + 2 * _TOP,
+    )
     height = 2 * (_HEIGHT + 2 * _TOP)
-    legend = "".join(f'<text x="{_LEFT + _WIDTH + 12}" y="{_TOP + 14 * (i + 1)}" fill="{colours[stage]}">'
-                     f"{escape(stage)}</text>" for i, stage in enumerate(stages[:20]))
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 100} {height}" '
-            f'font-family="sans-serif" font-size="12">'
-            f'<rect width="100%" height="100%" fill="white"/>{body}{legend}</svg>\n')
+    legend = "".join(
+        f'<text x="{_LEFT + _WIDTH + 12}" y="{_TOP + 14 * (i + 1)}" fill="{colours[stage]}">'
+        f"{escape(stage)}</text>"
+        for i, stage in enumerate(stages[:20])
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 100} {height}" '
+        f'font-family="sans-serif" font-size="12">'
+        f'<rect width="100%" height="100%" fill="white"/>{body}{legend}</svg>\n'
+    )
 
 
 def _plot(
-    entries: Sequence[Entry], colours: Mapping[str, str], curves: Sequence[tuple[str, str]], title: str, top: int
+    entries: Sequence[Entry],
+    colours: Mapping[str, str],
+    curves: Sequence[tuple[str, str]],
+    title: str,
+    top: int,
 ) -> str:
     values = [entry[name] for name, _ in curves for entry in entries if entry[name] is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     high = high if high > low else low + 1.0
     last = max((entry["epoch"] for entry in entries), default=1)
-    drawn = "".join(_curve(entries, stage, name, style, colour, (low, high, last), top)
-                    for stage, colour in colours.items() for name, style in curves)
+    drawn = "".join(
+        _curve(entries, stage, name, style, colour, (low, high, last), top)
+        for stage, colour in colours.items()
+        for name, style in curves
+    )
     return _frame(title, low, high, last, top) + drawn
 
 
 def _curve(
-    entries: Sequence[Entry], stage: str, name: str, style: str, colour: str, span: tuple[float, float, int], top: int
+    entries: Sequence[Entry],
+    stage: str,
+    name: str,
+    style: str,
+    colour: str,
+    span: tuple[float, float, int],
+    top: int,
 ) -> str:
     low, high, last = span
-    points = [(_LEFT + _WIDTH * (entry["epoch"] - 1) / max(last - 1, 1),
-               top + _TOP + _HEIGHT * (1 - (entry[name] - low) / (high - low)))
-              for entry in entries if str(entry["stage"]) == stage and entry[name] is not None]
+    points = [
+        (
+            _LEFT + _WIDTH * (entry["epoch"] - 1) / max(last - 1, 1),
+            top + _TOP + _HEIGHT * (1 - (entry[name] - low) / (high - low)),
+        )
+        for entry in entries
+        if str(entry["stage"]) == stage and entry[name] is not None
+    ]
     at = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline points="{at}" fill="none" stroke="{colour}" stroke-width="1.5"{style}/>'
 
 
 def _frame(title: str, low: float, high: float, last: int, top: int) -> str:
     bottom = top + _TOP + _HEIGHT
-    return (f'<rect x="{_LEFT}" y="{top + _TOP}" width="{_WIDTH}" height="{_HEIGHT}" fill="none" stroke="#bbb"/>'
-            f'<text x="{_LEFT}" y="{top + _TOP - 8}">{escape(title)}</text>'
-            f'<text x="{_LEFT - 6}" y="{top + _TOP + 10}" text-anchor="end">{high:.3g}</text>'
-            f'<text x="{_LEFT - 6}" y="{bottom}" text-anchor="end">{low:.3g}</text>'
-            f'<text x="{_LEFT + _WIDTH}" y="{bottom + 16}" text-anchor="end">epoch {last}</text>')
+    return (
+        f'<rect x="{_LEFT}" y="{top + _TOP}" width="{_WIDTH}" height="{_HEIGHT}" fill="none" stroke="#bbb"/>'
+        f'<text x="{_LEFT}" y="{top + _TOP - 8}">{escape(title)}</text>'
+        f'<text x="{_LEFT - 6}" y="{top + _TOP + 10}" text-anchor="end">{high:.3g}</text>'
+        f'<text x="{_LEFT - 6}" y="{bottom}" text-anchor="end">{low:.3g}</text>'
+        f'<text x="{_LEFT + _WIDTH}" y="{bottom + 16}" text-anchor="end">epoch {last}</text>'
+    )

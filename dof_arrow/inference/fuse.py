@@ -57,35 +57,56 @@ def fuse(core: Core | Sequence[Core], heads: Mapping[str, bytes], *, batch: bool
 def _check_names(heads: Mapping[str, bytes]) -> None:
     wrong = [name for name in heads if not name or "/" in name or name in (PICTURE, PICTURES, CLIP)]
     if not heads or wrong:
-        raise UsageError("heads need names for their outputs", expected=f"names other than {PICTURE}, without /",
-                         found=", ".join(map(repr, wrong)) or "no head",
-                         hint="Rename the head's file: its output bears that name.")
+        raise UsageError(
+            "heads need names for their outputs",
+            expected=f"names other than {PICTURE}, without /",
+            found=", ".join(map(repr, wrong)) or "no head",
+            hint="Rename the head's file: its output bears that name.",
+        )
 
 
 def _check_cores(cores: Sequence[Core], about: Mapping[str, json_model.Json]) -> None:
     """All cores see single pictures or none does, decoded in one way; each is there once, and for some head."""
     if len({core.time_axis is None for core in cores}) > 1:
-        raise UsageError("cores of single pictures and of windows do not make one model", expected="one kind of cores",
-                         found=", ".join(core.name for core in cores), hint="Fuse them one by one.")
+        raise UsageError(
+            "cores of single pictures and of windows do not make one model",
+            expected="one kind of cores",
+            found=", ".join(core.name for core in cores),
+            hint="Fuse them one by one.",
+        )
     read = {sha256 for each in about.values() for sha256 in _read_by(each)}
     idle = [core.name for core in cores if core.sha256 not in read]
     if idle or len({core.sha256 for core in cores}) < len(cores):
-        raise UsageError("a core too many", expected="each once, and a head that reads its features",
-                         found=", ".join(idle) or "one core twice", hint="Leave its --core out.")
+        raise UsageError(
+            "a core too many",
+            expected="each once, and a head that reads its features",
+            found=", ".join(idle) or "one core twice",
+            hint="Leave its --core out.",
+        )
     ways = {wanted(core): core.name for core in cores}
     if len(ways) > 1:
-        told = (f"{name} {mode}, orientation {turned}, draft {draft}" for (mode, turned, draft), name in ways.items())
-        raise UsageError("the cores want pictures decoded in different ways", expected="one way for all",
-                         found="; ".join(told), hint="Make them alike: dof headless MODEL.onnx --preprocess SPEC.json")
+        told = (
+            f"{name} {mode}, orientation {turned}, draft {draft}"
+            for (mode, turned, draft), name in ways.items()
+        )
+        raise UsageError(
+            "the cores want pictures decoded in different ways",
+            expected="one way for all",
+            found="; ".join(told),
+            hint="Make them alike: dof headless MODEL.onnx --preprocess SPEC.json",
+        )
 
 
 def _taken(cores: Sequence[Core], about: Mapping[str, json_model.Json], batch: bool) -> str:
     """What the model takes: all heads read clips, or none."""
     clips = {name: bool(each.get("clips")) for name, each in about.items()}
     if len(set(clips.values())) > 1:
-        raise UsageError("heads of clips and heads of single rows do not make one model", expected="one kind of heads",
-                         found=", ".join(f"{name} of {'clips' if c else 'rows'}" for name, c in clips.items()),
-                         hint="Fuse them one by one.")
+        raise UsageError(
+            "heads of clips and heads of single rows do not make one model",
+            expected="one kind of heads",
+            found=", ".join(f"{name} of {'clips' if c else 'rows'}" for name, c in clips.items()),
+            hint="Fuse them one by one.",
+        )
     timed = cores[0].time_axis is not None
     if batch and (timed or any(clips.values())):
         raise UsageError("a model of clips takes one clip at a time", hint="Leave --batch out.")
@@ -100,31 +121,51 @@ def _windows(cores: Sequence[Core], about: Mapping[str, json_model.Json]) -> tup
     said = [each.get("sampling") or {} for each in about.values()]
     lengths = {int(n) for n in (*fixed, *(each.get("window") for each in said)) if n}
     if not lengths:
-        raise CoreError("the head does not say how many frames the core is to see at once", cores[0].name,
-                        hint="Train it again on a dataset of clips, extracted with --window.")
+        raise CoreError(
+            "the head does not say how many frames the core is to see at once",
+            cores[0].name,
+            hint="Train it again on a dataset of clips, extracted with --window.",
+        )
     found = {(length, int(each.get("stride") or length)) for length in lengths for each in said}
     if len(found) > 1:
-        raise UsageError("the heads were trained on different windows", expected="one length and stride",
-                         found=", ".join(f"{window} frames every {stride}" for window, stride in sorted(found)),
-                         hint="Fuse them one by one.")
+        raise UsageError(
+            "the heads were trained on different windows",
+            expected="one length and stride",
+            found=", ".join(f"{window} frames every {stride}" for window, stride in sorted(found)),
+            hint="Fuse them one by one.",
+        )
     return found.pop()
 
 
 def _check_head(cores: Sequence[Core], name: str, head: ModelProto) -> json_model.Json:
     """A head's description; CoreError unless the head was trained on these cores' features and takes them."""
-    about, widths = _description(name, head), {core.sha256: math.prod(core.output_shape) for core in cores}
+    about, widths = (
+        _description(name, head),
+        {core.sha256: math.prod(core.output_shape) for core in cores},
+    )
     foreign = [str(sha256) for sha256 in _read_by(about) if sha256 not in widths]
     if foreign:
-        raise CoreError("the head was trained on another core", name, f"core {' and '.join(foreign)}",
-                        ", ".join(widths), "Pass every core whose sha256 the dataset names: dof info DATASET.")
+        raise CoreError(
+            "the head was trained on another core",
+            name,
+            f"core {' and '.join(foreign)}",
+            ", ".join(widths),
+            "Pass every core whose sha256 the dataset names: dof info DATASET.",
+        )
     each = [widths[sha256] for sha256 in _read_by(about)]
     axes = ["N", "T"] if about.get("clips") else ["N"]
-    found = [(value.name, graph.dtype(value).name, graph.dims(value)) for value in graph.inputs(head)]
+    found = [
+        (value.name, graph.dtype(value).name, graph.dims(value)) for value in graph.inputs(head)
+    ]
     taken = [(n, t, len(s)) for n, t, s in found] == [("feature", "float32", len(axes) + 1)]
     if not taken or found[0][2][-1] not in (sum(each), "") or _widths(about, each) != each:
-        raise CoreError("the head does not take this core's features", name,
-                        f"feature float32 [{', '.join(axes)}, {' + '.join(map(str, each))}]",
-                        str(found), "Train it on a dataset that this core made: dof train DATASET -o HEAD.onnx")
+        raise CoreError(
+            "the head does not take this core's features",
+            name,
+            f"feature float32 [{', '.join(axes)}, {' + '.join(map(str, each))}]",
+            str(found),
+            "Train it on a dataset that this core made: dof train DATASET -o HEAD.onnx",
+        )
     return about
 
 
@@ -145,8 +186,12 @@ def _description(name: str, head: ModelProto) -> dict[str, Any]:
             return about
     except (KeyError, ValueError):
         pass
-    raise CoreError("the head does not say which core it was trained on", name, f"the property {HEAD}, a JSON object",
-                    hint="Make it with dof train or dof_arrow.export_head.")
+    raise CoreError(
+        "the head does not say which core it was trained on",
+        name,
+        f"the property {HEAD}, a JSON object",
+        hint="Make it with dof train or dof_arrow.export_head.",
+    )
 
 
 def _preprocessing(core: Core) -> ModelProto:
@@ -160,7 +205,9 @@ def _one_opset(parts: list[ModelProto]) -> list[ModelProto]:
     return [graph.raise_opset(graph.inlined(part), newest) for part in parts]
 
 
-def _place(model: ModelProto, top: ModelProto, name: str, features: Sequence[str], taken: str) -> list[str]:
+def _place(
+    model: ModelProto, top: ModelProto, name: str, features: Sequence[str], taken: str
+) -> list[str]:
     """Put a head that reads these features into the model, under its name; the names of its answers."""
     before = f"heads/{name}/"
     prefix(top, before)
@@ -168,14 +215,23 @@ def _place(model: ModelProto, top: ModelProto, name: str, features: Sequence[str
         model.graph.node.append(_side_by_side(features, f"{before}feature"))
     else:
         graph.rename_tensor(top, f"{before}feature", features[0])
-    answers = [output for output in top.graph.output if not output.name.startswith(before + layers.NEXT)]
-    states = [value for value in (*top.graph.input, *top.graph.output)
-              if value.name.startswith((before + layers.STATE, before + layers.NEXT))]
+    answers = [
+        output for output in top.graph.output if not output.name.startswith(before + layers.NEXT)
+    ]
+    states = [
+        value
+        for value in (*top.graph.input, *top.graph.output)
+        if value.name.startswith((before + layers.STATE, before + layers.NEXT))
+    ]
     for value in (*answers, *states):
         own = value.name.removeprefix(before)
         graph.rename_tensor(top, value.name, name if [value] == answers else f"{name}_{own}")
         count = value.type.tensor_type.shape.dim[0]
-        count.CopyFrom(type(count)(dim_param=taken) if taken in (PICTURES, WINDOWS) else type(count)(dim_value=1))
+        count.CopyFrom(
+            type(count)(dim_param=taken)
+            if taken in (PICTURES, WINDOWS)
+            else type(count)(dim_value=1)
+        )
     append(model, top)
     model.graph.input.extend(_remembered(top))
     model.graph.output.extend(top.graph.output)
@@ -191,7 +247,11 @@ def _side_by_side(features: Sequence[str], together: str) -> NodeProto:
 def _remembered(top: ModelProto) -> list[Any]:
     """The inputs of a placed head that say what it remembers."""
     weights = {weight.name for weight in top.graph.initializer}
-    return [value for value in top.graph.input if value.name in weights and f"_{layers.STATE}" in value.name]
+    return [
+        value
+        for value in top.graph.input
+        if value.name in weights and f"_{layers.STATE}" in value.name
+    ]
 
 
 def _check_model(model: ModelProto) -> None:
@@ -200,8 +260,11 @@ def _check_model(model: ModelProto) -> None:
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # the checker's exceptions have no base of their own
-        raise CoreError("the parts do not make one valid model", found=str(error),
-                        hint="Export the head again, with onnx.checker passing.") from error
+        raise CoreError(
+            "the parts do not make one valid model",
+            found=str(error),
+            hint="Export the head again, with onnx.checker passing.",
+        ) from error
 
 
 def _provenance(
@@ -211,4 +274,6 @@ def _provenance(
     for each in about:
         each.pop("graph", None)  # it is in the model itself
     seen = {} if windows is None else {"window": windows[0], "stride": windows[1]}
-    return json.dumps({"cores": about, "heads": dict(outputs), **seen}, ensure_ascii=False, sort_keys=True)
+    return json.dumps(
+        {"cores": about, "heads": dict(outputs), **seen}, ensure_ascii=False, sort_keys=True
+    )

@@ -15,7 +15,11 @@ from dof_arrow.format.spec.preprocessing import output_size
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
-PICTURE, PICTURES, CLIP = "picture", "pictures", "clip"  # what a model takes: one, a sequence of them, frames
+PICTURE, PICTURES, CLIP = (
+    "picture",
+    "pictures",
+    "clip",
+)  # what a model takes: one, a sequence of them, frames
 WINDOWS = "windows"  # a clip too, of which each window stands for itself
 _START, _STARTS = "window/start", "windows/starts"
 PREPROCESSING = "preprocessing/"  # what the names of all that a preprocessing makes begin with
@@ -30,7 +34,10 @@ class _Made(NamedTuple):
 
 
 def trunk(
-    cores: Sequence[Core], parts: Sequence[ModelProto], taken: str, windows: tuple[int, int] | None = None
+    cores: Sequence[Core],
+    parts: Sequence[ModelProto],
+    taken: str,
+    windows: tuple[int, int] | None = None,
 ) -> tuple[ModelProto, dict[str, str]]:
     """A model of preprocessing and cores, without outputs, and the name of each core's features by its digest.
 
@@ -55,7 +62,9 @@ def trunk(
         graph.rename_tensor(body, graph.inputs(body)[0].name, read)
         append(single, preprocessing)
         append(together if at_once else single, body)
-        features[core.sha256] = body.graph.output[0].name if at_once or taken == PICTURE else made[-1].all
+        features[core.sha256] = (
+            body.graph.output[0].name if at_once or taken == PICTURE else made[-1].all
+        )
     return _over(taken, parts[0].graph.input[0], single, made, together), features
 
 
@@ -64,8 +73,13 @@ def _of_windows(
 ) -> tuple[ModelProto, dict[str, str]]:
     """Preprocessing of each frame, then cores on each window of what came of them."""
     frame, window, prepared, made = empty(), empty(), list[_Made](), list[_Made]()
-    for number, (core, preprocessing, body) in enumerate(zip(cores, parts[::2], parts[1::2], strict=True)):
-        before, looking = f"{number}/" if len(cores) > 1 else "", _window(core, preprocessing, length)
+    for number, (core, preprocessing, body) in enumerate(
+        zip(cores, parts[::2], parts[1::2], strict=True)
+    ):
+        before, looking = (
+            f"{number}/" if len(cores) > 1 else "",
+            _window(core, preprocessing, length),
+        )
         _for_one_picture(core, looking, body)
         _named_apart(preprocessing, body, before)
         prefix(looking, f"{before}window/")
@@ -77,13 +91,18 @@ def _of_windows(
         append(frame, preprocessing)
         append(window, looking)
         append(window, body)
-    model = _over_windows(taken, parts[0].graph.input[0], (frame, prepared), (window, made), (length, stride))
+    model = _over_windows(
+        taken, parts[0].graph.input[0], (frame, prepared), (window, made), (length, stride)
+    )
     return model, {core.sha256: each.all for core, each in zip(cores, made, strict=True)}
 
 
 def _over_windows(
-    taken: str, picture: ValueInfoProto, frames: tuple[ModelProto, list[_Made]],
-    windows: tuple[ModelProto, list[_Made]], step: tuple[int, int],
+    taken: str,
+    picture: ValueInfoProto,
+    frames: tuple[ModelProto, list[_Made]],
+    windows: tuple[ModelProto, list[_Made]],
+    step: tuple[int, int],
 ) -> ModelProto:
     """What is done to each frame, done to all of a clip, and then what is done to each window of them."""
     from onnx import TensorProto, helper
@@ -94,9 +113,13 @@ def _over_windows(
     model.graph.node.append(_scan(frames[0], CLIP, picture, {each: each.all for each in frames[1]}))
     append(model, _starts(graph.opset(model), *step))
     start = helper.make_tensor_value_info(_START, TensorProto.INT64, [])
-    model.graph.node.append(_scan(windows[0], _STARTS, start, {each: f"{each.all}/first" for each in windows[1]}))
+    model.graph.node.append(
+        _scan(windows[0], _STARTS, start, {each: f"{each.all}/first" for each in windows[1]})
+    )
     for each in windows[1]:  # from [windows, 1, D]
-        kind, how = ("Transpose", {"perm": [1, 0, 2]}) if taken == CLIP else ("Flatten", {"axis": 1})
+        kind, how = (
+            ("Transpose", {"perm": [1, 0, 2]}) if taken == CLIP else ("Flatten", {"axis": 1})
+        )
         model.graph.node.append(helper.make_node(kind, [f"{each.all}/first"], [each.all], **how))
     return model
 
@@ -105,7 +128,9 @@ def _window(core: Core, preprocessing: ModelProto, length: int) -> ModelProto:
     """A graph that takes from prepared frames [frames, 1, …] the window that begins at one, as the core sees it."""
     import onnx.parser
 
-    kind = onnx.TensorProto.DataType.Name(preprocessing.graph.output[0].type.tensor_type.elem_type).lower()
+    kind = onnx.TensorProto.DataType.Name(
+        preprocessing.graph.output[0].type.tensor_type.elem_type
+    ).lower()
     order = [1, 0, 2, 3, 4] if core.time_axis == 0 else [1, 2, 0, 3, 4]
     model: ModelProto = onnx.parser.parse_model(f"""
         <ir_version: 8, opset_import: ["" : {graph.opset(preprocessing)}]>
@@ -174,8 +199,13 @@ def _adopt(model: ModelProto, part: ModelProto) -> None:
     for each in part.opset_import:
         domain = "" if each.domain == "ai.onnx" else each.domain
         if versions.setdefault(domain, each.version) != each.version:
-            raise CoreError("parts use different versions of an operator set", domain, str(versions[domain]),
-                            str(each.version), "Export the head again with the core's version.")
+            raise CoreError(
+                "parts use different versions of an operator set",
+                domain,
+                str(versions[domain]),
+                str(each.version),
+                "Export the head again with the core's version.",
+            )
     del model.opset_import[:]
     for domain, version in sorted(versions.items()):
         model.opset_import.add(domain=domain, version=version)
@@ -194,7 +224,11 @@ def _named_apart(preprocessing: ModelProto, body: ModelProto, before: str) -> No
 
 def _takes_batches(core: Core) -> bool:
     """Whether pictures can be run together, and give what they give alone."""
-    return core.fixed_batch is None and not core.batch_dependent and output_size(core.preprocessing) is not None
+    return (
+        core.fixed_batch is None
+        and not core.batch_dependent
+        and output_size(core.preprocessing) is not None
+    )
 
 
 def _for_one_picture(core: Core, preprocessing: ModelProto, body: ModelProto) -> None:
@@ -211,7 +245,11 @@ def _for_one_picture(core: Core, preprocessing: ModelProto, body: ModelProto) ->
 
 
 def _over(
-    taken: str, picture: ValueInfoProto, single: ModelProto, made: Sequence[_Made], together: ModelProto
+    taken: str,
+    picture: ValueInfoProto,
+    single: ModelProto,
+    made: Sequence[_Made],
+    together: ModelProto,
 ) -> ModelProto:
     """What is done to each picture, done to all that is taken, and then what is done to them together."""
     if taken == PICTURE:
@@ -220,7 +258,9 @@ def _over(
     model = empty()
     _adopt(model, single)
     model.graph.input.append(_input(taken, picture))
-    model.graph.node.extend(_each_frame(single, picture, made) if taken == CLIP else _each_picture(single, made))
+    model.graph.node.extend(
+        _each_frame(single, picture, made) if taken == CLIP else _each_picture(single, made)
+    )
     append(model, together)
     return model
 
@@ -229,11 +269,15 @@ def _input(taken: str, picture: ValueInfoProto) -> ValueInfoProto:
     from onnx import TensorProto, helper
 
     if taken == CLIP:
-        return helper.make_tensor_value_info(CLIP, TensorProto.UINT8, ["frames", *graph.dims(picture)])
+        return helper.make_tensor_value_info(
+            CLIP, TensorProto.UINT8, ["frames", *graph.dims(picture)]
+        )
     return helper.make_value_info(PICTURES, helper.make_sequence_type_proto(picture.type))
 
 
-def _each_frame(single: ModelProto, picture: ValueInfoProto, made: Sequence[_Made]) -> Iterator[NodeProto]:
+def _each_frame(
+    single: ModelProto, picture: ValueInfoProto, made: Sequence[_Made]
+) -> Iterator[NodeProto]:
     """What is made of each frame of a clip, [1, D], as [1, frames, D]."""
     from onnx import helper
 
@@ -242,7 +286,9 @@ def _each_frame(single: ModelProto, picture: ValueInfoProto, made: Sequence[_Mad
         yield helper.make_node("Transpose", [f"{each.all}/first"], [each.all], perm=[1, 0, 2])
 
 
-def _scan(single: ModelProto, over: str, taken: ValueInfoProto, made: Mapping[_Made, str]) -> NodeProto:
+def _scan(
+    single: ModelProto, over: str, taken: ValueInfoProto, made: Mapping[_Made, str]
+) -> NodeProto:
     """What is made of each element of a tensor's first axis, under the names that all of it bears."""
     from onnx import helper
 
@@ -254,24 +300,45 @@ def _each_picture(single: ModelProto, made: Sequence[_Made]) -> Iterator[NodePro
     """What is made of each picture of a sequence, [1, …], as [pictures, …]."""
     from onnx import TensorProto, helper, numpy_helper
 
-    nodes = [helper.make_node("SequenceAt", [PICTURES, "each/number"], [PICTURE]), *single.graph.node,
-             helper.make_node("Identity", ["each/on"], ["each/still_on"]),
-             *(helper.make_node("Squeeze", [each.each, "each/batch"], [f"{each.all}/one"]) for each in made)]
-    given = [helper.make_tensor_value_info("each/number", TensorProto.INT64, []),
-             helper.make_tensor_value_info("each/on", TensorProto.BOOL, [])]
-    inner = _inner(single, nodes, given, [("each/still_on", TensorProto.BOOL),
-                                          *((f"{each.all}/one", each.kind) for each in made)])
+    nodes = [
+        helper.make_node("SequenceAt", [PICTURES, "each/number"], [PICTURE]),
+        *single.graph.node,
+        helper.make_node("Identity", ["each/on"], ["each/still_on"]),
+        *(
+            helper.make_node("Squeeze", [each.each, "each/batch"], [f"{each.all}/one"])
+            for each in made
+        ),
+    ]
+    given = [
+        helper.make_tensor_value_info("each/number", TensorProto.INT64, []),
+        helper.make_tensor_value_info("each/on", TensorProto.BOOL, []),
+    ]
+    inner = _inner(
+        single,
+        nodes,
+        given,
+        [("each/still_on", TensorProto.BOOL), *((f"{each.all}/one", each.kind) for each in made)],
+    )
     inner.initializer.append(numpy_helper.from_array(np.array([0]), "each/batch"))
     yield helper.make_node("SequenceLength", [PICTURES], ["each/count"])
     yield helper.make_node("Loop", ["each/count", ""], [each.all for each in made], body=inner)
 
 
 def _inner(
-    single: ModelProto, nodes: Iterable[NodeProto], given: Sequence[ValueInfoProto], made: Iterable[tuple[str, int]]
+    single: ModelProto,
+    nodes: Iterable[NodeProto],
+    given: Sequence[ValueInfoProto],
+    made: Iterable[tuple[str, int]],
 ) -> GraphProto:
     """The graph that a loop runs each time, with the weights of what is done to each picture."""
     from onnx import helper
 
     outputs = [helper.make_tensor_value_info(name, kind, None) for name, kind in made]
-    return helper.make_graph(nodes, "each", given, outputs, single.graph.initializer,
-                             sparse_initializer=single.graph.sparse_initializer)
+    return helper.make_graph(
+        nodes,
+        "each",
+        given,
+        outputs,
+        single.graph.initializer,
+        sparse_initializer=single.graph.sparse_initializer,
+    )

@@ -18,7 +18,7 @@ from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph import runtime
 from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.format.spec import json_model
-from dof_arrow.format.spec.metadata import Core, Preprocessing, parse
+from dof_arrow.format.spec.metadata import CoreMetadata, Preprocessing, parse
 from dof_arrow.format.spec.preprocessing import channel_count
 from dof_arrow.heads import layers
 from dof_arrow.heads.head import Head
@@ -38,10 +38,16 @@ _FUSE = "dof fuse --core CORE.onnx --head HEAD.onnx -o MODEL.onnx"
 class Fused:
     """What a fused model's key `dof.fused` says."""
 
-    cores: tuple[Core, ...] = json_model.spec("the cores inside, with their preprocessing; they read the same pixels")
+    cores: tuple[CoreMetadata, ...] = json_model.spec(
+        "the cores inside, with their preprocessing; they read the same pixels"
+    )
     heads: Mapping[str, Head] = json_model.spec("the heads inside, by the name of their output")
-    window: int | None = json_model.spec("frames that cores with a time axis see at once", default=None, minimum=1)
-    stride: int | None = json_model.spec("frames from one such window to the next", default=None, minimum=1)
+    window: int | None = json_model.spec(
+        "frames that cores with a time axis see at once", default=None, minimum=1
+    )
+    stride: int | None = json_model.spec(
+        "frames from one such window to the next", default=None, minimum=1
+    )
 
     @property
     def clips(self) -> bool:
@@ -75,20 +81,34 @@ class Predictor:
     says of itself cannot be.
     """
 
-    def __init__(self, model: str | Path | bytes, *, threads: int = 1, provider: str = runtime.CPU) -> None:
+    def __init__(
+        self, model: str | Path | bytes, *, threads: int = 1, provider: str = runtime.CPU
+    ) -> None:
         where = "the model" if isinstance(model, bytes) else str(model)
         loaded = graph.from_bytes(model) if isinstance(model, bytes) else graph.load(model)
         about = graph.properties(loaded).get("dof.fused")
         if about is None:
-            raise CoreError("not a fused model", where, "preprocessing, core and heads in one file",
-                            hint=f"Make one: {_FUSE}")
+            raise CoreError(
+                "not a fused model",
+                where,
+                "preprocessing, core and heads in one file",
+                hint=f"Make one: {_FUSE}",
+            )
         fused = json_model.from_json(parse(about.encode()), Fused)
         self.cores, self.heads = fused.cores, fused.heads
-        self.clips, self.window, self.stride = fused.clips, fused.window, fused.stride or fused.window
+        self.clips, self.window, self.stride = (
+            fused.clips,
+            fused.window,
+            fused.stride or fused.window,
+        )
         self.sampling = _sampling(self.heads)
-        self._session = runtime.session(graph.to_bytes(loaded), threads, provider, aside=fused_graph.PREPROCESSING)
+        self._session = runtime.session(
+            graph.to_bytes(loaded), threads, provider, aside=fused_graph.PREPROCESSING
+        )
         self._states = [value.name for value in self._session.get_overridable_initializers()]
-        self.batched = [value.name for value in self._session.get_inputs()] == [fused_graph.PICTURES]
+        self.batched = [value.name for value in self._session.get_inputs()] == [
+            fused_graph.PICTURES
+        ]
         _check_interface(self._session, fused, where)
 
     def __call__(self, picture: Array) -> dict[str, Prediction]:
@@ -119,7 +139,9 @@ class Predictor:
         mean answer is told. Raises what a call raises, SourceError with no frame, or too few for a window.
         """
         answers = self._answers(frames)
-        each_window = self.window is not None and not any(head.clips for head in self.heads.values())
+        each_window = self.window is not None and not any(
+            head.clips for head in self.heads.values()
+        )
         found = _mean(answers) if each_window else next(iter(deque(answers, maxlen=1)), None)
         if found is None:
             raise SourceError("a clip without frames")
@@ -138,7 +160,9 @@ class Predictor:
         whole = not self._states and any(head.clips for head in self.heads.values())
         if self.window is None or self.stride is None:
             return _parts(frames, None if whole else PART)
-        return _windows(frames, self.window, self.stride, sys.maxsize if whole else max(PART // self.stride, 1))
+        return _windows(
+            frames, self.window, self.stride, sys.maxsize if whole else max(PART // self.stride, 1)
+        )
 
     def check(self, picture: Array) -> None:
         """Raise UsageError or SourceError for a picture that a call would refuse."""
@@ -148,24 +172,34 @@ class Predictor:
 
     def _run(self, fed: Mapping[str, Any]) -> dict[str, Array]:
         found = graph.run(self._session, fed)
-        return dict(zip((output.name for output in self._session.get_outputs()), found, strict=True))
+        return dict(
+            zip((output.name for output in self._session.get_outputs()), found, strict=True)
+        )
 
     def _told(self, outputs: Mapping[str, Array]) -> list[dict[str, Prediction]]:
         """Of each picture, or of the one clip, what every head says."""
         count = max(len(outputs[name]) for name in self.heads)
-        return [{name: _prediction(head, outputs[name][i]) for name, head in self.heads.items()} for i in range(count)]
+        return [
+            {name: _prediction(head, outputs[name][i]) for name, head in self.heads.items()}
+            for i in range(count)
+        ]
 
     def decode(self, data: bytes | Array) -> Array:
         """The pixels of a stored picture as this model's core wants them; SourceError if it cannot be read."""
         wanted = self.cores[0].preprocessing
-        return picture.decode(data, mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft)[0]
+        return picture.decode(
+            data, mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft
+        )[0]
 
 
 def _check_clip(clip: Array) -> None:
     if np.ndim(clip) != 4 or not len(clip):
-        raise UsageError("not a clip", expected="uint8 [frames, height, width, channels]",
-                         found=f"{getattr(clip, 'dtype', type(clip).__name__)} {list(np.shape(clip))}",
-                         hint="Give the frames of a clip, decoded.")
+        raise UsageError(
+            "not a clip",
+            expected="uint8 [frames, height, width, channels]",
+            found=f"{getattr(clip, 'dtype', type(clip).__name__)} {list(np.shape(clip))}",
+            hint="Give the frames of a clip, decoded.",
+        )
 
 
 def _parts(frames: Iterable[Array], size: int | None) -> Iterator[list[Array]]:
@@ -204,11 +238,15 @@ def _windows(frames: Iterable[Array], length: int, step: int, count: int) -> Ite
     if len(part) >= length:
         yield part
     elif part and not met:
-        raise SourceError("the clip is shorter than a window", expected=f"{length} frames", found=str(len(part)))
+        raise SourceError(
+            "the clip is shorter than a window", expected=f"{length} frames", found=str(len(part))
+        )
 
 
 def _uneven() -> SourceError:
-    return SourceError("the frames of a clip differ in size", expected="one size", hint="Give each clip a folder.")
+    return SourceError(
+        "the frames of a clip differ in size", expected="one size", hint="Give each clip a folder."
+    )
 
 
 def _mean(answers: Iterable[Mapping[str, Array]]) -> dict[str, Array] | None:
@@ -216,7 +254,10 @@ def _mean(answers: Iterable[Mapping[str, Array]]) -> dict[str, Array] | None:
     total: dict[str, Array] = {}
     rows = 0
     for found in answers:
-        total = {name: value.sum(axis=0, dtype=np.float64) + total.get(name, 0) for name, value in found.items()}
+        total = {
+            name: value.sum(axis=0, dtype=np.float64) + total.get(name, 0)
+            for name, value in found.items()
+        }
         rows += len(next(iter(found.values())))
     return {name: value[None] / rows for name, value in total.items()} if rows else None
 
@@ -230,7 +271,11 @@ def _next(state: str) -> str:
 def _sampling(heads: Mapping[str, Head]) -> Sampling:
     """The frames that all heads were trained on; every frame where they differ."""
     said = [dict(head.sampling) for head in heads.values()]
-    return json_model.from_json(said[0], Sampling) if said and all(each == said[0] for each in said) else EVERY
+    return (
+        json_model.from_json(said[0], Sampling)
+        if said and all(each == said[0] for each in said)
+        else EVERY
+    )
 
 
 def _prediction(head: Head, output: Array) -> Prediction:
@@ -244,8 +289,12 @@ def _prediction(head: Head, output: Array) -> Prediction:
         return Prediction(kind=head.kind, value=float(output[0]), unit=head.unit)
     likely = {name: float(p) for name, p in zip(head.classes, output, strict=True)}
     if head.kind == "category":
-        return Prediction(kind=head.kind, label=max(likely, key=likely.__getitem__), probabilities=likely)
-    return Prediction(kind=head.kind, labels=tuple(n for n, p in likely.items() if p >= 0.5), probabilities=likely)
+        return Prediction(
+            kind=head.kind, label=max(likely, key=likely.__getitem__), probabilities=likely
+        )
+    return Prediction(
+        kind=head.kind, labels=tuple(n for n, p in likely.items() if p >= 0.5), probabilities=likely
+    )
 
 
 def _check_interface(session: Any, fused: Fused, where: str) -> None:
@@ -254,14 +303,29 @@ def _check_interface(session: Any, fused: Fused, where: str) -> None:
     expected = {name: len(head.classes) or 1 for name, head in fused.heads.items()}
     inputs = [value.name for value in session.get_inputs()]
     wanted = [fused_graph.CLIP] if fused.clips else [fused_graph.PICTURE, fused_graph.PICTURES]
-    fits = len(inputs) == 1 and inputs[0] in wanted and all(widths.get(n) == width for n, width in expected.items())
+    fits = (
+        len(inputs) == 1
+        and inputs[0] in wanted
+        and all(widths.get(n) == width for n, width in expected.items())
+    )
     if not (fits and expected and fused.cores):
-        raise CoreError("the fused model is not what it says", where, f"{wanted[0]} in, {expected} out",
-                        f"{', '.join(inputs)} in, {widths} out", f"Make it again: {_FUSE}")
+        raise CoreError(
+            "the fused model is not what it says",
+            where,
+            f"{wanted[0]} in, {expected} out",
+            f"{', '.join(inputs)} in, {widths} out",
+            f"Make it again: {_FUSE}",
+        )
 
 
 def _check_size(spec: Preprocessing, height: int, width: int) -> None:
     """A sliver of a picture, resized by its shorter side, would fill the memory."""
-    if spec.resize and math.prod(preprocess.resized_size(spec, height, width)) > preprocess.MAX_PIXELS:
-        raise SourceError("picture too elongated to resize", found=f"{height} x {width} pixels",
-                          hint="Crop it, or use a core with --fit pad or squash.")
+    if (
+        spec.resize
+        and math.prod(preprocess.resized_size(spec, height, width)) > preprocess.MAX_PIXELS
+    ):
+        raise SourceError(
+            "picture too elongated to resize",
+            found=f"{height} x {width} pixels",
+            hint="Crop it, or use a core with --fit pad or squash.",
+        )

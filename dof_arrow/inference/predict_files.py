@@ -27,11 +27,17 @@ Array = NDArray[Any]
 AT_ONCE = 8  # pictures that a model which takes several is given at a time
 
 
-Answer = dict[str, Prediction] | DofError  # what the heads say, by their outputs, or why they say nothing
+Answer = (
+    dict[str, Prediction] | DofError
+)  # what the heads say, by their outputs, or why they say nothing
 
 
 def predict_files(
-    predictor: Predictor, inputs: Iterable[str | Path], sampling: Sampling | None = None, *, key: str | None = None,
+    predictor: Predictor,
+    inputs: Iterable[str | Path],
+    sampling: Sampling | None = None,
+    *,
+    key: str | None = None,
 ) -> Iterator[tuple[str, Answer]]:
     """Each input's name and its predictions, or why there are none.
 
@@ -64,8 +70,12 @@ def _listed(path: Path, key: str | None) -> list[Path]:
     for name, cells in table.read(path, [key] if key else []).items():
         if not (path.parent / name).is_file():
             return [path.parent / cell for cell in cells.drop_null().to_pylist()]
-    raise SourceError("the list has no header", str(path), "a first line with the columns' names",
-                      hint="Write for example `file` above the first name.")
+    raise SourceError(
+        "the list has no header",
+        str(path),
+        "a first line with the columns' names",
+        hint="Write for example `file` above the first name.",
+    )
 
 
 def _meant(path: Path, clips: bool) -> Iterator[tuple[str, Sample | DofError]]:

@@ -31,11 +31,14 @@ Made = Iterator[tuple[Share, Batch]]
 _TASK = 4 << 20  # bytes gathered at a time: enough to outweigh the handling
 _SMALL = 8 << 20  # bytes of an epoch that is over before threads have begun
 _AHEAD = 96 << 20  # bytes of batches that may wait
-_WINDOW, _PAGES = 8 << 20, 64 << 10  # bytes touched ahead of a reader; bytes that systems map at a time
+_WINDOW, _PAGES = (
+    8 << 20,
+    64 << 10,
+)  # bytes touched ahead of a reader; bytes that systems map at a time
 _SPAN = 1 << 14  # rows whose order is worked out at a time
 
 
-class Source(Tabular, Protocol):
+class BatchSource(Tabular, Protocol):
     """What a loader reads: `dof_arrow.dataset.dataset.Dataset`, or `dof_arrow.loader.raw.pictures.Pictures`."""
 
     @property
@@ -71,7 +74,7 @@ class Padded(NamedTuple):
 class Maker:
     """Makes the batches of any plan over one source; what takes long to find out is found out at once."""
 
-    def __init__(self, source: Source, options: Options, gather: Gather) -> None:
+    def __init__(self, source: BatchSource, options: Options, gather: Gather) -> None:
         self._gather, self._shape = gather, source.shape(options.feature)
         self._width = int(np.prod(self._shape))
         self._jitter = feature_augment.declared(options.augment)
@@ -89,7 +92,13 @@ class Maker:
         self._touch = bool(self._threads)  # until all pages are mapped
 
     def make(
-        self, plan: Plan, epoch: int, these: Iterator[Share], *, owned: bool = False, threads: int | None = None,
+        self,
+        plan: Plan,
+        epoch: int,
+        these: Iterator[Share],
+        *,
+        owned: bool = False,
+        threads: int | None = None,
     ) -> Made:
         """The batches of these shares of an epoch, each with its share; `owned`: never views of the file."""
         if not owned and plan.in_order and self._unchanged() and isinstance(self._gather, Memory):
@@ -109,7 +118,10 @@ class Maker:
         alone = self.target is None and not self._itself and not self._columns
         for share in self._touched(these, memory):
             x = memory.view(share.start, share.stop).reshape(-1, *self._shape)
-            yield share, x if alone else self._packed(x, x, np.arange(share.start, share.stop), None)
+            yield (
+                share,
+                x if alone else self._packed(x, x, np.arange(share.start, share.stop), None),
+            )
         self._touch = False
 
     def _touched(self, these: Iterator[Share], memory: Memory) -> Iterator[Share]:
@@ -120,7 +132,9 @@ class Maker:
             self._gathered(np.arange(group[0].start, group[-1].stop, step))
 
         groups = _grouped(these, rows, sys.maxsize)
-        return (share for group in (beside(groups, touch) if self._touch else groups) for share in group)
+        return (
+            share for group in (beside(groups, touch) if self._touch else groups) for share in group
+        )
 
     def _announce(self, plan: Plan, epoch: int) -> None:
         """Tell a gather that reads in blocks which of them come when."""
@@ -140,8 +154,15 @@ class Maker:
         shown = x.reshape(-1, *self._shape)
         clean = shown if clean is x else clean.reshape(-1, *self._shape)
         if filled is not None:
-            return [(share, self._partly(shown[part], rows[part], Filled(filled.lengths[part], filled.padded)))
-                    for share, part in task.parts()]
+            return [
+                (
+                    share,
+                    self._partly(
+                        shown[part], rows[part], Filled(filled.lengths[part], filled.padded)
+                    ),
+                )
+                for share, part in task.parts()
+            ]
         whole = self._packed(shown, clean, rows, mixed)
         return [(share, _cut(whole, part)) for share, part in task.parts()]
 
@@ -149,7 +170,10 @@ class Maker:
         """A batch of which rows are left out, or are of different lengths."""
         kept = np.flatnonzero(filled.lengths)
         if not len(kept):
-            raise SourceError("no picture of a batch can be read", hint="Look at some of them with an image viewer.")
+            raise SourceError(
+                "no picture of a batch can be read",
+                hint="Look at some of them with an image viewer.",
+            )
         if len(kept) < len(rows):
             x, rows = x[kept], rows[kept]
         made = _padded(x, filled.lengths[kept]) if filled.padded else x
@@ -160,7 +184,9 @@ class Maker:
         mixed = None
         if self._kin is not None:
             other = self._gathered(self._kin.other(rows, moment))
-            feature_augment.towards(x, other, feature_augment.parts(moment, self._jitter.interpolate))
+            feature_augment.towards(
+                x, other, feature_augment.parts(moment, self._jitter.interpolate)
+            )
         if self._jitter.mixup:
             others = plan.rows(moment.epoch, feature_augment.others(moment, plan.length))
             mixed = _Mixed(others, feature_augment.mixtures(moment, self._jitter.mixup))
@@ -179,7 +205,9 @@ class Maker:
         self._gather.fill(rows, out)
         return out
 
-    def _packed(self, x: Array | Padded, clean: Array | Padded, rows: Rows, mixed: _Mixed | None) -> Batch:
+    def _packed(
+        self, x: Array | Padded, clean: Array | Padded, rows: Rows, mixed: _Mixed | None
+    ) -> Batch:
         parts: list[Any] = [x]
         if self.target is not None:
             parts.append(_answers(self.target, rows, mixed))
@@ -194,7 +222,11 @@ def _cut(made: Batch, part: slice) -> Batch:
     """Some rows of a batch."""
     if isinstance(made, tuple):
         return tuple(_cut(each, part) for each in made)
-    return {name: values[part] for name, values in made.items()} if isinstance(made, dict) else made[part]
+    return (
+        {name: values[part] for name, values in made.items()}
+        if isinstance(made, dict)
+        else made[part]
+    )
 
 
 def _padded(x: Array, lengths: Array) -> Padded:
@@ -285,14 +317,16 @@ def _answers(values: Values, rows: Rows, mixed: _Mixed | None) -> Array:
     return np.asarray(own + (other - own) * share)
 
 
-def _target(source: Source, name: str | None) -> Values | None:
+def _target(source: BatchSource, name: str | None) -> Values | None:
     """The column to learn; none where nothing is, or the features themselves are."""
-    itself = name in ("feature", source.metadata.primary_column) and name not in source.metadata.targets
+    itself = (
+        name in ("feature", source.metadata.primary_column) and name not in source.metadata.targets
+    )
     return None if name is None or itself else targets.target(source, name)
 
 
 def normal(
-    source: Source, given: str | tuple[Array, Array] | None, feature: str | None
+    source: BatchSource, given: str | tuple[Array, Array] | None, feature: str | None
 ) -> tuple[Array, Array] | None:
     """Mean and standard deviation, float32 [width] each; numbers that do not vary are only centred."""
     if given is None:
@@ -309,10 +343,15 @@ def _spread(values: Any, shape: tuple[int, ...]) -> Array:
     return flat if flat.size == np.prod(shape) else np.broadcast_to(flat, shape).ravel()
 
 
-def _kin(values: Values | None, rows: int) -> feature_augment.Kin:
+def _kin(values: Values | None, rows: int) -> feature_augment.ClassIndex:
     if not isinstance(values, Codes):
-        raise UsageError("only rows of a class can be interpolated", "augment interpolate", "target= a category",
-                         "none", "Use mixup, or leave interpolate out.")
+        raise UsageError(
+            "only rows of a class can be interpolated",
+            "augment interpolate",
+            "target= a category",
+            "none",
+            "Use mixup, or leave interpolate out.",
+        )
     return feature_augment.kin(values.take(np.arange(rows)))
 
 
@@ -324,5 +363,10 @@ def _threads(workers: int | None, size: int) -> int:
 
 
 def _not_mapped(where: str) -> UsageError:
-    return UsageError("rows are mixed with any others, but this file gives them only by whole row groups", where,
-                      "a mapped file", "an encoded one", "dof convert IN.parquet OUT.parquet --layout mapped")
+    return UsageError(
+        "rows are mixed with any others, but this file gives them only by whole row groups",
+        where,
+        "a mapped file",
+        "an encoded one",
+        "dof convert IN.parquet OUT.parquet --layout mapped",
+    )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError, require
 from dof_arrow.loader import feature_augment
-from dof_arrow.loader.batches import Padded, Source, normal
+from dof_arrow.loader.batches import BatchSource, Padded, normal
 from dof_arrow.loader.options import offer_mapping
 from dof_arrow.sampling.permutation import Permutation, Rows, key
 from dof_arrow.sampling.plan import Plan, Share, shares, steps
@@ -64,22 +64,39 @@ class ClipLoader:
     Raises UsageError for options that cannot be.
     """
 
-    def __init__(self, source: Source, options: ClipOptions | None = None) -> None:
+    def __init__(self, source: BatchSource, options: ClipOptions | None = None) -> None:
         self.source, self.options = source, options or ClipOptions()
         _check(self.options, source)
         self._starts, self._stops = clip_bounds(source, str(source.path))
         if self.options.chunk is not None:
             self._starts, self._stops = in_pieces(self._starts, self._stops, self.options.chunk)
-        self._gather, self._shape = source.gather(self.options.feature), source.shape(self.options.feature)
+        self._gather, self._shape = (
+            source.gather(self.options.feature),
+            source.shape(self.options.feature),
+        )
         offer_mapping(source.path, self._gather, self.options.shuffle)
         blocks = None if self._gather.blocks is None else self._gather.blocks[self._starts]
-        self._plan = Plan(draw=Every(len(self._starts)), seed=self.options.seed, shuffle=self.options.shuffle,
-                          blocks=blocks, window=self._gather.window)
-        self._target = None if self.options.target is None else targets.target(source, self.options.target)
-        self._columns: dict[str, Values] = {name: targets.column(source, name) for name in self.options.columns}
+        self._plan = Plan(
+            draw=Every(len(self._starts)),
+            seed=self.options.seed,
+            shuffle=self.options.shuffle,
+            blocks=blocks,
+            window=self._gather.window,
+        )
+        self._target = (
+            None if self.options.target is None else targets.target(source, self.options.target)
+        )
+        self._columns: dict[str, Values] = {
+            name: targets.column(source, name) for name in self.options.columns
+        }
         self._jitter = feature_augment.declared(self.options.augment)
         if self._jitter.interpolate or self._jitter.mixup:
-            raise UsageError("clips are not mixed with others", "augment", "noise, dropout", "interpolate or mixup")
+            raise UsageError(
+                "clips are not mixed with others",
+                "augment",
+                "noise, dropout",
+                "interpolate or mixup",
+            )
         self._normal = normal(source, self.options.normalize, self.options.feature)
         self.epoch = self._consumed = 0
         self._resumed = False
@@ -87,7 +104,9 @@ class ClipLoader:
     def __len__(self) -> int:
         """Batches in an epoch."""
         o = self.options
-        return steps(self.length, batch_size=o.batch_size, world_size=o.world_size, drop_last=o.drop_last)
+        return steps(
+            self.length, batch_size=o.batch_size, world_size=o.world_size, drop_last=o.drop_last
+        )
 
     @property
     def length(self) -> int:
@@ -98,8 +117,7 @@ class ClipLoader:
         return self.batches()
 
     def batches(self, part: tuple[int, int] = (0, 1)) -> Iterator[Any]:
-        """One epoch, from its start or from where a loaded state says; each n-th batch from the i-th on: `part` (i, n).
-        """
+        """One epoch, from its start or from where a loaded state says; each n-th batch from the i-th on: `part` (i, n)."""
         self._consumed, self._resumed = self._consumed if self._resumed else 0, False
         for share in islice(self._shares(self._consumed), part[0], None, part[1]):
             self._consumed = share.consumed
@@ -112,7 +130,12 @@ class ClipLoader:
 
     def state_dict(self) -> State:
         """Where this loader stands: numbers for `load_state_dict`."""
-        return {"seed": self.options.seed, "epoch": self.epoch, "consumed": self._consumed, "length": self.length}
+        return {
+            "seed": self.options.seed,
+            "epoch": self.epoch,
+            "consumed": self._consumed,
+            "length": self.length,
+        }
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on where a state was taken; batch size and ranks may differ from then, if clips are not in buckets.
@@ -120,8 +143,13 @@ class ClipLoader:
         Raises UsageError for the state of another dataset or seed.
         """
         if {**state, "epoch": 0, "consumed": 0} != {**self.state_dict(), "epoch": 0, "consumed": 0}:
-            raise UsageError("the state is of another loader", str(self.source.path), f"{self.length} clips an epoch",
-                             str(state.get("length", "none")), "Make the loader with the same options, then load it.")
+            raise UsageError(
+                "the state is of another loader",
+                str(self.source.path),
+                f"{self.length} clips an epoch",
+                str(state.get("length", "none")),
+                "Make the loader with the same options, then load it.",
+            )
         self.set_epoch(state["epoch"])
         self._consumed, self._resumed = int(state["consumed"]), True
         if self._consumed >= self.length:
@@ -136,14 +164,22 @@ class ClipLoader:
         tensorflow = require("tensorflow", extra="keras")
 
         def ragged(padded: Padded) -> Any:
-            return tensorflow.RaggedTensor.from_row_lengths(padded.features[padded.mask], padded.lengths)
+            return tensorflow.RaggedTensor.from_row_lengths(
+                padded.features[padded.mask], padded.lengths
+            )
 
         return (_with_first(batch, ragged) for batch in self)
 
     def _shares(self, consumed: int) -> Iterator[Share]:
         o = self.options
-        return shares(self.length, consumed, batch_size=o.batch_size, rank=o.rank, world_size=o.world_size,
-                      drop_last=o.drop_last)
+        return shares(
+            self.length,
+            consumed,
+            batch_size=o.batch_size,
+            rank=o.rank,
+            world_size=o.world_size,
+            drop_last=o.drop_last,
+        )
 
     def _clips(self, positions: Rows) -> Rows:
         """The clips at these positions of the epoch."""
@@ -158,28 +194,43 @@ class ClipLoader:
         """The clips of some batches, sorted by length, the full batches in an order of their own."""
         o = self.options
         start = number * size * o.bucket
-        clips = self._plan.rows(self.epoch, np.arange(start, min(start + size * o.bucket, self.length)))
+        clips = self._plan.rows(
+            self.epoch, np.arange(start, min(start + size * o.bucket, self.length))
+        )
         clips = clips[np.argsort((self._stops - self._starts)[clips], kind="stable")]
         full = len(clips) // size
         if not o.shuffle or full < 2:
             return clips
         order = Permutation(full, key(o.seed, self.epoch, f"bucket {number}"))(np.arange(full))
-        return np.concatenate([clips[: full * size].reshape(full, size)[order].ravel(), clips[full * size :]])
+        return np.concatenate(
+            [clips[: full * size].reshape(full, size)[order].ravel(), clips[full * size :]]
+        )
 
     def _make(self, share: Share) -> Any:
         positions = np.arange(share.start, share.stop)
         clips = self._clips(positions)
         starts, lengths = self._starts[clips], (self._stops - self._starts)[clips]
-        rows = np.concatenate([np.arange(start, start + n) for start, n in zip(starts, lengths, strict=True)])
+        rows = np.concatenate(
+            [np.arange(start, start + n) for start, n in zip(starts, lengths, strict=True)]
+        )
         values = np.empty((len(rows), int(np.prod(self._shape))), np.float32)
         self._gather.fill(rows, values)
         if self._normal is not None:
             values -= self._normal[0]
             values /= self._normal[1]
-        feature_augment.disturb(values, self._jitter, Moment(self.options.seed, self.epoch, np.repeat(positions, lengths)))
-        padded = Padded(np.zeros((len(clips), lengths.max(), values.shape[1]), np.float32), lengths.astype(np.int32))
+        feature_augment.disturb(
+            values,
+            self._jitter,
+            Moment(self.options.seed, self.epoch, np.repeat(positions, lengths)),
+        )
+        padded = Padded(
+            np.zeros((len(clips), lengths.max(), values.shape[1]), np.float32),
+            lengths.astype(np.int32),
+        )
         padded.features[padded.mask] = values
-        shaped = padded._replace(features=padded.features.reshape(*padded.features.shape[:2], *self._shape))
+        shaped = padded._replace(
+            features=padded.features.reshape(*padded.features.shape[:2], *self._shape)
+        )
         return self._with_columns(shaped, starts)
 
     def _with_columns(self, padded: Padded, rows: Rows) -> Any:
@@ -191,15 +242,22 @@ class ClipLoader:
         return tuple(made) if len(made) > 1 else padded
 
 
-def _check(options: ClipOptions, source: Source) -> None:
+def _check(options: ClipOptions, source: BatchSource) -> None:
     for name in ("batch_size", "bucket", "chunk", "world_size"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1", str(source.path), found=str(value))
     if not len(source):
-        raise UsageError("no rows to load", str(source.path), "a split or filter with rows", "an empty one")
+        raise UsageError(
+            "no rows to load", str(source.path), "a split or filter with rows", "an empty one"
+        )
     if not 0 <= options.rank < options.world_size:
-        raise UsageError("no such rank", str(source.path), f"rank 0 to {options.world_size - 1}", str(options.rank))
+        raise UsageError(
+            "no such rank",
+            str(source.path),
+            f"rank 0 to {options.world_size - 1}",
+            str(options.rank),
+        )
 
 
 def _with_first(batch: Any, convert: Any) -> Any:
@@ -213,13 +271,22 @@ def _torch_batches(loader: ClipLoader, packed: bool) -> Any:
     def tensor(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: tensor(each) for name, each in value.items()}
-        return torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" else value
+        return (
+            torch.from_numpy(value)
+            if isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+            else value
+        )
 
     def clips(padded: Padded) -> Any:
-        features, lengths = torch.from_numpy(padded.features), torch.from_numpy(padded.lengths).long()
+        features, lengths = (
+            torch.from_numpy(padded.features),
+            torch.from_numpy(padded.lengths).long(),
+        )
         if not packed:
             return features, lengths
-        return torch.nn.utils.rnn.pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
+        return torch.nn.utils.rnn.pack_padded_sequence(
+            features, lengths, batch_first=True, enforce_sorted=False
+        )
 
     class TorchClips(torch.utils.data.IterableDataset):  # type: ignore[misc,name-defined]
         """Batches of clips; with worker processes, each makes its share of them."""

@@ -49,25 +49,44 @@ def declared(given: Sequence[Mapping[str, float]] | Mapping[str, float]) -> Jitt
     Jitter(interpolate=0.0, mixup=0.0, noise=0.1, dropout=0.5)
     """
     names = [f.name for f in fields(Jitter)]
-    pairs = [pair for part in ([given] if isinstance(given, Mapping) else given) for pair in _pairs(part, names)]
+    pairs = [
+        pair
+        for part in ([given] if isinstance(given, Mapping) else given)
+        for pair in _pairs(part, names)
+    ]
     if len(dict(pairs)) < len(pairs):
-        raise UsageError("a change given twice", "augment", "each name once", ", ".join(n for n, _ in pairs), _HINT)
+        raise UsageError(
+            "a change given twice",
+            "augment",
+            "each name once",
+            ", ".join(n for n, _ in pairs),
+            _HINT,
+        )
     made = Jitter(**dict(pairs))
     for name, value in asdict(made).items():
-        if not 0 <= value < (1 if name == "dropout" else np.inf) or (name == "interpolate" and value > 1):
-            raise UsageError("a change of features that cannot be", f"augment {name}", "0 or more, a share below 1",
-                             str(value), _HINT)
+        if not 0 <= value < (1 if name == "dropout" else np.inf) or (
+            name == "interpolate" and value > 1
+        ):
+            raise UsageError(
+                "a change of features that cannot be",
+                f"augment {name}",
+                "0 or more, a share below 1",
+                str(value),
+                _HINT,
+            )
     return made
 
 
 def _pairs(part: Any, names: Sequence[str]) -> list[tuple[str, float]]:
     if not isinstance(part, Mapping) or set(part) - {*names}:
-        raise UsageError("augment names what features do not know", "augment", ", ".join(names), str(part), _HINT)
+        raise UsageError(
+            "augment names what features do not know", "augment", ", ".join(names), str(part), _HINT
+        )
     return [(name, float(value)) for name, value in part.items()]
 
 
 @dataclass(frozen=True, slots=True)
-class Kin:
+class ClassIndex:
     """Rows by class, to find another row of the same class."""
 
     codes: Rows
@@ -78,17 +97,19 @@ class Kin:
         """For each row one of its class, drawn by the moment."""
         code = self.codes[rows]
         start = self.starts[code]
-        place = scatter(moment.positions, self.starts[code + 1] - start, _seed(moment, "interpolate"))
+        place = scatter(
+            moment.positions, self.starts[code + 1] - start, _seed(moment, "interpolate")
+        )
         return np.asarray(self.order[start + place])
 
 
-def kin(codes: Rows) -> Kin:
+def kin(codes: Rows) -> ClassIndex:
     """The rows of each class, from the class of each row.
 
     >>> kin(np.array([0, 1, 0])).starts.tolist()
     [0, 2, 3]
     """
-    return Kin(codes, *by_code(codes, int(codes.max()) + 1))
+    return ClassIndex(codes, *by_code(codes, int(codes.max()) + 1))
 
 
 def others(moment: Moment, length: int) -> Rows:
@@ -124,11 +145,15 @@ def disturb(x: Float, jitter: Jitter, moment: Moment) -> None:
     """Add noise and drop numbers, in place."""
     width = x.shape[1]
     if jitter.noise:
-        noise = _cells(moment, "noise", lambda random, size: random.standard_normal((size, width), np.float32))
+        noise = _cells(
+            moment, "noise", lambda random, size: random.standard_normal((size, width), np.float32)
+        )
         noise *= np.float32(jitter.noise)
         x += noise
     if jitter.dropout:
-        kept = _cells(moment, "dropout", lambda random, size: random.random((size, width), np.float32))
+        kept = _cells(
+            moment, "dropout", lambda random, size: random.random((size, width), np.float32)
+        )
         x *= (kept >= jitter.dropout) * np.float32(1 / (1 - jitter.dropout))
 
 
@@ -136,7 +161,10 @@ def _cells(moment: Moment, name: str, draw: Callable[[np.random.Generator, int],
     """Numbers of each position, whatever batch it is in: cells of positions have a generator each."""
     cells, place = np.divmod(moment.positions, _CELL)
     found, code = np.unique(cells, return_inverse=True)
-    drawn = [draw(np.random.default_rng(key(_seed(moment, name), cell)), _CELL) for cell in found.tolist()]
+    drawn = [
+        draw(np.random.default_rng(key(_seed(moment, name), cell)), _CELL)
+        for cell in found.tolist()
+    ]
     return np.concatenate(drawn)[code * _CELL + place].astype(np.float32, copy=False)
 
 

@@ -29,12 +29,23 @@ def torch_batches(loader: Loader, device: str | None, pin_memory: bool) -> Any:
     """
     torch = require("torch", extra="torch")
     if pin_memory and not torch.accelerator.is_available():
-        raise UsageError("nothing to pin memory for", "pin_memory", "an accelerator", "none", "Leave pin_memory out.")
+        raise UsageError(
+            "nothing to pin memory for",
+            "pin_memory",
+            "an accelerator",
+            "none",
+            "Leave pin_memory out.",
+        )
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError("no such device", "device", "one that torch has here", str(device),
-                         str(error).splitlines()[0][:200]) from None
+        raise UsageError(
+            "no such device",
+            "device",
+            "one that torch has here",
+            str(device),
+            str(error).splitlines()[0][:200],
+        ) from None
     return _torch_class()(loader, device, pin_memory)
 
 
@@ -64,8 +75,9 @@ class _Passes:
 
     def _begin(self, loader: Loader, passes: int) -> None:
         epoch, consumed = self.shared[: self.FIRST_WORKER].tolist()
-        loader.load_state_dict(loader.state_dict() | {
-            "epoch": epoch + passes, "consumed": 0 if passes else consumed})
+        loader.load_state_dict(
+            loader.state_dict() | {"epoch": epoch + passes, "consumed": 0 if passes else consumed}
+        )
 
 
 @cache
@@ -77,11 +89,15 @@ def _torch_class() -> type:
     class TorchBatches(data.IterableDataset):  # type: ignore[misc,name-defined]
         """Batches of a loader as tensors."""
 
-        def __init__(self, loader: Loader, device: str | None, pin_memory: bool, shared: Any = None) -> None:
+        def __init__(
+            self, loader: Loader, device: str | None, pin_memory: bool, shared: Any = None
+        ) -> None:
             super().__init__()
             self.loader, self.device, self.pin_memory = loader, device, pin_memory
             places = _Passes.FIRST_WORKER + _Passes.MOST_WORKERS
-            self._passes = _Passes(torch.zeros(places, dtype=torch.int64).share_memory_() if shared is None else shared)
+            self._passes = _Passes(
+                torch.zeros(places, dtype=torch.int64).share_memory_() if shared is None else shared
+            )
             if shared is None:
                 self._passes.restart(loader)
 
@@ -180,7 +196,10 @@ def tf_batches(loader: Loader) -> Any:
     _refuse_texts(loader)
     tensorflow = require("tensorflow", extra="keras")
     first = loader.batch(0)
-    sample, longest = _with_inputs(loader, first), 1 + len(loader.source.shape(loader.options.feature))
+    sample, longest = (
+        _with_inputs(loader, first),
+        1 + len(loader.source.shape(loader.options.feature)),
+    )
     free = 2 if isinstance(_parts(first)[0], Padded) else 1  # axes that differ from batch to batch
 
     def spec(values: np.ndarray) -> Any:
@@ -230,8 +249,14 @@ def _with_inputs(loader: Loader, batch: Any) -> Any:
     columns = rest.pop() if loader.options.columns else {}
     if not columns and not isinstance(first, Padded):
         return batch
-    features, more = (first.features, {"lengths": first.lengths}) if isinstance(first, Padded) else (first, {})
-    inputs = {loader.options.feature or loader.source.metadata.primary_column: features, **more, **columns}
+    features, more = (
+        (first.features, {"lengths": first.lengths}) if isinstance(first, Padded) else (first, {})
+    )
+    inputs = {
+        loader.options.feature or loader.source.metadata.primary_column: features,
+        **more,
+        **columns,
+    }
     return (inputs, *(each.features if isinstance(each, Padded) else each for each in rest))
 
 
@@ -244,5 +269,10 @@ def _refuse_texts(loader: Loader) -> None:
     columns = sample[-1] if loader.options.columns else {}
     texts = [name for name, values in columns.items() if values.dtype.kind in _KEPT]
     if texts:
-        raise UsageError("texts are no inputs of a network", ", ".join(texts), "columns of numbers", "texts",
-                         "Leave them out of columns=, or iterate the loader itself.")
+        raise UsageError(
+            "texts are no inputs of a network",
+            ", ".join(texts),
+            "columns of numbers",
+            "texts",
+            "Leave them out of columns=, or iterate the loader itself.",
+        )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
-from dof_arrow.loader.batches import Batch, Maker, Source
+from dof_arrow.loader.batches import Batch, BatchSource, Maker
 from dof_arrow.loader.options import Options, arrange
 from dof_arrow.sampling.plan import Share, shares, steps
 from dof_arrow.tables.targets import Codes, Flags
@@ -35,7 +35,7 @@ class Loader:
     Raises UsageError for options that cannot be, and says what to do.
     """
 
-    def __init__(self, source: Source, options: Options | None = None) -> None:
+    def __init__(self, source: BatchSource, options: Options | None = None) -> None:
         self.source, self.options = source, options or Options()
         _check(self.options, len(source), str(source.path))
         self._gather = source.gather(self.options.feature)
@@ -47,7 +47,12 @@ class Loader:
     def __len__(self) -> int:
         """Batches in an epoch."""
         o = self.options
-        return steps(self.plan.length, batch_size=o.batch_size, world_size=o.world_size, drop_last=o.drop_last)
+        return steps(
+            self.plan.length,
+            batch_size=o.batch_size,
+            world_size=o.world_size,
+            drop_last=o.drop_last,
+        )
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches()
@@ -60,7 +65,11 @@ class Loader:
         return _restored, (self.source, self.options, self.state_dict())
 
     def batches(
-        self, *, owned: bool = False, threads: int | None = None, part: tuple[int, int] = (0, 1),
+        self,
+        *,
+        owned: bool = False,
+        threads: int | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> Iterator[Batch]:
         """One epoch, from its start or from where a loaded state says.
 
@@ -68,7 +77,9 @@ class Loader:
         """
         self._consumed, self._resumed = self._consumed if self._resumed else 0, False
         these = islice(self._shares(self._consumed), part[0], None, part[1])
-        for share, batch in self._maker.make(self.plan, self.epoch, these, owned=owned, threads=threads):
+        for share, batch in self._maker.make(
+            self.plan, self.epoch, these, owned=owned, threads=threads
+        ):
             self._consumed = share.consumed
             yield batch
         self.set_epoch(self.epoch + 1)
@@ -89,7 +100,12 @@ class Loader:
 
     def state_dict(self) -> State:
         """Where this loader stands: numbers for `load_state_dict`, JSON if one likes."""
-        return {"seed": self.options.seed, "epoch": self.epoch, "consumed": self._consumed, "length": self.plan.length}
+        return {
+            "seed": self.options.seed,
+            "epoch": self.epoch,
+            "consumed": self._consumed,
+            "length": self.plan.length,
+        }
 
     def state_after(self, batches: int) -> State:
         """Where this loader would stand so many batches after the place where its next iteration begins."""
@@ -102,16 +118,26 @@ class Loader:
 
         Raises UsageError for the state of another dataset or of options that draw other rows.
         """
-        if {"seed", "epoch", "consumed", "length"} - set(state) or state["length"] != self.plan.length:
-            raise UsageError("the state is of another loader", str(self.source.path),
-                             f"{self.plan.length} rows an epoch", str(state.get("length", "none")),
-                             "Make the loader of the same dataset with the same options, then load it.")
+        if {"seed", "epoch", "consumed", "length"} - set(state) or state[
+            "length"
+        ] != self.plan.length:
+            raise UsageError(
+                "the state is of another loader",
+                str(self.source.path),
+                f"{self.plan.length} rows an epoch",
+                str(state.get("length", "none")),
+                "Make the loader of the same dataset with the same options, then load it.",
+            )
         if state["seed"] != self.options.seed:
             self.options = replace(self.options, seed=state["seed"])
             self.plan = arrange(self.source, self.options, self._gather)
         self.set_epoch(state["epoch"])
         self._consumed, self._resumed = int(state["consumed"]), True
-        if self._consumed and next(shares(self.plan.length, self._consumed, **self._dealing(rank=0)), None) is None:
+        if (
+            self._consumed
+            and next(shares(self.plan.length, self._consumed, **self._dealing(rank=0)), None)
+            is None
+        ):
             self.set_epoch(self.epoch + 1)
 
     def class_weights(self) -> NDArray[np.float32]:
@@ -121,11 +147,22 @@ class Loader:
         """
         values, rows = self._maker.target, len(self.source)
         if not isinstance(values, Codes | Flags):
-            raise UsageError("only classes have weights", "class_weights", "target= a category",
-                             str(self.options.target), "For numbers, spread them evenly: uniform={column: bins}.")
+            raise UsageError(
+                "only classes have weights",
+                "class_weights",
+                "target= a category",
+                str(self.options.target),
+                "For numbers, spread them evenly: uniform={column: bins}.",
+            )
         counts = np.bincount(values.codes, minlength=len(values.classes)).astype(np.float64)
-        over = rows - counts if isinstance(values, Flags) else np.full_like(counts, rows / max((counts > 0).sum(), 1))
-        return np.divide(over, counts, out=np.zeros_like(counts), where=counts > 0).astype(np.float32)
+        over = (
+            rows - counts
+            if isinstance(values, Flags)
+            else np.full_like(counts, rows / max((counts > 0).sum(), 1))
+        )
+        return np.divide(over, counts, out=np.zeros_like(counts), where=counts > 0).astype(
+            np.float32
+        )
 
     def to_torch(self, *, device: str | None = None, pin_memory: bool = False) -> Any:
         """The batches as a torch `IterableDataset`, see `dof_arrow.loader.frameworks.torch_batches` (extra `torch`)."""
@@ -156,11 +193,16 @@ class Loader:
 
     def _dealing(self, **changed: int) -> Any:
         o = self.options
-        dealt = {"batch_size": o.batch_size, "rank": o.rank, "world_size": o.world_size, "drop_last": o.drop_last}
+        dealt = {
+            "batch_size": o.batch_size,
+            "rank": o.rank,
+            "world_size": o.world_size,
+            "drop_last": o.drop_last,
+        }
         return dealt | changed
 
 
-def _restored(source: Source, options: Options, state: State) -> Loader:
+def _restored(source: BatchSource, options: Options, state: State) -> Loader:
     loader = Loader(source, options)
     loader.load_state_dict(state)
     return loader
@@ -168,23 +210,50 @@ def _restored(source: Source, options: Options, state: State) -> Loader:
 
 def _check(options: Options, rows: int, where: str) -> None:
     if not rows:
-        raise UsageError("no rows to load", where, "a split or filter with rows", "an empty one",
-                         "ds.metadata.splits says how many rows each split has.")
+        raise UsageError(
+            "no rows to load",
+            where,
+            "a split or filter with rows",
+            "an empty one",
+            "ds.metadata.splits says how many rows each split has.",
+        )
     if options.batch_size < 1:
-        raise UsageError("batches need rows", where, "batch_size of 1 or more", str(options.batch_size),
-                         "Write for example batch_size=256.")
+        raise UsageError(
+            "batches need rows",
+            where,
+            "batch_size of 1 or more",
+            str(options.batch_size),
+            "Write for example batch_size=256.",
+        )
     if not 0 <= options.rank < options.world_size:
-        raise UsageError("no such rank", where, f"rank 0 to {options.world_size - 1}", str(options.rank),
-                         "Ranks count from 0 to world_size - 1.")
+        raise UsageError(
+            "no such rank",
+            where,
+            f"rank 0 to {options.world_size - 1}",
+            str(options.rank),
+            "Ranks count from 0 to world_size - 1.",
+        )
     if options.workers is not None and options.workers < 0:
-        raise UsageError("threads cannot be fewer than none", where, "workers of 0 or more", str(options.workers))
+        raise UsageError(
+            "threads cannot be fewer than none", where, "workers of 0 or more", str(options.workers)
+        )
 
 
 def _check_ranks(length: int, options: Options) -> None:
     full = options.batch_size * options.world_size
     if length < options.world_size:
-        raise UsageError("more ranks than rows", "world_size", f"at most {length}", str(options.world_size),
-                         f"Use world_size={length} or fewer.")
+        raise UsageError(
+            "more ranks than rows",
+            "world_size",
+            f"at most {length}",
+            str(options.world_size),
+            f"Use world_size={length} or fewer.",
+        )
     if options.drop_last and length < full:
-        raise UsageError("no full batch", "drop_last", f"{full} rows or more", str(length),
-                         f"Use batch_size={length // options.world_size}, or drop_last=False.")
+        raise UsageError(
+            "no full batch",
+            "drop_last",
+            f"{full} rows or more",
+            str(length),
+            f"Use batch_size={length // options.world_size}, or drop_last=False.",
+        )

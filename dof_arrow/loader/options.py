@@ -14,7 +14,7 @@ from dof_arrow.errors import DofWarning, UsageError
 from dof_arrow.sampling import samplers
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.sampling.plan import Groups, Plan
-from dof_arrow.sampling.samplers import Draw, Every, Views
+from dof_arrow.sampling.samplers import Draw, Every, ViewSampler
 from dof_arrow.tables import targets
 from dof_arrow.tables.gather import Gather
 from dof_arrow.tables.targets import Flags, Tabular
@@ -64,7 +64,7 @@ class Options:
     workers: int | None = None
 
 
-class Counted(Tabular, Protocol):
+class CountedRows(Tabular, Protocol):
     """A dataset whose rows are counted."""
 
     @property
@@ -73,41 +73,76 @@ class Counted(Tabular, Protocol):
     def __len__(self) -> int: ...
 
 
-def arrange(data: Counted, asked: Options, gather: Gather) -> Plan:
+def arrange(data: CountedRows, asked: Options, gather: Gather) -> Plan:
     """The plan for these options; UsageError where they contradict each other or the columns."""
     _check(asked)
     views = _views(data, asked)
     pick: Rows | None = views.plain if views else None
     offer_mapping(data.path, gather, asked.shuffle)
-    return Plan(draw=_draw(data, asked, pick), seed=asked.seed, shuffle=asked.shuffle, views=views,
-                groups=_groups(data, asked.group), blocks=gather.blocks, window=gather.window)
+    return Plan(
+        draw=_draw(data, asked, pick),
+        seed=asked.seed,
+        shuffle=asked.shuffle,
+        views=views,
+        groups=_groups(data, asked.group),
+        blocks=gather.blocks,
+        window=gather.window,
+    )
 
 
 def offer_mapping(path: Any, gather: Gather, shuffle: bool) -> None:
     """Say, once a place in the caller's program, what a mapped file would spare one that is decoded anew each epoch."""
     if gather.blocks is not None:
-        how = f"rows are shuffled within windows of {gather.window} row groups" if shuffle else "each epoch decodes it"
-        warnings.warn(f"{path} is not mapped: {how}. For full shuffles at full speed: "
-                      "dof convert IN.parquet OUT.parquet --layout mapped", DofWarning, stacklevel=5)
+        how = (
+            f"rows are shuffled within windows of {gather.window} row groups"
+            if shuffle
+            else "each epoch decodes it"
+        )
+        warnings.warn(
+            f"{path} is not mapped: {how}. For full shuffles at full speed: "
+            "dof convert IN.parquet OUT.parquet --layout mapped",
+            DofWarning,
+            stacklevel=5,
+        )
 
 
 def _check(asked: Options) -> None:
-    given = [name for name in ("balance", "uniform", "weights", "group") if getattr(asked, name) is not None]
+    given = [
+        name
+        for name in ("balance", "uniform", "weights", "group")
+        if getattr(asked, name) is not None
+    ]
     if len(given) > 1:
-        raise UsageError("only one of these can decide what is drawn", "loader",
-                         "one of balance, uniform, weights, group", " and ".join(given), f"Leave out {given[-1]}.")
+        raise UsageError(
+            "only one of these can decide what is drawn",
+            "loader",
+            "one of balance, uniform, weights, group",
+            " and ".join(given),
+            f"Leave out {given[-1]}.",
+        )
     if given and given[0] != "group" and not asked.shuffle:
-        raise UsageError(f"{given[0]} draws rows more than once, in no order", "loader", "shuffle=True",
-                         "shuffle=False", "Add shuffle=True.")
+        raise UsageError(
+            f"{given[0]} draws rows more than once, in no order",
+            "loader",
+            "shuffle=True",
+            "shuffle=False",
+            "Add shuffle=True.",
+        )
     if asked.views not in ("all", "first", "random"):
-        raise UsageError("no such choice of views", "views", "all, first or random", str(asked.views))
+        raise UsageError(
+            "no such choice of views", "views", "all, first or random", str(asked.views)
+        )
     if asked.group is not None and asked.views != "all":
-        raise UsageError("groups keep all their rows", "group", "views='all'", asked.views, "Leave out views.")
+        raise UsageError(
+            "groups keep all their rows", "group", "views='all'", asked.views, "Leave out views."
+        )
 
 
-def _draw(data: Counted, asked: Options, pick: Rows | None) -> Draw:
+def _draw(data: CountedRows, asked: Options, pick: Rows | None) -> Draw:
     """What is drawn; `pick` chooses one row a unit where units are records."""
-    chosen: Callable[[Array], Array] = (lambda values: values) if pick is None else (lambda values: values[pick])
+    chosen: Callable[[Array], Array] = (
+        (lambda values: values) if pick is None else (lambda values: values[pick])
+    )
     if asked.balance is not None:
         return _balanced(data, asked.balance, asked.seed, chosen)
     if asked.uniform is not None:
@@ -117,11 +152,15 @@ def _draw(data: Counted, asked: Options, pick: Rows | None) -> Draw:
     return Every(len(data) if pick is None else len(pick))
 
 
-def _balanced(data: Counted, balance: Balance, seed: int, chosen: Callable[[Array], Array]) -> Draw:
+def _balanced(
+    data: CountedRows, balance: Balance, seed: int, chosen: Callable[[Array], Array]
+) -> Draw:
     name, wanted = _single(balance, "balance") if isinstance(balance, Mapping) else (balance, None)
     targets.known(data, name)
     if _is_multilabel(data, name):
-        return samplers.balanced(chosen(_flag(data, name, wanted)), _two(_only(name, wanted), name), seed, name)
+        return samplers.balanced(
+            chosen(_flag(data, name, wanted)), _two(_only(name, wanted), name), seed, name
+        )
     codes, names = targets.strata(data, name)
     codes = chosen(codes)
     if wanted is None:
@@ -130,12 +169,19 @@ def _balanced(data: Counted, balance: Balance, seed: int, chosen: Callable[[Arra
         return _shared(codes, names, wanted, seed, name)
     if len(names) != 2:
         first = names[0] if names else "class"
-        raise UsageError("a share of the positives needs two classes", name, "two classes", f"{len(names)}",
-                         f"Name the class: balance={{{name!r}: {{{first!r}: {wanted}}}}}.")
+        raise UsageError(
+            "a share of the positives needs two classes",
+            name,
+            "two classes",
+            f"{len(names)}",
+            f"Name the class: balance={{{name!r}: {{{first!r}: {wanted}}}}}.",
+        )
     return samplers.balanced(codes, _two(wanted, name), seed, name)
 
 
-def _shared(codes: Array, names: tuple[str, ...], wanted: Mapping[str, float], seed: int, name: str) -> Draw:
+def _shared(
+    codes: Array, names: tuple[str, ...], wanted: Mapping[str, float], seed: int, name: str
+) -> Draw:
     """Named classes by their shares; all others together have what is left, in the proportions they stand in."""
     if unknown := set(wanted) - set(names):
         raise UsageError("no such class", name, ", ".join(names), ", ".join(sorted(unknown)))
@@ -149,16 +195,25 @@ def _shared(codes: Array, names: tuple[str, ...], wanted: Mapping[str, float], s
     return samplers.balanced(merged, shares, seed, name)
 
 
-def _uniform(data: Counted, uniform: Mapping[str, int], seed: int, chosen: Callable[[Array], Array]) -> Draw:
+def _uniform(
+    data: CountedRows, uniform: Mapping[str, int], seed: int, chosen: Callable[[Array], Array]
+) -> Draw:
     name, count = _single(uniform, "uniform")
     values = targets.target(data, name)
     if not isinstance(values, targets.NumberTarget):
-        raise UsageError("only numbers have bins", name, "a number in every row", "classes",
-                         f"Try balance={name!r}.")
-    return samplers.balanced(samplers.bins(chosen(values.take(np.arange(len(data)))), count), None, seed, name)
+        raise UsageError(
+            "only numbers have bins",
+            name,
+            "a number in every row",
+            "classes",
+            f"Try balance={name!r}.",
+        )
+    return samplers.balanced(
+        samplers.bins(chosen(values.take(np.arange(len(data)))), count), None, seed, name
+    )
 
 
-def _weights(data: Counted, weights: str | Sequence[float] | Array) -> Array:
+def _weights(data: CountedRows, weights: str | Sequence[float] | Array) -> Array:
     if isinstance(weights, str):
         values = targets.target(data, weights)
         return values.take(np.arange(len(data)))
@@ -167,7 +222,7 @@ def _weights(data: Counted, weights: str | Sequence[float] | Array) -> Array:
     return np.asarray(weights, np.float64)
 
 
-def _views(data: Counted, asked: Options) -> Views | None:
+def _views(data: CountedRows, asked: Options) -> ViewSampler | None:
     record = data.metadata.record
     if asked.views == "all" or record.view is None:
         return None
@@ -176,10 +231,12 @@ def _views(data: Counted, asked: Options) -> Views | None:
     if record.frame:  # a frame of a clip is a record of its own
         frames = table.column(2).to_numpy().astype(np.int64)
         records = records * (frames.max(initial=0) + 1) + frames
-    return samplers.views(records, table.column(1).to_numpy(), random=asked.views == "random", seed=asked.seed)
+    return samplers.views(
+        records, table.column(1).to_numpy(), random=asked.views == "random", seed=asked.seed
+    )
 
 
-def _groups(data: Counted, name: str | None) -> Groups | None:
+def _groups(data: CountedRows, name: str | None) -> Groups | None:
     if name is None:
         return None
     codes, _ = targets.strata(data, name)
@@ -188,16 +245,20 @@ def _groups(data: Counted, name: str | None) -> Groups | None:
     return Groups(*samplers.by_code(rank, len(first)))
 
 
-def _is_multilabel(data: Counted, name: str) -> bool:
+def _is_multilabel(data: CountedRows, name: str) -> bool:
     about = data.metadata.targets.get(name)
     return about is not None and about.kind == "multilabel"
 
 
-def _flag(data: Counted, name: str, wanted: Any) -> Array:
+def _flag(data: CountedRows, name: str, wanted: Any) -> Array:
     values = targets.target(data, name)
     if not isinstance(values, Flags) or not isinstance(wanted, Mapping) or len(wanted) != 1:
-        raise UsageError("of several labels a row, one is balanced", name, f"balance={{{name!r}: {{label: share}}}}",
-                         str(wanted))
+        raise UsageError(
+            "of several labels a row, one is balanced",
+            name,
+            f"balance={{{name!r}: {{label: share}}}}",
+            str(wanted),
+        )
     (label,) = wanted
     if label not in values.classes:
         raise UsageError("no such class", name, ", ".join(values.classes), str(label))
@@ -215,12 +276,19 @@ def _two(share: float, name: str) -> dict[int, float]:
 
 def _share(share: float, name: str) -> float:
     if not 0 < share < 1:
-        raise UsageError("a share that cannot be", f"balance {name}", "a number between 0 and 1", str(share),
-                         f"Write for example balance={{{name!r}: 0.3}}.")
+        raise UsageError(
+            "a share that cannot be",
+            f"balance {name}",
+            "a number between 0 and 1",
+            str(share),
+            f"Write for example balance={{{name!r}: 0.3}}.",
+        )
     return float(share)
 
 
 def _single(given: Mapping[str, Any], option: str) -> tuple[str, Any]:
     if len(given) != 1:
-        raise UsageError("one column decides", option, "a mapping of one column", f"{len(given)} columns")
+        raise UsageError(
+            "one column decides", option, "a mapping of one column", f"{len(given)} columns"
+        )
     return next(iter(given.items()))

@@ -39,7 +39,9 @@ class Buffers:
 
     def take(self) -> NDArray[Any]:
         """An array of any content."""
-        memory: Any = self._idle.pop() if self._idle else np.empty(self.nbytes + _ALIGNMENT, np.uint8)
+        memory: Any = (
+            self._idle.pop() if self._idle else np.empty(self.nbytes + _ALIGNMENT, np.uint8)
+        )
         lease: Any = (ctypes.c_ubyte * memory.nbytes).from_buffer(memory)
         weakref.finalize(lease, self._idle.append, memory).atexit = False
         start = -memory.ctypes.data % _ALIGNMENT
@@ -91,7 +93,9 @@ def _threaded(items: Iterator[T], work: Callable[[T], R], threads: int, ahead: i
             todo.put((item, waiting[-1]))
             return
 
-    running = [threading.Thread(target=_run, args=(todo, work), daemon=True) for _ in range(threads)]
+    running = [
+        threading.Thread(target=_run, args=(todo, work), daemon=True) for _ in range(threads)
+    ]
     for thread in running:
         thread.start()
     try:

@@ -26,7 +26,9 @@ Pixels = npt.NDArray[np.uint8]
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
-def decode(values: Array, *, mode: Literal["RGB", "L"] = "RGB", format: str = "array") -> tuple[Pixels, PictureFacts]:
+def decode(
+    values: Array, *, mode: Literal["RGB", "L"] = "RGB", format: str = "array"
+) -> tuple[Pixels, PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the array was like; PictureError for other arrays.
 
     >>> pixels, facts = decode(np.array([[0, 4095]], np.uint16), mode="L")
@@ -35,8 +37,13 @@ def decode(values: Array, *, mode: Literal["RGB", "L"] = "RGB", format: str = "a
     """
     picture = channels_last(values)
     facts = PictureFacts(
-        width=picture.shape[1], height=picture.shape[0], mode=_MODES[picture.shape[2]],
-        bits=1 if values.dtype == np.bool_ else 8 * values.dtype.itemsize, format=format, frames=1, orientation=1,
+        width=picture.shape[1],
+        height=picture.shape[0],
+        mode=_MODES[picture.shape[2]],
+        bits=1 if values.dtype == np.bool_ else 8 * values.dtype.itemsize,
+        format=format,
+        frames=1,
+        orientation=1,
         bytes=values.nbytes,
     )
     return in_mode(to_bytes(picture), mode), facts
@@ -52,8 +59,12 @@ def channels_last(values: Array) -> Array:
     if picture.ndim == 3 and picture.shape[2] not in _MODES and picture.shape[0] in _MODES:
         picture = np.moveaxis(picture, 0, 2)
     if picture.ndim != 3 or picture.shape[2] not in _MODES or not picture.size:
-        raise PictureError("an array that is no picture", expected="[h, w], [h, w, c] or [c, h, w], 1 to 4 channels",
-                           found=str(list(values.shape)), rule="unsupported-mode")
+        raise PictureError(
+            "an array that is no picture",
+            expected="[h, w], [h, w, c] or [c, h, w], 1 to 4 channels",
+            found=str(list(values.shape)),
+            rule="unsupported-mode",
+        )
     return picture
 
 

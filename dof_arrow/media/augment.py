@@ -48,7 +48,9 @@ class Augmentation:
 
     seed: int = spec("what all draws start from", default=0, minimum=0)
     crop: Range = spec("share of the area that is kept", default=_SAME)
-    crop_ratio: Range = spec("the kept box's width over height, in units of the picture's own", default=_SAME)
+    crop_ratio: Range = spec(
+        "the kept box's width over height, in units of the picture's own", default=_SAME
+    )
     flip_x: float = spec("probability of left and right exchanged", default=0.0, minimum=0)
     flip_y: float = spec("probability of top and bottom exchanged", default=0.0, minimum=0)
     scale: Range = spec("factor of enlargement", default=_SAME)
@@ -56,7 +58,9 @@ class Augmentation:
     shift_x: Range = spec("share of the width, to the right", default=_PLACE)
     shift_y: Range = spec("share of the height, down", default=_PLACE)
     fill: int = spec("grey level 0-255 where a warp leaves nothing", default=0, minimum=0)
-    normalize: float = spec("probability of values stretched to the full scale", default=0.0, minimum=0)
+    normalize: float = spec(
+        "probability of values stretched to the full scale", default=0.0, minimum=0
+    )
     brightness: Range = spec("factor on the values", default=_SAME)
     contrast: Range = spec("factor on the distance from the mean", default=_SAME)
     blur: Range = spec("sigma as a share of the shorter side", default=_PLACE)
@@ -70,10 +74,24 @@ def presets() -> dict[str, Augmentation]:
     0.0
     """
     return {
-        "xray": Augmentation(scale=(0.95, 1.1), rotate=(-7.0, 7.0), shift_x=(-0.05, 0.05), shift_y=(-0.05, 0.05),
-                             brightness=(0.9, 1.1), contrast=(0.85, 1.15), noise=(0.0, 0.01)),
-        "photo": Augmentation(crop=(0.5, 1.0), crop_ratio=(0.8, 1.25), flip_x=0.5, rotate=(-10.0, 10.0),
-                              brightness=(0.8, 1.2), contrast=(0.8, 1.2), blur=(0.0, 0.005)),
+        "xray": Augmentation(
+            scale=(0.95, 1.1),
+            rotate=(-7.0, 7.0),
+            shift_x=(-0.05, 0.05),
+            shift_y=(-0.05, 0.05),
+            brightness=(0.9, 1.1),
+            contrast=(0.85, 1.15),
+            noise=(0.0, 0.01),
+        ),
+        "photo": Augmentation(
+            crop=(0.5, 1.0),
+            crop_ratio=(0.8, 1.25),
+            flip_x=0.5,
+            rotate=(-10.0, 10.0),
+            brightness=(0.8, 1.2),
+            contrast=(0.8, 1.2),
+            blur=(0.0, 0.005),
+        ),
     }
 
 
@@ -88,17 +106,27 @@ def load(text: str) -> Augmentation:
 
 def from_mapping(value: Any) -> Augmentation:
     """A checked declaration from its JSON form, as it stands in a file's metadata."""
-    unknown = sorted({*value} - {f.name for f in fields(Augmentation)}) if isinstance(value, dict) else []
+    unknown = (
+        sorted({*value} - {f.name for f in fields(Augmentation)}) if isinstance(value, dict) else []
+    )
     if unknown:
-        raise UsageError("the augmentation names what is not known", expected=", ".join(f.name for f in fields(
-            Augmentation)), found=", ".join(unknown), hint="Leave it out, or correct its name.")
+        raise UsageError(
+            "the augmentation names what is not known",
+            expected=", ".join(f.name for f in fields(Augmentation)),
+            found=", ".join(unknown),
+            hint="Leave it out, or correct its name.",
+        )
     try:
         made = from_json(value, Augmentation)
     except FormatError as error:
-        raise UsageError("the augmentation is not valid: " + "; ".join(map(str, error.problems)),
-                         hint='Write for example {"rotate": [-10, 10], "flip_x": 0.5}') from None
+        raise UsageError(
+            "the augmentation is not valid: " + "; ".join(map(str, error.problems)),
+            hint='Write for example {"rotate": [-10, 10], "flip_x": 0.5}',
+        ) from None
     if wrong := list(_mistakes(made)):
-        raise UsageError("the augmentation cannot be done: " + "; ".join(wrong), hint="Correct these numbers.")
+        raise UsageError(
+            "the augmentation cannot be done: " + "; ".join(wrong), hint="Correct these numbers."
+        )
     return made
 
 
@@ -130,9 +158,16 @@ def apply(pixels: Array, facts: Facts) -> Array:
     >>> apply(np.array([[[1], [2]]], np.uint8), {"flip_x": 1}).tolist()
     [[[2], [1]]]
     """
-    if pixels.ndim not in (3, 4) or not pixels.size or (pixels.dtype != np.uint8 and pixels.dtype.kind != "f"):
-        raise UsageError("not a picture or clip", expected="uint8 or float [h, w, c] or [t, h, w, c]",
-                         found=f"{pixels.dtype} {list(pixels.shape)}")
+    if (
+        pixels.ndim not in (3, 4)
+        or not pixels.size
+        or (pixels.dtype != np.uint8 and pixels.dtype.kind != "f")
+    ):
+        raise UsageError(
+            "not a picture or clip",
+            expected="uint8 or float [h, w, c] or [t, h, w, c]",
+            found=f"{pixels.dtype} {list(pixels.shape)}",
+        )
     frames = pixels if pixels.ndim == 4 else pixels[None]
     for step in (_cropped, _flipped, _warped, _toned, _blurred, _noised):
         frames = step(frames, facts)
@@ -146,8 +181,12 @@ def _parsed(text: str) -> Any:
             where, data = text, Path(text).read_text("utf-8")
         return json.loads(data)
     except OSError as error:
-        raise UsageError("the augmentation cannot be read", where, f"{', '.join(presets())} or a JSON file",
-                         error.strerror or "") from None
+        raise UsageError(
+            "the augmentation cannot be read",
+            where,
+            f"{', '.join(presets())} or a JSON file",
+            error.strerror or "",
+        ) from None
     except ValueError as error:
         raise UsageError("the augmentation is no JSON", where, found=str(error)) from None
 
@@ -157,12 +196,22 @@ def _mistakes(declared: Augmentation) -> Iterator[str]:
     for name, pair in value.items():
         if len(pair) != 2 or pair[0] > pair[1]:
             yield f"{name} needs two numbers, the lower first"
-    positive = [name for name in ("crop", "crop_ratio", "scale") if min(getattr(declared, name), default=1) <= 0]
+    positive = [
+        name
+        for name in ("crop", "crop_ratio", "scale")
+        if min(getattr(declared, name), default=1) <= 0
+    ]
     yield from (f"{name} is above 0" for name in positive)
-    yield from (f"{name} is not below 0" for name in ("brightness", "contrast", "blur", "noise")
-                if min(getattr(declared, name), default=0) < 0)
-    yield from (f"{name} is a probability, at most 1" for name in ("flip_x", "flip_y", "normalize")
-                if getattr(declared, name) > 1)
+    yield from (
+        f"{name} is not below 0"
+        for name in ("brightness", "contrast", "blur", "noise")
+        if min(getattr(declared, name), default=0) < 0
+    )
+    yield from (
+        f"{name} is a probability, at most 1"
+        for name in ("flip_x", "flip_y", "normalize")
+        if getattr(declared, name) > 1
+    )
     if max(declared.crop, default=0) > 1:
         yield "crop is a share, at most 1"
     if max(declared.blur, default=0) > 1:
@@ -175,16 +224,30 @@ def _drawn(declared: Augmentation, index: int, view: int) -> dict[str, float]:
     facts: dict[str, float] = {}
     if declared.crop != _SAME or declared.crop_ratio != _SAME:
         facts |= _box(declared, _stream(declared.seed, "crop", index, view))
-    for name, none in (("flip_x", 0.0), ("flip_y", 0.0), ("scale", _SAME), ("rotate", _PLACE), ("shift_x", _PLACE),
-                       ("shift_y", _PLACE), ("normalize", 0.0), ("brightness", _SAME), ("contrast", _SAME),
-                       ("blur", _PLACE), ("noise", _PLACE)):
+    for name, none in (
+        ("flip_x", 0.0),
+        ("flip_y", 0.0),
+        ("scale", _SAME),
+        ("rotate", _PLACE),
+        ("shift_x", _PLACE),
+        ("shift_y", _PLACE),
+        ("normalize", 0.0),
+        ("brightness", _SAME),
+        ("contrast", _SAME),
+        ("blur", _PLACE),
+        ("noise", _PLACE),
+    ):
         if (asked := getattr(declared, name)) != none:
             number = _stream(declared.seed, name, index, view).random()
-            facts[name] = _between(asked, number) if isinstance(asked, tuple) else int(number < asked)
+            facts[name] = (
+                _between(asked, number) if isinstance(asked, tuple) else int(number < asked)
+            )
     if not facts.keys().isdisjoint(("scale", "rotate", "shift_x", "shift_y")):
         facts["fill"] = declared.fill
     if "noise" in facts:
-        facts["noise_seed"] = int(_stream(declared.seed, "noise_seed", index, view).integers(1 << 31))
+        facts["noise_seed"] = int(
+            _stream(declared.seed, "noise_seed", index, view).integers(1 << 31)
+        )
     return facts
 
 
@@ -200,9 +263,16 @@ def _between(limits: Range, number: float) -> float:
 def _box(declared: Augmentation, random: np.random.Generator) -> dict[str, float]:
     area, ratio, top, left = random.random(4).tolist()
     area = _between(declared.crop, area)
-    ratio = math.exp(_between((math.log(declared.crop_ratio[0]), math.log(declared.crop_ratio[1])), ratio))
+    ratio = math.exp(
+        _between((math.log(declared.crop_ratio[0]), math.log(declared.crop_ratio[1])), ratio)
+    )
     height, width = min(math.sqrt(area / ratio), 1.0), min(math.sqrt(area * ratio), 1.0)
-    return {"crop_top": top * (1 - height), "crop_left": left * (1 - width), "crop_height": height, "crop_width": width}
+    return {
+        "crop_top": top * (1 - height),
+        "crop_left": left * (1 - width),
+        "crop_height": height,
+        "crop_width": width,
+    }
 
 
 def _cropped(frames: Array, facts: Facts) -> Array:
@@ -230,7 +300,10 @@ def _flipped(frames: Array, facts: Facts) -> Array:
 
 
 def _warped(frames: Array, facts: Facts) -> Array:
-    warp = [facts.get(name, same) for name, same in (("scale", 1), ("rotate", 0), ("shift_x", 0), ("shift_y", 0))]
+    warp = [
+        facts.get(name, same)
+        for name, same in (("scale", 1), ("rotate", 0), ("shift_x", 0), ("shift_y", 0))
+    ]
     if warp == [1, 0, 0, 0]:
         return frames
     from PIL import Image
@@ -241,20 +314,30 @@ def _warped(frames: Array, facts: Facts) -> Array:
 
     def warped(plane: Image.Image) -> Image.Image:
         colour = fill if plane.mode == "F" else (int(fill),) * len(plane.getbands())
-        return plane.transform((width, height), Image.Transform.AFFINE, inverse, Image.Resampling.BICUBIC,
-                               fillcolor=colour)
+        return plane.transform(
+            (width, height),
+            Image.Transform.AFFINE,
+            inverse,
+            Image.Resampling.BICUBIC,
+            fillcolor=colour,
+        )
 
     return _by_pillow(frames, warped)
 
 
-def _inverse(width: int, height: int, scale: float, rotate: float, shift_x: float, shift_y: float) -> tuple[float, ...]:
+def _inverse(
+    width: int, height: int, scale: float, rotate: float, shift_x: float, shift_y: float
+) -> tuple[float, ...]:
     """From where each pixel of the view comes, as Pillow wants it: x = a x' + b y' + c, y = d x' + e y' + f.
 
     >>> _inverse(10, 20, 1, 0, 0.1, 0.1)
     (1.0, -0.0, -1.0, 0.0, 1.0, -2.0)
     """
     turn = math.radians(rotate)
-    a, b = round(math.cos(turn), 12) / scale, -round(math.sin(turn), 12) / scale  # right angles stay exact
+    a, b = (
+        round(math.cos(turn), 12) / scale,
+        -round(math.sin(turn), 12) / scale,
+    )  # right angles stay exact
     d, e = -b, a
     x, y = width / 2 + round(shift_x * width), height / 2 + round(shift_y * height)
     return a, b, width / 2 - a * x - b * y, d, e, height / 2 - d * x - e * y
@@ -265,15 +348,26 @@ def _by_pillow(frames: Array, change: Any) -> Array:
     from PIL import Image
 
     if frames.dtype == np.uint8 and frames.shape[3] == 3:
-        return np.stack([np.asarray(change(Image.fromarray(frame))) for frame in np.ascontiguousarray(frames)])
+        return np.stack(
+            [np.asarray(change(Image.fromarray(frame))) for frame in np.ascontiguousarray(frames)]
+        )
     planes = frames if frames.dtype == np.uint8 else frames.astype(np.float32)
-    made = [[np.asarray(change(Image.fromarray(np.ascontiguousarray(plane)))) for plane in np.moveaxis(frame, 2, 0)]
-            for frame in planes]
+    made = [
+        [
+            np.asarray(change(Image.fromarray(np.ascontiguousarray(plane))))
+            for plane in np.moveaxis(frame, 2, 0)
+        ]
+        for frame in planes
+    ]
     return np.moveaxis(np.array(made), 1, 3).astype(frames.dtype)
 
 
 def _toned(frames: Array, facts: Facts) -> Array:
-    normalize, bright, contrast = facts.get("normalize", 0), facts.get("brightness", 1), facts.get("contrast", 1)
+    normalize, bright, contrast = (
+        facts.get("normalize", 0),
+        facts.get("brightness", 1),
+        facts.get("contrast", 1),
+    )
     if (normalize, bright, contrast) == (0, 1, 1):
         return frames
     values = np.arange(256.0) if frames.dtype == np.uint8 else frames.astype(np.float64)
@@ -314,7 +408,10 @@ def _smooth(frames: Array, sigma: float, axis: int) -> Array:
     side = frames.shape[axis]
     places = np.clip(np.arange(-reach, side + reach), 0, side - 1)
     padded = np.take(frames, places, axis).astype(np.float64)
-    total = sum(weight * np.take(padded, np.arange(at, at + side), axis) for at, weight in enumerate(weights.tolist()))
+    total = sum(
+        weight * np.take(padded, np.arange(at, at + side), axis)
+        for at, weight in enumerate(weights.tolist())
+    )
     return np.asarray(total / weights.sum()).astype(frames.dtype)
 
 
@@ -324,7 +421,11 @@ def _noised(frames: Array, facts: Facts) -> Array:
         return frames
     random = np.random.Generator(np.random.Philox(int(facts["noise_seed"])))
     noisy = random.standard_normal(frames.shape, np.float32) * np.float32(sigma) + frames
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8) if frames.dtype == np.uint8 else noisy.astype(frames.dtype)
+    return (
+        np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        if frames.dtype == np.uint8
+        else noisy.astype(frames.dtype)
+    )
 
 
 def _full(frames: Array) -> float:

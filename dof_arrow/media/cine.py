@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from typing import Literal
 
 from dof_arrow.media import decode, dicom
-from dof_arrow.media.decode import Reading
+from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.dicom import Moving
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.frames import Box, Still, steady, unseen
@@ -23,8 +23,12 @@ class Cine:
     """
 
     def __init__(
-        self, data: bytes, *, mode: Literal["RGB", "L"] = "RGB", fps: float | None = None,
-        reading: Reading = decode.DEFAULT,
+        self,
+        data: bytes,
+        *,
+        mode: Literal["RGB", "L"] = "RGB",
+        fps: float | None = None,
+        reading: ReadingOptions = decode.DEFAULT,
     ) -> None:
         self._data, self._mode, self._fps, self._reading = data, mode, fps, reading
 
@@ -44,26 +48,38 @@ class Cine:
 
     def stills(self) -> Iterator[Still]:
         """All frames, in order."""
-        return (still._replace(pixels=partial(self._seen, k)) for k, still in enumerate(self.times()))
+        return (
+            still._replace(pixels=partial(self._seen, k)) for k, still in enumerate(self.times())
+        )
 
     def times(self) -> Iterator[Still]:
         """The same, without pixels."""
         if not self._about.lasting:
             return steady(self._about.frames, self._fps, unseen)
-        ends = accumulate((Fraction(str(seconds)) for seconds in self._about.lasting), initial=Fraction(0))
+        ends = accumulate(
+            (Fraction(str(seconds)) for seconds in self._about.lasting), initial=Fraction(0)
+        )
         return (Still(start, stop, unseen) for start, stop in pairwise(ends))
 
     def _seen(self, frame: int) -> Pixels:
         return self._decoded(frame)[0]
 
     def _decoded(self, frame: int) -> tuple[Pixels, PictureFacts]:
-        return dicom.decode(self._data, mode=self._mode, frame=frame, max_pixels=self._reading.max_pixels,
-                            allow=self._reading.allow, limits=self._limits)
+        return dicom.decode(
+            self._data,
+            mode=self._mode,
+            frame=frame,
+            max_pixels=self._reading.max_pixels,
+            allow=self._reading.allow,
+            limits=self._limits,
+        )
 
     @cached_property
     def _limits(self) -> tuple[int, int] | None:
         """What becomes black and white in all frames; only asked for where no window says so."""
         if self._about.limits is not None or self._about.frames == 1:
             return self._about.limits
-        found = [dicom.extremes(self._data, k, self._reading.allow) for k in range(self._about.frames)]
+        found = [
+            dicom.extremes(self._data, k, self._reading.allow) for k in range(self._about.frames)
+        ]
         return min(low for low, _ in found), max(high for _, high in found)

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ReadingOptions:
     """What may be read: `max_pixels` (None: as many as fit into `media.MEMORY`), and what else would be refused
     (`dicom.PERMISSIONS`). It changes which pictures are read, never how."""
 
@@ -25,16 +25,24 @@ class Reading:
 
     def __post_init__(self) -> None:
         if unknown := sorted({*self.allow} - {*dicom.PERMISSIONS}):
-            raise UsageError("no such permission", expected=" or ".join(dicom.PERMISSIONS), found=", ".join(unknown),
-                             hint=f"Write --allow {dicom.PERMISSIONS[0]}")
+            raise UsageError(
+                "no such permission",
+                expected=" or ".join(dicom.PERMISSIONS),
+                found=", ".join(unknown),
+                hint=f"Write --allow {dicom.PERMISSIONS[0]}",
+            )
 
 
-DEFAULT = Reading()
+DEFAULT = ReadingOptions()
 
 
 def decode(
-    stored: bytes | Array, *, mode: Literal["RGB", "L"] = "RGB", orientation: Literal["exif", "ignore"] = "exif",
-    draft: int | None = None, reading: Reading = DEFAULT,
+    stored: bytes | Array,
+    *,
+    mode: Literal["RGB", "L"] = "RGB",
+    orientation: Literal["exif", "ignore"] = "exif",
+    draft: int | None = None,
+    reading: ReadingOptions = DEFAULT,
 ) -> tuple[image.Pixels, facts.PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like; PictureError if none.
 
@@ -45,4 +53,6 @@ def decode(
         return array.decode(stored, mode=mode)
     if dicom.is_dicom(stored):
         return dicom.decode(stored, mode=mode, max_pixels=reading.max_pixels, allow=reading.allow)
-    return image.decode(stored, mode=mode, orientation=orientation, draft=draft, max_pixels=reading.max_pixels)
+    return image.decode(
+        stored, mode=mode, orientation=orientation, draft=draft, max_pixels=reading.max_pixels
+    )

@@ -34,9 +34,26 @@ SUFFIXES = (".dcm", ".dicom")
 PERMISSIONS = ("burned-in", "deflated")
 
 ATTRIBUTES = (
-    "BitsStored", "BodyPartExamined", "Columns", "EchoTime", "Exposure", "ImageLaterality", "KVP", "Laterality",
-    "MagneticFieldStrength", "Modality", "NumberOfFrames", "PatientAge", "PatientPosition", "PatientSex",
-    "PhotometricInterpretation", "RepetitionTime", "Rows", "SliceLocation", "SliceThickness", "ViewPosition",
+    "BitsStored",
+    "BodyPartExamined",
+    "Columns",
+    "EchoTime",
+    "Exposure",
+    "ImageLaterality",
+    "KVP",
+    "Laterality",
+    "MagneticFieldStrength",
+    "Modality",
+    "NumberOfFrames",
+    "PatientAge",
+    "PatientPosition",
+    "PatientSex",
+    "PhotometricInterpretation",
+    "RepetitionTime",
+    "Rows",
+    "SliceLocation",
+    "SliceThickness",
+    "ViewPosition",
 )
 GROUPS = ("PatientID", "SeriesInstanceUID", "StudyInstanceUID")
 
@@ -45,16 +62,49 @@ _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _SHOWN = (
-    "BitsAllocated", "BitsStored", "BluePaletteColorLookupTableData", "BluePaletteColorLookupTableDescriptor",
-    "BurnedInAnnotation", "Columns", "GreenPaletteColorLookupTableData", "GreenPaletteColorLookupTableDescriptor",
-    "ModalityLUTSequence", "NumberOfFrames", "PerFrameFunctionalGroupsSequence", "PhotometricInterpretation",
-    "PixelPaddingRangeLimit", "PixelPaddingValue", "PixelRepresentation", "RedPaletteColorLookupTableData",
-    "RedPaletteColorLookupTableDescriptor", "RescaleIntercept", "RescaleSlope", "Rows", "SamplesPerPixel",
-    "SharedFunctionalGroupsSequence", "VOILUTFunction", "VOILUTSequence", "WindowCenter", "WindowWidth",
+    "BitsAllocated",
+    "BitsStored",
+    "BluePaletteColorLookupTableData",
+    "BluePaletteColorLookupTableDescriptor",
+    "BurnedInAnnotation",
+    "Columns",
+    "GreenPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableDescriptor",
+    "ModalityLUTSequence",
+    "NumberOfFrames",
+    "PerFrameFunctionalGroupsSequence",
+    "PhotometricInterpretation",
+    "PixelPaddingRangeLimit",
+    "PixelPaddingValue",
+    "PixelRepresentation",
+    "RedPaletteColorLookupTableData",
+    "RedPaletteColorLookupTableDescriptor",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "Rows",
+    "SamplesPerPixel",
+    "SharedFunctionalGroupsSequence",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
 )
-_CORNERS = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
-_MOVING = ("BitsStored", "CineRate", "FrameTime", "FrameTimeVector", "NumberOfFrames", "PixelRepresentation",
-           "RecommendedDisplayFrameRate", "SequenceOfUltrasoundRegions")
+_CORNERS = (
+    "RegionLocationMinX0",
+    "RegionLocationMinY0",
+    "RegionLocationMaxX1",
+    "RegionLocationMaxY1",
+)
+_MOVING = (
+    "BitsStored",
+    "CineRate",
+    "FrameTime",
+    "FrameTimeVector",
+    "NumberOfFrames",
+    "PixelRepresentation",
+    "RecommendedDisplayFrameRate",
+    "SequenceOfUltrasoundRegions",
+)
 _TWO_DIMENSIONAL = 1
 _AGE = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _CODE = re.compile(r"[A-Z0-9 _.+-]{1,16}", re.IGNORECASE)
@@ -83,8 +133,13 @@ def is_dicom(data: bytes) -> bool:
 
 
 def decode(
-    data: bytes, *, mode: Literal["RGB", "L"] = "RGB", frame: int = 0, max_pixels: int | None = None,
-    allow: Collection[str] = (), limits: tuple[int, int] | None = None,
+    data: bytes,
+    *,
+    mode: Literal["RGB", "L"] = "RGB",
+    frame: int = 0,
+    max_pixels: int | None = None,
+    allow: Collection[str] = (),
+    limits: tuple[int, int] | None = None,
 ) -> tuple[Pixels, PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like.
 
@@ -97,7 +152,9 @@ def decode(
         _check(about, frame, max_pixels, allow)
         values = _frame(data, about, frame)
         grey = about.PhotometricInterpretation in _GREY
-        shown, low, high = _grey(values, about, frame, limits) if grey else (_colour(values, about), None, None)
+        shown, low, high = (
+            _grey(values, about, frame, limits) if grey else (_colour(values, about), None, None)
+        )
         return in_mode(shown, mode), _facts(data, about, low, high)
 
 
@@ -117,7 +174,9 @@ def extremes(data: bytes, frame: int, allow: Collection[str] = ()) -> tuple[int,
         return _extremes(_frame(data, about, frame), about)
 
 
-def attributes(data: bytes, names: Sequence[str], allow: Collection[str] = ()) -> dict[str, str | None]:
+def attributes(
+    data: bytes, names: Sequence[str], allow: Collection[str] = ()
+) -> dict[str, str | None]:
     """Attributes of `ATTRIBUTES` and `GROUPS` as text, ages in years; None where absent or not of the form required.
 
     Raises PictureError for bytes that are no DICOM file.
@@ -131,7 +190,9 @@ def _lasting(about: Any, count: int) -> tuple[float, ...]:
     """Seconds that each frame lasts (C.7.6.5), none where nothing is said."""
     vector, each = about.get("FrameTimeVector"), about.get("FrameTime")
     rate = about.get("CineRate") or about.get("RecommendedDisplayFrameRate")
-    if vector is not None and count > 1 and len(vector) == count:  # each from the frame before, the first 0
+    if (
+        vector is not None and count > 1 and len(vector) == count
+    ):  # each from the frame before, the first 0
         times = [float(value) / 1000 for value in vector]
         return (*times[1:], times[-1]) if min(times[1:]) > 0 else ()
     seconds = float(each) / 1000 if each else 1 / float(rate) if rate else 0.0
@@ -140,8 +201,11 @@ def _lasting(about: Any, count: int) -> tuple[float, ...]:
 
 def _regions(about: Any) -> tuple[int, int, int, int] | None:
     """The box around all two-dimensional ultrasound regions (C.8.5.5), as `Moving` has it."""
-    found = [item for item in about.get("SequenceOfUltrasoundRegions") or []
-             if int(item.get("RegionSpatialFormat") or 0) == _TWO_DIMENSIONAL]
+    found = [
+        item
+        for item in about.get("SequenceOfUltrasoundRegions") or []
+        if int(item.get("RegionSpatialFormat") or 0) == _TWO_DIMENSIONAL
+    ]
     if not found:
         return None
     left, top, right, bottom = ([int(item[name].value) for item in found] for name in _CORNERS)
@@ -202,8 +266,11 @@ def _transfer_syntax(data: bytes) -> tuple[str, int]:
 
 def _check_deflated(stream: bytes, allow: Collection[str]) -> None:
     if "deflated" not in allow:
-        raise PictureError("the DICOM file is deflated as a whole", rule="deflated",
-                           hint="Allow it with --allow deflated, or convert it: dcmconv +te IN OUT")
+        raise PictureError(
+            "the DICOM file is deflated as a whole",
+            rule="deflated",
+            hint="Allow it with --allow deflated, or convert it: dcmconv +te IN OUT",
+        )
     state = zlib.decompressobj(-zlib.MAX_WBITS)
     state.decompress(stream, MEMORY // 4)
     if state.unconsumed_tail:
@@ -214,17 +281,28 @@ def _check(about: Any, frame: int, max_pixels: int | None, allow: Collection[str
     if "Rows" not in about or "PhotometricInterpretation" not in about:
         raise PictureError("a DICOM file without a picture", rule="unsupported-format")
     if str(about.get("BurnedInAnnotation", "")).upper() == "YES" and "burned-in" not in allow:
-        raise PictureError("the picture says that identifying text is burned into it", rule="burned-in",
-                           hint="Mask the text first, or allow such pictures with --allow burned-in.")
+        raise PictureError(
+            "the picture says that identifying text is burned into it",
+            rule="burned-in",
+            hint="Mask the text first, or allow such pictures with --allow burned-in.",
+        )
     if about.PhotometricInterpretation not in (*_GREY, *_COLOUR):
-        raise PictureError("pixels of this kind are not read", expected=", ".join((*_GREY, *_COLOUR)),
-                           rule="unsupported-mode")
+        raise PictureError(
+            "pixels of this kind are not read",
+            expected=", ".join((*_GREY, *_COLOUR)),
+            rule="unsupported-mode",
+        )
     _check_decoder(about.file_meta.TransferSyntaxUID)
     size = about.Rows * about.Columns
     most = MEMORY // _cost(about) if max_pixels is None else max_pixels
     if not 0 < size <= most:
-        raise PictureError("too many pixels", expected=f"at most {most}", found=f"{about.Columns} x {about.Rows}",
-                           hint="Allow more with --max-pixels N.", rule="too-large")
+        raise PictureError(
+            "too many pixels",
+            expected=f"at most {most}",
+            found=f"{about.Columns} x {about.Rows}",
+            hint="Allow more with --max-pixels N.",
+            rule="too-large",
+        )
     if not 0 <= frame < int(about.get("NumberOfFrames") or 1):
         raise PictureError("no such frame", found=str(frame), rule="undecodable")
 
@@ -232,7 +310,9 @@ def _check(about: Any, frame: int, max_pixels: int | None, allow: Collection[str
 def _cost(about: Any) -> int:
     """Bytes of memory that a pixel takes at the most: as stored, decoded, looked up, in 8 bits."""
     stored = int((about.get("SamplesPerPixel") or 1) * about.BitsAllocated + 7) // 8
-    return 3 * stored + (6 if about.BitsAllocated <= 16 else 24)  # measured: 9 for RGB, 7 for 16 bits, 36 for 32
+    return 3 * stored + (
+        6 if about.BitsAllocated <= 16 else 24
+    )  # measured: 9 for RGB, 7 for 16 bits, 36 for 32
 
 
 def _check_decoder(syntax: Any) -> None:
@@ -241,10 +321,15 @@ def _check_decoder(syntax: Any) -> None:
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
-        raise PictureError("compressed in a way that is not read", rule="unsupported-format") from None
+        raise PictureError(
+            "compressed in a way that is not read", rule="unsupported-format"
+        ) from None
     if not available:
-        raise PictureError(f"compressed as {syntax.name}, for which no decoder is installed", rule="unsupported-format",
-                           hint="pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pyjpegls")
+        raise PictureError(
+            f"compressed as {syntax.name}, for which no decoder is installed",
+            rule="unsupported-format",
+            hint="pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pyjpegls",
+        )
 
 
 def _frame(data: bytes, about: Any, frame: int) -> Array:
@@ -254,7 +339,11 @@ def _frame(data: bytes, about: Any, frame: int) -> Array:
     file = io.BytesIO(data)  # of which only the frame is read, unless all of it must be inflated
     deflated = about.file_meta.TransferSyntaxUID == _DEFLATED
     values: Array = pixel_array(pydicom.dcmread(file) if deflated else file, index=frame)
-    return apply_color_lut(values, about) if about.PhotometricInterpretation == "PALETTE COLOR" else values
+    return (
+        apply_color_lut(values, about)
+        if about.PhotometricInterpretation == "PALETTE COLOR"
+        else values
+    )
 
 
 def _colour(values: Array, about: Any) -> Pixels:
@@ -288,7 +377,10 @@ def _looked_up(values: Array, table: Pixels, low: int, high: int) -> Pixels:
 
 def _complete(about: Any, frame: int) -> None:
     """Add what functional groups say of how a frame is shown, where the file's own attributes do not say it."""
-    shared, own = about.get("SharedFunctionalGroupsSequence"), about.get("PerFrameFunctionalGroupsSequence")
+    shared, own = (
+        about.get("SharedFunctionalGroupsSequence"),
+        about.get("PerFrameFunctionalGroupsSequence"),
+    )
     for group in [*(own or [])[frame : frame + 1], *(shared or [])[:1]]:
         for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
             for item in (group.get(name) or [])[:1]:
@@ -319,7 +411,11 @@ def _shown(stored: Array, about: Any) -> tuple[Pixels, float | None, float | Non
         low, high = float(values.min()), float(values.max())
     elif about.get("VOILUTFunction") == "SIGMOID":
         centre, width = window
-        return np.rint(255 / (1 + np.exp(-4 * (values - centre) / width))).astype(np.uint8), None, None
+        return (
+            np.rint(255 / (1 + np.exp(-4 * (values - centre) / width))).astype(np.uint8),
+            None,
+            None,
+        )
     else:
         low, high = _LINES[about.get("VOILUTFunction") == "LINEAR_EXACT"](*window)
     return stretch(values, low, high), low, high
@@ -348,7 +444,14 @@ _LINES: tuple[Callable[[float, float], tuple[float, float]], ...] = (_linear, _e
 
 def _facts(data: bytes, about: Any, low: float | None, high: float | None) -> PictureFacts:
     return PictureFacts(
-        width=about.Columns, height=about.Rows, mode=str(about.PhotometricInterpretation), bits=about.BitsStored,
-        format="DICOM", frames=int(about.get("NumberOfFrames") or 1), orientation=1, bytes=len(data),
-        low=low, high=high,
+        width=about.Columns,
+        height=about.Rows,
+        mode=str(about.PhotometricInterpretation),
+        bits=about.BitsStored,
+        format="DICOM",
+        frames=int(about.get("NumberOfFrames") or 1),
+        orientation=1,
+        bytes=len(data),
+        low=low,
+        high=high,
     )

@@ -29,7 +29,9 @@ from dof_arrow.media.image import Pixels
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last two lie beyond the box
+Box = tuple[
+    int, int, int, int
+]  # left, top, right, bottom in pixels; the last two lie beyond the box
 
 
 class Still(NamedTuple):
@@ -69,26 +71,42 @@ class Sampling:
     (0, 60, 640, 480)
     """
 
-    fps: float | None = spec("the frame that is shown at each k / fps seconds; none: each frame once", default=None)
+    fps: float | None = spec(
+        "the frame that is shown at each k / fps seconds; none: each frame once", default=None
+    )
     max_frames: int | None = spec("of these the first so many", default=None, minimum=1)
-    window: int | None = spec("a row for so many frames together, for cores with a time axis", default=None, minimum=1)
-    stride: int | None = spec("frames from one window to the next; none: windows do not overlap", default=None,
-                              minimum=1)
-    crop: str | None = spec("what is seen of each frame: `left,top,right,bottom` in pixels, or `all`; none: the "
-                            "regions that a DICOM file names, else all", default=None)
-    on_break: Literal["keep", "fail"] = spec("of a damaged clip, keep what precedes the damage, or list it as failed",
-                                             default="fail")
+    window: int | None = spec(
+        "a row for so many frames together, for cores with a time axis", default=None, minimum=1
+    )
+    stride: int | None = spec(
+        "frames from one window to the next; none: windows do not overlap", default=None, minimum=1
+    )
+    crop: str | None = spec(
+        "what is seen of each frame: `left,top,right,bottom` in pixels, or `all`; none: the "
+        "regions that a DICOM file names, else all",
+        default=None,
+    )
+    on_break: Literal["keep", "fail"] = spec(
+        "of a damaged clip, keep what precedes the damage, or list it as failed", default="fail"
+    )
 
     def __post_init__(self) -> None:
         for name in ("fps", "max_frames", "window", "stride"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
-                raise UsageError(f"{name} must be above 0", found=str(value), hint="Give another number.")
+                raise UsageError(
+                    f"{name} must be above 0", found=str(value), hint="Give another number."
+                )
         if self.on_break not in ("keep", "fail"):
-            raise UsageError("no such choice for on_break", expected="keep or fail", found=self.on_break)
+            raise UsageError(
+                "no such choice for on_break", expected="keep or fail", found=self.on_break
+            )
         _ = self.box
         if self.stride and not self.window:
-            raise UsageError("a stride is from window to window", hint="Give the window's length too: --window 16.")
+            raise UsageError(
+                "a stride is from window to window",
+                hint="Give the window's length too: --window 16.",
+            )
 
     @property
     def box(self) -> Box | None:
@@ -100,13 +118,19 @@ class Sampling:
         except ValueError:
             left = top = right = bottom = -1
         if not (0 <= left < right and 0 <= top < bottom):
-            raise UsageError("no such crop", expected="LEFT,TOP,RIGHT,BOTTOM in pixels, or all", found=str(self.crop),
-                             hint="Write for example --crop 0,60,640,480")
+            raise UsageError(
+                "no such crop",
+                expected="LEFT,TOP,RIGHT,BOTTOM in pixels, or all",
+                found=str(self.crop),
+                hint="Write for example --crop 0,60,640,480",
+            )
         return left, top, right, bottom
 
     def to_json(self) -> dict[str, Json]:
         """What differs from taking every frame."""
-        return {name: value for name, value in json_model.to_json(self).items() if value is not None}
+        return {
+            name: value for name, value in json_model.to_json(self).items() if value is not None
+        }
 
 
 EVERY = Sampling()
@@ -220,13 +244,18 @@ class Cropped:
     def _seen(self, see: Callable[[], Pixels]) -> Pixels:
         frame, (left, top, right, bottom) = see(), self.box
         if right > frame.shape[1] or bottom > frame.shape[0]:
-            raise PictureError("the frame is smaller than the crop", expected=f"at least {right} x {bottom}",
-                               found=f"{frame.shape[1]} x {frame.shape[0]}", hint="Give another --crop.", rule="crop")
+            raise PictureError(
+                "the frame is smaller than the crop",
+                expected=f"at least {right} x {bottom}",
+                found=f"{frame.shape[1]} x {frame.shape[0]}",
+                hint="Give another --crop.",
+                rule="crop",
+            )
         return np.ascontiguousarray(frame[top:bottom, left:right])
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class PictureFrames:
     """A clip that is a folder of pictures, in the order of their names; `decode` makes pixels of one."""
 
     paths: Sequence[Path]
@@ -238,7 +267,9 @@ class Pictures:
         """Those of the first picture, but for how many there are, and their bytes."""
         first = self.decode(self.paths[0])[1]
         size = sum(path.stat().st_size for path in self.paths)
-        return PictureFacts(**{**json_model.to_json(first), "frames": len(self.paths), "bytes": size})
+        return PictureFacts(
+            **{**json_model.to_json(first), "frames": len(self.paths), "bytes": size}
+        )
 
     def stills(self) -> Iterator[Still]:
         """One frame a picture."""
@@ -260,19 +291,29 @@ class Frames:
 
     def __post_init__(self) -> None:
         if self.values.ndim not in (3, 4) or not self.values.size:
-            raise PictureError("an array that is no clip", expected="[frames, h, w] or [frames, h, w, c]",
-                               found=str(list(self.values.shape)), rule="unsupported-mode")
+            raise PictureError(
+                "an array that is no clip",
+                expected="[frames, h, w] or [frames, h, w, c]",
+                found=str(list(self.values.shape)),
+                rule="unsupported-mode",
+            )
 
     @property
     def facts(self) -> PictureFacts:
         """Of the first frame, but for their number and bytes."""
         first = array.decode(self.values[0], mode=self.mode)[1]
-        return PictureFacts(**{**json_model.to_json(first), "frames": len(self.values), "bytes": self.values.nbytes})
+        return PictureFacts(
+            **{**json_model.to_json(first), "frames": len(self.values), "bytes": self.values.nbytes}
+        )
 
     def stills(self) -> Iterator[Still]:
         """One frame a row."""
         shown = _in_bytes(self.values)
-        return steady(len(self.values), self.fps, lambda k: array.decode(shown(self.values[k]), mode=self.mode)[0])
+        return steady(
+            len(self.values),
+            self.fps,
+            lambda k: array.decode(shown(self.values[k]), mode=self.mode)[0],
+        )
 
     def times(self) -> Iterator[Still]:
         """The same, without looking at the values."""
@@ -294,7 +335,9 @@ def _in_bytes(values: Array) -> Callable[[Array], Array]:
 def extremes(frames: Iterable[Array]) -> tuple[float, float]:
     """The lowest and highest number in all frames; 0 and 0 where there is none."""
     found = [(float(frame.min()), float(frame.max())) for frame in frames if frame.size]
-    return min((low for low, _ in found), default=0.0), max((high for _, high in found), default=0.0)
+    return min((low for low, _ in found), default=0.0), max(
+        (high for _, high in found), default=0.0
+    )
 
 
 def steady(count: int, fps: float | None, see: Callable[[int], Pixels]) -> Iterator[Still]:
@@ -324,6 +367,10 @@ def load_array(path: Path) -> Array:
 def _only_clip(arrays: dict[str, Array]) -> Array:
     fitting = [values for values in arrays.values() if values.ndim in (3, 4)]
     if len(fitting) != 1:
-        raise PictureError("the file holds no clip, or several", expected="one array of 3 or 4 axes",
-                           found=str(len(fitting)), rule="unsupported-mode")
+        raise PictureError(
+            "the file holds no clip, or several",
+            expected="one array of 3 or 4 axes",
+            found=str(len(fitting)),
+            rule="unsupported-mode",
+        )
     return fitting[0]

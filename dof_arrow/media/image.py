@@ -35,7 +35,9 @@ from dof_arrow.errors import PictureError
 from dof_arrow.media.facts import PictureFacts
 
 Pixels = npt.NDArray[np.uint8]
-Rule = Callable[[Image.Image], Image.Image]  # a band of a picture -> the same in RGB or grey of 8 bits
+Rule = Callable[
+    [Image.Image], Image.Image
+]  # a band of a picture -> the same in RGB or grey of 8 bits
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
 MEMORY = 512 << 20  # bytes that decoding one picture may take
@@ -58,9 +60,16 @@ _BAND = 1 << 20  # pixels converted at a time
 _IN_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 _IN_DECODER = {"WEBP": 16, "JPEG2000": 20, "AVIF": 10}
 _OTHERS = (
-    (0, b"8BPS", "a Photoshop file"), (0, b"\0\0\1\0", "an icon"), (0, b"%!PS", "PostScript"), (0, b"%PDF", "a PDF"),
-    (0, b"PK\3\4", "a zip archive"), (0, b"<svg", "SVG"), (0, b"\xd7\xcd\xc6\x9a", "a Windows metafile"),
-    (4, b"ftyphei", "HEIC"), (4, b"ftypmif1", "HEIF"), (128, b"DICM", "DICOM"),
+    (0, b"8BPS", "a Photoshop file"),
+    (0, b"\0\0\1\0", "an icon"),
+    (0, b"%!PS", "PostScript"),
+    (0, b"%PDF", "a PDF"),
+    (0, b"PK\3\4", "a zip archive"),
+    (0, b"<svg", "SVG"),
+    (0, b"\xd7\xcd\xc6\x9a", "a Windows metafile"),
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftypmif1", "HEIF"),
+    (128, b"DICM", "DICOM"),
 )
 
 # Pillow logs broken tags; with no handler at all Python would print them on stderr.
@@ -68,8 +77,12 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def decode(
-    data: bytes, *, mode: Literal["RGB", "L"] = "RGB", orientation: Literal["exif", "ignore"] = "exif",
-    draft: int | None = None, max_pixels: int | None = None,
+    data: bytes,
+    *,
+    mode: Literal["RGB", "L"] = "RGB",
+    orientation: Literal["exif", "ignore"] = "exif",
+    draft: int | None = None,
+    max_pixels: int | None = None,
 ) -> tuple[Pixels, PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like.
 
@@ -85,7 +98,9 @@ def decode(
         if draft:
             picture.draft(None, (draft, draft))
         _load(picture)
-        return _in_bands(picture, _rule(facts.mode)(picture, facts), mode, _turn(facts, orientation == "exif")), facts
+        return _in_bands(
+            picture, _rule(facts.mode)(picture, facts), mode, _turn(facts, orientation == "exif")
+        ), facts
 
 
 def inspect(data: bytes, *, max_pixels: int | None = None) -> PictureFacts:
@@ -99,8 +114,9 @@ def inspect(data: bytes, *, max_pixels: int | None = None) -> PictureFacts:
 
 
 @contextmanager
-def _opened(data: bytes, max_pixels: int | None, draft: int | None = None
-            ) -> Iterator[tuple[Image.Image, PictureFacts]]:
+def _opened(
+    data: bytes, max_pixels: int | None, draft: int | None = None
+) -> Iterator[tuple[Image.Image, PictureFacts]]:
     _listen_to_libtiff()
     with _mended(data), without_warnings, Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         _check_size(picture, max_pixels, draft)
@@ -116,8 +132,13 @@ def _check_size(picture: Image.Image, max_pixels: int | None, draft: int | None)
         shrunk = max((f for f in (2, 4, 8) if min(picture.size) >= f * smallest), default=1)
         max_pixels = MEMORY * shrunk**2 // _cost(picture)
     if picture.width * picture.height > max_pixels:
-        raise PictureError("too many pixels", expected=f"at most {max_pixels}", rule="too-large",
-                           found=f"{picture.width} x {picture.height}", hint="Allow more with --max-pixels N.")
+        raise PictureError(
+            "too many pixels",
+            expected=f"at most {max_pixels}",
+            rule="too-large",
+            found=f"{picture.width} x {picture.height}",
+            hint="Allow more with --max-pixels N.",
+        )
 
 
 def _cost(picture: Image.Image) -> int:
@@ -150,7 +171,9 @@ def _unknown(data: bytes) -> PictureError:
     for offset, magic, name in _OTHERS:
         if data.startswith(magic, offset):
             hint = f"Convert it to one of {', '.join(FORMATS)}."
-            return PictureError(f"{name} is not read as a picture", hint=hint, rule="unsupported-format")
+            return PictureError(
+                f"{name} is not read as a picture", hint=hint, rule="unsupported-format"
+            )
     return PictureError("not a picture, or its header is damaged")
 
 
@@ -160,8 +183,14 @@ def _facts(picture: Image.Image, data: bytes) -> PictureFacts:
     sideways = picture.format == "TIFF" and orientation >= 5
     width, height = picture.size[::-1] if sideways else picture.size
     return PictureFacts(
-        width=width, height=height, mode=picture.mode, bits=_bits(picture, data), format=picture.format or "",
-        frames=_frames(picture, data), orientation=orientation, bytes=len(data),
+        width=width,
+        height=height,
+        mode=picture.mode,
+        bits=_bits(picture, data),
+        format=picture.format or "",
+        frames=_frames(picture, data),
+        orientation=orientation,
+        bytes=len(data),
     )
 
 
@@ -204,7 +233,9 @@ def _bits(picture: Image.Image, data: bytes) -> int:
     tags = getattr(picture, "tag_v2", None)
     if tags is not None:
         return int(max(tags.get(_BITS_PER_SAMPLE, (1,))))
-    return {"1": 1, "I": 16, "F": 32}.get(picture.mode, 16 if picture.mode.startswith("I;16") else 8)
+    return {"1": 1, "I": 16, "F": 32}.get(
+        picture.mode, 16 if picture.mode.startswith("I;16") else 8
+    )
 
 
 def _turn(facts: PictureFacts, upright: bool) -> int:
@@ -221,10 +252,14 @@ def _in_bands(picture: Image.Image, rule: Rule, mode: str, turn: int) -> Pixels:
     if rows >= height and turn == 1:
         return np.ascontiguousarray(_as(mode, rule(picture))).reshape(height, width, -1)
     channels = 1 if mode == "L" else 3
-    upright = np.empty((width, height, channels) if turn >= 5 else (height, width, channels), np.uint8)
+    upright = np.empty(
+        (width, height, channels) if turn >= 5 else (height, width, channels), np.uint8
+    )
     stored = _TURNED[turn](upright)
     for top, band in _bands(picture):
-        stored[top : top + band.height] = np.asarray(_as(mode, rule(band))).reshape(band.height, width, channels)
+        stored[top : top + band.height] = np.asarray(_as(mode, rule(band))).reshape(
+            band.height, width, channels
+        )
     return upright
 
 
@@ -253,7 +288,9 @@ def _colour(picture: Image.Image, _: PictureFacts) -> Rule:
 
 
 def _upper_bits(picture: Image.Image, _: PictureFacts) -> Rule:
-    unused = max(max(int(np.asarray(band).max()) for _, band in _bands(picture)).bit_length() - 8, 0)
+    unused = max(
+        max(int(np.asarray(band).max()) for _, band in _bands(picture)).bit_length() - 8, 0
+    )
     clear = picture.info.get("transparency")
 
     def rule(band: Image.Image) -> Image.Image:
@@ -270,7 +307,10 @@ def _stretched(picture: Image.Image, facts: PictureFacts) -> Rule:
     if facts.format == "PPM" and facts.mode == "I":
         return _upper_bits(picture, facts)
     extremes = [(float(v.min()), float(v.max())) for v in map(_finite, _bands(picture)) if v.size]
-    low, high = min((low for low, _ in extremes), default=0.0), max((high for _, high in extremes), default=0.0)
+    low, high = (
+        min((low for low, _ in extremes), default=0.0),
+        max((high for _, high in extremes), default=0.0),
+    )
     scale = 255 / (high - low) if high > low else 0.0
 
     def rule(band: Image.Image) -> Image.Image:
@@ -301,7 +341,9 @@ _RULES: dict[str, Callable[[Image.Image, PictureFacts], Rule]] = {
 
 def _rule(mode: str) -> Callable[[Image.Image, PictureFacts], Rule]:
     if mode not in _RULES:
-        raise PictureError("pixels of this kind are not read", expected=" ".join(_RULES), rule="unsupported-mode")
+        raise PictureError(
+            "pixels of this kind are not read", expected=" ".join(_RULES), rule="unsupported-mode"
+        )
     return _RULES[mode]
 
 

@@ -29,10 +29,16 @@ def to_bytes(values: Array) -> Pixels:
         shifted: Array = values >> values.dtype.type(unused)
         return shifted.astype(np.uint8)
     if values.dtype.kind not in "if":
-        raise PictureError("an array that is no picture", expected="numbers", found=str(values.dtype),
-                           rule="unsupported-mode")
+        raise PictureError(
+            "an array that is no picture",
+            expected="numbers",
+            found=str(values.dtype),
+            rule="unsupported-mode",
+        )
     finite = values[np.isfinite(values)]
-    return stretch(values, *((float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)))
+    return stretch(
+        values, *((float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0))
+    )
 
 
 def stretch(values: Array, low: float, high: float) -> Pixels:

@@ -31,27 +31,106 @@ from dof_arrow.media.frames import Still, unseen, with_ends
 from dof_arrow.media.image import MEMORY, Pixels
 
 SUFFIXES = (
-    ".3gp", ".apng", ".asf", ".avi", ".flv", ".gif", ".h264", ".hevc", ".ivf", ".m2ts", ".m4v", ".mj2", ".mkv", ".mov",
-    ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogv", ".ts", ".webm", ".wmv", ".y4m",
+    ".3gp",
+    ".apng",
+    ".asf",
+    ".avi",
+    ".flv",
+    ".gif",
+    ".h264",
+    ".hevc",
+    ".ivf",
+    ".m2ts",
+    ".m4v",
+    ".mj2",
+    ".mkv",
+    ".mov",
+    ".mp4",
+    ".mpeg",
+    ".mpg",
+    ".mts",
+    ".mxf",
+    ".nut",
+    ".ogv",
+    ".ts",
+    ".webm",
+    ".wmv",
+    ".y4m",
 )
-_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,h264,hevc,ivf,"
-               "nut,mxf,obu,dv,mjpeg,yuv4mpegpipe")
-_CODECS = frozenset((
-    "h264", "hevc", "libdav1d", "av1", "vp8", "vp9", "libvpx", "libvpx-vp9", "mpeg4", "mpeg1video", "mpeg2video",
-    "msmpeg4v1", "msmpeg4v2", "msmpeg4", "msmpeg4v3", "wmv1", "wmv2", "wmv3", "vc1", "h263", "flv", "theora", "mjpeg",
-    "gif", "apng", "png", "ffv1", "huffyuv", "ffvhuff", "utvideo", "prores", "dnxhd", "rawvideo", "dvvideo",
-    "jpeg2000", "libopenjpeg", "qtrle", "cinepak", "wrapped_avframe",
-))
-_ENDS_STATED = ("matroska", "avi", "flv")  # others are sampled by an index, whose missing samples are noticed
+_CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,h264,hevc,ivf,"
+    "nut,mxf,obu,dv,mjpeg,yuv4mpegpipe"
+)
+_CODECS = frozenset(
+    (
+        "h264",
+        "hevc",
+        "libdav1d",
+        "av1",
+        "vp8",
+        "vp9",
+        "libvpx",
+        "libvpx-vp9",
+        "mpeg4",
+        "mpeg1video",
+        "mpeg2video",
+        "msmpeg4v1",
+        "msmpeg4v2",
+        "msmpeg4",
+        "msmpeg4v3",
+        "wmv1",
+        "wmv2",
+        "wmv3",
+        "vc1",
+        "h263",
+        "flv",
+        "theora",
+        "mjpeg",
+        "gif",
+        "apng",
+        "png",
+        "ffv1",
+        "huffyuv",
+        "ffvhuff",
+        "utvideo",
+        "prores",
+        "dnxhd",
+        "rawvideo",
+        "dvvideo",
+        "jpeg2000",
+        "libopenjpeg",
+        "qtrle",
+        "cinepak",
+        "wrapped_avframe",
+    )
+)
+_ENDS_STATED = (
+    "matroska",
+    "avi",
+    "flv",
+)  # others are sampled by an index, whose missing samples are noticed
 _TOLERATED = 3  # frames by which a stated end may be wrong
 _COST = 40  # bytes of memory that a pixel takes at the most: what the decoder keeps to refer to, and the picture
 # The display matrix's signs, and the EXIF orientation that says the same (ISO 14496-12, 8.2.2; EXIF 2.3, Orientation).
-_ORIENTATIONS = {(1, 0, 0, 1): 1, (-1, 0, 0, 1): 2, (-1, 0, 0, -1): 3, (1, 0, 0, -1): 4,
-                 (0, 1, 1, 0): 5, (0, 1, -1, 0): 6, (0, -1, -1, 0): 7, (0, -1, 1, 0): 8}
+_ORIENTATIONS = {
+    (1, 0, 0, 1): 1,
+    (-1, 0, 0, 1): 2,
+    (-1, 0, 0, -1): 3,
+    (1, 0, 0, -1): 4,
+    (0, 1, 1, 0): 5,
+    (0, 1, -1, 0): 6,
+    (0, -1, -1, 0): 7,
+    (0, -1, 1, 0): 8,
+}
 _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
-    1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: p[::-1, ::-1], 4: lambda p: p[::-1],
-    5: lambda p: p.swapaxes(0, 1), 6: lambda p: p.swapaxes(0, 1)[:, ::-1],
-    7: lambda p: p.swapaxes(0, 1)[::-1, ::-1], 8: lambda p: p.swapaxes(0, 1)[::-1],
+    1: lambda p: p,
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.swapaxes(0, 1),
+    6: lambda p: p.swapaxes(0, 1)[:, ::-1],
+    7: lambda p: p.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda p: p.swapaxes(0, 1)[::-1],
 }
 
 
@@ -63,8 +142,12 @@ class Video:
     """
 
     def __init__(
-        self, stored: Path | bytes, *, mode: Literal["RGB", "L"] = "RGB",
-        orientation: Literal["exif", "ignore"] = "exif", max_pixels: int | None = None,
+        self,
+        stored: Path | bytes,
+        *,
+        mode: Literal["RGB", "L"] = "RGB",
+        orientation: Literal["exif", "ignore"] = "exif",
+        max_pixels: int | None = None,
     ) -> None:
         require("av", extra="video")
         self._stored, self._mode, self._upright = stored, mode, orientation == "exif"
@@ -79,9 +162,14 @@ class Video:
     def _facts(self, container: Any, stream: Any, frame: Any) -> PictureFacts:
         component = max(frame.format.components, key=lambda c: c.bits)
         return PictureFacts(
-            width=frame.width, height=frame.height, mode=frame.format.name, bits=component.bits,
+            width=frame.width,
+            height=frame.height,
+            mode=frame.format.name,
+            bits=component.bits,
             format=f"{stream.codec_context.codec.canonical_name} in {container.format.name.split(',')[0]}",
-            frames=stream.frames, orientation=_orientation(frame), bytes=_size(self._stored),
+            frames=stream.frames,
+            orientation=_orientation(frame),
+            bytes=_size(self._stored),
         )
 
     def stills(self) -> Iterator[Still]:
@@ -93,9 +181,17 @@ class Video:
         with self._opened() as (container, stream), _explained("the clip is damaged", "truncated"):
             usual, base = _usual(stream), stream.time_base
             # Numbers, not packets: those hold the file's bytes.
-            shown = [(p.pts, p.duration or 0) for p in container.demux(stream) if p.size and not p.is_discard]
-            known = sorted((pts * base, lasts * base or usual) for pts, lasts in shown if pts is not None)
-        starts = known if len(known) == len(shown) else [(k * usual, usual) for k in range(len(shown))]
+            shown = [
+                (p.pts, p.duration or 0)
+                for p in container.demux(stream)
+                if p.size and not p.is_discard
+            ]
+            known = sorted(
+                (pts * base, lasts * base or usual) for pts, lasts in shown if pts is not None
+            )
+        starts = (
+            known if len(known) == len(shown) else [(k * usual, usual) for k in range(len(shown))]
+        )
         return with_ends((start, lasts, unseen) for start, lasts in starts)
 
     def _timed(self) -> Iterator[tuple[Fraction, Fraction, Callable[[], Pixels]]]:
@@ -104,7 +200,9 @@ class Video:
             for frame in _decoded(container, stream):
                 if look is None:
                     self.facts = self._facts(container, stream, frame)
-                    look = _Look(self._mode, self.facts.orientation if self._upright else 1, self._most)
+                    look = _Look(
+                        self._mode, self.facts.orientation if self._upright else 1, self._most
+                    )
                 base = frame.time_base or stream.time_base
                 start = next_start if frame.pts is None or base is None else frame.pts * base
                 lasts = frame.duration * base if frame.duration and base else usual
@@ -120,7 +218,9 @@ class Video:
         options = {"format_whitelist": _CONTAINERS, "max_pixels": str(self._most)}
         with _file(self._stored) as file:
             with _explained("no video that can be read", "undecodable"):
-                container = av.open(file, options=options, metadata_errors="replace", io_open=_no_other_file)
+                container = av.open(
+                    file, options=options, metadata_errors="replace", io_open=_no_other_file
+                )
             with container:
                 with _explained("the video's header is damaged", "undecodable"):
                     stream = _stream(container, self._most)
@@ -141,7 +241,9 @@ class _Look:
         _check_size(frame.width, frame.height, self._most)
         clear = frame.format.has_palette or any(c.is_alpha for c in frame.format.components)
         with _explained("a frame cannot be converted", "unsupported-mode"):
-            seen: Any = self._reformatter.reformat(frame, format="rgba" if clear else "rgb24", threads=1).to_ndarray()
+            seen: Any = self._reformatter.reformat(
+                frame, format="rgba" if clear else "rgb24", threads=1
+            ).to_ndarray()
         return array.in_mode(np.ascontiguousarray(self._turn(seen)), self._mode)
 
 
@@ -153,7 +255,9 @@ def _file(stored: Path | bytes) -> Any:
     except FileNotFoundError:
         raise PictureError("no such file", rule="missing") from None
     except OSError as error:
-        raise PictureError("the file cannot be read", found=error.strerror or "", rule="unreadable") from None
+        raise PictureError(
+            "the file cannot be read", found=error.strerror or "", rule="unreadable"
+        ) from None
 
 
 def _no_other_file(*_: object) -> Any:
@@ -168,13 +272,18 @@ def _stream(container: Any, most: int) -> Any:
     """The stream to decode, on one thread: clips are decoded beside one another, and the frames are the same."""
     import av
 
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    streams = [
+        s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic
+    ]
     if not streams:
         raise PictureError("no video in the file", rule="unsupported-format")
     stream, codec = streams[0], streams[0].codec_context
     if codec is None or codec.name not in _CODECS:
-        raise PictureError("a video codec that is not read", rule="unsupported-format",
-                           hint="Convert it: ffmpeg -i CLIP -c:v libx264 -crf 12 CLIP.mp4")
+        raise PictureError(
+            "a video codec that is not read",
+            rule="unsupported-format",
+            hint="Convert it: ffmpeg -i CLIP -c:v libx264 -crf 12 CLIP.mp4",
+        )
     _check_size(codec.width, codec.height, most)
     codec.thread_count, codec.thread_type = 1, "NONE"
     return stream
@@ -187,8 +296,13 @@ def _usual(stream: Any) -> Fraction:
 
 def _check_size(width: int, height: int, most: int) -> None:
     if width * height > most:
-        raise PictureError("too many pixels", expected=f"at most {most} a frame", found=f"{width} x {height}",
-                           hint="Allow more with --max-pixels N.", rule="too-large")
+        raise PictureError(
+            "too many pixels",
+            expected=f"at most {most} a frame",
+            found=f"{width} x {height}",
+            hint="Allow more with --max-pixels N.",
+            rule="too-large",
+        )
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[Any]:
@@ -225,8 +339,12 @@ def _check_end(container: Any, end: Fraction) -> None:
 
     stated = container.format.name.split(",")[0] in _ENDS_STATED and len(container.streams) == 1
     if stated and container.duration and end < Fraction(container.duration, av.time_base):
-        raise PictureError("the clip ends too early", expected=f"{container.duration / av.time_base:g} seconds",
-                           found=f"about {float(end):g}", rule="truncated")
+        raise PictureError(
+            "the clip ends too early",
+            expected=f"{container.duration / av.time_base:g} seconds",
+            found=f"about {float(end):g}",
+            rule="truncated",
+        )
 
 
 def _orientation(frame: Any) -> int:
@@ -234,7 +352,9 @@ def _orientation(frame: Any) -> int:
 
     To be asked of one frame a clip: PyAV's `side_data` costs memory that it does not give back.
     """
-    matrix = next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), b"")
+    matrix = next(
+        (bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), b""
+    )
     if len(matrix) != 36:
         return 1
     a, b, _, c, d = struct.unpack("=9i", matrix)[:5]

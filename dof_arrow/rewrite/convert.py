@@ -33,15 +33,39 @@ from dof_arrow.tables import selection
 Layout = Literal["mapped", "compact"]
 PathLike = str | os.PathLike[str]
 _BATCH_BYTES = 32 << 20
-_NOT_CARRIED = ("uuid", "errors", "documents", "splits", "version", "parts", "integrity")  # made anew by the writer
+_NOT_CARRIED = (
+    "uuid",
+    "errors",
+    "documents",
+    "splits",
+    "version",
+    "parts",
+    "integrity",
+)  # made anew by the writer
 _FORMS = (".parquet", ".dof.json", ".arrow", ".npy", ".safetensors", ".dof (a directory)")
-_SAFE = {"f4": "F32", "f2": "F16", "f8": "F64", "i1": "I8", "i2": "I16", "i4": "I32", "i8": "I64", "u1": "U8",
-         "u2": "U16", "u4": "U32", "u8": "U64"}
+_SAFE = {
+    "f4": "F32",
+    "f2": "F16",
+    "f8": "F64",
+    "i1": "I8",
+    "i2": "I16",
+    "i4": "I32",
+    "i8": "I64",
+    "u1": "U8",
+    "u2": "U16",
+    "u4": "U32",
+    "u8": "U64",
+}
 
 
 def save(
-    rows: Dataset, out: PathLike, *, layout: Layout | None = None, dtype: str | None = None,
-    rows_per_part: int | None = None, overwrite: bool = False,
+    rows: Dataset,
+    out: PathLike,
+    *,
+    layout: Layout | None = None,
+    dtype: str | None = None,
+    rows_per_part: int | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write a dataset, or a selection of one, in the form that the name of `out` asks for.
 
@@ -63,10 +87,17 @@ def save(
     for file in selection.files(rows.table):
         file.check()  # a new seal would hide damage
     if is_directory(path):
-        _save_directory(rows, path, _schema(rows, dtype), layout or "mapped", rows_per_part, overwrite)
+        _save_directory(
+            rows, path, _schema(rows, dtype), layout or "mapped", rows_per_part, overwrite
+        )
     elif path.suffix == ".parquet":
-        with Writer(path, carried(rows), schema=_schema(rows, dtype), layout=layout or "mapped",
-                    overwrite=overwrite) as writer:
+        with Writer(
+            path,
+            carried(rows),
+            schema=_schema(rows, dtype),
+            layout=layout or "mapped",
+            overwrite=overwrite,
+        ) as writer:
             _attach(writer, rows)
             write_rows(writer, rows, _schema(rows, dtype))
     else:
@@ -75,19 +106,43 @@ def save(
 
 
 def convert(
-    source: PathLike, out: PathLike, *, layout: Layout | None = None, dtype: str | None = None,
-    rows_per_part: int | None = None, overwrite: bool = False,
+    source: PathLike,
+    out: PathLike,
+    *,
+    layout: Layout | None = None,
+    dtype: str | None = None,
+    rows_per_part: int | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write a DoF file or directory, or its JSON form, in another form; see `save`. Raises FormatError for neither."""
     path, target = Path(source), Path(out)
     if not json_form.is_text(path):
-        return save(dataset.open(path), out, layout=layout, dtype=dtype, rows_per_part=rows_per_part,
-                    overwrite=overwrite)
+        return save(
+            dataset.open(path),
+            out,
+            layout=layout,
+            dtype=dtype,
+            rows_per_part=rows_per_part,
+            overwrite=overwrite,
+        )
     if target.suffix != ".parquet" or dtype is not None or rows_per_part is not None:
-        raise UsageError("JSON becomes a Parquet file first", str(path), "OUT.parquet", str(out),
-                         f"First: dof convert {path} {target.stem}.parquet")
-    json_form.write(path, lambda about, schema: Writer(target, _renewed(about, schema), schema=schema,
-                                                     layout=layout or "mapped", overwrite=overwrite))
+        raise UsageError(
+            "JSON becomes a Parquet file first",
+            str(path),
+            "OUT.parquet",
+            str(out),
+            f"First: dof convert {path} {target.stem}.parquet",
+        )
+    json_form.write(
+        path,
+        lambda about, schema: Writer(
+            target,
+            _renewed(about, schema),
+            schema=schema,
+            layout=layout or "mapped",
+            overwrite=overwrite,
+        ),
+    )
     return target
 
 
@@ -106,7 +161,9 @@ def write_rows(writer: Writer, rows: Dataset, schema: pa.Schema) -> None:
         vectors = {f.name: _vectors(batch, f) for f in schema if is_vector(f)}
         columns = {f.name: batch.to_arrow([f.name]).column(0) for f in schema if not is_vector(f)}
         if id_name not in columns:
-            raise UsageError("a dataset without ids", str(rows.path), f"a column {id_name}", ", ".join(columns))
+            raise UsageError(
+                "a dataset without ids", str(rows.path), f"a column {id_name}", ", ".join(columns)
+            )
         writer.write(ids=columns.pop(id_name), vectors=vectors, columns=columns)
 
 
@@ -128,37 +185,70 @@ def part_rows(schema: pa.Schema, wanted: int | None) -> int:
     if wanted is None:
         return 4 * chosen.rows
     if wanted < unit:
-        raise UsageError("parts of so few rows do not map as one array", expected=f"{unit:,} rows or more",
-                         found=f"{wanted:,}", hint=f"--rows-per-part {unit}")
+        raise UsageError(
+            "parts of so few rows do not map as one array",
+            expected=f"{unit:,} rows or more",
+            found=f"{wanted:,}",
+            hint=f"--rows-per-part {unit}",
+        )
     return min(wanted // unit * unit, layouts.MAX_GROUPS * chosen.rows)
 
 
-def _check_options(path: Path, layout: Layout | None, dtype: str | None, rows_per_part: int | None) -> None:
+def _check_options(
+    path: Path, layout: Layout | None, dtype: str | None, rows_per_part: int | None
+) -> None:
     plain, several = path.suffix == ".parquet", is_directory(path)
-    if not (plain or several or path.name.endswith(".dof.json") or path.suffix in (".arrow", ".npy", ".safetensors")):
+    if not (
+        plain
+        or several
+        or path.name.endswith(".dof.json")
+        or path.suffix in (".arrow", ".npy", ".safetensors")
+    ):
         raise UsageError("no such form", str(path), ", ".join(_FORMS), path.suffix or "none")
     if dtype is not None and dtype not in VECTOR_TYPES:
         raise UsageError("no such type of vectors", str(path), " or ".join(VECTOR_TYPES), dtype)
     if layout not in (None, "mapped", "compact"):
         raise UsageError("no such layout", str(path), "mapped or compact", str(layout))
     if (layout or dtype) and not (plain or several):
-        raise UsageError("layout and type are chosen for .parquet only", str(path), "OUT.parquet or OUT.dof", path.name)
+        raise UsageError(
+            "layout and type are chosen for .parquet only",
+            str(path),
+            "OUT.parquet or OUT.dof",
+            path.name,
+        )
     if rows_per_part is not None and (not several or rows_per_part < 1):
-        raise UsageError("only a directory has parts", str(path), "OUT.dof, and 1 row a part or more", path.name)
+        raise UsageError(
+            "only a directory has parts", str(path), "OUT.dof, and 1 row a part or more", path.name
+        )
 
 
 def _save_directory(
-    rows: Dataset, path: Path, schema: pa.Schema, layout: Layout, rows_per_part: int | None, overwrite: bool
+    rows: Dataset,
+    path: Path,
+    schema: pa.Schema,
+    layout: Layout,
+    rows_per_part: int | None,
+    overwrite: bool,
 ) -> None:
     if path.exists() and not overwrite:
-        raise OutputError("the output exists already", str(path),
-                          hint="Give another name, or --overwrite; to add to it: dof merge.")
+        raise OutputError(
+            "the output exists already",
+            str(path),
+            hint="Give another name, or --overwrite; to add to it: dof merge.",
+        )
     step = part_rows(schema, rows_per_part)
     with growing(path, overwrite=overwrite) as growth:
         for start in range(0, max(len(rows), 1), step):
             part = rows[start : start + step]
-            with Writer(growth.spare, carried(rows), schema=schema, layout=layout, overwrite=True,
-                        part=True, mode=waiting_mode(growth.spare)) as writer:
+            with Writer(
+                growth.spare,
+                carried(rows),
+                schema=schema,
+                layout=layout,
+                overwrite=True,
+                part=True,
+                mode=waiting_mode(growth.spare),
+            ) as writer:
                 _attach(writer, rows, first=start == 0)
                 write_rows(writer, part, schema)
             growth.add(growth.spare, take=True, new_ids=True)
@@ -198,7 +288,9 @@ def _field(rows: Dataset, field: pa.Field, dtype: str | None) -> pa.Field:
 
 
 def _vectors(batch: Dataset, field: pa.Field) -> np.ndarray[Any, Any]:
-    with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is refused by the writer
+    with np.errstate(
+        over="ignore"
+    ):  # what float16 cannot hold becomes infinite, and is refused by the writer
         values = batch.to_numpy(field.name).astype(element_type(field), copy=False)
     return values.reshape(len(batch), *batch.shape(field.name))
 
@@ -207,12 +299,23 @@ def _renewed(value: Mapping[str, Json], schema: pa.Schema) -> dict[str, Json]:
     """Metadata of another file of the same columns: without what is that file's own, or names columns not there."""
     names: Sequence[str] = schema.names
     value = {k: v for k, v in value.items() if k not in _NOT_CARRIED}
-    columns = {n: {k: v for k, v in c.items() if k not in ("dtype", "layout", "statistics")}
-               for n, c in value.get("columns", {}).items() if n in names}
+    columns = {
+        n: {k: v for k, v in c.items() if k not in ("dtype", "layout", "statistics")}
+        for n, c in value.get("columns", {}).items()
+        if n in names
+    }
     targets = {n: t for n, t in value.get("targets", {}).items() if n in names}
     record = {role: n for role, n in value.get("record", {}).items() if n in names}
-    provenance = {k: v for k, v in value.get("provenance", {}).items() if k not in ("generator", "run")}
-    return {**value, "columns": columns, "targets": targets, "record": record, "provenance": provenance}
+    provenance = {
+        k: v for k, v in value.get("provenance", {}).items() if k not in ("generator", "run")
+    }
+    return {
+        **value,
+        "columns": columns,
+        "targets": targets,
+        "record": record,
+        "provenance": provenance,
+    }
 
 
 def arrow(batches: Iterable[Dataset], schema: pa.Schema, out: Output) -> None:
@@ -225,7 +328,11 @@ def arrow(batches: Iterable[Dataset], schema: pa.Schema, out: Output) -> None:
 def npy(rows: Dataset, batches: Iterable[Dataset], out: Output) -> None:
     """A numpy file of the primary vectors [n, D]."""
     like = rows[:0].to_numpy()
-    about = {"descr": like.dtype.newbyteorder("<").str, "fortran_order": False, "shape": (len(rows), *like.shape[1:])}
+    about = {
+        "descr": like.dtype.newbyteorder("<").str,
+        "fortran_order": False,
+        "shape": (len(rows), *like.shape[1:]),
+    }
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, about)
     out.write(head.getvalue())
@@ -242,7 +349,11 @@ def safetensors(rows: Dataset, batches: Callable[[], Iterable[Dataset]], out: Ou
         like = rows[:0].to_numpy(name)
         shape = [len(rows), *(rows.shape(name) if is_vector(rows.schema.field(name)) else ())]
         start, end = end, end + like.dtype.itemsize * int(np.prod(shape))
-        tensors[name] = {"dtype": _SAFE[like.dtype.str[1:]], "shape": shape, "data_offsets": [start, end]}
+        tensors[name] = {
+            "dtype": _SAFE[like.dtype.str[1:]],
+            "shape": shape,
+            "data_offsets": [start, end],
+        }
     out.write(_safe_head(tensors))
     for name in tensors:
         _write(batches(), name, out)
@@ -256,7 +367,9 @@ def _safe_head(tensors: Mapping[str, Any]) -> bytes:
 
 def _is_tensor(field: pa.Field) -> bool:
     kind = field.type
-    return is_vector(field) or (not field.nullable and (pa.types.is_integer(kind) or pa.types.is_floating(kind)))
+    return is_vector(field) or (
+        not field.nullable and (pa.types.is_integer(kind) or pa.types.is_floating(kind))
+    )
 
 
 def _write(batches: Iterable[Dataset], name: str, out: Output) -> None:

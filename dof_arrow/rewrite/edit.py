@@ -43,18 +43,33 @@ from dof_arrow.storage.copy import blocks, copy
 SIGNATURE = b"dof.signature"
 _ARROW = b"ARROW:schema"
 _MEDIA_TYPES = {
-    ".bib": "application/x-bibtex", ".csv": "text/csv", ".docx":
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".gif": "image/gif",
-    ".html": "text/html", ".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".json": "application/json",
-    ".md": "text/markdown", ".pdf": "application/pdf", ".png": "image/png", ".svg": "image/svg+xml",
-    ".tex": "application/x-tex", ".tif": "image/tiff", ".tiff": "image/tiff", ".tsv": "text/tab-separated-values",
-    ".txt": "text/plain", ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ".xml": "application/xml", ".yaml": "application/yaml", ".yml": "application/yaml", ".zip": "application/zip",
+    ".bib": "application/x-bibtex",
+    ".csv": "text/csv",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".gif": "image/gif",
+    ".html": "text/html",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".json": "application/json",
+    ".md": "text/markdown",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".tex": "application/x-tex",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".tsv": "text/tab-separated-values",
+    ".txt": "text/plain",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".xml": "application/xml",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+    ".zip": "application/zip",
 }  # not the system's own table: equal edits give equal bytes on every machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class EditPlan:
     """An edit that may be carried out: what it changes, and all that the new file is made of.
 
     `documents` are the attachments to keep, as the metadata describes them, and the files to attach, in their order.
@@ -73,13 +88,19 @@ class Plan:
 
 
 def edit(
-    path: str | os.PathLike[str], *, set: Mapping[str, Json] | None = None, unset: Sequence[str] = (),
+    path: str | os.PathLike[str],
+    *,
+    set: Mapping[str, Json] | None = None,
+    unset: Sequence[str] = (),
     info: Mapping[str, Json] | str | os.PathLike[str] | None = None,
     contacts: Sequence[Contact | Mapping[str, Json]] = (),
     training: Mapping[str, Json] | str | os.PathLike[str] | None = None,
     performance: Mapping[str, Json] | str | os.PathLike[str] | None = None,
-    attach: Sequence[str | os.PathLike[str]] = (), detach: Sequence[str] = (),
-    out: str | os.PathLike[str] | None = None, overwrite: bool = False, drop_signature: bool = False,
+    attach: Sequence[str | os.PathLike[str]] = (),
+    detach: Sequence[str] = (),
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    drop_signature: bool = False,
 ) -> Dataset:
     """Rewrite what a file says of itself, in place or as `out`; returns the file, opened.
 
@@ -100,13 +121,21 @@ def edit(
     'One row'
     """
     wanted = Wanted(
-        info=_mapping(info), unset=unset, set=set or {}, contacts=contacts, training=_mapping(training),
-        performance=_mapping(performance), detach=detach, attach=attach,
+        info=_mapping(info),
+        unset=unset,
+        set=set or {},
+        contacts=contacts,
+        training=_mapping(training),
+        performance=_mapping(performance),
+        detach=detach,
+        attach=attach,
     )
     return carry_out(prepare(path, wanted, drop_signature=drop_signature), out, overwrite=overwrite)
 
 
-def prepare(path: str | os.PathLike[str], wanted: Wanted, *, drop_signature: bool = False) -> Plan:
+def prepare(
+    path: str | os.PathLike[str], wanted: Wanted, *, drop_signature: bool = False
+) -> EditPlan:
     """What an edit would change; nothing is written. Warns (DofWarning) of licences and sections of unusual form.
 
     Raises as `edit` does.
@@ -120,10 +149,12 @@ def prepare(path: str | os.PathLike[str], wanted: Wanted, *, drop_signature: boo
         found.append(Change(where="signature", old="signed", new=None))
     for remark in remarks(found, value):
         warnings.warn(remark, DofWarning, stacklevel=2)
-    return Plan(source=source, footer=struct, value=value, documents=documents, changes=found)
+    return EditPlan(source=source, footer=struct, value=value, documents=documents, changes=found)
 
 
-def carry_out(plan: Plan, out: str | os.PathLike[str] | None = None, *, overwrite: bool = False) -> Dataset:
+def carry_out(
+    plan: EditPlan, out: str | os.PathLike[str] | None = None, *, overwrite: bool = False
+) -> Dataset:
     """Write the edited file in the old one's place, or as `out`, atomically; returns it, opened."""
     target = plan.source.path if out is None else Path(out)
     if out is None and not plan.changes:
@@ -144,12 +175,16 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Json]:
         data = b"".join(blocks(file, 0, min(os.fstat(file).st_size, metadata.MAX_BYTES + 1)))
         return dict(metadata.parse(data))
     except FormatError as error:
-        raise UsageError("not readable as JSON", str(path), "an object", error.problems[0].found) from None
+        raise UsageError(
+            "not readable as JSON", str(path), "an object", error.problems[0].found
+        ) from None
     finally:
         os.close(file)
 
 
-def _mapping(given: Mapping[str, Json] | str | os.PathLike[str] | None) -> Mapping[str, Json] | None:
+def _mapping(
+    given: Mapping[str, Json] | str | os.PathLike[str] | None,
+) -> Mapping[str, Json] | None:
     return given if given is None or isinstance(given, Mapping) else read_json(given)
 
 
@@ -157,17 +192,30 @@ def _whole(source: File, drop_signature: bool) -> Struct:
     """The footer of a file that may be edited: sealed, sound, its attachments in their places, no signature lost."""
     look = f"dof validate --deep {source.path}"
     if source.state != "sealed":
-        what = "its seal is false: it was changed after it was written, or is damaged" if source.seal else (
-            "it has no seal: another program rewrote it")
-        raise FormatError(f"a new seal would hide what became of this file: {what}", str(source.path),
-                          hint=f"Edit the original, or see what is wrong: {look}")
+        what = (
+            "its seal is false: it was changed after it was written, or is damaged"
+            if source.seal
+            else ("it has no seal: another program rewrote it")
+        )
+        raise FormatError(
+            f"a new seal would hide what became of this file: {what}",
+            str(source.path),
+            hint=f"Edit the original, or see what is wrong: {look}",
+        )
     struct, found = structure.parse(footer.read(source.file, source.size))
     if found := [*found, *_flaws(source, struct)]:
-        raise FormatError("not laid out as the specification says", str(source.path), problems=found,
-                          hint=f"See what else is wrong: {look}")
+        raise FormatError(
+            "not laid out as the specification says",
+            str(source.path),
+            problems=found,
+            hint=f"See what else is wrong: {look}",
+        )
     if _signed(struct) and not drop_signature:
-        raise OutputError("the file is signed, and an edited file is another", str(source.path),
-                          hint="Give --drop-signature, and sign it anew.")
+        raise OutputError(
+            "the file is signed, and an edited file is another",
+            str(source.path),
+            hint="Give --drop-signature, and sign it anew.",
+        )
     return struct
 
 
@@ -185,7 +233,9 @@ def _flaws(source: File, struct: Struct) -> Iterator[Problem]:
             yield problem("attachment-bounds", "an attachment", f"byte {at}", attachment.offset)
         at = attachment.offset + attachment.length
     if at != source.footer_start:
-        yield problem("attachment-bounds", "the tail segment", "attachments alone", "other bytes behind them")
+        yield problem(
+            "attachment-bounds", "the tail segment", "attachments alone", "other bytes behind them"
+        )
 
 
 def _signed(struct: Struct) -> bool:
@@ -200,14 +250,22 @@ def _documents(source: File, wanted: Wanted) -> list[Json | Path]:
     """The documents to keep and the files to attach; a file takes the place of a detached document of its name."""
     old = {str(d["name"]): d for d in source.json.get("documents", [])}
     if unknown := [name for name in wanted.detach if name not in old]:
-        raise UsageError("no such document", str(source.path), ", ".join(old) or "none", ", ".join(unknown))
+        raise UsageError(
+            "no such document", str(source.path), ", ".join(old) or "none", ", ".join(unknown)
+        )
     new = [Path(path) for path in wanted.attach]
     for path in new:
         os.close(open_file(path))
         if path.name in old and path.name not in wanted.detach:
-            raise UsageError("a document of this name is attached already", str(source.path), found=path.name,
-                             hint=f"To replace it: --detach {path.name} --attach {path}")
-    places: dict[str, list[Json | Path]] = {name: [] if name in wanted.detach else [d] for name, d in old.items()}
+            raise UsageError(
+                "a document of this name is attached already",
+                str(source.path),
+                found=path.name,
+                hint=f"To replace it: --detach {path.name} --attach {path}",
+            )
+    places: dict[str, list[Json | Path]] = {
+        name: [] if name in wanted.detach else [d] for name, d in old.items()
+    }
     for path in new:
         places.setdefault(path.name, []).append(path)
     return list(chain.from_iterable(places.values()))
@@ -215,8 +273,10 @@ def _documents(source: File, wanted: Wanted) -> list[Json | Path]:
 
 def _checked(value: Json, documents: Sequence[Json | Path], path: Path) -> Json:
     """The new metadata as JSON, checked as a reader will check it, documents included."""
-    described = [_described(d, {"offset": 4, "length": 0, "sha256": "0" * 64}) if isinstance(d, Path) else d
-                 for d in documents]
+    described = [
+        _described(d, {"offset": 4, "length": 0, "sha256": "0" * 64}) if isinstance(d, Path) else d
+        for d in documents
+    ]
     complete: Json = section(value, "documents", described)
     try:
         metadata.parse(metadata.encode(complete))
@@ -230,8 +290,11 @@ def _checked(value: Json, documents: Sequence[Json | Path], path: Path) -> Json:
 
 
 def _described(path: Path, where: Mapping[str, Json]) -> Json:
-    return {**where, "name": path.name,
-            "media_type": _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")}
+    return {
+        **where,
+        "name": path.name,
+        "media_type": _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"),
+    }
 
 
 def _told(value: Mapping[str, Json], documents: Iterable[Json | Path]) -> Json:
@@ -249,8 +312,11 @@ def _label(document: Json | Path) -> tuple[str, str]:
 def _refuse_replaced(source: File) -> None:
     # Another edit may have been committed between opening the file and locking it; its changes must not be lost.
     if not os.path.samestat(os.stat(source.path), os.fstat(source.file)):
-        raise OutputError("the file was replaced by another process meanwhile", str(source.path),
-                          hint="Repeat the command.")
+        raise OutputError(
+            "the file was replaced by another process meanwhile",
+            str(source.path),
+            hint="Repeat the command.",
+        )
 
 
 def _give_owner(old: int, new: int) -> None:
@@ -265,26 +331,35 @@ def _give_owner(old: int, new: int) -> None:
             os.fchown(new, user, group)
 
 
-def _write(plan: Plan, output: Output) -> None:
+def _write(plan: EditPlan, output: Output) -> None:
     first = plan.segments[-1][0]
     copy(plan.source.file, output, max(first, len(footer.MAGIC)))
     state = hashlib.sha256(os.pread(plan.source.file, output.size - first, first))
     value = plan.value
     if (errors := value.get("errors")) is not None:
         value = {**value, "errors": _keep(plan.source, errors, output, state)}
-    documents = [_attach(d, output, state) if isinstance(d, Path) else _keep(plan.source, d, output, state)
-                 for d in plan.documents]
+    documents = [
+        _attach(d, output, state) if isinstance(d, Path) else _keep(plan.source, d, output, state)
+        for d in plan.documents
+    ]
     complete: Json = section(value, "documents", documents)
     output.write(_tail(plan.footer, metadata.encode(complete), state.digest()))
 
 
 def _keep(source: File, about: Json, output: Output, state: Any) -> Json:
     """Append an attachment of the old file once more; FormatError if it is not what its digest says."""
-    where = _append(blocks(source.file, about["offset"], about["offset"] + about["length"]), output, state)
+    where = _append(
+        blocks(source.file, about["offset"], about["offset"] + about["length"]), output, state
+    )
     if where["sha256"] != about["sha256"]:
         name = about.get("name")
-        raise FormatError("an attachment is damaged", str(source.path), about["sha256"], where["sha256"],
-                          f"To go on without it: --detach {name}" if name else "Edit an undamaged copy.")
+        raise FormatError(
+            "an attachment is damaged",
+            str(source.path),
+            about["sha256"],
+            where["sha256"],
+            f"To go on without it: --detach {name}" if name else "Edit an undamaged copy.",
+        )
     return {**about, **where}
 
 
@@ -309,15 +384,25 @@ def _tail(struct: Struct, data: bytes, digest: bytes) -> bytes:
     """Footer, length and magic: the old footer with the metadata in both its places, the tail's digest and the seal."""
     keys = dict(footer.key_values(struct))
     new = {
-        KEY: data, _ARROW: _arrow_schema(keys[_ARROW], data), digests.SEAL: digests.UNSEALED,
+        KEY: data,
+        _ARROW: _arrow_schema(keys[_ARROW], data),
+        digests.SEAL: digests.UNSEALED,
         digests.DIGESTS: digests.encode_digests([*_digests(keys)[:-1], digest]),
     }
-    pairs = [{**pair, 2: (BINARY, new[footer.get(pair, 1)])} if footer.get(pair, 1) in new else pair
-             for pair in footer.items(struct, FileMetaData.KEYS) if footer.get(pair, 1) != SIGNATURE]
+    pairs = [
+        {**pair, 2: (BINARY, new[footer.get(pair, 1)])} if footer.get(pair, 1) in new else pair
+        for pair in footer.items(struct, FileMetaData.KEYS)
+        if footer.get(pair, 1) != SIGNATURE
+    ]
     encoded = footer.encode({**struct, FileMetaData.KEYS: footer.structs(pairs)})
     if len(encoded) + footer.TAIL > footer.MAX_FOOTER:
-        raise OutputError("the footer would be too large", "", f"at most {footer.MAX_FOOTER} bytes", str(len(encoded)),
-                          "Attach long texts as documents instead.")
+        raise OutputError(
+            "the footer would be too large",
+            "",
+            f"at most {footer.MAX_FOOTER} bytes",
+            str(len(encoded)),
+            "Attach long texts as documents instead.",
+        )
     return digests.seal(encoded + len(encoded).to_bytes(4, "little") + footer.MAGIC)
 
 
@@ -327,4 +412,6 @@ def _arrow_schema(value: bytes, data: bytes) -> bytes:
         schema = pa.ipc.read_schema(pa.BufferReader(b64decode(value, validate=True)))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise footer.unreadable(str(error)[:200], "footer-schema", "ARROW:schema") from None
-    return b64encode(schema.with_metadata({**(schema.metadata or {}), KEY: data}).serialize().to_pybytes())
+    return b64encode(
+        schema.with_metadata({**(schema.metadata or {}), KEY: data}).serialize().to_pybytes()
+    )

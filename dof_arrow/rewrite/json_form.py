@@ -38,9 +38,18 @@ def encode(rows: Dataset, about: Mapping[str, Json]) -> bytes:
     vectors = {f.name: _numbers(rows, f.name) for f in rows.schema if is_vector(f)}
     columns = {f.name: _listed(rows.to_arrow([f.name]).column(0), f) for f in flat}
     schema = base64.b64encode(rows.schema.remove_metadata().serialize()).decode()
-    value: dict[str, Json] = {"form": FORM, "dof": about, "vectors": vectors, "columns": columns, "schema": schema}
+    value: dict[str, Json] = {
+        "form": FORM,
+        "dof": about,
+        "vectors": vectors,
+        "columns": columns,
+        "schema": schema,
+    }
     if not rows.derived:
-        value |= {"errors": rows.errors, "documents": {d.name: _document(rows, d) for d in rows.metadata.documents}}
+        value |= {
+            "errors": rows.errors,
+            "documents": {d.name: _document(rows, d) for d in rows.metadata.documents},
+        }
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
@@ -53,26 +62,46 @@ def write(path: Path, open_writer: Callable[[Json, pa.Schema], Writer]) -> None:
         value = _parsed(path)
         vectors = {name: _vectors(about) for name, about in value["vectors"].items()}
         schema = _schema(value, vectors)
-        columns = {n: _column(value["columns"][n], schema.field(n)) for n in schema.names if n not in vectors}
+        columns = {
+            n: _column(value["columns"][n], schema.field(n))
+            for n in schema.names
+            if n not in vectors
+        }
         about = value["dof"]
         failures = [{k: f[k] for k in ("id", "rule", "reason")} for f in value.get("errors", [])]
-        documents = [(name, base64.b64decode(d["base64"], validate=True), d["media_type"])
-                     for name, d in value.get("documents", {}).items()]
+        documents = [
+            (name, base64.b64decode(d["base64"], validate=True), d["media_type"])
+            for name, d in value.get("documents", {}).items()
+        ]
         if wrong := [p for p in metadata.problems(about) if p.rule != "metadata-missing"]:
             raise FormatError("its metadata are not valid", str(path), problems=wrong)
         shapes = {n: _shape(about, n, v) for n, v in vectors.items()}
         id_name = about.get("record", {}).get("id", "id")
         ids = columns.pop(id_name)
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, pa.ArrowException) as error:
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        pa.ArrowException,
+    ) as error:
         found = f"{type(error).__name__}: {error}"[:200]
-        raise FormatError("not a DoF dataset as JSON", str(path), f"form {FORM}", found,
-                          "What it is like: dof convert ANY.parquet ANY.dof.json") from None
+        raise FormatError(
+            "not a DoF dataset as JSON",
+            str(path),
+            f"form {FORM}",
+            found,
+            "What it is like: dof convert ANY.parquet ANY.dof.json",
+        ) from None
     with open_writer(about, schema) as writer:
         for failure in failures:
             writer.fail(**failure)
         for document in documents:
             writer.attach(*document)
-        writer.write(ids=ids, vectors={n: v.reshape(shapes[n]) for n, v in vectors.items()}, columns=columns)
+        writer.write(
+            ids=ids, vectors={n: v.reshape(shapes[n]) for n, v in vectors.items()}, columns=columns
+        )
 
 
 def is_text(path: Path) -> bool:
@@ -95,10 +124,19 @@ def _parsed(path: Path) -> Json:
 def _numbers(rows: Dataset, name: str) -> Json:
     values = rows.to_numpy(name)
     if values.nbytes * 4 // 3 > MAX_BYTES:
-        raise UsageError("too large for JSON", str(rows.path), f"at most {MAX_BYTES:,} bytes", f"{values.nbytes:,}",
-                         "Keep it as .parquet.")
+        raise UsageError(
+            "too large for JSON",
+            str(rows.path),
+            f"at most {MAX_BYTES:,} bytes",
+            f"{values.nbytes:,}",
+            "Keep it as .parquet.",
+        )
     data = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
-    return {"dtype": str(values.dtype), "shape": list(values.shape), "base64": base64.b64encode(data.data).decode()}
+    return {
+        "dtype": str(values.dtype),
+        "shape": list(values.shape),
+        "base64": base64.b64encode(data.data).decode(),
+    }
 
 
 def _vectors(about: Json) -> np.ndarray[Any, Any]:
@@ -107,7 +145,9 @@ def _vectors(about: Json) -> np.ndarray[Any, Any]:
         return np.asarray(about, np.float32).reshape(len(about), -1)
     if about["dtype"] not in VECTOR_TYPES:
         raise ValueError(f"vectors of type {about['dtype']}"[:100])
-    values = np.frombuffer(base64.b64decode(about["base64"], validate=True), np.dtype(about["dtype"]).newbyteorder("<"))
+    values = np.frombuffer(
+        base64.b64decode(about["base64"], validate=True), np.dtype(about["dtype"]).newbyteorder("<")
+    )
     return values.reshape(about["shape"]).astype(about["dtype"], copy=False)
 
 
@@ -115,7 +155,9 @@ def _shape(about: Json, name: str, values: np.ndarray[Any, Any]) -> tuple[int, .
     """That of all rows, as tensors of the shape that the metadata gives."""
     shape = about.get("columns", {}).get(name, {}).get("shape") or values.shape[1:]
     if math.prod(shape) != math.prod(values.shape[1:]):
-        raise ValueError(f"vectors {name} of {values.shape[1:]} numbers, by the metadata {tuple(shape)}"[:200])
+        raise ValueError(
+            f"vectors {name} of {values.shape[1:]} numbers, by the metadata {tuple(shape)}"[:200]
+        )
     return (len(values), *shape)
 
 
@@ -124,21 +166,35 @@ def _schema(value: Json, vectors: Mapping[str, np.ndarray[Any, Any]]) -> pa.Sche
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value["schema"], validate=True)))
     flat = {name: pa.array(values) for name, values in value["columns"].items()}
     fields = [pa.field(n, a.type, nullable=n != "id") for n, a in flat.items()]
-    return pa.schema([*fields, *(vector_field(n, v.shape[1:], str(v.dtype)) for n, v in vectors.items())])
+    return pa.schema(
+        [*fields, *(vector_field(n, v.shape[1:], str(v.dtype)) for n, v in vectors.items())]
+    )
 
 
 def _document(rows: Dataset, document: Any) -> Json:
-    return {"media_type": document.media_type, "base64": base64.b64encode(rows.document(document.name)).decode()}
+    return {
+        "media_type": document.media_type,
+        "base64": base64.b64encode(rows.document(document.name)).decode(),
+    }
 
 
 def _listed(column: pa.ChunkedArray, field: pa.Field) -> list[Json]:
     plain = _plain(field.type)
     if plain is None:
-        raise UsageError("a column that has no JSON form", field.name, found=str(field.type),
-                         hint="Leave it out, or keep the dataset as .parquet.")
+        raise UsageError(
+            "a column that has no JSON form",
+            field.name,
+            found=str(field.type),
+            hint="Leave it out, or keep the dataset as .parquet.",
+        )
     texts = column.cast(plain)
     if plain == pa.string() != field.type and not texts.cast(field.type).equals(column):
-        raise UsageError("values that no text gives back", field.name, "times of the years 1 to 9999", str(field.type))
+        raise UsageError(
+            "values that no text gives back",
+            field.name,
+            "times of the years 1 to 9999",
+            str(field.type),
+        )
     return [_to_json(value) for value in texts.to_pylist()]
 
 
@@ -168,7 +224,11 @@ def _plain(kind: pa.DataType) -> pa.DataType | None:
     types = pa.types
     if types.is_struct(kind):
         fields = [(f, _plain(f.type)) for f in kind]
-        return pa.struct([f.with_type(t) for f, t in fields]) if all(t is not None for _, t in fields) else None
+        return (
+            pa.struct([f.with_type(t) for f, t in fields])
+            if all(t is not None for _, t in fields)
+            else None
+        )
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         inner = _plain(kind.value_type)
         return None if inner is None else pa.list_(kind.value_field.with_type(inner))

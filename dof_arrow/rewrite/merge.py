@@ -16,7 +16,7 @@ from dof_arrow.format.directory import is_directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.footer import FileMetaData, RowGroup, Struct, get, items
-from dof_arrow.format.parquet.row_groups import Placer, content_uuid, generator
+from dof_arrow.format.parquet.row_groups import RowGroupWriter, content_uuid, generator
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import VERSION, from_json
@@ -40,11 +40,21 @@ def merge(parts: Sequence[PathLike], out: PathLike, *, overwrite: bool = False) 
     opened = [dataset.open(part) for part in parts]
     if not opened:
         raise UsageError("nothing to put together", str(out), "one part or more", "none")
-    files = [file for part in opened for file in selection.files(part.table) if file.rows or not file.metadata.parts]
+    files = [
+        file
+        for part in opened
+        for file in selection.files(part.table)
+        if file.rows or not file.metadata.parts
+    ]
     for file in files:
         if file.state != "sealed":
-            raise FormatError("only sealed files are put together", str(file.path), "a true seal", file.state,
-                              f"See what is wrong: dof validate {file.path}")
+            raise FormatError(
+                "only sealed files are put together",
+                str(file.path),
+                "a true seal",
+                file.state,
+                f"See what is wrong: dof validate {file.path}",
+            )
         file.check()
     if is_directory(Path(out)):
         append.append(out, *(file.path for file in files), overwrite=overwrite)
@@ -59,10 +69,16 @@ def _check(opened: Sequence[Dataset]) -> None:
     first, name = opened[0], opened[0].metadata.record.id
     for number, other in enumerate(opened[1:], 1):
         where, whose = str(other.path), str(first.path)
-        merge_metadata.check_alike(first.metadata, other.metadata, first.schema, other.schema, where, whose)
+        merge_metadata.check_alike(
+            first.metadata, other.metadata, first.schema, other.schema, where, whose
+        )
         for before in opened[:number]:
-            merge_metadata.check_new(before.to_arrow([name])[0].chunks, other.to_arrow([name])[0].combine_chunks(), where,
-                            str(before.path))
+            merge_metadata.check_new(
+                before.to_arrow([name])[0].chunks,
+                other.to_arrow([name])[0].combine_chunks(),
+                where,
+                str(before.path),
+            )
 
 
 def _merge(opened: Sequence[Dataset], files: Sequence[File], out: Path, overwrite: bool) -> None:
@@ -72,8 +88,13 @@ def _merge(opened: Sequence[Dataset], files: Sequence[File], out: Path, overwrit
         _copy(opened, files, alignment, about, documents, out, overwrite)
         return
     compact = all(c.layout == "encoded" for c in opened[0].metadata.columns.values())
-    with Writer(out, about, schema=opened[0].schema.remove_metadata(), overwrite=overwrite,
-                layout="compact" if compact else "mapped") as writer:
+    with Writer(
+        out,
+        about,
+        schema=opened[0].schema.remove_metadata(),
+        overwrite=overwrite,
+        layout="compact" if compact else "mapped",
+    ) as writer:
         for error in (error for part in opened for error in part.errors):
             writer.fail(**error)
         for document, data in documents:
@@ -96,8 +117,11 @@ def _documents(opened: Sequence[Dataset]) -> list[tuple[Json, bytes]]:
             data = part.document(document.name)
             about = {"name": document.name, "media_type": document.media_type}
             if found.setdefault(document.name, (about, data))[1] != data:
-                warnings.warn(f"{part.path}: another document {document.name} than that of an earlier part is left out",
-                              DofWarning, stacklevel=4)
+                warnings.warn(
+                    f"{part.path}: another document {document.name} than that of an earlier part is left out",
+                    DofWarning,
+                    stacklevel=4,
+                )
     return list(found.values())
 
 
@@ -107,7 +131,9 @@ def common_alignment(files: Sequence[File]) -> int | None:
     Every group but the last has to fill whole pages, and the same columns have to be mapped in all.
     """
     groups = [(file, group) for file in files for group in _groups(file)]
-    mapped = [{n for n, c in file.metadata.columns.items() if c.layout == "mapped"} for file in files]
+    mapped = [
+        {n for n, c in file.metadata.columns.items() if c.layout == "mapped"} for file in files
+    ]
     if len(groups) > layouts.MAX_GROUPS or any(names != mapped[0] for names in mapped):
         return None
     widths = [c.width for c in map(layouts.fixed, files[0].schema) if c and c.name in mapped[0]]
@@ -115,7 +141,14 @@ def common_alignment(files: Sequence[File]) -> int | None:
     rows = [get(group, RowGroup.ROWS) for _, group in groups[:-1]]
     if len(groups) < 2 or best == layouts.SMALL_ALIGNMENT:
         return layouts.SMALL_ALIGNMENT
-    return next((a for a in layouts.ALIGNMENTS if a <= best and not any(n * w % a for n in rows for w in widths)), None)
+    return next(
+        (
+            a
+            for a in layouts.ALIGNMENTS
+            if a <= best and not any(n * w % a for n in rows for w in widths)
+        ),
+        None,
+    )
 
 
 def _groups(file: File) -> list[Struct]:
@@ -123,21 +156,35 @@ def _groups(file: File) -> list[Struct]:
 
 
 def _copy(
-    opened: Sequence[Dataset], files: Sequence[File], alignment: int, about: Json,
-    documents: Sequence[tuple[Json, bytes]], out: Path, overwrite: bool,
+    opened: Sequence[Dataset],
+    files: Sequence[File],
+    alignment: int,
+    about: Json,
+    documents: Sequence[tuple[Json, bytes]],
+    out: Path,
+    overwrite: bool,
 ) -> None:
     schema = files[0].schema.remove_metadata()
     columns = {n: to_json(c) for n, c in opened[0].metadata.columns.items()}
     mapped = [c for c in map(layouts.fixed, schema) if c and columns[c.name]["layout"] == "mapped"]
     with replacing(out, overwrite=overwrite) as output, ThreadPoolExecutor(1) as pool:
-        placer = Placer(output, pool)
+        placer = RowGroupWriter(output, pool)
         placer.begin(schema, mapped, alignment)
         for file in files:
             for group in _groups(file):
                 placer.copy(file.file, group, alignment)
-        uuid = content_uuid(placer.digests, [core["sha256"] for core in about.get("cores", {}).values()])
+        uuid = content_uuid(
+            placer.digests, [core["sha256"] for core in about.get("cores", {}).values()]
+        )
         placed = placer.attach([error for part in opened for error in part.errors], documents)
         splits = merge_metadata.split_sizes([to_json(part.metadata.splits) for part in opened])
-        value = {"version": VERSION, **about, **placed, "columns": columns, "uuid": uuid, "splits": splits}
+        value = {
+            "version": VERSION,
+            **about,
+            **placed,
+            "columns": columns,
+            "uuid": uuid,
+            "splits": splits,
+        }
         value["provenance"] = {**value["provenance"], "generator": generator()}
         placer.finish(with_metadata(schema, from_json(value)))

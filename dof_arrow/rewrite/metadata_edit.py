@@ -65,7 +65,9 @@ source_license, license, citation, homepage, notes, keys or keys.NAME, found lic
     for name, item in wanted.set.items():
         info = _put(info, _parts(name), item)
     if wanted.contacts:
-        info = insert(info, "contacts", _contacts(info.get("contacts", []), wanted.contacts), _declared(Info))
+        info = insert(
+            info, "contacts", _contacts(info.get("contacts", []), wanted.contacts), _declared(Info)
+        )
     new = section(value, "info", dict(info))
     for name in _FREE:
         given = {} if name in wanted.unset else value.get(name, {})
@@ -74,7 +76,9 @@ source_license, license, citation, homepage, notes, keys or keys.NAME, found lic
     return new
 
 
-def insert(value: Mapping[str, Json], name: str, item: Json, rank: Callable[[str], Any]) -> dict[str, Json]:
+def insert(
+    value: Mapping[str, Json], name: str, item: Json, rank: Callable[[str], Any]
+) -> dict[str, Json]:
     """A copy with one field set: where it stood, else before the first that ranks higher (None: no rank), else last.
 
     >>> insert({"a": 1, "c": 3}, "b", 2, rank=str)
@@ -95,15 +99,22 @@ def section(value: Mapping[str, Json], name: str, item: Json) -> dict[str, Json]
     >>> section({"version": "1.0", "documents": [], "training": {"seed": 1}}, "documents", [])
     {'version': '1.0', 'training': {'seed': 1}}
     """
-    return insert(value, name, item, _declared(Metadata)) if item else {k: v for k, v in value.items() if k != name}
+    return (
+        insert(value, name, item, _declared(Metadata))
+        if item
+        else {k: v for k, v in value.items() if k != name}
+    )
 
 
 def remarks(found: Iterable[Change], new: Json) -> list[str]:
     """What the owner should look at again: licences that are no SPDX expressions, sections unlike their templates."""
     touched = {change.where for change in found}
     licences = [(f"info.{name}", new.get("info", {}).get(name)) for name in _LICENCES]
-    said = [f"{where}: {text!r} is no SPDX licence expression such as CC-BY-4.0 (see spdx.org/licenses)"
-            for where, text in licences if where in touched and isinstance(text, str) and not is_spdx(text)]
+    said = [
+        f"{where}: {text!r} is no SPDX licence expression such as CC-BY-4.0 (see spdx.org/licenses)"
+        for where, text in licences
+        if where in touched and isinstance(text, str) and not is_spdx(text)
+    ]
     for name in _FREE:
         if any(where.split(".")[0] == name for where in touched):
             said += templates.remarks(name, new.get(name, {}))
@@ -118,8 +129,13 @@ def is_spdx(text: str) -> bool:
     """
     words = re.sub("[()]", " ", text).split()
     names, between = words[::2], words[1::2]
-    return (len(words) % 2 == 1 and _OPERATORS.issuperset(between) and _OPERATORS.isdisjoint(names)
-            and all(map(_SPDX.fullmatch, names)) and text.count("(") == text.count(")"))
+    return (
+        len(words) % 2 == 1
+        and _OPERATORS.issuperset(between)
+        and _OPERATORS.isdisjoint(names)
+        and all(map(_SPDX.fullmatch, names))
+        and text.count("(") == text.count(")")
+    )
 
 
 def _known(info: Mapping[str, Json]) -> dict[str, Json]:
@@ -136,8 +152,12 @@ def _parts(name: str) -> tuple[str, str | None]:
     names = [f.name for f in fields(Info)]
     if first not in names or (dot and (first != "keys" or not key)):
         near = get_close_matches(first, names, 1)
-        raise UsageError("info has no such field", expected=", ".join(names) + " or keys.NAME", found=name,
-                         hint=f"Did you mean {near[0]}?" if near else "")
+        raise UsageError(
+            "info has no such field",
+            expected=", ".join(names) + " or keys.NAME",
+            found=name,
+            hint=f"Did you mean {near[0]}?" if near else "",
+        )
     return first, key or None
 
 
@@ -173,5 +193,3 @@ def _contacts(old: Sequence[Json], new: Iterable[Contact | Mapping[str, Json]]) 
 def _declared(kind: Any) -> Callable[[str], int | None]:
     """The place of a field in its declaration; None for an unknown one."""
     return {f.name: place for place, f in enumerate(fields(kind))}.get
-
-

@@ -69,10 +69,14 @@ def _hidden(path: Path) -> Leftover | None:
     match = _HIDDEN.fullmatch(path.name)
     if match is None:
         return None
-    inner = re.fullmatch(r"\.?(.+?)(?:\.part\.parquet|\.manifest\.parquet|\.data-\d+\.parquet)?", match["of"])
+    inner = re.fullmatch(
+        r"\.?(.+?)(?:\.part\.parquet|\.manifest\.parquet|\.data-\d+\.parquet)?", match["of"]
+    )
     of = inner[1] if inner and match["of"] != inner[1] else match["of"]
     with _free(_locks(path)) as free:
-        return Leftover(path=path, of=of, what=_told(path, match["what"]), bytes=_size(path), held=not free)
+        return Leftover(
+            path=path, of=of, what=_told(path, match["what"]), bytes=_size(path), held=not free
+        )
 
 
 def _strays(folder: Path) -> Iterator[Leftover]:
@@ -85,7 +89,9 @@ def _strays(folder: Path) -> Iterator[Leftover]:
         if path.name not in listed:
             with _free(_locks(path)) as free:
                 what = "a part that the manifest does not list"
-                yield Leftover(path=path, of=folder.name, what=what, bytes=_size(path), held=not free)
+                yield Leftover(
+                    path=path, of=folder.name, what=what, bytes=_size(path), held=not free
+                )
 
 
 def _told(path: Path, kind: str) -> str:
@@ -93,9 +99,15 @@ def _told(path: Path, kind: str) -> str:
         return _run(path)
     if kind == "part.parquet":
         with suppress(DofError):
-            return f"{File(path).rows:,} rows extracted and not yet added; the same command adds them"
-    return {"partial": "the beginning of a file", "lock": "a lock that nobody holds",
-            "new": "the beginning of a directory", "part.parquet": "the beginning of a part"}[kind]
+            return (
+                f"{File(path).rows:,} rows extracted and not yet added; the same command adds them"
+            )
+    return {
+        "partial": "the beginning of a file",
+        "lock": "a lock that nobody holds",
+        "new": "the beginning of a directory",
+        "part.parquet": "the beginning of a part",
+    }[kind]
 
 
 def _run(folder: Path) -> str:

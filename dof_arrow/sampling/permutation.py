@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
 
-_ROUNDS, _MANY_ROUNDS, _SMALL = 3, 8, 1 << 12  # a round mixes both halves once; small halves take more of them
+_ROUNDS, _MANY_ROUNDS, _SMALL = (
+    3,
+    8,
+    1 << 12,
+)  # a round mixes both halves once; small halves take more of them
 _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
 

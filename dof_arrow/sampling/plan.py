@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dof_arrow.sampling.permutation import Permutation, Rows, key
-from dof_arrow.sampling.samplers import Draw, Every, Views
+from dof_arrow.sampling.samplers import Draw, Every, ViewSampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,13 @@ class Share:
 
 
 def shares(
-    length: int, consumed: int = 0, *, batch_size: int, rank: int = 0, world_size: int = 1, drop_last: bool = False,
+    length: int,
+    consumed: int = 0,
+    *,
+    batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+    drop_last: bool = False,
 ) -> Iterator[Share]:
     """The batches of one rank from a position of the epoch on.
 
@@ -109,7 +115,7 @@ class Plan:
     draw: Draw
     seed: int = 0
     shuffle: bool = False
-    views: Views | None = None
+    views: ViewSampler | None = None
     groups: Groups | None = None
     blocks: Rows | None = None
     window: int = 1
@@ -153,6 +159,6 @@ class Plan:
         assert self.blocks is not None
         rows, count = self._drawn(epoch, np.arange(self.length)), int(self.blocks.max()) + 1
         place = Permutation(count, key(self.seed, epoch, "blocks"))(np.arange(count)) // self.window
-        return np.asarray(rows[np.argsort(place[self.blocks[rows]].astype(np.int16), kind="stable")])
-
-
+        return np.asarray(
+            rows[np.argsort(place[self.blocks[rows]].astype(np.int16), kind="stable")]
+        )

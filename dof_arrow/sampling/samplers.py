@@ -71,7 +71,9 @@ class Balanced:
         turn, place = np.divmod(slots - (ends - self.quotas)[stratum], sizes)
         extra = self.quotas[stratum] % sizes
         first = scatter(stratum, sizes, key(self.seed, "extra"))
-        place = np.where(turn == self.quotas[stratum] // sizes, (place + first + epoch * extra) % sizes, place)
+        place = np.where(
+            turn == self.quotas[stratum] // sizes, (place + first + epoch * extra) % sizes, place
+        )
         return np.asarray(self.order[self.starts[stratum] + place])
 
 
@@ -94,11 +96,13 @@ class Weighted:
         """The units of these slots, in order."""
         offset = key(self.seed, epoch, "weights") / 2**64
         marks = (slots + offset) * (self.edges[-1] / self.length)
-        return np.asarray(np.minimum(np.searchsorted(self.edges, marks, side="right"), self.length - 1))
+        return np.asarray(
+            np.minimum(np.searchsorted(self.edges, marks, side="right"), self.length - 1)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Views:
+class ViewSampler:
     """The rows of each record: record r has `order[starts[r]:starts[r + 1]]`, its plain view first."""
 
     order: Rows
@@ -120,11 +124,13 @@ class Views:
         """One row of each of these records: its first, or one drawn anew each epoch."""
         start = self.starts[records]
         if self.random:
-            start = start + scatter(records, self.starts[records + 1] - start, key(self.seed, epoch, "view"))
+            start = start + scatter(
+                records, self.starts[records + 1] - start, key(self.seed, epoch, "view")
+            )
         return np.asarray(self.order[start])
 
 
-def views(records: Numbers, number: Numbers, *, random: bool, seed: int) -> Views:
+def views(records: Numbers, number: Numbers, *, random: bool, seed: int) -> ViewSampler:
     """The views of each record, from each row's record (any values) and view number.
 
     >>> views(np.array([5, 5, 7]), np.array([1, 0, 0]), random=False, seed=0).plain.tolist()
@@ -133,7 +139,7 @@ def views(records: Numbers, number: Numbers, *, random: bool, seed: int) -> View
     _, first, code = np.unique(records, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))[code]  # records in the order of the file
     order, starts = by_code(rank, len(first), number)
-    return Views(order, starts, seed, random)
+    return ViewSampler(order, starts, seed, random)
 
 
 def by_code(codes: Numbers, count: int, then: Numbers | None = None) -> tuple[Rows, Rows]:
@@ -147,7 +153,9 @@ def by_code(codes: Numbers, count: int, then: Numbers | None = None) -> tuple[Ro
     return order.astype(np.int64), starts.astype(np.int64)
 
 
-def balanced(codes: Numbers, shares: Mapping[int, float] | None, seed: int, where: str = "balance") -> Balanced:
+def balanced(
+    codes: Numbers, shares: Mapping[int, float] | None, seed: int, where: str = "balance"
+) -> Balanced:
     """Units of codes `int [n]` drawn in equal shares, or in chosen ones (a share for each code, 1 in sum).
 
     Over-sampling only: the stratum furthest above its share sets the epoch's length, the others are drawn more often.
@@ -160,12 +168,19 @@ def balanced(codes: Numbers, shares: Mapping[int, float] | None, seed: int, wher
     present, codes = np.unique(codes, return_inverse=True)
     shares = dict.fromkeys(present.tolist(), 1 / len(present)) if shares is None else shares
     if missing := set(shares) ^ set(present.tolist()):
-        raise UsageError("a share without rows, or rows without a share", where, "a share for each class that has rows",
-                         ", ".join(map(str, sorted(missing))), "Leave that class out, or give the others less.")
+        raise UsageError(
+            "a share without rows, or rows without a share",
+            where,
+            "a share for each class that has rows",
+            ", ".join(map(str, sorted(missing))),
+            "Leave that class out, or give the others less.",
+        )
     order, starts = by_code(codes, len(present))
     counts, wanted = np.diff(starts), np.array([shares[code] for code in present.tolist()])
     total = (counts / wanted).max()
-    return Balanced(order, starts, np.maximum(np.rint(total * wanted).astype(np.int64), counts), seed)
+    return Balanced(
+        order, starts, np.maximum(np.rint(total * wanted).astype(np.int64), counts), seed
+    )
 
 
 def bins(values: Numbers, count: int) -> Rows:
@@ -175,7 +190,13 @@ def bins(values: Numbers, count: int) -> Rows:
     [0, 0, 4, 4]
     """
     if count < 1:
-        raise UsageError("uniform needs bins", "uniform", "1 or more", str(count), 'Write for example {"age": 20}.')
+        raise UsageError(
+            "uniform needs bins",
+            "uniform",
+            "1 or more",
+            str(count),
+            'Write for example {"age": 20}.',
+        )
     low, high = float(values.min()), float(values.max())
     scaled = (values.astype(np.float64) - low) * (count / (high - low) if high > low else 0.0)
     return np.minimum(scaled.astype(np.int64), count - 1)
@@ -190,6 +211,11 @@ def weighted(weights: Numbers, seed: int) -> Weighted:
     """
     weights = np.asarray(weights, np.float64)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-        raise UsageError("weights that cannot be", "weights", "finite numbers of 0 or more, not all 0", "others",
-                         "Replace NaN and negative weights by 0.")
+        raise UsageError(
+            "weights that cannot be",
+            "weights",
+            "finite numbers of 0 or more, not all 0",
+            "others",
+            "Replace NaN and negative weights by 0.",
+        )
     return Weighted(np.cumsum(weights), seed)

@@ -37,7 +37,10 @@ def parse_fractions(text: str) -> dict[str, float]:
 
 
 def split_by_fraction(
-    groups: Sequence[str], fractions: Mapping[str, float], *, seed: int = 0,
+    groups: Sequence[str],
+    fractions: Mapping[str, float],
+    *,
+    seed: int = 0,
     stratify: Sequence[Hashable] | None = None,
 ) -> list[str]:
     """The split of each row, in the order of the rows; rows of one group are never parted.
@@ -75,7 +78,8 @@ def check_groups(groups: Sequence[str | None], splits: Sequence[str | None]) -> 
         other = first.setdefault(group, row)
         if splits[other] != split:
             raise UsageError(
-                "the given splits part a group", expected="all rows of a group in one split",
+                "the given splits part a group",
+                expected="all rows of a group in one split",
                 found=f"rows {other} ({splits[other]}) and {row} ({split}) of the same group",
                 hint=f"Correct the split column, or leave it out and use --split {_SPLIT_EXAMPLE}.",
             )
@@ -91,17 +95,23 @@ def _checked(fractions: Mapping[str, float]) -> dict[str, float]:
 
 
 def _not_fractions(what: str, found: str) -> UsageError:
-    return UsageError(what, found=found or "nothing", hint=f"Write for example --split {_SPLIT_EXAMPLE}.")
+    return UsageError(
+        what, found=found or "nothing", hint=f"Write for example --split {_SPLIT_EXAMPLE}."
+    )
 
 
 def _strata(
-    groups: Sequence[str], sizes: Mapping[str, int], stratify: Sequence[Hashable] | None,
+    groups: Sequence[str],
+    sizes: Mapping[str, int],
+    stratify: Sequence[Hashable] | None,
 ) -> list[list[str]]:
     """The groups of each value, the rarest value first: what rounding leaves over, the frequent ones make up for."""
     if stratify is None:
         return [list(sizes)]
     if len(stratify) != len(groups):
-        raise UsageError("stratify needs a value a row", expected=f"{len(groups)}", found=f"{len(stratify)}")
+        raise UsageError(
+            "stratify needs a value a row", expected=f"{len(groups)}", found=f"{len(stratify)}"
+        )
     counts = Counter(zip(groups, map(repr, stratify), strict=True))
     chosen: dict[str, str] = {}
     for group, value in sorted(counts, key=lambda pair: (-counts[pair], pair)):
@@ -109,7 +119,9 @@ def _strata(
     strata: defaultdict[str, list[str]] = defaultdict(list)
     for group, value in chosen.items():
         strata[value].append(group)
-    return [members for _, members in sorted(strata.items(), key=lambda item: (len(item[1]), item[0]))]
+    return [
+        members for _, members in sorted(strata.items(), key=lambda item: (len(item[1]), item[0]))
+    ]
 
 
 def _drawn(members: Sequence[str], sizes: Mapping[str, int], seed: int) -> list[tuple[str, float]]:
@@ -120,7 +132,9 @@ def _drawn(members: Sequence[str], sizes: Mapping[str, int], seed: int) -> list[
 
 
 def _hash(group: str, seed: int) -> int:
-    return int.from_bytes(hashlib.blake2b(group.encode(), digest_size=8, key=str(seed).encode()).digest(), "big")
+    return int.from_bytes(
+        hashlib.blake2b(group.encode(), digest_size=8, key=str(seed).encode()).digest(), "big"
+    )
 
 
 def _choose(need: Mapping[str, float], size: int, draw: float) -> str:

@@ -31,11 +31,21 @@ def load_or_make_key(path: str | Path | None = None) -> tuple[bytes, bool, Path]
         key = b""
     except OSError as error:
         hint = "Name another file with --id-key FILE."
-        raise OutputError("the pseudonym key can be neither read nor made", str(path), "", error.strerror or "", hint
-                          ) from None
+        raise OutputError(
+            "the pseudonym key can be neither read nor made",
+            str(path),
+            "",
+            error.strerror or "",
+            hint,
+        ) from None
     if len(key) != KEY_BYTES:
         hint = "Restore it from a backup, or name another with --id-key FILE."
-        raise UsageError("the file holds no pseudonym key", str(path), f"{2 * KEY_BYTES} hexadecimal digits", hint=hint)
+        raise UsageError(
+            "the file holds no pseudonym key",
+            str(path),
+            f"{2 * KEY_BYTES} hexadecimal digits",
+            hint=hint,
+        )
     return key, made, path
 
 
@@ -47,7 +57,9 @@ def _made(path: Path) -> bool:
             file.write(secrets.token_hex(KEY_BYTES) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.link(draft, path)  # unlike a rename, it never replaces a key that another process made meanwhile
+        os.link(
+            draft, path
+        )  # unlike a rename, it never replaces a key that another process made meanwhile
         return True
     except FileExistsError:
         return False

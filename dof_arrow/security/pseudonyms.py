@@ -40,7 +40,9 @@ def pseudonyms(key: bytes, kind: Kind, names: Iterable[str]) -> list[str]:
     False
     """
     if len(key) != KEY_BYTES:
-        raise UsageError("not a pseudonym key", expected=f"{KEY_BYTES} bytes", found=f"{len(key)} bytes")
+        raise UsageError(
+            "not a pseudonym key", expected=f"{KEY_BYTES} bytes", found=f"{len(key)} bytes"
+        )
     if kind not in ("id", "group"):
         raise UsageError("no such kind of pseudonym", expected="id or group", found=str(kind))
     domain = f"dof pseudonym {kind}\0".encode()
@@ -49,11 +51,15 @@ def pseudonyms(key: bytes, kind: Kind, names: Iterable[str]) -> list[str]:
 
 def _bytes(name: str) -> bytes:
     if not name:
-        raise UsageError("an empty name has no pseudonym", hint="Give every record and every group a name.")
+        raise UsageError(
+            "an empty name has no pseudonym", hint="Give every record and every group a name."
+        )
     try:
         return name.encode()
     except UnicodeEncodeError:
-        raise UsageError("a name is no Unicode text", hint="Rename the file so that its name is UTF-8.") from None
+        raise UsageError(
+            "a name is no Unicode text", hint="Rename the file so that its name is UTF-8."
+        ) from None
 
 
 def _spelled(digest: bytes) -> str:

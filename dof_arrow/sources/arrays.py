@@ -31,7 +31,7 @@ MAX_UNPACKED = 4 << 30  # bytes of a compressed .npz that are held in memory
 _LOCAL_HEADER = 30  # bytes before the name in a zip member's own header (APPNOTE 4.3.7)
 
 
-class Numbers(Protocol):
+class StoredArray(Protocol):
     """An array in a file: what it is like, and some of its rows."""
 
     @property
@@ -65,7 +65,9 @@ class Npy:
     def rows(self, start: int, stop: int) -> Array:
         """The rows from start to stop, read without a map: a file that shrinks meanwhile is an error, not a crash."""
         if self.fortran:
-            return np.array(np.memmap(self.path, self.dtype, "r", self.offset, self.shape, "F")[start:stop])
+            return np.array(
+                np.memmap(self.path, self.dtype, "r", self.offset, self.shape, "F")[start:stop]
+            )
         width = math.prod(self.shape[1:]) * self.dtype.itemsize
         with self.path.open("rb", buffering=0) as file:
             file.seek(self.offset + start * width)
@@ -122,14 +124,16 @@ class Hdf5:
         try:
             return np.asarray((dataset.asstr() if self.dtype.hasobject else dataset)[start:stop])
         except TypeError:
-            raise SourceError("a dataset holds neither numbers nor texts", str(self.path), found=self.name) from None
+            raise SourceError(
+                "a dataset holds neither numbers nor texts", str(self.path), found=self.name
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class ChainedArrays:
     """Several arrays, one behind the other."""
 
-    parts: tuple[Numbers, ...]
+    parts: tuple[StoredArray, ...]
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -161,14 +165,17 @@ class Joined:
 class Plane:
     """One picture of an array."""
 
-    array: Numbers
+    array: StoredArray
     index: int
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process goes one picture of an array that is in memory, not all of them."""
         if not _in_memory(self.array):
             return Plane, (self.array, self.index)
-        return Plane, (Unpacked(self.array.paths[0], self.array.rows(self.index, self.index + 1)), 0)
+        return Plane, (
+            Unpacked(self.array.paths[0], self.array.rows(self.index, self.index + 1)),
+            0,
+        )
 
     def read(self) -> Array:
         """Its values."""
@@ -180,16 +187,18 @@ class Plane:
         return self.index, *(number for path in self.array.paths for number in file_stamp(path))
 
 
-def _in_memory(array: Numbers) -> bool:
-    return isinstance(array, Unpacked) or (isinstance(array, Joined) and any(map(_in_memory, array.parts)))
+def _in_memory(array: StoredArray) -> bool:
+    return isinstance(array, Unpacked) or (
+        isinstance(array, ChainedArrays) and any(map(_in_memory, array.parts))
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Planes(Listing):
     """Pictures of an array by number, with the arrays beside it."""
 
-    pictures: Numbers
-    beside: Mapping[str, Numbers]
+    pictures: StoredArray
+    beside: Mapping[str, StoredArray]
 
     def stored(self, key: str, place: int) -> Plane:
         """One of the pictures."""
@@ -205,7 +214,10 @@ class Planes(Listing):
         fitting = {name: array for name, array in self.beside.items() if array.shape[:1] == (rows,)}
         for name in names:
             column_place(name, list(fitting), self.pictures.paths[0])
-        return {name: _cells(fitting[name].rows(0, rows), self.pictures.paths[0], name) for name in names}
+        return {
+            name: _cells(fitting[name].rows(0, rows), self.pictures.paths[0], name)
+            for name in names
+        }
 
 
 def open_arrays(path: Path, pictures: str | None = None) -> Planes:
@@ -214,7 +226,12 @@ def open_arrays(path: Path, pictures: str | None = None) -> Planes:
     Raises SourceError where no array or several could be meant, MissingExtra without h5py.
     """
     arrays = _joined(_read(path))
-    if path.is_file() and pictures is None and path.stem in arrays and isinstance(arrays[path.stem], Npy):
+    if (
+        path.is_file()
+        and pictures is None
+        and path.stem in arrays
+        and isinstance(arrays[path.stem], Npy)
+    ):
         pictures = path.stem
     name = pictures or _chosen(arrays, path)
     if name not in arrays:
@@ -222,38 +239,61 @@ def open_arrays(path: Path, pictures: str | None = None) -> Planes:
     chosen = arrays.pop(name)
     count = chosen.shape[0] if chosen.shape else 0
     if len(chosen.shape) < 3 or not math.prod(chosen.shape):
-        raise SourceError("an array that holds no pictures", str(path), "[n, h, w] or [n, h, w, c]",
-                          f"{name} {list(chosen.shape)}")
+        raise SourceError(
+            "an array that holds no pictures",
+            str(path),
+            "[n, h, w] or [n, h, w, c]",
+            f"{name} {list(chosen.shape)}",
+        )
     return Planes(names=numbered(count), pictures=chosen, beside=arrays, counts={"ignored": 0})
 
 
-def _chosen(arrays: Mapping[str, Numbers], path: Path) -> str:
-    likely = [name for name, array in arrays.items() if len(array.shape) >= 3 and array.dtype.kind in "buif"]
+def _chosen(arrays: Mapping[str, StoredArray], path: Path) -> str:
+    likely = [
+        name
+        for name, array in arrays.items()
+        if len(array.shape) >= 3 and array.dtype.kind in "buif"
+    ]
     if len(likely) == 1:
         return likely[0]
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
     what = "several arrays could be the pictures" if likely else "no array could be the pictures"
-    hint = f"Choose with --pictures {likely[0]}" if likely else "Give an array [n, h, w] or [n, h, w, c]."
+    hint = (
+        f"Choose with --pictures {likely[0]}"
+        if likely
+        else "Give an array [n, h, w] or [n, h, w, c]."
+    )
     raise SourceError(what, str(path), found=shapes or "no arrays", hint=hint)
 
 
-def _joined(arrays: Mapping[str, Numbers]) -> dict[str, Numbers]:
+def _joined(arrays: Mapping[str, StoredArray]) -> dict[str, StoredArray]:
     """The arrays, those of `train_`, `val_` and `test_` joined where each has its part."""
     parts = [part for part in SPLITS if any(name.startswith(f"{part}_") for name in arrays)]
-    names = {part: {n.removeprefix(f"{part}_") for n in arrays if n.startswith(f"{part}_")} for part in parts}
+    names = {
+        part: {n.removeprefix(f"{part}_") for n in arrays if n.startswith(f"{part}_")}
+        for part in parts
+    }
     shared = set.intersection(*names.values()) if len(parts) > 1 else set()
-    alike = sorted(n for n in shared if len({arrays[f"{p}_{n}"].shape[1:] for p in parts}) == 1 and n not in arrays)
+    alike = sorted(
+        n
+        for n in shared
+        if len({arrays[f"{p}_{n}"].shape[1:] for p in parts}) == 1 and n not in arrays
+    )
     if not alike:
         return dict(arrays)
-    joined: dict[str, Numbers] = {n: Joined(tuple(arrays[f"{p}_{n}"] for p in parts)) for n in alike}
-    rest = {n: a for n, a in arrays.items() if not any(n == f"{p}_{j}" for p in parts for j in alike)}
+    joined: dict[str, StoredArray] = {
+        n: ChainedArrays(tuple(arrays[f"{p}_{n}"] for p in parts)) for n in alike
+    }
+    rest = {
+        n: a for n, a in arrays.items() if not any(n == f"{p}_{j}" for p in parts for j in alike)
+    }
     sizes = [arrays[f"{p}_{alike[0]}"].shape[0] for p in parts]
     split = np.repeat([SPLITS[p] for p in parts], sizes)
     path = joined[alike[0]].paths[0]
     return {**rest, **joined, **({} if "split" in rest else {"split": Unpacked(path, split)})}
 
 
-def _read(path: Path) -> dict[str, Numbers]:
+def _read(path: Path) -> dict[str, StoredArray]:
     """The arrays of a file or folder by name."""
     try:
         if path.is_dir():
@@ -264,12 +304,21 @@ def _read(path: Path) -> dict[str, Numbers]:
             return _datasets(path)
         if magic.startswith(b"PK"):
             return _npz(path)
-        return {path.stem: _npy(path), **{f.stem: _npy(f) for f in sorted(path.parent.glob("*.npy")) if f != path}}
+        return {
+            path.stem: _npy(path),
+            **{f.stem: _npy(f) for f in sorted(path.parent.glob("*.npy")) if f != path},
+        }
     except OSError as error:
-        raise SourceError("the arrays cannot be read", str(path), found=error.strerror or "a damaged file") from None
+        raise SourceError(
+            "the arrays cannot be read", str(path), found=error.strerror or "a damaged file"
+        ) from None
     except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        raise SourceError("the arrays cannot be read", str(path), found="a damaged file, or pickled objects",
-                          hint="Save arrays of numbers or texts with numpy.save.") from None
+        raise SourceError(
+            "the arrays cannot be read",
+            str(path),
+            found="a damaged file, or pickled objects",
+            hint="Save arrays of numbers or texts with numpy.save.",
+        ) from None
 
 
 def _npy(path: Path) -> Npy:
@@ -284,34 +333,46 @@ def _npy(path: Path) -> Npy:
 def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read: Callable[[Any], Any] = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-        version, np.lib.format.read_array_header_2_0)
+        version, np.lib.format.read_array_header_2_0
+    )
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("pickled objects")
     return shape, fortran, dtype
 
 
-def _npz(path: Path) -> dict[str, Numbers]:
-    found: dict[str, Numbers] = {}
+def _npz(path: Path) -> dict[str, StoredArray]:
+    found: dict[str, StoredArray] = {}
     with zipfile.ZipFile(path) as archive:
-        packed = sum(info.file_size for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED)
+        packed = sum(
+            info.file_size
+            for info in archive.infolist()
+            if info.compress_type != zipfile.ZIP_STORED
+        )
         if packed > MAX_UNPACKED:
-            raise SourceError("too large a compressed .npz", str(path), f"at most {MAX_UNPACKED} bytes", str(packed),
-                              "Save it with numpy.savez, not savez_compressed.")
+            raise SourceError(
+                "too large a compressed .npz",
+                str(path),
+                f"at most {MAX_UNPACKED} bytes",
+                str(packed),
+                "Save it with numpy.savez, not savez_compressed.",
+            )
         for info in archive.infolist():
             if info.filename.endswith(".npy"):
                 found[info.filename.removesuffix(".npy")] = _member(path, archive, info)
     return found
 
 
-def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Numbers:
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> StoredArray:
     with archive.open(info) as file:
         shape, fortran, dtype = _header(file)
         header, size = file.tell(), math.prod(shape) * dtype.itemsize
         if header + size != info.file_size:
             raise ValueError("sizes differ")
         if info.compress_type != zipfile.ZIP_STORED:
-            values = np.frombuffer(file.read(size), dtype).reshape(shape, order="F" if fortran else "C")
+            values = np.frombuffer(file.read(size), dtype).reshape(
+                shape, order="F" if fortran else "C"
+            )
             return Unpacked(path, values)
     with path.open("rb") as raw:
         raw.seek(info.header_offset + _LOCAL_HEADER - 4)
@@ -320,13 +381,18 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Numb
     return Npy(path, start + header, shape, dtype, fortran)
 
 
-def _datasets(path: Path) -> dict[str, Numbers]:
+def _datasets(path: Path) -> dict[str, StoredArray]:
     """Datasets of an HDF5 file, those left out whose values lie in other files."""
     h5py = require("h5py", extra="hdf5")
-    found: dict[str, Numbers] = {}
+    found: dict[str, StoredArray] = {}
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.shape and not item.external and not item.is_virtual:
+        if (
+            isinstance(item, h5py.Dataset)
+            and item.shape
+            and not item.external
+            and not item.is_virtual
+        ):
             found[name] = Hdf5(path, name, item.shape, item.dtype)
 
     with h5py.File(path, "r") as file:
@@ -345,13 +411,23 @@ def _cells(values: Array, path: Path, name: str) -> Column:
         return _struct({field: values[field] for field in values.dtype.names})
     flat = values.reshape(len(values), -1)
     if values.ndim > 2:
-        raise UsageError("an array of too many axes for a column", str(path), "[n] or [n, k]",
-                         f"{name} {list(values.shape)}")
-    return _texts(flat[:, 0]) if flat.shape[1] == 1 else _struct({str(i): flat[:, i] for i in range(flat.shape[1])})
+        raise UsageError(
+            "an array of too many axes for a column",
+            str(path),
+            "[n] or [n, k]",
+            f"{name} {list(values.shape)}",
+        )
+    return (
+        _texts(flat[:, 0])
+        if flat.shape[1] == 1
+        else _struct({str(i): flat[:, i] for i in range(flat.shape[1])})
+    )
 
 
 def _struct(columns: Mapping[str, Array]) -> Column:
-    return pa.StructArray.from_arrays([_texts(values) for values in columns.values()], list(columns))
+    return pa.StructArray.from_arrays(
+        [_texts(values) for values in columns.values()], list(columns)
+    )
 
 
 def _texts(values: Array) -> Column:

@@ -15,8 +15,8 @@ from dof_arrow.errors import PictureError
 from dof_arrow.media import decode as picture
 from dof_arrow.media import dicom, facts, frames, image
 from dof_arrow.media.cine import Cine
-from dof_arrow.media.decode import Reading
-from dof_arrow.media.frames import Cropped, Footage, Frames, Pictures, Sampling
+from dof_arrow.media.decode import ReadingOptions
+from dof_arrow.media.frames import Cropped, Footage, Frames, PictureFrames, Sampling
 from dof_arrow.media.video import Video
 from dof_arrow.sources.sample import Sample, read_bytes
 
@@ -24,8 +24,12 @@ _ARRAYS = (b"\x93NUMPY", b"PK\3\4")
 
 
 def open_clip(
-    sample: Sample, sampling: Sampling = frames.EVERY, *, mode: Literal["RGB", "L"] = "RGB",
-    orientation: Literal["exif", "ignore"] = "exif", reading: Reading = picture.DEFAULT,
+    sample: Sample,
+    sampling: Sampling = frames.EVERY,
+    *,
+    mode: Literal["RGB", "L"] = "RGB",
+    orientation: Literal["exif", "ignore"] = "exif",
+    reading: ReadingOptions = picture.DEFAULT,
 ) -> Footage:
     """The clip of a sample, as much of its frames as is to be seen.
 
@@ -38,8 +42,11 @@ def open_clip(
 
 
 def _opened(
-    sample: Sample, sampling: Sampling, mode: Literal["RGB", "L"], orientation: Literal["exif", "ignore"],
-    reading: Reading,
+    sample: Sample,
+    sampling: Sampling,
+    mode: Literal["RGB", "L"],
+    orientation: Literal["exif", "ignore"],
+    reading: ReadingOptions,
 ) -> Footage:
     data = sample.data
     if isinstance(data, Path) and data.is_dir():
@@ -63,13 +70,18 @@ def _start(path: Path) -> bytes:
     except FileNotFoundError:
         raise PictureError("no such file", rule="missing") from None
     except OSError as error:
-        raise PictureError("the file cannot be read", found=error.strerror or "", rule="unreadable") from None
+        raise PictureError(
+            "the file cannot be read", found=error.strerror or "", rule="unreadable"
+        ) from None
 
 
 def _of_folder(
-    folder: Path, sampling: Sampling, mode: Literal["RGB", "L"], orientation: Literal["exif", "ignore"],
-    reading: Reading,
-) -> Pictures:
+    folder: Path,
+    sampling: Sampling,
+    mode: Literal["RGB", "L"],
+    orientation: Literal["exif", "ignore"],
+    reading: ReadingOptions,
+) -> PictureFrames:
     from dof_arrow.sources import folder as files
 
     found = files.pictures_only(files.in_folder(folder))
@@ -77,6 +89,4 @@ def _of_folder(
     def decode(path: Path) -> tuple[image.Pixels, facts.PictureFacts]:
         return picture.decode(read_bytes(path), mode=mode, orientation=orientation, reading=reading)
 
-    return Pictures([folder / name for name in found.names.to_pylist()], decode, sampling.fps)
-
-
+    return PictureFrames([folder / name for name in found.names.to_pylist()], decode, sampling.fps)

@@ -49,7 +49,9 @@ class Cell:
         if not value.is_valid:
             raise PictureError("no bytes in the row", rule="missing")
         if len(value.as_buffer()) > MAX_FILE_BYTES:
-            raise PictureError("the picture is too large", "", f"at most {MAX_FILE_BYTES} bytes", rule="too-large")
+            raise PictureError(
+                "the picture is too large", "", f"at most {MAX_FILE_BYTES} bytes", rule="too-large"
+            )
         data: bytes = value.as_py()
         return data
 
@@ -60,8 +62,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cells(Listing):
-    """Pictures in a column, in the order of files and rows; `groups_of` lists each row group's file, number and rows.
-    """
+    """Pictures in a column, in the order of files and rows; `groups_of` lists each row group's file, number and rows."""
 
     paths: tuple[Path, ...]
     shown: tuple[str, ...]
@@ -88,14 +89,21 @@ class Cells(Listing):
             column_place(name, [*own, *virtual], self.paths[0])
         found = {name: self._texts(name) for name in names if name not in virtual}
         if "split" in names and virtual:
-            rows = [SPLITS[match[1]] if match else "" for match in (told[file] for file, _, _ in self.groups_of)]
-            found["split"] = pa.array(np.repeat(rows, [count for _, _, count in self.groups_of]), pa.string())
+            rows = [
+                SPLITS[match[1]] if match else ""
+                for match in (told[file] for file, _, _ in self.groups_of)
+            ]
+            found["split"] = pa.array(
+                np.repeat(rows, [count for _, _, count in self.groups_of]), pa.string()
+            )
         return found
 
     def classes(self, name: str) -> tuple[str, ...]:
         """Class names as `datasets` writes them into the schema."""
         try:
-            about = json.loads((_schema(self.paths[0]).metadata or {})[b"huggingface"])["info"]["features"][name]
+            about = json.loads((_schema(self.paths[0]).metadata or {})[b"huggingface"])["info"][
+                "features"
+            ][name]
             about = about.get("feature", about)
             return tuple(map(str, about["names"])) if about.get("_type") == "ClassLabel" else ()
         except (KeyError, ValueError, TypeError, AttributeError):
@@ -103,7 +111,9 @@ class Cells(Listing):
 
     def _texts(self, name: str) -> Column:
         columns = [_column(path, name) for path in self.paths]
-        joined = pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
+        joined = pa.chunked_array(
+            [chunk for column in columns for chunk in column.chunks], columns[0].type
+        )
         if pa.types.is_list(joined.type) or pa.types.is_large_list(joined.type):
             return joined.combine_chunks().cast(pa.list_(pa.string()))
         return texts(joined, self.paths[0], name)
@@ -121,12 +131,26 @@ def open_columns(root: Path, names: Sequence[str], pictures: str | None = None) 
         column = _chosen(schema, pictures, paths[0])
         for path in paths[1:]:
             if _schema(path).names != schema.names:
-                raise SourceError("files of different columns", str(path), ", ".join(schema.names),
-                                  ", ".join(_schema(path).names), "Give one of the files.")
-        groups = tuple((file, group, rows) for file, path in enumerate(paths) for group, rows in _groups(path))
+                raise SourceError(
+                    "files of different columns",
+                    str(path),
+                    ", ".join(schema.names),
+                    ", ".join(_schema(path).names),
+                    "Give one of the files.",
+                )
+        groups = tuple(
+            (file, group, rows) for file, path in enumerate(paths) for group, rows in _groups(path)
+        )
         starts = np.cumsum([0, *(rows for _, _, rows in groups)])
-        return Cells(names=_names(paths, column, schema, int(starts[-1])), paths=tuple(paths), shown=tuple(names),
-                     column=column, groups_of=groups, starts=starts[:-1], counts={"ignored": 0})
+        return Cells(
+            names=_names(paths, column, schema, int(starts[-1])),
+            paths=tuple(paths),
+            shown=tuple(names),
+            column=column,
+            groups_of=groups,
+            starts=starts[:-1],
+            counts={"ignored": 0},
+        )
 
 
 @contextmanager
@@ -134,7 +158,9 @@ def _explained(root: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError):
-        raise SourceError("the file cannot be read as Parquet or Arrow", str(root), hint="Write it again.") from None
+        raise SourceError(
+            "the file cannot be read as Parquet or Arrow", str(root), hint="Write it again."
+        ) from None
 
 
 def _is_parquet(path: Path) -> bool:
@@ -169,9 +195,18 @@ def _chosen(schema: Any, asked: str | None, path: Path) -> str:
         return str(likely[column_place(asked, likely, path)])
     if len(likely) != 1:
         what = "several columns could be the pictures" if likely else "no column of pictures"
-        hint = f"Choose with --pictures {likely[0]}" if likely else "As a table beside pictures, give it with --table."
-        raise SourceError(what, str(path), "a column of bytes, or of structs of bytes and path",
-                          ", ".join(likely or schema.names), hint)
+        hint = (
+            f"Choose with --pictures {likely[0]}"
+            if likely
+            else "As a table beside pictures, give it with --table."
+        )
+        raise SourceError(
+            what,
+            str(path),
+            "a column of bytes, or of structs of bytes and path",
+            ", ".join(likely or schema.names),
+            hint,
+        )
     return str(likely[0])
 
 
@@ -192,8 +227,13 @@ def _groups(path: Path) -> Iterator[tuple[int, int]]:
         for number in range(file.num_row_groups):
             group = file.metadata.row_group(number)
             if group.total_byte_size > MAX_GROUP_BYTES:
-                raise SourceError("a row group is too large to hold in memory", str(path), f"{MAX_GROUP_BYTES} bytes",
-                                  str(group.total_byte_size), "Write it again with smaller row groups.")
+                raise SourceError(
+                    "a row group is too large to hold in memory",
+                    str(path),
+                    f"{MAX_GROUP_BYTES} bytes",
+                    str(group.total_byte_size),
+                    "Write it again with smaller row groups.",
+                )
             yield number, group.num_rows
 
 
@@ -239,4 +279,3 @@ def _path_column(path: Path, column: str, inner: str) -> Any:
     else:
         values = _arrow(path)[column]
     return pc.struct_field(values, "path").cast(pa.large_string())
-

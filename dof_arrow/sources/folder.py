@@ -20,8 +20,27 @@ from dof_arrow.sources.sample import Column, read_bytes
 from dof_arrow.sources.table import ROWS_AT_ONCE
 
 SUFFIXES = (
-    ".apng", ".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo",
-    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+    ".apng",
+    ".avif",
+    ".bmp",
+    ".dcm",
+    ".dicom",
+    ".gif",
+    ".j2k",
+    ".jfif",
+    ".jp2",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".mpo",
+    ".pbm",
+    ".pgm",
+    ".png",
+    ".pnm",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
 )
 _HEADER = 1 << 18  # bytes in which most DICOM files come to their pixels
 _UNNAMED = r"(^|/)[^./]+$|\.[0-9]+$"  # as DICOM files are often called
@@ -42,16 +61,21 @@ class Files(Listing):
     def files(self) -> Iterator[str]:
         """All of them, those too that are missing."""
         for start in range(0, len(self), ROWS_AT_ONCE):
-            yield from (f"{self.root}/{name}" for name in self.names.slice(start, ROWS_AT_ONCE).to_pylist())
+            yield from (
+                f"{self.root}/{name}" for name in self.names.slice(start, ROWS_AT_ONCE).to_pylist()
+            )
 
     def cells(self, names: Sequence[str]) -> dict[str, Column]:
         """Attributes of DICOM files, those of a list; read from all headers."""
         if not len(self) or not is_dicom(self.root / self.names[0].as_py()):
             return super(Files, self).cells(names)  # a dataclass with slots knows no bare super()
         if unknown := [name for name in names if name not in (*dicom.ATTRIBUTES, *dicom.GROUPS)]:
-            raise UsageError("attributes that are not taken from DICOM files", found=", ".join(unknown),
-                             expected=", ".join((*dicom.GROUPS, *dicom.ATTRIBUTES)),
-                             hint="Name one of these, or give a --table.")
+            raise UsageError(
+                "attributes that are not taken from DICOM files",
+                found=", ".join(unknown),
+                expected=", ".join((*dicom.GROUPS, *dicom.ATTRIBUTES)),
+                hint="Name one of these, or give a --table.",
+            )
         found: dict[str, list[str | None]] = {name: [] for name in names}
         for file in self.files():
             for name, value in _header(Path(file), names).items():
@@ -73,11 +97,15 @@ def single(path: Path) -> Files:
         else:
             image.inspect(data)
     except OSError as error:
-        raise SourceError("the file cannot be read", str(path), found=error.strerror or "") from None
+        raise SourceError(
+            "the file cannot be read", str(path), found=error.strerror or ""
+        ) from None
     except errors.PictureError as error:
         hint = error.hint or "Give a picture, or the folder that holds the pictures."
         raise SourceError(error.what, str(path), error.expected, error.found, hint) from None
-    return Files(root=path.parent, names=pa.array([path.name], pa.large_string()), counts={"ignored": 0})
+    return Files(
+        root=path.parent, names=pa.array([path.name], pa.large_string()), counts={"ignored": 0}
+    )
 
 
 def pictures_only(files: Files) -> Files:
@@ -88,7 +116,9 @@ def pictures_only(files: Files) -> Files:
     if not len(names):
         found = f"{ignored} other files" if ignored else "an empty folder"
         hint = "Give the folder that holds the pictures; files without a suffix need a --table that names them."
-        raise SourceError("no picture in the folder", str(files.root), " ".join(SUFFIXES), found, hint)
+        raise SourceError(
+            "no picture in the folder", str(files.root), " ".join(SUFFIXES), found, hint
+        )
     if is_dicom(files.root / names[0].as_py()):
         require("pydicom", extra="dicom")
     return replace(files, names=names, counts={"ignored": ignored})
@@ -98,7 +128,9 @@ def are_pictures(names: Column) -> Any:
     """Which names bear a picture's suffix."""
     import pyarrow.compute as pc
 
-    return pc.match_substring_regex(names, rf"\.({'|'.join(s[1:] for s in SUFFIXES)})$", ignore_case=True)
+    return pc.match_substring_regex(
+        names, rf"\.({'|'.join(s[1:] for s in SUFFIXES)})$", ignore_case=True
+    )
 
 
 def is_dicom(path: Path) -> bool:
@@ -114,8 +146,10 @@ def _unnamed_dicom(files: Files) -> Column:
     import pyarrow.compute as pc
 
     likely = files.names.filter(pc.match_substring_regex(files.names, _UNNAMED)).to_pylist()
-    return pa.array([n for n in likely if n.rpartition("/")[2] != "DICOMDIR" and is_dicom(files.root / n)],
-                    pa.large_string())
+    return pa.array(
+        [n for n in likely if n.rpartition("/")[2] != "DICOMDIR" and is_dicom(files.root / n)],
+        pa.large_string(),
+    )
 
 
 def _header(path: Path, names: Sequence[str]) -> dict[str, str | None]:
@@ -135,9 +169,13 @@ def _listed(root: Path) -> Column:
         while batch := list(islice(names, ROWS_AT_ONCE)):
             parts.append(pa.array(batch, pa.large_string()))
     except UnicodeEncodeError:
-        raise SourceError("a file name is not UTF-8", str(root), hint="Rename it, for example with convmv.") from None
+        raise SourceError(
+            "a file name is not UTF-8", str(root), hint="Rename it, for example with convmv."
+        ) from None
     except OSError as error:
-        raise SourceError("a folder cannot be read", str(root), found=error.strerror or "") from None
+        raise SourceError(
+            "a folder cannot be read", str(root), found=error.strerror or ""
+        ) from None
     found = pa.concat_arrays(parts)
     return found.take(pc.sort_indices(found))
 
@@ -181,7 +219,9 @@ class Folders(Listing):
     def files(self) -> Iterator[Path]:
         """The pictures in all of them."""
         for name in self.names.to_pylist():
-            yield from (Path(entry.path) for entry in os.scandir(self.root / name) if entry.is_file())
+            yield from (
+                Path(entry.path) for entry in os.scandir(self.root / name) if entry.is_file()
+            )
 
 
 def holds_clips(path: Path) -> bool:
@@ -200,8 +240,12 @@ def clips_at(path: Path) -> Listing | None:
     if path.suffix.lower() in (".tar", ".parquet", ".arrow", ".h5", ".hdf5"):
         return None
     if not path.is_file():
-        raise SourceError("no such folder or file", str(path), hint="Give the folder that holds the clips.")
-    return Reels(root=path.parent, names=pa.array([path.name], pa.large_string()), counts={"ignored": 0})
+        raise SourceError(
+            "no such folder or file", str(path), hint="Give the folder that holds the clips."
+        )
+    return Reels(
+        root=path.parent, names=pa.array([path.name], pa.large_string()), counts={"ignored": 0}
+    )
 
 
 def _in_folder(path: Path) -> Listing | None:
@@ -217,8 +261,13 @@ def _in_folder(path: Path) -> Listing | None:
         return Folders(root=path, names=folders)
     if len(found.names.filter(pc.match_substring_regex(found.names, r"\.(tar|parquet|arrow)$"))):
         return None
-    raise SourceError("no clip in the folder", str(path), " ".join(_SUFFIXES), f"{len(found)} other files",
-                      "Give the folder that holds the clips, or a folder of folders of pictures.")
+    raise SourceError(
+        "no clip in the folder",
+        str(path),
+        " ".join(_SUFFIXES),
+        f"{len(found)} other files",
+        "Give the folder that holds the clips, or a folder of folders of pictures.",
+    )
 
 
 def _folders(found: Files) -> pa.Array:

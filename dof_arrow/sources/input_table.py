@@ -50,14 +50,25 @@ class Roster:
     def of(cls, source: Source) -> Roster:
         """What a source knows; the columns of a `Listing` are taken as they are."""
         if isinstance(source, Listing):
-            return cls(keys=source.names, targets=source.labels, groups=source.groups, splits=source.splits,
-                       kept=source.columns)
+            return cls(
+                keys=source.names,
+                targets=source.labels,
+                groups=source.groups,
+                splits=source.splits,
+                kept=source.columns,
+            )
         return cls(
             keys=_gathered(source, lambda s: s.key, pa.large_string()),
-            targets={n: _gathered(source, _entry("target", n), target_type(t)) for n, t in source.targets.items()},
+            targets={
+                n: _gathered(source, _entry("target", n), target_type(t))
+                for n, t in source.targets.items()
+            },
             groups=_gathered(source, lambda s: s.group, pa.string()) if source.has_group else None,
             splits=_gathered(source, lambda s: s.split, pa.string()) if source.has_split else None,
-            kept={n: _gathered(source, _entry("kept", n), pa.type_for_alias(t)) for n, t in source.kept.items()},
+            kept={
+                n: _gathered(source, _entry("kept", n), pa.type_for_alias(t))
+                for n, t in source.kept.items()
+            },
         )
 
     def digest(self, key: bytes) -> str:

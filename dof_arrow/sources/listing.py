@@ -14,7 +14,14 @@ from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.sources.sample import Column, Data, Sample
 
-SPLITS = {"train": "train", "val": "valid", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
+SPLITS = {
+    "train": "train",
+    "val": "valid",
+    "valid": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "test": "test",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,7 +45,10 @@ class Listing(ABC):
     @property
     def kept(self) -> dict[str, str]:
         """The Arrow type name of each kept column."""
-        return {name: str(column.type).replace("double", "float64") for name, column in self.columns.items()}
+        return {
+            name: str(column.type).replace("double", "float64")
+            for name, column in self.columns.items()
+        }
 
     @property
     def has_group(self) -> bool:
@@ -57,7 +67,8 @@ class Listing(ABC):
         key = self.names[index].as_py()
         place = range(len(self))[index] if self.place is None else self.place[index].as_py()
         return Sample(
-            key=key, data=None if place is None else self.stored(key, place),
+            key=key,
+            data=None if place is None else self.stored(key, place),
             target={name: column[index].as_py() for name, column in self.labels.items()},
             group=self.groups[index].as_py() if self.has_group else None,
             split=self.splits[index].as_py() if self.has_split else None,
@@ -73,8 +84,7 @@ class Listing(ABC):
         """The files that the pictures lie in."""
 
     def cells(self, names: Sequence[str]) -> dict[str, Column]:
-        """Columns that the container itself has: strings, lists of strings, or structs of strings; UsageError if none.
-        """
+        """Columns that the container itself has: strings, lists of strings, or structs of strings; UsageError if none."""
         hint = "Add --table FILE.csv --key COLUMN, or --label folder if pictures lie in a folder for each class."
         raise UsageError("columns need a table", found=", ".join(names), hint=hint)
 

@@ -46,13 +46,25 @@ class _Asked:
     @property
     def columns(self) -> list[str]:
         label = None if self.label == FOLDER else self.label
-        return [name for name in (self.key, label, self.group, self.split, *self.keep) if name is not None]
+        return [
+            name
+            for name in (self.key, label, self.group, self.split, *self.keep)
+            if name is not None
+        ]
 
 
 def open_source(
-    path: str | Path, *, table: str | Path | None = None, key: str | None = None, label: str | None = None,
-    group: str | None = None, split: str | None = None, keep: Sequence[str] = (),
-    kind: Kind | None = None, separator: str = "|", pictures: str | None = None,
+    path: str | Path,
+    *,
+    table: str | Path | None = None,
+    key: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    split: str | None = None,
+    keep: Sequence[str] = (),
+    kind: Kind | None = None,
+    separator: str = "|",
+    pictures: str | None = None,
     clips: bool = False,
 ) -> Listing:
     """The pictures at `path`, with those columns that are named here and no others.
@@ -68,15 +80,23 @@ def open_source(
     be read; links and table keys that lead out of the folder are refused.
     """
     asked = _Asked(
-        table=Path(table) if table is not None else None, key=key, label=label, group=group, split=split,
-        keep=tuple(keep), kind=kind, separator=separator,
+        table=Path(table) if table is not None else None,
+        key=key,
+        label=label,
+        group=group,
+        split=split,
+        keep=tuple(keep),
+        kind=kind,
+        separator=separator,
     )
     if asked.table is not None and asked.key is None:
         hint = "Add --key COLUMN: the column with file names."
         raise UsageError("a table needs the column that names the pictures", hint=hint)
     found = folder.clips_at(Path(path)) if clips else None
     found = found or _find(Path(path), pictures, named=asked.table is not None)
-    found = _with_own(found, path, asked) if asked.table is None else _joined(found, asked.table, asked)
+    found = (
+        _with_own(found, path, asked) if asked.table is None else _joined(found, asked.table, asked)
+    )
     return _labelled_by_folder(found, path) if label == FOLDER else found
 
 
@@ -85,13 +105,19 @@ def _find(path: Path, pictures: str | None, *, named: bool) -> Listing:
     if path.is_dir():
         return _in_folder(path, pictures, named=named)
     if not path.is_file():
-        raise SourceError("no such folder or file", str(path), hint="Give the folder that holds the pictures.")
+        raise SourceError(
+            "no such folder or file", str(path), hint="Give the folder that holds the pictures."
+        )
     try:
         with path.open("rb") as file:
             start = file.read(512)
     except OSError as error:
-        raise SourceError("the file cannot be read", str(path), found=error.strerror or "") from None
-    if start[257:262] == b"ustar" or start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
+        raise SourceError(
+            "the file cannot be read", str(path), found=error.strerror or ""
+        ) from None
+    if start[257:262] == b"ustar" or start.startswith(
+        (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+    ):
         return tar.open_shards([path], pictures)
     if start.startswith((b"PK\3\4", b"\x93NUMPY", b"\x89HDF\r\n\x1a\n")):
         return arrays.open_arrays(path, pictures)
@@ -108,7 +134,11 @@ def _in_folder(path: Path, pictures: str | None, *, named: bool) -> Listing:
     if not pc.any(folder.are_pictures(found.names)).as_py():
         if shards := _ending(found, r"\.tar$"):
             return tar.open_shards([path / name for name in shards], pictures)
-        tables = [name for name in _ending(found, r"\.(parquet|arrow)$") if not re.search(r"(^|/)cache-[^/]*$", name)]
+        tables = [
+            name
+            for name in _ending(found, r"\.(parquet|arrow)$")
+            if not re.search(r"(^|/)cache-[^/]*$", name)
+        ]
         if tables:
             return columnar.open_columns(path, tables, pictures)
         if _ending(found, r"^[^/]*\.npy$"):
@@ -135,7 +165,9 @@ def _with_own(found: L, path: str | Path, asked: _Asked) -> L:
 def _names(cells: Column, path: str | Path) -> Column:
     if cells.null_count or len(cells.unique()) < len(cells):
         what = "is empty" if cells.null_count else "stands twice"
-        raise SourceError(f"a name {what} in the column of names", str(path), hint="Choose another --key.")
+        raise SourceError(
+            f"a name {what} in the column of names", str(path), hint="Choose another --key."
+        )
     return cells.cast(pa.large_string())
 
 
@@ -147,16 +179,23 @@ def _joined(found: Listing, path: Path, asked: _Asked) -> Listing:
     names, place = match(cells[asked.key or ""], found.names, path)
     order = pc.sort_indices(names)
     cells = {name: column.take(order) for name, column in cells.items()}
-    joined = replace(found, names=names.take(order), place=place.take(order), counts=_counts(found, place))
+    joined = replace(
+        found, names=names.take(order), place=place.take(order), counts=_counts(found, place)
+    )
     return _described(joined, cells, asked)
 
 
 def _described(found: L, cells: dict[str, Column], asked: _Asked) -> L:
     """A source with what cells, one a sample, say of it."""
     found = replace(
-        found, groups=_flat(asked.group, cells) if asked.group else None,
+        found,
+        groups=_flat(asked.group, cells) if asked.group else None,
         splits=_flat(asked.split, cells) if asked.split else None,
-        columns={name: typed(column) for each in asked.keep for name, column in _flattened(each, cells[each]).items()},
+        columns={
+            name: typed(column)
+            for each in asked.keep
+            for name, column in _flattened(each, cells[each]).items()
+        },
     )
     if asked.label is None or asked.label == FOLDER:
         return found
@@ -166,14 +205,19 @@ def _described(found: L, cells: dict[str, Column], asked: _Asked) -> L:
 
 def _flat(name: str, cells: dict[str, Column]) -> Column:
     if pa.types.is_nested(cells[name].type):
-        raise UsageError("a column of several values a row", found=name, hint="Choose one with one value a row.")
+        raise UsageError(
+            "a column of several values a row", found=name, hint="Choose one with one value a row."
+        )
     return cells[name]
 
 
 def _flattened(name: str, cells: Column) -> dict[str, Column]:
     """A column of structs as a column for each of their entries."""
     if pa.types.is_struct(cells.type):
-        return {f"{name}_{field.name}": column for field, column in zip(cells.type, cells.flatten(), strict=True)}
+        return {
+            f"{name}_{field.name}": column
+            for field, column in zip(cells.type, cells.flatten(), strict=True)
+        }
     return {name: _flat(name, {name: cells})}
 
 
@@ -184,10 +228,17 @@ def _label(found: Listing, name: str, cells: Column, asked: _Asked) -> tuple[Tar
         return _coded(cells, classes)
     if pa.types.is_struct(cells.type):
         fields = [field.name for field in cells.type]
-        hot = zip(*(pc.is_in(c, value_set=pa.array(["1", "1.0", "true"])).to_pylist() for c in cells.flatten()),
-                  strict=True)
-        cells = pa.array([[field for field, on in zip(fields, row, strict=True) if on] for row in hot],
-                         pa.list_(pa.string()))
+        hot = zip(
+            *(
+                pc.is_in(c, value_set=pa.array(["1", "1.0", "true"])).to_pylist()
+                for c in cells.flatten()
+            ),
+            strict=True,
+        )
+        cells = pa.array(
+            [[field for field, on in zip(fields, row, strict=True) if on] for row in hot],
+            pa.list_(pa.string()),
+        )
     if pa.types.is_list(cells.type):
         return read_label(name, pc.binary_join(cells, _UNIT), "multilabel", _UNIT)
     return read_label(name, cells, asked.kind, asked.separator)
@@ -201,11 +252,17 @@ def _coded(cells: Column, classes: tuple[str, ...]) -> tuple[Target, Column]:
     values = cells.cast(pa.list_(pa.int32()) if several else pa.int32())
     flat = values.flatten() if several else values.drop_null()
     if pc.any(pc.greater_equal(flat, len(classes))).as_py():
-        raise SourceError("a label is none of the classes", expected=f"0 to {len(classes) - 1}",
-                          found=str(pc.max(flat).as_py()), hint="Mend the file's class names.")
+        raise SourceError(
+            "a label is none of the classes",
+            expected=f"0 to {len(classes) - 1}",
+            found=str(pc.max(flat).as_py()),
+            hint="Mend the file's class names.",
+        )
     if several:
         return Target(kind="multilabel", classes=classes), values
-    return Target(kind="category", classes=classes), pc.if_else(pc.less(values, 0), pa.scalar(None, pa.int32()), values)
+    return Target(kind="category", classes=classes), pc.if_else(
+        pc.less(values, 0), pa.scalar(None, pa.int32()), values
+    )
 
 
 def _labelled_by_folder(found: L, path: str | Path) -> L:
@@ -214,7 +271,9 @@ def _labelled_by_folder(found: L, path: str | Path) -> L:
     loose = pc.sum(pc.invert(pc.match_substring(found.names, "/"))).as_py()
     if loose:
         hint = "Move each into its class's folder, or leave out --label folder."
-        raise SourceError("pictures lie in no class folder", str(path), found=f"{loose} at the top", hint=hint)
+        raise SourceError(
+            "pictures lie in no class folder", str(path), found=f"{loose} at the top", hint=hint
+        )
     folders = pc.replace_substring_regex(found.names, "(?s)/.*$", "")
     target, codes = read_label("label", folders.cast(pa.string()), "category")
     return replace(found, targets={"label": target}, labels={"label": codes})
@@ -228,6 +287,8 @@ def _counts(found: Listing, place: Any) -> dict[str, int]:
     all_are = not isinstance(found, Files) or isinstance(found, folder.Reels)
     pictures = folder.are_pictures(found.names).to_numpy(zero_copy_only=False) | all_are
     ignored = found.counts.get("ignored", 0) + int((~named & ~pictures).sum())
-    return {"ignored": ignored, "without_row": int((~named & pictures).sum()), "without_file": place.null_count}
-
-
+    return {
+        "ignored": ignored,
+        "without_row": int((~named & pictures).sum()),
+        "without_file": place.null_count,
+    }

@@ -66,14 +66,22 @@ class Sample:
         except FileNotFoundError:
             raise errors.PictureError("no such file", rule="missing") from None
         except OSError as error:
-            raise errors.PictureError("the file cannot be read", found=error.strerror or "", rule="unreadable") from None
+            raise errors.PictureError(
+                "the file cannot be read", found=error.strerror or "", rule="unreadable"
+            ) from None
 
     def picture(
-        self, *, mode: Literal["RGB", "L"] = "RGB", orientation: Literal["exif", "ignore"] = "exif",
-        draft: int | None = None, reading: decode.Reading = decode.DEFAULT,
+        self,
+        *,
+        mode: Literal["RGB", "L"] = "RGB",
+        orientation: Literal["exif", "ignore"] = "exif",
+        draft: int | None = None,
+        reading: decode.ReadingOptions = decode.DEFAULT,
     ) -> tuple[image.Pixels, facts.PictureFacts]:
         """Pixels uint8 [h, w, 3] or [h, w, 1], and what the stored picture was like; PictureError if there are none."""
-        return decode.decode(self.load(), mode=mode, orientation=orientation, draft=draft, reading=reading)
+        return decode.decode(
+            self.load(), mode=mode, orientation=orientation, draft=draft, reading=reading
+        )
 
     def stamp(self) -> object:
         """Something printable that changes when the picture does: a file's size and time, a digest; None if missing."""
@@ -81,7 +89,11 @@ class Sample:
             if isinstance(self.data, Path):
                 return folder_stamp(self.data) if self.data.is_dir() else file_stamp(self.data)
             if isinstance(self.data, (bytes, np.ndarray)):
-                values = np.frombuffer(self.data, np.uint8) if isinstance(self.data, bytes) else self.data
+                values = (
+                    np.frombuffer(self.data, np.uint8)
+                    if isinstance(self.data, bytes)
+                    else self.data
+                )
                 return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
             return self.data.stamp() if self.data is not None else None
         except OSError:

@@ -50,13 +50,17 @@ def read(path: Path, columns: Sequence[str]) -> dict[str, Cells]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return _read(file, path, columns)
     except UnicodeDecodeError:
-        raise SourceError("the table is not UTF-8", str(path), hint="Save it as CSV UTF-8.") from None
+        raise SourceError(
+            "the table is not UTF-8", str(path), hint="Save it as CSV UTF-8."
+        ) from None
     except pa.ArrowInvalid:
         raise SourceError("the table is damaged", str(path), hint="Write it again.") from None
     except csv.Error as error:
         raise SourceError("the table is no valid CSV", str(path), found=str(error)) from None
     except OSError as error:
-        raise SourceError("the table cannot be read", str(path), found=error.strerror or "") from None
+        raise SourceError(
+            "the table cannot be read", str(path), found=error.strerror or ""
+        ) from None
 
 
 def texts(column: Any, path: Path, name: str) -> Cells:
@@ -73,7 +77,9 @@ def texts(column: Any, path: Path, name: str) -> Cells:
             column = column.dictionary_decode()
         trimmed = pc.utf8_trim_whitespace(column.cast(pa.string()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise UsageError("a column of neither numbers nor texts", str(path), found=f"{name}: {column.type}") from None
+        raise UsageError(
+            "a column of neither numbers nor texts", str(path), found=f"{name}: {column.type}"
+        ) from None
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
 
 
@@ -85,7 +91,9 @@ def typed(cells: Cells) -> Cells:
     """
     import pyarrow.compute as pc
 
-    numbers = pc.if_else(pc.is_in(cells, value_set=pa.array(_NO_NUMBER)), pa.scalar(None, pa.string()), cells)
+    numbers = pc.if_else(
+        pc.is_in(cells, value_set=pa.array(_NO_NUMBER)), pa.scalar(None, pa.string()), cells
+    )
     if numbers.null_count < len(numbers):
         if _all(numbers, _WHOLE):
             return _whole(numbers, cells)
@@ -96,7 +104,9 @@ def typed(cells: Cells) -> Cells:
     return cells
 
 
-def label(name: str, cells: Cells, kind: Kind | None = None, separator: str = "|") -> tuple[Target, Cells]:
+def label(
+    name: str, cells: Cells, kind: Kind | None = None, separator: str = "|"
+) -> tuple[Target, Cells]:
     """How a label column is to be read, and its values: int32 codes, float64 numbers or lists of int32 codes.
 
     Unless `kind` says so, a column is a regression target if its values are numbers, not all of them whole, and more
@@ -143,7 +153,10 @@ def _read(file: TextIO, path: Path, columns: Sequence[str]) -> dict[str, Cells]:
     while batch := list(islice(whole, ROWS_AT_ONCE)):
         for name, at in places.items():
             parts[name].append(pa.array([row[at].strip() or None for row in batch], pa.string()))
-    return {name: pa.concat_arrays(part) if part else pa.array([], pa.string()) for name, part in parts.items()}
+    return {
+        name: pa.concat_arrays(part) if part else pa.array([], pa.string())
+        for name, part in parts.items()
+    }
 
 
 def _plain(path: Path, delimiter: str, places: Mapping[str, int]) -> dict[str, Cells] | None:
@@ -156,17 +169,25 @@ def _plain(path: Path, delimiter: str, places: Mapping[str, int]) -> dict[str, C
 
     data = path.read_bytes() if path.stat().st_size <= _PLAIN else b""
     outside = rb'[^"%b\r\n]' % delimiter.encode()
-    within = rb'"(?<=%b")%b' % (outside, outside)  # a pattern that begins with one letter is searched much faster
+    within = rb'"(?<=%b")%b' % (
+        outside,
+        outside,
+    )  # a pattern that begins with one letter is searched much faster
     if not data or data.count(b'"') % 2 or re.search(within, data):
         return None
     named = {name: f"f{at}" for name, at in places.items()}
     try:
         table = pyarrow.csv.read_csv(
             pa.BufferReader(data),
-            read_options=pyarrow.csv.ReadOptions(autogenerate_column_names=True, skip_rows_after_names=1),
+            read_options=pyarrow.csv.ReadOptions(
+                autogenerate_column_names=True, skip_rows_after_names=1
+            ),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=[*named.values()], column_types=dict.fromkeys(named.values(), pa.string())))
+                include_columns=[*named.values()],
+                column_types=dict.fromkeys(named.values(), pa.string()),
+            ),
+        )
     except pa.ArrowInvalid:
         return None
     return {name: texts(table[column], path, name) for name, column in named.items()}
@@ -188,7 +209,12 @@ def place(name: str, header: Sequence[str], path: Path) -> int:
     if name and list(header).count(name) == 1:
         return list(header).index(name)
     if name and name in header:
-        raise UsageError("the column stands twice in the table", str(path), found=name, hint="Rename one of them.")
+        raise UsageError(
+            "the column stands twice in the table",
+            str(path),
+            found=name,
+            hint="Rename one of them.",
+        )
     names = [column for column in header if column]
     near = difflib.get_close_matches(name, names, 3, 0.6)
     shown = ", ".join(names[:40]) + (" …" if len(names) > 40 else "")
@@ -202,8 +228,11 @@ def _whole_rows(rows: Iterator[list[str]], width: int, path: Path) -> Iterator[l
             yield row
         elif row:
             raise SourceError(
-                "a row of the table has too few or too many cells", f"{path}, row {number} after the header",
-                f"{width} cells", str(len(row)), "Look for a missing quotation mark or separator there.",
+                "a row of the table has too few or too many cells",
+                f"{path}, row {number} after the header",
+                f"{width} cells",
+                str(len(row)),
+                "Look for a missing quotation mark or separator there.",
             )
 
 
@@ -224,13 +253,17 @@ def _whole(numbers: Cells, cells: Cells) -> Cells:
 
 
 def _kind(values: Cells) -> Kind:
-    measured = pa.types.is_float64(values.type) and len(values.unique().drop_null()) > REGRESSION_ABOVE
+    measured = (
+        pa.types.is_float64(values.type) and len(values.unique().drop_null()) > REGRESSION_ABOVE
+    )
     return "regression" if measured else "category"
 
 
 def _numbers(name: str, values: Cells) -> Cells:
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-        raise UsageError("a regression label needs numbers", f"column {name}", found=str(values.type))
+        raise UsageError(
+            "a regression label needs numbers", f"column {name}", found=str(values.type)
+        )
     return values.cast(pa.float64())
 
 
@@ -239,9 +272,15 @@ def _category(cells: Cells, values: Cells) -> tuple[Target, Cells]:
 
     cells = pc.if_else(values.is_valid(), cells, pa.scalar(None, pa.string()))
     names = cells.unique().drop_null()
-    order = typed(names) if pa.types.is_floating(values.type) or pa.types.is_integer(values.type) else names
+    order = (
+        typed(names)
+        if pa.types.is_floating(values.type) or pa.types.is_integer(values.type)
+        else names
+    )
     classes = names.take(pc.sort_indices(order))
-    return Target(kind="category", classes=tuple(classes.to_pylist())), pc.index_in(cells, value_set=classes)
+    return Target(kind="category", classes=tuple(classes.to_pylist())), pc.index_in(
+        cells, value_set=classes
+    )
 
 
 def _multilabel(cells: Cells, separator: str) -> tuple[Target, Cells]:
@@ -251,7 +290,10 @@ def _multilabel(cells: Cells, separator: str) -> tuple[Target, Cells]:
     words = pc.utf8_trim_whitespace(lists.flatten())
     classes = sorted({word for word in words.unique().to_pylist() if word})
     code = {word: index for index, word in enumerate(classes)}
-    values = [None if row is None else sorted({code[w.strip()] for w in row if w.strip()}) for row in lists.to_pylist()]
+    values = [
+        None if row is None else sorted({code[w.strip()] for w in row if w.strip()})
+        for row in lists.to_pylist()
+    ]
     return Target(kind="multilabel", classes=tuple(classes)), pa.array(values, pa.list_(pa.int32()))
 
 
@@ -264,7 +306,9 @@ def _safe(keys: Cells, path: Path) -> Cells:
     bad = pc.fill_null(pc.match_substring_regex(keys, _UNSAFE), True)
     if pc.any(bad).as_py():
         hint = "Keys are names relative to the folder, without a leading / and without `..`."
-        raise SourceError("a key is empty or leads out of the folder", _row(path, bad.index(True)), hint=hint)
+        raise SourceError(
+            "a key is empty or leads out of the folder", _row(path, bad.index(True)), hint=hint
+        )
     if pc.any(pc.starts_with(keys, "./")).as_py():
         keys = pc.replace_substring_regex(keys, r"^(\./+)+", "")
     return keys.cast(pa.large_string())
@@ -293,8 +337,12 @@ def _check_once(names: Cells, path: Path) -> None:
     for row, name in enumerate(names.to_pylist()):
         if seen.setdefault(name, row) != row:
             hint = "Leave one row for each picture."
-            raise SourceError("two rows name the same picture", str(path), found=f"rows {seen[name] + 1} and {row + 1}",
-                              hint=hint)
+            raise SourceError(
+                "two rows name the same picture",
+                str(path),
+                found=f"rows {seen[name] + 1} and {row + 1}",
+                hint=hint,
+            )
 
 
 def _row(path: Path, index: Any) -> str:

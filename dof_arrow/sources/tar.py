@@ -30,7 +30,7 @@ _MAX_TEXT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TarMember:
     """Some bytes of a file: a member of an archive that is not compressed."""
 
     path: Path
@@ -40,8 +40,13 @@ class Part:
     def read(self) -> bytes:
         """These bytes; PictureError where the file ends before them."""
         if self.size > MAX_FILE_BYTES:
-            raise PictureError("the file is too large", "", f"at most {MAX_FILE_BYTES} bytes", f"{self.size} bytes",
-                               rule="too-large")
+            raise PictureError(
+                "the file is too large",
+                "",
+                f"at most {MAX_FILE_BYTES} bytes",
+                f"{self.size} bytes",
+                rule="too-large",
+            )
         with self.path.open("rb", buffering=0) as file:
             data = os.pread(file.fileno(), self.size, self.offset)
         if len(data) != self.size:
@@ -58,10 +63,10 @@ class Lies(NamedTuple):
 
     rows: npt.NDArray[np.int64]
 
-    def part(self, shards: Sequence[Path], index: int) -> Part:
+    def part(self, shards: Sequence[Path], index: int) -> TarMember:
         """One of them."""
         shard, offset, size = self.rows[index].tolist()
-        return Part(shards[shard], offset, size)
+        return TarMember(shards[shard], offset, size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,7 +80,7 @@ class Members(Listing):
     lie: Lies
     beside: Mapping[str, tuple[npt.NDArray[np.int64], Lies]]
 
-    def stored(self, key: str, place: int) -> Part:
+    def stored(self, key: str, place: int) -> TarMember:
         """One of the members."""
         return self.lie.part(self.shards, place)
 
@@ -99,11 +104,16 @@ class Members(Listing):
             texts[sample] = _text(lie.part(self.shards, index))
         return pa.array(texts, pa.string())
 
-    def _entries(self, names: Sequence[str], values: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
+    def _entries(
+        self, names: Sequence[str], values: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Column]:
         known = dict.fromkeys(key for value in values for key in value)
         for name in names:
             place(name, [*self.beside, *known], self.shards[0])
-        return {name: pa.array([_cell(value.get(name)) for value in values], pa.string()) for name in names}
+        return {
+            name: pa.array([_cell(value.get(name)) for value in values], pa.string())
+            for name in names
+        }
 
 
 @dataclass(slots=True)
@@ -115,14 +125,22 @@ class _Index:
     beside: dict[str, tuple[list[int], list[tuple[int, int, int]]]] = field(default_factory=dict)
     ignored: int = 0
 
-    def add(self, shard: int, members: Sequence[tuple[str, int, int]], pictures: str | None) -> None:
+    def add(
+        self, shard: int, members: Sequence[tuple[str, int, int]], pictures: str | None
+    ) -> None:
         """The members of one name: a sample if one is a picture."""
-        chosen = [m for m in members if _ending(m[0]) == pictures] if pictures else [m for m in members if _is_picture(
-            m[0])]
+        chosen = (
+            [m for m in members if _ending(m[0]) == pictures]
+            if pictures
+            else [m for m in members if _is_picture(m[0])]
+        )
         if len(chosen) > 1:
             endings = sorted({_ending(m[0]) for m in chosen})
-            raise UsageError("several pictures of one name in the archive", found=", ".join(endings),
-                             hint=f"Choose with --pictures {endings[0]}")
+            raise UsageError(
+                "several pictures of one name in the archive",
+                found=", ".join(endings),
+                hint=f"Choose with --pictures {endings[0]}",
+            )
         if not chosen:
             self.ignored += len(members)
             return
@@ -146,11 +164,23 @@ def open_shards(paths: Sequence[Path], pictures: str | None = None) -> Members:
         for _, members in groupby(_members(path), key=lambda m: _stem(m[0])):
             index.add(shard, list(members), pictures)
     if not index.names:
-        found, hint = f"{index.ignored} other files", "Name the ending of the pictures with --pictures."
-        raise SourceError("no picture in the archive", str(paths[0]), " ".join(SUFFIXES), found, hint)
-    beside = {ending: (np.array(samples), _lies(lie)) for ending, (samples, lie) in index.beside.items()}
-    return Members(names=_named(index, paths), shards=tuple(paths), lie=_lies(index.lie), beside=beside,
-                   counts={"ignored": index.ignored})
+        found, hint = (
+            f"{index.ignored} other files",
+            "Name the ending of the pictures with --pictures.",
+        )
+        raise SourceError(
+            "no picture in the archive", str(paths[0]), " ".join(SUFFIXES), found, hint
+        )
+    beside = {
+        ending: (np.array(samples), _lies(lie)) for ending, (samples, lie) in index.beside.items()
+    }
+    return Members(
+        names=_named(index, paths),
+        shards=tuple(paths),
+        lie=_lies(index.lie),
+        beside=beside,
+        counts={"ignored": index.ignored},
+    )
 
 
 def _members(path: Path) -> Iterator[tuple[str, int, int]]:
@@ -166,10 +196,16 @@ def _members(path: Path) -> Iterator[tuple[str, int, int]]:
                         raise tarfile.ReadError
                     yield member.name.removeprefix("./"), member.offset_data, member.size
     except tarfile.TarError:
-        raise SourceError("the archive is damaged or compressed", str(path), "a tar file that is not compressed",
-                          hint="Unpack it: gunzip FILE.tar.gz, or make it again.") from None
+        raise SourceError(
+            "the archive is damaged or compressed",
+            str(path),
+            "a tar file that is not compressed",
+            hint="Unpack it: gunzip FILE.tar.gz, or make it again.",
+        ) from None
     except OSError as error:
-        raise SourceError("the archive cannot be read", str(path), found=error.strerror or "") from None
+        raise SourceError(
+            "the archive cannot be read", str(path), found=error.strerror or ""
+        ) from None
 
 
 def _stem(name: str) -> str:
@@ -190,34 +226,52 @@ def _ending(name: str) -> str:
 
 
 def _is_picture(name: str) -> bool:
-    return _ending(name).endswith(tuple(s[1:] for s in SUFFIXES)) and name.lower().endswith(SUFFIXES)
+    return _ending(name).endswith(tuple(s[1:] for s in SUFFIXES)) and name.lower().endswith(
+        SUFFIXES
+    )
 
 
 def _named(index: _Index, paths: Sequence[Path]) -> Column:
     names = index.names
     if len(set(names)) < len(names):
-        names = [f"{paths[shard].name}/{name}" for name, (shard, _, _) in zip(names, index.lie, strict=True)]
+        names = [
+            f"{paths[shard].name}/{name}"
+            for name, (shard, _, _) in zip(names, index.lie, strict=True)
+        ]
     if len(set(names)) < len(names):
-        raise SourceError("two members of one name in an archive", str(paths[0]), hint="Give each a name of its own.")
+        raise SourceError(
+            "two members of one name in an archive",
+            str(paths[0]),
+            hint="Give each a name of its own.",
+        )
     try:
         return pa.array(names, pa.large_string())
     except UnicodeEncodeError:
-        raise SourceError("a member's name is not UTF-8", str(paths[0]), hint="Make the archive again.") from None
+        raise SourceError(
+            "a member's name is not UTF-8", str(paths[0]), hint="Make the archive again."
+        ) from None
 
 
 def _lies(rows: Sequence[tuple[int, int, int]]) -> Lies:
     return Lies(np.array(rows, np.int64).reshape(-1, 3))
 
 
-def _text(part: Part) -> str | None:
+def _text(part: TarMember) -> str | None:
     if part.size > _MAX_TEXT:
-        raise SourceError("a member is too long for a column", str(part.path), f"at most {_MAX_TEXT} bytes",
-                          str(part.size))
+        raise SourceError(
+            "a member is too long for a column",
+            str(part.path),
+            f"at most {_MAX_TEXT} bytes",
+            str(part.size),
+        )
     try:
         return part.read().decode("utf-8-sig").strip() or None
     except UnicodeDecodeError:
-        raise SourceError("a member of the archive is no text", str(part.path),
-                          hint="Name an ending that holds texts, as cls, or an entry of the json files.") from None
+        raise SourceError(
+            "a member of the archive is no text",
+            str(part.path),
+            hint="Name an ending that holds texts, as cls, or an entry of the json files.",
+        ) from None
 
 
 def _parsed(text: str | None) -> Mapping[str, Any]:

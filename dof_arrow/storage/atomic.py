@@ -37,7 +37,7 @@ class Output:
         self.size += sum(map(len, views))
 
 
-class Counted(Output):
+class CountedOutput(Output):
     """An output that only counts: what a file's size would be."""
 
     def __init__(self) -> None:
@@ -67,8 +67,12 @@ class Sink(io.RawIOBase):
 
 @contextmanager
 def replacing(
-    path: str | os.PathLike[str], *, overwrite: bool = False, beside: Path | None = None,
-    folder: int | None = None, mode: int | None = None,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    beside: Path | None = None,
+    folder: int | None = None,
+    mode: int | None = None,
 ) -> Iterator[Output]:
     """Write a file atomically: it appears at `path` when the block ends, and not at all when the block fails.
 
@@ -110,8 +114,11 @@ def replacing(
 
 def _put_in_place(part: Path, file: int, target: Path, folder: int | None) -> None:
     if not owned.stands(part, file, folder):
-        raise OutputError("the file was exchanged while it was written", str(part),
-                          hint="Find out who else writes to this folder, or choose another.")
+        raise OutputError(
+            "the file was exchanged while it was written",
+            str(part),
+            hint="Find out who else writes to this folder, or choose another.",
+        )
     if folder is None:
         os.rename(part, target)
         sync_folder(target.parent)
@@ -139,7 +146,9 @@ def refuse_existing(target: Path, overwrite: bool) -> None:
     if target.is_dir():
         raise OutputError("the output is a folder", str(target), "a file name")
     if not overwrite and target.exists():
-        raise OutputError("the output exists already", str(target), hint="Give another name, or --overwrite.")
+        raise OutputError(
+            "the output exists already", str(target), hint="Give another name, or --overwrite."
+        )
 
 
 @contextmanager
@@ -220,8 +229,11 @@ def _flock(file: int, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
             raise
-        raise OutputError("another process is working on this output", str(target),
-                          hint="Wait for it to end, or give another name.") from None
+        raise OutputError(
+            "another process is working on this output",
+            str(target),
+            hint="Wait for it to end, or give another name.",
+        ) from None
 
 
 @contextmanager
@@ -265,5 +277,3 @@ def _mend(error: OSError) -> str:
         errno.EROFS: "Choose a folder on a disk that can be written.",
     }
     return hints.get(error.errno or 0, "")
-
-

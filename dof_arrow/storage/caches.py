@@ -150,8 +150,9 @@ def _refuse(
 
 
 def _doubted(path: Path, why: str, hint: str) -> OutputError:
-    return OutputError("another user may have put this there", str(path),
-                       "what only you can write to", why, hint)
+    return OutputError(
+        "another user may have put this there", str(path), "what only you can write to", why, hint
+    )
 
 
 def _doubt(found: os.stat_result, kind: str, owners: Collection[int]) -> str:

@@ -48,7 +48,9 @@ def _copied(old: int, new: int, size: int) -> int:
     """Bytes that the system copied by itself; where it cannot, or fails, reading and writing goes on behind them."""
     done = 0
     with suppress(OSError, AttributeError):
-        while done < size and (count := os.copy_file_range(old, new, min(size - done, _STEP), done, done)):
+        while done < size and (
+            count := os.copy_file_range(old, new, min(size - done, _STEP), done, done)
+        ):
             done += count
             # Starts writing these bytes now, beside the copying of the next: else the fsync waits for all of them.
             os.posix_fadvise(new, done - count, count, os.POSIX_FADV_DONTNEED)

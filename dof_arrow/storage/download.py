@@ -79,16 +79,26 @@ def split_digest(address: str) -> tuple[str, str | None]:
     before, mark, fragment = address.partition("#")
     found = _DIGEST.fullmatch(fragment)
     if mark and found is None:
-        raise UsageError("what stands behind # is no digest", bare(before), "#sha256= and 64 hexadecimal digits",
-                         f"{len(fragment)} characters", "Take it from whoever published the file, or leave it out.")
+        raise UsageError(
+            "what stands behind # is no digest",
+            bare(before),
+            "#sha256= and 64 hexadecimal digits",
+            f"{len(fragment)} characters",
+            "Take it from whoever published the file, or leave it out.",
+        )
     return before, found[1].lower() if found else None
 
 
 def check_digest(found: str, expected: str | None, where: str) -> None:
     """Raise CoreError where a file is not the one whose SHA-256 was given."""
     if expected not in (None, found):
-        raise CoreError("this is another file than the one asked for", where, f"SHA-256 {expected}", found,
-                        "Ask whoever published it which is right; do not use it until you know.")
+        raise CoreError(
+            "this is another file than the one asked for",
+            where,
+            f"SHA-256 {expected}",
+            found,
+            "Ask whoever published it which is right; do not use it until you know.",
+        )
 
 
 def bare(address: str) -> str:
@@ -131,10 +141,15 @@ class Asked:
     def of(cls, url: str) -> Asked:
         """What an address asks for; UsageError where it is none."""
         if not is_address(url):
-            raise UsageError("this is no address of a file", bare(url), "https://HOST/PATH.onnx", hint=_YOURSELF)
+            raise UsageError(
+                "this is no address of a file", bare(url), "https://HOST/PATH.onnx", hint=_YOURSELF
+            )
         parts = urlsplit(url)
-        asked = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=quote(parts.path, _IN_ADDRESSES),
-                               query=quote(parts.query, _IN_ADDRESSES))
+        asked = parts._replace(
+            netloc=parts.netloc.rpartition("@")[2],
+            path=quote(parts.path, _IN_ADDRESSES),
+            query=quote(parts.query, _IN_ADDRESSES),
+        )
         last = PurePosixPath(unquote(parts.path)).stem
         name = last if last.isprintable() and last else "core"
         return cls(url=asked.geturl(), source=bare(url), name=name, authorization=_basic(parts))
@@ -173,8 +188,9 @@ def keep(asked: Asked, file: str, expected: str | None = None) -> Copy:
         note.write(f"{digest}  {file}\n".encode())
     copy = kept(file, digest)
     if copy is None:
-        raise CoreError("the copy is not what was written", str(caches.path_of(file)),
-                        hint="Check the disk.")
+        raise CoreError(
+            "the copy is not what was written", str(caches.path_of(file)), hint="Check the disk."
+        )
     return copy
 
 
@@ -248,7 +264,9 @@ class _Transfer:
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
         self.total: int | None = None
-        self.version = ""  # the server's name for these very bytes, without which they cannot be gone on from
+        self.version = (
+            ""  # the server's name for these very bytes, without which they cannot be gone on from
+        )
 
     def pieces(self, start: int) -> Iterator[bytes]:
         """The bytes from `start` on; raises _CutOff where they end too early."""
@@ -288,9 +306,13 @@ class _Transfer:
 
     def _bound(self, length: int) -> None:
         if length > MAX_BYTES:
-            raise CoreError("the file is too large for a model", self.asked.source,
-                            f"at most {MAX_BYTES} bytes", f"{length} or more",
-                            "Choose a smaller model.")
+            raise CoreError(
+                "the file is too large for a model",
+                self.asked.source,
+                f"at most {MAX_BYTES} bytes",
+                f"{length} or more",
+                "Choose a smaller model.",
+            )
 
 
 def check_pointed_to(url: str, target: str, where: str) -> None:
@@ -298,21 +320,36 @@ def check_pointed_to(url: str, target: str, where: str) -> None:
     if not is_address(target):
         raise CoreError(_NO_ADDRESS, where, _ADDRESS, ascii(bare(target)[:_SHOWN]), _YOURSELF)
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise CoreError("the server points to a place without encryption", where, "https",
-                        bare(target), _YOURSELF)
+        raise CoreError(
+            "the server points to a place without encryption",
+            where,
+            "https",
+            bare(target),
+            _YOURSELF,
+        )
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
         check_pointed_to(req.full_url, newurl, bare(req.full_url))
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _answer(request: urllib.request.Request, source: str) -> Any:
     """The opened answer; CoreError for one that will not change, _CutOff for one that may."""
-    opener = urllib.request.OpenerDirector()  # unlike `build_opener`, one that opens no files and no FTP
-    for handler in (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler,
-                    urllib.request.HTTPDefaultErrorHandler, urllib.request.HTTPErrorProcessor, _Redirects):
+    opener = (
+        urllib.request.OpenerDirector()
+    )  # unlike `build_opener`, one that opens no files and no FTP
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+        _Redirects,
+    ):
         opener.add_handler(handler())
     try:
         return opener.open(request, timeout=_TIMEOUT)
@@ -321,7 +358,9 @@ def _answer(request: urllib.request.Request, source: str) -> Any:
         said = _status(error.code)
         if error.code in _PASSING:
             raise _CutOff(said) from None
-        raise CoreError("the server does not give the file", source, found=said, hint=_refused(error.code)) from None
+        raise CoreError(
+            "the server does not give the file", source, found=said, hint=_refused(error.code)
+        ) from None
     except (OSError, http.client.HTTPException) as error:
         raise _CutOff(_why(error)) from None
     except ValueError:  # of urllib, at a redirect that it cannot take apart
@@ -348,4 +387,8 @@ def _status(code: int) -> str:
 
 
 def _refused(code: int) -> str:
-    return "Download it with a tool that has your credentials, and name the file." if code in (401, 403) else _YOURSELF
+    return (
+        "Download it with a tool that has your credentials, and name the file."
+        if code in (401, 403)
+        else _YOURSELF
+    )

@@ -60,7 +60,9 @@ class Stitched:
             at += region.length
         self.address = self._base + skew
 
-    def array(self, dtype: np.dtype[Any], shape: tuple[int, ...], *, writable: bool = False) -> np.ndarray:
+    def array(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], *, writable: bool = False
+    ) -> np.ndarray:
         """The memory as one C-contiguous array; writes through a writable one stay in this process."""
         memory = (ctypes.c_ubyte * self.nbytes).from_address(self.address)
         memory.owner = self  # type: ignore[attr-defined]  # keeps the mapping alive with the array

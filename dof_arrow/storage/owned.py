@@ -23,8 +23,11 @@ FILE, FOLDER = 0o600, 0o700  # modes of what is for us alone
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a named pipe would wait for its other end
 _KINDS = {
-    stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link",
-    stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket",
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
 }
 _changing_umask = threading.Lock()
 
@@ -56,7 +59,11 @@ def opened(
 
 
 def refuse_others(
-    path: Path, found: os.stat_result, *, kind: int = stat.S_IFREG, names: int = 1,
+    path: Path,
+    found: os.stat_result,
+    *,
+    kind: int = stat.S_IFREG,
+    names: int = 1,
     folder: int | None = None,
 ) -> None:
     """Raise OutputError unless what was found at `path` is this user's and closed to all others.

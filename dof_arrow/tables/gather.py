@@ -29,7 +29,9 @@ from dof_arrow.sampling.permutation import Rows
 
 Array = NDArray[Any]
 
-IN_MEMORY = 128 << 20  # an encoded column up to this size is decoded whole, a larger one as it is read
+IN_MEMORY = (
+    128 << 20
+)  # an encoded column up to this size is decoded whole, a larger one as it is read
 _UNIT = 128  # bytes: shorter pieces cost more to find than to copy
 _NEAR = 512  # rows whose first lines stay in the nearest caches
 _DECODED = 128 << 20  # decoded groups held at a time
@@ -124,7 +126,9 @@ class Paged(Memory):
     def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
         """Copy these rows."""
         rows = rows + self._first
-        units = self._base[np.searchsorted(self._starts, rows, side="right") - 1] + rows * self._each
+        units = (
+            self._base[np.searchsorted(self._starts, rows, side="right") - 1] + rows * self._each
+        )
         units = units if self._each == 1 else (units[:, None] + self._within).reshape(-1)
         _take(self._units, units, out.reshape(-1, self._units.shape[1]))
 
@@ -158,8 +162,15 @@ def paged(file: File, name: str) -> Paged | None:
         return None
     skew = regions[0].offset % unit
     memory = np.frombuffer(mmap.mmap(file.file, 0, access=mmap.ACCESS_READ), np.uint8)[skew:]
-    units = memory[: len(memory) // unit * unit].view(column.stored).reshape(-1, unit // column.stored.itemsize)
-    rows, each = np.array([region.length // column.width for region in regions], np.int64), column.width // unit
+    units = (
+        memory[: len(memory) // unit * unit]
+        .view(column.stored)
+        .reshape(-1, unit // column.stored.itemsize)
+    )
+    rows, each = (
+        np.array([region.length // column.width for region in regions], np.int64),
+        column.width // unit,
+    )
     starts = np.cumsum(rows) - rows
     firsts = np.array([(region.offset - skew) // unit for region in regions])
     return Paged(units, each, starts, firsts - starts * each)
@@ -210,7 +221,10 @@ class Chain:
         self.blocks = self._blocks(sizes) if any(counts) else None
 
     def _blocks(self, sizes: Sequence[int]) -> Array:
-        own = [np.zeros(n, np.int64) if p.blocks is None else p.blocks for p, n in zip(self._parts, sizes, strict=True)]
+        own = [
+            np.zeros(n, np.int64) if p.blocks is None else p.blocks
+            for p, n in zip(self._parts, sizes, strict=True)
+        ]
         return np.concatenate([b + first for b, first in zip(own, self._firsts[:-1], strict=True)])
 
     def expect(self, blocks: Sequence[int]) -> None:
@@ -239,9 +253,13 @@ class Decoded:
         self.blocks = np.repeat(np.arange(len(sizes), dtype=np.int16), sizes)
         self.largest = max(sizes) * _width(self._field)
         self.window = max(1, _DECODED // (2 * self.largest))
-        self._kept = 2 * self.window if 2 * self.largest <= _DECODED else 1  # a window and the one after it, or no more
+        self._kept = (
+            2 * self.window if 2 * self.largest <= _DECODED else 1
+        )  # a window and the one after it, or no more
         memory = mmap.mmap(file.file, 0, access=mmap.ACCESS_READ)
-        self._encoded = Encoded(file.file, file.size, memory, file.parquet, file.schema, file.outline)
+        self._encoded = Encoded(
+            file.file, file.size, memory, file.parquet, file.schema, file.outline
+        )
         self._file = file  # keeps the descriptor open
         self._lock, self._thread = threading.Lock(), ThreadPoolExecutor(1)
         self._groups: OrderedDict[int, Future[Array]] = OrderedDict()
@@ -285,7 +303,9 @@ def of_columns(table: Columns, name: str) -> Gather:
     if values is not None or table.rows * _width(table.schema.field(name)) <= IN_MEMORY:
         return Memory(table.numpy(name) if values is None else values)
     if isinstance(table, Directory):
-        return Chain([of_columns(part, name) for part in table.parts], [part.rows for part in table.parts])
+        return Chain(
+            [of_columns(part, name) for part in table.parts], [part.rows for part in table.parts]
+        )
     assert isinstance(table, File)
     return Decoded(table, name)
 

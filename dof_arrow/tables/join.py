@@ -17,7 +17,7 @@ from dof_arrow.format.spec.metadata import Metadata, Parent, Provenance, Record
 from dof_arrow.sampling import splits
 from dof_arrow.tables import targets as encode
 from dof_arrow.tables.gather import Gather
-from dof_arrow.tables.selection import Chained, Chosen, Joined, chunked
+from dof_arrow.tables.selection import Chained, JoinedRows, Selection, chunked
 from dof_arrow.tables.targets import Tabular
 
 Array = NDArray[Any]
@@ -25,7 +25,7 @@ Array = NDArray[Any]
 _CHUNK = 1 << 12  # rows looked at at a time
 
 
-def join(left: Chosen, right: Chosen, suffix: str) -> Joined:
+def join(left: Selection, right: Selection, suffix: str) -> JoinedRows:
     """The rows of the left that the right has too, with the columns of both; see `Dataset.join`."""
     keys = record_keys(left.table.metadata.record, right.table.metadata.record)
     here, there = _matched(left, right, keys)
@@ -33,23 +33,48 @@ def join(left: Chosen, right: Chosen, suffix: str) -> Joined:
         left = left.at(here)
     if there is not None:
         right = right.at(there)
-    names = _names(left.table.schema.names, right.table.schema.names, [own for _, own in keys], suffix)
+    names = _names(
+        left.table.schema.names, right.table.schema.names, [own for _, own in keys], suffix
+    )
     about = _beside(left.table.metadata, right.table.metadata, names)
-    fields = [(left if side else right).table.schema.field(own).with_name(name) for name, (side, own) in names.items()]
-    return Joined(left=left, right=right, names=names, schema=with_metadata(pa.schema(fields), about), metadata=about)
+    fields = [
+        (left if side else right).table.schema.field(own).with_name(name)
+        for name, (side, own) in names.items()
+    ]
+    return JoinedRows(
+        left=left,
+        right=right,
+        names=names,
+        schema=with_metadata(pa.schema(fields), about),
+        metadata=about,
+    )
 
 
-def chain(parts: Sequence[Chosen]) -> Chained:
+def chain(parts: Sequence[Selection]) -> Chained:
     """Several choices of rows with the same columns, one after the other; see `dataset.concat`."""
     if not parts:
         raise UsageError("nothing to put together", "concat", "one dataset or more", "none")
     first = parts[0].table
     for part in parts[1:]:
-        _check_alike(first.schema, first.metadata, part.table.schema, part.table.metadata, str(part.table.path))
+        _check_alike(
+            first.schema,
+            first.metadata,
+            part.table.schema,
+            part.table.metadata,
+            str(part.table.path),
+        )
     uuid = _derived([part.table.metadata for part in parts])
-    about = replace(first.metadata, uuid=uuid, splits=_splits(parts), errors=None, documents=(), provenance=_made_from(
-        [part.table.metadata for part in parts]))
-    return Chained(parts=parts, schema=with_metadata(first.schema.remove_metadata(), about), metadata=about)
+    about = replace(
+        first.metadata,
+        uuid=uuid,
+        splits=_splits(parts),
+        errors=None,
+        documents=(),
+        provenance=_made_from([part.table.metadata for part in parts]),
+    )
+    return Chained(
+        parts=parts, schema=with_metadata(first.schema.remove_metadata(), about), metadata=about
+    )
 
 
 def record_keys(left: Record, right: Record) -> list[tuple[str, str]]:
@@ -67,7 +92,11 @@ def row_names(columns: Sequence[pa.ChunkedArray]) -> pa.Array:
     import pyarrow.compute as pc
 
     texts = [column.combine_chunks().cast(pa.large_string()) for column in columns]
-    joined = pc.binary_join_element_wise(*texts, pa.scalar("/", pa.large_string())) if len(texts) > 1 else texts[0]
+    joined = (
+        pc.binary_join_element_wise(*texts, pa.scalar("/", pa.large_string()))
+        if len(texts) > 1
+        else texts[0]
+    )
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
@@ -79,8 +108,13 @@ def folds(data: Tabular, k: int, group: str, stratify: str | None, seed: int) ->
     groups = encode.distinct(data.to_arrow([encode.known(data, group)]).column(0))
     count = len(np.unique(groups))
     if not 2 <= k <= count:
-        raise UsageError("folds cannot be made", "folds", f"2 to {count}", str(k),
-                         f"There are {count} different values of {group}.")
+        raise UsageError(
+            "folds cannot be made",
+            "folds",
+            f"2 to {count}",
+            str(k),
+            f"There are {count} different values of {group}.",
+        )
     strata = encode.strata(data, stratify)[0] if stratify is not None else None
     return splits.folds(groups, k, strata=strata, seed=seed)
 
@@ -102,14 +136,24 @@ def statistics(gather: Gather, rows: int, width: int) -> tuple[Array, Array]:
     return mean, np.sqrt(squares / seen)
 
 
-def _matched(left: Chosen, right: Chosen, keys: Sequence[tuple[str, str]]) -> tuple[Array | None, Array | None]:
+def _matched(
+    left: Selection, right: Selection, keys: Sequence[tuple[str, str]]
+) -> tuple[Array | None, Array | None]:
     """Places of the rows that meet on either side; None where all of a side stand as they are."""
     import pyarrow.compute as pc
 
-    a, b = (row_names([chunked(rows.array(pair[side])) for pair in keys]) for side, rows in enumerate((left, right)))
+    a, b = (
+        row_names([chunked(rows.array(pair[side])) for pair in keys])
+        for side, rows in enumerate((left, right))
+    )
     if pc.count_distinct(b).as_py() != len(b):
-        raise UsageError("rows to join with are not unique", str(right.table.path), "each id once",
-                         "several rows of one id", "Take one of them: other.filter(pc.field('view') == 0)")
+        raise UsageError(
+            "rows to join with are not unique",
+            str(right.table.path),
+            "each id once",
+            "several rows of one id",
+            "Take one of them: other.filter(pc.field('view') == 0)",
+        )
     if a.equals(b):
         return None, None
     place = pc.index_in(a, b)
@@ -117,13 +161,21 @@ def _matched(left: Chosen, right: Chosen, keys: Sequence[tuple[str, str]]) -> tu
     return here, place.drop_null().to_numpy().astype(np.int64)
 
 
-def _names(left: Sequence[str], right: Sequence[str], keys: Sequence[str], suffix: str) -> dict[str, tuple[bool, str]]:
+def _names(
+    left: Sequence[str], right: Sequence[str], keys: Sequence[str], suffix: str
+) -> dict[str, tuple[bool, str]]:
     names = {name: (True, name) for name in left}
     for own in right:
         if own not in keys:
             name = own + suffix if own in names else own
             if name in names:
-                raise UsageError("two columns of one name", "join", "another suffix", name, 'Write suffix="_b", say.')
+                raise UsageError(
+                    "two columns of one name",
+                    "join",
+                    "another suffix",
+                    name,
+                    'Write suffix="_b", say.',
+                )
             names[name] = (False, own)
     return names
 
@@ -131,14 +183,30 @@ def _names(left: Sequence[str], right: Sequence[str], keys: Sequence[str], suffi
 def _beside(left: Metadata, right: Metadata, names: Mapping[str, tuple[bool, str]]) -> Metadata:
     """The metadata of joined rows: the left's, with what the right's columns bring along."""
     theirs = {own: name for name, (side, own) in names.items() if not side}
-    cores = {n: (n if left.cores.get(n, c) == c else f"{n}_{c.sha256[:8]}") for n, c in right.cores.items()}
-    columns = {name: replace(right.columns[own], role=_role(right.columns[own].role),
-                             core=cores.get(right.columns[own].core or "")) for own, name in theirs.items()}
+    cores = {
+        n: (n if left.cores.get(n, c) == c else f"{n}_{c.sha256[:8]}")
+        for n, c in right.cores.items()
+    }
+    columns = {
+        name: replace(
+            right.columns[own],
+            role=_role(right.columns[own].role),
+            core=cores.get(right.columns[own].core or ""),
+        )
+        for own, name in theirs.items()
+    }
     targets = {name: right.targets[own] for own, name in theirs.items() if own in right.targets}
     return replace(
-        left, uuid=_derived([left, right]), columns={**left.columns, **columns}, targets={**left.targets, **targets},
-        cores={**left.cores, **{cores[n]: core for n, core in right.cores.items()}}, splits={},
-        errors=None, documents=(), provenance=_made_from([left, right]))
+        left,
+        uuid=_derived([left, right]),
+        columns={**left.columns, **columns},
+        targets={**left.targets, **targets},
+        cores={**left.cores, **{cores[n]: core for n, core in right.cores.items()}},
+        splits={},
+        errors=None,
+        documents=(),
+        provenance=_made_from([left, right]),
+    )
 
 
 def _role(role: Any) -> Any:
@@ -150,24 +218,38 @@ def _derived(parts: Sequence[Metadata]) -> str:
 
 
 def _made_from(parts: Sequence[Metadata]) -> Provenance:
-    return Provenance(generator="dof_arrow", parents=tuple(Parent(uuid=part.uuid) for part in parts))
+    return Provenance(
+        generator="dof_arrow", parents=tuple(Parent(uuid=part.uuid) for part in parts)
+    )
 
 
-def _splits(parts: Sequence[Chosen]) -> Any:
+def _splits(parts: Sequence[Selection]) -> Any:
     """Sizes of the splits of all parts; their rows are counted by whoever needs them."""
     found: dict[str, Any] = {}
     for part in parts:
         for name, split in part.table.metadata.splits.items():
             old = found.get(name)
-            found[name] = split if old is None else replace(
-                old, rows=old.rows + split.rows, records=old.records + split.records)
+            found[name] = (
+                split
+                if old is None
+                else replace(old, rows=old.rows + split.rows, records=old.records + split.records)
+            )
     return found
 
 
-def _check_alike(schema: pa.Schema, about: Metadata, other: pa.Schema, others: Metadata, where: str) -> None:
+def _check_alike(
+    schema: pa.Schema, about: Metadata, other: pa.Schema, others: Metadata, where: str
+) -> None:
     if not schema.equals(other, check_metadata=False):
         ours, theirs = (", ".join(f"{f.name} {f.type}" for f in s) for s in (schema, other))
-        raise UsageError("the columns differ", where, ours, theirs, "Keep the same columns when extracting.")
+        raise UsageError(
+            "the columns differ", where, ours, theirs, "Keep the same columns when extracting."
+        )
     if about.targets != others.targets:
-        raise UsageError("the classes of a target differ", where, str(dict(about.targets))[:300],
-                         str(dict(others.targets))[:300], "Extract with the same class names.")
+        raise UsageError(
+            "the classes of a target differ",
+            where,
+            str(dict(about.targets))[:300],
+            str(dict(others.targets))[:300],
+            "Extract with the same class names.",
+        )

@@ -49,7 +49,7 @@ class Table(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Chosen:
+class Selection:
     """Some rows of a table."""
 
     table: Table
@@ -62,15 +62,19 @@ class Chosen:
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self.table, Columns):
             return _reopened, (str(self.table.path), self.table.seal, self.places)
-        return Chosen, (self.table, self.places)
+        return Selection, (self.table, self.places)
 
-    def at(self, rows: Places) -> Chosen:
+    def at(self, rows: Places) -> Selection:
         """Rows of these rows; slices of slices stay slices."""
         if not isinstance(self.places, slice):
-            return Chosen(self.table, self.places[rows])
+            return Selection(self.table, self.places[rows])
         first = self.places.start
-        moved = slice(first + rows.start, first + rows.stop) if isinstance(rows, slice) else rows + first
-        return Chosen(self.table, moved)
+        moved = (
+            slice(first + rows.start, first + rows.stop)
+            if isinstance(rows, slice)
+            else rows + first
+        )
+        return Selection(self.table, moved)
 
     def values(self, name: str, *, writable: bool = False) -> Array:
         """A column of them as an array, [n, D] for vectors; a slice of a mapped one is a view of the file's memory."""
@@ -84,23 +88,38 @@ class Chosen:
         table = _apart(self.table, name)
         if not isinstance(table, Columns):
             return _made(table).array(name, self.places)
-        return table.arrow(name)[self.places] if isinstance(self.places, slice) else self._taken(table, name)
+        return (
+            table.arrow(name)[self.places]
+            if isinstance(self.places, slice)
+            else self._taken(table, name)
+        )
 
     def gather(self, name: str) -> Gather:
         """Where a loader gets them from."""
-        whole = of_columns(self.table, name) if isinstance(self.table, Columns) else _made(self.table).gather(name)
+        whole = (
+            of_columns(self.table, name)
+            if isinstance(self.table, Columns)
+            else _made(self.table).gather(name)
+        )
         if not isinstance(self.places, slice):
             return Placed(whole, self.places, len(self))
         if len(self) == self.table.rows:
             return whole
-        return whole.part(self.places) if isinstance(whole, Memory) else Placed(whole, self.places.start, len(self))
+        return (
+            whole.part(self.places)
+            if isinstance(whole, Memory)
+            else Placed(whole, self.places.start, len(self))
+        )
 
     def may_match(self, condition: Any) -> list[slice]:
         """Runs of them in which a condition may be true, by the statistics of row groups."""
         if not isinstance(self.table, Columns) or not isinstance(self.places, slice):
             return [slice(0, len(self))]
         first, end = self.places.start, self.places.stop
-        runs = [slice(max(r.start, first) - first, min(r.stop, end) - first) for r in _matching(self.table, condition)]
+        runs = [
+            slice(max(r.start, first) - first, min(r.stop, end) - first)
+            for r in _matching(self.table, condition)
+        ]
         return [r for r in runs if r.start < r.stop]
 
     def _taken(self, table: Columns, name: str) -> pa.Array:
@@ -118,10 +137,15 @@ def _matching(table: Columns, condition: Any) -> list[slice]:
     for file in files:
         assert isinstance(file, File)
         groups = file.parquet.num_row_groups
-        ends = first + np.cumsum([file.parquet.row_group(g).num_rows for g in range(groups)], dtype=np.int64)
+        ends = first + np.cumsum(
+            [file.parquet.row_group(g).num_rows for g in range(groups)], dtype=np.int64
+        )
         starts = [first, *ends.tolist()]
         ranges = {f.name: r for f in file.schema if (r := _ranges(file, f))}
-        runs += [slice(starts[g], starts[g + 1]) for g in _not_excluded(condition, file.schema, ranges, groups)]
+        runs += [
+            slice(starts[g], starts[g + 1])
+            for g in _not_excluded(condition, file.schema, ranges, groups)
+        ]
         first += file.rows
     return runs
 
@@ -148,7 +172,10 @@ def _range(statistics: footer.Struct, column: Fixed, kind: pa.DataType) -> tuple
 
 
 def _not_excluded(
-    condition: Any, schema: pa.Schema, ranges: Mapping[str, Sequence[tuple[Any, Any] | None]], groups: int,
+    condition: Any,
+    schema: pa.Schema,
+    ranges: Mapping[str, Sequence[tuple[Any, Any] | None]],
+    groups: int,
 ) -> list[int]:
     """Numbers of the row groups that remain; Arrow simplifies the condition under what is known of each group."""
     import pyarrow.compute as pc
@@ -175,11 +202,11 @@ def _all(conditions: Sequence[Any]) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Joined:
+class JoinedRows:
     """Two choices of equally many rows, side by side; `names` says which side has a column, and its name there."""
 
-    left: Chosen
-    right: Chosen
+    left: Selection
+    right: Selection
     names: Mapping[str, tuple[bool, str]]
     schema: pa.Schema
     metadata: Metadata
@@ -222,7 +249,7 @@ class Joined:
         side, own = self._side(name)
         return side.gather(own)
 
-    def _side(self, name: str) -> tuple[Chosen, str]:
+    def _side(self, name: str) -> tuple[Selection, str]:
         left, own = self.names[name]
         return (self.left if left else self.right), own
 
@@ -231,7 +258,7 @@ class Joined:
 class Chained:
     """Several choices of rows with the same columns, one after the other."""
 
-    parts: Sequence[Chosen]
+    parts: Sequence[Selection]
     schema: pa.Schema
     metadata: Metadata
 
@@ -268,7 +295,11 @@ class Chained:
     def array(self, name: str, rows: Places) -> pa.ChunkedArray:
         """Rows of a column, a chunk or more a part."""
         found = self._each(rows, lambda part: part.array(name))
-        chunks = [c for array in found for c in (array.chunks if isinstance(array, pa.ChunkedArray) else [array])]
+        chunks = [
+            c
+            for array in found
+            for c in (array.chunks if isinstance(array, pa.ChunkedArray) else [array])
+        ]
         chained = pa.chunked_array(chunks, self.schema.field(name).type)
         return chained if isinstance(rows, slice) else chained.take(pa.array(self._back(rows)))
 
@@ -279,11 +310,11 @@ class Chained:
     def _starts(self) -> Rows:
         return np.concatenate([[0], np.cumsum([len(part) for part in self.parts])]).astype(np.int64)
 
-    def _each(self, rows: Places, read: Callable[[Chosen], Any]) -> list[Any]:
+    def _each(self, rows: Places, read: Callable[[Selection], Any]) -> list[Any]:
         """What is read of each part that has any of these rows; of the first where none has."""
         return [read(part) for part in self._cut(rows)] or [read(self.parts[0].at(slice(0, 0)))]
 
-    def _cut(self, rows: Places) -> Iterator[Chosen]:
+    def _cut(self, rows: Places) -> Iterator[Selection]:
         starts = self._starts()
         for part, first, end in zip(self.parts, starts.tolist(), starts[1:].tolist(), strict=False):
             if isinstance(rows, slice):
@@ -320,7 +351,7 @@ def _apart(table: Table, name: str) -> Table:
     column = fixed(table.schema.field(name))
     if column is not None and table.stitched(column) is not None:
         return table
-    parts = [Chosen(part, slice(0, part.rows)) for part in table.parts if part.rows]
+    parts = [Selection(part, slice(0, part.rows)) for part in table.parts if part.rows]
     return Chained(parts=parts, schema=table.schema, metadata=table.metadata)
 
 
@@ -331,7 +362,9 @@ def files(table: Table) -> Iterator[File]:
     elif isinstance(table, Directory):
         yield from (table.manifest, *table.parts)
     else:
-        inner = [table.left, table.right] if isinstance(table, Joined) else _chained(table).parts
+        inner = (
+            [table.left, table.right] if isinstance(table, JoinedRows) else _chained(table).parts
+        )
         yield from {id(file): file for chosen in inner for file in files(chosen.table)}.values()
 
 
@@ -340,8 +373,8 @@ def _chained(table: Table) -> Chained:
     return table
 
 
-def _made(table: Table) -> Joined | Chained:
-    assert isinstance(table, Joined | Chained)
+def _made(table: Table) -> JoinedRows | Chained:
+    assert isinstance(table, JoinedRows | Chained)
     return table
 
 
@@ -350,9 +383,9 @@ def opened(path: Path) -> File | Directory:
     return Directory(path) if path.is_dir() else File(path)
 
 
-def _reopened(path: str, seal: str | None, places: Places) -> Chosen:
+def _reopened(path: str, seal: str | None, places: Places) -> Selection:
     """Rows of a file again, in another process, if it is still the same file."""
     table = opened(Path(path))
     if table.seal != seal:
         raise FormatError("the file was replaced since it was opened", path, hint="Open it again.")
-    return Chosen(table, places)
+    return Selection(table, places)

@@ -17,7 +17,9 @@ from dof_arrow.sampling.permutation import Rows
 
 Array = NDArray[Any]
 
-_CHECKED = 1 << 18  # labels up to this many are checked at once, in a millisecond; more of them as they come
+_CHECKED = (
+    1 << 18
+)  # labels up to this many are checked at once, in a millisecond; more of them as they come
 
 
 class Tabular(Protocol):
@@ -52,7 +54,9 @@ class Codes:
         codes = self.codes[rows].astype(np.int64, copy=False)
         if len(codes) and not (codes.min() >= 0 and codes.max() < len(self.classes)):
             wrong = codes[(codes < 0) | (codes >= len(self.classes))]
-            raise _unfit(self.name, f"0 to {len(self.classes) - 1}, one for each class", str(wrong[0]))
+            raise _unfit(
+                self.name, f"0 to {len(self.classes) - 1}, one for each class", str(wrong[0])
+            )
         return codes
 
 
@@ -96,10 +100,13 @@ class NumberTarget:
         strange = int((~np.isfinite(values)).sum())
         if strange:
             finite = f"ds.filter(pc.is_finite(pc.field({self.name!r})))"
-            raise FormatError("labels that cannot be learned", f"target {self.name}",
-                              "numbers, null where unknown",
-                              f"{strange} of {len(values)} NaN or infinite",
-                              f"Leave such rows out: {finite}")
+            raise FormatError(
+                "labels that cannot be learned",
+                f"target {self.name}",
+                "numbers, null where unknown",
+                f"{strange} of {len(values)} NaN or infinite",
+                f"Leave such rows out: {finite}",
+            )
         return values
 
 
@@ -125,9 +132,13 @@ def target(data: Tabular, name: str) -> TargetValues:
     """
     array = _array(data, name)
     if array.null_count:
-        raise UsageError("labels that cannot be learned", name, "a value in every row",
-                         f"{array.null_count} of {len(array)} rows without one",
-                         f"Leave them out: ds.filter(pc.field({name!r}).is_valid())")
+        raise UsageError(
+            "labels that cannot be learned",
+            name,
+            "a value in every row",
+            f"{array.null_count} of {len(array)} rows without one",
+            f"Leave them out: ds.filter(pc.field({name!r}).is_valid())",
+        )
     values = read(array, name, data.metadata.targets)
     if len(array) <= _CHECKED:
         values.take(np.arange(len(array)))
@@ -151,8 +162,12 @@ def read(array: pa.Array, name: str, declared: Mapping[str, Target]) -> TargetVa
     if not _FITS[kind](array.type):
         if about is not None:
             raise _unfit(name, _STORED[kind], str(array.type))
-        raise UsageError("this column cannot be learned", name,
-                         f"numbers or a declared target ({', '.join(declared) or 'none'})", str(array.type))
+        raise UsageError(
+            "this column cannot be learned",
+            name,
+            f"numbers or a declared target ({', '.join(declared) or 'none'})",
+            str(array.type),
+        )
     return _READERS[kind](array, name, about.classes if about is not None else ())
 
 
@@ -177,8 +192,13 @@ def strata(data: Tabular, name: str) -> tuple[Array, tuple[str, ...]]:
             return values.take(np.arange(len(values.codes))), values.classes
     array = _array(data, name)
     if array.null_count or not _discrete(array.type):
-        raise UsageError("rows cannot be balanced by this column", name, "a class in every row",
-                         f"{array.type}, {array.null_count} missing", f"Try uniform={{{name!r}: 20}}.")
+        raise UsageError(
+            "rows cannot be balanced by this column",
+            name,
+            "a class in every row",
+            f"{array.type}, {array.null_count} missing",
+            f"Try uniform={{{name!r}: 20}}.",
+        )
     names, codes = np.unique(_numpy(array), return_inverse=True)
     return codes.astype(np.int64), tuple(map(str, names))
 
@@ -223,7 +243,9 @@ def _array(data: Tabular, name: str) -> pa.Array:
 def _numpy(array: pa.Array) -> Array:
     number = pa.types.is_integer(array.type) or pa.types.is_floating(array.type)
     if number and not array.null_count and len(array):
-        return np.from_dlpack(array)  # the same memory; `to_numpy` would import pandas, which takes 0.3 s
+        return np.from_dlpack(
+            array
+        )  # the same memory; `to_numpy` would import pandas, which takes 0.3 s
     return np.asarray(array.to_numpy(zero_copy_only=False))
 
 
@@ -252,10 +274,14 @@ def _numbers(array: pa.Array, name: str, _: tuple[str, ...]) -> NumberTarget:
 
 
 _READERS: Mapping[str, Callable[[pa.Array, str, tuple[str, ...]], TargetValues]] = {
-    "category": _codes, "multilabel": _flags, "regression": _numbers,
+    "category": _codes,
+    "multilabel": _flags,
+    "regression": _numbers,
 }
 _FITS: Mapping[str, Callable[[pa.DataType], bool]] = {
-    "category": pa.types.is_integer, "multilabel": _lists_integers, "regression": _is_number,
+    "category": pa.types.is_integer,
+    "multilabel": _lists_integers,
+    "regression": _is_number,
 }
 _STORED = {
     "category": "integers, a class's place in `classes`",
@@ -266,9 +292,16 @@ _STORED = {
 
 def _discrete(kind: pa.DataType) -> bool:
     types = pa.types
-    return bool(types.is_integer(kind) or types.is_boolean(kind) or holds_texts(kind) or types.is_dictionary(kind))
+    return bool(
+        types.is_integer(kind)
+        or types.is_boolean(kind)
+        or holds_texts(kind)
+        or types.is_dictionary(kind)
+    )
 
 
 def _unfit(name: str, expected: str, found: str, hint: str = "") -> FormatError:
     mend = hint or "Correct the table and extract again, or choose another target."
-    return FormatError("labels are not what the metadata says", f"target {name}", expected, found, mend)
+    return FormatError(
+        "labels are not what the metadata says", f"target {name}", expected, found, mend
+    )

@@ -30,19 +30,43 @@ def test_digits(tmp_path: Path) -> None:
     start = time.monotonic()
     report = demo.run(None, tmp_path / "demo", said.append)
     assert time.monotonic() - start < 120
-    assert report["rows"] == 1797 and report["report"]["score"] >= 0.96 and report["report"]["n_test"] == 597
+    assert (
+        report["rows"] == 1797
+        and report["report"]["score"] >= 0.96
+        and report["report"]["n_test"] == 597
+    )
     text = "\n".join(said)
-    for words in (builtin.CAUTION, "1,797 pictures", "a second", "the pictures are", "linear head", "95% interval",
-                  "baseline", "times faster", "asked it: 0000.png is zero", "What to do next", "dof info",
-                  "dof predict", "polars.read_parquet", "dof extract YOUR_PICTURES"):
+    for words in (
+        builtin.CAUTION,
+        "1,797 pictures",
+        "a second",
+        "the pictures are",
+        "linear head",
+        "95% interval",
+        "baseline",
+        "times faster",
+        "asked it: 0000.png is zero",
+        "What to do next",
+        "dof info",
+        "dof predict",
+        "polars.read_parquet",
+        "dof extract YOUR_PICTURES",
+    ):
         assert words in text
     assert report["times_faster"] > 100
-    assert contents(tmp_path / "demo") == ["digits.csv", "head.onnx", "id.key", "model.onnx", "pictures",
-                                           "pictures.dof.parquet"]
+    assert contents(tmp_path / "demo") == [
+        "digits.csv",
+        "head.onnx",
+        "id.key",
+        "model.onnx",
+        "pictures",
+        "pictures.dof.parquet",
+    ]
     assert contents(tmp_path) == ["demo"]  # nothing in the user's own folders
     assert validate(tmp_path / "demo" / "pictures.dof.parquet") == []
-    told = predict.Predictor(tmp_path / "demo" / "model.onnx")(np.asarray(
-        Image.open(tmp_path / "demo" / "pictures" / "0000.png").convert("RGB")))
+    told = predict.Predictor(tmp_path / "demo" / "model.onnx")(
+        np.asarray(Image.open(tmp_path / "demo" / "pictures" / "0000.png").convert("RGB"))
+    )
     assert told["class"].label == "zero"
 
 
@@ -50,8 +74,15 @@ def test_ones_own_class_folders(tmp_path: Path) -> None:
     said: list[str] = []
     report = demo.run(shared_data() / "images" / "cifar10", tmp_path / "demo", said.append)
     low, high = report["report"]["interval"]
-    assert report["rows"] == 400 and low < report["report"]["score"] < high and report["report"]["baseline"] < 0.2
-    assert set(dataset.open(tmp_path / "demo" / "pictures.dof.parquet").metadata.splits) == {"train", "test"}
+    assert (
+        report["rows"] == 400
+        and low < report["report"]["score"] < high
+        and report["report"]["baseline"] < 0.2
+    )
+    assert set(dataset.open(tmp_path / "demo" / "pictures.dof.parquet").metadata.splits) == {
+        "train",
+        "test",
+    }
 
 
 def test_pictures_that_fail_stop_nothing(tmp_path: Path) -> None:

@@ -11,15 +11,21 @@ from dof_arrow.cli import doctor
 from tests.support.making import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DECLARED = [f"{requirement}; extra == '{extra}'"
-            for extra, requirements in PROJECT["optional-dependencies"].items() for requirement in requirements]
+DECLARED = [
+    f"{requirement}; extra == '{extra}'"
+    for extra, requirements in PROJECT["optional-dependencies"].items()
+    for requirement in requirements
+]
 
 
 def test_what_is_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     report = doctor.examine()
     base = {requirement.split(">=")[0] for requirement in PROJECT["dependencies"]}
-    assert base | {"dof-arrow", "python"} == set(report["versions"]) and "missing" not in report["versions"].values()
+    assert (
+        base | {"dof-arrow", "python"} == set(report["versions"])
+        and "missing" not in report["versions"].values()
+    )
     assert "CPUExecutionProvider" in report["providers"] and report["threads"] >= 1
     assert report["id_key"] == {"path": str(tmp_path / "dof-arrow" / "id.key"), "exists": False}
 

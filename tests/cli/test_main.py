@@ -65,11 +65,24 @@ def _heed() -> None:
 
 
 def started(*arguments: object, cwd: Path, **options: Any) -> subprocess.Popen[str]:
-    environment = {**os.environ, "HOME": str(cwd), "XDG_CONFIG_HOME": str(cwd / "home"), "PYTHONPATH": str(ROOT),
-                   "XDG_STATE_HOME": str(cwd / "home")}
+    environment = {
+        **os.environ,
+        "HOME": str(cwd),
+        "XDG_CONFIG_HOME": str(cwd / "home"),
+        "PYTHONPATH": str(ROOT),
+        "XDG_STATE_HOME": str(cwd / "home"),
+    }
     command = [sys.executable, "-m", "dof_arrow", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, env=environment, text=True, preexec_fn=_heed, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, **options)
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment,
+        text=True,
+        preexec_fn=_heed,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
 
 
 # Help
@@ -77,8 +90,10 @@ def started(*arguments: object, cwd: Path, **options: Any) -> subprocess.Popen[s
 
 def test_help_is_instant_and_light() -> None:
     """At most 100 ms of processor time, without pyarrow, numpy or click."""
-    code = ("import sys; from dof_arrow.__main__ import run\ntry:\n    run()\nexcept SystemExit as e:\n"
-            "    assert e.code == 0\nassert not {'pyarrow', 'numpy', 'click', 'onnx'} & {*sys.modules}")
+    code = (
+        "import sys; from dof_arrow.__main__ import run\ntry:\n    run()\nexcept SystemExit as e:\n"
+        "    assert e.code == 0\nassert not {'pyarrow', 'numpy', 'click', 'onnx'} & {*sys.modules}"
+    )
     times = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -90,7 +105,9 @@ def test_help_is_instant_and_light() -> None:
     assert min(times) < 0.1
 
 
-@pytest.mark.parametrize("command", [name for section in help.COMMANDS.values() for name in section])
+@pytest.mark.parametrize(
+    "command", [name for section in help.COMMANDS.values() for name in section]
+)
 def test_every_command_has_help(command: str, dof: Any) -> None:
     said = dof(command, "--help")
     assert said.code == 0 and f"Usage: dof {command}" in said.out and "--json" in said.out
@@ -101,7 +118,12 @@ def test_every_command_has_help(command: str, dof: Any) -> None:
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
 def test_help_lists_the_commands(arguments: tuple[str, ...], dof: Any) -> None:
     said = dof(*arguments)
-    assert said.code == 0 and "Start with: dof demo" in said.out and "Everyday:" in said.out and not said.err
+    assert (
+        said.code == 0
+        and "Start with: dof demo" in said.out
+        and "Everyday:" in said.out
+        and not said.err
+    )
 
 
 def test_version(dof: Any) -> None:
@@ -111,27 +133,55 @@ def test_version(dof: Any) -> None:
 # Wrong use: 2, and what to type next
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (("extrakt",), ["No such command 'extrakt'. Did you mean extract?", "Try: dof --help"]),
-    (("zzz",), ["No such command 'zzz'.", "Try: dof --help"]),
-    (("extract", "x", "--overwrit"), ["Did you mean", "'--overwrite'", "Try: dof extract --help"]),
-    (("extract", "x"), ["Missing option '-o'", "Try: dof extract --help"]),
-    (("extract", "x", "-o", "y.parquet"), ["--core MODEL.onnx --preprocess imagenet", "--core builtin",
-                                           "not for sharing patients' pictures", "hf://", "timm:", "https://"]),
-    (("extract", "nix", "-o", "y.parquet", "--core", "builtin"), ["nix: no such folder or file", "Give the folder"]),
-    (("extract", ".", "-o", "y.parquet", "--core", "builtin"), ["no picture in the folder", "an empty folder"]),
-    (("extract", "PICTURES", "-o", "y.parquet", "--core", "hf://a/b.onnx"), ["names no model", "hf://OWNER/REPO/PATH.onnx"]),
-    (("extract", "PICTURES", "-o", "y.parquet", "--core", "timm:no_such_model"), ["dof: "]),
-    (("extract", "PICTURES", "-o", "y.parquet", "--core", "nix.onnx"), ["nix.onnx"]),
-    (("headless", "nix.onnx", "-o", "y.onnx"), ["nix.onnx"]),
-    (("headless", "nix.onnx"), ["-o CORE.onnx, or --list"]),
-    (("train", "nix.parquet", "-o", "h.onnx"), ["nix.parquet: no such file"]),
-    (("fuse", "--core", "builtin", "--head", "nix.onnx", "-o", "m.onnx"), ["nix.onnx: cannot be read"]),
-    (("predict", "nix.onnx", "a.png"), ["nix.onnx"]),
-    (("info", "nix.parquet"), ["nix.parquet: no such file"]),
-    (("estimate", "--rows", "5"), ["give either --core or --width"]),
-    (("estimate", "--rows", "0", "--width", "5"), ["x>=1"]),
-], ids=lambda value: " ".join(value)[:40])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("extrakt",), ["No such command 'extrakt'. Did you mean extract?", "Try: dof --help"]),
+        (("zzz",), ["No such command 'zzz'.", "Try: dof --help"]),
+        (
+            ("extract", "x", "--overwrit"),
+            ["Did you mean", "'--overwrite'", "Try: dof extract --help"],
+        ),
+        (("extract", "x"), ["Missing option '-o'", "Try: dof extract --help"]),
+        (
+            ("extract", "x", "-o", "y.parquet"),
+            [
+                "--core MODEL.onnx --preprocess imagenet",
+                "--core builtin",
+                "not for sharing patients' pictures",
+                "hf://",
+                "timm:",
+                "https://",
+            ],
+        ),
+        (
+            ("extract", "nix", "-o", "y.parquet", "--core", "builtin"),
+            ["nix: no such folder or file", "Give the folder"],
+        ),
+        (
+            ("extract", ".", "-o", "y.parquet", "--core", "builtin"),
+            ["no picture in the folder", "an empty folder"],
+        ),
+        (
+            ("extract", "PICTURES", "-o", "y.parquet", "--core", "hf://a/b.onnx"),
+            ["names no model", "hf://OWNER/REPO/PATH.onnx"],
+        ),
+        (("extract", "PICTURES", "-o", "y.parquet", "--core", "timm:no_such_model"), ["dof: "]),
+        (("extract", "PICTURES", "-o", "y.parquet", "--core", "nix.onnx"), ["nix.onnx"]),
+        (("headless", "nix.onnx", "-o", "y.onnx"), ["nix.onnx"]),
+        (("headless", "nix.onnx"), ["-o CORE.onnx, or --list"]),
+        (("train", "nix.parquet", "-o", "h.onnx"), ["nix.parquet: no such file"]),
+        (
+            ("fuse", "--core", "builtin", "--head", "nix.onnx", "-o", "m.onnx"),
+            ["nix.onnx: cannot be read"],
+        ),
+        (("predict", "nix.onnx", "a.png"), ["nix.onnx"]),
+        (("info", "nix.parquet"), ["nix.parquet: no such file"]),
+        (("estimate", "--rows", "5"), ["give either --core or --width"]),
+        (("estimate", "--rows", "0", "--width", "5"), ["x>=1"]),
+    ],
+    ids=lambda value: " ".join(value)[:40],
+)
 def test_wrong_use(arguments: tuple[str, ...], words: list[str], dof: Any, pictures: Path) -> None:
     said = dof(*(pictures if a == "PICTURES" else a for a in arguments))
     assert said.code == 2 and not said.out and contents(Path()) == []
@@ -142,46 +192,87 @@ def test_wrong_use(arguments: tuple[str, ...], words: list[str], dof: Any, pictu
 def test_a_core_without_preprocessing_is_never_guessed(dof: Any, pictures: Path) -> None:
     onnx.save(models.gemm(), "model.onnx")
     said = dof("extract", pictures, "--core", "model.onnx", "-o", "x.parquet")
-    assert said.code == 2 and "never guessed. Pass --preprocess" in said.err and contents(Path()) == ["model.onnx"]
+    assert (
+        said.code == 2
+        and "never guessed. Pass --preprocess" in said.err
+        and contents(Path()) == ["model.onnx"]
+    )
 
 
 def test_a_model_that_is_no_onnx(dof: Any, pictures: Path) -> None:
     Path("model.onnx").write_text("<html>404</html>")
-    said = dof("extract", pictures, "--core", "model.onnx", "--preprocess", "imagenet", "-o", "x.parquet")
+    said = dof(
+        "extract", pictures, "--core", "model.onnx", "--preprocess", "imagenet", "-o", "x.parquet"
+    )
     assert said.code == 2 and "model.onnx" in said.err and contents(Path()) == ["model.onnx"]
 
 
 def test_weights_outside_the_models_folder_are_not_read(dof: Any, pictures: Path) -> None:
     Path("inside").mkdir()
-    onnx.save(models.gemm(), "inside/model.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    onnx.save(
+        models.gemm(),
+        "inside/model.onnx",
+        save_as_external_data=True,
+        location="weights",
+        size_threshold=0,
+    )
     model = onnx.load("inside/model.onnx", load_external_data=False)
     Path("inside/weights").rename("weights")
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
             entry.value = "../weights" if entry.key == "location" else entry.value
     Path("inside/model.onnx").write_bytes(model.SerializeToString())
-    said = dof("extract", pictures, "--core", "inside/model.onnx", "--preprocess", "imagenet", "-o", "x.parquet")
-    assert said.code == 2 and "weights do not lie beside it" in said.err and "Put the weights" in said.err
+    said = dof(
+        "extract",
+        pictures,
+        "--core",
+        "inside/model.onnx",
+        "--preprocess",
+        "imagenet",
+        "-o",
+        "x.parquet",
+    )
+    assert (
+        said.code == 2
+        and "weights do not lie beside it" in said.err
+        and "Put the weights" in said.err
+    )
     assert contents(Path()) == ["inside", "weights"]
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    (("--key", "file", "--label", "findin"), ["no such column", "file, finding", "Did you mean finding?"]),
-    (("--key", "name"), ["no such column"]),
-    (("--label", "finding"), ["Add --key COLUMN"]),
-    (("--key", "finding", "--label", "finding"), ["two rows name the same picture"]),
-    (("--key", "file", "--split", "train=0.9"), ["do not add up to 1", "--split train=0.8"]),
-    (("--key", "file", "--keep", "id"), ["two columns of one name", "Rename"]),
-])
-def test_a_table_that_does_not_fit(options: tuple[str, ...], words: list[str], dof: Any, pictures: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ("--key", "file", "--label", "findin"),
+            ["no such column", "file, finding", "Did you mean finding?"],
+        ),
+        (("--key", "name"), ["no such column"]),
+        (("--label", "finding"), ["Add --key COLUMN"]),
+        (("--key", "finding", "--label", "finding"), ["two rows name the same picture"]),
+        (("--key", "file", "--split", "train=0.9"), ["do not add up to 1", "--split train=0.8"]),
+        (("--key", "file", "--keep", "id"), ["two columns of one name", "Rename"]),
+    ],
+)
+def test_a_table_that_does_not_fit(
+    options: tuple[str, ...], words: list[str], dof: Any, pictures: Path
+) -> None:
     Path("t.csv").write_text("file,finding,id\n0000,a,1\n0001,a,2\n")
-    said = dof("extract", pictures, "--core", "builtin", "-o", "x.parquet", "--table", "t.csv", *options)
+    said = dof(
+        "extract", pictures, "--core", "builtin", "-o", "x.parquet", "--table", "t.csv", *options
+    )
     assert said.code == 2 and all(word in said.err for word in words), said.err
     assert contents(Path()) == ["t.csv"]
 
 
-def test_debug_shows_where_an_error_came_from_at_any_place(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["--debug", "info", "nix"], ["info", "--debug", "nix"], ["info", "nix", "--debug"]):
+def test_debug_shows_where_an_error_came_from_at_any_place(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for arguments in (
+        ["--debug", "info", "nix"],
+        ["info", "--debug", "nix"],
+        ["info", "nix", "--debug"],
+    ):
         assert main.main(arguments) == 2
         assert "Traceback" in capsys.readouterr().err
 
@@ -203,15 +294,27 @@ def test_the_main_job(dof: Any, pictures: Path) -> None:
     extract = ("extract", pictures, "--core", "builtin", "--label", "folder", "-o", "x.parquet")
     plan = dof(*extract, "--dry-run")
     assert plan.code == 0 and contents(Path()) == [] and not (Path.cwd().parent / "home").exists()
-    assert "category: cat, dog" in plan.out and "no path, no EXIF" in plan.out and "Nothing was written" in plan.err
+    assert (
+        "category: cat, dog" in plan.out
+        and "no path, no EXIF" in plan.out
+        and "Nothing was written" in plan.err
+    )
     assert "Files left out because they are no pictures: 1" in plan.err
     done = dof(*extract)
     assert done.code == 0 and "x.parquet: 40 rows" in done.out and "the pictures were" in done.out
-    assert "not for sharing patients' pictures" in done.err and "Next: dof train x.parquet" in done.err
+    assert (
+        "not for sharing patients' pictures" in done.err and "Next: dof train x.parquet" in done.err
+    )
     assert "Made a key for pseudonyms" in done.err and "keep it secret" in done.err
-    assert f"{Path('x.parquet').stat().st_size:,} bytes" in plan.out  # the pictures are alike: exact to the byte
+    assert (
+        f"{Path('x.parquet').stat().st_size:,} bytes" in plan.out
+    )  # the pictures are alike: exact to the byte
     again = dof(*extract)
-    assert again.code == 0 and "complete and unchanged: nothing to do" in again.err and "Made a key" not in again.err
+    assert (
+        again.code == 0
+        and "complete and unchanged: nothing to do" in again.err
+        and "Made a key" not in again.err
+    )
     trained = dof("train", "x.parquet", "-o", "head.onnx")
     assert trained.code == 0 and "accuracy" in trained.out and "baseline" in trained.out
     assert "Next: dof fuse --core builtin:scattering-1 --pool 4x4 --head head.onnx" in trained.err
@@ -236,8 +339,14 @@ def test_json_wherever_there_is_a_result(dof: Any, pictures: Path) -> None:
     assert first == {**first, "rows": 40, "failed": 0, "new": True, "errors": []}
     assert value(*extract) == {**first, "new": False}
     assert value("train", "x.parquet", "-o", "head.onnx")["metric"] == "accuracy"
-    assert value("fuse", "--core", "builtin", "--head", "head.onnx", "-o", "model.onnx")["bytes"] > 1000
-    assert value("predict", "model.onnx", pictures / "cat" / "0000.png")[0]["head"]["label"] in ("cat", "dog")
+    assert (
+        value("fuse", "--core", "builtin", "--head", "head.onnx", "-o", "model.onnx")["bytes"]
+        > 1000
+    )
+    assert value("predict", "model.onnx", pictures / "cat" / "0000.png")[0]["head"]["label"] in (
+        "cat",
+        "dog",
+    )
     assert value("info", "x.parquet")["rows"] == 40 and value("validate", "x.parquet") == []
     assert value("estimate", "--rows", "10", "--width", "8")["bytes"] > 320
     assert "versions" in value("doctor")
@@ -250,9 +359,16 @@ def test_some_inputs_failed(dof: Any, pictures: Path) -> None:
     (pictures / "cat" / "secretname.png").write_bytes(b"")
     said = dof("extract", pictures, "--core", "builtin", "-o", "x.parquet", "--json")
     assert said.code == 3 and json.loads(said.out)["failed"] == 1
-    assert "1 inputs gave no row" in said.err and "the file holds 0 bytes" in said.err and "stays with you" in said.err
+    assert (
+        "1 inputs gave no row" in said.err
+        and "the file holds 0 bytes" in said.err
+        and "stays with you" in said.err
+    )
     assert "secretname" not in said.out + said.err and "Next: dof info x.parquet" in said.err
-    assert "secretname.png" in next((Path.cwd().parent / "home" / "dof-arrow").glob("failed-*.csv")).read_text()
+    assert (
+        "secretname.png"
+        in next((Path.cwd().parent / "home" / "dof-arrow").glob("failed-*.csv")).read_text()
+    )
     assert dof("extract", pictures, "--core", "builtin", "-o", "x.parquet").code == 3
     few = dof("extract", pictures, "--core", "builtin", "-o", "y.parquet", "--max-errors", "0")
     assert few.code == 2 and "too many inputs failed" in few.err and not Path("y.parquet").exists()
@@ -286,7 +402,18 @@ def test_outputs_are_not_overwritten_unasked(dof: Any, pictures: Path) -> None:
 def model(dof: Any, pictures: Path) -> Path:
     from tests.support.pictures import core
 
-    dof("extract", pictures, "--core", "builtin", "--pool", "1x1", "--label", "folder", "-o", "x.parquet")
+    dof(
+        "extract",
+        pictures,
+        "--core",
+        "builtin",
+        "--pool",
+        "1x1",
+        "--label",
+        "folder",
+        "-o",
+        "x.parquet",
+    )
     head = train.train(dataset.open("x.parquet")).onnx
     Path("model.onnx").write_bytes(fuse(core(), {"animal": head}))
     Path("two.onnx").write_bytes(fuse(core(), {"a": head, "b": head}))
@@ -297,14 +424,23 @@ def test_predictions_as_csv(dof: Any, pictures: Path, model: Path) -> None:
     (pictures / "cat" / "bad.png").write_bytes(b"")
     said = dof("predict", model, pictures, "nix.png", "--csv")
     rows = list(csv.reader(io.StringIO(said.out)))
-    assert said.code == 3 and rows[0] == ["input", "prediction", "confidence", "error"] and len(rows) == 1 + 42
+    assert (
+        said.code == 3
+        and rows[0] == ["input", "prediction", "confidence", "error"]
+        and len(rows) == 1 + 42
+    )
     assert {row[1] for row in rows[1:]} == {"cat", "dog", ""} and all(len(row) == 4 for row in rows)
     assert [row[3] for row in rows[1:] if row[3]] == ["the file holds 0 bytes", "no such file"]
     several = dof("predict", "two.onnx", pictures / "cat" / "0000.png", "--csv").out.splitlines()
-    assert several[0] == "input,prediction_a,confidence_a,prediction_b,confidence_b,error" and len(several) == 2
+    assert (
+        several[0] == "input,prediction_a,confidence_a,prediction_b,confidence_b,error"
+        and len(several) == 2
+    )
 
 
-def test_predictions_come_one_by_one(dof: Any, pictures: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predictions_come_one_by_one(
+    dof: Any, pictures: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is asked for is printed before the next is computed: memory does not grow."""
 
     printed: list[str] = []
@@ -338,27 +474,54 @@ def test_a_reader_that_leaves_is_no_error(pictures: Path, dof: Any, model: Path)
 def test_an_interrupt_keeps_what_is_done(kind: int, tmp_path: Path) -> None:
     pictures = folder_of(tmp_path / "p", 1500)
     (tmp_path / "key").write_text(KEY.hex())
-    command = ("extract", pictures, "--core", "builtin", "--id-key", tmp_path / "key", "-o", "x.parquet")
+    command = (
+        "extract",
+        pictures,
+        "--core",
+        "builtin",
+        "--id-key",
+        tmp_path / "key",
+        "-o",
+        "x.parquet",
+    )
     process = started(*command, "--workers", 1, cwd=tmp_path)
     staging = tmp_path / ".x.parquet.staging"
     until = time.monotonic() + 60
-    while len(list(staging.glob("*.arrow")) if staging.exists() else []) < 2 and time.monotonic() < until:
+    while (
+        len(list(staging.glob("*.arrow")) if staging.exists() else []) < 2
+        and time.monotonic() < until
+    ):
         time.sleep(0.01)
     process.send_signal(kind)
     out, err = process.communicate()
     assert process.returncode == 130 and not out
-    assert "interrupted; what is done is kept: the same command goes on from there" in err and "Traceback" not in err
+    assert (
+        "interrupted; what is done is kept: the same command goes on from there" in err
+        and "Traceback" not in err
+    )
     assert not (tmp_path / "x.parquet").exists() and len(list(staging.glob("*.arrow"))) >= 2
     assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob(".*.partial"))
 
 
 def test_an_interrupt_while_loading_shows_no_traceback(tmp_path: Path) -> None:
-    process = started("extract", folder_of(tmp_path / "p", 50), "--core", "builtin", "-o", "x.parquet", cwd=tmp_path)
+    process = started(
+        "extract",
+        folder_of(tmp_path / "p", 50),
+        "--core",
+        "builtin",
+        "-o",
+        "x.parquet",
+        cwd=tmp_path,
+    )
     assert process.stderr and "for trying out" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     # Python ends by the signal itself, a shell's 130 too, where the interrupt fell into text that was being executed.
-    assert process.returncode in (130, -signal.SIGINT) and "interrupted" in err and "Traceback" not in err
+    assert (
+        process.returncode in (130, -signal.SIGINT)
+        and "interrupted" in err
+        and "Traceback" not in err
+    )
 
 
 @pytest.fixture
@@ -377,7 +540,9 @@ def test_a_full_disk(dof: Any, pictures: Path, small_disk: Path) -> None:
     (small_disk / "ballast").write_bytes(bytes(120_000))
     command = ("extract", pictures, "--core", "builtin", "-o", small_disk / "x.parquet")
     said = dof(*command)
-    assert said.code == 2 and "the disk is full. Free some space and repeat the command." in said.err
+    assert (
+        said.code == 2 and "the disk is full. Free some space and repeat the command." in said.err
+    )
     assert not (small_disk / "x.parquet").exists() and not list(small_disk.glob(".*.partial"))
     (small_disk / "ballast").unlink()
     small = dof(*command, "--pool", "1x1", "--overwrite")

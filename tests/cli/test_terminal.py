@@ -33,7 +33,9 @@ def test_results_and_remarks_go_their_own_ways(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_many_results_are_one_json_array_or_lines(count: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_results_are_one_json_array_or_lines(
+    count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     Terminal(as_json=True).results(({"n": i}, f"line {i}") for i in range(count))
     assert json.loads(capsys.readouterr().out) == [{"n": i} for i in range(count)]
     Terminal().results(({"n": i}, f"line {i}") for i in range(count))
@@ -63,10 +65,13 @@ def test_plain_lines_for_logs(capsys: pytest.CaptureFixture[str], clock: list[fl
     assert capsys.readouterr().err.splitlines() == [
         "extracting: 2,000 of 5,000, 100.0 a second, 30 s left, 1 failed",
         "extracting: 4,000 of 5,000, 200.0 a second, 5 s left, 1 failed",
-        "extracting: 5,000 of 5,000, 160.0 a second, 2 failed"]
+        "extracting: 5,000 of 5,000, 160.0 a second, 2 failed",
+    ]
 
 
-def test_an_unknown_total_is_not_told(capsys: pytest.CaptureFixture[str], clock: list[float]) -> None:
+def test_an_unknown_total_is_not_told(
+    capsys: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
     with Terminal().progress("predicting") as update:
         update(1, None, 0)
         clock[0] += 10
@@ -81,7 +86,9 @@ def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_long_work_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_work_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(terminal, "_PLAIN_EVERY", 0.02)
     with Terminal().busy("training"):
         time.sleep(0.1)
@@ -92,7 +99,9 @@ def test_long_work_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     assert not capsys.readouterr().err
 
 
-def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with Terminal().progress("extracting") as update:
         update(0, 3, 0)
@@ -106,5 +115,11 @@ def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: py
 def test_numbers_as_people_say_them() -> None:
     assert [duration(s) for s in (0.4, 59, 60, 3599)] == ["0 s", "59 s", "1 min 0 s", "59 min 59 s"]
     assert duration(86400) == "24 h 0 min"
-    assert [size(b) for b in (0, 999, 1000, 10**9, 10**15)] == ["0 B", "999 B", "1.0 kB", "1.0 GB", "1000.0 TB"]
+    assert [size(b) for b in (0, 999, 1000, 10**9, 10**15)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "1.0 GB",
+        "1000.0 TB",
+    ]
     assert table([("a", "bb"), ("ccc", "")]) == "a    bb\nccc"

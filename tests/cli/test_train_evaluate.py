@@ -23,13 +23,20 @@ def made(tmp_path: Path) -> Path:
     from tests.support.memory import blobs
 
     x, y = blobs(200)
-    about = {"targets": {"label": {"kind": "category", "classes": ["a", "b", "c"]}},
-             "record": {"split": "split"},
-             "head": {"layers": [{"kind": "dense", "units": 12}, {"kind": "activation", "function": "tanh"}]}}
+    about = {
+        "targets": {"label": {"kind": "category", "classes": ["a", "b", "c"]}},
+        "record": {"split": "split"},
+        "head": {
+            "layers": [{"kind": "dense", "units": 12}, {"kind": "activation", "function": "tanh"}]
+        },
+    }
     with Writer(tmp_path / "x.dof.parquet", about) as writer:
         split = ["train" if i < 140 else "test" for i in range(200)]
-        writer.write(ids=[f"r{i:03}" for i in range(200)], vectors={"feature": x},
-                     columns={"label": y, "split": split, "sex": ["f", "m"] * 100})
+        writer.write(
+            ids=[f"r{i:03}" for i in range(200)],
+            vectors={"feature": x},
+            columns={"label": y, "split": split, "sex": ["f", "m"] * 100},
+        )
     return tmp_path / "x.dof.parquet"
 
 
@@ -39,10 +46,32 @@ def test_a_suggested_head_is_trained_and_evaluated(
     """What the author suggests is trained, and judged, by a command each (rows D10, D11, D25)."""
     pytest.importorskip("torch")
     head, metrics, report = tmp_path / "head.onnx", tmp_path / "m.jsonl", tmp_path / "report.json"
-    assert dof("train", made, "-o", head, "--head", "suggested", "--epochs", 8, "--rate", 0.02, "--by", "sex",
-               "--metrics", metrics, "--report", report, "--json") == 0
+    assert (
+        dof(
+            "train",
+            made,
+            "-o",
+            head,
+            "--head",
+            "suggested",
+            "--epochs",
+            8,
+            "--rate",
+            0.02,
+            "--by",
+            "sex",
+            "--metrics",
+            metrics,
+            "--report",
+            report,
+            "--json",
+        )
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)
-    assert told["architecture"]["layers"][0] == {"kind": "dense", "units": 12} and told["epochs"] == 8
+    assert (
+        told["architecture"]["layers"][0] == {"kind": "dense", "units": 12} and told["epochs"] == 8
+    )
     assert set(told["by"]["sex"]) == {"f", "m"} and set(told["by_class"]) == {"a", "b", "c"}
     assert np.array(told["confusion"]).sum() == 60 == sum(b["n"] for b in told["reliability"])
     assert json.loads(report.read_text())["score"] == told["score"] > 0.8
@@ -51,14 +80,17 @@ def test_a_suggested_head_is_trained_and_evaluated(
     assert dof("evaluate", head, made, "--split", "test", "--json") == 0
     again = json.loads(capsys.readouterr().out)
     assert again["scores"] == told["scores"]["test"] and again["warnings"] == [
-        "the head names no core: whether these features are of the same one was not checked"]
+        "the head names no core: whether these features are of the same one was not checked"
+    ]
     assert dof("evaluate", head, made) == 0
     assert "accuracy" in capsys.readouterr().out
     assert dof("train", made, "-o", head) == 2
     assert "exists already" in capsys.readouterr().err
 
 
-def test_recurrent_heads_need_clips(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recurrent_heads_need_clips(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("torch")
     assert dof("train", made, "-o", tmp_path / "h.onnx", "--head", "rnn") == 2
     assert "no clips" in capsys.readouterr().err

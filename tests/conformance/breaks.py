@@ -29,7 +29,17 @@ from dof_arrow.format.parquet.footer import (
 )
 from dof_arrow.format.parquet.layout import Geometry
 from dof_arrow.format.spec.arrow import element_type, vector_field
-from tests.conformance.spoil import adopted, changed, chunk, closed, groups_of, releveled, respelled, split, spoiled
+from tests.conformance.spoil import (
+    adopted,
+    changed,
+    chunk,
+    closed,
+    groups_of,
+    releveled,
+    respelled,
+    split,
+    spoiled,
+)
 from tests.conformance.valid import features, ids, labelled, papers, written
 
 
@@ -50,6 +60,7 @@ def meta(base: Callable[[], bytes], **change: Any) -> Callable[[], bytes]:
 
 def inside(base: Callable[[], bytes], path: str, value: Any) -> Callable[[], bytes]:
     """The base with one field of its metadata changed, `a.b.0.c` deep; None takes it away."""
+
     def edit(m: Any) -> None:
         *above, last = [int(p) if p.isdigit() else p for p in path.split(".")]
         for step in above:
@@ -58,6 +69,7 @@ def inside(base: Callable[[], bytes], path: str, value: Any) -> Callable[[], byt
             del m[last]
         else:
             m[last] = value
+
     return lambda: spoiled(base(), meta=edit)
 
 
@@ -70,6 +82,7 @@ def with_tail(edit: Callable[[bytes], bytes]) -> Callable[[], bytes]:
     def build() -> bytes:
         body, tail = split(plain())
         return body + edit(tail)
+
     return build
 
 
@@ -92,7 +105,9 @@ def rekeyed(key: bytes, value: Callable[[bytes], bytes]) -> Callable[[], bytes]:
 def slack() -> bytes:
     body, tail = split(plain())
     struct = footer.decode(tail)[0]
-    pairs = [(k, digests.UNSEALED if k == digests.SEAL else v) for k, v in footer.key_values(struct)]
+    pairs = [
+        (k, digests.UNSEALED if k == digests.SEAL else v) for k, v in footer.key_values(struct)
+    ]
     footer.set_key_values(struct, pairs)
     return body + closed(encode(struct) + b"slack")
 
@@ -117,7 +132,9 @@ def fewer_columns(s: Any) -> None:
 def too_many_groups() -> bytes:
     most, layout.MAX_GROUPS = layout.MAX_GROUPS, layout.MAX_GROUPS + 1
     try:
-        return written({"feature": features(layout.MAX_GROUPS, 1)}, layout="compact", geometry=Geometry(1, 64))[0]
+        return written(
+            {"feature": features(layout.MAX_GROUPS, 1)}, layout="compact", geometry=Geometry(1, 64)
+        )[0]
     finally:
         layout.MAX_GROUPS = most
 
@@ -162,6 +179,7 @@ def claimed() -> bytes:
 
 def reheaded(edit: Callable[[Any], None]) -> Callable[[], bytes]:
     """The plain file with the page header of its vectors changed, in as many bytes as before."""
+
     def build() -> bytes:
         data = plain()
         at = start(data)
@@ -170,6 +188,7 @@ def reheaded(edit: Callable[[Any], None]) -> Callable[[], bytes]:
         page = encode(header)
         assert len(page) == end - at
         return spoiled(data, body=lambda b: b[:at] + page + b[end:])
+
     return build
 
 
@@ -236,15 +255,21 @@ def nonfinite(**options: Any) -> bytes:
 def vector(kind: pa.DataType, nullable: bool = False) -> Callable[[], bytes]:
     """A feature column of another type."""
     field = pa.field("feature", kind, nullable)
-    return lambda: by_pyarrow([pa.field("id", pa.string(), False), field], shape=[8], dtype=element_type(field))
+    return lambda: by_pyarrow(
+        [pa.field("id", pa.string(), False), field], shape=[8], dtype=element_type(field)
+    )
 
 
 def by_pyarrow(fields: list[pa.Field], **feature: Any) -> bytes:
     """Ids and features of other types than ours may have, in chunks by pyarrow."""
-    table = pa.table([pa.array(ids(3), fields[0].type), pa.array([[1.0] * 8] * 3, fields[1].type)],
-                     schema=pa.schema(fields))
-    columns = {"id": {"role": "id", "dtype": str(fields[0].type), "layout": "encoded"},
-               "feature": {"role": "feature", "layout": "encoded", **feature}}
+    table = pa.table(
+        [pa.array(ids(3), fields[0].type), pa.array([[1.0] * 8] * 3, fields[1].type)],
+        schema=pa.schema(fields),
+    )
+    columns = {
+        "id": {"role": "id", "dtype": str(fields[0].type), "layout": "encoded"},
+        "feature": {"role": "feature", "layout": "encoded", **feature},
+    }
     return adopted(table, {"version": "1.0", "primary_column": "feature", "columns": columns})
 
 
@@ -255,14 +280,18 @@ def id_type(kind: pa.DataType, nullable: bool) -> Callable[[], bytes]:
 
 def record(column: str, values: Any, kind: pa.DataType, role: str = "") -> Callable[[], bytes]:
     """A file with a column of this type, named in `record`."""
+
     def name(m: Any) -> None:
         m.setdefault("record", {})[role or column] = column
         m["columns"][column]["role"] = role or column
 
     def build() -> bytes:
         schema = pa.schema([pa.field("id", pa.string(), False), pa.field(column, kind)])
-        data = written({"feature": features(3, 8)}, {column: pa.array(values, kind)}, schema=schema)[0]
+        data = written(
+            {"feature": features(3, 8)}, {column: pa.array(values, kind)}, schema=schema
+        )[0]
         return spoiled(data, meta=name)
+
     return build
 
 
@@ -297,11 +326,16 @@ def uneven_groups() -> bytes:
 
 def target(kind: str, values: Any, **more: Any) -> Callable[[], bytes]:
     metadata = {"targets": {"label": {"kind": kind, **more}}}
-    return lambda: written({"feature": features(len(values), 4)}, {"label": values}, metadata=metadata)[0]
+    return lambda: written(
+        {"feature": features(len(values), 4)}, {"label": values}, metadata=metadata
+    )[0]
 
 
-def rewritten(extra: bool = False, head: int | None = None, base: Callable[[], bytes] = labels) -> Callable[[], bytes]:
+def rewritten(
+    extra: bool = False, head: int | None = None, base: Callable[[], bytes] = labels
+) -> Callable[[], bytes]:
     """A copy by pyarrow: read, and written again with the metadata that it knows of."""
+
     def build() -> bytes:
         data, sink = base(), io.BytesIO()
         table = pq.read_table(pa.BufferReader(data))
@@ -310,11 +344,13 @@ def rewritten(extra: bool = False, head: int | None = None, base: Callable[[], b
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **keys})
         pq.write_table(table.slice(0, head), sink)
         return sink.getvalue()
+
     return build
 
 
 def errors(lines: bytes, rows: int = 2) -> Callable[[], bytes]:
     """The errors table's bytes replaced, their digest told rightly."""
+
     def build() -> bytes:
         import hashlib
 
@@ -323,9 +359,15 @@ def errors(lines: bytes, rows: int = 2) -> Callable[[], bytes]:
         start = body.index(b'{"id": "e00000"')
         length = body.index(b"how it was done") - start
         new = lines.ljust(length, b" ") if len(lines) <= length else lines[:length]
-        about = {"offset": start, "length": length, "sha256": hashlib.sha256(new).hexdigest(), "rows": rows}
+        about = {
+            "offset": start,
+            "length": length,
+            "sha256": hashlib.sha256(new).hexdigest(),
+            "rows": rows,
+        }
         whole = body[:start] + new + body[start + length :]
         return spoiled(data, body=lambda _: whole, meta=lambda m: m.update(errors=about))
+
     return build
 
 
@@ -341,10 +383,14 @@ def numbered_high(s: Any) -> None:
 
 def backwards() -> bytes:
     """The fields of the footer from the last to the first."""
+
     def spell(s: Any) -> bytes:
-        fields = [bytes([kind]) + varint(2 * field) + encode({1: (kind, value)})[1:-1]
-                  for field, (kind, value) in sorted(s.items(), reverse=True)]
+        fields = [
+            bytes([kind]) + varint(2 * field) + encode({1: (kind, value)})[1:-1]
+            for field, (kind, value) in sorted(s.items(), reverse=True)
+        ]
         return b"".join(fields) + b"\0"
+
     return respelled(plain(), spell)
 
 
@@ -366,6 +412,7 @@ def sealed_elsewhere(value: bytes | None) -> Callable[[], bytes]:
         footer.set_key_values(s, [*pairs, *own, (b"note", mark + digests.UNSEALED)])
         data = encode(s)
         return data if value is None else data.replace(mark + value, b"\x08\x02" + mark[1:] + value)
+
     return lambda: respelled(plain(), spell)
 
 

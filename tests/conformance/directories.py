@@ -27,13 +27,18 @@ MANIFEST, FIRST, SECOND = "manifest.parquet", "data-000000.parquet", "data-00000
 _GEOMETRY = Geometry(128, 4096)
 
 
-def _part(path: Path, start: int, rows: int, names: Sequence[str] | None = None, **options: Any) -> Path:
+def _part(
+    path: Path, start: int, rows: int, names: Sequence[str] | None = None, **options: Any
+) -> Path:
     about = {"targets": {"label": {"kind": "category", "classes": ["a", "b"]}}}
     schema = pa.schema([pa.field("label", pa.int64())])
     with Writer(path, about, schema=schema, geometry=_GEOMETRY, part=True, **options) as writer:
         names = names or [f"r{i:05d}" for i in range(start, start + rows)]
-        writer.write(ids=names, vectors={"feature": features(rows, 8, start=8 * start)},
-                     columns={"label": pa.array([i % 2 for i in range(rows)]), "split": ["train"] * rows})
+        writer.write(
+            ids=names,
+            vectors={"feature": features(rows, 8, start=8 * start)},
+            columns={"label": pa.array([i % 2 for i in range(rows)]), "split": ["train"] * rows},
+        )
         writer.fail(f"e{start:05d}", "media-truncated", "the picture ends early")
     return path
 
@@ -50,8 +55,15 @@ def _made() -> Files:
 def directory() -> tuple[Files, Json]:
     """Two parts that map as one array, and what they hold."""
     values = np.concatenate([features(256, 8), features(3, 8, start=2048)])
-    about = {"rows": 259, "ids": [f"r{i:05d}" for i in range(3)], "columns": ["feature", "id", "label", "split"],
-             "features": {"feature": _told(values)}, "layout": "mapped", "errors": 2, "documents": {}}
+    about = {
+        "rows": 259,
+        "ids": [f"r{i:05d}" for i in range(3)],
+        "columns": ["feature", "id", "label", "split"],
+        "features": {"feature": _told(values)},
+        "layout": "mapped",
+        "errors": 2,
+        "documents": {},
+    }
     return _made(), about
 
 
@@ -61,7 +73,9 @@ def _with(name: str, data: bytes | None) -> Files:
 
 
 def _manifest(change: Callable[[Json], None]) -> Files:
-    return _with(MANIFEST, spoiled(_made()[MANIFEST], meta=lambda value: (_restored(value), change(value))))
+    return _with(
+        MANIFEST, spoiled(_made()[MANIFEST], meta=lambda value: (_restored(value), change(value)))
+    )
 
 
 def _json(name: str) -> Json:
@@ -93,12 +107,17 @@ def _listing(name: str, data: bytes) -> Files:
 
 def _renamed() -> Files:
     """A part whose column of vectors has another name."""
+
     def meta(value: Json) -> None:
-        value["columns"] = {("other" if k == "label" else k): v for k, v in value["columns"].items()}
+        value["columns"] = {
+            ("other" if k == "label" else k): v for k, v in value["columns"].items()
+        }
         value["targets"] = {"other": value["targets"]["label"]}
 
     def schema(table: pa.Schema) -> pa.Schema:
-        return pa.schema([f.with_name("other") if f.name == "label" else f for f in table], table.metadata)
+        return pa.schema(
+            [f.with_name("other") if f.name == "label" else f for f in table], table.metadata
+        )
 
     def chunks(struct: Any) -> None:
         for _, _, chunk in footer.chunks(struct):
@@ -133,16 +152,33 @@ def _with_old_ids() -> Files:
 
 DIRECTORIES: dict[str, tuple[Callable[[], Files], Sequence[str], Sequence[str]]] = {
     "part-missing": (lambda: _with(SECOND, None), ["part-missing"], ["part-missing"]),
-    "part-changed": (lambda: _with(SECOND, _other_part(start=300)[SECOND]), ["metadata-uuid", "part-changed"],
-                     ["metadata-uuid", "part-changed"]),
+    "part-changed": (
+        lambda: _with(SECOND, _other_part(start=300)[SECOND]),
+        ["metadata-uuid", "part-changed"],
+        ["metadata-uuid", "part-changed"],
+    ),
     "part-columns": (_renamed, ["part-columns"], ["part-columns"]),
     "part-metadata": (_classes, ["part-metadata"], ["part-metadata"]),
     "part-repeated": (lambda: _manifest(_twice), ["part-repeated"], ["part-repeated"]),
-    "manifest-rows": (_rowed, ["manifest-rows", "metadata-uuid"], ["manifest-rows", "metadata-uuid", "split-count"]),
-    "manifest-splits": (lambda: _manifest(lambda v: v["splits"]["train"].update(rows=1)), [], ["split-count"]),
-    "manifest-uuid": (lambda: _manifest(lambda v: v.update(uuid="0" * 8 + "-0000-8000-8000-" + "0" * 12)),
-                      ["metadata-uuid"], ["metadata-uuid"]),
-    "directory-stray": (lambda: {**_made(), "data-000002.parquet": _made()[SECOND]}, ["directory-stray"],
-                        ["directory-stray"]),
+    "manifest-rows": (
+        _rowed,
+        ["manifest-rows", "metadata-uuid"],
+        ["manifest-rows", "metadata-uuid", "split-count"],
+    ),
+    "manifest-splits": (
+        lambda: _manifest(lambda v: v["splits"]["train"].update(rows=1)),
+        [],
+        ["split-count"],
+    ),
+    "manifest-uuid": (
+        lambda: _manifest(lambda v: v.update(uuid="0" * 8 + "-0000-8000-8000-" + "0" * 12)),
+        ["metadata-uuid"],
+        ["metadata-uuid"],
+    ),
+    "directory-stray": (
+        lambda: {**_made(), "data-000002.parquet": _made()[SECOND]},
+        ["directory-stray"],
+        ["directory-stray"],
+    ),
     "directory-ids": (_with_old_ids, ["metadata-uuid"], ["id-repeated", "metadata-uuid"]),
 }

@@ -85,7 +85,9 @@ from tests.conformance.valid import (
     two_cores,
 )
 
-Case = tuple[Callable[[], bytes], Sequence[str], Sequence[str]]  # how it is made; ids without and with `deep`
+Case = tuple[
+    Callable[[], bytes], Sequence[str], Sequence[str]
+]  # how it is made; ids without and with `deep`
 
 
 def same(build: Callable[[], bytes], *rules: str) -> Case:
@@ -102,22 +104,37 @@ def both(build: Callable[[], bytes], shallow: Sequence[str], deep: Sequence[str]
 
 INVALID: dict[str, Case] = {
     # the file
-    "file-magic-start": both(lambda: flipped(plain(), 0), ["file-magic"], ["digest-false", "file-magic"]),
+    "file-magic-start": both(
+        lambda: flipped(plain(), 0), ["file-magic"], ["digest-false", "file-magic"]
+    ),
     "file-magic-end": same(lambda: plain()[:-4] + b"PAR2", "file-magic"),
     "file-magic-short": same(lambda: b"PAR1PAR1", "file-magic"),
     "file-encrypted": same(lambda: plain()[:-4] + b"PARE", "file-encrypted"),
-    "footer-length": same(with_tail(lambda t: t[:-8] + (1 << 30).to_bytes(4, "little") + b"PAR1"), "footer-length"),
+    "footer-length": same(
+        with_tail(lambda t: t[:-8] + (1 << 30).to_bytes(4, "little") + b"PAR1"), "footer-length"
+    ),
     "footer-thrift": same(with_tail(lambda t: b"\xff" * (len(t) - 8) + t[-8:]), "footer-thrift"),
-    "footer-thrift-truncated": same(with_tail(lambda t: t[20:-8] + (len(t) - 28).to_bytes(4, "little") + t[-4:]),
-                                     "footer-thrift"),
-    "footer-thrift-types": same(late(lambda s: s.update({FileMetaData.ROWS: (BINARY, b"three")})), "footer-thrift"),
-    "footer-schema-empty": same(late(lambda s: s.update({FileMetaData.SCHEMA: structs([])})), "footer-schema"),
-    "footer-thrift-list": same(late(lambda s: s.update({FileMetaData.KEYS: (LIST, (I32, [1, 2]))})), "footer-thrift"),
-    "footer-thrift-number": same(late(lambda s: put(chunk(s, "id"), ColumnMeta.CODEC, 1 << 32)), "footer-thrift"),
+    "footer-thrift-truncated": same(
+        with_tail(lambda t: t[20:-8] + (len(t) - 28).to_bytes(4, "little") + t[-4:]),
+        "footer-thrift",
+    ),
+    "footer-thrift-types": same(
+        late(lambda s: s.update({FileMetaData.ROWS: (BINARY, b"three")})), "footer-thrift"
+    ),
+    "footer-schema-empty": same(
+        late(lambda s: s.update({FileMetaData.SCHEMA: structs([])})), "footer-schema"
+    ),
+    "footer-thrift-list": same(
+        late(lambda s: s.update({FileMetaData.KEYS: (LIST, (I32, [1, 2]))})), "footer-thrift"
+    ),
+    "footer-thrift-number": same(
+        late(lambda s: put(chunk(s, "id"), ColumnMeta.CODEC, 1 << 32)), "footer-thrift"
+    ),
     "footer-thrift-field": same(late(numbered_high), "footer-thrift"),
     "footer-thrift-order": same(backwards, "footer-thrift"),
-    "footer-thrift-elements": same(late(lambda s: put(chunk(s, "id"), ColumnMeta.ENCODINGS, (I64, [0, 3]))),
-                                   "footer-thrift"),
+    "footer-thrift-elements": same(
+        late(lambda s: put(chunk(s, "id"), ColumnMeta.ENCODINGS, (I64, [0, 3]))), "footer-thrift"
+    ),
     "footer-schema-nothing": same(late(empty_group), "footer-schema"),
     "footer-schema": same(rekeyed(b"ARROW:schema", lambda v: v[:-40]), "footer-schema"),
     "footer-slack": same(slack, "footer-slack"),
@@ -126,55 +143,100 @@ INVALID: dict[str, Case] = {
     "schema-arrow": same(without(b"ARROW:schema"), "schema-arrow"),
     "schema-copy": same(copy_differs, "schema-copy"),
     # rows, groups and chunks
-    "rows-count-file": same(late(lambda s: changed(s, FileMetaData.ROWS, lambda n: n + 1)), "rows-count"),
-    "rows-count-more-values": same(late(lambda s: changed(chunk(s, "id"), ColumnMeta.VALUES, lambda n: n + 1)),
-                                   "rows-count"),
-    "rows-count-values": both(late(lambda s: changed(chunk(s, "id"), ColumnMeta.VALUES, lambda n: n - 1)),
-                               ["rows-count"], ["rows-count"]),
+    "rows-count-file": same(
+        late(lambda s: changed(s, FileMetaData.ROWS, lambda n: n + 1)), "rows-count"
+    ),
+    "rows-count-more-values": same(
+        late(lambda s: changed(chunk(s, "id"), ColumnMeta.VALUES, lambda n: n + 1)), "rows-count"
+    ),
+    "rows-count-values": both(
+        late(lambda s: changed(chunk(s, "id"), ColumnMeta.VALUES, lambda n: n - 1)),
+        ["rows-count"],
+        ["rows-count"],
+    ),
     "groups-count": same(too_many_groups, "groups-count"),
     "groups-rows": same(late(too_many_rows), "groups-rows", "layout-claim", "rows-count"),
     "chunk-columns": same(late(fewer_columns), "chunk-columns"),
     "chunk-columns-path": same(late(spliced), "chunk-columns"),
-    "chunk-elsewhere": same(late(chunk_said(Chunk.FILE, (BINARY, b"other.parquet"))), "chunk-elsewhere"),
-    "chunk-elsewhere-encrypted": same(late(chunk_said(Chunk.CRYPTO, (STRUCT, {1: (STRUCT, {})}))), "chunk-elsewhere"),
-    "chunk-elsewhere-secret": same(late(chunk_said(Chunk.ENCRYPTED, (BINARY, b"secret"))), "chunk-elsewhere"),
-    "chunk-bounds": both(lambda: spoiled(plain(), footer=out_of_bounds), ["chunk-bounds", "layout-claim"],
-                          ["chunk-bounds", "digest-false", "layout-claim", "page-bounds"]),
-    "chunk-overlap": both(lambda: spoiled(plain(), footer=overlapping), ["chunk-overlap"],
-                          ["chunk-overlap", "page-bounds"]),
+    "chunk-elsewhere": same(
+        late(chunk_said(Chunk.FILE, (BINARY, b"other.parquet"))), "chunk-elsewhere"
+    ),
+    "chunk-elsewhere-encrypted": same(
+        late(chunk_said(Chunk.CRYPTO, (STRUCT, {1: (STRUCT, {})}))), "chunk-elsewhere"
+    ),
+    "chunk-elsewhere-secret": same(
+        late(chunk_said(Chunk.ENCRYPTED, (BINARY, b"secret"))), "chunk-elsewhere"
+    ),
+    "chunk-bounds": both(
+        lambda: spoiled(plain(), footer=out_of_bounds),
+        ["chunk-bounds", "layout-claim"],
+        ["chunk-bounds", "digest-false", "layout-claim", "page-bounds"],
+    ),
+    "chunk-overlap": both(
+        lambda: spoiled(plain(), footer=overlapping),
+        ["chunk-overlap"],
+        ["chunk-overlap", "page-bounds"],
+    ),
     # metadata
     "metadata-absent": same(without(b"dof"), "metadata-absent"),
     "metadata-json": same(rekeyed(b"dof", lambda v: v[:-1]), "metadata-json"),
     "metadata-json-nan": same(inside(plain, "training.loss", float("nan")), "metadata-json"),
-    "metadata-json-key-twice": same(rekeyed(b"dof", lambda v: v[:-1] + b',"version":"1.0"}'), "metadata-json"),
+    "metadata-json-key-twice": same(
+        rekeyed(b"dof", lambda v: v[:-1] + b',"version":"1.0"}'), "metadata-json"
+    ),
     "metadata-type": same(inside(plain, "columns.feature.role", 7), "metadata-type"),
-    "metadata-type-choice": same(inside(plain, "columns.feature.layout", "elsewhere"), "metadata-type"),
+    "metadata-type-choice": same(
+        inside(plain, "columns.feature.layout", "elsewhere"), "metadata-type"
+    ),
     "metadata-missing": same(inside(plain, "primary_column", None), "metadata-missing"),
     "metadata-pattern": same(meta(plain, uuid="none"), "metadata-pattern"),
     "metadata-range": same(inside(plain, "columns.feature.shape", [0]), "metadata-range"),
-    "metadata-several": same(meta(plain, uuid="none", info={"title": 3}, documents=[{}]),
-                              "metadata-missing", "metadata-pattern", "metadata-type"),
+    "metadata-several": same(
+        meta(plain, uuid="none", info={"title": 3}, documents=[{}]),
+        "metadata-missing",
+        "metadata-pattern",
+        "metadata-type",
+    ),
     "metadata-version": same(meta(plain, version="2.0"), "metadata-version"),
     "metadata-understand": same(meta(plain, must_understand=["folding"]), "metadata-understand"),
-    "metadata-uuid": same(meta(plain, uuid="00000000-0000-8000-8000-000000000000"), "metadata-uuid"),
+    "metadata-uuid": same(
+        meta(plain, uuid="00000000-0000-8000-8000-000000000000"), "metadata-uuid"
+    ),
     # metadata against schema, and within itself
-    "columns-listed-missing": same(inside(labels, "columns.age", None), "columns-listed", "target-column"),
-    "columns-listed-more": same(inside(plain, "columns.ghost", {"role": "kept", "dtype": "int64", "layout": "encoded"}),
-                                 "columns-listed"),
+    "columns-listed-missing": same(
+        inside(labels, "columns.age", None), "columns-listed", "target-column"
+    ),
+    "columns-listed-more": same(
+        inside(plain, "columns.ghost", {"role": "kept", "dtype": "int64", "layout": "encoded"}),
+        "columns-listed",
+    ),
     "columns-listed-order": same(
-        lambda: spoiled(plain(), meta=lambda m: m.update(columns=dict(reversed(m["columns"].items())))),
-        "columns-listed"),
+        lambda: spoiled(
+            plain(), meta=lambda m: m.update(columns=dict(reversed(m["columns"].items())))
+        ),
+        "columns-listed",
+    ),
     "column-dtype": same(inside(plain, "columns.feature.dtype", "float16"), "column-dtype"),
     "column-shape": same(inside(plain, "columns.feature.shape", [2, 2]), "column-shape"),
     "column-shape-missing": same(inside(plain, "columns.feature.shape", None), "column-shape"),
     "column-shape-flat": same(inside(plain, "columns.id.shape", [1]), "column-shape"),
     "column-role-record": same(inside(plain, "columns.id.role", "kept"), "column-role"),
     "column-role-target": same(inside(labels, "columns.age.role", "kept"), "column-role"),
-    "column-role-unnamed": same(inside(labels, "record.split", None), "column-role", "split-column"),
-    "vector-type-list": same(vector(pa.list_(pa.field("element", pa.float32(), False))), "column-shape", "vector-type"),
-    "vector-type-double": same(vector(pa.list_(pa.field("element", pa.float64(), False), 8)), "vector-type"),
-    "vector-type-null-elements": same(vector(pa.list_(pa.field("element", pa.float32(), True), 8)), "vector-type"),
-    "vector-type-null-rows": same(vector(pa.list_(pa.field("element", pa.float32(), False), 8), True), "vector-type"),
+    "column-role-unnamed": same(
+        inside(labels, "record.split", None), "column-role", "split-column"
+    ),
+    "vector-type-list": same(
+        vector(pa.list_(pa.field("element", pa.float32(), False))), "column-shape", "vector-type"
+    ),
+    "vector-type-double": same(
+        vector(pa.list_(pa.field("element", pa.float64(), False), 8)), "vector-type"
+    ),
+    "vector-type-null-elements": same(
+        vector(pa.list_(pa.field("element", pa.float32(), True), 8)), "vector-type"
+    ),
+    "vector-type-null-rows": same(
+        vector(pa.list_(pa.field("element", pa.float32(), False), 8), True), "vector-type"
+    ),
     "vector-type-name": same(late(renamed_elements), "vector-type"),
     "record-column": same(inside(plain, "record.group", "patient"), "record-column"),
     "record-column-id": same(inside(plain, "record.id", "name"), "column-role", "record-column"),
@@ -187,42 +249,87 @@ INVALID: dict[str, Case] = {
     "record-type-split": same(record("half", [1, 1, 2], pa.int32(), "split"), "record-type"),
     "primary-column": same(meta(plain, primary_column="ghost"), "primary-column"),
     "primary-column-flat": same(meta(plain, primary_column="id"), "primary-column"),
-    "core-unknown": same(lambda: spoiled(two_cores()[0], meta=lambda m: m["cores"].pop("b"), keys=None),
-                          "core-unknown", "metadata-uuid"),
+    "core-unknown": same(
+        lambda: spoiled(two_cores()[0], meta=lambda m: m["cores"].pop("b"), keys=None),
+        "core-unknown",
+        "metadata-uuid",
+    ),
     "target-column": same(inside(plain, "targets.ghost", {"kind": "regression"}), "target-column"),
     "target-type-category": same(target("category", ["a", "b"], classes=["a", "b"]), "target-type"),
-    "target-type-multilabel": same(target("multilabel", np.array([0, 1]), classes=["a", "b"]), "target-type"),
+    "target-type-multilabel": same(
+        target("multilabel", np.array([0, 1]), classes=["a", "b"]), "target-type"
+    ),
     "target-type-regression": same(target("regression", ["a", "b"]), "target-type"),
-    "target-classes": same(target("category", pa.array([None, None], pa.int64())), "target-classes"),
-    "target-classes-twice": same(target("category", np.array([0, 1]), classes=["a", "a"]), "target-classes"),
+    "target-classes": same(
+        target("category", pa.array([None, None], pa.int64())), "target-classes"
+    ),
+    "target-classes-twice": same(
+        target("category", np.array([0, 1]), classes=["a", "a"]), "target-classes"
+    ),
     "split-column": both(
-        lambda: spoiled(plain(), meta=lambda m: m.update(splits={"train": {"rows": 3, "records": 3}})),
-        ["split-column"], ["split-column"]),
-    "document-name": same(inside(lambda: papers()[0], "documents.0.name", "../protocol.txt"), "document-name"),
-    "document-name-twice": same(inside(lambda: papers()[0], "documents.0.name", "empty.txt"), "document-name"),
-    "document-name-empty": same(inside(lambda: papers()[0], "documents.0.name", ""), "document-name"),
-    "attachment-bounds": same(inside(lambda: papers()[0], "documents.0.length", 1 << 20), "attachment-bounds"),
-    "attachment-bounds-data": same(inside(lambda: papers()[0], "documents.0.offset", 4), "attachment-bounds"),
+        lambda: spoiled(
+            plain(), meta=lambda m: m.update(splits={"train": {"rows": 3, "records": 3}})
+        ),
+        ["split-column"],
+        ["split-column"],
+    ),
+    "document-name": same(
+        inside(lambda: papers()[0], "documents.0.name", "../protocol.txt"), "document-name"
+    ),
+    "document-name-twice": same(
+        inside(lambda: papers()[0], "documents.0.name", "empty.txt"), "document-name"
+    ),
+    "document-name-empty": same(
+        inside(lambda: papers()[0], "documents.0.name", ""), "document-name"
+    ),
+    "attachment-bounds": same(
+        inside(lambda: papers()[0], "documents.0.length", 1 << 20), "attachment-bounds"
+    ),
+    "attachment-bounds-data": same(
+        inside(lambda: papers()[0], "documents.0.offset", 4), "attachment-bounds"
+    ),
     "attachment-bounds-overlap": both(
-        lambda: spoiled(papers()[0], meta=lambda m: m["documents"][0].update(offset=m["errors"]["offset"])),
-        ["attachment-bounds"], ["attachment-bounds", "attachment-digest"]),
+        lambda: spoiled(
+            papers()[0], meta=lambda m: m["documents"][0].update(offset=m["errors"]["offset"])
+        ),
+        ["attachment-bounds"],
+        ["attachment-bounds", "attachment-digest"],
+    ),
     # layout
     "layout-claim": same(claimed, "layout-claim"),
-    "layout-claim-values": both(reheaded(put_page(Page.VALUES, 23)), ["layout-claim"], ["layout-claim", "page-bounds"]),
-    "layout-claim-encoding": both(reheaded(put_page(Page.ENCODING, 9)), ["layout-claim"],
-                                  ["layout-claim"]),
-    "layout-claim-level-encoding": both(reheaded(put_page(Page.REPETITION, 4)), ["layout-claim"],
-                                        ["data-unreadable", "layout-claim"]),
-    "layout-claim-size": both(reheaded(lambda h: changed(h, Page.BYTES, lambda n: n + 1)), ["layout-claim"],
-                              ["layout-claim"]),
+    "layout-claim-values": both(
+        reheaded(put_page(Page.VALUES, 23)), ["layout-claim"], ["layout-claim", "page-bounds"]
+    ),
+    "layout-claim-encoding": both(
+        reheaded(put_page(Page.ENCODING, 9)), ["layout-claim"], ["layout-claim"]
+    ),
+    "layout-claim-level-encoding": both(
+        reheaded(put_page(Page.REPETITION, 4)),
+        ["layout-claim"],
+        ["data-unreadable", "layout-claim"],
+    ),
+    "layout-claim-size": both(
+        reheaded(lambda h: changed(h, Page.BYTES, lambda n: n + 1)),
+        ["layout-claim"],
+        ["layout-claim"],
+    ),
     "layout-claim-levels": same(trailing_levels, "layout-claim"),
-    "layout-claim-codec": both(late(lambda s: put(chunk(s, "feature"), ColumnMeta.CODEC, 6)), ["layout-claim"],
-                               ["data-unreadable", "layout-claim"]),
-    "layout-claim-chunk-type": same(late(lambda s: put(chunk(s, "feature"), ColumnMeta.TYPE, 5)), "layout-claim"),
-    "layout-claim-chunk-size": same(late(lambda s: changed(chunk(s, "feature"), ColumnMeta.BYTES, lambda n: n + 1)),
-                                    "layout-claim"),
+    "layout-claim-codec": both(
+        late(lambda s: put(chunk(s, "feature"), ColumnMeta.CODEC, 6)),
+        ["layout-claim"],
+        ["data-unreadable", "layout-claim"],
+    ),
+    "layout-claim-chunk-type": same(
+        late(lambda s: put(chunk(s, "feature"), ColumnMeta.TYPE, 5)), "layout-claim"
+    ),
+    "layout-claim-chunk-size": same(
+        late(lambda s: changed(chunk(s, "feature"), ColumnMeta.BYTES, lambda n: n + 1)),
+        "layout-claim",
+    ),
     "layout-claim-dictionary": same(
-        late(lambda s: chunk(s, "feature").update({ColumnMeta.DICTIONARY_PAGE: (I64, 1000)})), "layout-claim"),
+        late(lambda s: chunk(s, "feature").update({ColumnMeta.DICTIONARY_PAGE: (I64, 1000)})),
+        "layout-claim",
+    ),
     "layout-claim-type": same(inside(plain, "columns.id.layout", "mapped"), "layout-claim"),
     "layout-alignment": same(misaligned, "layout-alignment"),
     "layout-alignment-groups": same(grouped_closely, "layout-alignment"),
@@ -234,7 +341,9 @@ INVALID: dict[str, Case] = {
     "data-unreadable": deep_only(garbled, "data-unreadable"),
     "data-unreadable-text": deep_only(no_text, "data-unreadable"),
     "feature-nonfinite": deep_only(nonfinite, "feature-nonfinite"),
-    "feature-nonfinite-compact": deep_only(lambda: nonfinite(layout="compact"), "feature-nonfinite"),
+    "feature-nonfinite-compact": deep_only(
+        lambda: nonfinite(layout="compact"), "feature-nonfinite"
+    ),
     "id-repeated": deep_only(repeated, "id-repeated"),
     "id-repeated-frames": deep_only(repeated_frames, "id-repeated"),
     "id-scattered": deep_only(scattered, "id-scattered"),
@@ -244,12 +353,22 @@ INVALID: dict[str, Case] = {
     "split-count-rows": deep_only(inside(labels, "splits.train.rows", 4), "split-count"),
     "split-count-records": deep_only(inside(labels, "splits.train.records", 2), "split-count"),
     "split-count-missing": deep_only(inside(labels, "splits.train", None), "split-count"),
-    "target-value-category": deep_only(target("category", np.array([0, 2]), classes=["a", "b"]), "target-value"),
-    "target-value-negative": deep_only(target("category", np.array([0, -1]), classes=["a", "b"]), "target-value"),
+    "target-value-category": deep_only(
+        target("category", np.array([0, 2]), classes=["a", "b"]), "target-value"
+    ),
+    "target-value-negative": deep_only(
+        target("category", np.array([0, -1]), classes=["a", "b"]), "target-value"
+    ),
     "target-value-multilabel": deep_only(
-        target("multilabel", pa.array([[0], [0, 5]], pa.list_(pa.int64())), classes=["a", "b"]), "target-value"),
-    "target-value-regression": deep_only(target("regression", np.array([1.0, np.nan])), "target-value"),
-    "attachment-digest": deep_only(inside(lambda: papers()[0], "documents.0.sha256", "0" * 64), "attachment-digest"),
+        target("multilabel", pa.array([[0], [0, 5]], pa.list_(pa.int64())), classes=["a", "b"]),
+        "target-value",
+    ),
+    "target-value-regression": deep_only(
+        target("regression", np.array([1.0, np.nan])), "target-value"
+    ),
+    "attachment-digest": deep_only(
+        inside(lambda: papers()[0], "documents.0.sha256", "0" * 64), "attachment-digest"
+    ),
     "errors-table": deep_only(errors(b"not json\n"), "errors-table"),
     "errors-table-fields": deep_only(errors(b'{"id": "e00000"}\n'), "errors-table"),
     "errors-table-texts": deep_only(errors(b'{"id": "e00000"}\n{"id": "e00001"}'), "errors-table"),
@@ -257,19 +376,28 @@ INVALID: dict[str, Case] = {
     # integrity
     "derived-copy": same(rewritten(), "derived-copy"),
     "derived-copy-keys": same(rewritten(extra=True), "derived-copy"),
-    "derived-copy-compact": same(rewritten(base=lambda: labelled(layout="compact")[0]), "derived-copy"),
-    "derived-copy-fewer-rows": both(rewritten(head=4), ["derived-copy"], ["derived-copy", "split-count"]),
+    "derived-copy-compact": same(
+        rewritten(base=lambda: labelled(layout="compact")[0]), "derived-copy"
+    ),
+    "derived-copy-fewer-rows": both(
+        rewritten(head=4), ["derived-copy"], ["derived-copy", "split-count"]
+    ),
     "seal-missing": same(without(digests.SEAL), "seal-missing"),
     "seal-false": same(lambda: flipped(plain(), plain().index(b"dof.seal") + 12), "seal-false"),
     "seal-missing-elsewhere": same(sealed_elsewhere(None), "seal-missing"),
     "seal-false-elsewhere": same(sealed_elsewhere(b"1" * 64), "seal-false"),
-    "seal-false-metadata": same(lambda: plain().replace(b'"version":"1.0"', b'"version":"1.1"'),
-                                "schema-copy", "seal-false"),
+    "seal-false-metadata": same(
+        lambda: plain().replace(b'"version":"1.0"', b'"version":"1.1"'), "schema-copy", "seal-false"
+    ),
     "digests-form": same(rekeyed(digests.DIGESTS, lambda v: v[:-4]), "digests-form"),
     "digests-form-missing": same(without(digests.DIGESTS), "digests-form"),
-    "digests-count": same(rekeyed(digests.DIGESTS, lambda v: digests.encode_digests(
-        (digests.decode_digests(v) or [])[1:])), "digests-count", "metadata-uuid"),
+    "digests-count": same(
+        rekeyed(
+            digests.DIGESTS, lambda v: digests.encode_digests((digests.decode_digests(v) or [])[1:])
+        ),
+        "digests-count",
+        "metadata-uuid",
+    ),
     "digest-false": deep_only(lambda: flip_feature(plain()), "digest-false"),
     "digest-false-padding": deep_only(lambda: flipped(plain(), start(plain()) - 3), "digest-false"),
 }
-

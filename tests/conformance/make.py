@@ -44,7 +44,9 @@ def main(folder: Path = HERE) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _write(path, data)
-            path.with_suffix(".json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            path.with_suffix(".json").write_text(
+                json.dumps(about, indent=1, ensure_ascii=False) + "\n", "utf-8"
+            )
 
 
 def _write(path: Path, data: bytes | Files) -> None:

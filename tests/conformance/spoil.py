@@ -28,8 +28,14 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 
 
 def spoiled(
-    data: bytes, *, body: Edit | None = None, footer: Edit | None = None, meta: Edit | None = None,
-    schema: Edit | None = None, keys: Edit | None = None, late: Edit | None = None,
+    data: bytes,
+    *,
+    body: Edit | None = None,
+    footer: Edit | None = None,
+    meta: Edit | None = None,
+    schema: Edit | None = None,
+    keys: Edit | None = None,
+    late: Edit | None = None,
 ) -> bytes:
     """A file changed and sealed again.
 
@@ -44,7 +50,9 @@ def spoiled(
         footer(struct)
     digests = [_sha(before[a:b]) for a, b in integrity.segments(struct, len(before))]
     value = json.loads(dict(_pairs(struct))[b"dof"])
-    value["uuid"] = content_uuid(digests[:-1], [c["sha256"] for c in value.get("cores", {}).values()])
+    value["uuid"] = content_uuid(
+        digests[:-1], [c["sha256"] for c in value.get("cores", {}).values()]
+    )
     if meta:
         meta(value)
     table = arrow_schema(parquet_metadata(tail))
@@ -103,8 +111,11 @@ def groups_of(struct: Struct) -> list[Struct]:
 
 def chunk(struct: Struct, column: str, group: int = 0) -> Struct:
     """The ColumnMeta of one column chunk, to be changed in place."""
-    return next(m for g, _, m in footer.chunks(struct)
-                if g == group and footer.items(m, ColumnMeta.PATH)[0] == column.encode())
+    return next(
+        m
+        for g, _, m in footer.chunks(struct)
+        if g == group and footer.items(m, ColumnMeta.PATH)[0] == column.encode()
+    )
 
 
 def changed(struct: Struct, field: int, change: Callable[[Any], Any]) -> None:

@@ -19,7 +19,10 @@ from dof_arrow.format.spec.rules import RULES
 from dof_arrow.format.validation.validate import validate
 from tests.conformance.make import HERE, made, stored
 
-VALID, INVALID = (sorted(p for p in (HERE / kind).iterdir() if p.suffix != ".json") for kind in ("valid", "invalid"))
+VALID, INVALID = (
+    sorted(p for p in (HERE / kind).iterdir() if p.suffix != ".json")
+    for kind in ("valid", "invalid")
+)
 
 
 def told(path: Path) -> Any:
@@ -48,10 +51,15 @@ def test_valid_file_holds_what_its_json_says(path: Path) -> None:
     assert data.to_arrow(["id"])["id"].to_pylist()[:3] == about["ids"]
     assert len(data.errors) == about["errors"]
     documents = {d.name: data.document(d.name) for d in data.metadata.documents}
-    assert {name: hashlib.sha256(text).hexdigest() for name, text in documents.items()} == about["documents"]
+    assert {name: hashlib.sha256(text).hexdigest() for name, text in documents.items()} == about[
+        "documents"
+    ]
     for name, feature in about["features"].items():
         values = data.to_numpy(name)
-        assert data.metadata.columns[name].layout == {"mapped": "mapped", "compact": "encoded"}[about["layout"]]
+        assert (
+            data.metadata.columns[name].layout
+            == {"mapped": "mapped", "compact": "encoded"}[about["layout"]]
+        )
         assert list(data.metadata.columns[name].shape) == feature["shape"]
         assert_feature(values, feature)
 
@@ -92,14 +100,18 @@ def test_deep_rules_are_those_that_need_the_data() -> None:
 
 def test_json_and_files_stand_in_pairs() -> None:
     stems = {p.with_suffix("") for p in VALID + INVALID}
-    assert stems == {p.with_suffix("") for kind in ("valid", "invalid") for p in (HERE / kind).glob("*.json")}
+    assert stems == {
+        p.with_suffix("") for kind in ("valid", "invalid") for p in (HERE / kind).glob("*.json")
+    }
 
 
 def test_corpus_is_made_again_to_the_byte() -> None:
     for name, data, about in made():
         path = HERE / name
         if told(path)["generator"] == generator():
-            assert stored(path) == data, f"{name}: delete it and run python -m tests.conformance.make"
+            assert stored(path) == data, (
+                f"{name}: delete it and run python -m tests.conformance.make"
+            )
             assert told(path) == json.loads(json.dumps(about))
 
 

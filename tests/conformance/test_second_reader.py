@@ -22,7 +22,9 @@ INVALID = sorted((HERE / "conformance" / "invalid").glob("*.parquet"))
 # SPEC, appendix A: no `layout-claim` where a column has a problem of `vector-type`; the corpus wants both
 NEEDS_A_DECODER = {"data-unreadable", "feature-nonfinite", "split-count", "target-value"}
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed: the second reader cannot run")
+pytestmark = pytest.mark.skipif(
+    NODE is None, reason="node is not installed: the second reader cannot run"
+)
 
 
 def look(*paths: Path) -> list[dict]:
@@ -78,7 +80,9 @@ def test_mapped_values_are_the_same_bytes(path, found):
     for column, feature in seen["features"].items():
         assert ("decode" in feature) <= (wanted["layout"] == "compact"), feature
         keys = {"dtype", "shape"} if "decode" in feature else {"dtype", "shape", "first", "sha256"}
-        assert {key: feature[key] for key in keys} == {key: wanted["features"][column][key] for key in keys}
+        assert {key: feature[key] for key in keys} == {
+            key: wanted["features"][column][key] for key in keys
+        }
         if "decode" not in feature:
             assert feature["view"] and feature["ranged"] == feature["sha256"]
 
@@ -89,7 +93,9 @@ def test_row_over_http_is_one_request(path, found):
     remote, wanted = found[path]["remote"], expected(path)
     assert remote["opening"]["requests"] <= 2
     if wanted["layout"] == "mapped" and wanted["rows"]:
-        (feature, *_) = (f for f in found[path]["features"].values() if f.get("last") == remote["values"])
+        (feature, *_) = (
+            f for f in found[path]["features"].values() if f.get("last") == remote["values"]
+        )
         itemsize = np.dtype(feature["dtype"]).itemsize
         assert remote["row"] == {"requests": 1, "bytes": itemsize * int(np.prod(feature["shape"]))}
 
@@ -119,7 +125,9 @@ def test_large_file_costs_its_last_64_kib(tmp_path):
     vectors = np.random.default_rng(0).standard_normal((1000, 512)).astype("float32")
     path = tmp_path / "large.parquet"
     with dof.Writer(path) as writer:
-        writer.write(ids=[f"id{row:04}" for row in range(1000)], vectors={"feature": vectors}, columns={})
+        writer.write(
+            ids=[f"id{row:04}" for row in range(1000)], vectors={"feature": vectors}, columns={}
+        )
     (seen,) = look(path)
     assert seen["found"] == [] and seen["rows"] == 1000
     assert seen["features"]["feature"]["sha256"] == hashlib.sha256(vectors.tobytes()).hexdigest()
@@ -134,5 +142,7 @@ def test_no_changed_byte_goes_unseen(tmp_path):
     paths = []
     for offset in range(0, len(whole), 3):
         paths.append(tmp_path / f"{offset}.parquet")
-        paths[-1].write_bytes(whole[:offset] + bytes([whole[offset] ^ 1 << offset % 8]) + whole[offset + 1 :])
+        paths[-1].write_bytes(
+            whole[:offset] + bytes([whole[offset] ^ 1 << offset % 8]) + whole[offset + 1 :]
+        )
     assert [seen["file"] for seen in look(*paths) if not seen["found"]] == []

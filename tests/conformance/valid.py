@@ -37,8 +37,12 @@ def ids(rows: int, each: int = 1) -> list[str]:
 
 
 def written(
-    vectors: Mapping[str, np.ndarray], columns: Mapping[str, Any] | None = None, names: list[str] | None = None,
-    errors: int = 0, documents: Mapping[str, bytes] | None = None, **options: Any,
+    vectors: Mapping[str, np.ndarray],
+    columns: Mapping[str, Any] | None = None,
+    names: list[str] | None = None,
+    errors: int = 0,
+    documents: Mapping[str, bytes] | None = None,
+    **options: Any,
 ) -> Made:
     """A file by our writer, and its content as told by what went in."""
     rows = len(next(iter(vectors.values())))
@@ -52,36 +56,52 @@ def written(
             for name, data in (documents or {}).items():
                 writer.attach(name, data, "text/plain")
         data = path.read_bytes()
-    about = {"rows": rows, "ids": names[:3], "columns": sorted(["id", *vectors, *(columns or {})]),
-             "features": {name: _told(values) for name, values in vectors.items()},
-             "layout": options.get("layout", "mapped"), "errors": errors,
-             "documents": {k: hashlib.sha256(v).hexdigest() for k, v in (documents or {}).items()}}
+    about = {
+        "rows": rows,
+        "ids": names[:3],
+        "columns": sorted(["id", *vectors, *(columns or {})]),
+        "features": {name: _told(values) for name, values in vectors.items()},
+        "layout": options.get("layout", "mapped"),
+        "errors": errors,
+        "documents": {k: hashlib.sha256(v).hexdigest() for k, v in (documents or {}).items()},
+    }
     return data, about
 
 
 def _told(values: np.ndarray) -> Json:
     little = values.astype(values.dtype.newbyteorder("<"))
-    return {"dtype": str(values.dtype), "shape": list(values.shape[1:]), "first": values.reshape(-1)[:4].tolist(),
-            "sha256": hashlib.sha256(little.tobytes()).hexdigest()}
+    return {
+        "dtype": str(values.dtype),
+        "shape": list(values.shape[1:]),
+        "first": values.reshape(-1)[:4].tolist(),
+        "sha256": hashlib.sha256(little.tobytes()).hexdigest(),
+    }
 
 
 def core(name: str) -> Json:
     """A core's description, made up."""
-    return {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "opset": 18,
-            "input": {"name": "input", "shape": ["N", 3, 224, 224], "dtype": "float32"},
-            "preprocessing": {"mode": "RGB", "fit": "crop", "resize": [256], "crop": [224, 224]}}
+    return {
+        "name": name,
+        "sha256": hashlib.sha256(name.encode()).hexdigest(),
+        "opset": 18,
+        "input": {"name": "input", "shape": ["N", 3, 224, 224], "dtype": "float32"},
+        "preprocessing": {"mode": "RGB", "fit": "crop", "resize": [256], "crop": [224, 224]},
+    }
 
 
 def labelled(**options: Any) -> Made:
     """A target of each kind, and splits."""
     columns = {
-        "label": np.array([0, 1, 0, 2, 1, 0]), "age": np.array([61.5, 70, 33, 48, 52, 80]),
+        "label": np.array([0, 1, 0, 2, 1, 0]),
+        "age": np.array([61.5, 70, 33, 48, 52, 80]),
         "findings": pa.array([[0], [], [0, 1], None, [1], [0]], pa.list_(pa.int64())),
         "split": ["train", "train", "train", "valid", "test", "test"],
     }
-    targets = {"label": {"kind": "category", "classes": ["none", "mild", "severe"]},
-               "age": {"kind": "regression", "unit": "years"},
-               "findings": {"kind": "multilabel", "classes": ["mass", "effusion"]}}
+    targets = {
+        "label": {"kind": "category", "classes": ["none", "mild", "severe"]},
+        "age": {"kind": "regression", "unit": "years"},
+        "findings": {"kind": "multilabel", "classes": ["mass", "effusion"]},
+    }
     return written({"feature": features(6, 8)}, columns, metadata={"targets": targets}, **options)
 
 
@@ -92,45 +112,71 @@ def grouped() -> Made:
 
 def clips() -> Made:
     """Frames of two clips, two views each."""
-    columns = {"view": np.repeat(np.array([0, 1, 0, 1], "i2"), 3), "frame": np.tile(np.arange(3, dtype="i4"), 4),
-               "time": np.tile(np.arange(3) / 25, 4)}
+    columns = {
+        "view": np.repeat(np.array([0, 1, 0, 1], "i2"), 3),
+        "frame": np.tile(np.arange(3, dtype="i4"), 4),
+        "time": np.tile(np.arange(3) / 25, 4),
+    }
     return written({"feature": features(12, 4)}, columns, names=ids(12, 6))
 
 
 def pseudonymous() -> Made:
     """Ids and groups of one width, said to be pseudonyms."""
-    return written({"feature": features(4, 4)}, {"group": ["p1", "p1", "p2", "p3"]},
-                   metadata={"privacy": {"ids": "pseudonym"}})
+    return written(
+        {"feature": features(4, 4)},
+        {"group": ["p1", "p1", "p2", "p3"]},
+        metadata={"privacy": {"ids": "pseudonym"}},
+    )
 
 
 def papers() -> Made:
     """An errors table and two documents."""
-    return written({"feature": features(3, 4)}, errors=2,
-                   documents={"protocol.txt": b"how it was done\n", "empty.txt": b""})
+    return written(
+        {"feature": features(3, 4)},
+        errors=2,
+        documents={"protocol.txt": b"how it was done\n", "empty.txt": b""},
+    )
 
 
 def two_cores() -> Made:
     """Features of two cores, one with a spatial shape."""
-    metadata = {"cores": {"a": core("a"), "b": core("b")}, "primary_column": "wide",
-                "columns": {"wide": {"role": "feature", "dtype": "float32", "layout": "mapped", "core": "a"},
-                            "deep": {"role": "feature", "dtype": "float32", "layout": "mapped", "core": "b"}}}
-    return written({"wide": features(5, 16), "deep": features(5, 2, 2, 4, start=7)}, metadata=metadata)
+    metadata = {
+        "cores": {"a": core("a"), "b": core("b")},
+        "primary_column": "wide",
+        "columns": {
+            "wide": {"role": "feature", "dtype": "float32", "layout": "mapped", "core": "a"},
+            "deep": {"role": "feature", "dtype": "float32", "layout": "mapped", "core": "b"},
+        },
+    }
+    return written(
+        {"wide": features(5, 16), "deep": features(5, 2, 2, 4, start=7)}, metadata=metadata
+    )
 
 
 def _kept(**options: Any) -> Made:
     columns = {
-        "site": pa.array(["north", None, "south", "north"]), "weight": pa.array([1.5, None, 3.0, 4.0]),
+        "site": pa.array(["north", None, "south", "north"]),
+        "weight": pa.array([1.5, None, 3.0, 4.0]),
         "seen": pa.array([date(2020, 1, 2), None, date(2021, 3, 4), date(2022, 5, 6)]),
         "smoker": [True, False, None, True],
-        "at": pa.array([datetime(2020, 1, 2, 3, 4, 5)] * 4, pa.timestamp("us")), "note": [b"\x00\xff", b"", None, b"x"],
-        "count": np.array([3, 1, 2, 0], "u1"), "wards": pa.array([[1, 2], [], None, [3]], pa.list_(pa.int32())),
-        "processing": [{"flip": True, "angle": 1.5}, {"flip": False, "angle": -2.0}, None, {"flip": True, "angle": 0}],
+        "at": pa.array([datetime(2020, 1, 2, 3, 4, 5)] * 4, pa.timestamp("us")),
+        "note": [b"\x00\xff", b"", None, b"x"],
+        "count": np.array([3, 1, 2, 0], "u1"),
+        "wards": pa.array([[1, 2], [], None, [3]], pa.list_(pa.int32())),
+        "processing": [
+            {"flip": True, "angle": 1.5},
+            {"flip": False, "angle": -2.0},
+            None,
+            {"flip": True, "angle": 0},
+        ],
     }
     return written({"feature": features(4, 8)}, columns, **options)
 
 
 def _dictionary_split() -> Made:
-    return written({"feature": features(4, 4)}, {"split": pa.array(["a", "a", "b", None]).dictionary_encode()})
+    return written(
+        {"feature": features(4, 4)}, {"split": pa.array(["a", "a", "b", None]).dictionary_encode()}
+    )
 
 
 def _empty(layout: str) -> Made:
@@ -152,14 +198,24 @@ def _other_footer() -> Made:
 
 def _unknown_field() -> Made:
     data, about = written({"feature": features(3, 4)})
-    return spoiled(data, meta=lambda m: m.update({"x_later": {"any": ["thing"]}, "version": "1.7"})), about
+    return spoiled(
+        data, meta=lambda m: m.update({"x_later": {"any": ["thing"]}, "version": "1.7"})
+    ), about
 
 
 def _info() -> Made:
-    info = {"title": "Röntgen 肺", "license": "CC-BY-4.0", "contacts": [{"name": "A. Author", "role": "author"}],
-            "keys": {"any": "thing"}}
-    metadata = {"info": info, "training": {"epochs": 3}, "performance": {"auc": 0.9},
-                "provenance": {"generator": "ours", "inputs": 3, "failed": 0}}
+    info = {
+        "title": "Röntgen 肺",
+        "license": "CC-BY-4.0",
+        "contacts": [{"name": "A. Author", "role": "author"}],
+        "keys": {"any": "thing"},
+    }
+    metadata = {
+        "info": info,
+        "training": {"epochs": 3},
+        "performance": {"auc": 0.9},
+        "provenance": {"generator": "ours", "inputs": 3, "failed": 0},
+    }
     return written({"feature": features(3, 4)}, metadata=metadata)
 
 
@@ -167,7 +223,9 @@ def _other_levels() -> Made:
     """The same levels in other words: as runs, not packed, as another writer may put them."""
     data, about = written({"feature": features(1, 8)})
     runs = (b"\x02\x00\x0e\x01", b"\x10\x01")  # one 0 and seven 1; eight 1
-    return releveled(data, rows=1, width=8, levels=b"".join(len(r).to_bytes(4, "little") + r for r in runs)), about
+    return releveled(
+        data, rows=1, width=8, levels=b"".join(len(r).to_bytes(4, "little") + r for r in runs)
+    ), about
 
 
 def _views() -> Made:
@@ -184,7 +242,9 @@ VALID: dict[str, Callable[[], Made]] = {
     "plain": lambda: written({"feature": features(3, 8)}),
     "several-groups": grouped,
     "float16": lambda: written({"feature": features(3, 16, dtype="f2")}),
-    "several-groups-float16": lambda: written({"feature": features(600, 8, dtype="f2")}, geometry=Geometry(256, 4096)),
+    "several-groups-float16": lambda: written(
+        {"feature": features(600, 8, dtype="f2")}, geometry=Geometry(256, 4096)
+    ),
     **{f"width-{w:03d}": lambda w=w: written({"feature": features(11, w)}) for w in WIDTHS},
     "tensor": lambda: written({"feature": features(3, 2, 2, 4)}),
     "two-cores": two_cores,
@@ -192,7 +252,9 @@ VALID: dict[str, Callable[[], Made]] = {
     "clips": clips,
     "compact": lambda: labelled(layout="compact"),
     "compact-float16": lambda: written({"feature": features(9, 16, dtype="f2")}, layout="compact"),
-    "compact-several-groups": lambda: written({"feature": features(9, 4)}, layout="compact", geometry=Geometry(4, 64)),
+    "compact-several-groups": lambda: written(
+        {"feature": features(9, 4)}, layout="compact", geometry=Geometry(4, 64)
+    ),
     "empty": lambda: _empty("mapped"),
     "empty-compact": lambda: _empty("compact"),
     "targets": labelled,

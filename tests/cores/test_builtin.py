@@ -49,9 +49,15 @@ def linear_head() -> Any:
 
 def rebuilt(core: Core, seen: list[Array], unseen: list[Array], strength: float) -> float:
     """Share of the variance of unseen pictures' thumbnails that ridge regression reads off their features."""
-    known, hidden = (np.stack([core.prepare(p).ravel() for p in pictures]) for pictures in (seen, unseen))
+    known, hidden = (
+        np.stack([core.prepare(p).ravel() for p in pictures]) for pictures in (seen, unseen)
+    )
     inverse = make_pipeline(StandardScaler(), Ridge(alpha=strength)).fit(core(seen), known)
-    return float(1 - np.sum((inverse.predict(core(unseen)) - hidden) ** 2) / np.sum((hidden - known.mean(0)) ** 2))
+    return float(
+        1
+        - np.sum((inverse.predict(core(unseen)) - hidden) ** 2)
+        / np.sum((hidden - known.mean(0)) ** 2)
+    )
 
 
 def test_bytes_are_pinned(core: Core) -> None:
@@ -75,15 +81,24 @@ def test_taps_are_exact_in_float32_and_sum_to_zero() -> None:
 
 def test_wavelets_turn_and_have_their_frequency() -> None:
     real, imaginary = builtin.wavelets()
-    assert np.allclose(real[2], real[0].T, atol=1e-12) and np.allclose(imaginary[2], imaginary[0].T, atol=1e-12)
+    assert np.allclose(real[2], real[0].T, atol=1e-12) and np.allclose(
+        imaginary[2], imaginary[0].T, atol=1e-12
+    )
     spectrum = np.abs(np.fft.fft2(real[0] + 1j * imaginary[0], (64, 64)))
-    assert np.unravel_index(spectrum.argmax(), spectrum.shape) == (0, pytest.approx(24, abs=1))  # 3 pi / 4 of 2 pi
+    assert np.unravel_index(spectrum.argmax(), spectrum.shape) == (
+        0,
+        pytest.approx(24, abs=1),
+    )  # 3 pi / 4 of 2 pi
 
 
 def test_describes_itself(core: Core) -> None:
     about = core.describe()
     assert (about.name, about.source, about.license, about.pool) == (
-        "scattering-1", "builtin:scattering-1", "Apache-2.0", "4x4")
+        "scattering-1",
+        "builtin:scattering-1",
+        "Apache-2.0",
+        "4x4",
+    )
     assert about.preprocessing == builtin.PREPROCESSING
     assert about.deterministic and core.fixed_batch is None and core.output_name == "feature"
 
@@ -103,7 +118,10 @@ def test_survives_a_file(core: Core, tmp_path: Path) -> None:
 
 def test_takes_pictures_of_any_size_alone_or_together(core: Core) -> None:
     rng = np.random.default_rng(1)
-    pictures = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in [(1, 1), (8, 8), (33, 500), (480, 640)]]
+    pictures = [
+        rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
+        for h, w in [(1, 1), (8, 8), (33, 500), (480, 640)]
+    ]
     together = core(pictures)
     assert together.shape == (4, 688) and np.isfinite(together).all()
     assert np.array_equal(together, np.concatenate([core([picture]) for picture in pictures]))
@@ -112,7 +130,11 @@ def test_takes_pictures_of_any_size_alone_or_together(core: Core) -> None:
 def test_flat_colour_has_no_waves(core: Core) -> None:
     flat = np.full((20, 20, 3), (200, 100, 40), np.uint8)
     maps = core([flat]).reshape(43, 16)
-    luma, orange, green = (200 + 2 * 100 + 40) / 4 / 255, (200 - 40) / 2 / 255, (2 * 100 - 200 - 40) / 4 / 255
+    luma, orange, green = (
+        (200 + 2 * 100 + 40) / 4 / 255,
+        (200 - 40) / 2 / 255,
+        (2 * 100 - 200 - 40) / 4 / 255,
+    )
     assert np.allclose(maps[[0, 25, 26]], np.array([luma, orange, green])[:, None], atol=1e-6)
     assert np.abs(np.delete(maps, [0, 25, 26], axis=0)).max() < 1e-6
 
@@ -140,7 +162,9 @@ def test_coarse_grid_is_the_average_of_the_fine_one_and_tells_where(core: Core) 
     assert coarse[0].argmax() == 1
 
 
-@pytest.mark.parametrize(("pool", "width"), [(None, 688), ("1x1", 43), ("2x2", 172), ("8x8", 2752), ("none", 2752)])
+@pytest.mark.parametrize(
+    ("pool", "width"), [(None, 688), ("1x1", 43), ("2x2", 172), ("8x8", 2752), ("none", 2752)]
+)
 def test_pooling_sets_the_width(pool: str | None, width: int) -> None:
     assert builtin.resolve("builtin", pool=pool, preprocess=None).output_shape == (width,)
 
@@ -152,7 +176,11 @@ def test_uneven_pooling_is_refused(pool: str) -> None:
 
 
 def test_resolve_knows_the_built_in_core_and_files(core: Core, tmp_path: Path) -> None:
-    assert builtin.resolve("builtin").sha256 == builtin.resolve(builtin.SCATTERING_1).sha256 == core.sha256
+    assert (
+        builtin.resolve("builtin").sha256
+        == builtin.resolve(builtin.SCATTERING_1).sha256
+        == core.sha256
+    )
     (tmp_path / "builtin.onnx").write_bytes(core.data)
     assert builtin.resolve(tmp_path / "builtin.onnx", threads=1).sha256 == core.sha256
     with pytest.raises(CoreError, match="no such file"):

@@ -51,13 +51,17 @@ def small_model(
             scores = Gemm <transB = 1> (flat, weights, bias)
         }}""")
     for name, size in [("kernel", (6, 3, 3, 3)), ("weights", (8, 6)), ("bias", (8,))]:
-        model.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=size).astype(np.float32), name))
+        model.graph.initializer.append(
+            onnx.numpy_helper.from_array(rng.normal(size=size).astype(np.float32), name)
+        )
     return graph.to_bytes(model)
 
 
 def pictures(count: int = 5, seed: int = 0) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    return [rng.integers(0, 256, (*rng.integers(5, 40, 2), 3), dtype=np.uint8) for _ in range(count)]
+    return [
+        rng.integers(0, 256, (*rng.integers(5, 40, 2), 3), dtype=np.uint8) for _ in range(count)
+    ]
 
 
 def photographs(count: int) -> list[np.ndarray]:
@@ -109,17 +113,33 @@ def test_headless_first_or_at_once_gives_one_identity(original: Path, tmp_path: 
     file.write_bytes(made)
     bare.write_bytes(headless(original))
     at_once = Core.load(original, preprocess=SQUASHED)
-    assert Core.load(file).data == file.read_bytes() == at_once.data == headless(original, preprocess=SQUASHED)
-    assert Core.load(bare, preprocess=SQUASHED).sha256 == at_once.sha256 == hashlib.sha256(made).hexdigest()
+    assert (
+        Core.load(file).data
+        == file.read_bytes()
+        == at_once.data
+        == headless(original, preprocess=SQUASHED)
+    )
+    assert (
+        Core.load(bare, preprocess=SQUASHED).sha256
+        == at_once.sha256
+        == hashlib.sha256(made).hexdigest()
+    )
 
 
 def test_a_core_describes_itself(original: Path) -> None:
     core = Core(headless(original, preprocess=SQUASHED, license="Apache-2.0"))
     about = core.describe()
-    assert metadata.from_json(json_model.to_json(about), metadata.Core) == about
-    assert (about.name, about.source, about.cut, about.license) == ("small", "small.onnx", "flat", "Apache-2.0")
+    assert metadata.from_json(json_model.to_json(about), metadata.CoreMetadata) == about
+    assert (about.name, about.source, about.cut, about.license) == (
+        "small",
+        "small.onnx",
+        "flat",
+        "Apache-2.0",
+    )
     assert about.source_sha256 == hashlib.sha256(original.read_bytes()).hexdigest()
-    assert about.input == metadata.TensorSpec(name="x", shape=("batch", 3, SIDE, SIDE), dtype="float32")
+    assert about.input == metadata.TensorSpec(
+        name="x", shape=("batch", 3, SIDE, SIDE), dtype="float32"
+    )
     assert about.preprocessing == SQUASHED
     assert base64.b64decode(about.graph or "") == core.preprocess.graph
     assert str(original.parent) not in core.data.decode("latin-1")
@@ -127,7 +147,9 @@ def test_a_core_describes_itself(original: Path) -> None:
 
 def test_from_bytes_equals_load_but_for_the_source(original: Path) -> None:
     core = Core.from_bytes(original.read_bytes(), name="small", preprocess=SQUASHED)
-    np.testing.assert_array_equal(core(pictures()), Core.load(original, preprocess=SQUASHED)(pictures()))
+    np.testing.assert_array_equal(
+        core(pictures()), Core.load(original, preprocess=SQUASHED)(pictures())
+    )
     assert core.describe().source is None
 
 
@@ -159,14 +181,25 @@ def test_a_preset_takes_type_and_axes_from_the_core() -> None:
     assert core.prepare(pictures()[0]).shape == (224, 224, 3)
 
 
-@pytest.mark.parametrize("declared", [
-    Preprocessing(mode="RGB", fit="squash", resize=(9, 9)),
-    Preprocessing(mode="L", channels="L", fit="squash", resize=(SIDE, SIDE)),
-    Preprocessing(mode="RGB", fit="squash", resize=(SIDE, SIDE), layout="NHWC"),
-    Preprocessing(mode="RGB", fit="squash", resize=(SIDE, SIDE), dtype="float16"),
-    Preprocessing(mode="L", channels="L", fit="crop", resize=(12,), crop=(10, 10), layout="NHWC", mean=(5.0,)),
-    "imagenet",
-])
+@pytest.mark.parametrize(
+    "declared",
+    [
+        Preprocessing(mode="RGB", fit="squash", resize=(9, 9)),
+        Preprocessing(mode="L", channels="L", fit="squash", resize=(SIDE, SIDE)),
+        Preprocessing(mode="RGB", fit="squash", resize=(SIDE, SIDE), layout="NHWC"),
+        Preprocessing(mode="RGB", fit="squash", resize=(SIDE, SIDE), dtype="float16"),
+        Preprocessing(
+            mode="L",
+            channels="L",
+            fit="crop",
+            resize=(12,),
+            crop=(10, 10),
+            layout="NHWC",
+            mean=(5.0,),
+        ),
+        "imagenet",
+    ],
+)
 def test_a_preprocessing_that_does_not_fit_is_refused_with_one_that_does(declared: Any) -> None:
     with pytest.raises(CoreError, match=r"expected float32 \['batch', 3, 8, 8\]") as caught:
         Core.from_bytes(small_model(), preprocess=declared)
@@ -200,7 +233,12 @@ def test_no_pictures_give_no_rows(original: Path) -> None:
 
 def test_what_is_no_picture_is_refused(original: Path) -> None:
     core = Core.load(original, preprocess=SQUASHED)
-    for wrong in (np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), "cat.png"):
+    for wrong in (
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        "cat.png",
+    ):
         with pytest.raises(UsageError, match="not a picture"):
             core([wrong])  # type: ignore[list-item]
     with pytest.raises(CoreError, match="cannot run"):
@@ -233,22 +271,37 @@ def test_a_core_goes_to_another_process(original: Path) -> None:
     assert again.sha256 == core.sha256
 
 
-@pytest.mark.parametrize(("changes", "error", "said"), [
-    ({"preprocessing": None}, UsageError, "carries no preprocessing"),
-    ({"opset": "new"}, CoreError, r"\$\.opset"),
-    ({"name": None}, CoreError, r"\$\.name"),
-    ({"preprocessing": {"mode": "RGB", "fit": "crop"}}, UsageError, "needs resize"),
-    ({"preprocessing": {"mode": "RGB", "fit": "squash", "resize": [9]}}, CoreError, "does not make"),
-])
-def test_a_description_that_is_wrong_is_refused(original: Path, changes: Any, error: Any, said: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"preprocessing": None}, UsageError, "carries no preprocessing"),
+        ({"opset": "new"}, CoreError, r"\$\.opset"),
+        ({"name": None}, CoreError, r"\$\.name"),
+        ({"preprocessing": {"mode": "RGB", "fit": "crop"}}, UsageError, "needs resize"),
+        (
+            {"preprocessing": {"mode": "RGB", "fit": "squash", "resize": [9]}},
+            CoreError,
+            "does not make",
+        ),
+    ],
+)
+def test_a_description_that_is_wrong_is_refused(
+    original: Path, changes: Any, error: Any, said: str
+) -> None:
     with pytest.raises(error, match=said):
         Core(rewritten(headless(original, preprocess=SQUASHED), **changes))
 
 
-@pytest.mark.parametrize("properties", [
-    {PREPROCESSING_GRAPH: "no base64!"}, {PREPROCESSING_GRAPH: ""}, {PREPROCESSING_GRAPH: "AAAA"},
-    {DESCRIPTION: "{"}, {DESCRIPTION: "[]"},
-])
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {PREPROCESSING_GRAPH: "no base64!"},
+        {PREPROCESSING_GRAPH: ""},
+        {PREPROCESSING_GRAPH: "AAAA"},
+        {DESCRIPTION: "{"},
+        {DESCRIPTION: "[]"},
+    ],
+)
 def test_properties_that_are_broken_are_refused(original: Path, properties: dict[str, str]) -> None:
     model = graph.from_bytes(headless(original, preprocess=SQUASHED))
     graph.set_properties(model, properties)
@@ -263,7 +316,9 @@ def test_a_preprocessing_graph_reads_no_other_file(original: Path) -> None:
     stolen.data_location = onnx.TensorProto.EXTERNAL
     stolen.external_data.add(key="location", value="secret.bin")
     inner.graph.initializer.append(stolen)
-    graph.set_properties(model, {PREPROCESSING_GRAPH: base64.b64encode(graph.to_bytes(inner)).decode()})
+    graph.set_properties(
+        model, {PREPROCESSING_GRAPH: base64.b64encode(graph.to_bytes(inner)).decode()}
+    )
     with pytest.raises(CoreError, match="weights lie in another file"):
         Core(graph.to_bytes(model))
 
@@ -282,8 +337,12 @@ def test_a_model_that_takes_no_pictures_is_refused() -> None:
             y = Gemm (lively, last)
         }""")
     for name, size in [("first", (3, 5)), ("last", (5, 4))]:
-        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(size, np.float32), name))
-    with pytest.raises(CoreError, match=r"does not take pictures: expected one input of four axes.*, found x"):
+        model.graph.initializer.append(
+            onnx.numpy_helper.from_array(np.ones(size, np.float32), name)
+        )
+    with pytest.raises(
+        CoreError, match=r"does not take pictures: expected one input of four axes.*, found x"
+    ):
         Core.from_bytes(graph.to_bytes(model), preprocess=SQUASHED, at="lively")
 
 
@@ -296,11 +355,14 @@ def test_a_hint_is_what_to_type_next() -> None:
     assert load_spec(as_text(fitted)) == fitted
 
 
-@pytest.mark.parametrize(("file", "preset", "width"), [
-    ("mobilenetv2-12-fp32-from-int8.onnx", "imagenet", 1280),
-    ("mobilenetv2-12-int8.onnx", "imagenet", 1280),
-    ("squeezenet_fp16.onnx", "caffe", 512),
-])
+@pytest.mark.parametrize(
+    ("file", "preset", "width"),
+    [
+        ("mobilenetv2-12-fp32-from-int8.onnx", "imagenet", 1280),
+        ("mobilenetv2-12-int8.onnx", "imagenet", 1280),
+        ("squeezenet_fp16.onnx", "caffe", 512),
+    ],
+)
 def test_real_models_serve(file: str, preset: str, width: int) -> None:
     core = Core.load(shared_data() / "models" / file, preprocess=preset, pool="1x1")
     seen = photographs(3)

@@ -69,7 +69,9 @@ def exposed(model: onnx.ModelProto, tensor: str, rows: Array) -> Array:
 def features(made: cut.Cut, rows: Array) -> Array:
     onnx.checker.check_model(made.model)
     assert [o.name for o in made.model.graph.output] == ["feature"]
-    found = graph.run(graph.session(graph.to_bytes(made.model)), {graph.inputs(made.model)[0].name: rows})[0]
+    found = graph.run(
+        graph.session(graph.to_bytes(made.model)), {graph.inputs(made.model)[0].name: rows}
+    )[0]
     assert found.dtype == np.float32 and found.shape == (len(rows), *made.shape)
     return np.asarray(found)
 
@@ -99,7 +101,12 @@ def assert_near(found: Array, expected: Array, allowed: float = 1e-5) -> None:
 def test_the_cut_equals_the_tensor_exposed(kind: str) -> None:
     model = KINDS[kind]()
     rows, made = pictures(model), cut.cut(model)
-    assert (made.tensor, made.pool, made.fixed_batch, made.batch_dependent) == ("feat", None, None, False)
+    assert (made.tensor, made.pool, made.fixed_batch, made.batch_dependent) == (
+        "feat",
+        None,
+        None,
+        False,
+    )
     assert_near(features(made, rows), exposed(model, "feat", rows))
     assert_near(features(made, rows[:1]), exposed(model, "feat", rows)[:1])
     assert [c.tensor for c in cut.candidates(model) if c.chosen] == ["feat"]
@@ -114,7 +121,9 @@ def test_quantised_features_are_dequantised(head: str) -> None:
     assert_near(features(made, rows), (stored.astype(np.float32) - 3) * np.float32(0.02))
 
 
-@pytest.mark.parametrize(("kind", "size"), [(np.float32, "N"), (np.float32, 1), (np.float16, 1), (np.float16, "N")])
+@pytest.mark.parametrize(
+    ("kind", "size"), [(np.float32, "N"), (np.float32, 1), (np.float16, 1), (np.float16, "N")]
+)
 def test_a_convolutional_head_leaves_a_map_which_is_averaged(kind: Any, size: models.Batch) -> None:
     model = models.conv_head(size, kind)
     rows, made = pictures(model), cut.cut(model)
@@ -124,17 +133,25 @@ def test_a_convolutional_head_leaves_a_map_which_is_averaged(kind: Any, size: mo
 
 
 @pytest.mark.parametrize("grid", [1, 2, 3, 5, 8, 11])
-@pytest.mark.parametrize("make", [models.gemm, models.conv_head, models.headless, models.headless_map])
-def test_pooling_to_a_grid_cuts_before_the_models_own_average(make: Callable[[], onnx.ModelProto], grid: int) -> None:
+@pytest.mark.parametrize(
+    "make", [models.gemm, models.conv_head, models.headless, models.headless_map]
+)
+def test_pooling_to_a_grid_cuts_before_the_models_own_average(
+    make: Callable[[], onnx.ModelProto], grid: int
+) -> None:
     model = make()
     rows, made = pictures(model), cut.cut(model, pool=f"{grid}x{grid}")
     assert made.shape == ((12, grid, grid) if grid > 1 else (12,))
-    assert_near(features(made, rows).reshape(3, 12, grid, grid), adaptive(exposed(model, "map", rows), grid))
+    assert_near(
+        features(made, rows).reshape(3, 12, grid, grid), adaptive(exposed(model, "map", rows), grid)
+    )
 
 
 def test_no_pooling_keeps_the_map_with_channels_first() -> None:
     rows = pictures(models.gemm())
-    assert_near(features(cut.cut(models.gemm(), pool="none"), rows), exposed(models.gemm(), "map", rows))
+    assert_near(
+        features(cut.cut(models.gemm(), pool="none"), rows), exposed(models.gemm(), "map", rows)
+    )
     last = exposed(models.channels_last(), "last", rows).transpose(0, 3, 1, 2)
     assert_near(features(cut.cut(models.channels_last(), pool="none"), rows), last)
     assert_near(features(cut.cut(models.channels_last(), pool="3x3"), rows), adaptive(last, 3))
@@ -212,7 +229,10 @@ def test_a_free_batch_axis_that_does_not_work_is_mended() -> None:
     made = cut.cut(model)
     assert made.fixed_batch is None and not made.batch_dependent
     rows = pictures(model)
-    assert_near(features(made, rows), np.concatenate([exposed(model, "feat", rows[i : i + 1]) for i in range(3)]))
+    assert_near(
+        features(made, rows),
+        np.concatenate([exposed(model, "feat", rows[i : i + 1]) for i in range(3)]),
+    )
 
 
 def test_a_map_whose_size_follows_the_picture_must_be_averaged() -> None:
@@ -228,7 +248,10 @@ def test_a_tensor_called_feature_does_not_collide() -> None:
     for old in ("map", "picture", "w0"):
         model = models.gemm()
         graph.rename_tensor(model, old, "feature")
-        assert_near(features(cut.cut(model), pictures(model)), exposed(models.gemm(), "feat", pictures(model)))
+        assert_near(
+            features(cut.cut(model), pictures(model)),
+            exposed(models.gemm(), "feat", pictures(model)),
+        )
 
 
 def test_equal_models_give_equal_bytes() -> None:
@@ -247,10 +270,16 @@ def test_the_stages_of_a_graph_are_its_bottlenecks() -> None:
     flow = Flow(models.soft_by_hand())
     output = flow.model.graph.output[0].name
     assert [sorted(n.op_type for n in s.nodes) for s in flow.stages(output)][:4] == [
-        ["Div", "ReduceSum"], ["Exp"], ["ReduceMax", "Sub"], ["Gemm"]]
+        ["Div", "ReduceSum"],
+        ["Exp"],
+        ["ReduceMax", "Sub"],
+        ["Gemm"],
+    ]
 
 
-@pytest.mark.parametrize(("name", "verdict"), [("logits", "head"), ("image_embeds", "output"), ("out", "head")])
+@pytest.mark.parametrize(
+    ("name", "verdict"), [("logits", "head"), ("image_embeds", "output"), ("out", "head")]
+)
 def test_names_weigh_in(name: str, verdict: str) -> None:
     model = models.gemm(tail="")
     graph.rename_tensor(model, model.graph.output[0].name, name)

@@ -33,8 +33,16 @@ def test_all_but_the_times_is_the_same_each_time() -> None:
     first, second = (measure.appraise(core()) for _ in range(2))
     times = dict.fromkeys(("preprocessing_ms", "network_ms", "per_second"), 0.0)
     assert replace(first, **times) == replace(second, **times)
-    assert (first.shape, first.width, first.bytes, first.pictures) == ((43,), 43, len(core().data), 8)
-    assert first.per_second == pytest.approx(1e3 / (first.preprocessing_ms + first.network_ms)) and first.network_ms > 0
+    assert (first.shape, first.width, first.bytes, first.pictures) == (
+        (43,),
+        43,
+        len(core().data),
+        8,
+    )
+    assert (
+        first.per_second == pytest.approx(1e3 / (first.preprocessing_ms + first.network_ms))
+        and first.network_ms > 0
+    )
 
 
 def test_parameters_are_the_stored_numbers() -> None:
@@ -42,9 +50,14 @@ def test_parameters_are_the_stored_numbers() -> None:
     assert measure.appraise(small(models.gemm())).parameters == weights
 
 
-@pytest.mark.parametrize(("model", "batch"), [
-    (models.gemm(), "any"), (models.dynamic_range(), "one by one"), (models.mixed_rows(), "one by one"),
-])
+@pytest.mark.parametrize(
+    ("model", "batch"),
+    [
+        (models.gemm(), "any"),
+        (models.dynamic_range(), "one by one"),
+        (models.mixed_rows(), "one by one"),
+    ],
+)
 def test_which_batches_a_core_takes(model: Any, batch: str) -> None:
     assert measure.appraise(small(model)).batch == batch
 
@@ -71,15 +84,21 @@ def test_drawn_pictures_have_the_spectrum_of_natural_ones() -> None:
 def test_a_share_of_the_pixels_is_one_grey_level_off_and_movement_grows_with_it() -> None:
     seen = measure.natural(0, (64, 64))
     off = measure._disturbed(seen, 0.013, 0).astype(int) - seen
-    assert set(np.unique(off)) == {-1, 0, 1} and np.mean(off != 0) == pytest.approx(0.013, abs=0.003)
+    assert set(np.unique(off)) == {-1, 0, 1} and np.mean(off != 0) == pytest.approx(
+        0.013, abs=0.003
+    )
     shares = [measure.movements(core(), [seen], share)[0] for share in (0.0, 0.013, 0.5)]
     assert shares[0] == 0 < shares[1] < shares[2]
 
 
-@pytest.mark.parametrize("changes", [
-    {"fit": "crop", "resize": (20,), "crop": (16, 16)}, {"fit": "pad", "resize": (16,), "crop": (16, 16)},
-    {"fit": "none", "resize": ()},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fit": "crop", "resize": (20,), "crop": (16, 16)},
+        {"fit": "pad", "resize": (16,), "crop": (16, 16)},
+        {"fit": "none", "resize": ()},
+    ],
+)
 def test_pixels_are_changed_at_the_size_that_the_core_sees(changes: dict[str, Any]) -> None:
     """Changed before the resize they would be averaged away: here a resize leaves every value as it is."""
     made = small(models.gemm(), **changes)
@@ -111,13 +130,17 @@ def test_an_int8_core_moves_by_a_fifth_and_a_float_one_hardly() -> None:
         assert time.process_time() - start < 3
     assert 0.15 < found["int8"].moved < 0.25 and found["fp32-from-int8"].moved < 0.01
     photographs = sorted((folder / "images" / "imagenet-sample").glob("*.JPEG"))[:6]
-    real = measure.movements(Core.load(folder / "models" / "mobilenetv2-12-int8.onnx", preprocess="imagenet"),
-                              [np.asarray(Image.open(p).convert("RGB")) for p in photographs])
+    real = measure.movements(
+        Core.load(folder / "models" / "mobilenetv2-12-int8.onnx", preprocess="imagenet"),
+        [np.asarray(Image.open(p).convert("RGB")) for p in photographs],
+    )
     assert 0.15 < np.median(real) < 0.25
 
 
 def test_the_command_tells_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder_of(tmp_path / "mine", 20, side=30)
@@ -125,13 +148,35 @@ def test_the_command_tells_it(
     spec = '{"mode": "RGB", "fit": "squash", "resize": [16, 16]}'
 
     def run(*options: str) -> str:
-        assert main.main(["headless", "m.onnx", "-o", "c.onnx", "--preprocess", spec, "--overwrite", *options]) == 0
+        assert (
+            main.main(
+                [
+                    "headless",
+                    "m.onnx",
+                    "-o",
+                    "c.onnx",
+                    "--preprocess",
+                    spec,
+                    "--overwrite",
+                    *options,
+                ]
+            )
+            == 0
+        )
         return capsys.readouterr().out
 
     found = json.loads(run("--json"))
-    assert found["appraisal"]["batch"] == "one by one" and found["appraisal"]["width"] == found["shape"][0] == 9
+    assert (
+        found["appraisal"]["batch"] == "one by one"
+        and found["appraisal"]["width"] == found["shape"][0] == 9
+    )
     assert json.loads(run("--json", "--sample", "mine"))["appraisal"]["pictures"] == 16
     told = run()
-    assert "one by one: rows depend on the others" in told and "one grey level off move features by" in told
+    assert (
+        "one by one: rows depend on the others" in told
+        and "one grey level off move features by" in told
+    )
     assert "a picture" in told and "median of 8 drawn pictures" in told
-    assert "one grey level" not in run("--no-measure") and "appraisal" not in json.loads(run("--json", "--no-measure"))
+    assert "one grey level" not in run("--no-measure") and "appraisal" not in json.loads(
+        run("--json", "--no-measure")
+    )

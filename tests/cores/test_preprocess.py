@@ -35,7 +35,9 @@ def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> np.nda
 
 def plain(**fields: Any) -> Preprocessing:
     """A declaration whose output is the pixels themselves, channels last."""
-    return Preprocessing(**{"mode": "RGB", "fit": "none", "layout": "NHWC", "dtype": "uint8", **fields})
+    return Preprocessing(
+        **{"mode": "RGB", "fit": "none", "layout": "NHWC", "dtype": "uint8", **fields}
+    )
 
 
 def torchvision_size(height: int, width: int, side: int) -> tuple[int, int]:
@@ -87,7 +89,9 @@ def test_squash_is_pillows_resize_of_rows_then_columns() -> None:
     prepare = Preprocess(plain(fit="squash", resize=(224, 224)))
     for file in sorted((shared_data() / "images" / "imagenet-sample").glob("*.JPEG"))[:7]:
         stored = Image.open(file).convert("RGB")
-        rows_first = stored.resize((224, stored.height), RESAMPLING["linear"]).resize((224, 224), RESAMPLING["linear"])
+        rows_first = stored.resize((224, stored.height), RESAMPLING["linear"]).resize(
+            (224, 224), RESAMPLING["linear"]
+        )
         difference = np.abs(prepare(np.asarray(stored)).astype(int) - np.asarray(rows_first))
         assert difference.mean() < 0.05
 
@@ -108,8 +112,12 @@ def graph_size(spec: Preprocessing, height: int, width: int) -> tuple[int, ...]:
     import onnxruntime
 
     model = build(spec)
-    model.graph.output.append(onnx.helper.make_tensor_value_info("size", onnx.TensorProto.INT64, [2]))
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info("size", onnx.TensorProto.INT64, [2])
+    )
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     return tuple(session.run(["size"], {"picture": picture(height, width)})[0].tolist())
 
 
@@ -137,7 +145,10 @@ def test_squash_fills_the_box_and_may_crop_it() -> None:
 
 
 def test_a_box_of_two_sides_is_covered_or_filled() -> None:
-    cover, contain = plain(fit="crop", resize=(20, 40), crop=(20, 40)), plain(fit="pad", resize=(20, 40), crop=(20, 40))
+    cover, contain = (
+        plain(fit="crop", resize=(20, 40), crop=(20, 40)),
+        plain(fit="pad", resize=(20, 40), crop=(20, 40)),
+    )
     assert resized_size(cover, 100, 100) == (40, 40)
     assert resized_size(contain, 100, 100) == (20, 20)
     assert resized_size(contain, 1, 1000) == (1, 40)
@@ -158,14 +169,18 @@ def test_channel_order_and_element_types() -> None:
     np.testing.assert_array_equal(Preprocess(plain(channels="BGR"))(pixels), pixels[..., ::-1])
     half = Preprocess(plain(dtype="float16", scale=1 / 255))(pixels)
     assert half.dtype == np.float16
-    np.testing.assert_array_equal(half, (pixels.astype(np.float32) * np.float32(1 / 255)).astype(np.float16))
+    np.testing.assert_array_equal(
+        half, (pixels.astype(np.float32) * np.float32(1 / 255)).astype(np.float16)
+    )
     grey = picture(5, 6, 1)
     np.testing.assert_array_equal(Preprocess(plain(mode="L", channels="L"))(grey), grey)
 
 
 def test_equal_declarations_give_equal_bytes() -> None:
     for spec in presets().values():
-        assert Preprocess(spec).graph == build(dataclasses.replace(spec)).SerializeToString(deterministic=True)
+        assert Preprocess(spec).graph == build(dataclasses.replace(spec)).SerializeToString(
+            deterministic=True
+        )
 
 
 def test_a_view_that_is_not_contiguous_is_read_rightly() -> None:
@@ -174,10 +189,17 @@ def test_a_view_that_is_not_contiguous_is_read_rightly() -> None:
     np.testing.assert_array_equal(prepare(pixels[:, ::-1]), prepare(pixels[:, ::-1].copy()))
 
 
-@pytest.mark.parametrize("wrong", [
-    np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 1), np.uint8),
-    np.zeros((0, 4, 3), np.uint8), np.zeros((1, 4, 4, 3), np.uint8), b"\xff\xd8",
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 1), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((1, 4, 4, 3), np.uint8),
+        b"\xff\xd8",
+    ],
+)
 def test_what_is_no_picture_is_refused(wrong: Any) -> None:
     with pytest.raises(UsageError, match=r"expected a uint8 array \[h, w, 3\]"):
         Preprocess(presets()["unit"])(wrong)
@@ -186,7 +208,9 @@ def test_what_is_no_picture_is_refused(wrong: Any) -> None:
 def test_a_sliver_is_refused_before_it_takes_gigabytes() -> None:
     with pytest.raises(SourceError, match="too elongated"):
         Preprocess(presets()["unit"])(np.zeros((1, 100_000, 3), np.uint8))
-    assert Preprocess(with_fit(presets()["unit"], "pad"))(np.zeros((1, 100_000, 3), np.uint8)).shape == (3, 224, 224)
+    assert Preprocess(with_fit(presets()["unit"], "pad"))(
+        np.zeros((1, 100_000, 3), np.uint8)
+    ).shape == (3, 224, 224)
 
 
 def test_load_spec_reads_a_name_a_path_and_text(tmp_path: Path) -> None:
@@ -194,7 +218,9 @@ def test_load_spec_reads_a_name_a_path_and_text(tmp_path: Path) -> None:
     file = tmp_path / "spec.json"
     file.write_text(as_text(spec))
     assert load_spec("clip") == load_spec(str(file)) == load_spec(as_text(spec)) == spec
-    assert load_spec("clip", fit="squash") == dataclasses.replace(spec, fit="squash", resize=(224, 224), crop=())
+    assert load_spec("clip", fit="squash") == dataclasses.replace(
+        spec, fit="squash", resize=(224, 224), crop=()
+    )
 
 
 def test_an_unknown_name_lists_the_presets() -> None:
@@ -213,20 +239,23 @@ def test_every_mistake_in_the_json_is_named() -> None:
         load_spec("{mode}")
 
 
-@pytest.mark.parametrize(("fields", "said"), [
-    ({"fit": "crop", "resize": [8]}, "needs crop"),
-    ({"fit": "crop", "crop": [8, 8]}, "needs resize"),
-    ({"fit": "crop", "resize": [8], "crop": [9, 8]}, "larger than resize"),
-    ({"fit": "pad", "resize": [9], "crop": [9, 8]}, "padding cannot shrink"),
-    ({"fit": "none", "crop": [8, 8]}, "leave out resize and crop"),
-    ({"fit": "squash", "resize": [8, 8, 8]}, "one side or"),
-    ({"fit": "squash", "resize": [1 << 20]}, "sides lie between"),
-    ({"fit": "none", "mean": [1.0]}, "mean has 1 numbers for 3 channels"),
-    ({"fit": "none", "std": [1.0, 0.0, 1.0]}, "not zero"),
-    ({"fit": "none", "mode": "L"}, "mode L cannot give channels RGB"),
-    ({"fit": "none", "fill": 256}, "fill"),
-    ({"fit": "none", "dtype": "uint8", "scale": 0.5}, "takes uint8"),
-])
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"fit": "crop", "resize": [8]}, "needs crop"),
+        ({"fit": "crop", "crop": [8, 8]}, "needs resize"),
+        ({"fit": "crop", "resize": [8], "crop": [9, 8]}, "larger than resize"),
+        ({"fit": "pad", "resize": [9], "crop": [9, 8]}, "padding cannot shrink"),
+        ({"fit": "none", "crop": [8, 8]}, "leave out resize and crop"),
+        ({"fit": "squash", "resize": [8, 8, 8]}, "one side or"),
+        ({"fit": "squash", "resize": [1 << 20]}, "sides lie between"),
+        ({"fit": "none", "mean": [1.0]}, "mean has 1 numbers for 3 channels"),
+        ({"fit": "none", "std": [1.0, 0.0, 1.0]}, "not zero"),
+        ({"fit": "none", "mode": "L"}, "mode L cannot give channels RGB"),
+        ({"fit": "none", "fill": 256}, "fill"),
+        ({"fit": "none", "dtype": "uint8", "scale": 0.5}, "takes uint8"),
+    ],
+)
 def test_contradictions_are_named(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         load_spec(json.dumps({"mode": "RGB", **fields}))

@@ -25,11 +25,23 @@ LABEL = np.arange(ROWS) * 10
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    columns = {"label": LABEL, "view": [i % 2 for i in range(ROWS)], "note": [f"n{i}" for i in range(ROWS)],
-               "split": ["train"] * 30 + ["valid"] * 10 + ["test"] * 8 + [None] * 2}
+    columns = {
+        "label": LABEL,
+        "view": [i % 2 for i in range(ROWS)],
+        "note": [f"n{i}" for i in range(ROWS)],
+        "split": ["train"] * 30 + ["valid"] * 10 + ["test"] * 8 + [None] * 2,
+    }
     schema = pa.schema([pa.field("split", pa.dictionary(pa.int32(), pa.string()))])
-    return making.write(tmp_path_factory.mktemp("ds") / "x.dof.parquet", ROWS, FEATURE, columns, group=16, align=64,
-                        schema=schema, metadata={"info": {"title": "Fünfzig"}})
+    return making.write(
+        tmp_path_factory.mktemp("ds") / "x.dof.parquet",
+        ROWS,
+        FEATURE,
+        columns,
+        group=16,
+        align=64,
+        schema=schema,
+        metadata={"info": {"title": "Fünfzig"}},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +55,11 @@ def test_opened_by_text_or_path(path: Path) -> None:
 
 def test_it_says_what_it_is(ds: Dataset, path: Path) -> None:
     """D14: describe, count, list all."""
-    assert repr(ds) == "<Dataset x.dof.parquet: 50 rows, feature [2 x 3], id, label, view, note, split, feature>" or (
-        repr(ds).startswith("<Dataset x.dof.parquet: 50 rows, feature [2 x 3], "))
+    assert (
+        repr(ds)
+        == "<Dataset x.dof.parquet: 50 rows, feature [2 x 3], id, label, view, note, split, feature>"
+        or (repr(ds).startswith("<Dataset x.dof.parquet: 50 rows, feature [2 x 3], "))
+    )
     assert (ds.path, ds.primary, ds.derived, ds.errors) == (path, "feature", False, [])
     assert set(ds.columns) == {"id", "label", "view", "note", "split", "feature"}
     told = dataset.describe(ds)
@@ -71,8 +86,11 @@ def test_iteration_gives_the_last_record_too(ds: Dataset) -> None:
     assert [r["note"] for r in ds[3:5]] == ["n3", "n4"]
 
 
-_keys = st.slices(ROWS) | st.lists(st.integers(-ROWS, ROWS - 1), max_size=20) | st.lists(
-    st.booleans(), min_size=ROWS, max_size=ROWS)
+_keys = (
+    st.slices(ROWS)
+    | st.lists(st.integers(-ROWS, ROWS - 1), max_size=20)
+    | st.lists(st.booleans(), min_size=ROWS, max_size=ROWS)
+)
 
 
 def _same(ds: Dataset, expected: np.ndarray[Any, Any]) -> None:
@@ -94,8 +112,14 @@ def test_any_choice_of_any_choice(ds: Dataset, data: st.DataObject) -> None:
     """D14: slices of slices, steps, takes, masks are what numpy makes of them."""
     part, places = ds, np.arange(ROWS)
     for _ in range(data.draw(st.integers(1, 3))):
-        key: Any = data.draw(st.slices(len(part)) | (st.lists(st.integers(-len(part), len(part) - 1), max_size=20)
-                                                     if len(part) else st.just([])))
+        key: Any = data.draw(
+            st.slices(len(part))
+            | (
+                st.lists(st.integers(-len(part), len(part) - 1), max_size=20)
+                if len(part)
+                else st.just([])
+            )
+        )
         part, places = part[key], places[key if isinstance(key, slice) else np.array(key, np.int64)]
     _same(part, places)
 
@@ -109,11 +133,16 @@ def test_masks(ds: Dataset) -> None:
             ds.take(wrong)
 
 
-@pytest.mark.parametrize(("key", "words"), [
-    ([ROWS], "a row that is not there: expected 0 to 49, found 50 to 50"), ([-51], "not there"),
-    ([0.5], "whole numbers or booleans"), ("label", "whole numbers or booleans"),
-    ([[1, 2]], "whole numbers or booleans"),
-])
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ([ROWS], "a row that is not there: expected 0 to 49, found 50 to 50"),
+        ([-51], "not there"),
+        ([0.5], "whole numbers or booleans"),
+        ("label", "whole numbers or booleans"),
+        ([[1, 2]], "whole numbers or booleans"),
+    ],
+)
 def test_rows_that_cannot_be_taken(ds: Dataset, key: Any, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         ds[key]
@@ -123,7 +152,10 @@ def test_splits(ds: Dataset) -> None:
     """D9: train, valid, test marked and taken."""
     for name, start, end in (("train", 0, 30), ("valid", 30, 40), ("test", 40, 48)):
         _same(ds.split(name), np.arange(start, end))
-    assert np.shares_memory(ds.split("valid").to_numpy("label"), ds.to_numpy("label")) or len(ds.split("valid")) == 10
+    assert (
+        np.shares_memory(ds.split("valid").to_numpy("label"), ds.to_numpy("label"))
+        or len(ds.split("valid")) == 10
+    )
     _same(ds[25:35].split("train"), np.arange(25, 30))
     assert len(ds[:5].split("test")) == 0
     with pytest.raises(UsageError, match="no such split: expected test, train, valid, found dev"):
@@ -142,7 +174,9 @@ def test_filters(ds: Dataset) -> None:
     _same(ds[::3].filter(pc.field("view") == 0), np.arange(0, 50, 6))
     _same(ds.filter(pc.field("split").is_null()), np.array([48, 49]))
     for wrong in (pc.field("nothing") > 3, "label > 3", pc.field("feature") == 3):
-        with pytest.raises(UsageError, match=r"this condition cannot be evaluated.*an expression over id, "):
+        with pytest.raises(
+            UsageError, match=r"this condition cannot be evaluated.*an expression over id, "
+        ):
             ds.filter(wrong)
 
 
@@ -162,7 +196,9 @@ def test_unknown_documents(ds: Dataset) -> None:
 
 def test_columns_are_chosen_in_any_order(ds: Dataset) -> None:
     table = ds[3:9].to_arrow(["label", "id"])
-    assert table.column_names == ["label", "id"] and table["label"].to_pylist() == LABEL[3:9].tolist()
+    assert (
+        table.column_names == ["label", "id"] and table["label"].to_pylist() == LABEL[3:9].tolist()
+    )
     assert table.schema.metadata == ds.schema.metadata
 
 

@@ -72,7 +72,10 @@ def test_c5_readers_over_the_same_memory(ds: Dataset) -> None:
     assert table["feature"].num_chunks == 1
     assert table["feature"].chunk(0).flatten().buffers()[1].address == address(ds)
     assert polars.DataFrame(ds)["label"].sum() == sum(i % 3 for i in range(ROWS))
-    assert duckdb.sql("select count(*) from ds where age > 40").fetchall()[0][0] == (ds.to_numpy("age") > 40).sum()
+    assert (
+        duckdb.sql("select count(*) from ds where age > 40").fetchall()[0][0]
+        == (ds.to_numpy("age") > 40).sum()
+    )
     frame = ds.to_pandas()
     assert frame["feature"].array._pa_array.chunk(0).flatten().buffers()[1].address == address(ds)
 
@@ -98,7 +101,10 @@ def test_c3_hf_datasets_without_a_copy(ds: Dataset) -> None:
 
 def test_c3_scikit_learn_without_a_copy(ds: Dataset) -> None:
     """Its own check of inputs, which every estimator begins with, hands our memory on."""
-    utils, linear = pytest.importorskip("sklearn.utils"), pytest.importorskip("sklearn.linear_model")
+    utils, linear = (
+        pytest.importorskip("sklearn.utils"),
+        pytest.importorskip("sklearn.linear_model"),
+    )
     assert utils.check_array(ds.to_numpy()).ctypes.data == address(ds)
     model = linear.LogisticRegression().fit(ds.to_numpy()[:60] / ROWS, ds.to_numpy("label")[:60])
     assert model.coef_.shape == (3, WIDTH)
@@ -116,7 +122,9 @@ def test_c3_torch_writes_stay_in_the_process(tmp_path: Path) -> None:
 def test_a_requested_schema_chooses_columns_and_types(ds: Dataset) -> None:
     wanted = pa.schema([pa.field("age", pa.float64()), pa.field("id", pa.large_string())])
     table = pa.table(ds[:10], schema=wanted)
-    assert table.schema.equals(wanted) and table["age"].to_pylist() == ds[:10].to_numpy("age").tolist()
+    assert (
+        table.schema.equals(wanted) and table["age"].to_pylist() == ds[:10].to_numpy("age").tolist()
+    )
 
 
 def test_tensors_on_request(tmp_path: Path) -> None:
@@ -125,15 +133,25 @@ def test_tensors_on_request(tmp_path: Path) -> None:
     ds = dataset.open(tmp_path / "t.parquet")
     table = ds.to_arrow(tensors=True)
     assert table.schema.field("map").type == pa.fixed_shape_tensor(pa.float32(), (2, 3))
-    assert np.array_equal(table["map"].combine_chunks().to_numpy_ndarray(), np.arange(12).reshape(2, 2, 3))
+    assert np.array_equal(
+        table["map"].combine_chunks().to_numpy_ndarray(), np.arange(12).reshape(2, 2, 3)
+    )
     assert table["map"].chunk(0).storage.flatten().buffers()[1].address == address(ds)
 
 
-@pytest.mark.parametrize("condition", [
-    pc.field("age") > 70, (pc.field("age") > 70) & (pc.field("sex") == "f"), pc.field("number") >= 12_000,
-    (pc.field("number") < 10) | (pc.field("number") == 9000), ~(pc.field("number") > 100), pc.field("id") == "r00042",
-    pc.field("number") == -1, pc.field("number").isin([1, 5000]),
-])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        pc.field("age") > 70,
+        (pc.field("age") > 70) & (pc.field("sex") == "f"),
+        pc.field("number") >= 12_000,
+        (pc.field("number") < 10) | (pc.field("number") == 9000),
+        ~(pc.field("number") > 100),
+        pc.field("id") == "r00042",
+        pc.field("number") == -1,
+        pc.field("number").isin([1, 5000]),
+    ],
+)
 @pytest.mark.parametrize("part", [slice(None), slice(5000, 9500), [4, 9001, 8999, 3]])
 def test_d14_filters_agree_with_arrow(numbered: Dataset, condition: Any, part: Any) -> None:
     rows = numbered[part]
@@ -148,14 +166,26 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def test_filters_look_at_no_row_group_that_statistics_exclude(
-    numbered: Dataset, monkeypatch: pytest.MonkeyPatch,
+    numbered: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert numbered._chosen.may_match(pc.field("number") >= 12_000) == [slice(8192, 12288), slice(12288, ROWS)]
+    assert numbered._chosen.may_match(pc.field("number") >= 12_000) == [
+        slice(8192, 12288),
+        slice(12288, ROWS),
+    ]
     assert numbered[9000:9100]._chosen.may_match(pc.field("number") < 10_000) == [slice(0, 100)]
     assert numbered._chosen.may_match(pc.field("sex") == "f") == [
-        slice(0, 4096), slice(4096, 8192), slice(8192, 12288), slice(12288, ROWS)]
+        slice(0, 4096),
+        slice(4096, 8192),
+        slice(8192, 12288),
+        slice(12288, ROWS),
+    ]
     seen: list[Any] = []
-    monkeypatch.setattr(Dataset, "_matching", lambda self, c, names, run: seen.append((names, run)) or np.empty(0, int))
+    monkeypatch.setattr(
+        Dataset,
+        "_matching",
+        lambda self, c, names, run: seen.append((names, run)) or np.empty(0, int),
+    )
     numbered.filter(pc.field("number") > 12_287)
     assert seen == [(["number"], slice(12288, ROWS))]
 
@@ -170,9 +200,14 @@ def test_d13_join_by_id_of_two_cores(tmp_path: Path) -> None:
     """Features of two cores made apart, without a copy where the rows are the same."""
     left, right = made(tmp_path / "a.parquet", 300), made(tmp_path / "b.parquet", 300, width=8)
     both = left.join(right, suffix="_b")
-    assert both.columns[:9] == left.columns and both.columns[9:] == [f"{c}_b" for c in right.columns if c != "id"]
+    assert both.columns[:9] == left.columns and both.columns[9:] == [
+        f"{c}_b" for c in right.columns if c != "id"
+    ]
     assert np.shares_memory(both.to_numpy("feature_b"), right.to_numpy()) and len(both) == 300
-    assert both.metadata.columns["feature_b"].shape == (8,) and both.metadata.targets["label_b"].classes
+    assert (
+        both.metadata.columns["feature_b"].shape == (8,)
+        and both.metadata.targets["label_b"].classes
+    )
     assert both[5]["feature_b"].tolist() == features(300, 8)[5].tolist()
     assert pa.table(both)["feature_b"].chunk(0).flatten().buffers()[1].address == address(right)
 
@@ -212,9 +247,14 @@ def test_d15_concat_append_and_delete(tmp_path: Path) -> None:
     rest = both.filter(pc.field("label") != 0)
     with Writer(tmp_path / "rest.parquet", {"targets": {}}) as writer:
         table = rest.to_arrow()
-        writer.write(ids=table["id"].combine_chunks(), vectors={"feature": rest.to_numpy()},
-                     columns={name: table[name] for name in ("label", "sex")})
-    assert dataset.open(tmp_path / "rest.parquet").to_numpy()[:, 0].tolist() == [n for n in expected if n % 3]
+        writer.write(
+            ids=table["id"].combine_chunks(),
+            vectors={"feature": rest.to_numpy()},
+            columns={name: table[name] for name in ("label", "sex")},
+        )
+    assert dataset.open(tmp_path / "rest.parquet").to_numpy()[:, 0].tolist() == [
+        n for n in expected if n % 3
+    ]
 
 
 def test_datasets_that_differ_cannot_be_chained(tmp_path: Path) -> None:
@@ -235,7 +275,9 @@ def test_g10_folds_grouped_and_stratified(tmp_path: Path) -> None:
         assert not set(train.to_numpy("group")) & set(valid.to_numpy("group"))
         assert valid.to_numpy("ill").mean() == pytest.approx(0.1, abs=0.03)
     again = ds.folds(5, stratify="ill", seed=1)
-    assert [v.to_numpy()[:, 0].tolist() for _, v in again] == [v.to_numpy()[:, 0].tolist() for _, v in pairs]
+    assert [v.to_numpy()[:, 0].tolist() for _, v in again] == [
+        v.to_numpy()[:, 0].tolist() for _, v in pairs
+    ]
     assert len(ds.folds(3, group="id")) == 3
     with pytest.raises(UsageError, match="2 to 60"):
         ds.folds(61)
@@ -248,10 +290,16 @@ def test_clips_are_slices(tmp_path: Path) -> None:
     ids = [f"clip{i}" for i, size in enumerate(sizes) for _ in range(size)]
     frame = np.concatenate([np.arange(size) for size in sizes]).astype(np.int32)
     with Writer(tmp_path / "v.parquet") as writer:
-        writer.write(ids=ids, vectors={"feature": features(11)}, columns={"frame": frame, "time": frame / 25.0})
+        writer.write(
+            ids=ids,
+            vectors={"feature": features(11)},
+            columns={"frame": frame, "time": frame / 25.0},
+        )
     ds = dataset.open(tmp_path / "v.parquet")
     clips = list(ds.sequences())
-    assert [(clip.id, len(clip), clip.view) for clip in clips] == [(f"clip{i}", n, 0) for i, n in enumerate(sizes)]
+    assert [(clip.id, len(clip), clip.view) for clip in clips] == [
+        (f"clip{i}", n, 0) for i, n in enumerate(sizes)
+    ]
     assert all(np.shares_memory(clip.features, ds.to_numpy()) for clip in clips)
     assert clips[2].features[:, 0].tolist() == [4, 5, 6, 7, 8]
     assert clips[2].frame.tolist() == [0, 1, 2, 3, 4] and clips[2].time[1] == pytest.approx(0.04)
@@ -262,8 +310,11 @@ def test_clips_are_slices(tmp_path: Path) -> None:
 def test_statistics_of_a_split(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(3, 2, (9000, 4)).astype(np.float32)
     with Writer(tmp_path / "s.parquet") as writer:
-        writer.write(ids=[str(i) for i in range(9000)], vectors={"feature": values},
-                     columns={"split": ["train"] * 8500 + ["test"] * 500})
+        writer.write(
+            ids=[str(i) for i in range(9000)],
+            vectors={"feature": values},
+            columns={"split": ["train"] * 8500 + ["test"] * 500},
+        )
     ds = dataset.open(tmp_path / "s.parquet")
     mean, deviation = ds.split("test").statistics("train")
     assert np.allclose(mean, values[:8500].mean(0, dtype=float))

@@ -27,7 +27,9 @@ def pictures(folder: Path, count: int, seed: int, height: int = 8) -> Path:
 
 
 def extract(source: Path, out: Path, **options: Any) -> dof.Dataset:
-    return dof.extract(source, core=options.pop("core", core()), out=out, id_key=bytes(32), workers=1, **options)
+    return dof.extract(
+        source, core=options.pop("core", core()), out=out, id_key=bytes(32), workers=1, **options
+    )
 
 
 def test_row_d15_each_extraction_is_a_part(tmp_path: Path) -> None:
@@ -43,10 +45,18 @@ def test_row_d15_each_extraction_is_a_part(tmp_path: Path) -> None:
     assert len(ds.errors) == 1 and ds.metadata.provenance.inputs == 9
     assert ds.metadata.provenance.raw["height"] == {"8": 5, "9": 3}
     assert dof.validate(out, deep=True) == []
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "a.parquet", "b", "b.parquet", "x.dof"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "a",
+        "a.parquet",
+        "b",
+        "b.parquet",
+        "x.dof",
+    ]
 
 
-def test_done_is_done_and_doubled_is_refused_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_done_is_done_and_doubled_is_refused_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, out = pictures(tmp_path / "a", 3, 1), tmp_path / "x.dof"
     before = extract(one, out).seal
     monkeypatch.setattr("dof_arrow.extraction.run.compute", lambda *_: pytest.fail("computed"))
@@ -55,11 +65,19 @@ def test_done_is_done_and_doubled_is_refused_before_it_begins(tmp_path: Path, mo
     with pytest.raises(UsageError, match="holds already"):
         extract(one, out)
     other = pictures(tmp_path / "b", 2, 2)
-    for options, message in (({"dtype": "float16"}, "feature"), ({"layout": "compact"}, "layout"),
-                             ({"ids": "name"}, "named"), ({"overwrite": True}, "none are replaced")):
+    for options, message in (
+        ({"dtype": "float16"}, "feature"),
+        ({"layout": "compact"}, "layout"),
+        ({"ids": "name"}, "named"),
+        ({"overwrite": True}, "none are replaced"),
+    ):
         with pytest.raises(UsageError, match=message):
             extract(other, out, **options)
-    assert dof.open(out).seal == before and sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "x.dof"]
+    assert dof.open(out).seal == before and sorted(p.name for p in tmp_path.iterdir()) == [
+        "a",
+        "b",
+        "x.dof",
+    ]
 
 
 def test_a_parts_name_is_durable_before_the_manifest_lists_it(tmp_path: Path) -> None:
@@ -68,8 +86,15 @@ def test_a_parts_name_is_durable_before_the_manifest_lists_it(tmp_path: Path) ->
     extract(pictures(tmp_path / "a", 2, 1), out)
     with watched(root=tmp_path) as trace:
         extract(pictures(tmp_path / "b", 2, 2), out)
-    done = [(operation[0], Path(operation[-1]).name) for operation in trace.operations if operation[0] != "write"]
-    linked, listed = done.index(("link", "data-000001.parquet")), done.index(("rename", "manifest.parquet"))
+    done = [
+        (operation[0], Path(operation[-1]).name)
+        for operation in trace.operations
+        if operation[0] != "write"
+    ]
+    linked, listed = (
+        done.index(("link", "data-000001.parquet")),
+        done.index(("rename", "manifest.parquet")),
+    )
     assert ("fsync", "x.dof") in done[linked:listed]
 
 
@@ -89,7 +114,9 @@ def test_rows_of_another_run_wait(tmp_path: Path) -> None:
         extract(pictures(tmp_path / "b", 2, 2), out)
 
 
-def test_a_folder_of_other_things_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_other_things_is_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dof_arrow.extraction.run.compute", lambda *_: pytest.fail("computed"))
     (tmp_path / "x.dof").mkdir()
     (tmp_path / "x.dof" / "mine.txt").write_text("mine")
@@ -102,7 +129,17 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key, out = tmp_path / "key", str(tmp_path / "x.dof")
     for name, count in (("a", 3), ("b", 2), ("b", 0)):
         source = tmp_path / name if not count else pictures(tmp_path / name, count, ord(name))
-        command = ["extract", str(source), "--core", "builtin", "-o", out, "--id-key", str(key), "--json"]
+        command = [
+            "extract",
+            str(source),
+            "--core",
+            "builtin",
+            "-o",
+            out,
+            "--id-key",
+            str(key),
+            "--json",
+        ]
         assert main.main(command) == 0
         made = json.loads(capsys.readouterr().out)
     assert made["rows"] == 5 and not made["new"] and made["bytes"] == dof.open(out).size

@@ -132,6 +132,7 @@ def test_what_the_disk_cannot_read_is_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is dropped then; where the system refuses for another reason, the block stays."""
+
     def refuse(*_: object) -> int:
         raise OSError(reasons[0], os.strerror(reasons[0]))
 

@@ -38,21 +38,39 @@ def in_time(layout: str = "NCTHW", frames: int | str = 4) -> Core:
     x = "picture" if order is None else b.op("Transpose", "picture", perm=order)
     x = b.op("Relu", b.op("Conv", x, b.weight(6, 3, 2, 3, 3), strides=[1, 2, 2]))
     sizes = {"C": 3, "T": frames, "H": 16, "W": 16}
-    model = b.model([b.op("Flatten", b.op("GlobalAveragePool", x))], shape=tuple(sizes[axis] for axis in layout[1:]))
+    model = b.model(
+        [b.op("Flatten", b.op("GlobalAveragePool", x))],
+        shape=tuple(sizes[axis] for axis in layout[1:]),
+    )
     declared = dataclasses.replace(SQUASHED, layout="NHWC" if layout == "NTHWC" else "NCHW")
     return Core.from_bytes(model.SerializeToString(), name="three-d", preprocess=declared)
 
 
 def test_a_row_for_each_frame_row_g13(tmp_path: Path) -> None:
     """G13: encoded once by a core shared over time; rows, times and counts are PyAV's own, a clip is a slice."""
-    folder = clips.pairs(tmp_path / "c", 30, codecs=(("libx264", "mp4"), ("libvpx-vp9", "webm")), lengths=(3, 5, 9),
-                         rates=(10, 24, 25, 30), **SMALL)
-    ds = made(folder, tmp_path / "x.parquet", table=folder / "clips.csv", key="file", label="direction", group="pair")
+    folder = clips.pairs(
+        tmp_path / "c",
+        30,
+        codecs=(("libx264", "mp4"), ("libvpx-vp9", "webm")),
+        lengths=(3, 5, 9),
+        rates=(10, 24, 25, 30),
+        **SMALL,
+    )
+    ds = made(
+        folder,
+        tmp_path / "x.parquet",
+        table=folder / "clips.csv",
+        key="file",
+        label="direction",
+        group="pair",
+    )
     found = sorted(path for path in folder.iterdir() if path.suffix != ".csv")
     whole, shown = ds.to_numpy(), list(ds.sequences())
     assert [clip.id for clip in shown] == [path.name for path in found] and len(found) == 60
     for clip, path in zip(shown, found, strict=True):
-        assert clip.time.tolist() == clips.account(path) and clip.frame.tolist() == [*range(len(clip.time))]
+        assert clip.time.tolist() == clips.account(path) and clip.frame.tolist() == [
+            *range(len(clip.time))
+        ]
         assert np.shares_memory(clip.features, whole)
     assert sum(len(clip.time) for clip in shown) == len(ds)
     assert ds.metadata.record.frame == "frame" and ds.metadata.record.time == "time"
@@ -82,7 +100,11 @@ def test_windows_of_frames_row_g14(layout: str, tmp_path: Path) -> None:
     frames = [frame.pixels for frame in Watched(Video(clip))]
     expected = deep([frames[start : start + 4] for start in (0, 3, 6)])  # type: ignore[arg-type]
     np.testing.assert_allclose(ds.to_numpy(), expected, atol=1e-5)
-    assert ds.to_numpy("frame").tolist() == [0, 1, 2] and ds.to_numpy("time").tolist() == [0, 0.12, 0.24]
+    assert ds.to_numpy("frame").tolist() == [0, 1, 2] and ds.to_numpy("time").tolist() == [
+        0,
+        0.12,
+        0.24,
+    ]
     assert made(clip, tmp_path / "y.parquet", core=deep).to_numpy("time").tolist() == [0, 0.16]
     assert not np.allclose(deep([frames[:4]]), deep([frames[3::-1]]))  # type: ignore[list-item]
 
@@ -90,8 +112,12 @@ def test_windows_of_frames_row_g14(layout: str, tmp_path: Path) -> None:
 def test_windows_that_cannot_be(tmp_path: Path) -> None:
     clip = tmp_path / "c.mp4"
     clip.write_bytes(clips.encode(clips.scene(0, 3, **SMALL)))
-    for options, said in (({"window": 4}, "single pictures"), ({"core": in_time(), "window": 5}, "different windows"),
-                          ({"core": in_time(frames="T")}, "--window 16"), ({"core": [core(), in_time()]}, "different")):
+    for options, said in (
+        ({"window": 4}, "single pictures"),
+        ({"core": in_time(), "window": 5}, "different windows"),
+        ({"core": in_time(frames="T")}, "--window 16"),
+        ({"core": [core(), in_time()]}, "different"),
+    ):
         with pytest.raises(UsageError, match=said):
             made(clip, tmp_path / "x.parquet", **options)
     with pytest.raises(SourceError, match="shorter than a window"):
@@ -107,7 +133,10 @@ def test_sampling(tmp_path: Path) -> None:
     clip.write_bytes(clips.encode(clips.scene(0, 10, **SMALL), fps=10))
     twice = made(clip, tmp_path / "x.parquet", fps=20)
     assert twice.to_numpy("time").tolist() == [k / 20 for k in range(20)]
-    assert np.array_equal(twice.to_numpy()[::2], twice.to_numpy()[1::2]) and validate(twice.path, deep=True) == []
+    assert (
+        np.array_equal(twice.to_numpy()[::2], twice.to_numpy()[1::2])
+        and validate(twice.path, deep=True) == []
+    )
     few = made(clip, tmp_path / "y.parquet", fps=2, max_frames=1)
     assert len(few) == 1 and few.metadata.provenance is not None
     assert few.metadata.provenance.raw["clips"] == {"fps": 2, "max_frames": 1}
@@ -153,8 +182,15 @@ def test_interrupted_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_views_are_drawn_once_a_clip_row_g4(tmp_path: Path) -> None:
     """G4: live augmentation of clips, one draw a clip, at extraction."""
     folder = clips.pairs(tmp_path / "c", 1, lengths=(6,), **SMALL)
-    run = planned(folder, core=core(), out=tmp_path / "x.parquet", id_key=KEY, ids="name", views=3,
-                  augment=Augmentation(flip_x=0.5, brightness=(-0.2, 0.2)))
+    run = planned(
+        folder,
+        core=core(),
+        out=tmp_path / "x.parquet",
+        id_key=KEY,
+        ids="name",
+        views=3,
+        augment=Augmentation(flip_x=0.5, brightness=(-0.2, 0.2)),
+    )
     ds = run.run()
     assert ds.to_numpy("view").tolist() == [*[0] * 6, *[1] * 6, *[2] * 6] * 2
     drawn = [row["processing"]["brightness"] for row in ds.to_arrow(["processing"]).to_pylist()]
@@ -169,7 +205,10 @@ def test_folders_of_frames_and_arrays(tmp_path: Path) -> None:
     for name in ("one", "two"):
         folder_of(tmp_path / "f" / name, 3)
     ds = made(tmp_path / "f", tmp_path / "x.parquet", clips=True, fps=10)
-    assert [(c.id, c.time.tolist()) for c in ds.sequences()] == [("one", [0, 0.1, 0.2]), ("two", [0, 0.1, 0.2])]
+    assert [(c.id, c.time.tolist()) for c in ds.sequences()] == [
+        ("one", [0, 0.1, 0.2]),
+        ("two", [0, 0.1, 0.2]),
+    ]
     assert np.allclose(ds.to_numpy()[:3], core()([pixels(k) for k in range(3)]), atol=1e-5)
     (tmp_path / "a").mkdir()
     np.save(tmp_path / "a" / "clip.npy", np.stack([pixels(k) for k in range(3)]))
@@ -183,9 +222,14 @@ def test_what_is_taken_for_clips(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     folder.mkdir()
     (folder / "a.mp4").write_bytes(clips.encode(clips.scene(0, 3, **SMALL)))
-    (folder / "b.gif").write_bytes(clips.encode(clips.scene(0, 3, **SMALL), codec="gif", container="gif",
-                                                pix_fmt="rgb8"))
-    assert holds_clips(folder / "a.mp4") and not holds_clips(folder / "b.gif") and not holds_clips(folder)
+    (folder / "b.gif").write_bytes(
+        clips.encode(clips.scene(0, 3, **SMALL), codec="gif", container="gif", pix_fmt="rgb8")
+    )
+    assert (
+        holds_clips(folder / "a.mp4")
+        and not holds_clips(folder / "b.gif")
+        and not holds_clips(folder)
+    )
     assert len(made(folder, tmp_path / "x.parquet")) == 1  # the picture
     assert len(made(folder, tmp_path / "y.parquet", clips=True)) == 6
     with pytest.raises(SourceError, match="no clip"):
@@ -222,7 +266,9 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
 
-def test_one_long_clip_is_run_by_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_long_clip_is_run_by_all_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two batches of one clip meet inside the core, and a batch that fails is told as the clip's."""
     (tmp_path / "c.mp4").write_bytes(clips.encode(clips.scene(0, 33, **SMALL)))
     meeting, run = threading.Barrier(2, timeout=60), Core.run
@@ -234,7 +280,9 @@ def test_one_long_clip_is_run_by_all_workers(tmp_path: Path, monkeypatch: pytest
         return run(self, inputs)
 
     monkeypatch.setattr(Core, "run", together)
-    assert np.array_equal(made(tmp_path / "c.mp4", tmp_path / "y.parquet", workers=2).to_numpy(), expected)
+    assert np.array_equal(
+        made(tmp_path / "c.mp4", tmp_path / "y.parquet", workers=2).to_numpy(), expected
+    )
     monkeypatch.setattr(Core, "run", lambda self, inputs: run(self, inputs) * np.nan)
     with pytest.raises(SourceError, match="no finite"):
         made(tmp_path / "c.mp4", tmp_path / "z.parquet", workers=2)
@@ -249,7 +297,9 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
         done = making.run(_PEAK, clip, tmp_path / f"{times}.parquet", times * 50)
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout))
-    assert peaks[1] - peaks[0] < 12 << 10  # KiB; its features and all that is known of its rows are 0.3 MiB
+    assert (
+        peaks[1] - peaks[0] < 12 << 10
+    )  # KiB; its features and all that is known of its rows are 0.3 MiB
 
 
 def test_clips_into_a_directory(tmp_path: Path) -> None:
@@ -257,4 +307,6 @@ def test_clips_into_a_directory(tmp_path: Path) -> None:
     whole = made(folder, tmp_path / "x.parquet")
     parted = made(folder, tmp_path / "x.dof")
     assert np.array_equal(parted.to_numpy(), whole.to_numpy())
-    assert [len(clip.time) for clip in parted.sequences()] == [len(clip.time) for clip in whole.sequences()]
+    assert [len(clip.time) for clip in parted.sequences()] == [
+        len(clip.time) for clip in whole.sequences()
+    ]

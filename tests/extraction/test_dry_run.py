@@ -18,30 +18,56 @@ from tests.support.making import PAGE, group_rows, ids, vectors
 from tests.support.pictures import KEY, Memory, core, folder_of
 
 
-@given(rows=st.integers(0, 300), width=st.integers(1, 40), dtype=st.sampled_from(["float32", "float16"]),
-       label=st.booleans(), group=st.booleans(), small=st.booleans(), cut=st.integers(0, 300))
+@given(
+    rows=st.integers(0, 300),
+    width=st.integers(1, 40),
+    dtype=st.sampled_from(["float32", "float16"]),
+    label=st.booleans(),
+    group=st.booleans(),
+    small=st.booleans(),
+    cut=st.integers(0, 300),
+)
 def test_the_size_is_exact_d19(
-    rows: int, width: int, dtype: str, label: bool, group: bool, small: bool, cut: int, tmp_path: Path
+    rows: int,
+    width: int,
+    dtype: str,
+    label: bool,
+    group: bool,
+    small: bool,
+    cut: int,
+    tmp_path: Path,
 ) -> None:
     """Row D19: to the byte, whatever the columns of fixed width."""
     size = 2 if dtype == "float16" else 4
     few = Geometry(group_rows(width * size, *([8] if label else [])), PAGE) if small else None
-    columns = {**({"label": np.arange(rows)} if label else {}), **({"group": ids(rows)} if group else {})}
+    columns = {
+        **({"label": np.arange(rows)} if label else {}),
+        **({"group": ids(rows)} if group else {}),
+    }
 
     def write(writer: Writer, features: np.ndarray[Any, Any]) -> None:
         with writer:
             for part in (slice(0, min(cut, rows)), slice(min(cut, rows), rows)):
-                writer.write(ids=ids(rows)[part], vectors={"feature": features[part]},
-                             columns={n: v[part] for n, v in columns.items()})
+                writer.write(
+                    ids=ids(rows)[part],
+                    vectors={"feature": features[part]},
+                    columns={n: v[part] for n, v in columns.items()},
+                )
 
-    write(Writer(tmp_path / "x.parquet", geometry=few, overwrite=True), vectors(rows, width, dtype=dtype))
+    write(
+        Writer(tmp_path / "x.parquet", geometry=few, overwrite=True),
+        vectors(rows, width, dtype=dtype),
+    )
     sizer = Sizer(geometry=few)
     write(sizer, np.zeros((rows, width), dtype))
     assert sizer.size == (tmp_path / "x.parquet").stat().st_size
 
 
-@pytest.mark.parametrize("options", [{}, {"dtype": "float16"}, {"split": "train=0.5,test=0.5", "label": "folder"}],
-                         ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"dtype": "float16"}, {"split": "train=0.5,test=0.5", "label": "folder"}],
+    ids=str,
+)
 def test_a_dry_run_tells_the_size_of_the_real_one(options: dict[str, Any], tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "p", 70, ("a", "b"))
     run = planned(folder, core=core(), out=tmp_path / "x.parquet", id_key=KEY, **options)
@@ -51,7 +77,12 @@ def test_a_dry_run_tells_the_size_of_the_real_one(options: dict[str, Any], tmp_p
 
 
 def test_pictures_in_memory_too(tmp_path: Path) -> None:
-    run = planned(Memory(40, group=lambda i: f"p{i // 3}"), core=core(), out=tmp_path / "x.parquet", id_key=KEY)
+    run = planned(
+        Memory(40, group=lambda i: f"p{i // 3}"),
+        core=core(),
+        out=tmp_path / "x.parquet",
+        id_key=KEY,
+    )
     assert size_of_run(run) == run.run().path.stat().st_size
 
 

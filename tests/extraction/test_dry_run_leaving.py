@@ -14,8 +14,18 @@ def test_every_column_and_string_is_named(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     rows = [f"{i:04d},{'ab'[i % 2]},w{i // 2},{i},x" for i in range(8)]
     table.write_text("\n".join(["f,finding,who,age,secret", *rows]))
-    run = planned(tmp_path / "p", core=core(), out=tmp_path / "x.parquet", id_key=KEY, table=table, key="f",
-                  label="finding", group="who", keep=["age"], split="train=0.5,test=0.5")
+    run = planned(
+        tmp_path / "p",
+        core=core(),
+        out=tmp_path / "x.parquet",
+        id_key=KEY,
+        table=table,
+        key="f",
+        label="finding",
+        group="who",
+        keep=["age"],
+        split="train=0.5,test=0.5",
+    )
     what = leaving(run)
     assert what["inputs"] == 8
     holds = {c["name"]: c["holds"] for c in what["columns"]}
@@ -30,6 +40,14 @@ def test_every_column_and_string_is_named(tmp_path: Path) -> None:
 
 
 def test_names_are_called_names(tmp_path: Path) -> None:
-    run = planned(folder_of(tmp_path / "p", 2), core=core(), out=tmp_path / "x.parquet", id_key=KEY, ids="name")
+    run = planned(
+        folder_of(tmp_path / "p", 2),
+        core=core(),
+        out=tmp_path / "x.parquet",
+        id_key=KEY,
+        ids="name",
+    )
     what = leaving(run)
-    assert what["columns"][0]["holds"] == "the inputs' own names" and "failures by name" in " ".join(what["strings"])
+    assert what["columns"][0][
+        "holds"
+    ] == "the inputs' own names" and "failures by name" in " ".join(what["strings"])

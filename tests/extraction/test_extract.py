@@ -36,7 +36,9 @@ def made(source: Any, out: Path, **options: Any) -> Dataset:
     return extract(source, **{"core": core(), "out": out, "id_key": KEY, "workers": 2, **options})
 
 
-def table_of(folder: Path, rows: list[str], header: str = "file,finding,patient,age,secret") -> Path:
+def table_of(
+    folder: Path, rows: list[str], header: str = "file,finding,patient,age,secret"
+) -> Path:
     path = folder / "table.csv"
     path.write_text("\n".join([header, *rows]) + "\n")
     return path
@@ -51,14 +53,26 @@ def test_features_equal_a_hand_cut_reference_d1(tmp_path: Path) -> None:
     import onnxruntime
 
     data = shared_data()
-    ds = extract(data / "images" / "cifar10", core=data / MOBILENET, preprocess="imagenet", label="folder",
-                 out=tmp_path / "x.parquet", id_key=KEY)
+    ds = extract(
+        data / "images" / "cifar10",
+        core=data / MOBILENET,
+        preprocess="imagenet",
+        label="folder",
+        out=tmp_path / "x.parquet",
+        id_key=KEY,
+    )
     model = onnx.load(data / MOBILENET)
     tensor = ds.metadata.cores["feature"].cut
-    model.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    graph = onnxruntime.InferenceSession(base64.b64decode(ds.metadata.cores["feature"].graph or ""),
-                                         providers=["CPUExecutionProvider"])
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None)
+    )
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    graph = onnxruntime.InferenceSession(
+        base64.b64decode(ds.metadata.cores["feature"].graph or ""),
+        providers=["CPUExecutionProvider"],
+    )
     source = open_source(data / "images" / "cifar10")
     for i in range(0, len(source), 8):
         picture = image.decode(source[i].load())[0]
@@ -74,7 +88,16 @@ def test_all_orientations_give_the_same_features(tmp_path: Path) -> None:
     """Losslessly turned: equal. The public collection's nine files were encoded one by one: nearly so."""
     upright = Image.fromarray(pixels(3, 24))
     (tmp_path / "turned").mkdir()
-    stored = [None, 0, 3, 1, 5, 2, 6, 4]  # how Pillow turns an upright picture into what each orientation undoes
+    stored = [
+        None,
+        0,
+        3,
+        1,
+        5,
+        2,
+        6,
+        4,
+    ]  # how Pillow turns an upright picture into what each orientation undoes
     for tag, turn in enumerate(stored, 1):
         exif = Image.Exif()
         exif[274] = tag
@@ -112,7 +135,9 @@ def test_float16_and_compact_hold_the_same_numbers(tmp_path: Path) -> None:
 
 
 def bytes_of(folder: Path, out: Path, **options: Any) -> bytes:
-    return made(folder, out, label="folder", split="train=0.5,test=0.5", **options).path.read_bytes()
+    return made(
+        folder, out, label="folder", split="train=0.5,test=0.5", **options
+    ).path.read_bytes()
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -157,7 +182,10 @@ def started(folder: Path, out: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen([sys.executable, "-c", COMMAND, str(folder), str(out)], cwd=ROOT)
     staging = out.with_name(f".{out.name}.staging")
     until = time.monotonic() + 30
-    while len(list(staging.glob("*.arrow")) if staging.exists() else []) < 2 and time.monotonic() < until:
+    while (
+        len(list(staging.glob("*.arrow")) if staging.exists() else []) < 2
+        and time.monotonic() < until
+    ):
         time.sleep(0.01)
     return process
 
@@ -186,9 +214,16 @@ def test_an_unfinished_run_is_not_mixed_with_another(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         made(folder, out, workers=1, progress=stop)
-    for options, named in (({"dtype": "float16"}, "dtype"), ({"core": "builtin"}, "core"), ({"batch_size": 4}, "batch"),
-                           ({"id_key": bytes(32)}, "id key"), ({"ids": "name"}, "ids")):
-        with pytest.raises(OutputError, match=rf"a difference in .*{named}.*start anew with --overwrite"):
+    for options, named in (
+        ({"dtype": "float16"}, "dtype"),
+        ({"core": "builtin"}, "core"),
+        ({"batch_size": 4}, "batch"),
+        ({"id_key": bytes(32)}, "id key"),
+        ({"ids": "name"}, "ids"),
+    ):
+        with pytest.raises(
+            OutputError, match=rf"a difference in .*{named}.*start anew with --overwrite"
+        ):
             made(folder, out, **options)
     assert made(folder, out, dtype="float16", overwrite=True).to_numpy().dtype == np.float16
     assert contents(tmp_path) == ["p", "x.parquet"]
@@ -201,7 +236,10 @@ def test_a_finished_run_is_known_again(tmp_path: Path) -> None:
     progress: list[int] = []
     assert len(made(folder, out, progress=lambda *_: progress.append(1), workers=1)) == 5
     assert not progress and out.stat() == before
-    with pytest.raises(OutputError, match=r"of another run. Give another name with -o, or replace it with --overwrite"):
+    with pytest.raises(
+        OutputError,
+        match=r"of another run. Give another name with -o, or replace it with --overwrite",
+    ):
         made(folder, out, dtype="float16")
     future = time.time() + 60
     os.utime(folder / "0003.png", (future, future))
@@ -238,35 +276,60 @@ def test_left_overs_of_a_run_killed_at_its_end_are_swept(tmp_path: Path) -> None
 
 def patients(folder: Path, count: int = 60) -> Path:
     folder_of(folder, count)
-    return table_of(folder.parent, [
-        f"{i:04d},{'flu' if i % 3 else 'cold' if i % 2 else ''},p{i // 4},{i if i % 5 else ''},x"
-        for i in range(count)])
+    return table_of(
+        folder.parent,
+        [
+            f"{i:04d},{'flu' if i % 3 else 'cold' if i % 2 else ''},p{i // 4},{i if i % 5 else ''},x"
+            for i in range(count)
+        ],
+    )
 
 
 def test_pseudonyms_groups_and_kept_columns(tmp_path: Path) -> None:
     table = patients(tmp_path / "p")
-    options = {"table": table, "key": "file", "label": "finding", "group": "patient", "keep": ["age"]}
+    options = {
+        "table": table,
+        "key": "file",
+        "label": "finding",
+        "group": "patient",
+        "keep": ["age"],
+    }
     ds = made(tmp_path / "p", tmp_path / "x.parquet", **options)
     ids, groups = ds.to_arrow()["id"].to_pylist(), ds.to_arrow()["group"].to_pylist()
     assert len(set(ids)) == 60 and {len(i) for i in ids} == {26} and len(set(groups)) == 15
     assert [groups[i] == groups[i + 1] for i in (0, 3)] == [True, False]
     assert ds.schema.field("finding").nullable and ds.to_arrow()["finding"].null_count == 10
     assert ds.metadata.targets["finding"].classes == ("cold", "flu")
-    assert ds.to_arrow()["age"].type == pa.int64() and ds.to_arrow()["age"].to_pylist()[:3] == [None, 1, 2]
+    assert ds.to_arrow()["age"].type == pa.int64() and ds.to_arrow()["age"].to_pylist()[:3] == [
+        None,
+        1,
+        2,
+    ]
     assert ds.columns == ["id", "group", "finding", "age", "feature"]
     again = made(tmp_path / "p", tmp_path / "y.parquet")
     assert again.to_arrow()["id"].to_pylist() == ids
     other = made(tmp_path / "p", tmp_path / "z.parquet", id_key=bytes(32))
     assert not set(other.to_arrow()["id"].to_pylist()) & set(ids)
     named = made(tmp_path / "p", tmp_path / "n.parquet", ids="name", **options)
-    assert named[1]["id"] == "0001.png" and named[4]["group"] == "p1" and named.metadata.privacy.ids == "name"
+    assert (
+        named[1]["id"] == "0001.png"
+        and named[4]["group"] == "p1"
+        and named.metadata.privacy.ids == "name"
+    )
 
 
 def test_splits_keep_patients_whole_and_meet_the_fractions_d9(tmp_path: Path) -> None:
     """Rows D9 and G10."""
     table = patients(tmp_path / "p", 80)
-    ds = made(tmp_path / "p", tmp_path / "x.parquet", table=table, key="file", label="finding", group="patient",
-              split="train=0.75,test=0.25")
+    ds = made(
+        tmp_path / "p",
+        tmp_path / "x.parquet",
+        table=table,
+        key="file",
+        label="finding",
+        group="patient",
+        split="train=0.75,test=0.25",
+    )
     splits, groups = ds.to_arrow()["split"].to_pylist(), ds.to_arrow()["group"].to_pylist()
     assert len({*zip(groups, splits, strict=True)}) == len(set(groups))
     assert abs(splits.count("train") - 60) <= 4
@@ -284,12 +347,17 @@ def test_a_given_split_is_kept_unless_it_parts_a_patient(tmp_path: Path) -> None
     table_of(tmp_path, [*rows[:1], "0001,p1,test", *rows[2:]], "file,patient,part")
     loaded: list[int] = []
     with pytest.raises(UsageError, match="the given splits part a group"):
-        made(tmp_path / "p", tmp_path / "y.parquet", progress=lambda *_: loaded.append(1), **options)
+        made(
+            tmp_path / "p", tmp_path / "y.parquet", progress=lambda *_: loaded.append(1), **options
+        )
     assert not loaded and not (tmp_path / "y.parquet").exists()
 
 
 def test_labels_of_every_kind(tmp_path: Path) -> None:
-    targets = {"grade": Target(kind="regression", unit="mm"), "signs": Target(kind="multilabel", classes=("a", "b"))}
+    targets = {
+        "grade": Target(kind="regression", unit="mm"),
+        "signs": Target(kind="multilabel", classes=("a", "b")),
+    }
     source = Memory(9, targets=targets, target=lambda i: {"grade": i / 4, "signs": [0, 1][: i % 3]})
     ds = made(source, tmp_path / "x.parquet")
     assert ds.to_numpy("grade").dtype == np.float64 and ds.to_numpy("grade")[3] == 0.75
@@ -316,8 +384,16 @@ def test_columns_of_one_name_are_refused(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "x.parquet").exists()
 
 
-@pytest.mark.parametrize("options", [{"layout": "round"}, {"ids": "initials"}, {"workers": 0}, {"batch_size": 0},
-                                     {"dtype": "float64"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layout": "round"},
+        {"ids": "initials"},
+        {"workers": 0},
+        {"batch_size": 0},
+        {"dtype": "float64"},
+    ],
+)
 def test_choices_that_are_none(options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         made(Memory(1), tmp_path / "x.parquet", **options)
@@ -336,7 +412,10 @@ def test_provenance_says_what_the_raw_inputs_were_like_d8_d27(tmp_path: Path) ->
     assert about is not None and (about.inputs, about.failed) == (6, 1)
     assert about.raw["format"] == "PNG" and about.raw["mode"] == {"L": 1, "RGB": 4}
     assert about.raw["bytes"] == sum(p.stat().st_size for p in folder.iterdir())
-    assert ds[4]["processing"] == {"width": 6, "height": 6, "mode": "L"} and ds[0]["processing"]["mode"] == "RGB"
+    assert (
+        ds[4]["processing"] == {"width": 6, "height": 6, "mode": "L"}
+        and ds[0]["processing"]["mode"] == "RGB"
+    )
     assert [(e["rule"], e["reason"]) for e in ds.errors] == [("empty", "the file holds 0 bytes")]
     assert ds.errors[0]["id"] not in ds.to_arrow()["id"].to_pylist()
 
@@ -351,13 +430,30 @@ def test_nasty_pictures_are_listed_and_stop_nothing(tmp_path: Path) -> None:
 def test_all_inputs_failing_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "a.png").write_bytes(b"")
-    with pytest.raises(SourceError, match="no input gave features: found 1 failures, the first: the file"):
+    with pytest.raises(
+        SourceError, match="no input gave features: found 1 failures, the first: the file"
+    ):
         made(tmp_path / "p", tmp_path / "x.parquet")
     assert contents(tmp_path) == ["p"]
 
 
-CANARIES = {kind: f"canary{kind}7531" for kind in
-            ("file", "folder", "root", "patient", "secret", "text", "exif", "icc", "xmp", "table", "home", "core")}
+CANARIES = {
+    kind: f"canary{kind}7531"
+    for kind in (
+        "file",
+        "folder",
+        "root",
+        "patient",
+        "secret",
+        "text",
+        "exif",
+        "icc",
+        "xmp",
+        "table",
+        "home",
+        "core",
+    )
+}
 
 
 def planted(folder: Path) -> tuple[Path, Path]:
@@ -373,11 +469,17 @@ def planted(folder: Path) -> tuple[Path, Path]:
         icc = CANARIES["icc"].encode()
         picture.save(root / f"{CANARIES['file']}-{i}.png", exif=exif, pnginfo=text, icc_profile=icc)
         picture.save(root / f"{CANARIES['file']}-{i}.jpg", exif=exif, comment=CANARIES["text"])
-    (root / f"{CANARIES['file']}-broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + CANARIES["text"].encode())
+    (root / f"{CANARIES['file']}-broken.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + CANARIES["text"].encode()
+    )
     table = folder / f"{CANARIES['table']}.csv"
-    rows = [f"{p.name},{'ab'[i % 2]},{CANARIES['patient']}{i // 3},{i},{CANARIES['secret']}"
-            for i, p in enumerate(sorted(root.iterdir()))]
-    table.write_text("\n".join(["file,finding,patient,age,notes", *rows, f"{CANARIES['file']}-gone.png,a,z,1,z"]))
+    rows = [
+        f"{p.name},{'ab'[i % 2]},{CANARIES['patient']}{i // 3},{i},{CANARIES['secret']}"
+        for i, p in enumerate(sorted(root.iterdir()))
+    ]
+    table.write_text(
+        "\n".join(["file,finding,patient,age,notes", *rows, f"{CANARIES['file']}-gone.png,a,z,1,z"])
+    )
     return root, table
 
 
@@ -387,9 +489,21 @@ def strings_in(path: Path) -> str:
     parquet = pq.ParquetFile(path)
     keys = parquet.metadata.metadata
     arrow = base64.b64decode(keys[b"ARROW:schema"]).decode("latin-1")
-    graphs = [base64.b64decode(c.graph or "").decode("latin-1") for c in dataset.open(path).metadata.cores.values()]
-    return "\n".join([raw.decode("latin-1"), raw.decode("utf-16-le", "replace"), raw[1:].decode("utf-16-le", "replace"),
-                      repr(parquet.read().drop_columns(["feature"]).to_pylist()), arrow, repr(keys), *graphs])
+    graphs = [
+        base64.b64decode(c.graph or "").decode("latin-1")
+        for c in dataset.open(path).metadata.cores.values()
+    ]
+    return "\n".join(
+        [
+            raw.decode("latin-1"),
+            raw.decode("utf-16-le", "replace"),
+            raw[1:].decode("utf-16-le", "replace"),
+            repr(parquet.read().drop_columns(["feature"]).to_pylist()),
+            arrow,
+            repr(keys),
+            *graphs,
+        ]
+    )
 
 
 @pytest.mark.parametrize("layout", ["mapped", "compact"])
@@ -397,8 +511,17 @@ def test_no_canary_leaves(layout: str, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("HOME", str(tmp_path / CANARIES["home"]))
     monkeypatch.setenv("USER", CANARIES["home"])
     root, table = planted(tmp_path)
-    ds = made(root, tmp_path / "x.parquet", table=table, key="file", label="finding", group="patient", keep=["age"],
-              split="train=0.5,test=0.5", layout=layout)
+    ds = made(
+        root,
+        tmp_path / "x.parquet",
+        table=table,
+        key="file",
+        label="finding",
+        group="patient",
+        keep=["age"],
+        split="train=0.5,test=0.5",
+        layout=layout,
+    )
     assert len(ds) == 12 and sorted(e["rule"] for e in ds.errors) == ["missing", "truncated"]
     held = strings_in(ds.path).lower()
     assert [kind for kind, canary in CANARIES.items() if canary in held] == []

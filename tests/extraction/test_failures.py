@@ -22,8 +22,14 @@ def test_failures_by_their_own_names(tmp_path: Path, monkeypatch: pytest.MonkeyP
         path = failures.keep(run, errors)
     assert path.parent == tmp_path / "state" / "dof-arrow" and path.stat().st_mode & 0o777 == 0o600
     rows = list(csv.DictReader(path.read_text().splitlines()))
-    assert rows == [{"id": errors[0]["id"], "input": "bad, worse.png", "rule": "empty",
-                     "reason": "the file holds 0 bytes"}]
+    assert rows == [
+        {
+            "id": errors[0]["id"],
+            "input": "bad, worse.png",
+            "rule": "empty",
+            "reason": "the file holds 0 bytes",
+        }
+    ]
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert failures.keep(run, errors).is_relative_to(tmp_path / ".local" / "state")

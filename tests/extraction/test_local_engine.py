@@ -16,7 +16,7 @@ from dof_arrow.extraction.block import vector_name
 from dof_arrow.extraction.job import Job
 from dof_arrow.extraction.local_engine import compute
 from dof_arrow.extraction.staging import Staging, blocks
-from dof_arrow.extraction.views import ONE, Views
+from dof_arrow.extraction.views import ONE, ViewPlan
 from dof_arrow.media.augment import load
 from dof_arrow.sources.sample import Sample
 from tests.support.pictures import Memory, core, pixels
@@ -45,15 +45,25 @@ class Simple:
 
 
 def job(source: Any, cores: Any = None, **options: Any) -> Job:
-    return Job(**{"source": source, "cores": cores or {"feature": Simple()}, "dtype": "float32", "batch_size": 8,
-                  "workers": 2, **options})
+    return Job(
+        **{
+            "source": source,
+            "cores": cores or {"feature": Simple()},
+            "dtype": "float32",
+            "batch_size": 8,
+            "workers": 2,
+            **options,
+        }
+    )
 
 
 def staged(folder: Path, work: Job, progress: Any = quiet, identity: Any = None) -> list[Any]:
     with Staging(folder / "x.parquet").held(identity or {"run": 1}) as staging:
         compute(work, staging, progress)
         tables = [pa.concat_tables(staging.pieces(n)) for n in staging.numbers()]
-        return [t.take(np.arange(len(t))).replace_schema_metadata(t.schema.metadata) for t in tables]
+        return [
+            t.take(np.arange(len(t))).replace_schema_metadata(t.schema.metadata) for t in tables
+        ]
 
 
 def test_every_input_once_and_in_order(tmp_path: Path) -> None:
@@ -70,8 +80,10 @@ def test_every_input_once_and_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_blocks_are_equal_whoever_computes_them(workers: int, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    first, second = (staged(tmp_path / name, job(Memory(ROWS), {"feature": core()}, workers=n))
-                     for name, n in (("a", 2), ("b", workers)))
+    first, second = (
+        staged(tmp_path / name, job(Memory(ROWS), {"feature": core()}, workers=n))
+        for name, n in (("a", 2), ("b", workers))
+    )
     assert all(a.equals(b, check_metadata=True) for a, b in zip(first, second, strict=True))
 
 
@@ -103,7 +115,11 @@ def test_features_that_are_no_numbers_are_listed_and_stop_nothing(tmp_path: Path
     tables = staged(tmp_path, job(Memory(ROWS), {"feature": Simple(trap=70.0), "other": Simple()}))
     failed = [f for t in tables for f in json.loads(t.schema.metadata[b"failed"])]
     dark = [i for i in range(ROWS) if pixels(i, 4).astype("f4").mean(axis=(0, 1)).mean() < 70]
-    assert dark and [f["input"] for f in failed] == dark and {f["rule"] for f in failed} == {"not-finite"}
+    assert (
+        dark
+        and [f["input"] for f in failed] == dark
+        and {f["rule"] for f in failed} == {"not-finite"}
+    )
     assert sum(map(len, tables)) == ROWS - len(dark)
     assert all(len(t[vector_name("other")]) == len(t["facts"]) for t in tables)
 
@@ -128,10 +144,18 @@ def test_a_fixed_batch_is_filled(tmp_path: Path) -> None:
     assert sorted(sixteen.batches) == [8, 12, 12]
 
 
-@pytest.mark.parametrize(("batch", "views", "sizes"), [(2, 1, {8}), (3, 1, {9}), (16, 1, {16}), (8, 3, {8})])
-def test_threads_take_whole_batches_and_the_last_ones_singly(batch: int, views: int, sizes: set[int]) -> None:
+@pytest.mark.parametrize(
+    ("batch", "views", "sizes"), [(2, 1, {8}), (3, 1, {9}), (16, 1, {16}), (8, 3, {8})]
+)
+def test_threads_take_whole_batches_and_the_last_ones_singly(
+    batch: int, views: int, sizes: set[int]
+) -> None:
     """So that the numbers of a batch are the same whoever computes it, and threads end at the same time."""
-    work = job(Memory(1), batch_size=batch, views=Views(count=views, augmentation=load("photo")) if views > 1 else ONE)
+    work = job(
+        Memory(1),
+        batch_size=batch,
+        views=ViewPlan(count=views, augmentation=load("photo")) if views > 1 else ONE,
+    )
     early, late = ([*work.shares(144, last=last)] for last in (False, True))
     assert {len(r) for r in early} == sizes and {len(r) for r in late} == {max(batch // views, 1)}
     for shared in (early, late):
@@ -159,12 +183,18 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
             return Sample(key="one", data=file)
 
     identity = {"run": 1}
-    assert staged(tmp_path, job(One(1)), identity=identity)[0][vector_name("feature")].to_pylist() == [[9, 9, 9]]
+    assert staged(tmp_path, job(One(1)), identity=identity)[0][
+        vector_name("feature")
+    ].to_pylist() == [[9, 9, 9]]
     file.write_bytes(b"P6 1 1 255 " + bytes([7, 7, 7]) + b"\n")
-    assert staged(tmp_path, job(One(1)), identity=identity)[0][vector_name("feature")].to_pylist() == [[7, 7, 7]]
+    assert staged(tmp_path, job(One(1)), identity=identity)[0][
+        vector_name("feature")
+    ].to_pylist() == [[7, 7, 7]]
 
 
-def test_a_file_that_changes_while_it_is_read_is_read_again_by_the_next_start(tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_is_read_again_by_the_next_start(
+    tmp_path: Path,
+) -> None:
     """What is kept of a file is its stamp before it was read."""
     file = tmp_path / "one.ppm"
     file.write_bytes(b"P6 1 1 255 " + bytes([9, 9, 9]))

@@ -12,12 +12,25 @@ from dof_arrow.media.facts import PictureFacts
 
 
 def fact(**given: Any) -> PictureFacts:
-    return PictureFacts(**{"width": 8, "height": 6, "mode": "RGB", "bits": 8, "format": "PNG", "frames": 1,
-                           "orientation": 1, "bytes": 100, **given})
+    return PictureFacts(
+        **{
+            "width": 8,
+            "height": 6,
+            "mode": "RGB",
+            "bits": 8,
+            "format": "PNG",
+            "frames": 1,
+            "orientation": 1,
+            "bytes": 100,
+            **given,
+        }
+    )
 
 
 def block(*facts: PictureFacts, failed: Any = ()) -> pa.Table:
-    return pa.table({"facts": staged(facts)}).replace_schema_metadata({"failed": json.dumps(list(failed))})
+    return pa.table({"facts": staged(facts)}).replace_schema_metadata(
+        {"failed": json.dumps(list(failed))}
+    )
 
 
 def gathered(*blocks: pa.Table) -> RawFacts:
@@ -30,8 +43,16 @@ def gathered(*blocks: pa.Table) -> RawFacts:
 def test_what_all_share_stands_once_d8_d27() -> None:
     facts = gathered(block(fact(), fact(bytes=50)), block(fact()))
     assert facts.type is None and facts.rows == 3 and facts.bytes == 250
-    assert facts.common() == {"width": 8, "height": 6, "mode": "RGB", "bits": 8, "format": "PNG", "frames": 1,
-                              "orientation": 1, "bytes": 250}
+    assert facts.common() == {
+        "width": 8,
+        "height": 6,
+        "mode": "RGB",
+        "bits": 8,
+        "format": "PNG",
+        "frames": 1,
+        "orientation": 1,
+        "bytes": 250,
+    }
 
 
 def test_what_differs_stands_in_each_row_d8_d27() -> None:
@@ -40,7 +61,10 @@ def test_what_differs_stands_in_each_row_d8_d27() -> None:
     rows = facts.own(first).to_pylist()
     assert rows == [{"width": 8, "mode": "RGB", "bits": 8}, {"width": 8, "mode": "L", "bits": 8}]
     assert facts.own(second).type == facts.type
-    assert facts.common()["mode"] == {"L": 1, "RGB": 2} and facts.common()["width"] == {"8": 2, "9": 1}
+    assert facts.common()["mode"] == {"L": 1, "RGB": 2} and facts.common()["width"] == {
+        "8": 2,
+        "9": 1,
+    }
 
 
 def test_of_many_numbers_the_range_is_said() -> None:
@@ -49,7 +73,10 @@ def test_of_many_numbers_the_range_is_said() -> None:
 
 
 def test_failures_are_gathered_and_empty_blocks_do_no_harm() -> None:
-    facts = gathered(block(failed=[{"input": 3, "rule": "empty", "reason": "the file holds 0 bytes"}]), block(fact()))
+    facts = gathered(
+        block(failed=[{"input": 3, "rule": "empty", "reason": "the file holds 0 bytes"}]),
+        block(fact()),
+    )
     assert [f["input"] for f in facts.failures] == [3] and facts.rows == 1
     assert gathered(block()).common() == {"bytes": 0}
 

@@ -50,36 +50,66 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def all_equal(found: Reproduction) -> bool:
-    return found.agrees and not found.remarks and all(
-        (a.equal, a.close, a.largest, a.relative, a.cosine) == (found.rows, found.rows, 0, 0, 1)
-        for a in found.columns.values())
+    return (
+        found.agrees
+        and not found.remarks
+        and all(
+            (a.equal, a.close, a.largest, a.relative, a.cosine) == (found.rows, found.rows, 0, 0, 1)
+            for a in found.columns.values()
+        )
+    )
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"dtype": "float16"}, {"layout": "compact"}, {"views": 3, "augment": "photo"}, {"label": "folder"},
-    {"ids": "name"}, {"batch_size": 1}, {"batch_size": 3, "workers": 3},
-], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dtype": "float16"},
+        {"layout": "compact"},
+        {"views": 3, "augment": "photo"},
+        {"label": "folder"},
+        {"ids": "name"},
+        {"batch_size": 1},
+        {"batch_size": 3, "workers": 3},
+    ],
+    ids=str,
+)
 def test_row_d25_every_row_is_made_again_bit_for_bit(
     options: dict[str, Any], pictures: Path, tmp_path: Path
 ) -> None:
     """D25: the evaluation phase too: whoever has the pictures and the core checks the dataset."""
     found = again(made(pictures, tmp_path / "x.parquet", **options), pictures)
-    assert all_equal(found) and found.rows == found.of == 20 * options.get("views", 1) and not found.libraries
+    assert (
+        all_equal(found)
+        and found.rows == found.of == 20 * options.get("views", 1)
+        and not found.libraries
+    )
     assert found.columns["feature"].rows == found.rows and found.tolerance == TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["gemm", "vit", "sixteen", "mixed_rows", "dynamic_range", "quantised"])
-def test_cores_of_every_kind_are_reproduced_whatever_the_batch(name: str, pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["gemm", "vit", "sixteen", "mixed_rows", "dynamic_range", "quantised"]
+)
+def test_cores_of_every_kind_are_reproduced_whatever_the_batch(
+    name: str, pictures: Path, tmp_path: Path
+) -> None:
     """Also those of a fixed batch, and those whose features would change with what else is in a batch."""
     for batch in (1, 8):
         path = made(pictures, tmp_path / f"{batch}.parquet", core=small(name), batch_size=batch)
         assert all_equal(again(path, pictures, core=small(name), rows=7))
 
 
-@pytest.mark.parametrize("name, preprocess", [
-    ("mobilenetv2-12-fp32-from-int8", "imagenet"), ("mobilenetv2-12-int8", "imagenet"), ("squeezenet_fp16", "caffe"),
-])
-def test_real_cores_give_equal_bits_for_any_batch_and_threads(name: str, preprocess: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name, preprocess",
+    [
+        ("mobilenetv2-12-fp32-from-int8", "imagenet"),
+        ("mobilenetv2-12-int8", "imagenet"),
+        ("squeezenet_fp16", "caffe"),
+    ],
+)
+def test_real_cores_give_equal_bits_for_any_batch_and_threads(
+    name: str, preprocess: str, tmp_path: Path
+) -> None:
     """What `reproduce` takes for granted: rows drawn anew never stand in the batch that they were extracted in."""
     path = shared_data() / "models" / f"{name}.onnx"
     source, real = Memory(5), Core.load(path, preprocess=preprocess)
@@ -110,13 +140,18 @@ def test_directories_merged_converted_and_selected_datasets(pictures: Path, tmp_
         assert all_equal(found) and found.rows == 40
     part = dof.open(tmp_path / "m.parquet").take([39, 2, 7])
     assert again(part, pictures).of == 3 and all_equal(again(part, pictures))
-    assert dof.open(tmp_path / "m.parquet").metadata.provenance.libraries == \
-        dof.open(tmp_path / "a.parquet").metadata.provenance.libraries != {}  # type: ignore[union-attr]
+    assert (
+        dof.open(tmp_path / "m.parquet").metadata.provenance.libraries
+        == dof.open(tmp_path / "a.parquet").metadata.provenance.libraries
+        != {}
+    )  # type: ignore[union-attr]
 
 
 def test_inputs_named_by_a_column(tmp_path: Path) -> None:
     cells = [{"bytes": png(i), "path": None} for i in range(7)]
-    pq.write_table(pa.table({"image": cells, "name": [f"n{i}" for i in range(7)]}), tmp_path / "s.parquet")
+    pq.write_table(
+        pa.table({"image": cells, "name": [f"n{i}" for i in range(7)]}), tmp_path / "s.parquet"
+    )
     path = made(tmp_path / "s.parquet", tmp_path / "x.parquet", key="name")
     assert all_equal(again(path, tmp_path / "s.parquet", key="name"))
     with pytest.raises(UsageError, match=r"no input bears the name.*--table and --key"):
@@ -132,7 +167,9 @@ def test_a_table_may_be_given_as_it_was_or_left_out(pictures: Path, tmp_path: Pa
 
 
 def test_inputs_that_are_gone_changed_or_broken(pictures: Path, tmp_path: Path) -> None:
-    (pictures / "b" / "0001.png").write_bytes(png(1, 9))  # of another size than the others: a fact of its own
+    (pictures / "b" / "0001.png").write_bytes(
+        png(1, 9)
+    )  # of another size than the others: a fact of its own
     path = made(pictures, tmp_path / "x.parquet", ids="name")
     (pictures / "a" / "0000.png").unlink()
     (pictures / "b" / "0001.png").write_bytes(png(1))
@@ -155,8 +192,14 @@ def test_features_that_were_changed_are_seen(pictures: Path, tmp_path: Path) -> 
     values = ds.to_numpy().copy()
     values[3] *= 1 + 1e-4
     values[4, 5] += 2e-3 * np.abs(values[4]).max()
-    with dof.Writer(tmp_path / "y.parquet", {"columns": {"feature": {"core": "feature"}}, "cores": {
-            "feature": dof.open(path).metadata.cores["feature"]}, "privacy": {"ids": "name"}}) as writer:
+    with dof.Writer(
+        tmp_path / "y.parquet",
+        {
+            "columns": {"feature": {"core": "feature"}},
+            "cores": {"feature": dof.open(path).metadata.cores["feature"]},
+            "privacy": {"ids": "name"},
+        },
+    ) as writer:
         writer.write(ids=ds.to_numpy("id").tolist(), vectors={"feature": values})
     found = again(tmp_path / "y.parquet", pictures)
     assert found.differing == 1 and [r.id for r in found.remarks] == [ds[4]["id"]]
@@ -168,13 +211,19 @@ def test_features_that_were_changed_are_seen(pictures: Path, tmp_path: Path) -> 
 def test_another_core_is_refused_and_the_wanted_one_named(pictures: Path, tmp_path: Path) -> None:
     path = made(pictures, tmp_path / "x.parquet")
     digest = core().sha256
-    with pytest.raises(UsageError, match=f"another core: expected scattering-1, sha256 {digest}") as caught:
+    with pytest.raises(
+        UsageError, match=f"another core: expected scattering-1, sha256 {digest}"
+    ) as caught:
         again(path, pictures, core="builtin")
-    assert "builtin:scattering-1" in str(caught.value) and "The given core differs in pool." in str(caught.value)
+    assert "builtin:scattering-1" in str(caught.value) and "The given core differs in pool." in str(
+        caught.value
+    )
     model = tmp_path / "m.onnx"
     model.write_bytes(models.gemm().SerializeToString())
     own = made(pictures, tmp_path / "y.parquet", core=Core.load(model, preprocess=SMALL))
-    with pytest.raises(UsageError, match=r"made of m\.onnx, cut at feat\. .*differs in .*preprocessing\.mean"):
+    with pytest.raises(
+        UsageError, match=r"made of m\.onnx, cut at feat\. .*differs in .*preprocessing\.mean"
+    ):
         again(own, pictures, core=model, preprocess=replace(SMALL, mean=(0.5, 0.5, 0.5)))
     bare = making.write(tmp_path / "z.parquet", 3)
     with pytest.raises(UsageError, match="no core made"):
@@ -229,7 +278,11 @@ def test_other_versions_are_told_and_only_known_modules_looked_up(
     monkeypatch.setitem(vars(sys.modules["dof_arrow.extraction.reproduce"]), "versions", versions)
     found = again(path, pictures)
     assert found.agrees and found.libraries["onnxruntime"] == (noted["onnxruntime"], "0.1")
-    assert found.libraries["PIL"] == (noted["PIL"], "none") and set(asked) == {*noted} and "av" not in asked
+    assert (
+        found.libraries["PIL"] == (noted["PIL"], "none")
+        and set(asked) == {*noted}
+        and "av" not in asked
+    )
 
 
 # Clips
@@ -241,11 +294,19 @@ def filmed(tmp_path: Path) -> Path:
     return Path(clips.pairs(tmp_path / "clips", 2, lengths=(7, 12), height=32, width=48))
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"fps": 10, "max_frames": 4}, {"crop": "4,4,40,30", "dtype": "float16"},
-    {"views": 3, "augment": Augmentation(flip_x=0.5, brightness=(-0.2, 0.2))},
-], ids=str)
-def test_frames_of_clips_are_made_again_bit_for_bit(options: dict[str, Any], filmed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"fps": 10, "max_frames": 4},
+        {"crop": "4,4,40,30", "dtype": "float16"},
+        {"views": 3, "augment": Augmentation(flip_x=0.5, brightness=(-0.2, 0.2))},
+    ],
+    ids=str,
+)
+def test_frames_of_clips_are_made_again_bit_for_bit(
+    options: dict[str, Any], filmed: Path, tmp_path: Path
+) -> None:
     path = made(filmed, tmp_path / "x.parquet", **options)
     for rows in (1.0, 5):
         found = again(path, filmed, rows=rows)
@@ -271,37 +332,63 @@ def test_a_clip_that_became_shorter(filmed: Path, tmp_path: Path) -> None:
     found = again(path, filmed)
     assert found.lost == 2 and found.differing == length - 2 and found.of == found.rows
     assert {(r.id, r.frame) for r in found.remarks if "shorter" in r.reason} == {
-        (first, length - 2), (first, length - 1)}
+        (first, length - 2),
+        (first, length - 1),
+    }
 
 
 # The command
 
 
 def test_the_command_line(
-    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     out, key = tmp_path / "x.parquet", tmp_path / "key"
     key.write_text(KEY.hex())
-    assert main.main(["extract", str(pictures), "--core", "builtin", "-o", str(out), "--id-key", str(key)]) == 0
+    assert (
+        main.main(
+            ["extract", str(pictures), "--core", "builtin", "-o", str(out), "--id-key", str(key)]
+        )
+        == 0
+    )
     capsys.readouterr()
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        code = main.main(["reproduce", str(out), "--source", str(pictures), "--id-key", str(key), *arguments])
+        code = main.main(
+            ["reproduce", str(out), "--source", str(pictures), "--id-key", str(key), *arguments]
+        )
         return code, *capsys.readouterr()
 
     code, said, aside = run("--core", "builtin", "--rows", "0.5")
-    assert code == 0 and "10 of 10 rows, drawn of 20, agree within 0.001" in said and "--rows 1.0" in aside
+    assert (
+        code == 0
+        and "10 of 10 rows, drawn of 20, agree within 0.001" in said
+        and "--rows 1.0" in aside
+    )
     code, said, _ = run("--core", "builtin", "--json", "--quiet")
     told = json.loads(said)
     assert code == 0 and told["agrees"] and told["tolerance"] == TOLERANCE
     assert told["columns"]["feature"] == {
-        "rows": 20, "equal": 20, "close": 20, "largest": 0.0, "relative": 0.0, "cosine": 1.0}
+        "rows": 20,
+        "equal": 20,
+        "close": 20,
+        "largest": 0.0,
+        "relative": 0.0,
+        "cosine": 1.0,
+    }
     assert run("--core", "builtin", "--pool", "1x1")[0] == 2
     code, _, aside = run("--core", "builtin", "--rows", "many")
     assert code == 2 and "'many' is neither a number of rows nor a share" in aside
     Image.new("RGB", (8, 8)).save(pictures / "a" / "0000.png")
     (pictures / "b" / "0001.png").unlink()
     code, said, aside = run("--core", "builtin")
-    assert code == 1 and "18 of 20 rows" in said and "1 rows have no input that can be read, 1 differ" in aside
+    assert (
+        code == 1
+        and "18 of 20 rows" in said
+        and "1 rows have no input that can be read, 1 differ" in aside
+    )
     assert not (tmp_path / "home" / "dof-arrow").exists()

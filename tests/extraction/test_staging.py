@@ -29,7 +29,9 @@ def whole(staging: Staging, block: int) -> pa.Table:
 def test_blocks_tile_the_inputs(inputs: int) -> None:
     found = blocks(inputs)
     assert [i for rows in found[:3] for i in rows] == list(range(sum(map(len, found[:3]))))
-    assert sum(map(len, found)) == inputs and all(len(rows) == block_rows(inputs) for rows in found[:-1])
+    assert sum(map(len, found)) == inputs and all(
+        len(rows) == block_rows(inputs) for rows in found[:-1]
+    )
 
 
 def test_a_block_comes_back_with_its_stamp(tmp_path: Path) -> None:
@@ -49,8 +51,13 @@ def test_what_is_staged_stays_for_the_same_run_only(tmp_path: Path) -> None:
     with Staging(tmp_path / "x").held(identity, fresh=True) as staging:
         assert staging.numbers() == [0]
     other = {"core": {"feature": "b"}, "dtype": "float16"}
-    with pytest.raises(OutputError, match=r"difference in core, dtype. Repeat the earlier command .* --overwrite"), \
-            Staging(tmp_path / "x").held(other):
+    with (
+        pytest.raises(
+            OutputError,
+            match=r"difference in core, dtype. Repeat the earlier command .* --overwrite",
+        ),
+        Staging(tmp_path / "x").held(other),
+    ):
         pass
     assert contents(tmp_path) == [".x.staging"]
     with Staging(tmp_path / "x").held(other, fresh=True) as staging:
@@ -59,8 +66,10 @@ def test_what_is_staged_stays_for_the_same_run_only(tmp_path: Path) -> None:
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
-    again = "import sys; from pathlib import Path; from dof_arrow.extraction.staging import Staging\n" \
-            "with Staging(Path(sys.argv[1])).held({'run': 1}): pass"
+    again = (
+        "import sys; from pathlib import Path; from dof_arrow.extraction.staging import Staging\n"
+        "with Staging(Path(sys.argv[1])).held({'run': 1}): pass"
+    )
     with Staging(tmp_path / "x").held({"run": 1}) as staging:
         staging.put(0, TABLE, "s")
         second = run(again, tmp_path / "x")
@@ -73,12 +82,17 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_dropping_another_runs_blocks_keeps_the_lock(tmp_path: Path) -> None:
     with Staging(tmp_path / "x").held({"run": 1}) as staging:
         staging.put(0, TABLE, "s")
-    with Staging(tmp_path / "x").held({"run": 2}, fresh=True), pytest.raises(OutputError, match="another process"), \
-            Staging(tmp_path / "x").held({"run": 2}):
+    with (
+        Staging(tmp_path / "x").held({"run": 2}, fresh=True),
+        pytest.raises(OutputError, match="another process"),
+        Staging(tmp_path / "x").held({"run": 2}),
+    ):
         pytest.fail("two at once")
 
 
-def test_a_folder_is_dropped_while_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_dropped_while_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else it would be another's blocks that are removed; the lock goes last."""
     real, gone = os.unlink, []
 
@@ -98,11 +112,16 @@ def test_a_folder_is_dropped_while_it_is_locked(tmp_path: Path, monkeypatch: pyt
         staging.put(0, TABLE, "s")
         gone.clear()
         staging.drop()
-    assert sorted(gone) == ["000000.arrow", "lock", "run.json"] and gone[-1] == "lock" and contents(tmp_path) == []
+    assert (
+        sorted(gone) == ["000000.arrow", "lock", "run.json"]
+        and gone[-1] == "lock"
+        and contents(tmp_path) == []
+    )
 
 
-def test_a_folder_that_another_run_drops_meanwhile_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-                                                                 ) -> None:
+def test_a_folder_that_another_run_drops_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries = []
 
     def locking(path: Path, target: Path, folder: int) -> int:
@@ -130,8 +149,12 @@ def test_a_staged_block_survives_a_power_cut(tmp_path: Path) -> None:
     """Once `put` has returned: also in a folder that was made for it a moment ago."""
     (tmp_path / "a").mkdir()
     with ExitStack() as stack:
-        cuts = recorded(tmp_path / "a", lambda: stack.enter_context(
-            Staging(tmp_path / "a" / "x").held({"run": 1})).put(7, TABLE, "s"))
+        cuts = recorded(
+            tmp_path / "a",
+            lambda: stack.enter_context(Staging(tmp_path / "a" / "x").held({"run": 1})).put(
+                7, TABLE, "s"
+            ),
+        )
     states = list(cuts.states(seed=1, count=5, at=len(cuts.operations)))
     assert states
     for state in states:
@@ -153,23 +176,45 @@ def test_a_power_cut_mixes_no_runs(tmp_path: Path) -> None:
 
     (tmp_path / "a").mkdir()
     run(1, other, tmp_path / "a")
-    for state in recorded(tmp_path / "a", lambda: run(2, TABLE, tmp_path / "a")).states(seed=1, count=200):
+    for state in recorded(tmp_path / "a", lambda: run(2, TABLE, tmp_path / "a")).states(
+        seed=1, count=200
+    ):
         restore(state, tmp_path / "b")
         assert run(2, TABLE, tmp_path / "b").equals(pa.concat_tables([TABLE] * 3))
 
 
-def test_small_neighbours_are_read_as_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_neighbours_are_read_as_one_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In order, bounded in size, with all failures; a block without rows may be of another kind."""
-    tables = [pa.table({"input": [n] * n}).replace_schema_metadata({"failed": f"[{n}]"}) for n in (1, 2, 40, 3, 4)]
-    tables.insert(1, pa.table({"other": pa.array([], pa.string())}).replace_schema_metadata({"failed": '["x"]'}))
+    tables = [
+        pa.table({"input": [n] * n}).replace_schema_metadata({"failed": f"[{n}]"})
+        for n in (1, 2, 40, 3, 4)
+    ]
+    tables.insert(
+        1,
+        pa.table({"other": pa.array([], pa.string())}).replace_schema_metadata({"failed": '["x"]'}),
+    )
     monkeypatch.setattr(work, "_TABLE", 100)
     with Staging(tmp_path / "x").held({"run": 1}) as staging:
         for number, table in enumerate(tables):
             staging.put(number, table, "s")
-        staging.put_pieces(6, (tables[n].replace_schema_metadata({"failed": "[]"}) for n in (0, 3)), "s")
+        staging.put_pieces(
+            6, (tables[n].replace_schema_metadata({"failed": "[]"}) for n in (0, 3)), "s"
+        )
         found = list(staging.tables(range(7)))
-    assert [table["input"].to_pylist() for table in found] == [[1, 2, 2], [40] * 40, [3] * 3 + [4] * 4 + [1], [40] * 40]
-    assert [table.schema.metadata[b"failed"].decode() for table in found] == ['[1, "x", 2]', "[40]", "[3, 4]", "[]"]
+    assert [table["input"].to_pylist() for table in found] == [
+        [1, 2, 2],
+        [40] * 40,
+        [3] * 3 + [4] * 4 + [1],
+        [40] * 40,
+    ]
+    assert [table.schema.metadata[b"failed"].decode() for table in found] == [
+        '[1, "x", 2]',
+        "[40]",
+        "[3, 4]",
+        "[]",
+    ]
 
 
 def test_sweep_drops_what_is_left(tmp_path: Path) -> None:

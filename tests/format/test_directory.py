@@ -18,16 +18,25 @@ from dof_arrow.format.parquet.layout import Geometry, fixed
 from dof_arrow.format.writer import Writer
 
 
-def part(path: Path, first: int, rows: int, geometry: Geometry | None = None, width: int = 64) -> np.ndarray:
+def part(
+    path: Path, first: int, rows: int, geometry: Geometry | None = None, width: int = 64
+) -> np.ndarray:
     values = np.arange(first * width, (first + rows) * width, dtype="f4").reshape(rows, width)
-    with Writer(path, {"targets": {"label": {"kind": "category", "classes": ["a", "b"]}}}, geometry=geometry) as writer:
-        writer.write(ids=[f"{i:026d}" for i in range(first, first + rows)], vectors={"feature": values},
-                     columns={"label": np.arange(rows) % 2, "split": ["train"] * rows})
+    with Writer(
+        path, {"targets": {"label": {"kind": "category", "classes": ["a", "b"]}}}, geometry=geometry
+    ) as writer:
+        writer.write(
+            ids=[f"{i:026d}" for i in range(first, first + rows)],
+            vectors={"feature": values},
+            columns={"label": np.arange(rows) % 2, "split": ["train"] * rows},
+        )
         writer.fail(f"failed {first}", "undecodable", "not a picture")
     return values
 
 
-def made(tmp_path: Path, sizes: list[int], geometry: Geometry | None = None) -> tuple[Path, np.ndarray]:
+def made(
+    tmp_path: Path, sizes: list[int], geometry: Geometry | None = None
+) -> tuple[Path, np.ndarray]:
     folder, parts, first = tmp_path / "set.dof", [], 0
     for rows in sizes:
         parts.append(part(tmp_path / "part.parquet", first, rows, geometry))
@@ -69,7 +78,10 @@ def test_the_beginning_of_a_directory_that_a_crash_left_is_not_taken_up(tmp_path
     part(tmp_path / "a.parquet", 3, 5)
     append.append(tmp_path / "x", tmp_path / "a.parquet")
     assert len(dof.open(tmp_path / "x")) == 5
-    assert {p.name for p in (tmp_path / "x").iterdir()} == {"data-000000.parquet", "manifest.parquet"}
+    assert {p.name for p in (tmp_path / "x").iterdir()} == {
+        "data-000000.parquet",
+        "manifest.parquet",
+    }
 
 
 def test_parts_that_end_at_pages_map_as_one_array(tmp_path: Path) -> None:
@@ -79,7 +91,9 @@ def test_parts_that_end_at_pages_map_as_one_array(tmp_path: Path) -> None:
     x = ds.to_numpy()
     assert np.array_equal(x, values) and not x.flags.owndata and x.flags.c_contiguous
     before = pa.total_allocated_bytes()
-    assert ds.to_arrow(["feature"]).column(0).chunk(0).flatten().buffers()[1].address == x.ctypes.data
+    assert (
+        ds.to_arrow(["feature"]).column(0).chunk(0).flatten().buffers()[1].address == x.ctypes.data
+    )
     assert pa.total_allocated_bytes() == before
 
 
@@ -102,8 +116,13 @@ def test_parts_that_end_within_pages_map_each_alone(tmp_path: Path) -> None:
     ds = dof.open(folder)
     inner = ds[10:90].to_numpy()
     assert np.array_equal(inner, values[10:90]) and not inner.flags.owndata
-    assert np.array_equal(ds[90:110].to_numpy(), values[90:110]) and np.array_equal(ds.to_numpy(), values)
-    assert np.array_equal(ds.take([120, 3]).to_numpy(), values[[120, 3]]) and ds[120]["id"] == f"{120:026d}"
+    assert np.array_equal(ds[90:110].to_numpy(), values[90:110]) and np.array_equal(
+        ds.to_numpy(), values
+    )
+    assert (
+        np.array_equal(ds.take([120, 3]).to_numpy(), values[[120, 3]])
+        and ds[120]["id"] == f"{120:026d}"
+    )
 
 
 def test_ordinary_readers_see_the_rows(tmp_path: Path) -> None:

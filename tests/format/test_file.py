@@ -26,13 +26,29 @@ def _rules(path: Path) -> list[str]:
     return [p.rule for p in caught.value.problems]
 
 
-@pytest.mark.parametrize(("data", "rule"), [
-    (b"", "file-magic"), (b"PAR1", "file-magic"), (b"x" * 1000, "file-magic"),
-    (b"\x89PNG\r\n" + bytes(50), "file-magic"),
-    (b"PAR1" + bytes(20) + b"\x08\x00\x00\x00PARE", "file-encrypted"), (b"PAR1\xff\xff\xff\x7fPAR1", "footer-length"),
-    (b"PAR1" + bytes(20) + b"\x08\x00\x00\x00PAR1", "footer-schema"),
-    (b"PAR1" + b"\xff" * 20 + b"\x14\x00\x00\x00PAR1", "footer-thrift"),
-], ids=["empty", "magic alone", "text", "picture", "encrypted", "length", "no footer", "no Thrift"])
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        (b"", "file-magic"),
+        (b"PAR1", "file-magic"),
+        (b"x" * 1000, "file-magic"),
+        (b"\x89PNG\r\n" + bytes(50), "file-magic"),
+        (b"PAR1" + bytes(20) + b"\x08\x00\x00\x00PARE", "file-encrypted"),
+        (b"PAR1\xff\xff\xff\x7fPAR1", "footer-length"),
+        (b"PAR1" + bytes(20) + b"\x08\x00\x00\x00PAR1", "footer-schema"),
+        (b"PAR1" + b"\xff" * 20 + b"\x14\x00\x00\x00PAR1", "footer-thrift"),
+    ],
+    ids=[
+        "empty",
+        "magic alone",
+        "text",
+        "picture",
+        "encrypted",
+        "length",
+        "no footer",
+        "no Thrift",
+    ],
+)
 def test_what_is_no_parquet_file(tmp_path: Path, data: bytes, rule: str) -> None:
     """D5: a file's type is told by its content."""
     (tmp_path / "x").write_bytes(data)
@@ -62,19 +78,30 @@ def _rekeyed(path: Path, value: bytes) -> Path:
     data = path.read_bytes()
     size = footer.footer_length(data[-8:], len(data))
     struct = footer.decode(data[-size:-8])[0]
-    footer.set_key_values(struct, [(k, value if k == b"dof" else v) for k, v in footer.key_values(struct)])
+    footer.set_key_values(
+        struct, [(k, value if k == b"dof" else v) for k, v in footer.key_values(struct)]
+    )
     tail = footer.encode(struct)
     path.write_bytes(data[:-size] + tail + len(tail).to_bytes(4, "little") + footer.MAGIC)
     return path
 
 
-@pytest.mark.parametrize(("value", "words"), [
-    (b"", "metadata-json"), (b"\xff\xfe", "metadata-json"), (b"[1]", "metadata-json"),
-    (b'{"a":1,"a":2}', "metadata-json"),
-    (b'{"version": "2.0"}', "later version.*expected version 1.x, found 2.0"), (b'{"version": {}}', "later version"),
-    (b'{"version": "1.0", "must_understand": ["teleport"]}', "found 1.0 teleport. pip install --upgrade"),
-    (b'{"version": "1.0", "must_understand": [["x"], {}, 3]}', "later version"),
-])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (b"", "metadata-json"),
+        (b"\xff\xfe", "metadata-json"),
+        (b"[1]", "metadata-json"),
+        (b'{"a":1,"a":2}', "metadata-json"),
+        (b'{"version": "2.0"}', "later version.*expected version 1.x, found 2.0"),
+        (b'{"version": {}}', "later version"),
+        (
+            b'{"version": "1.0", "must_understand": ["teleport"]}',
+            "found 1.0 teleport. pip install --upgrade",
+        ),
+        (b'{"version": "1.0", "must_understand": [["x"], {}, 3]}', "later version"),
+    ],
+)
 def test_keys_that_are_not_for_us(tmp_path: Path, value: bytes, words: str) -> None:
     path = _rekeyed(making.write(tmp_path / "x", 3), value)
     with pytest.raises(FormatError, match=words):
@@ -83,13 +110,19 @@ def test_keys_that_are_not_for_us(tmp_path: Path, value: bytes, words: str) -> N
 
 def test_a_later_minor_version_is_read(tmp_path: Path) -> None:
     path = making.write(tmp_path / "x", 3)
-    value = pq.read_metadata(path).metadata[b"dof"].replace(b'"version":"1.0"', b'"version":"1.7","extra":{}')
+    value = (
+        pq.read_metadata(path)
+        .metadata[b"dof"]
+        .replace(b'"version":"1.0"', b'"version":"1.7","extra":{}')
+    )
     with pytest.warns(DofWarning, match="does not agree with its seal"):
         assert len(dataset.open(_rekeyed(path, value))) == 3
 
 
 def test_metadata_problems_are_told_when_it_is_asked_for(tmp_path: Path) -> None:
-    path = _rekeyed(making.write(tmp_path / "x", 3), b'{"version": "1.0", "uuid": 7, "columns": {}}')
+    path = _rekeyed(
+        making.write(tmp_path / "x", 3), b'{"version": "1.0", "uuid": 7, "columns": {}}'
+    )
     with pytest.warns(DofWarning):
         ds = dataset.open(path)
     with pytest.raises(FormatError) as caught:
@@ -118,7 +151,9 @@ def test_a_copy_by_another_tool_is_derived(tmp_path: Path) -> None:
 def test_a_column_that_another_tool_added(tmp_path: Path) -> None:
     path = making.write(tmp_path / "x", 3, making.vectors(3, 2))
     table = pq.read_table(path)
-    table = table.append_column("score", pa.array([0.1, None, 0.3])).append_column("again", table["feature"])
+    table = table.append_column("score", pa.array([0.1, None, 0.3])).append_column(
+        "again", table["feature"]
+    )
     pq.write_table(table, tmp_path / "copy")
     with pytest.warns(DofWarning):
         ds = dataset.open(tmp_path / "copy")
@@ -172,8 +207,11 @@ def _sample(path: Path) -> bytes:
     from dof_arrow.format.writer import Writer
 
     with Writer(path, geometry=Geometry(8, 64)) as writer:
-        writer.write(ids=making.ids(20), vectors={"feature": making.vectors(20, 4)},
-                     columns={"label": np.arange(20, dtype=np.int16), "note": ["a", "b"] * 10})
+        writer.write(
+            ids=making.ids(20),
+            vectors={"feature": making.vectors(20, 4)},
+            columns={"label": np.arange(20, dtype=np.int16), "note": ["a", "b"] * 10},
+        )
         writer.fail("x", "decode", "why")
     return path.read_bytes()
 
@@ -208,19 +246,33 @@ except DofError:
 """
 
 
-@pytest.mark.parametrize("field", [footer.ColumnMeta.CODEC, footer.ColumnMeta.TYPE, footer.ColumnMeta.DATA_PAGE,
-                                   footer.ColumnMeta.VALUES, footer.ColumnMeta.STORED_BYTES])
+@pytest.mark.parametrize(
+    "field",
+    [
+        footer.ColumnMeta.CODEC,
+        footer.ColumnMeta.TYPE,
+        footer.ColumnMeta.DATA_PAGE,
+        footer.ColumnMeta.VALUES,
+        footer.ColumnMeta.STORED_BYTES,
+    ],
+)
 @pytest.mark.parametrize("value", [-1, 99, 1 << 30])
 @pytest.mark.parametrize("column", [0, 1, 3])
-def test_a_footers_lies_do_not_end_the_process(tmp_path: Path, field: int, value: int, column: int) -> None:
+def test_a_footers_lies_do_not_end_the_process(
+    tmp_path: Path, field: int, value: int, column: int
+) -> None:
     """pyarrow's own view of a chunk aborts the process on a codec that it does not know."""
     data = _sample(tmp_path / "x")
     size = footer.footer_length(data[-8:], len(data))
     struct = footer.decode(data[-size:-8])[0]
     footer.put([m for _, c, m in footer.chunks(struct) if c == column][1], field, value)
     tail = footer.encode(struct)
-    (tmp_path / "x").write_bytes(data[:-size] + tail + len(tail).to_bytes(4, "little") + footer.MAGIC)
-    if field in (footer.ColumnMeta.CODEC, footer.ColumnMeta.TYPE) and value == 99:  # these end a process: in their own
+    (tmp_path / "x").write_bytes(
+        data[:-size] + tail + len(tail).to_bytes(4, "little") + footer.MAGIC
+    )
+    if (
+        field in (footer.ColumnMeta.CODEC, footer.ColumnMeta.TYPE) and value == 99
+    ):  # these end a process: in their own
         done = making.run(_IN_A_PROCESS, tmp_path / "x")
         assert done.returncode == 0, done.stderr
         return
@@ -234,12 +286,16 @@ def test_row_groups_that_do_not_add_up_are_not_mapped(tmp_path: Path) -> None:
     struct = footer.decode(data[-size:-8])[0]
     footer.put(struct, footer.FileMetaData.ROWS, 12)
     tail = footer.encode(struct)
-    (tmp_path / "x").write_bytes(data[:-size] + tail + len(tail).to_bytes(4, "little") + footer.MAGIC)
+    (tmp_path / "x").write_bytes(
+        data[:-size] + tail + len(tail).to_bytes(4, "little") + footer.MAGIC
+    )
     with pytest.raises(FormatError):
         _use(tmp_path / "x")
 
 
-def test_a_footer_of_its_own_is_opened_in_one_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_footer_of_its_own_is_opened_in_one_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Opening touches the file's last bytes alone: one read of at most 64 KiB."""
     path = making.write(tmp_path / "x", 3000, making.vectors(3000, 64), group=1024)
     reads: list[tuple[int, int]] = []
@@ -253,12 +309,14 @@ def test_a_footer_of_its_own_is_opened_in_one_read(tmp_path: Path, monkeypatch: 
     dataset.open(path)
     assert len(reads) == 1 and reads[0][0] <= 1 << 16
     dataset.open(path).to_numpy()
-    assert sum(count for count, _ in reads[2:]) < 2000, "the proof reads page headers and the levels' lengths"
+    assert sum(count for count, _ in reads[2:]) < 2000, (
+        "the proof reads page headers and the levels' lengths"
+    )
 
 
 def test_assembled_without_rows(tmp_path: Path) -> None:
-    tail = assemble(pa.schema([pa.field("id", pa.string())], metadata={b"dof": b"{}"}), [], [bytes(32)])
+    tail = assemble(
+        pa.schema([pa.field("id", pa.string())], metadata={b"dof": b"{}"}), [], [bytes(32)]
+    )
     (tmp_path / "x").write_bytes(footer.MAGIC + tail)
     assert pq.read_table(tmp_path / "x").num_rows == 0
-
-

@@ -22,36 +22,52 @@ from tests.support import making
 
 ROWS = 70
 _COLUMNS = {
-    "label": pa.array(range(ROWS), pa.int16()), "age": pa.array([None if i % 7 == 0 else i for i in range(ROWS)]),
+    "label": pa.array(range(ROWS), pa.int16()),
+    "age": pa.array([None if i % 7 == 0 else i for i in range(ROWS)]),
     "split": pa.array([("train", "valid", None)[i % 3] for i in range(ROWS)]),
-    "note": pa.array([f"ü{i}" * (i % 4) for i in range(ROWS)]), "flag": pa.array([i % 2 == 0 for i in range(ROWS)]),
+    "note": pa.array([f"ü{i}" * (i % 4) for i in range(ROWS)]),
+    "flag": pa.array([i % 2 == 0 for i in range(ROWS)]),
     "kept": pa.array([[j for j in range(i % 3)] for i in range(ROWS)]),
     "processing": pa.array([{"flip": i % 2 == 0, "angle": i / 2} for i in range(ROWS)]),
 }
-_SCHEMA = pa.schema([pa.field("label", pa.int16(), nullable=False)]
-                    + [pa.field(n, a.type) for n, a in _COLUMNS.items() if n != "label"])
+_SCHEMA = pa.schema(
+    [pa.field("label", pa.int16(), nullable=False)]
+    + [pa.field(n, a.type) for n, a in _COLUMNS.items() if n != "label"]
+)
 
 
 @given(st.sets(st.integers(0, ROWS), max_size=8), st.sampled_from([8, 32, 70, 1000]), st.booleans())
-def test_equal_rows_give_equal_bytes_however_batched(cuts: set[int], group: int, mapped: bool) -> None:
+def test_equal_rows_give_equal_bytes_however_batched(
+    cuts: set[int], group: int, mapped: bool
+) -> None:
     """C1, D3: one container whose bytes its content alone decides."""
     import tempfile
 
-    options: dict[str, Any] = {"group": group, "schema": _SCHEMA, "layout": "mapped" if mapped else "compact"}
+    options: dict[str, Any] = {
+        "group": group,
+        "schema": _SCHEMA,
+        "layout": "mapped" if mapped else "compact",
+    }
     with tempfile.TemporaryDirectory() as folder:
         whole = making.write(Path(folder, "a"), ROWS, making.vectors(ROWS, 3), _COLUMNS, **options)
-        parts = making.write(Path(folder, "b"), ROWS, making.vectors(ROWS, 3), _COLUMNS, cuts=sorted(cuts), **options)
+        parts = making.write(
+            Path(folder, "b"), ROWS, making.vectors(ROWS, 3), _COLUMNS, cuts=sorted(cuts), **options
+        )
         assert whole.read_bytes() == parts.read_bytes()
 
 
 def test_equal_bytes_across_page_boundaries_of_encoded_columns(tmp_path: Path) -> None:
     """pyarrow begins a page every 20,000 rows or MiB: where must not depend on the batches."""
     rows = 50_000
-    columns = {"note": pa.array([f"note {i % 30_011}" for i in range(rows)]),
-               "kept": pa.array([[i] for i in range(rows)])}
+    columns = {
+        "note": pa.array([f"note {i % 30_011}" for i in range(rows)]),
+        "kept": pa.array([[i] for i in range(rows)]),
+    }
     feature = making.vectors(rows, 2)
-    files = [making.write(tmp_path / str(n), rows, feature, columns, cuts=cuts).read_bytes()
-             for n, cuts in enumerate([[], [1], [777, 20_001], range(0, rows, 999)])]
+    files = [
+        making.write(tmp_path / str(n), rows, feature, columns, cuts=cuts).read_bytes()
+        for n, cuts in enumerate([[], [1], [777, 20_001], range(0, rows, 999)])
+    ]
     assert len(set(files)) == 1
 
 
@@ -61,9 +77,13 @@ def test_writing_twice_and_later_gives_equal_bytes(tmp_path: Path) -> None:
     assert making.write(tmp_path / "b", 20).read_bytes() == first
 
 
-def test_time_enters_only_when_source_date_epoch_gives_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_enters_only_when_source_date_epoch_gives_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     provenance = dataset.open(making.write(tmp_path / "a", 3)).metadata.provenance
-    assert provenance is not None and provenance.created is None and "pyarrow" in provenance.generator
+    assert (
+        provenance is not None and provenance.created is None and "pyarrow" in provenance.generator
+    )
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     provenance = dataset.open(making.write(tmp_path / "b", 3)).metadata.provenance
     assert provenance is not None and provenance.created == "2023-11-14T22:13:20+00:00"
@@ -71,7 +91,9 @@ def test_time_enters_only_when_source_date_epoch_gives_one(tmp_path: Path, monke
 
 def test_the_uuid_follows_the_content_alone(tmp_path: Path) -> None:
     def uuid(name: str, title: str, seed: int) -> str:
-        path = making.write(tmp_path / name, 9, making.vectors(9, 3, seed=seed), metadata={"info": {"title": title}})
+        path = making.write(
+            tmp_path / name, 9, making.vectors(9, 3, seed=seed), metadata={"info": {"title": title}}
+        )
         return dataset.open(path).metadata.uuid
 
     assert uuid("a", "one", 0) == uuid("b", "two", 0) != uuid("c", "one", 1)
@@ -84,7 +106,11 @@ def test_a_reused_array_does_not_change_what_was_written(tmp_path: Path) -> None
             array[:], label[:] = i, i
             writer.write(ids=making.ids(4), vectors={"feature": array}, columns={"label": label})
     ds = dataset.open(tmp_path / "x")
-    assert ds.to_numpy()[:, 0].tolist() == ds.to_numpy("label").tolist() == np.repeat(range(5), 4).tolist()
+    assert (
+        ds.to_numpy()[:, 0].tolist()
+        == ds.to_numpy("label").tolist()
+        == np.repeat(range(5), 4).tolist()
+    )
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3, 4)])
@@ -99,24 +125,55 @@ def test_tensors_are_stored_flat_with_their_shape(tmp_path: Path, shape: tuple[i
 def test_arrays_of_any_order_and_any_framework(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     feature = making.vectors(6, 4)
-    for n, given_ in enumerate((np.asfortranarray(feature), feature.astype(">f4").astype("f4"), feature[::-1][::-1],
-                                torch.from_numpy(feature.copy()))):
-        assert np.array_equal(dataset.open(making.write(tmp_path / str(n), 6, given_)).to_numpy(), feature)
+    for n, given_ in enumerate(
+        (
+            np.asfortranarray(feature),
+            feature.astype(">f4").astype("f4"),
+            feature[::-1][::-1],
+            torch.from_numpy(feature.copy()),
+        )
+    ):
+        assert np.array_equal(
+            dataset.open(making.write(tmp_path / str(n), 6, given_)).to_numpy(), feature
+        )
 
 
 def test_what_metadata_does_not_say_is_inferred(tmp_path: Path) -> None:
-    columns = {"view": [0, 1] * 3, "label": np.arange(6), "note": ["a"] * 6, "split": ["train"] * 4 + ["test"] * 2,
-               "processing": [{"angle": 1.0}] * 6}
-    ds = dataset.open(making.write(tmp_path / "x", 6, None, columns, metadata={
-        "targets": {"label": {"kind": "category", "classes": list("abcdef")}}}))
+    columns = {
+        "view": [0, 1] * 3,
+        "label": np.arange(6),
+        "note": ["a"] * 6,
+        "split": ["train"] * 4 + ["test"] * 2,
+        "processing": [{"angle": 1.0}] * 6,
+    }
+    ds = dataset.open(
+        making.write(
+            tmp_path / "x",
+            6,
+            None,
+            columns,
+            metadata={"targets": {"label": {"kind": "category", "classes": list("abcdef")}}},
+        )
+    )
     told = {n: (c.role, c.dtype, c.layout) for n, c in ds.metadata.columns.items()}
     assert told == {
-        "id": ("id", "string", "encoded"), "view": ("view", "int16", "mapped"), "label": ("target", "int64", "mapped"),
-        "note": ("kept", "string", "encoded"), "split": ("split", "string", "encoded"),
-        "processing": ("processing", "struct<angle: double>", "encoded"), "feature": ("feature", "float32", "mapped"),
+        "id": ("id", "string", "encoded"),
+        "view": ("view", "int16", "mapped"),
+        "label": ("target", "int64", "mapped"),
+        "note": ("kept", "string", "encoded"),
+        "split": ("split", "string", "encoded"),
+        "processing": ("processing", "struct<angle: double>", "encoded"),
+        "feature": ("feature", "float32", "mapped"),
     }
-    assert (ds.metadata.record.view, ds.metadata.record.split, ds.primary) == ("view", "split", "feature")
-    assert {k: (s.rows, s.records) for k, s in ds.metadata.splits.items()} == {"train": (4, 4), "test": (2, 2)}
+    assert (ds.metadata.record.view, ds.metadata.record.split, ds.primary) == (
+        "view",
+        "split",
+        "feature",
+    )
+    assert {k: (s.rows, s.records) for k, s in ds.metadata.splits.items()} == {
+        "train": (4, 4),
+        "test": (2, 2),
+    }
 
 
 def test_the_key_dof_is_the_same_in_footer_and_schema(tmp_path: Path) -> None:
@@ -130,8 +187,11 @@ def test_the_key_dof_is_the_same_in_footer_and_schema(tmp_path: Path) -> None:
 def test_records_are_counted_once_a_clip(tmp_path: Path) -> None:
     with Writer(tmp_path / "x") as writer:
         for clip in ("a", "b"):
-            writer.write(ids=[clip] * 3, vectors={"feature": making.vectors(3, 2)},
-                         columns={"frame": np.arange(3, dtype=np.int32), "split": ["train"] * 3})
+            writer.write(
+                ids=[clip] * 3,
+                vectors={"feature": making.vectors(3, 2)},
+                columns={"frame": np.arange(3, dtype=np.int32), "split": ["train"] * 3},
+            )
     assert dataset.open(tmp_path / "x").metadata.splits["train"].records == 2
 
 
@@ -159,63 +219,100 @@ def test_a_dataset_of_no_rows(tmp_path: Path) -> None:
 
 # What does not fit, each with words that say so.
 
-_GOOD: dict[str, Any] = {"ids": ["a", "b"], "vectors": {"feature": np.ones((2, 3), "f4")}, "columns": {"n": [1, 2]}}
+_GOOD: dict[str, Any] = {
+    "ids": ["a", "b"],
+    "vectors": {"feature": np.ones((2, 3), "f4")},
+    "columns": {"n": [1, 2]},
+}
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"vectors": {"feature": np.array([[1, 2, np.nan], [1, 2, 3]], "f4")}}, "NaN or infinity.*allow_nonfinite"),
-    ({"vectors": {"feature": np.array([[1, 2, 3], [1, -np.inf, 3]], "f2")}}, "float32 .n, 3., found float16"),
-    ({"vectors": {"feature": np.ones((2, 3))}}, "float32 .n, 3., found float64"),
-    ({"vectors": {"feature": np.ones((2, 4), "f4")}}, r"\[n, 3\], found float32 \[2, 4\]"),
-    ({"vectors": {"feature": np.ones((2, 3, 1), "f4")}}, r"found float32 \[2, 3, 1\]"),
-    ({"vectors": {"feature": np.float32(1)}}, "vectors do not fit"),
-    ({"vectors": {"feature": np.ones((3, 3), "f4")}}, "differ in length"),
-    ({"vectors": {"feature": [[1.0, 2.0, 3.0]] * 2}}, "found float64"),
-    ({"vectors": {}}, "columns of this batch differ"),
-    ({"ids": ["a"]}, "differ in length"),
-    ({"ids": ["a", None]}, "a missing value in a required column"),
-    ({"ids": [1, 2]}, "id: values do not fit the column: expected string"),
-    ({"ids": ["a", "\ud800"]}, "id: values do not fit"),
-    ({"columns": {"n": [1, None]}}, "a missing value in a required column.*Declare the column nullable"),
-    ({"columns": {"n": [1, "x"]}}, "n: values do not fit the column: expected int64"),
-    ({"columns": {"n": [1, 2**70]}}, "n: values do not fit"),
-    ({"columns": {"n": np.ones((2, 2))}}, "n: values do not fit"),
-    ({"columns": {"n": [1, 2], "m": [1, 2]}}, "columns of this batch differ.*expected id, n, feature, found id, n, m"),
-    ({"columns": {}}, "columns of this batch differ"),
-    ({"columns": {"n": [1, 2], "feature": [1, 2]}}, "given twice.*feature"),
-    ({"columns": {"n": [1, 2], "id": ["c", "d"]}}, "given twice.*id"),
-])
-def test_a_later_batch_that_does_not_fit(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"vectors": {"feature": np.array([[1, 2, np.nan], [1, 2, 3]], "f4")}},
+            "NaN or infinity.*allow_nonfinite",
+        ),
+        (
+            {"vectors": {"feature": np.array([[1, 2, 3], [1, -np.inf, 3]], "f2")}},
+            "float32 .n, 3., found float16",
+        ),
+        ({"vectors": {"feature": np.ones((2, 3))}}, "float32 .n, 3., found float64"),
+        ({"vectors": {"feature": np.ones((2, 4), "f4")}}, r"\[n, 3\], found float32 \[2, 4\]"),
+        ({"vectors": {"feature": np.ones((2, 3, 1), "f4")}}, r"found float32 \[2, 3, 1\]"),
+        ({"vectors": {"feature": np.float32(1)}}, "vectors do not fit"),
+        ({"vectors": {"feature": np.ones((3, 3), "f4")}}, "differ in length"),
+        ({"vectors": {"feature": [[1.0, 2.0, 3.0]] * 2}}, "found float64"),
+        ({"vectors": {}}, "columns of this batch differ"),
+        ({"ids": ["a"]}, "differ in length"),
+        ({"ids": ["a", None]}, "a missing value in a required column"),
+        ({"ids": [1, 2]}, "id: values do not fit the column: expected string"),
+        ({"ids": ["a", "\ud800"]}, "id: values do not fit"),
+        (
+            {"columns": {"n": [1, None]}},
+            "a missing value in a required column.*Declare the column nullable",
+        ),
+        ({"columns": {"n": [1, "x"]}}, "n: values do not fit the column: expected int64"),
+        ({"columns": {"n": [1, 2**70]}}, "n: values do not fit"),
+        ({"columns": {"n": np.ones((2, 2))}}, "n: values do not fit"),
+        (
+            {"columns": {"n": [1, 2], "m": [1, 2]}},
+            "columns of this batch differ.*expected id, n, feature, found id, n, m",
+        ),
+        ({"columns": {}}, "columns of this batch differ"),
+        ({"columns": {"n": [1, 2], "feature": [1, 2]}}, "given twice.*feature"),
+        ({"columns": {"n": [1, 2], "id": ["c", "d"]}}, "given twice.*id"),
+    ],
+)
+def test_a_later_batch_that_does_not_fit(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
     with pytest.raises(UsageError, match=words), Writer(tmp_path / "x") as writer:
         writer.write(**_GOOD)
         writer.write(**{**_GOOD, **change})
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("batch", "words"), [
-    ({"vectors": {}}, "no feature column"),
-    ({"vectors": {"feature": np.ones((2, 3), "i4")}}, "float32 or float16, found int32"),
-    ({"vectors": {"feature": np.ones((2, 0), "f4")}}, "without elements"),
-    ({"columns": {"n": [object(), 1]}}, "n: values do not fit the column: expected values of one type"),
-    ({"columns": {"n": ["a", 1]}}, "n: values do not fit"),
-    ({"columns": {"n": [2**70, 1]}}, "n: values do not fit"),
-    ({"columns": {"n": ["\ud800", "a"]}}, "n: values do not fit"),
-])
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        ({"vectors": {}}, "no feature column"),
+        ({"vectors": {"feature": np.ones((2, 3), "i4")}}, "float32 or float16, found int32"),
+        ({"vectors": {"feature": np.ones((2, 0), "f4")}}, "without elements"),
+        (
+            {"columns": {"n": [object(), 1]}},
+            "n: values do not fit the column: expected values of one type",
+        ),
+        ({"columns": {"n": ["a", 1]}}, "n: values do not fit"),
+        ({"columns": {"n": [2**70, 1]}}, "n: values do not fit"),
+        ({"columns": {"n": ["\ud800", "a"]}}, "n: values do not fit"),
+    ],
+)
 def test_a_first_batch_that_cannot_be(tmp_path: Path, batch: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words), Writer(tmp_path / "x") as writer:
         writer.write(**{**_GOOD, **batch})
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("metadata", "error", "words"), [
-    ({"primary_column": "other"}, UsageError, "columns that are not there.*found other"),
-    ({"targets": {"lable": {"kind": "regression"}}}, UsageError, "columns that are not there.*found lable"),
-    ({"record": {"group": "patient"}}, UsageError, "columns that are not there.*found patient"),
-    ({"info": {"title": 3}}, FormatError, r"\$\.info\.title"),
-    ({"uuid": 3}, None, ""),
-])
+@pytest.mark.parametrize(
+    ("metadata", "error", "words"),
+    [
+        ({"primary_column": "other"}, UsageError, "columns that are not there.*found other"),
+        (
+            {"targets": {"lable": {"kind": "regression"}}},
+            UsageError,
+            "columns that are not there.*found lable",
+        ),
+        ({"record": {"group": "patient"}}, UsageError, "columns that are not there.*found patient"),
+        ({"info": {"title": 3}}, FormatError, r"\$\.info\.title"),
+        ({"uuid": 3}, None, ""),
+    ],
+)
 def test_metadata_that_cannot_be(
-    tmp_path: Path, metadata: dict[str, Any], error: type[Exception] | None, words: str,
+    tmp_path: Path,
+    metadata: dict[str, Any],
+    error: type[Exception] | None,
+    words: str,
 ) -> None:
     if error is None:  # derived by the writer, whatever is given
         making.write(tmp_path / "x", 3, metadata=metadata)
@@ -248,7 +345,10 @@ def test_finite_is_what_numpy_says(values: list[float], dtype: str) -> None:
 
 
 def test_an_exception_in_the_block_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), Writer(tmp_path / "x", geometry=Geometry(8, 64)) as writer:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Writer(tmp_path / "x", geometry=Geometry(8, 64)) as writer,
+    ):
         writer.write(ids=making.ids(100), vectors={"feature": making.vectors(100, 4)})
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
@@ -293,21 +393,39 @@ def test_the_size_is_hardly_more_than_the_numbers(tmp_path: Path, width: int) ->
     rows = 20_000
     path = tmp_path / "x"
     with Writer(path) as writer:
-        writer.write(ids=making.ids(rows), vectors={"feature": making.vectors(rows, width)},
-                     columns={"label": np.arange(rows)})
+        writer.write(
+            ids=making.ids(rows),
+            vectors={"feature": making.vectors(rows, width)},
+            columns={"label": np.arange(rows)},
+        )
     assert path.stat().st_size < 1.01 * rows * (4 * width + 8 + 12)
 
 
 def test_the_size_of_fixed_width_columns_is_known_ahead(tmp_path: Path) -> None:
     """D19: it depends on counts and widths, not on values."""
-    sizes = {making.write(tmp_path / str(s), 100, making.vectors(100, 16, seed=s), {"label": np.arange(s, s + 100)},
-                          group=32).stat().st_size for s in range(3)}
+    sizes = {
+        making.write(
+            tmp_path / str(s),
+            100,
+            making.vectors(100, 16, seed=s),
+            {"label": np.arange(s, s + 100)},
+            group=32,
+        )
+        .stat()
+        .st_size
+        for s in range(3)
+    }
     assert len(sizes) == 1
 
 
 def test_names_with_dots_and_none(tmp_path: Path) -> None:
-    columns = {"a.b": ["x"] * 3, "a": ["y"] * 3, "a.c": [1, 2, 3], "feature.list.element": [1.0, 2.0, 3.0],
-               "": [4, 5, 6]}
+    columns = {
+        "a.b": ["x"] * 3,
+        "a": ["y"] * 3,
+        "a.c": [1, 2, 3],
+        "feature.list.element": [1.0, 2.0, 3.0],
+        "": [4, 5, 6],
+    }
     for layout in ("mapped", "compact"):
         feature = {"feature": making.vectors(3, 2), "v.w": making.vectors(3, 2, seed=1)}
         ds = dataset.open(making.write(tmp_path / layout, 3, feature, columns, layout=layout))
@@ -320,12 +438,20 @@ def test_names_with_dots_and_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_the_compact_layout_holds_the_same(tmp_path: Path, dtype: str) -> None:
     feature = making.vectors(100, 32, dtype=dtype)
-    ds = dataset.open(making.write(tmp_path / "x", 100, feature, {"label": np.arange(100)}, group=32, layout="compact"))
+    ds = dataset.open(
+        making.write(
+            tmp_path / "x", 100, feature, {"label": np.arange(100)}, group=32, layout="compact"
+        )
+    )
     assert {c.layout for c in ds.metadata.columns.values()} == {"encoded"}
-    assert np.array_equal(ds.to_numpy(), feature) and np.array_equal(ds.to_numpy("label"), np.arange(100))
+    assert np.array_equal(ds.to_numpy(), feature) and np.array_equal(
+        ds.to_numpy("label"), np.arange(100)
+    )
 
 
 def test_a_split_that_is_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="split"):
-        making.write(tmp_path / "x", 3, columns={"fold": [0, 1, 2]}, metadata={"record": {"split": "fold"}})
+        making.write(
+            tmp_path / "x", 3, columns={"fold": [0, 1, 2]}, metadata={"record": {"split": "fold"}}
+        )
     assert list(tmp_path.iterdir()) == []

@@ -22,11 +22,16 @@ LSTM, POOL = {"kind": "recurrent", "cell": "lstm", "units": 4}, {"kind": "pool",
 
 def test_every_kind_of_layer_goes_to_json_and_back() -> None:
     """Every kind of layer that can be suggested (row D10)."""
-    value = {"layers": [
-        {"kind": "recurrent", "cell": "gru", "units": 4, "bidirectional": True}, POOL, DENSE,
-        {"kind": "normalization", "over": "batch"}, {"kind": "activation", "function": "gelu"},
-        {"kind": "dropout", "rate": 0.5},
-    ]}
+    value = {
+        "layers": [
+            {"kind": "recurrent", "cell": "gru", "units": 4, "bidirectional": True},
+            POOL,
+            DENSE,
+            {"kind": "normalization", "over": "batch"},
+            {"kind": "activation", "function": "gelu"},
+            {"kind": "dropout", "rate": 0.5},
+        ]
+    }
     read = architecture.from_json(json.loads(json.dumps(value)))
     assert architecture.to_json(read) == value
     assert read.timed and not Architecture((Dense(units=8),)).timed
@@ -39,10 +44,23 @@ def test_every_function_is_declared(function: str) -> None:
 
 
 def test_every_problem_at_once() -> None:
-    found = said(DENSE, {"kind": "dense", "units": 0}, {"kind": "dance"}, 7, {"kind": "dropout", "rate": 1.0},
-                 {"kind": "activation", "function": "relux"}, {"kind": "dense", "units": True})
-    assert found == ["$.head.layers[1].units 0", "$.head.layers[2].kind dance", "$.head.layers[3].kind None",
-                     "$.head.layers[4].rate 1.0", '$.head.layers[5].function "relux"', "$.head.layers[6].units true"]
+    found = said(
+        DENSE,
+        {"kind": "dense", "units": 0},
+        {"kind": "dance"},
+        7,
+        {"kind": "dropout", "rate": 1.0},
+        {"kind": "activation", "function": "relux"},
+        {"kind": "dense", "units": True},
+    )
+    assert found == [
+        "$.head.layers[1].units 0",
+        "$.head.layers[2].kind dance",
+        "$.head.layers[3].kind None",
+        "$.head.layers[4].rate 1.0",
+        '$.head.layers[5].function "relux"',
+        "$.head.layers[6].units true",
+    ]
     with pytest.raises(FormatError, match=r"layers\[0\].kind"):
         architecture.from_json({"layers": [{}]})
 
@@ -70,6 +88,8 @@ def test_the_count_of_weights_is_torchs() -> None:
     torch = pytest.importorskip("torch")
     from dof_arrow.heads.network import Network
 
-    made = Architecture((Recurrent(cell="lstm", units=5, bidirectional=True), Pool(by="max"), Dropout(rate=0.1)))
+    made = Architecture(
+        (Recurrent(cell="lstm", units=5, bidirectional=True), Pool(by="max"), Dropout(rate=0.1))
+    )
     weights = sum(p.numel() for p in Network(made, 7, 3).modules.parameters())
     assert architecture.check_size(made, 7, 3) == weights and torch

@@ -31,15 +31,26 @@ def head() -> bytes:
 def other(target: Target = ABC, sha256: str = CORE.sha256, **columns: Any) -> Memory:
     made = memory(X[150:], {"label": target}, **{"label": Y[150:], **columns})
     core = dataclasses.replace(CORE, sha256=sha256)
-    return dataclasses.replace(made, metadata=dataclasses.replace(made.metadata, uuid=OTHER, cores={"core": core}))
+    return dataclasses.replace(
+        made, metadata=dataclasses.replace(made.metadata, uuid=OTHER, cores={"core": core})
+    )
 
 
 def test_a_head_on_another_dataset_of_the_same_core(head: bytes, tmp_path: Path) -> None:
     """The evaluation phase needs the features only (row D25)."""
     report = evaluate(head, other(sex=["f", "m"] * 75), by=["sex"])
-    assert report["score"] > 0.9 > report["baseline"] and report["interval"][0] > 0.8 and report["n_test"] == 150
-    assert set(report["scores"]) == {"accuracy", "balanced_accuracy", "f1", "auc", "ece"} and not report["warnings"]
-    assert {v["n"] for v in report["by"]["sex"].values()} == {75} and np.sum(report["confusion"]) == 150
+    assert (
+        report["score"] > 0.9 > report["baseline"]
+        and report["interval"][0] > 0.8
+        and report["n_test"] == 150
+    )
+    assert (
+        set(report["scores"]) == {"accuracy", "balanced_accuracy", "f1", "auc", "ece"}
+        and not report["warnings"]
+    )
+    assert {v["n"] for v in report["by"]["sex"].values()} == {75} and np.sum(
+        report["confusion"]
+    ) == 150
     (tmp_path / "h.onnx").write_bytes(head)
     assert evaluate(tmp_path / "h.onnx", other(), split=None)["score"] == report["score"]
 
@@ -47,18 +58,28 @@ def test_a_head_on_another_dataset_of_the_same_core(head: bytes, tmp_path: Path)
 def test_classes_are_matched_by_name(head: bytes) -> None:
     names = ("c", "a", "b")
     places = [names.index("abc"[y]) for y in Y[150:]]
-    assert evaluate(head, other(category(*names), label=places))["score"] == evaluate(head, other())["score"]
+    assert (
+        evaluate(head, other(category(*names), label=places))["score"]
+        == evaluate(head, other())["score"]
+    )
     codes = np.where(Y[150:] == 2, 0, Y[150:] + 1)  # d, a, b: what was c is now called d
     report = evaluate(head, other(category("d", "a", "b"), label=codes))
     met = int((Y[150:] == 2).sum())
     assert report["warnings"] == [f"the head does not know d: {met} rows that it cannot get right"]
-    assert report["by_class"]["d"]["recall"]["score"] == 0 and report["classes"] == ["d", "a", "b", "c"]
+    assert report["by_class"]["d"]["recall"]["score"] == 0 and report["classes"] == [
+        "d",
+        "a",
+        "b",
+        "c",
+    ]
     with pytest.raises(UsageError, match="no class in common"):
         evaluate(head, other(category("x", "y", "z")))
 
 
 def test_another_core_width_or_target_is_refused(head: bytes) -> None:
-    with pytest.raises(CoreError, match=f"trained on another core: expected features of core {CORE.sha256}"):
+    with pytest.raises(
+        CoreError, match=f"trained on another core: expected features of core {CORE.sha256}"
+    ):
         evaluate(head, other(sha256="cd" * 32))
     age = {"label": Target(kind="regression", unit="years")}
     with pytest.raises(UsageError, match="expected category, found regression in years"):
@@ -85,7 +106,9 @@ def test_multilabel_and_regression_heads() -> None:
     lists = pa.array([[k for k in range(3) if k != y] for y in Y], pa.list_(pa.int32()))
     head = train.train(memory(X[:150], {"s": flags}, s=lists[:150])).onnx
     fewer = Target(kind="multilabel", classes=("w", "u"))
-    two = pa.array([[i for i, k in enumerate((2, 0)) if k != y] for y in Y[150:]], pa.list_(pa.int32()))
+    two = pa.array(
+        [[i for i, k in enumerate((2, 0)) if k != y] for y in Y[150:]], pa.list_(pa.int32())
+    )
     report = evaluate(head, memory(X[150:], {"s": fewer}, s=two))
     assert report["score"] > 0.85 and set(report["by_class"]) == {"w", "u"}
     age = {"age": Target(kind="regression", unit="years")}
@@ -96,8 +119,11 @@ def test_multilabel_and_regression_heads() -> None:
 def test_features_side_by_side(tmp_path: Path) -> None:
     about = {"targets": {"label": {"kind": "category", "classes": ["a", "b", "c"]}}}
     with Writer(tmp_path / "x.dof.parquet", {**about, "primary_column": "left"}) as writer:
-        writer.write(ids=[f"r{i:03}" for i in range(300)], vectors={"left": X[:, :8], "right": X[:, 8:]},
-                     columns={"label": Y})
+        writer.write(
+            ids=[f"r{i:03}" for i in range(300)],
+            vectors={"left": X[:, :8], "right": X[:, 8:]},
+            columns={"label": Y},
+        )
     ds = dataset.open(tmp_path / "x.dof.parquet")
     half, both = train.train(ds), train.train(ds, features=["left", "right"])
     whole = train.train(memory(X, {"label": ABC}, label=Y))

@@ -25,8 +25,11 @@ X, Y = blobs(120)
 THREE = memory(X, {"label": category("a", "b", "c")}, label=Y)
 TWO = memory(X, {"label": category("no", "yes")}, label=(Y == 1).astype(int))
 AGE = memory(X, {"age": Target(kind="regression", unit="years")}, age=50.0 + 3 * X[:, 0])
-FLAGS = memory(X, {"signs": Target(kind="multilabel", classes=("u", "v"))},
-               signs=pa.array([[k for k in range(2) if k != y] for y in Y], pa.list_(pa.int32())))
+FLAGS = memory(
+    X,
+    {"signs": Target(kind="multilabel", classes=("u", "v"))},
+    signs=pa.array([[k for k in range(2) if k != y] for y in Y], pa.list_(pa.int32())),
+)
 
 
 def said(data: bytes, x: np.ndarray = X) -> np.ndarray:
@@ -61,13 +64,17 @@ def test_scikit_learns_estimators_and_pipelines() -> None:
     numbers = MLPRegressor(hidden_layer_sizes=(5,), max_iter=30, tol=1, random_state=0)
     for model in (LinearRegression(), Ridge(), make_pipeline(StandardScaler(), numbers)):
         fitted = model.fit(X, age)
-        np.testing.assert_allclose(said(export_head(fitted, like=AGE))[:, 0], fitted.predict(X), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            said(export_head(fitted, like=AGE))[:, 0], fitted.predict(X), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_estimators_that_cannot_be_written() -> None:
     from sklearn.ensemble import RandomForestClassifier
 
-    with pytest.raises(UsageError, match=r"found RandomForestClassifier.*convert the model to ONNX"):
+    with pytest.raises(
+        UsageError, match=r"found RandomForestClassifier.*convert the model to ONNX"
+    ):
         export_head(RandomForestClassifier(2).fit(X, Y), like=THREE)
     with pytest.raises(UsageError, match="found object"):
         export_head(object(), like=THREE)
@@ -77,12 +84,24 @@ def torch_model(outputs: int, *last: Any) -> Any:
     from torch import nn
 
     inner = nn.Sequential(nn.GELU(), nn.Dropout())
-    return nn.Sequential(nn.Linear(16, 12), nn.BatchNorm1d(12), inner, nn.LayerNorm(12), nn.Linear(12, outputs), *last)
+    return nn.Sequential(
+        nn.Linear(16, 12),
+        nn.BatchNorm1d(12),
+        inner,
+        nn.LayerNorm(12),
+        nn.Linear(12, outputs),
+        *last,
+    )
 
 
 def test_torch_modules_logits_or_chances() -> None:
     torch = pytest.importorskip("torch")
-    for ds, outputs, kind in [(THREE, 3, "softmax"), (TWO, 1, "one"), (FLAGS, 2, "sigmoid"), (AGE, 1, "value")]:
+    for ds, outputs, kind in [
+        (THREE, 3, "softmax"),
+        (TWO, 1, "one"),
+        (FLAGS, 2, "sigmoid"),
+        (AGE, 1, "value"),
+    ]:
         torch.manual_seed(0)
         model = torch_model(outputs)
         for _ in range(3):
@@ -91,7 +110,12 @@ def test_torch_modules_logits_or_chances() -> None:
         assert model.training
         logits = model.eval()(torch.from_numpy(X)).detach()
         one = torch.sigmoid(logits)
-        expected = {"softmax": logits.softmax(1), "one": torch.cat([1 - one, one], 1), "sigmoid": one, "value": logits}
+        expected = {
+            "softmax": logits.softmax(1),
+            "one": torch.cat([1 - one, one], 1),
+            "sigmoid": one,
+            "value": logits,
+        }
         np.testing.assert_allclose(said(data), expected[kind].numpy(), atol=1e-5)
     for last in (torch.nn.Softmax(1), torch.nn.LogSoftmax(1)):
         model = torch_model(3, last).eval()
@@ -116,14 +140,19 @@ def test_a_torch_module_of_ones_own_goes_through_torchs_exporter() -> None:
     with pytest.MonkeyPatch.context() as patch:
         import warnings
 
-        patch.setattr(warnings, "filters", [("ignore", None, Warning, None, 0)])  # the exporter's own
+        patch.setattr(
+            warnings, "filters", [("ignore", None, Warning, None, 0)]
+        )  # the exporter's own
         data = export_head(model, like=THREE)
     np.testing.assert_allclose(said(data), expected, atol=1e-5)
 
 
 def test_an_onnx_model_and_jax_weights() -> None:
     random = np.random.default_rng(0)
-    layers = [(random.normal(size=(16, 8)) / 4, random.normal(size=8)), (random.normal(size=(8, 3)), np.zeros(3))]
+    layers = [
+        (random.normal(size=(16, 8)) / 4, random.normal(size=8)),
+        (random.normal(size=(8, 3)), np.zeros(3)),
+    ]
     hidden = np.tanh(X @ layers[0][0] + layers[0][1])
     logits = hidden @ layers[1][0]
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -132,7 +161,9 @@ def test_an_onnx_model_and_jax_weights() -> None:
     named = [{"w": layers[0][0], "b": layers[0][1]}, {"kernel": layers[1][0], "bias": layers[1][1]}]
     assert export_head(named, like=THREE, activation="tanh") == data
     for outputs in (None, "chances"):
-        np.testing.assert_allclose(said(export_head(data, like=THREE, outputs=outputs)), expected, atol=1e-5)
+        np.testing.assert_allclose(
+            said(export_head(data, like=THREE, outputs=outputs)), expected, atol=1e-5
+        )
     assert np.abs(said(export_head(data, like=THREE, outputs="logits")) - expected).max() > 0.1
     with pytest.raises(UsageError, match="another number of outputs: expected 2, found 3"):
         export_head(layers, like=TWO)
@@ -153,15 +184,30 @@ def test_keras_models() -> None:
     layers, clips = keras.layers, Memory(THREE.metadata, X, THREE.table)
     normal = layers.Normalization()
     normal.adapt(X)
-    model = keras.Sequential([layers.Input((16,)), normal, layers.Dense(8, "gelu"), layers.BatchNormalization(),
-                              layers.Dropout(0.5), layers.LayerNormalization(), layers.Activation("tanh"),
-                              layers.Dense(3, "softmax")])
-    np.testing.assert_allclose(said(export_head(model, like=THREE)), model.predict(X, verbose=0), atol=1e-5)
+    model = keras.Sequential(
+        [
+            layers.Input((16,)),
+            normal,
+            layers.Dense(8, "gelu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.LayerNormalization(),
+            layers.Activation("tanh"),
+            layers.Dense(3, "softmax"),
+        ]
+    )
+    np.testing.assert_allclose(
+        said(export_head(model, like=THREE)), model.predict(X, verbose=0), atol=1e-5
+    )
     for cell in (layers.LSTM, layers.GRU):
-        model = keras.Sequential([layers.Input((None, 16)), cell(5, return_sequences=True), cell(4), layers.Dense(3)])
+        model = keras.Sequential(
+            [layers.Input((None, 16)), cell(5, return_sequences=True), cell(4), layers.Dense(3)]
+        )
         found = said(export_head(model, like=clips), X.reshape(10, 12, 16))
         logits = model.predict(X.reshape(10, 12, 16), verbose=0)
-        np.testing.assert_allclose(found, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), atol=1e-5)
+        np.testing.assert_allclose(
+            found, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), atol=1e-5
+        )
 
 
 def test_a_model_that_says_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +230,11 @@ def test_an_exported_head_is_a_head(tmp_path: Path) -> None:
     model = LogisticRegression().fit(ds.features, ds.table["finding"].to_numpy())
     export_head(model, like=ds, target="finding", path=tmp_path / "head.onnx")
     report = evaluate.evaluate(tmp_path / "head.onnx", ds)
-    assert report["score"] == pytest.approx(model.score(ds.features, ds.table["finding"].to_numpy()))
+    assert report["score"] == pytest.approx(
+        model.score(ds.features, ds.table["finding"].to_numpy())
+    )
     fused = Predictor(fuse(core, {"finding": (tmp_path / "head.onnx").read_bytes()}))
     found = fused(pictures[29])["finding"]
-    assert found.probabilities["high"] == pytest.approx(model.predict_proba(ds.features[29:])[0, 2], abs=1e-4)
+    assert found.probabilities["high"] == pytest.approx(
+        model.predict_proba(ds.features[29:])[0, 2], abs=1e-4
+    )

@@ -34,14 +34,18 @@ def test_codes_of_any_integer_type(kind: type) -> None:
 
 def test_lists_of_classes_become_flags() -> None:
     lists = pa.array([[0, 2], None, [], [1]], pa.list_(pa.int32()))
-    found = labels.read(memory(X, {"label": Target(kind="multilabel", classes=("a", "b", "c"))}, label=lists))
+    found = labels.read(
+        memory(X, {"label": Target(kind="multilabel", classes=("a", "b", "c"))}, label=lists)
+    )
     assert found.values.astype(int).tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
     assert found.rows.tolist() == [0, 2, 3]
 
 
 def test_what_belongs_together_is_the_group_else_the_record_else_the_row() -> None:
     def groups(**columns: object) -> list[int]:
-        return labels.read(memory(X, {"age": NUMBER}, age=[1.0, 2, 3, 4], **columns)).groups.tolist()
+        return labels.read(
+            memory(X, {"age": NUMBER}, age=[1.0, 2, 3, 4], **columns)
+        ).groups.tolist()
 
     assert groups(group=["p", "q", "p", None]) == [0, 1, 0, 2]
     assert groups(group=pa.array(["p", "q", "p", "q"]).dictionary_encode()) == [0, 1, 0, 1]
@@ -50,14 +54,22 @@ def test_what_belongs_together_is_the_group_else_the_record_else_the_row() -> No
 
 
 def test_the_only_target_is_meant() -> None:
-    assert labels.choose({"age": NUMBER}, None) == labels.choose({"age": NUMBER, "sex": CLASS}, "age") == "age"
+    assert (
+        labels.choose({"age": NUMBER}, None)
+        == labels.choose({"age": NUMBER, "sex": CLASS}, "age")
+        == "age"
+    )
 
 
 def test_no_several_and_unknown_targets() -> None:
     assert "no target" in said(UsageError, {})
     several = {"age": NUMBER, "sex": CLASS}
-    assert "expected one of age, sex. Add --target age" in said(UsageError, several, age=[1.0] * 4, sex=[0] * 4)
-    with pytest.raises(UsageError, match=r"expected one of age, sex, found lable\. Use --target age"):
+    assert "expected one of age, sex. Add --target age" in said(
+        UsageError, several, age=[1.0] * 4, sex=[0] * 4
+    )
+    with pytest.raises(
+        UsageError, match=r"expected one of age, sex, found lable\. Use --target age"
+    ):
         labels.choose(several, "lable")
 
 
@@ -65,38 +77,59 @@ def test_no_label_at_all() -> None:
     assert "no row has a label" in said(UsageError, {"label": CLASS}, label=pa.nulls(4, pa.int32()))
 
 
-@pytest.mark.parametrize(("values", "word"), [
-    ([0, 1, 2, 0], "expected 0 to 1, one for each class, found 2"), ([0, -1, 0, 0], "found -1"),
-    (["a", "b", "a", "a"], "found string"), ([0.0, 1, 1, 1], "found double"),
-])
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ([0, 1, 2, 0], "expected 0 to 1, one for each class, found 2"),
+        ([0, -1, 0, 0], "found -1"),
+        (["a", "b", "a", "a"], "found string"),
+        ([0.0, 1, 1, 1], "found double"),
+    ],
+)
 def test_codes_that_are_no_classes(values: list[object], word: str) -> None:
     assert word in said(FormatError, {"label": CLASS}, label=values)
 
 
-@pytest.mark.parametrize("values", [[[0], [2], [], []], [[0], [None], [], []], [0, 1, 0, 1], [["a"], [], [], []]])
+@pytest.mark.parametrize(
+    "values", [[[0], [2], [], []], [[0], [None], [], []], [0, 1, 0, 1], [["a"], [], [], []]]
+)
 def test_lists_that_are_no_classes(values: list[object]) -> None:
     said(FormatError, {"label": Target(kind="multilabel", classes=("a", "b"))}, label=values)
 
 
 def test_numbers_that_are_none() -> None:
-    assert "2 of 3 NaN or infinite" in said(FormatError, {"age": NUMBER}, age=[1.0, float("nan"), float("inf"), None])
+    assert "2 of 3 NaN or infinite" in said(
+        FormatError, {"age": NUMBER}, age=[1.0, float("nan"), float("inf"), None]
+    )
     assert "found string" in said(FormatError, {"age": NUMBER}, age=["1", "2", "3", "4"])
 
 
 def test_without_a_train_split_all_rows_train() -> None:
     for splits in ({}, {"split": ["fold1", "fold2", None, "fold1"]}):
         found = labels.read(memory(X, {"label": CLASS}, label=[0, 1, 0, 1], **splits))
-        assert {name: rows.tolist() for name, rows in found.parts().items()} == {"train": [0, 1, 2, 3]}
+        assert {name: rows.tolist() for name, rows in found.parts().items()} == {
+            "train": [0, 1, 2, 3]
+        }
 
 
 def test_parts_are_the_splits_that_have_labels() -> None:
     split = pa.array(["train", "own", "test", "valid"]).dictionary_encode()
     found = labels.read(memory(X, {"label": CLASS}, label=[0, 1, 0, None], split=split))
-    assert {name: rows.tolist() for name, rows in found.parts().items()} == {"train": [0], "test": [2]}
+    assert {name: rows.tolist() for name, rows in found.parts().items()} == {
+        "train": [0],
+        "test": [2],
+    }
 
 
 def test_groups_on_both_sides_are_refused_and_counted() -> None:
-    found = labels.read(memory(X, {"label": CLASS}, label=[0, 1, 0, 1], group=["p", "q", "p", "q"],
-                               split=["train", "train", "test", "valid"]))
+    found = labels.read(
+        memory(
+            X,
+            {"label": CLASS},
+            label=[0, 1, 0, 1],
+            group=["p", "q", "p", "q"],
+            split=["train", "train", "test", "valid"],
+        )
+    )
     with pytest.raises(UsageError, match="2 groups in more than one of train, valid, test"):
         found.parts()

@@ -54,21 +54,28 @@ def test_only_classes_that_occur_get_a_column() -> None:
 def test_columns_that_vary_by_rounding_only_are_ignored() -> None:
     x, y = blobs(200)
     jitter = np.random.default_rng(0).normal(size=200).astype(np.float32) * 1e-7
-    wide = np.column_stack([x, np.full(200, 0.1, np.float32), 100 + 100 * jitter, np.zeros(200, np.float32)])
+    wide = np.column_stack(
+        [x, np.full(200, 0.1, np.float32), 100 + 100 * jitter, np.zeros(200, np.float32)]
+    )
     ours = estimators.fit("category", wide.astype(np.float32), y, np.arange(200))
     assert (ours.weights[-3:] == 0).all()
 
 
 def test_features_far_from_zero_keep_their_digits() -> None:
     x, y = blobs(300)
-    near, far = (estimators.fit("category", x + shift, y, np.arange(300)) for shift in (np.float32(0), np.float32(1024)))
+    near, far = (
+        estimators.fit("category", x + shift, y, np.arange(300))
+        for shift in (np.float32(0), np.float32(1024))
+    )
     np.testing.assert_allclose(near(x), far(x + np.float32(1024)), atol=1e-3)
 
 
 def test_noise_is_held_down_harder_than_signal() -> None:
     x, y = blobs(300, width=64)
     shuffled = np.random.default_rng(1).permutation(y)
-    signal, noise = (estimators.fit("category", x, labels, np.arange(300)).strength for labels in (y, shuffled))
+    signal, noise = (
+        estimators.fit("category", x, labels, np.arange(300)).strength for labels in (y, shuffled)
+    )
     assert noise == estimators.STRENGTHS[0] < signal
 
 
@@ -76,7 +83,10 @@ def test_balance_finds_a_rare_class_more_often() -> None:
     random = np.random.default_rng(0)
     y = (random.random(1000) < 0.05).astype(int)
     x = (random.normal(size=(1000, 4)) + y[:, None]).astype(np.float32)
-    found = [(estimators.fit("category", x, y, np.arange(1000), balance=b).predict(x) * y).sum() for b in (False, True)]
+    found = [
+        (estimators.fit("category", x, y, np.arange(1000), balance=b).predict(x) * y).sum()
+        for b in (False, True)
+    ]
     assert found[1] > 2 * found[0]
 
 

@@ -21,15 +21,22 @@ WIDTH, OUTPUTS = 24, 5
 def suggestion(seed: int, *, clips: bool) -> dict[str, Any]:
     """A random head: two to six layers of any kind; on clips, some before and some after a pool."""
     random = np.random.default_rng(seed)
-    before = [recurrent(random) if random.random() < 0.7 else flat(random) for _ in range(random.integers(1, 4))]
+    before = [
+        recurrent(random) if random.random() < 0.7 else flat(random)
+        for _ in range(random.integers(1, 4))
+    ]
     pool = [{"kind": "pool", "by": str(random.choice(["mean", "max", "last"]))}]
     after = [flat(random) for _ in range(random.integers(2, 7))]
     return {"layers": (before + pool if clips else []) + after}
 
 
 def recurrent(random: np.random.Generator) -> dict[str, Any]:
-    return {"kind": "recurrent", "cell": str(random.choice(["lstm", "gru"])), "units": int(random.integers(1, 20)),
-            "bidirectional": bool(random.random() < 0.5)}
+    return {
+        "kind": "recurrent",
+        "cell": str(random.choice(["lstm", "gru"])),
+        "units": int(random.integers(1, 20)),
+        "bidirectional": bool(random.random() < 0.5),
+    }
 
 
 def flat(random: np.random.Generator) -> dict[str, Any]:
@@ -57,7 +64,11 @@ def test_a_random_suggestion_is_the_same_in_torch_and_onnx(seed: int, clips: boo
     value = json.loads(json.dumps(suggestion(seed, clips=clips)))
     suggested = architecture.from_json(value)
     assert architecture.to_json(suggested) == {
-        "layers": [{k: v for k, v in layer.items() if k != "bidirectional" or v} for layer in value["layers"]]}
+        "layers": [
+            {k: v for k, v in layer.items() if k != "bidirectional" or v}
+            for layer in value["layers"]
+        ]
+    }
     random, zero, one = np.random.default_rng(seed), np.zeros(WIDTH, "f4"), np.ones(WIDTH, "f4")
     shapes = [(t, WIDTH) for t in (9, 1, 4, 9, 7, 2)] if clips else [(16, WIDTH)]
     inputs = [random.normal(size=shape).astype(np.float32) for shape in shapes]
@@ -96,7 +107,9 @@ def test_the_callers_torch_is_left_as_it_was() -> None:
 
 def test_padding_of_short_clips_changes_nothing() -> None:
     zero, one = np.zeros(3, "f4"), np.ones(3, "f4")
-    clips = [np.random.default_rng(i).normal(size=(i + 1, 3)).astype(np.float32) - 5 for i in range(5)]
+    clips = [
+        np.random.default_rng(i).normal(size=(i + 1, 3)).astype(np.float32) - 5 for i in range(5)
+    ]
     for by in ("mean", "max", "last"):
         made = network.Network(Architecture((architecture.Pool(by=by),)), 3, 2)
         together = made(network.pack(clips, zero, one))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as theirs
 
 from dof_arrow.heads import bootstrap, metrics, scoring
-from dof_arrow.heads.scoring import Answers
+from dof_arrow.heads.scoring import Predictions
 from dof_arrow.sampling import splits
 
 ONE = np.ones((1, 300))
@@ -18,42 +18,67 @@ ONE = np.ones((1, 300))
 def guesses(seed: int, classes: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     true, weights = random.integers(classes, size=300), random.integers(4, size=300).astype(float)
-    return true, np.where(random.random(300) < 0.6, true, random.integers(classes, size=300)), weights
+    return (
+        true,
+        np.where(random.random(300) < 0.6, true, random.integers(classes, size=300)),
+        weights,
+    )
 
 
-def judged(true: np.ndarray, said: np.ndarray, guess: np.ndarray, groups: np.ndarray) -> dict[str, scoring.Score]:
-    return scoring.judge("category", true, Answers(said), Answers(guess), groups)
+def judged(
+    true: np.ndarray, said: np.ndarray, guess: np.ndarray, groups: np.ndarray
+) -> dict[str, scoring.Score]:
+    return scoring.judge("category", true, Predictions(said), Predictions(guess), groups)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_class_metrics_are_those_of_scikit_learn(seed: int) -> None:
     true, predicted, weights = guesses(seed)
+
     def macro_f1(*args: np.ndarray, **more: np.ndarray) -> float:
         return float(theirs.f1_score(*args, average="macro", **more))
 
-    for ours, known in [(metrics.accuracy, theirs.accuracy_score), (metrics.f1, macro_f1),
-                        (metrics.balanced_accuracy, theirs.balanced_accuracy_score)]:
+    for ours, known in [
+        (metrics.accuracy, theirs.accuracy_score),
+        (metrics.f1, macro_f1),
+        (metrics.balanced_accuracy, theirs.balanced_accuracy_score),
+    ]:
         assert ours(true, predicted, ONE) == pytest.approx([known(true, predicted)])
-        assert ours(true, predicted, weights[None]) == pytest.approx([known(true, predicted, sample_weight=weights)])
+        assert ours(true, predicted, weights[None]) == pytest.approx(
+            [known(true, predicted, sample_weight=weights)]
+        )
     classes = np.arange(4)
     found = theirs.precision_recall_fscore_support(true, predicted, sample_weight=weights)
-    for ours, known in zip((metrics.class_precision, metrics.class_recall, metrics.class_f1), found[:3], strict=True):
+    for ours, known in zip(
+        (metrics.class_precision, metrics.class_recall, metrics.class_f1), found[:3], strict=True
+    ):
         assert ours(true, predicted, weights[None], classes)[0] == pytest.approx(known)
-    assert metrics.confusion(true, predicted, 4).tolist() == theirs.confusion_matrix(true, predicted).tolist()
+    assert (
+        metrics.confusion(true, predicted, 4).tolist()
+        == theirs.confusion_matrix(true, predicted).tolist()
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_area_under_the_curve_is_that_of_scikit_learn(seed: int) -> None:
     true, _, weights = guesses(seed)
     random = np.random.default_rng(seed)
-    chances = np.round(random.dirichlet(np.ones(4), 300) + np.eye(4)[true] * 0.3, 1)  # rounded: ties
+    chances = np.round(
+        random.dirichlet(np.ones(4), 300) + np.eye(4)[true] * 0.3, 1
+    )  # rounded: ties
     for c in range(4):
         expected = theirs.roc_auc_score(true == c, chances[:, c], sample_weight=weights)
-        assert metrics.class_auc(true, chances, weights[None], np.arange(4))[0, c] == pytest.approx(expected)
+        assert metrics.class_auc(true, chances, weights[None], np.arange(4))[0, c] == pytest.approx(
+            expected
+        )
     flags = random.random((300, 4)) < 0.4
-    assert metrics.auc(flags, chances, ONE) == pytest.approx([theirs.roc_auc_score(flags, chances, average="macro")])
+    assert metrics.auc(flags, chances, ONE) == pytest.approx(
+        [theirs.roc_auc_score(flags, chances, average="macro")]
+    )
     two = np.stack([1 - chances[:, 0] / 2, chances[:, 0] / 2], 1)
-    assert metrics.auc((true == 0).astype(int), two, ONE) == pytest.approx([theirs.roc_auc_score(true == 0, two[:, 1])])
+    assert metrics.auc((true == 0).astype(int), two, ONE) == pytest.approx(
+        [theirs.roc_auc_score(true == 0, two[:, 1])]
+    )
     assert np.isnan(metrics.auc(np.zeros(300, int), two, ONE))
 
 
@@ -66,20 +91,30 @@ def test_calibration_of_honest_and_of_boastful_chances() -> None:
     assert metrics.ece(true, honest, whole)[0] < 0.03
     assert metrics.ece(true, boastful, whole)[0] == pytest.approx(0.99 - (true == 0).mean())
     bins = metrics.reliability(true, honest)
-    assert sum(b["n"] for b in bins) == 4000 and all(abs(b["stated"] - b["true"]) < 0.08 for b in bins)
+    assert sum(b["n"] for b in bins) == 4000 and all(
+        abs(b["stated"] - b["true"]) < 0.08 for b in bins
+    )
     flags = np.stack([true == 0, true == 1], 1)
     assert metrics.ece(flags, honest, whole)[0] < 0.03
 
 
 def test_each_class_has_scores_with_intervals_and_a_baseline() -> None:
     true, predicted, _ = guesses(0)
-    found = scoring.by_class("category", true, Answers(predicted, np.eye(4)[predicted]),
-                           Answers(np.zeros(300, int), np.tile([1.0, 0, 0, 0], (300, 1))), np.arange(300), 4)
+    found = scoring.by_class(
+        "category",
+        true,
+        Predictions(predicted, np.eye(4)[predicted]),
+        Predictions(np.zeros(300, int), np.tile([1.0, 0, 0, 0], (300, 1))),
+        np.arange(300),
+        4,
+    )
     assert len(found) == 4 and set(found[0]) == {"recall", "precision", "f1", "auc"}
     for score in found[1].values():
         assert score.interval and score.interval[0] < score.score < score.interval[1]
-    assert [each["recall"].baseline for each in found] == [1, 0, 0, 0] and found[2]["auc"].baseline == 0.5
-    assert scoring.by_class("regression", true, Answers(true), Answers(true), true, 4) == []
+    assert [each["recall"].baseline for each in found] == [1, 0, 0, 0] and found[2][
+        "auc"
+    ].baseline == 0.5
+    assert scoring.by_class("regression", true, Predictions(true), Predictions(true), true, 4) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -94,7 +129,12 @@ def test_number_metrics_are_those_of_scikit_learn(seed: int) -> None:
 
 def test_flags_are_judged_one_by_one() -> None:
     flags = np.random.default_rng(0).random((2, 300, 5)) < 0.3
-    expected = np.mean([theirs.balanced_accuracy_score(t, p) for t, p in zip(*np.moveaxis(flags, 2, 1), strict=True)])
+    expected = np.mean(
+        [
+            theirs.balanced_accuracy_score(t, p)
+            for t, p in zip(*np.moveaxis(flags, 2, 1), strict=True)
+        ]
+    )
     assert metrics.balanced_accuracy(*flags, ONE) == pytest.approx([expected])
     assert metrics.accuracy(*flags, ONE) == pytest.approx([(flags[0] == flags[1]).mean()])
 
@@ -113,8 +153,10 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     random, covered = np.random.default_rng(0), 0
     for seed in range(200):
         right = (random.random(150) < 0.7).astype(int)
-        answers = Answers(right)
-        score = scoring.judge("category", np.ones(150, int), answers, answers, np.arange(150), seed=seed)["accuracy"]
+        answers = Predictions(right)
+        score = scoring.judge(
+            "category", np.ones(150, int), answers, answers, np.arange(150), seed=seed
+        )["accuracy"]
         assert score.interval is not None
         covered += score.interval[0] <= 0.7 <= score.interval[1]
     assert 180 <= covered <= 198  # 190 expected; 99.9% of the time within these
@@ -132,7 +174,13 @@ def test_rows_of_one_group_count_as_one() -> None:
 
 
 def test_one_group_gives_a_score_and_no_interval() -> None:
-    score = scoring.judge("regression", np.arange(3.0), Answers(np.arange(3.0)), Answers(np.ones(3)), np.zeros(3))["r2"]
+    score = scoring.judge(
+        "regression",
+        np.arange(3.0),
+        Predictions(np.arange(3.0)),
+        Predictions(np.ones(3)),
+        np.zeros(3),
+    )["r2"]
     assert (score.score, score.interval, score.baseline) == (1.0, None, 0.0)
 
 
@@ -151,8 +199,11 @@ def test_memory_of_resampling_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert blocks == [(3, 300), (3, 300), (3, 300), (1, 300)]
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), min_size=1, max_size=200), st.integers(1, 6),
-       st.integers(0, 5))
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), min_size=1, max_size=200),
+    st.integers(1, 6),
+    st.integers(0, 5),
+)
 def test_no_group_is_in_two_folds(rows: list[tuple[int, int]], k: int, seed: int) -> None:
     groups, strata = np.array(rows).T
     fold = splits.folds(groups, k, strata=strata, seed=seed)

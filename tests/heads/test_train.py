@@ -60,9 +60,13 @@ def test_a_split_is_kept_to() -> None:
     assert (report["how"], report["n_train"], report["n_test"]) == ("train and test split", 90, 30)
     assert set(report["scores"]) == {"valid", "test"}
     assert report["score"] == report["scores"]["test"]["accuracy"]["score"]
-    assert report["warnings"][0] == "10 rows of other splits than train, valid and test were left out"
+    assert (
+        report["warnings"][0] == "10 rows of other splits than train, valid and test were left out"
+    )
     x, y = blobs(150)
-    assert np.mean(run(trained.onnx, x[110:140]).argmax(1) == y[110:140]) == pytest.approx(report["score"])
+    assert np.mean(run(trained.onnx, x[110:140]).argmax(1) == y[110:140]) == pytest.approx(
+        report["score"]
+    )
 
 
 def test_folds_do_not_see_other_rows_of_a_group() -> None:
@@ -105,12 +109,21 @@ def test_the_onnx_is_scikit_learns_model() -> None:
 def test_multilabel_and_regression_heads_in_onnx() -> None:
     x, y = blobs(200)
     lists = pa.array([[k for k in range(3) if k != code] for code in y], pa.list_(pa.int32()))
-    many = train.train(memory(x, {"label": Target(kind="multilabel", classes=("a", "b", "c"))}, label=lists))
+    many = train.train(
+        memory(x, {"label": Target(kind="multilabel", classes=("a", "b", "c"))}, label=lists)
+    )
     assert np.mean((run(many.onnx, x) >= 0.5) == (y[:, None] != np.arange(3))) > 0.9
-    assert many.report["metric"] == "accuracy" and many.report["score"] > 0.85 > many.report["baseline"]
-    age = train.train(memory(x, {"age": Target(kind="regression", unit="years")}, age=50.0 + 3 * x[:, 0]))
+    assert (
+        many.report["metric"] == "accuracy"
+        and many.report["score"] > 0.85 > many.report["baseline"]
+    )
+    age = train.train(
+        memory(x, {"age": Target(kind="regression", unit="years")}, age=50.0 + 3 * x[:, 0])
+    )
     np.testing.assert_allclose(run(age.onnx, x)[:, 0], 50 + 3 * x[:, 0], atol=0.5)
-    assert age.report["metric"] == "r2" and age.report["score"] > 0.9 and age.report["baseline"] < 0.01
+    assert (
+        age.report["metric"] == "r2" and age.report["score"] > 0.9 and age.report["baseline"] < 0.01
+    )
     assert age.report["scores"]["folds"]["mae"]["score"] < 0.5
 
 
@@ -120,8 +133,14 @@ def test_the_head_says_what_it_is() -> None:
     onnx.checker.check_model(model, full_check=True)
     about = json_model.from_json(json.loads(graph.properties(model)["dof.head"]), head.Head)
     assert about == head.Head(
-        target="label", kind="category", classes=("a", "b", "c"), unit=None, feature="feature", core_sha256=SHA256,
-        dataset_uuid=UUID, report=trained.report,
+        target="label",
+        kind="category",
+        classes=("a", "b", "c"),
+        unit=None,
+        feature="feature",
+        core_sha256=SHA256,
+        dataset_uuid=UUID,
+        report=trained.report,
     )
     assert graph.opset(model) == 18
     assert str(trained) == scoring.summary(trained.report)
@@ -133,8 +152,12 @@ def test_equal_data_give_equal_bytes_and_another_seed_another_report() -> None:
 
 def test_tensors_and_half_precision_features() -> None:
     x, y = blobs(100)
-    flat = train.train(memory(x.astype(np.float16).astype(np.float32), {"label": ABC}, label=y)).report
-    shaped = train.train(memory(x.astype(np.float16).reshape(100, 4, 2, 2), {"label": ABC}, label=y)).report
+    flat = train.train(
+        memory(x.astype(np.float16).astype(np.float32), {"label": ABC}, label=y)
+    ).report
+    shaped = train.train(
+        memory(x.astype(np.float16).reshape(100, 4, 2, 2), {"label": ABC}, label=y)
+    ).report
     assert flat == shaped
 
 
@@ -144,7 +167,9 @@ def test_missing_labels_are_left_out_and_counted() -> None:
     report = train.train(memory(x, {"label": ABC}, label=labels)).report
     assert (report["n_missing"], report["n_train"]) == (15, 135)
     assert report["warnings"][0] == "15 rows without a label were left out"
-    assert "no row has a label" in said(UsageError, memory(x, {"label": ABC}, label=pa.nulls(150, pa.int32())))
+    assert "no row has a label" in said(
+        UsageError, memory(x, {"label": ABC}, label=pa.nulls(150, pa.int32()))
+    )
 
 
 def test_nothing_to_learn_from() -> None:
@@ -156,7 +181,9 @@ def test_nothing_to_learn_from() -> None:
     assert "the target is constant" in said(UsageError, memory(x, age, age=np.full(20, 7.0)))
     assert "1 of 20 NaN" in said(FormatError, memory(x, age, age=[float("nan"), *range(19)]))
     flags = pa.array([[0]] * 20, pa.list_(pa.int32()))
-    assert "equal flags" in said(UsageError, memory(x, {"l": Target(kind="multilabel", classes=("a", "b"))}, l=flags))
+    assert "equal flags" in said(
+        UsageError, memory(x, {"l": Target(kind="multilabel", classes=("a", "b"))}, l=flags)
+    )
 
 
 def test_one_class_only_in_train() -> None:
@@ -170,18 +197,24 @@ def test_nothing_to_judge_on() -> None:
 
 def test_a_group_on_both_sides() -> None:
     split = ["train"] * 75 + ["test"] * 75
-    assert "found 2 groups" in said(UsageError, data(group=["p", "q", *map(str, range(146)), "p", "q"], split=split))
+    assert "found 2 groups" in said(
+        UsageError, data(group=["p", "q", *map(str, range(146)), "p", "q"], split=split)
+    )
 
 
 def test_features_that_are_no_numbers() -> None:
     x, y = blobs(20)
     x[3, 1], x[7] = np.nan, np.inf
-    assert "NaN or infinity in 2 of 20 rows" in said(FormatError, memory(x, {"label": ABC}, label=y))
+    assert "NaN or infinity in 2 of 20 rows" in said(
+        FormatError, memory(x, {"label": ABC}, label=y)
+    )
 
 
 def test_options_that_cannot_be() -> None:
     x, _ = blobs(20)
-    assert "expected linear, mlp, rnn, lstm, mean, suggested, found lineal" in said(UsageError, data(), head="lineal")
+    assert "expected linear, mlp, rnn, lstm, mean, suggested, found lineal" in said(
+        UsageError, data(), head="lineal"
+    )
     assert "2 or more, found 1" in said(UsageError, data(), cv=1)
     age = memory(x, {"age": Target(kind="regression")}, age=np.arange(20.0))
     assert "only classes can be balanced" in said(UsageError, age, balance=True)
@@ -199,21 +232,30 @@ def test_a_class_unseen_in_train_is_told_and_never_predicted() -> None:
     trained = train.train(memory(x, {"label": ABC}, label=y, split=split))
     assert trained.report["classes"] == ["a", "b"] and run(trained.onnx, x).shape == (150, 2)
     (warning,) = trained.report["warnings"]
-    assert warning.startswith("class c has no row to train on") and f"{(y == 2).sum()} rows judged" in warning
+    assert (
+        warning.startswith("class c has no row to train on")
+        and f"{(y == 2).sum()} rows judged" in warning
+    )
 
 
 def test_a_class_of_one_group_is_told() -> None:
     x, y = blobs(90, classes=2)
     y[5] = 2
     warnings = train.train(memory(x, {"label": ABC}, label=y)).report["warnings"]
-    assert warnings == ["class c is of one group: whenever it was judged, it had not been trained on"]
+    assert warnings == [
+        "class c is of one group: whenever it was judged, it had not been trained on"
+    ]
 
 
 def test_an_interval_of_no_width_is_told() -> None:
     x, y = blobs(60, classes=2)
-    report = train.train(memory(x + 20 * y[:, None].astype("f4"), {"label": category("a", "b")}, label=y)).report
+    report = train.train(
+        memory(x + 20 * y[:, None].astype("f4"), {"label": category("a", "b")}, label=y)
+    ).report
     assert report["interval"] == [1.0, 1.0]
-    assert report["warnings"] == ["no two resamples differ: the interval is too narrow, 5% of groups may be wrong"]
+    assert report["warnings"] == [
+        "no two resamples differ: the interval is too narrow, 5% of groups may be wrong"
+    ]
 
 
 def test_a_constant_test_target_has_no_r2() -> None:
@@ -232,10 +274,17 @@ def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_real_dataset(tmp_path: Path) -> None:
     x, y = blobs(120)
-    about = {"targets": {"label": {"kind": "category", "classes": ["a", "b", "c"]}}, "record": {"split": "split"}}
+    about = {
+        "targets": {"label": {"kind": "category", "classes": ["a", "b", "c"]}},
+        "record": {"split": "split"},
+    }
     with Writer(tmp_path / "x.dof.parquet", about) as writer:
         split = ["train" if i < 80 else "test" for i in range(120)]
-        writer.write(ids=[f"r{i:03}" for i in range(120)], vectors={"feature": x}, columns={"label": y, "split": split})
+        writer.write(
+            ids=[f"r{i:03}" for i in range(120)],
+            vectors={"feature": x},
+            columns={"label": y, "split": split},
+        )
     ds = dataset.open(tmp_path / "x.dof.parquet")
     whole, part = train.train(ds), train.train(ds.split("train"))
     assert whole.report["how"] == "train and test split" and part.report["how"] == "grouped 5-fold"

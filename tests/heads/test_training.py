@@ -23,17 +23,19 @@ from dof_arrow.format.spec.metadata import Target
 from dof_arrow.heads import features as inputs
 from dof_arrow.heads import train, training
 from dof_arrow.heads.architecture import Activation, Architecture, Dense, Dropout, Normalization
-from dof_arrow.heads.features import Rows
-from dof_arrow.heads.train import Watch
-from dof_arrow.heads.training import Checkpoint, Data, Manners
+from dof_arrow.heads.features import RowFeatures
+from dof_arrow.heads.train import TrainingMonitor
+from dof_arrow.heads.training import Checkpoint, Data, TrainingOptions
 from tests.support.memory import Memory, blobs, category, memory
 from tests.support.planting import Planted, for_files, looks
 
 torch = pytest.importorskip("torch")
 
 ABC = category("a", "b", "c")
-SMALL = Architecture((Dense(units=8), Normalization(over="batch"), Activation(function="gelu"), Dropout(rate=0.2)))
-QUICK = Manners(epochs=12, batch=16, rate=0.01)
+SMALL = Architecture(
+    (Dense(units=8), Normalization(over="batch"), Activation(function="gelu"), Dropout(rate=0.2))
+)
+QUICK = TrainingOptions(epochs=12, batch=16, rate=0.01)
 TRAIN, VALID = np.arange(100), np.arange(100, 150)
 
 
@@ -42,10 +44,18 @@ def data(count: int = 150, **columns: Any) -> Memory:
     return memory(x, {"label": ABC}, **{"label": y, **columns})
 
 
-def fit(manners: Manners = QUICK, x: np.ndarray | None = None, **options: Any) -> training.Trained:
+def fit(
+    manners: TrainingOptions = QUICK, x: np.ndarray | None = None, **options: Any
+) -> training.Trained:
     features, y = blobs(150)
-    return training.fit(SMALL, Data("category", 3, Rows(features if x is None else x), y), TRAIN, VALID, manners,
-                        **options)
+    return training.fit(
+        SMALL,
+        Data("category", 3, RowFeatures(features if x is None else x), y),
+        TRAIN,
+        VALID,
+        manners,
+        **options,
+    )
 
 
 def weights(found: training.Trained) -> list[bytes]:
@@ -60,45 +70,70 @@ def test_each_epoch_is_judged_on_the_whole_validation_set() -> None:
     assert found.best_epoch == best["epoch"] and best["metric"] == "f1"
     x, y = blobs(150)
     with torch.no_grad():
-        said = found.network(torch.from_numpy((x[VALID] - found.mean) * found.factor)).numpy().argmax(1)
+        said = (
+            found.network(torch.from_numpy((x[VALID] - found.mean) * found.factor))
+            .numpy()
+            .argmax(1)
+        )
     from sklearn.metrics import f1_score
 
-    assert f1_score(y[VALID], said, average="macro") == pytest.approx(best["score"])  # the best weights are kept
+    assert f1_score(y[VALID], said, average="macro") == pytest.approx(
+        best["score"]
+    )  # the best weights are kept
 
 
 def test_it_stops_when_nothing_helps_and_cools_down_before() -> None:
     """Early stop and a smaller learning rate on a plateau (row G11)."""
     noise = np.random.default_rng(0).normal(size=(150, 16)).astype(np.float32)
-    found = fit(Manners(epochs=500, patience=9, cooling=4, rate=0.02), noise)
-    assert found.stopped == "no better for 9 epochs" and len(found.history) == found.best_epoch + 9 < 500
+    found = fit(TrainingOptions(epochs=500, patience=9, cooling=4, rate=0.02), noise)
+    assert (
+        found.stopped == "no better for 9 epochs"
+        and len(found.history) == found.best_epoch + 9 < 500
+    )
     rates = [entry["rate"] for entry in found.history]
     assert rates[0] == 0.02 and rates[-1] <= 0.005 and sorted(rates, reverse=True) == rates
 
 
 def test_a_loss_that_is_no_number_stops_it_with_the_reason() -> None:
     """Stop on NaN or infinity (row G11)."""
-    with pytest.raises(UsageError, match=r"came to nothing.*expected a finite loss, found the loss was (nan|inf)"):
-        training.fit(Architecture(()), Data("regression", 1, Rows(np.full((150, 2), 1e30, "f4") * blobs(150, 2)[0]),
-                                            np.linspace(0, 1, 150)), TRAIN, VALID, Manners(rate=1e25, epochs=50))
+    with pytest.raises(
+        UsageError, match=r"came to nothing.*expected a finite loss, found the loss was (nan|inf)"
+    ):
+        training.fit(
+            Architecture(()),
+            Data(
+                "regression",
+                1,
+                RowFeatures(np.full((150, 2), 1e30, "f4") * blobs(150, 2)[0]),
+                np.linspace(0, 1, 150),
+            ),
+            TRAIN,
+            VALID,
+            TrainingOptions(rate=1e25, epochs=50),
+        )
 
 
 def test_a_late_divergence_keeps_the_best_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stop on NaN, restore the best (row G11)."""
-    honest, calls = training._Run._learn, []
+    honest, calls = training._TrainingRun._learn, []
 
     def learn(run: Any) -> float:
         calls.append(1)
         return float("nan") if len(calls) == 5 else honest(run)
 
-    monkeypatch.setattr(training._Run, "_learn", learn)
+    monkeypatch.setattr(training._TrainingRun, "_learn", learn)
     found = fit()
     assert found.stopped == "the loss was nan in epoch 5" and 1 <= found.best_epoch <= 4
     assert found.history[-1]["train_loss"] is None
-    assert weights(found) == weights(fit(Manners(epochs=4, batch=16, rate=0.01)))
+    assert weights(found) == weights(fit(TrainingOptions(epochs=4, batch=16, rate=0.01)))
 
 
 def test_seeds_and_threads() -> None:
-    assert weights(fit()) == weights(fit()) != weights(fit(Manners(epochs=12, batch=16, rate=0.01, seed=1)))
+    assert (
+        weights(fit())
+        == weights(fit())
+        != weights(fit(TrainingOptions(epochs=12, batch=16, rate=0.01, seed=1)))
+    )
     torch.set_num_threads(2)
     assert weights(fit()) == weights(fit())
 
@@ -110,6 +145,7 @@ class Killed(Exception):
 @pytest.mark.parametrize("epoch", [1, 5, 11])
 def test_a_training_taken_up_again_ends_the_same(epoch: int, tmp_path: Path) -> None:
     """Resumed from a checkpoint at any epoch (row G11)."""
+
     def kill(at: int) -> None:
         if at == epoch + 1:
             raise Killed
@@ -121,7 +157,9 @@ def test_a_training_taken_up_again_ends_the_same(epoch: int, tmp_path: Path) -> 
     assert told == list(range(epoch + 1, 13))
     whole = fit()
     assert weights(found) == weights(whole) and found.history == whole.history
-    assert weights(fit(checkpoint=Checkpoint(tmp_path / "c", "x"))) == weights(whole)  # done: nothing to do
+    assert weights(fit(checkpoint=Checkpoint(tmp_path / "c", "x"))) == weights(
+        whole
+    )  # done: nothing to do
     again.finish()
     assert list(tmp_path.iterdir()) == []
 
@@ -142,19 +180,23 @@ def test_no_flipped_byte_of_a_checkpoint_is_learned_on_from(tmp_path: Path) -> N
     data = path.read_bytes()
     assert Checkpoint(path, "x").stages and path.stat().st_mode & 0o777 == 0o600
     for place in (0, 31, 32, len(data) - 1, *(draw.randrange(len(data)) for _ in range(60))):
-        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << draw.randrange(8)]) + data[place + 1 :])
+        path.write_bytes(
+            data[:place] + bytes([data[place] ^ 1 << draw.randrange(8)]) + data[place + 1 :]
+        )
         assert not Checkpoint(path, "x").stages
     assert weights(fit(checkpoint=Checkpoint(path, "x"))) == weights(fit())
 
 
 @for_files
-def test_a_checkpoint_that_another_may_have_written_is_not_used(planted: Planted, tmp_path: Path) -> None:
+def test_a_checkpoint_that_another_may_have_written_is_not_used(
+    planted: Planted, tmp_path: Path
+) -> None:
     """Of these data and options, and whole: whoever wrote it would say what weights come out."""
     path = tmp_path / ".head.onnx.training"
     planted(path)
     before = looks(tmp_path)
     with pytest.raises(OutputError, match=planted.told):
-        train.train(data(), head=SMALL, cv=2, manners=QUICK, watch=Watch(checkpoint=path))
+        train.train(data(), head=SMALL, cv=2, manners=QUICK, watch=TrainingMonitor(checkpoint=path))
     assert looks(tmp_path) == before
 
 
@@ -178,26 +220,32 @@ for pause in (0.02, 0.2):
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 train()
 """
-MANY = Manners(epochs=12, batch=8)
+MANY = TrainingOptions(epochs=12, batch=8)
 KILLED: dict[str, Callable[[], Memory]] = {"mlp": lambda: data(), "rnn": lambda: moving()}
 
 
 @pytest.mark.parametrize("kind", KILLED)
-def test_killing_the_process_and_starting_again_gives_the_same_head(kind: str, tmp_path: Path) -> None:
+def test_killing_the_process_and_starting_again_gives_the_same_head(
+    kind: str, tmp_path: Path
+) -> None:
     """kill -9 twice, at different epochs; the third run ends with the bytes of one never killed (row G11)."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", _TRAIN, tmp_path, kind]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.split()[:2]) == (0, [str(-signal.SIGKILL)] * 2), done.stderr
+    assert (done.returncode, done.stdout.split()[:2]) == (0, [str(-signal.SIGKILL)] * 2), (
+        done.stderr
+    )
     whole = train.train(KILLED[kind](), head=kind, cv=2, manners=MANY)
     assert (tmp_path / "head.onnx").read_bytes() == whole.onnx
-    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["head.onnx"]
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == [
+        "head.onnx"
+    ]
 
 
 def test_a_metrics_file_that_plots_itself(tmp_path: Path) -> None:
     """Every epoch as a line of JSON, and drawn (row G11)."""
     told: list[Sequence[int]] = []
-    watch = Watch(metrics=tmp_path / "m.jsonl", progress=lambda *now: told.append(now))
+    watch = TrainingMonitor(metrics=tmp_path / "m.jsonl", progress=lambda *now: told.append(now))
     train.train(data(), head=SMALL, cv=2, manners=QUICK, watch=watch)
     entries = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
     assert len(entries) == 36 and {e["stage"] for e in entries} == {"fold 1", "fold 2", "all"}
@@ -215,21 +263,26 @@ def test_networks_of_each_kind_of_target_in_onnx() -> None:
     """A regression target is learned scaled, and the head gives its unit (row G15)."""
     x, y = blobs(200)
     made = train.train(memory(x, {"label": ABC}, label=y), head="mlp", cv=2, manners=QUICK)
-    assert made.report["score"] > 0.85 > made.report["baseline"] and run(made.onnx, x).sum(1) == pytest.approx(1)
+    assert made.report["score"] > 0.85 > made.report["baseline"] and run(made.onnx, x).sum(
+        1
+    ) == pytest.approx(1)
     lists = pa.array([[k for k in range(3) if k != code] for code in y], pa.list_(pa.int32()))
     flags = Target(kind="multilabel", classes=("a", "b", "c"))
-    many = train.train(memory(x, {"label": flags}, label=lists), head="mlp", cv=2, manners=QUICK, balance=True)
+    many = train.train(
+        memory(x, {"label": flags}, label=lists), head="mlp", cv=2, manners=QUICK, balance=True
+    )
     assert many.report["scores"]["folds"]["f1"]["score"] > 0.85
     age = 5000.0 + 30 * x[:, 0]
     split = ["train"] * 130 + ["valid"] * 30 + ["test"] * 40
     target = {"age": Target(kind="regression", unit="days")}
-    manners = Manners(epochs=60, batch=16, rate=0.01)
+    manners = TrainingOptions(epochs=60, batch=16, rate=0.01)
     old = train.train(memory(x, target, age=age, split=split), head="mlp", manners=manners)
     assert old.report["scaling"]["mean"] == pytest.approx(age[:130].mean())
     assert old.report["scaling"]["std"] == pytest.approx(age[:130].std())
     assert np.abs(run(old.onnx, x)[:, 0] - age).mean() < 15 and old.report["score"] > 0.7
     assert old.report["scores"]["test"]["mae"]["score"] == pytest.approx(
-        np.abs(run(old.onnx, x)[160:, 0] - age[160:]).mean(), rel=1e-4)
+        np.abs(run(old.onnx, x)[160:, 0] - age[160:]).mean(), rel=1e-4
+    )
 
 
 def test_balancing_finds_more_of_a_rare_class_and_uses_every_row_of_it() -> None:
@@ -238,28 +291,46 @@ def test_balancing_finds_more_of_a_rare_class_and_uses_every_row_of_it() -> None
     y = (random.random(600) < 0.06).astype(int)
     x = (random.normal(size=(600, 4)) + y[:, None]).astype(np.float32)
     ds = memory(x, {"label": category("well", "ill")}, label=y)
-    reports = [train.train(ds, head="mlp", cv=2, balance=b, manners=QUICK).report for b in (False, True)]
+    reports = [
+        train.train(ds, head="mlp", cv=2, balance=b, manners=QUICK).report for b in (False, True)
+    ]
     plain, fair = (report["by_class"]["ill"]["recall"]["score"] for report in reports)
     assert fair > plain + 0.1
     assert training.class_weights(y, 2) @ np.bincount(y) == pytest.approx(600)
     met = []
 
-    class Seen(Rows):
+    class Seen(RowFeatures):
         def take(self, places: np.ndarray) -> np.ndarray:
             met.extend(places)
             return super().take(places)
 
-    training.fit(SMALL, Data("category", 2, Seen(x), y), np.arange(500), np.arange(500, 600), Manners(epochs=1))
-    assert np.bincount(met)[:500].tolist() == [3] * 500  # twice for mean and deviation, once to learn from
+    training.fit(
+        SMALL,
+        Data("category", 2, Seen(x), y),
+        np.arange(500),
+        np.arange(500, 600),
+        TrainingOptions(epochs=1),
+    )
+    assert (
+        np.bincount(met)[:500].tolist() == [3] * 500
+    )  # twice for mean and deviation, once to learn from
 
 
 def test_a_class_unseen_in_train_is_told_and_does_not_steer() -> None:
     x, y = blobs(150)
-    split = np.where((y == 2) | (np.arange(150) >= 120), "test", np.where(np.arange(150) >= 90, "valid", "train"))
+    split = np.where(
+        (y == 2) | (np.arange(150) >= 120), "test", np.where(np.arange(150) >= 90, "valid", "train")
+    )
     split[np.flatnonzero(y == 2)[::2]] = "valid"
     made = train.train(memory(x, {"label": ABC}, label=y, split=split), head="mlp", manners=QUICK)
-    assert made.report["classes"] == ["a", "b"] and "class c has no row to train on" in made.report["warnings"][0]
-    assert made.report["by_class"]["c"]["recall"]["score"] == 0 and run(made.onnx, x).shape == (150, 2)
+    assert (
+        made.report["classes"] == ["a", "b"]
+        and "class c has no row to train on" in made.report["warnings"][0]
+    )
+    assert made.report["by_class"]["c"]["recall"]["score"] == 0 and run(made.onnx, x).shape == (
+        150,
+        2,
+    )
 
 
 def moving(count: int = 60, width: int = 4) -> Memory:
@@ -268,20 +339,27 @@ def moving(count: int = 60, width: int = 4) -> Memory:
     for clip in range(count):
         frames, right = int(random.integers(4, 9)), clip % 2
         path = np.linspace(0, 3, frames)[:: 1 if right else -1]
-        features += [np.exp(-((np.arange(width) - at) ** 2)) + 0.05 * random.normal(size=width) for at in path]
+        features += [
+            np.exp(-((np.arange(width) - at) ** 2)) + 0.05 * random.normal(size=width)
+            for at in path
+        ]
         ids += [f"c{clip:03}"] * frames
         labels += [right] * frames
-    return memory(np.array(features, np.float32), {"way": category("left", "right")}, id=ids, way=labels)
+    return memory(
+        np.array(features, np.float32), {"way": category("left", "right")}, id=ids, way=labels
+    )
 
 
 def test_a_recurrent_head_sees_what_no_frame_tells() -> None:
     """An RNN over the encodings of frames (row G13)."""
     ds = moving()
-    manners = Manners(epochs=60, batch=8, rate=0.02)
+    manners = TrainingOptions(epochs=60, batch=8, rate=0.02)
     clips = train.train(ds, head="rnn", cv=2, manners=manners)
     frames = train.train(ds, head="mlp", cv=2, manners=QUICK)
     assert clips.report["interval"][0] > 0.85 > 0.7 > frames.report["score"]
-    assert clips.report["n_train"] == 60 == clips.report["groups"] and frames.report["n_train"] > 240
+    assert (
+        clips.report["n_train"] == 60 == clips.report["groups"] and frames.report["n_train"] > 240
+    )
     session = model.session(clips.onnx)
     for frames_of_one in (ds.features[:5], ds.features):
         assert model.run(session, {"feature": frames_of_one[None]})[0].shape == (1, 2)
@@ -294,11 +372,21 @@ def test_clips_that_cannot_be() -> None:
     two = {"way": category("l", "r")}
     with pytest.raises(FormatError, match="1 of 2 clips with several"):
         train.train(memory(x, two, id=list("aaabbb"), way=[0, 0, 0, 1, 1, 0]), head="rnn")
-    with pytest.raises(UsageError, match=r"do not stand together: expected .* found 1 clips in pieces"):
+    with pytest.raises(
+        UsageError, match=r"do not stand together: expected .* found 1 clips in pieces"
+    ):
         train.train(memory(x, two, id=list("aabbaa"), way=[0, 0, 1, 1, 0, 0]), head="rnn")
 
 
 def test_clips_and_views_are_told_apart() -> None:
-    ds = memory(np.zeros((6, 2), "f4"), {"way": category("l", "r")}, id=list("aaaabb"), way=[0, 0, 0, 0, 1, 1])
+    ds = memory(
+        np.zeros((6, 2), "f4"),
+        {"way": category("l", "r")},
+        id=list("aaaabb"),
+        way=[0, 0, 0, 0, 1, 1],
+    )
     read = inputs.read(ds, ["feature"], timed=True)
-    assert isinstance(read, inputs.Clips) and (read.starts.tolist(), read.stops.tolist()) == ([0, 4], [4, 6])
+    assert isinstance(read, inputs.Clips) and (read.starts.tolist(), read.stops.tolist()) == (
+        [0, 4],
+        [4, 6],
+    )

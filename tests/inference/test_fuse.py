@@ -32,8 +32,15 @@ def small_head(core: Core, classes: int = 3, seed: int = 0, opset: int = 18, **a
             probabilities = Softmax <axis = -1> (logits)
         }}""")
     weights = np.random.default_rng(seed).normal(size=(width, classes)) / np.sqrt(width)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weights.astype(np.float32), "weights"))
-    described = {"core_sha256": core.sha256, "target": "finding", "classes": [f"c{i}" for i in range(classes)], **about}
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(weights.astype(np.float32), "weights")
+    )
+    described = {
+        "core_sha256": core.sha256,
+        "target": "finding",
+        "classes": [f"c{i}" for i in range(classes)],
+        **about,
+    }
     graph.set_properties(model, {HEAD: json.dumps(described)})
     return graph.to_bytes(model)
 
@@ -41,15 +48,26 @@ def small_head(core: Core, classes: int = 3, seed: int = 0, opset: int = 18, **a
 def run_fused(data: bytes, picture: np.ndarray) -> dict[str, np.ndarray]:
     """What plain onnxruntime says, with its default options."""
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    return dict(zip([o.name for o in session.get_outputs()], session.run(None, {"picture": picture}), strict=True))
+    return dict(
+        zip(
+            [o.name for o in session.get_outputs()],
+            session.run(None, {"picture": picture}),
+            strict=True,
+        )
+    )
 
 
 def two_steps(core: Core, heads: Mapping[str, bytes], picture: np.ndarray) -> dict[str, np.ndarray]:
     feature = core([picture]).reshape(1, -1)
-    return {name: graph.run(graph.session(head), {"feature": feature})[0] for name, head in heads.items()}
+    return {
+        name: graph.run(graph.session(head), {"feature": feature})[0]
+        for name, head in heads.items()
+    }
 
 
-def assert_same(core: Core, heads: Mapping[str, bytes], seen: list[np.ndarray], tolerance: float = 1e-5) -> None:
+def assert_same(
+    core: Core, heads: Mapping[str, bytes], seen: list[np.ndarray], tolerance: float = 1e-5
+) -> None:
     data = fuse(core, heads)
     for picture in seen:
         fused, apart = run_fused(data, picture), two_steps(core, heads, picture)
@@ -66,7 +84,11 @@ def core() -> Core:
 
 def test_one_pass_answers_for_every_head(core: Core) -> None:
     """Several independent heads on one core (row D26)."""
-    heads = {"finding": small_head(core), "sex of patient": small_head(core, 2, seed=1), "core": small_head(core, 4)}
+    heads = {
+        "finding": small_head(core),
+        "sex of patient": small_head(core, 2, seed=1),
+        "core": small_head(core, 4),
+    }
     assert_same(core, heads, pictures())
 
 
@@ -76,9 +98,13 @@ def test_a_core_of_fixed_batch_is_fused_for_one_picture(batch: int) -> None:
     assert_same(core, {"finding": small_head(core)}, pictures())
 
 
-@pytest.mark.parametrize(("dtype", "layout"), [("float16", "NCHW"), ("uint8", "NHWC"), ("float", "NHWC")])
+@pytest.mark.parametrize(
+    ("dtype", "layout"), [("float16", "NCHW"), ("uint8", "NHWC"), ("float", "NHWC")]
+)
 def test_element_types_and_axis_orders(dtype: str, layout: str) -> None:
-    declared = dataclasses.replace(SQUASHED, scale=1, dtype="float32" if dtype == "float" else dtype, layout=layout)
+    declared = dataclasses.replace(
+        SQUASHED, scale=1, dtype="float32" if dtype == "float" else dtype, layout=layout
+    )
     core = Core.from_bytes(small_model(dtype=dtype, layout=layout), preprocess=declared)
     assert_same(core, {"finding": small_head(core)}, pictures())
 
@@ -90,9 +116,13 @@ def test_features_of_several_axes_are_flattened() -> None:
 
 
 def test_parts_of_different_opsets_are_raised_to_one(core: Core) -> None:
-    model = graph.from_bytes(fuse(core, {"old": small_head(core, opset=13), "new": small_head(core, opset=21)}))
+    model = graph.from_bytes(
+        fuse(core, {"old": small_head(core, opset=13), "new": small_head(core, opset=21)})
+    )
     assert graph.opset(model) == 21
-    assert_same(core, {"old": small_head(core, opset=13), "new": small_head(core, opset=21)}, pictures())
+    assert_same(
+        core, {"old": small_head(core, opset=13), "new": small_head(core, opset=21)}, pictures()
+    )
 
 
 def test_a_fused_model_says_where_it_came_from(core: Core) -> None:
@@ -100,10 +130,16 @@ def test_a_fused_model_says_where_it_came_from(core: Core) -> None:
     model = graph.from_bytes(data)
     onnx.checker.check_model(model, full_check=True)
     about = json.loads(graph.properties(model)[FUSED])
-    assert dataclasses.replace(core.describe(), graph=None) == metadata.from_json(about["cores"][0], metadata.Core)
+    assert dataclasses.replace(core.describe(), graph=None) == metadata.from_json(
+        about["cores"][0], metadata.CoreMetadata
+    )
     assert about["heads"]["finding"]["classes"] == ["c0", "c1", "c2"]
     (picture,), (output,) = model.graph.input, model.graph.output
-    assert (picture.name, graph.dtype(picture), graph.dims(picture)) == ("picture", np.uint8, ("height", "width", 3))
+    assert (picture.name, graph.dtype(picture), graph.dims(picture)) == (
+        "picture",
+        np.uint8,
+        ("height", "width", 3),
+    )
     assert (output.name, graph.dims(output)) == ("finding", (1, 3))
 
 
@@ -114,14 +150,19 @@ def test_equal_parts_give_equal_bytes(core: Core) -> None:
 
 def test_a_head_of_several_outputs_names_each(core: Core) -> None:
     head = graph.from_bytes(small_head(core))
-    head.graph.output.append(onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", 3]))
+    head.graph.output.append(
+        onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", 3])
+    )
     fused = run_fused(fuse(core, {"finding": graph.to_bytes(head)}), pictures()[0])
     assert set(fused) == {"finding_probabilities", "finding_logits"}
 
 
 def test_a_head_of_another_core_is_refused(core: Core) -> None:
     other = Core.from_bytes(small_model(), name="other", preprocess=SQUASHED)
-    with pytest.raises(CoreError, match=f"trained on another core: expected core {other.sha256}, found {core.sha256}"):
+    with pytest.raises(
+        CoreError,
+        match=f"trained on another core: expected core {other.sha256}, found {core.sha256}",
+    ):
         fuse(core, {"finding": small_head(other)})
 
 
@@ -157,9 +198,17 @@ def cores_of_all_kinds() -> dict[str, Core]:
     return {
         "batches": Core.from_bytes(small_model(), name="batches", preprocess=SQUASHED),
         "half": Core.from_bytes(small_model("float16", "NHWC"), name="half", preprocess=half),
-        "axes": Core.from_bytes(small_model(), name="axes", preprocess=SQUASHED, at="lively", pool="2x2"),
-        "fixed": Core(with_fixed_batch(Core.from_bytes(small_model(), name="fixed", preprocess=SQUASHED).data, 4)),
-        "dependent": Core.from_bytes(small_model(dynamic=True), name="dependent", preprocess=SQUASHED),
+        "axes": Core.from_bytes(
+            small_model(), name="axes", preprocess=SQUASHED, at="lively", pool="2x2"
+        ),
+        "fixed": Core(
+            with_fixed_batch(
+                Core.from_bytes(small_model(), name="fixed", preprocess=SQUASHED).data, 4
+            )
+        ),
+        "dependent": Core.from_bytes(
+            small_model(dynamic=True), name="dependent", preprocess=SQUASHED
+        ),
         "free": Core.from_bytes(small_model(sides=("h", "w")), name="free", preprocess=free),
     }
 
@@ -168,18 +217,31 @@ def side_by_side(cores: Sequence[Core], classes: int = 3, **about: Any) -> bytes
     """A linear head on the features of several cores."""
     widths = [int(np.prod(core.output_shape)) for core in cores]
     weights = np.random.default_rng(0).normal(size=(sum(widths), classes)) / 10
-    steps = [*([layers.Pooled("mean")] if about.get("clips") else []), layers.Affine(weights, np.zeros(classes)),
-             layers.Function("softmax")]
-    inputs = [{"feature": core.name, "core_sha256": core.sha256, "width": width}
-              for core, width in zip(cores, widths, strict=True)]
+    steps = [
+        *([layers.Pooled("mean")] if about.get("clips") else []),
+        layers.Affine(weights, np.zeros(classes)),
+        layers.Function("softmax"),
+    ]
+    inputs = [
+        {"feature": core.name, "core_sha256": core.sha256, "width": width}
+        for core, width in zip(cores, widths, strict=True)
+    ]
     model = layers.to_model(steps, "category", sum(widths), classes)
-    graph.set_properties(model, {HEAD: json.dumps({"core_sha256": None, "inputs": inputs, **about})})
+    graph.set_properties(
+        model, {HEAD: json.dumps({"core_sha256": None, "inputs": inputs, **about})}
+    )
     return graph.to_bytes(model)
 
 
 def run_batch(data: bytes, seen: list[np.ndarray]) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    return dict(zip([o.name for o in session.get_outputs()], session.run(None, {"pictures": seen}), strict=True))
+    return dict(
+        zip(
+            [o.name for o in session.get_outputs()],
+            session.run(None, {"pictures": seen}),
+            strict=True,
+        )
+    )
 
 
 @pytest.mark.parametrize("kind", ["batches", "half", "axes", "fixed", "dependent", "free"])
@@ -191,8 +253,13 @@ def test_pictures_of_different_sizes_in_one_call(kind: str) -> None:
     found = run_batch(data, seen)
     alone = [two_steps(core, heads, picture) for picture in seen]
     for name in heads:
-        np.testing.assert_allclose(found[name], np.concatenate([each[name] for each in alone]), atol=1e-5)
-    assert [graph.dims(o) for o in graph.from_bytes(data).graph.output] == [("pictures", 3), ("pictures", 2)]
+        np.testing.assert_allclose(
+            found[name], np.concatenate([each[name] for each in alone]), atol=1e-5
+        )
+    assert [graph.dims(o) for o in graph.from_bytes(data).graph.output] == [
+        ("pictures", 3),
+        ("pictures", 2),
+    ]
 
 
 def test_cores_of_all_kinds_side_by_side() -> None:
@@ -200,7 +267,9 @@ def test_cores_of_all_kinds_side_by_side() -> None:
     made = cores_of_all_kinds()
     cores, seen = list(made.values()), pictures(4)
     several = {"all": cores, "two": [made["free"], made["batches"]], "back": cores[::-1]}
-    heads = {name: side_by_side(read) for name, read in several.items()} | {"one": small_head(made["axes"])}
+    heads = {name: side_by_side(read) for name, read in several.items()} | {
+        "one": small_head(made["axes"])
+    }
     one, many = fuse(cores, heads), run_batch(fuse(cores, heads, batch=True), seen)
     for i, picture in enumerate(seen):
         found = run_fused(one, picture)
@@ -215,12 +284,21 @@ def test_cores_of_all_kinds_side_by_side() -> None:
 
 def test_a_head_of_clips_reads_several_cores() -> None:
     made = cores_of_all_kinds()
-    cores, clip = [made["axes"], made["batches"]], np.stack([np.full((9, 7, 3), 20 * i, np.uint8) for i in range(6)])
+    cores, clip = (
+        [made["axes"], made["batches"]],
+        np.stack([np.full((9, 7, 3), 20 * i, np.uint8) for i in range(6)]),
+    )
     head = side_by_side(cores, clips=True)
-    feature = np.concatenate([core(list(clip)).reshape(len(clip), -1) for core in cores], axis=1)[None]
-    session = onnxruntime.InferenceSession(fuse(cores, {"way": head}), providers=["CPUExecutionProvider"])
+    feature = np.concatenate([core(list(clip)).reshape(len(clip), -1) for core in cores], axis=1)[
+        None
+    ]
+    session = onnxruntime.InferenceSession(
+        fuse(cores, {"way": head}), providers=["CPUExecutionProvider"]
+    )
     found = session.run(["way"], {"clip": clip})[0]
-    np.testing.assert_allclose(found, graph.run(graph.session(head), {"feature": feature})[0], atol=1e-5)
+    np.testing.assert_allclose(
+        found, graph.run(graph.session(head), {"feature": feature})[0], atol=1e-5
+    )
     with pytest.raises(UsageError, match="one clip at a time"):
         fuse(cores, {"way": head}, batch=True)
 
@@ -231,7 +309,10 @@ def test_cores_that_cannot_be_joined_are_refused(core: Core) -> None:
     both = {"finding": side_by_side([core, other])}
     with pytest.raises(UsageError, match="decoded in different ways"):
         fuse([core, other], both)
-    with pytest.raises(CoreError, match=f"trained on another core: expected core {other.sha256}, found {core.sha256}"):
+    with pytest.raises(
+        CoreError,
+        match=f"trained on another core: expected core {other.sha256}, found {core.sha256}",
+    ):
         fuse(core, both)
     with pytest.raises(UsageError, match=r"a core too many: expected .*, found other"):
         fuse([core, other], {"finding": small_head(core)})
@@ -245,11 +326,14 @@ def test_cores_that_cannot_be_joined_are_refused(core: Core) -> None:
         fuse([core, made], {"finding": graph.to_bytes(narrow)})
 
 
-@pytest.mark.parametrize(("file", "preset"), [
-    ("mobilenetv2-12-fp32-from-int8.onnx", "imagenet"),
-    ("mobilenetv2-12-int8.onnx", "imagenet"),
-    ("squeezenet_fp16.onnx", "caffe"),
-])
+@pytest.mark.parametrize(
+    ("file", "preset"),
+    [
+        ("mobilenetv2-12-fp32-from-int8.onnx", "imagenet"),
+        ("mobilenetv2-12-int8.onnx", "imagenet"),
+        ("squeezenet_fp16.onnx", "caffe"),
+    ],
+)
 def test_real_models_agree_with_the_two_steps(file: str, preset: str) -> None:
     core = Core.load(shared_data() / "models" / file, preprocess=preset, pool="1x1")
     assert_same(core, {"finding": small_head(core, 5), "sex": small_head(core, 2)}, photographs(6))

@@ -69,14 +69,18 @@ def test_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             continue  # counted by test_frameworks
         if not filmed and "clips" in code:
             continue
-        command = [sys.executable, "-W", "ignore", "-c", code] if kind == "python" else ["bash", "-euc", _shell(code)]
+        command = (
+            [sys.executable, "-W", "ignore", "-c", code]
+            if kind == "python"
+            else ["bash", "-euc", _shell(code)]
+        )
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{page}:\n{code}\n{done.stdout}\n{done.stderr}"
 
 
 def _shell(code: str) -> str:
     lines = [line.removeprefix("$ ") for line in code.splitlines()]
-    return f"dof() {{ {shlex.quote(sys.executable)} -m dof_arrow \"$@\"; }}\n" + "\n".join(lines)
+    return f'dof() {{ {shlex.quote(sys.executable)} -m dof_arrow "$@"; }}\n' + "\n".join(lines)
 
 
 @pytest.mark.parametrize("framework", ["torch", "keras", "jax", "sklearn"])

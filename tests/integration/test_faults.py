@@ -24,7 +24,11 @@ from tests.support.scenarios import SCENARIOS
 
 KILLS, CUTS = 48, 400
 # Extractions make the same calls and are slow: of several, each tries some of them (first, every); torture tries all.
-SHARED_OUT = {"extract": (0, 2), "extract over an old file": (1, 2), "extract into a directory": (0, 4)}
+SHARED_OUT = {
+    "extract": (0, 2),
+    "extract over an old file": (1, 2),
+    "extract into a directory": (0, 4),
+}
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 
 

@@ -22,9 +22,29 @@ from tests.support.import_table import (
 )
 
 HEAVY = (
-    "torch", "sklearn", "scipy", "pandas", "polars", "duckdb", "datasets", "onnx", "onnxruntime",
-    "rich", "jax", "tensorflow", "keras", "ray", "av", "pydicom", "timm", "torchvision",
-    "huggingface_hub", "transformers", "PIL.ImageCms", "pyarrow.compute", "pyarrow.parquet",
+    "torch",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "polars",
+    "duckdb",
+    "datasets",
+    "onnx",
+    "onnxruntime",
+    "rich",
+    "jax",
+    "tensorflow",
+    "keras",
+    "ray",
+    "av",
+    "pydicom",
+    "timm",
+    "torchvision",
+    "huggingface_hub",
+    "transformers",
+    "PIL.ImageCms",
+    "pyarrow.compute",
+    "pyarrow.parquet",
     "pyarrow.dataset",
 )
 MODULES = modules()

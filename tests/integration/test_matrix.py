@@ -27,8 +27,14 @@ ROWS, WIDTH = 3000, 40
 X = np.random.default_rng(3).standard_normal((ROWS, WIDTH), dtype="f4")
 LABELS = np.arange(ROWS) % 7
 REWRITTEN = {
-    "pyarrow": "derived", "pandas": "plain", "polars": "plain", "duckdb": "plain", "datasets": "plain",
-    "fastparquet": "derived", "spark": "plain", "ray": "plain",
+    "pyarrow": "derived",
+    "pandas": "plain",
+    "polars": "plain",
+    "duckdb": "plain",
+    "datasets": "plain",
+    "fastparquet": "derived",
+    "spark": "plain",
+    "ray": "plain",
 }
 
 
@@ -36,7 +42,11 @@ REWRITTEN = {
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("matrix") / "x.parquet"
     with Writer(path, geometry=Geometry(1024, 4096)) as writer:
-        writer.write(ids=[f"{i:026d}" for i in range(ROWS)], vectors={"feature": X}, columns={"label": LABELS})
+        writer.write(
+            ids=[f"{i:026d}" for i in range(ROWS)],
+            vectors={"feature": X},
+            columns={"label": LABELS},
+        )
     return path
 
 
@@ -90,7 +100,9 @@ class Polars(Tool):
     def where(self, path: Path, label: int) -> Any:
         import polars
 
-        return _numpy(polars.scan_parquet(path).filter(polars.col("label") == label).collect().to_arrow())
+        return _numpy(
+            polars.scan_parquet(path).filter(polars.col("label") == label).collect().to_arrow()
+        )
 
     def rewrite(self, path: Path, out: Path) -> None:
         import polars
@@ -103,7 +115,9 @@ class Duckdb(Tool):
         import duckdb
 
         with duckdb.connect() as connection:
-            table = connection.sql(f"select label, feature from '{path}' where {condition}").to_arrow_table()
+            table = connection.sql(
+                f"select label, feature from '{path}' where {condition}"
+            ).to_arrow_table()
             return _numpy(table)
 
     def where(self, path: Path, label: int) -> Any:
@@ -121,7 +135,9 @@ class HuggingFace(Tool):
         import datasets
 
         cache = path.parent / "hf"
-        return datasets.load_dataset("parquet", data_files=str(path), split="train", cache_dir=cache, **options)
+        return datasets.load_dataset(
+            "parquet", data_files=str(path), split="train", cache_dir=cache, **options
+        )
 
     def read(self, path: Path) -> Any:
         return _numpy(self._load(path).data.table)
@@ -184,7 +200,9 @@ class Ray(Tool):
         os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
+            ray.init(
+                num_cpus=2, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True
+            )
             import ray.data
         self.data = ray.data
         self.data.DataContext.get_current().execution_options.preserve_order = True
@@ -209,8 +227,14 @@ class Ray(Tool):
 
 
 TOOLS: dict[str, Callable[[], Tool]] = {
-    "pyarrow": Pyarrow, "pandas": Pandas, "polars": Polars, "duckdb": Duckdb, "datasets": HuggingFace,
-    "fastparquet": Fastparquet, "spark": Spark, "ray": Ray,
+    "pyarrow": Pyarrow,
+    "pandas": Pandas,
+    "polars": Polars,
+    "duckdb": Duckdb,
+    "datasets": HuggingFace,
+    "fastparquet": Fastparquet,
+    "spark": Spark,
+    "ray": Ray,
 }
 
 
@@ -227,7 +251,9 @@ def test_reads(named: tuple[str, Tool], path: Path) -> None:
     labels, vectors = named[1].read(path)
     order = np.argsort(vectors[:, 0], kind="stable")
     expected = np.argsort(X[:, 0], kind="stable")
-    assert np.array_equal(vectors[order], X[expected]) and np.array_equal(labels[order], LABELS[expected])
+    assert np.array_equal(vectors[order], X[expected]) and np.array_equal(
+        labels[order], LABELS[expected]
+    )
 
 
 def test_filters(named: tuple[str, Tool], path: Path) -> None:
@@ -260,6 +286,8 @@ def test_ray_takes_a_dataset_from_memory(path: Path) -> None:
     tool, ds = Ray(), dof.open(path)
     rows = tool.data.from_arrow(ds.to_arrow(["feature", "label"], tensors=True))
     batches = list(rows.iter_batches(batch_size=None, batch_format="numpy"))
-    assert not any(batch["feature"].flags.owndata or batch["feature"].flags.writeable for batch in batches)
+    assert not any(
+        batch["feature"].flags.owndata or batch["feature"].flags.writeable for batch in batches
+    )
     assert np.array_equal(np.concatenate([batch["feature"] for batch in batches]), X)
     assert np.array_equal(np.concatenate([batch["label"] for batch in batches]), LABELS)

@@ -22,10 +22,12 @@ def test_a_long_list_is_planned_at_once(tmp_path: Path) -> None:
     """Start-up is a matter of the names' bytes: 200,000 of them in a fraction of a second."""
     count = 200_000
     source = Files(
-        root=tmp_path, names=pa.array([f"folder/{i:07d}.png" for i in range(count)], pa.large_string()),
+        root=tmp_path,
+        names=pa.array([f"folder/{i:07d}.png" for i in range(count)], pa.large_string()),
         targets={"label": Target(kind="category", classes=("a", "b"))},
         labels={"label": pa.array(np.arange(count) % 2, pa.int32())},
-        groups=pa.array([f"p{i // 5}" for i in range(count)]), columns={"age": pa.array(np.arange(count) % 90)},
+        groups=pa.array([f"p{i // 5}" for i in range(count)]),
+        columns={"age": pa.array(np.arange(count) % 90)},
     )
     start = time.process_time()
     run = planned(source, core=core(), out=tmp_path / "x.parquet", id_key=KEY)

@@ -20,18 +20,44 @@ from tests.support.making import run
 from tests.support.pictures import folder_of
 
 PUBLIC = [
-    "Core", "CoreError", "Dataset", "DofError", "DofWarning", "FormatError", "MissingExtra", "OutputError", "Problem",
-    "SourceError", "UsageError", "Writer", "append", "concat", "convert", "diff", "edit", "export_head", "extract",
-    "fuse", "open", "pictures", "reproduce", "save", "validate",
+    "Core",
+    "CoreError",
+    "Dataset",
+    "DofError",
+    "DofWarning",
+    "FormatError",
+    "MissingExtra",
+    "OutputError",
+    "Problem",
+    "SourceError",
+    "UsageError",
+    "Writer",
+    "append",
+    "concat",
+    "convert",
+    "diff",
+    "edit",
+    "export_head",
+    "extract",
+    "fuse",
+    "open",
+    "pictures",
+    "reproduce",
+    "save",
+    "validate",
 ]
 MODULES = sorted(
-    m.name.removeprefix("dof_arrow.") for m in pkgutil.walk_packages(dof.__path__, "dof_arrow.") if m.name != "dof_arrow.__main__"
+    m.name.removeprefix("dof_arrow.")
+    for m in pkgutil.walk_packages(dof.__path__, "dof_arrow.")
+    if m.name != "dof_arrow.__main__"
 )
 
 
 def test_public_names_are_locked() -> None:
     """A name may be added here; one that goes, or changes, is a line in CHANGELOG.md."""
-    assert dof.__all__ == PUBLIC and dof.__all__ == sorted(dof.__all__, key=lambda n: (n.islower(), n))
+    assert dof.__all__ == PUBLIC and dof.__all__ == sorted(
+        dof.__all__, key=lambda n: (n.islower(), n)
+    )
     assert [name for name in dof.__all__ if not hasattr(dof, name)] == []
     assert set(dof.__all__) <= set(dir(dof))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
@@ -57,7 +83,11 @@ def _own(module: str) -> Iterator[tuple[str, Any]]:
 def _bare(things: Iterable[tuple[str, Any]]) -> list[str]:
     """Names without a docstring; a dataclass makes one up of its signature, which does not count."""
     made = ((name, value, (value.__doc__ or "").strip()) for name, value in things)
-    return [name for name, value, doc in made if not doc or doc.startswith(f"{getattr(value, '__name__', '')}(")]
+    return [
+        name
+        for name, value, doc in made
+        if not doc or doc.startswith(f"{getattr(value, '__name__', '')}(")
+    ]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -68,7 +98,14 @@ def test_every_module_function_and_class_has_a_docstring(module: str) -> None:
 @pytest.mark.parametrize("name", [n for n in dof.__all__ if inspect.isclass(getattr(dof, n))])
 def test_every_method_of_the_public_classes_has_a_docstring(name: str) -> None:
     members = vars(getattr(dof, name)).items()
-    assert _bare((n, v) for n, v in members if not n.startswith("_") and isinstance(v, (property, FunctionType))) == []
+    assert (
+        _bare(
+            (n, v)
+            for n, v in members
+            if not n.startswith("_") and isinstance(v, (property, FunctionType))
+        )
+        == []
+    )
 
 
 def test_what_the_contract_promises_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +136,8 @@ def test_nothing_reports_to_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name in ("CI", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    made = run("from dof_arrow.cores import builtin; builtin.load()([__import__('numpy').zeros((4, 4, 3), 'uint8')])")
+    made = run(
+        "from dof_arrow.cores import builtin; builtin.load()([__import__('numpy').zeros((4, 4, 3), 'uint8')])"
+    )
     assert made.returncode == 0, made.stderr
     assert list(tmp_path.iterdir()) == []

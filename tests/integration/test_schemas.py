@@ -46,8 +46,11 @@ def _written(path: Path) -> bytes:
         "info": {"title": "two rows", "keys": {"our": "own"}},
     }
     with Writer(path, declared) as w:
-        w.write(ids=["a", "b"], vectors={"feature": np.eye(2, dtype=np.float32)},
-                columns={"label": np.array([0, 1]), "split": ["train", "test"]})
+        w.write(
+            ids=["a", "b"],
+            vectors={"feature": np.eye(2, dtype=np.float32)},
+            columns={"label": np.array([0, 1]), "split": ["train", "test"]},
+        )
         w.fail("c", "truncated", "the picture ends too soon")
         w.attach("notes.txt", b"hello", "text/plain")
     data = pq.read_metadata(path).metadata[b"dof"]
@@ -59,17 +62,24 @@ def _examples() -> Iterator[Any]:
     """The pages of SPEC 6.2: rows, items, and the bytes that stand there."""
     pattern = r"<!-- example: rows=(\d+) items=(\d+) -->\n```\n(.*?)```\n<!-- end -->"
     for rows, items, block in re.findall(pattern, SPEC, re.DOTALL):
-        told = [re.match(r"\s*((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  |$)", line) for line in block.splitlines()]
+        told = [
+            re.match(r"\s*((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  |$)", line)
+            for line in block.splitlines()
+        ]
         assert all(told), block
         yield int(rows), int(items), bytes.fromhex(" ".join(line[1] for line in told if line))
 
 
 def test_generated_parts_are_fresh() -> None:
-    run = subprocess.run([sys.executable, str(FOLDER / "generate.py"), "--check"], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, str(FOLDER / "generate.py"), "--check"], capture_output=True, text=True
+    )
     assert (run.returncode, run.stdout) == (0, ""), run.stdout + run.stderr
 
 
-def test_check_tells_a_difference_and_generate_mends_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_tells_a_difference_and_generate_mends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     generate = runpy.run_path(str(FOLDER / "generate.py"))
     main, copy = generate["main"], tmp_path / "SPEC.md"
     copy.write_text(SPEC.replace("| `uuid` |", "| `uid` |"), "utf-8")
@@ -112,10 +122,19 @@ def test_a_written_file_is_valid_under_the_schema(tmp_path: Path, schema: Any) -
     assert encode(from_json(value)) == data
 
 
-@pytest.mark.parametrize("change", [
-    {"version": 1}, {"uuid": "x"}, {"columns": {"id": {"role": "name"}}}, {"primary_column": None},
-    {"errors": {"offset": 3}}, {"splits": {"train": {"rows": -1, "records": 0}}}, {"must_understand": "cores"},
-], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 1},
+        {"uuid": "x"},
+        {"columns": {"id": {"role": "name"}}},
+        {"primary_column": None},
+        {"errors": {"offset": 3}},
+        {"splits": {"train": {"rows": -1, "records": 0}}},
+        {"must_understand": "cores"},
+    ],
+    ids=str,
+)
 def test_schema_and_declarations_refuse_alike(change: Any, tmp_path: Path, schema: Any) -> None:
     from dof_arrow.format.spec.metadata import problems
 
@@ -132,9 +151,20 @@ def test_pages_in_the_specification_are_those_written() -> None:
         assert layout.page_start(layout.Fixed("feature", items, True, single, single), rows) == told
 
 
-@pytest.mark.parametrize(("rows", "items"), [
-    (1, 1), (9, 1), (3, 2), (8, 5), (5, 31), (7, 32), (4, 33), (2, 71), (2, 9000),
-])
+@pytest.mark.parametrize(
+    ("rows", "items"),
+    [
+        (1, 1),
+        (9, 1),
+        (3, 2),
+        (8, 5),
+        (5, 31),
+        (7, 32),
+        (4, 33),
+        (2, 71),
+        (2, 9000),
+    ],
+)
 def test_levels_are_as_section_6_2_says(rows: int, items: int) -> None:
     def varint(value: int) -> bytes:
         return bytes([value & 127 | 128]) + varint(value >> 7) if value > 127 else bytes([value])
@@ -152,9 +182,19 @@ def test_levels_are_as_section_6_2_says(rows: int, items: int) -> None:
     assert layout.levels(rows, items) == told
 
 
-@pytest.mark.parametrize("widths", [
-    [2048, 8], [512], [5120, 4, 8], [1 << 20, 12], [100_003], [3 << 20], [1 << 27],
-], ids=str)
+@pytest.mark.parametrize(
+    "widths",
+    [
+        [2048, 8],
+        [512],
+        [5120, 4, 8],
+        [1 << 20, 12],
+        [100_003],
+        [3 << 20],
+        [1 << 27],
+    ],
+    ids=str,
+)
 def test_groups_are_as_section_6_1_says(widths: list[int]) -> None:
     def low(width: int) -> int:
         return width & -width
@@ -218,5 +258,7 @@ def test_cited_sections_exist() -> None:
 
 
 def test_nothing_is_called_anonymous() -> None:
-    texts = [path.read_text("utf-8") for path in FOLDER.rglob("*") if path.suffix in (".md", ".json")]
+    texts = [
+        path.read_text("utf-8") for path in FOLDER.rglob("*") if path.suffix in (".md", ".json")
+    ]
     assert not any("anonym" in text.lower().replace("pseudonym", "") for text in texts)

@@ -32,7 +32,12 @@ torch = pytest.importorskip("torch")
 WIDTH = 12
 LAYERS = {
     "gru": (Recurrent(cell="gru", units=7), Pool(by="last")),
-    "two lstms": (Recurrent(cell="lstm", units=5), Dense(units=6), Recurrent(cell="lstm", units=4), Pool(by="last")),
+    "two lstms": (
+        Recurrent(cell="lstm", units=5),
+        Dense(units=6),
+        Recurrent(cell="lstm", units=4),
+        Pool(by="last"),
+    ),
     "mean": (Pool(by="mean"),),
     "max of gru": (Recurrent(cell="gru", units=7), Pool(by="max")),
 }
@@ -43,16 +48,25 @@ def head(layers: tuple[Any, ...], width: int = WIDTH, **about: Any) -> bytes:
     torch.manual_seed(0)
     steps = network.Network(Architecture(layers), width, 3).steps()
     said = {"dof.head": json.dumps(about)} if about else {}
-    return graph.to_bytes(stack.to_model([*steps, stack.Function("softmax")], "category", width, 3, said))
+    return graph.to_bytes(
+        stack.to_model([*steps, stack.Function("softmax")], "category", width, 3, said)
+    )
 
 
 def in_parts(session: Any, clip: np.ndarray, size: int) -> np.ndarray:
     """The answer to the last part of a clip [T, D]."""
     kept: dict[str, np.ndarray] = {}
     for start in range(0, len(clip), size):
-        found = dict(zip([o.name for o in session.get_outputs()],
-                         graph.run(session, {"feature": clip[None, start : start + size], **kept}), strict=True))
-        kept = {n.replace("next_", ""): value for n, value in found.items() if n.startswith(stack.NEXT)}
+        found = dict(
+            zip(
+                [o.name for o in session.get_outputs()],
+                graph.run(session, {"feature": clip[None, start : start + size], **kept}),
+                strict=True,
+            )
+        )
+        kept = {
+            n.replace("next_", ""): value for n, value in found.items() if n.startswith(stack.NEXT)
+        }
     return found["probabilities"]
 
 
@@ -72,21 +86,34 @@ def test_clips_of_different_lengths_in_one_batch(name: str) -> None:
     random, lengths = np.random.default_rng(0), [9, 1, 4, 9]
     padded = random.normal(size=(4, 9, WIDTH)).astype(np.float32)
     together = graph.run(session, {"feature": padded, "lengths": np.array(lengths, np.int32)})[0]
-    alone = [graph.run(session, {"feature": padded[i : i + 1, :n]})[0][0] for i, n in enumerate(lengths)]
+    alone = [
+        graph.run(session, {"feature": padded[i : i + 1, :n]})[0][0] for i, n in enumerate(lengths)
+    ]
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 def test_a_head_that_looks_back_remembers_nothing() -> None:
-    session = graph.session(head((Recurrent(cell="gru", units=7, bidirectional=True), Pool(by="mean"))))
+    session = graph.session(
+        head((Recurrent(cell="gru", units=7, bidirectional=True), Pool(by="mean")))
+    )
     assert [o.name for o in session.get_outputs()] == ["probabilities"]
     assert [i.name for i in session.get_overridable_initializers()] == ["lengths"]
 
 
 def fused(seen: Core, layers: tuple[Any, ...] = LAYERS["gru"], **about: Any) -> tuple[bytes, bytes]:
     """A head on this core's features, and the model of both."""
-    said = {"target": "way", "kind": "category", "classes": ["a", "b", "c"], "unit": None, "feature": "feature",
-            "core_sha256": seen.sha256, "dataset_uuid": "00000000-0000-4000-8000-000000000000", "clips": True,
-            "report": {}, **about}
+    said = {
+        "target": "way",
+        "kind": "category",
+        "classes": ["a", "b", "c"],
+        "unit": None,
+        "feature": "feature",
+        "core_sha256": seen.sha256,
+        "dataset_uuid": "00000000-0000-4000-8000-000000000000",
+        "clips": True,
+        "report": {},
+        **about,
+    }
     top = head(layers, int(np.prod(seen.output_shape)), **said)
     return top, fuse(seen, {"way": top})
 
@@ -94,7 +121,9 @@ def fused(seen: Core, layers: tuple[Any, ...] = LAYERS["gru"], **about: Any) -> 
 @pytest.mark.parametrize("frames", [1, 7, PART, 40])
 def test_frames_in_prediction_out_row_g13(frames: int, tmp_path: Path) -> None:
     """G13: one model, in parts of frames, says what extraction and head say step by step, for every length."""
-    (tmp_path / "clip.mp4").write_bytes(clips.encode(clips.scene(frames, frames, height=32, width=48)))
+    (tmp_path / "clip.mp4").write_bytes(
+        clips.encode(clips.scene(frames, frames, height=32, width=48))
+    )
     top, model = fused(core())
     features = core()([frame.pixels for frame in Watched(Video(tmp_path / "clip.mp4"))])
     expected = graph.run(graph.session(top), {"feature": features[None]})[0][0]
@@ -103,7 +132,9 @@ def test_frames_in_prediction_out_row_g13(frames: int, tmp_path: Path) -> None:
     np.testing.assert_allclose([*said["way"].probabilities.values()], expected, atol=1e-4)
 
 
-def step_by_step(seen: Core, top: bytes, frames: list[np.ndarray], window: int, stride: int) -> np.ndarray:
+def step_by_step(
+    seen: Core, top: bytes, frames: list[np.ndarray], window: int, stride: int
+) -> np.ndarray:
     """What a head says of the windows of a clip: of each, or of all of them in turn."""
     starts = range(0, len(frames) - window + 1, stride)
     features = seen([frames[i : i + window] for i in starts]).reshape(len(starts), -1)  # type: ignore[arg-type]
@@ -112,15 +143,30 @@ def step_by_step(seen: Core, top: bytes, frames: list[np.ndarray], window: int, 
     return graph.run(session, {"feature": features[None] if clips_too else features})[0]
 
 
-@pytest.mark.parametrize(("layout", "window", "stride"), [
-    ("NCTHW", 4, 4), ("NTCHW", 4, 1), ("NTHWC", 4, 3), ("NCTHW", 4, 6), ("NCTHW", 4, 19),
-])
+@pytest.mark.parametrize(
+    ("layout", "window", "stride"),
+    [
+        ("NCTHW", 4, 4),
+        ("NTCHW", 4, 1),
+        ("NTHWC", 4, 3),
+        ("NCTHW", 4, 6),
+        ("NCTHW", 4, 19),
+    ],
+)
 @pytest.mark.parametrize("kind", ["gru", "mean", "back", "each"])
-def test_windows_in_prediction_out_row_g14(layout: str, window: int, stride: int, kind: str) -> None:
+def test_windows_in_prediction_out_row_g14(
+    layout: str, window: int, stride: int, kind: str
+) -> None:
     """G14: a 3D core and a head in one model, in parts of whole windows, say what they say step by step."""
     seen = in_time(layout)
-    layers = {**LAYERS, "back": (Recurrent(cell="gru", units=4, bidirectional=True), Pool(by="last")), "each": ()}[kind]
-    top, model = fused(seen, layers, clips=kind != "each", sampling={"window": window, "stride": stride})
+    layers = {
+        **LAYERS,
+        "back": (Recurrent(cell="gru", units=4, bidirectional=True), Pool(by="last")),
+        "each": (),
+    }[kind]
+    top, model = fused(
+        seen, layers, clips=kind != "each", sampling={"window": window, "stride": stride}
+    )
     predictor, session = Predictor(model), graph.session(model)
     for length in (4, 5, PART + 3, 67):
         clip = clips.scene(length, length, height=24, width=32)
@@ -152,8 +198,11 @@ def test_two_cores_that_see_windows() -> None:
     (a, _), (b, _) = (fused(each, sampling={"window": 4, "stride": 2}) for each in (one, two))
     said = Predictor(fuse([one, two], {"a": a, "b": b}))(clip)
     for name, seen, top in (("a", one, a), ("b", two, b)):
-        np.testing.assert_allclose([*said[name].probabilities.values()], step_by_step(seen, top, [*clip], 4, 2)[0],
-                                   atol=1e-4)
+        np.testing.assert_allclose(
+            [*said[name].probabilities.values()],
+            step_by_step(seen, top, [*clip], 4, 2)[0],
+            atol=1e-4,
+        )
     with pytest.raises(UsageError, match="of single pictures and of windows"):
         fuse([one, core()], {"a": a, "b": fused(core())[0]})
 
@@ -171,7 +220,9 @@ def test_parts_are_bit_equal_to_the_whole() -> None:
     clip = clips.scene(0, 40, height=32, width=48)
     session = graph.session(model)
     whole = graph.run(session, {"clip": clip})[0]
-    assert np.array_equal(whole, np.float32([*Predictor(model)(clip)["way"].probabilities.values()])[None])
+    assert np.array_equal(
+        whole, np.float32([*Predictor(model)(clip)["way"].probabilities.values()])[None]
+    )
 
 
 def test_a_head_knows_which_frames_it_was_trained_on(tmp_path: Path) -> None:
@@ -192,14 +243,30 @@ def test_clips_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     assert isinstance(found[str(tmp_path / "good.mp4")], dict)
 
 
-def test_direction_is_in_the_order_not_in_the_mean_row_g13(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_direction_is_in_the_order_not_in_the_mean_row_g13(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """G13: a GRU on encodings tells left from right, their mean over time cannot; an epoch encodes nothing again."""
-    folder = clips.pairs(tmp_path / "c", 40, codecs=(("libx264", "mp4"), ("libvpx-vp9", "webm")), lengths=(8, 12),
-                         lossless=True)
-    ds = extract(folder, core=builtin.load(pool="2x2"), out=tmp_path / "x.parquet", id_key=KEY, split="split",
-                 table=folder / "clips.csv", key="file", label="direction", group="pair")
+    folder = clips.pairs(
+        tmp_path / "c",
+        40,
+        codecs=(("libx264", "mp4"), ("libvpx-vp9", "webm")),
+        lengths=(8, 12),
+        lossless=True,
+    )
+    ds = extract(
+        folder,
+        core=builtin.load(pool="2x2"),
+        out=tmp_path / "x.parquet",
+        id_key=KEY,
+        split="split",
+        table=folder / "clips.csv",
+        key="file",
+        label="direction",
+        group="pair",
+    )
     monkeypatch.delattr(Core, "run")
-    manners = training.Manners(epochs=60, batch=16, rate=3e-3)
+    manners = training.TrainingOptions(epochs=60, batch=16, rate=3e-3)
     report = train.train(ds, head="rnn", manners=manners).report
     mean = train.train(ds, head="mean", manners=manners).report
     assert report["score"] > 0.75
@@ -223,9 +290,30 @@ def test_the_whole_job_on_the_command_line(
         assert code == 0, err
         return out
 
-    source = ("c", "--core", "builtin", "--pool", "2x2", "--table", "c/clips.csv", "--key", "file", "--label",
-              "direction", "--group", "pair", "--split", "split", "--fps", "25", "-o", "x.parquet")
-    assert "32 clips" in dof("extract", *source, "--dry-run") and not (tmp_path / "x.parquet").exists()
+    source = (
+        "c",
+        "--core",
+        "builtin",
+        "--pool",
+        "2x2",
+        "--table",
+        "c/clips.csv",
+        "--key",
+        "file",
+        "--label",
+        "direction",
+        "--group",
+        "pair",
+        "--split",
+        "split",
+        "--fps",
+        "25",
+        "-o",
+        "x.parquet",
+    )
+    assert (
+        "32 clips" in dof("extract", *source, "--dry-run") and not (tmp_path / "x.parquet").exists()
+    )
     assert "192 rows" in dof("extract", *source)
     dof("train", "x.parquet", "--head", "rnn", "--epochs", "2", "-o", "head.onnx")
     dof("fuse", "--core", "builtin", "--pool", "2x2", "--head", "head.onnx", "-o", "model.onnx")
@@ -237,13 +325,25 @@ def test_frames_and_labels_are_normalised_by_what_is_declared_row_g15(tmp_path: 
     """G15: frames by the core's preprocessing, labels by a scale kept with the head; what comes out has the unit."""
     folder = clips.pairs(tmp_path / "c", 24, lengths=(4,), height=32, width=48)
     lines = (folder / "clips.csv").read_text().splitlines()
-    speeds = ["file,speed", *(f"{line.split(',')[0]},{1000.5 + 10 * i}" for i, line in enumerate(lines[1:]))]
+    speeds = [
+        "file,speed",
+        *(f"{line.split(',')[0]},{1000.5 + 10 * i}" for i, line in enumerate(lines[1:])),
+    ]
     (folder / "speeds.csv").write_text("\n".join(speeds))
-    ds = extract(folder, core=core(), out=tmp_path / "x.parquet", id_key=KEY, table=folder / "speeds.csv", key="file",
-                 label="speed")
+    ds = extract(
+        folder,
+        core=core(),
+        out=tmp_path / "x.parquet",
+        id_key=KEY,
+        table=folder / "speeds.csv",
+        key="file",
+        label="speed",
+    )
     assert ds.metadata.cores["feature"].preprocessing.scale
-    trained = train.train(ds, head="rnn", cv=2, manners=training.Manners(epochs=3))
+    trained = train.train(ds, head="rnn", cv=2, manners=training.TrainingOptions(epochs=3))
     assert trained.report["kind"] == "regression"
     assert trained.report["scaling"]["mean"] == pytest.approx(1235.5, rel=0.02)
-    (answer,) = Predictor(fuse(core(), {"speed": trained.onnx}))(clips.scene(0, 4, height=32, width=48)).values()
+    (answer,) = Predictor(fuse(core(), {"speed": trained.onnx}))(
+        clips.scene(0, 4, height=32, width=48)
+    ).values()
     assert answer.value is not None and 900 < answer.value < 1700

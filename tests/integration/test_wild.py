@@ -37,7 +37,9 @@ WILD: dict[str, Callable[[], onnx.ModelProto]] = {
 
 
 @pytest.mark.parametrize("kind", WILD)
-def test_row_C2_a_model_of_this_kind_gives_its_reference_at_any_batch_size(kind: str, tmp_path: Path) -> None:
+def test_row_C2_a_model_of_this_kind_gives_its_reference_at_any_batch_size(
+    kind: str, tmp_path: Path
+) -> None:
     """Row C2: the reference is the original model, its tensor made an output, run as it declares, or one by one."""
     model, folder = WILD[kind](), folder_of(tmp_path / "p", PICTURES, side=20)
     core = Core.from_bytes(graph.to_bytes(model), preprocess=SQUASHED)
@@ -48,15 +50,28 @@ def test_row_C2_a_model_of_this_kind_gives_its_reference_at_any_batch_size(kind:
     assert core.batch_dependent == (kind == "DynamicQuantizeLinear")
     assert made[0].metadata.cores["feature"].deterministic == (not core.batch_dependent)
     for other in found[1:]:
-        assert np.array_equal(other, found[0]) if core.batch_dependent else np.allclose(other, found[0], atol=1e-6)
+        assert (
+            np.array_equal(other, found[0])
+            if core.batch_dependent
+            else np.allclose(other, found[0], atol=1e-6)
+        )
     assert validate(made[0].path, deep=True) == []
 
 
 def extracted(folder: Path, core: Core, batch: int) -> Dataset:
-    return extract(folder, core=core, out=folder.with_name(f"{batch}.parquet"), batch_size=batch, id_key=KEY, workers=2)
+    return extract(
+        folder,
+        core=core,
+        out=folder.with_name(f"{batch}.parquet"),
+        batch_size=batch,
+        id_key=KEY,
+        workers=2,
+    )
 
 
 def reference(model: onnx.ModelProto, prepared: Array, *, alone: bool) -> Array:
     if not alone:
         return exposed(model, "feat", prepared)
-    return np.concatenate([exposed(model, "feat", prepared[i : i + 1]) for i in range(len(prepared))])
+    return np.concatenate(
+        [exposed(model, "feat", prepared[i : i + 1]) for i in range(len(prepared))]
+    )

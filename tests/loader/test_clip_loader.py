@@ -31,9 +31,16 @@ def ds(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         for clip, length in enumerate(LENGTHS):
             frames = np.arange(length)
             features = np.repeat((clip + frames / 100).astype(np.float32)[:, None], WIDTH, 1)
-            writer.write(ids=[f"clip{clip:03d}"] * length, vectors={"feature": features},
-                         columns={"frame": frames.astype(np.int32), "time": frames / 25, "way": [clip % 2] * length,
-                                  "age": [clip * 1.0] * length})
+            writer.write(
+                ids=[f"clip{clip:03d}"] * length,
+                vectors={"feature": features},
+                columns={
+                    "frame": frames.astype(np.int32),
+                    "time": frames / 25,
+                    "way": [clip % 2] * length,
+                    "age": [clip * 1.0] * length,
+                },
+            )
     return dataset.open(path)
 
 
@@ -42,12 +49,18 @@ def seen(loader: ClipLoader) -> list[tuple[int, int]]:
     found = []
     for batch in loader:
         padded = batch if isinstance(batch, Padded) else batch[0]
-        found += [(int(f[0, 0]), int(n)) for f, n in zip(padded.features, padded.lengths, strict=True)]
+        found += [
+            (int(f[0, 0]), int(n)) for f, n in zip(padded.features, padded.lengths, strict=True)
+        ]
     return found
 
 
-@pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"shuffle": True, "bucket": 4}, {"bucket": 3}])
-def test_every_clip_once_an_epoch_whole_and_padded_with_zeros(ds: Dataset, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "options", [{}, {"shuffle": True}, {"shuffle": True, "bucket": 4}, {"bucket": 3}]
+)
+def test_every_clip_once_an_epoch_whole_and_padded_with_zeros(
+    ds: Dataset, options: dict[str, Any]
+) -> None:
     loader = ds.clip_loader(batch_size=8, **options)
     assert len(loader) == 7 and sorted(seen(loader)) == [*enumerate(LENGTHS)]
     for padded in loader:
@@ -58,26 +71,35 @@ def test_every_clip_once_an_epoch_whole_and_padded_with_zeros(ds: Dataset, optio
             np.testing.assert_allclose(features[:length, 0], expected, atol=1e-5)
 
 
-def test_d16_clips_of_compact_files_are_decoded_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d16_clips_of_compact_files_are_decoded_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A row group is decoded for its own clips and for the one that reaches into it, not for each clip anew."""
     monkeypatch.setattr(gather, "IN_MEMORY", 100)
     monkeypatch.setattr(gather, "_DECODED", 4 * 50 * 4 * WIDTH)
     with Writer(tmp_path / "x.parquet", layout="compact", geometry=Geometry(50, 4096)) as writer:
         for clip in range(100):
-            writer.write(ids=[f"clip{clip:03d}"] * 7, vectors={"feature": np.full((7, WIDTH), clip, np.float32)},
-                         columns={"frame": np.arange(7, dtype=np.int32)})
+            writer.write(
+                ids=[f"clip{clip:03d}"] * 7,
+                vectors={"feature": np.full((7, WIDTH), clip, np.float32)},
+                columns={"frame": np.arange(7, dtype=np.int32)},
+            )
     with pytest.warns(DofWarning, match="dof convert"):
         loader = dataset.open(tmp_path / "x.parquet").clip_loader(batch_size=8, shuffle=True)
     decoded: list[int] = []
     decode = loader._gather._decode
-    monkeypatch.setattr(loader._gather, "_decode", lambda number: decoded.append(number) or decode(number))
+    monkeypatch.setattr(
+        loader._gather, "_decode", lambda number: decoded.append(number) or decode(number)
+    )
     orders = [[clip for clip, _ in seen(loader)] for _ in range(2)]
     assert all(sorted(order) == list(range(100)) for order in orders) and orders[0] != orders[1]
     assert len(decoded) <= 2 * 2 * 14
 
 
 def test_targets_and_columns_come_once_a_clip(ds: Dataset) -> None:
-    for padded, way, others in ds.clip_loader(batch_size=8, shuffle=True, target="way", columns=["age", "id"]):
+    for padded, way, others in ds.clip_loader(
+        batch_size=8, shuffle=True, target="way", columns=["age", "id"]
+    ):
         number = padded.features[:, 0, 0].astype(int)
         assert way.tolist() == (number % 2).tolist() and others["age"].tolist() == number.tolist()
         assert list(others["id"]) == [f"clip{n:03d}" for n in number]
@@ -100,7 +122,12 @@ def test_buckets_waste_less(ds: Dataset) -> None:
 @pytest.mark.parametrize("bucket", [1, 3])
 @pytest.mark.parametrize("stop", [0, 1, 5, 6])
 def test_a_state_goes_on_where_it_was_taken(ds: Dataset, bucket: int, stop: int) -> None:
-    options: dict[str, Any] = {"batch_size": 8, "shuffle": True, "bucket": bucket, "augment": [{"noise": 0.1}]}
+    options: dict[str, Any] = {
+        "batch_size": 8,
+        "shuffle": True,
+        "bucket": bucket,
+        "augment": [{"noise": 0.1}],
+    }
     whole = [b.features for b in ds.clip_loader(**options)]
     loader = ds.clip_loader(**options)
     parted = [batch.features for batch, _ in zip(loader, range(stop), strict=False)]
@@ -114,14 +141,21 @@ def test_a_state_goes_on_where_it_was_taken(ds: Dataset, bucket: int, stop: int)
 
 
 def test_ranks_share_the_clips(ds: Dataset) -> None:
-    found = [seen(ds.clip_loader(batch_size=3, shuffle=True, bucket=2, rank=r, world_size=3)) for r in range(3)]
+    found = [
+        seen(ds.clip_loader(batch_size=3, shuffle=True, bucket=2, rank=r, world_size=3))
+        for r in range(3)
+    ]
     assert sorted(chain.from_iterable(found)) == [*enumerate(LENGTHS)]
 
 
 def test_long_clips_in_pieces(ds: Dataset) -> None:
     loader = ds.clip_loader(chunk=10, batch_size=5)
     lengths = [int(n) for padded in loader for n in padded.lengths]
-    assert max(lengths) == 10 and sum(lengths) == sum(LENGTHS) and len(lengths) == sum(-(-n // 10) for n in LENGTHS)
+    assert (
+        max(lengths) == 10
+        and sum(lengths) == sum(LENGTHS)
+        and len(lengths) == sum(-(-n // 10) for n in LENGTHS)
+    )
 
 
 def test_one_draw_a_clip(ds: Dataset) -> None:
@@ -136,12 +170,25 @@ def test_a_split_and_statistics(ds: Dataset) -> None:
     some = ds[: sum(LENGTHS[:10])]
     assert [n for n, _ in seen(some.clip_loader())] == [*range(10)]
     mean, deviation = np.full(WIDTH, 2.0), np.full(WIDTH, 4.0)
-    plain, scaled = (next(iter(some.clip_loader(**o))) for o in ({}, {"normalize": (mean, deviation)}))
-    np.testing.assert_allclose(scaled.features[scaled.mask], (plain.features[plain.mask] - 2) / 4, atol=1e-6)
+    plain, scaled = (
+        next(iter(some.clip_loader(**o))) for o in ({}, {"normalize": (mean, deviation)})
+    )
+    np.testing.assert_allclose(
+        scaled.features[scaled.mask], (plain.features[plain.mask] - 2) / 4, atol=1e-6
+    )
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"bucket": 0}, {"chunk": 0}, {"rank": 1},
-                                   {"augment": [{"mixup": 0.5}]}, {"target": "absent"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 0},
+        {"bucket": 0},
+        {"chunk": 0},
+        {"rank": 1},
+        {"augment": [{"mixup": 0.5}]},
+        {"target": "absent"},
+    ],
+)
 def test_options_that_cannot_be(ds: Dataset, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         ds.clip_loader(**wrong)
@@ -159,7 +206,10 @@ def test_torch_gets_tensors_or_packed_sequences(ds: Dataset) -> None:
     loader = ds.clip_loader(batch_size=8, target="way")
     for (packed, way), (padded, expected) in zip(loader.to_torch(packed=True), loader, strict=True):
         features, lengths = torch.nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
-        assert np.array_equal(features.numpy(), padded.features) and lengths.tolist() == padded.lengths.tolist()
+        assert (
+            np.array_equal(features.numpy(), padded.features)
+            and lengths.tolist() == padded.lengths.tolist()
+        )
         assert way.tolist() == expected.tolist()
     (features, lengths), _ = next(iter(loader.to_torch()))
     assert features.shape[1] == lengths.max()
@@ -170,4 +220,7 @@ def test_tensorflow_gets_ragged_tensors(ds: Dataset) -> None:
     loader = ds.clip_loader(batch_size=20, target="way")
     for (ragged, way), (padded, expected) in zip(loader.to_tf(), loader, strict=True):
         assert ragged.row_lengths().numpy().tolist() == padded.lengths.tolist()
-        assert np.array_equal(ragged.to_tensor().numpy(), padded.features) and way.tolist() == expected.tolist()
+        assert (
+            np.array_equal(ragged.to_tensor().numpy(), padded.features)
+            and way.tolist() == expected.tolist()
+        )

@@ -38,7 +38,9 @@ def keras(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_c3_d23_tensors_share_the_batch(ds: Dataset, torch: Any) -> None:
     """D23: a torch DataLoader over it."""
     rows = []
-    for x, y, more in ds.loader(batch_size=32, shuffle=True, target="label", columns=["age", "sex"]).to_torch():
+    for x, y, more in ds.loader(
+        batch_size=32, shuffle=True, target="label", columns=["age", "sex"]
+    ).to_torch():
         assert isinstance(x, torch.Tensor) and x.dtype == torch.float32 and y.dtype == torch.int64
         assert isinstance(more["age"], torch.Tensor) and more["sex"][0] in ("f", "m")
         assert torch.equal(y, x[:, 0].long() % 3)
@@ -48,8 +50,12 @@ def test_c3_d23_tensors_share_the_batch(ds: Dataset, torch: Any) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_d23_worker_processes_give_the_same_order_each_epoch(ds: Dataset, torch: Any, workers: int) -> None:
-    loader = ds.loader(batch_size=16, shuffle=True, target="ill", balance="ill", augment={"noise": 0.1})
+def test_d23_worker_processes_give_the_same_order_each_epoch(
+    ds: Dataset, torch: Any, workers: int
+) -> None:
+    loader = ds.loader(
+        batch_size=16, shuffle=True, target="ill", balance="ill", augment={"noise": 0.1}
+    )
     expected = [[x.copy() for x, _ in loader] for _ in range(2)]
     loader.set_epoch(0)
     batches = loader.to_torch()
@@ -107,7 +113,9 @@ def test_d23_resume_at_200_random_stops_with_other_workers(ds: Dataset, torch: A
 
 def test_spawned_workers_find_the_batches(ds: Dataset, torch: Any) -> None:
     batches = ds.split("train").loader(batch_size=50, shuffle=True, target="label").to_torch()
-    data = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    data = torch.utils.data.DataLoader(
+        batches, batch_size=None, num_workers=1, multiprocessing_context="spawn"
+    )
     assert sorted(int(v) for x, _ in data for v in x[:, 0]) == list(range(150))
 
 
@@ -121,18 +129,26 @@ def test_a_device_and_a_set_epoch(ds: Dataset, torch: Any) -> None:
     assert [numbers(loader), numbers(loader)][1] == second and batches.state_dict()["epoch"] == 2
 
 
-def test_pinned_batches_go_to_the_device(ds: Dataset, torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pinned_batches_go_to_the_device(
+    ds: Dataset, torch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every tensor is pinned, then handed over; here, where there is no accelerator, both are only noted."""
     seen: list[Any] = []
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: seen.append("pin") or self)
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, *to, **how: seen.append((*to, *how.items())) or self)
-    batches = ds.loader(batch_size=100, target="age", columns=["label"]).to_torch(device="cpu", pin_memory=True)
+    monkeypatch.setattr(
+        torch.Tensor, "to", lambda self, *to, **how: seen.append((*to, *how.items())) or self
+    )
+    batches = ds.loader(batch_size=100, target="age", columns=["label"]).to_torch(
+        device="cpu", pin_memory=True
+    )
     assert len(list(batches)) == 2 and seen == ["pin", ("cpu", ("non_blocking", True))] * 6
 
 
 def test_devices_that_are_not_there_are_named(ds: Dataset, torch: Any) -> None:
-    with pytest.raises(UsageError, match="no such device: expected one that torch has here, found warp:9"):
+    with pytest.raises(
+        UsageError, match="no such device: expected one that torch has here, found warp:9"
+    ):
         ds.loader().to_torch(device="warp:9")
     if not torch.accelerator.is_available():
         with pytest.raises(UsageError, match=r"nothing to pin memory for.*Leave pin_memory out"):
@@ -159,7 +175,9 @@ def _one_rank(rank: int, world: int, path: str, folder: str) -> None:
 
     from dof_arrow.dataset import dataset
 
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world
+    )
     loader = dataset.open(path).loader(batch_size=16, shuffle=True, rank=rank, world_size=world)
     rows = torch.full((ROWS,), 0)
     for x in loader.to_torch():
@@ -179,14 +197,21 @@ def test_two_processes_see_every_row_once(ds: Dataset, torch: Any, tmp_path: Pat
 
 def test_g12_a_keras_model_trains_an_epoch(ds: Dataset, keras: Any) -> None:
     """G12: a Keras `Sequence`."""
-    loader = ds.loader(batch_size=20, shuffle=True, target="label", balance="label", normalize="train")
+    loader = ds.loader(
+        batch_size=20, shuffle=True, target="label", balance="label", normalize="train"
+    )
     batches = loader.to_keras()
     assert isinstance(batches, keras.utils.PyDataset) and len(batches) == len(loader)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")
     weights = dict(enumerate(loader.class_weights().tolist()))
-    history = model.fit(batches, epochs=2, verbose=0, class_weight=weights, validation_data=ds.split(
-        "valid").loader(target="label", normalize="train").to_keras())
+    history = model.fit(
+        batches,
+        epochs=2,
+        verbose=0,
+        class_weight=weights,
+        validation_data=ds.split("valid").loader(target="label", normalize="train").to_keras(),
+    )
     assert np.isfinite(history.history["loss"]).all() and len(history.history["val_loss"]) == 2
     assert loader.epoch in (2, 3)  # with JAX, Keras begins one more to learn the shapes
 
@@ -217,7 +242,9 @@ def test_g12_keras_on_tensorflow_trains_an_epoch(ds: Dataset) -> None:
 
 def test_keras_takes_columns_as_inputs_and_refuses_texts(ds: Dataset, keras: Any) -> None:
     (inputs, y) = ds.loader(batch_size=20, target="label", columns=["age"]).to_keras()[3]
-    assert set(inputs) == {"feature", "age"} and np.array_equal(inputs["feature"], features(ROWS)[60:80])
+    assert set(inputs) == {"feature", "age"} and np.array_equal(
+        inputs["feature"], features(ROWS)[60:80]
+    )
     with pytest.raises(UsageError, match="texts are no inputs"):
         ds.loader(columns=["sex"]).to_keras()
     x = ds.loader(batch_size=20).to_keras()[9]
@@ -235,7 +262,9 @@ def test_g12_tf_data_trains_an_epoch(ds: Dataset) -> None:
     weights = tensorflow.Variable(tensorflow.zeros((4, 3)))
     for x, y in ds.loader(batch_size=24, shuffle=True, target="signs").to_tf():
         with tensorflow.GradientTape() as tape:
-            loss = tensorflow.reduce_mean(tensorflow.nn.sigmoid_cross_entropy_with_logits(y, x @ weights))
+            loss = tensorflow.reduce_mean(
+                tensorflow.nn.sigmoid_cross_entropy_with_logits(y, x @ weights)
+            )
         weights.assign_sub(1e-4 * tape.gradient(loss, weights))
     assert np.isfinite(float(loss))
 
@@ -256,12 +285,20 @@ def test_c3_jax_arrays_lie_in_the_batch(ds: Dataset) -> None:
     assert next(iter(loader.to_jax(device=jax.devices()[0])))[0].shape == (16, 4)
 
 
-@pytest.mark.parametrize(("module", "call"), [
-    ("torch", lambda loader: loader.to_torch()), ("keras", lambda loader: loader.to_keras()),
-    ("tensorflow", lambda loader: loader.to_tf()), ("jax", lambda loader: loader.to_jax()),
-])
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        ("torch", lambda loader: loader.to_torch()),
+        ("keras", lambda loader: loader.to_keras()),
+        ("tensorflow", lambda loader: loader.to_tf()),
+        ("jax", lambda loader: loader.to_jax()),
+    ],
+)
 def test_a_missing_framework_is_named(
-    ds: Dataset, monkeypatch: pytest.MonkeyPatch, module: str, call: Callable[[Any], Any],
+    ds: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    call: Callable[[Any], Any],
 ) -> None:
     from dof_arrow.loader import frameworks
 
@@ -283,7 +320,12 @@ def test_g12_tf_data_of_clips_of_any_length(tmp_path: Path) -> None:
     for clip, length in enumerate((3, 4, 5, 2)):
         (tmp_path / f"c{clip}").mkdir()
         for frame in range(length):
-            Image.fromarray(np.full((8, 10, 3), frame, np.uint8)).save(tmp_path / f"c{clip}" / f"{frame}.png")
+            Image.fromarray(np.full((8, 10, 3), frame, np.uint8)).save(
+                tmp_path / f"c{clip}" / f"{frame}.png"
+            )
     data = dof.pictures(tmp_path, max_frames=5).loader(batch_size=2, target="clip").to_tf()
     assert data.element_spec[0]["clip"].shape.as_list() == [None, None, 8, 10, 3]
-    assert [(x["clip"].shape[1], x["lengths"].numpy().tolist()) for x, _ in data] == [(4, [3, 4]), (5, [5, 2])]
+    assert [(x["clip"].shape[1], x["lengths"].numpy().tolist()) for x, _ in data] == [
+        (4, [3, 4]),
+        (5, [5, 2]),
+    ]

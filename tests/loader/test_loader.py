@@ -33,17 +33,24 @@ def test_g1_batches_contiguous_with_a_partial_last_one(ds: Dataset) -> None:
     """G1: the last batch was dropped there."""
     batches = list(ds.loader(batch_size=64, shuffle=True, target="label"))
     assert [len(x) for x, _ in batches] == [64, 64, 64, 8]
-    assert all(x.flags.c_contiguous and x.dtype == np.float32 and x.flags.writeable for x, _ in batches)
+    assert all(
+        x.flags.c_contiguous and x.dtype == np.float32 and x.flags.writeable for x, _ in batches
+    )
     assert len(ds.loader(batch_size=64)) == 4 and len(ds.loader(batch_size=64, drop_last=True)) == 3
     assert sorted(numbers(batches)) == list(range(ROWS))
 
 
 def test_rows_and_labels_belong_together(ds: Dataset) -> None:
-    for x, y, more in ds.loader(batch_size=30, shuffle=True, target="label", columns=["age", "sex", "id", "signs"]):
+    for x, y, more in ds.loader(
+        batch_size=30, shuffle=True, target="label", columns=["age", "sex", "id", "signs"]
+    ):
         row = x[:, 0].astype(int)
         assert np.array_equal(x, features(ROWS)[row]) and np.array_equal(y, row % 3)
         assert np.array_equal(more["age"], 20 + row * 7 % 60)
-        assert more["sex"].tolist() == [("f", "m")[i % 2] for i in row] and more["id"][0] == f"r{row[0]:05d}"
+        assert (
+            more["sex"].tolist() == [("f", "m")[i % 2] for i in row]
+            and more["id"][0] == f"r{row[0]:05d}"
+        )
         assert np.array_equal(more["signs"], (row[:, None] >> np.arange(3)) & 1)
 
 
@@ -61,7 +68,10 @@ def test_g3_each_epoch_has_its_own_order_and_seeds_differ(ds: Dataset) -> None:
     """G3: shuffled anew each epoch, and any epoch again from its number."""
     loader = ds.loader(shuffle=True, seed=1)
     epochs = [numbers(loader) for _ in range(3)]
-    assert all(sorted(epoch) == list(range(ROWS)) for epoch in epochs) and len(set(map(tuple, epochs))) == 3
+    assert (
+        all(sorted(epoch) == list(range(ROWS)) for epoch in epochs)
+        and len(set(map(tuple, epochs))) == 3
+    )
     again = ds.loader(shuffle=True, seed=1)
     again.set_epoch(2)
     assert numbers(again) == epochs[2] and numbers(ds.loader(shuffle=True, seed=2)) != epochs[0]
@@ -79,7 +89,9 @@ def test_g5_uniform_labels_keep_floats(ds: Dataset, tmp_path: Path) -> None:
     skewed = made(tmp_path / "age.parquet", 2000, age=age)
     batches = list(skewed.loader(shuffle=True, target="age", uniform={"age": 20}))
     values = np.concatenate([y for _, y in batches])
-    found = np.bincount(((values - age.min()) / (age.max() - age.min()) * 20).astype(int).clip(0, 19), minlength=20)
+    found = np.bincount(
+        ((values - age.min()) / (age.max() - age.min()) * 20).astype(int).clip(0, 19), minlength=20
+    )
     filled = found[found > 0]
     assert values.dtype == np.float32 and np.ptp(filled) <= 0.01 * filled.max()
     assert set(numbers(batches)) == set(range(2000))
@@ -88,11 +100,19 @@ def test_g5_uniform_labels_keep_floats(ds: Dataset, tmp_path: Path) -> None:
 
 def test_g6_balance_to_equal_and_to_a_chosen_share(ds: Dataset) -> None:
     """G6: fewer than half of the positives were used there."""
-    for balance, share in (("ill", 0.5), ({"ill": 0.3}, 0.3), ({"ill": {"yes": 0.2}}, 0.2), ({"ill": 0.05}, 0.05)):
+    for balance, share in (
+        ("ill", 0.5),
+        ({"ill": 0.3}, 0.3),
+        ({"ill": {"yes": 0.2}}, 0.2),
+        ({"ill": 0.05}, 0.05),
+    ):
         loader = ds.loader(shuffle=True, target="ill", balance=balance)
         batches = list(loader)
         assert np.concatenate([y for _, y in batches]).mean() == pytest.approx(share, abs=0.01)
-        assert set(numbers(batches)) == set(range(ROWS)) and sum(map(len, numbers_of(batches))) == loader.plan.length
+        assert (
+            set(numbers(batches)) == set(range(ROWS))
+            and sum(map(len, numbers_of(batches))) == loader.plan.length
+        )
 
 
 def numbers_of(batches: list[Any]) -> list[Any]:
@@ -100,20 +120,32 @@ def numbers_of(batches: list[Any]) -> list[Any]:
 
 
 def test_g6_balance_by_other_columns(ds: Dataset) -> None:
-    labels = np.concatenate([y for _, y in ds.loader(shuffle=True, target="label", balance="label")])
+    labels = np.concatenate(
+        [y for _, y in ds.loader(shuffle=True, target="label", balance="label")]
+    )
     assert np.ptp(np.bincount(labels)) == 0
     young = ds.filter(pc.field("age") < 40)
-    sexes = np.concatenate([c["sex"] for _, c in young.loader(shuffle=True, balance="sex", columns=["sex"])])
+    sexes = np.concatenate(
+        [c["sex"] for _, c in young.loader(shuffle=True, balance="sex", columns=["sex"])]
+    )
     assert (sexes == "f").mean() == 0.5
-    flags = np.concatenate([y for _, y in ds.loader(shuffle=True, target="signs", balance={"signs": {"mass": 0.25}})])
+    flags = np.concatenate(
+        [y for _, y in ds.loader(shuffle=True, target="signs", balance={"signs": {"mass": 0.25}})]
+    )
     assert flags[:, 1].mean() == pytest.approx(0.25, abs=0.01) and flags.dtype == np.float32
-    labels = np.concatenate([y for _, y in ds.loader(shuffle=True, target="label", balance={"label": {"sick": 0.6}})])
-    assert (labels == 0).mean() == pytest.approx(0.6, abs=0.01) and abs((labels == 1).sum() - (labels == 2).sum()) <= 2
+    labels = np.concatenate(
+        [y for _, y in ds.loader(shuffle=True, target="label", balance={"label": {"sick": 0.6}})]
+    )
+    assert (labels == 0).mean() == pytest.approx(0.6, abs=0.01) and abs(
+        (labels == 1).sum() - (labels == 2).sum()
+    ) <= 2
 
 
 def test_g6_class_weights(ds: Dataset) -> None:
     assert ds.loader(target="ill").class_weights() == pytest.approx([200 / 2 / 180, 200 / 2 / 20])
-    assert ds[:100].loader(target="signs").class_weights() == pytest.approx([50 / 50, 50 / 50, 52 / 48])
+    assert ds[:100].loader(target="signs").class_weights() == pytest.approx(
+        [50 / 50, 50 / 50, 52 / 48]
+    )
     with pytest.raises(UsageError, match="uniform"):
         ds.loader(target="age").class_weights()
 
@@ -144,7 +176,9 @@ def test_g8_autoencoders_have_a_length(ds: Dataset) -> None:
 
 def test_d14_d15_subsets_load_their_own_rows(ds: Dataset) -> None:
     chosen = ds.take([5, 3, 199, 7])
-    assert numbers(chosen.loader()) == [5, 3, 199, 7] and sorted(numbers(chosen.loader(shuffle=True))) == [3, 5, 7, 199]
+    assert numbers(chosen.loader()) == [5, 3, 199, 7] and sorted(
+        numbers(chosen.loader(shuffle=True))
+    ) == [3, 5, 7, 199]
     assert [int(y) for _, ys in chosen.loader(target="label") for y in ys] == [2, 0, 1, 1]
     some = ds[20:40].loader(shuffle=True, target="label")
     assert sorted(numbers(some)) == list(range(20, 40))
@@ -152,8 +186,13 @@ def test_d14_d15_subsets_load_their_own_rows(ds: Dataset) -> None:
 
 def test_d23_resume_at_200_random_stops_with_any_threads(ds: Dataset) -> None:
     """After `load_state_dict`, the batches are those that would have come."""
-    options: dict[str, Any] = {"batch_size": 17, "shuffle": True, "target": "ill", "balance": "ill",
-                               "augment": {"noise": 0.5}}
+    options: dict[str, Any] = {
+        "batch_size": 17,
+        "shuffle": True,
+        "target": "ill",
+        "balance": "ill",
+        "augment": {"noise": 0.5},
+    }
     whole = ds.loader(**options)
     epochs = [[(x.copy(), y) for x, y in whole] for _ in range(2)]
     count, random = len(whole), np.random.default_rng(0)
@@ -229,7 +268,9 @@ def test_views_first_random_all(tmp_path: Path) -> None:
 
     with Writer(path, {"targets": {"label": TARGETS["label"]}}, overwrite=True) as writer:
         label = np.arange(80) // 4 % 3
-        writer.write(ids=ids, vectors={"feature": features(80)}, columns={"view": view, "label": label})
+        writer.write(
+            ids=ids, vectors={"feature": features(80)}, columns={"view": view, "label": label}
+        )
     ds = open_dataset(path)
     assert numbers(ds.loader(views="first")) == list(range(0, 80, 4))
     loader = ds.loader(views="random", shuffle=True, balance="label")
@@ -266,7 +307,9 @@ def test_noise_dropout_and_mixtures(ds: Dataset) -> None:
 def test_interpolation_stays_within_the_class(tmp_path: Path) -> None:
     label = (np.arange(ROWS) >= 100).astype(np.int64)
     ds = made(tmp_path / "two.parquet", ROWS, label=label)
-    x, y = next(iter(ds.loader(batch_size=ROWS, shuffle=True, target="label", augment={"interpolate": 1.0})))
+    x, y = next(
+        iter(ds.loader(batch_size=ROWS, shuffle=True, target="label", augment={"interpolate": 1.0}))
+    )
     assert ((x[:, 0] >= 100) == y).all() and y.dtype == np.int64
     assert (x[:, 0] % 1 != 0).mean() > 0.8
 
@@ -277,9 +320,19 @@ def test_augmentation_depends_on_seed_epoch_and_position_alone(ds: Dataset) -> N
         return np.concatenate(list(ds.loader(shuffle=True, augment=augment, **options)))
 
     expected = epoch(batch_size=64)
-    assert np.array_equal(epoch(batch_size=9), expected) and not np.array_equal(epoch(seed=1), expected)
-    ranks = [ds.loader(shuffle=True, batch_size=10, rank=r, world_size=2, augment=[
-        {"noise": 0.1}, {"mixup": 0.3}, {"dropout": 0.1}]) for r in range(2)]
+    assert np.array_equal(epoch(batch_size=9), expected) and not np.array_equal(
+        epoch(seed=1), expected
+    )
+    ranks = [
+        ds.loader(
+            shuffle=True,
+            batch_size=10,
+            rank=r,
+            world_size=2,
+            augment=[{"noise": 0.1}, {"mixup": 0.3}, {"dropout": 0.1}],
+        )
+        for r in range(2)
+    ]
     both = [batch for pair in zip(*ranks, strict=True) for batch in pair]
     assert np.array_equal(np.concatenate(both), expected)
 
@@ -296,7 +349,9 @@ print(most - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell private memory")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the system does not tell private memory"
+)
 def test_g1_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """G1: a balanced epoch over 134 MB takes a few buffers; `benchmarks/bench_read.py` shows it at 10 GB."""
     path = made(tmp_path / "x.parquet", 1 << 16, 512).path
@@ -328,12 +383,15 @@ def test_threads_end_with_the_iteration(ds: Dataset) -> None:
 
 
 def test_nan_labels_are_refused_at_once_or_by_the_thread_that_meets_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     age = np.full(ROWS, 30, np.float32)
     age[150] = np.nan
     ds = made(tmp_path / "nan.parquet", ROWS, age=age)
-    with pytest.raises(FormatError, match=r"1 of 200 NaN or infinite. Leave such rows out: ds.filter"):
+    with pytest.raises(
+        FormatError, match=r"1 of 200 NaN or infinite. Leave such rows out: ds.filter"
+    ):
         ds.loader(target="age")
     assert len(list(ds.filter(pc.is_finite(pc.field("age"))).loader(target="age"))) == 1
     monkeypatch.setattr(targets, "_CHECKED", 0)
@@ -347,7 +405,9 @@ def test_nan_labels_are_refused_at_once_or_by_the_thread_that_meets_them(
 
 def test_a_batch_by_its_number(ds: Dataset) -> None:
     for world, rank, size in ((1, 0, 64), (3, 2, 33), (7, 1, 4)):
-        loader = ds.loader(batch_size=size, shuffle=True, world_size=world, rank=rank, target="label")
+        loader = ds.loader(
+            batch_size=size, shuffle=True, world_size=world, rank=rank, target="label"
+        )
         batches = list(loader)
         loader.set_epoch(0)
         for i, (x, y) in enumerate(batches):
@@ -370,7 +430,9 @@ def test_a_tensor_keeps_its_shape_and_float16_comes_as_float32(tmp_path: Path) -
 
     x = np.random.default_rng(0).normal(size=(50, 2, 3)).astype(np.float16)
     with Writer(tmp_path / "t.parquet") as writer:
-        writer.write(ids=[str(i) for i in range(50)], vectors={"map": x, "other": x[:, 0].astype(np.float32)})
+        writer.write(
+            ids=[str(i) for i in range(50)], vectors={"map": x, "other": x[:, 0].astype(np.float32)}
+        )
     ds = open_dataset(tmp_path / "t.parquet")
     for shuffle in (True, False):
         batch = next(iter(ds.loader(batch_size=50, shuffle=shuffle)))
@@ -379,7 +441,9 @@ def test_a_tensor_keeps_its_shape_and_float16_comes_as_float32(tmp_path: Path) -
     assert next(iter(ds.loader(feature="other"))).shape == (50, 3)
 
 
-def test_d16_compact_files_are_decoded_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d16_compact_files_are_decoded_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gather, "IN_MEMORY", 1000)
     monkeypatch.setattr(gather, "_DECODED", 4 * 50 * 16)
     ds = made(tmp_path / "c.parquet", 1000, layout="compact", group_rows=50)
@@ -396,7 +460,9 @@ def test_d16_compact_files_are_decoded_block_by_block(tmp_path: Path, monkeypatc
     assert len(inner._groups) <= 2 * inner.window
 
 
-def test_d16_of_row_groups_that_fill_the_memory_one_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d16_of_row_groups_that_fill_the_memory_one_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gather, "IN_MEMORY", 1000)
     monkeypatch.setattr(gather, "_DECODED", 50 * 16)
     ds = made(tmp_path / "c.parquet", 1000, layout="compact", group_rows=50)
@@ -404,17 +470,26 @@ def test_d16_of_row_groups_that_fill_the_memory_one_is_held(tmp_path: Path, monk
         loader = ds.loader(batch_size=32, shuffle=True, workers=2)
     decoded: list[int] = []
     decode = loader._gather._decode
-    monkeypatch.setattr(loader._gather, "_decode", lambda number: decoded.append(number) or decode(number))
+    monkeypatch.setattr(
+        loader._gather, "_decode", lambda number: decoded.append(number) or decode(number)
+    )
     assert sorted(numbers(loader)) == list(range(1000)) and len(loader._gather._groups) == 1
     assert set(decoded) == set(range(20)) and len(decoded) < 40
 
 
-def test_d16_block_shuffle_balances_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d16_block_shuffle_balances_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gather, "IN_MEMORY", 1000)
     ds = made(tmp_path / "c.parquet", 400, layout="compact", group_rows=50)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DofWarning)
-        options: dict[str, Any] = {"batch_size": 32, "shuffle": True, "target": "ill", "balance": "ill"}
+        options: dict[str, Any] = {
+            "batch_size": 32,
+            "shuffle": True,
+            "target": "ill",
+            "balance": "ill",
+        }
         whole, part = ds.loader(**options), ds.loader(**options)
         with pytest.raises(UsageError, match="convert"):
             ds.loader(shuffle=True, augment={"mixup": 0.2})
@@ -449,19 +524,28 @@ def test_c2_features_of_any_core_load(tmp_path: Path) -> None:
     for kind in ("a", "b"):
         for i in range(4):
             (tmp_path / "in" / kind).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(random.integers(0, 256, (32, 32), np.uint8)).save(tmp_path / "in" / kind / f"{i}.png")
-    ds = dof.extract(tmp_path / "in", core="builtin", out=tmp_path / "x.dof.parquet", label="folder",
-                     id_key=tmp_path / "k")
+            Image.fromarray(random.integers(0, 256, (32, 32), np.uint8)).save(
+                tmp_path / "in" / kind / f"{i}.png"
+            )
+    ds = dof.extract(
+        tmp_path / "in",
+        core="builtin",
+        out=tmp_path / "x.dof.parquet",
+        label="folder",
+        id_key=tmp_path / "k",
+    )
     x, y = next(iter(ds.loader(shuffle=True, target="label", balance="label")))
     assert x.shape == (8, *ds.shape()) and sorted(y.tolist()) == [0] * 4 + [1] * 4
 
 
 def test_c6_reading_needs_the_base_packages_only(ds: Dataset) -> None:
     """C6: pyarrow and numpy; a framework or pandas would be loaded for nothing."""
-    code = ("import sys, dof_arrow as dof\n"
-            f"for x, y in dof.open({str(ds.path)!r}).loader(shuffle=True, target='label', balance='label'): pass\n"
-            "heavy = {'torch', 'keras', 'tensorflow', 'jax', 'pandas', 'polars', 'sklearn', 'onnxruntime', 'PIL'}\n"
-            "print(sorted(heavy & set(sys.modules)))")
+    code = (
+        "import sys, dof_arrow as dof\n"
+        f"for x, y in dof.open({str(ds.path)!r}).loader(shuffle=True, target='label', balance='label'): pass\n"
+        "heavy = {'torch', 'keras', 'tensorflow', 'jax', 'pandas', 'polars', 'sklearn', 'onnxruntime', 'PIL'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 
@@ -472,40 +556,55 @@ def test_d21_larger_batches_than_the_data(ds: Dataset) -> None:
     assert sorted(numbers([batch])) == list(range(ROWS))
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"target": "lable"}, "no such column: expected id, label"),
-    ({"columns": ["sxe"]}, "no such column"),
-    ({"balance": "sxe", "shuffle": True}, "no such column"),
-    ({"feature": "label"}, "not a feature column: expected feature"),
-    ({"balance": {"ill": 1.5}, "shuffle": True}, "between 0 and 1, found 1.5. Write for example"),
-    ({"balance": {"ill": 0.0}, "shuffle": True}, "between 0 and 1"),
-    ({"balance": {"label": 0.3}, "shuffle": True}, "two classes.*Name the class"),
-    ({"balance": {"label": {"dead": 0.3}}, "shuffle": True}, "no such class: expected sick, well, unsure, found dead"),
-    ({"balance": {"label": {"sick": 0.9, "well": 0.9}}, "shuffle": True}, "above 1 in sum"),
-    ({"balance": {"label": {"sick": 0.5, "well": 0.5}}, "shuffle": True}, "rows without a share"),
-    ({"balance": {"ill": 0.3, "sex": 0.3}, "shuffle": True}, "one column decides"),
-    ({"balance": "age", "shuffle": True}, "uniform"),
-    ({"balance": "ill"}, "Add shuffle=True"),
-    ({"balance": {"signs": 0.3}, "shuffle": True}, "label: share"),
-    ({"balance": {"signs": {"mess": 0.3}}, "shuffle": True}, "edema, mass, nodule"),
-    ({"balance": "ill", "uniform": {"age": 3}, "shuffle": True}, "only one of these"),
-    ({"uniform": {"label": 3}, "shuffle": True}, "only numbers have bins"),
-    ({"uniform": {"age": 0}, "shuffle": True}, "1 or more"),
-    ({"target": "sex"}, "cannot be learned.*label, ill, signs, age"),
-    ({"weights": [1.0], "shuffle": True}, "one weight a row"),
-    ({"views": "some"}, "all, first or random"),
-    ({"group": "group", "views": "first"}, "Leave out views"),
-    ({"rank": 2, "world_size": 2}, "rank 0 to 1"),
-    ({"world_size": 201}, "more ranks than rows: expected at most 200, found 201. Use world_size=200"),
-    ({"batch_size": 0}, "1 or more"),
-    ({"batch_size": 300, "drop_last": True}, "Use batch_size=200, or drop_last=False"),
-    ({"workers": -1}, "0 or more"),
-    ({"augment": {"blur": 1}}, "interpolate, mixup, noise, dropout"),
-    ({"augment": {"dropout": 1.0}}, "below 1"),
-    ({"augment": [{"noise": 0.1}, {"noise": 0.2}]}, "twice"),
-    ({"augment": {"interpolate": 0.5}}, "target= a category"),
-    ({"normalize": "trian"}, "no such split: expected train, valid"),
-])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"target": "lable"}, "no such column: expected id, label"),
+        ({"columns": ["sxe"]}, "no such column"),
+        ({"balance": "sxe", "shuffle": True}, "no such column"),
+        ({"feature": "label"}, "not a feature column: expected feature"),
+        (
+            {"balance": {"ill": 1.5}, "shuffle": True},
+            "between 0 and 1, found 1.5. Write for example",
+        ),
+        ({"balance": {"ill": 0.0}, "shuffle": True}, "between 0 and 1"),
+        ({"balance": {"label": 0.3}, "shuffle": True}, "two classes.*Name the class"),
+        (
+            {"balance": {"label": {"dead": 0.3}}, "shuffle": True},
+            "no such class: expected sick, well, unsure, found dead",
+        ),
+        ({"balance": {"label": {"sick": 0.9, "well": 0.9}}, "shuffle": True}, "above 1 in sum"),
+        (
+            {"balance": {"label": {"sick": 0.5, "well": 0.5}}, "shuffle": True},
+            "rows without a share",
+        ),
+        ({"balance": {"ill": 0.3, "sex": 0.3}, "shuffle": True}, "one column decides"),
+        ({"balance": "age", "shuffle": True}, "uniform"),
+        ({"balance": "ill"}, "Add shuffle=True"),
+        ({"balance": {"signs": 0.3}, "shuffle": True}, "label: share"),
+        ({"balance": {"signs": {"mess": 0.3}}, "shuffle": True}, "edema, mass, nodule"),
+        ({"balance": "ill", "uniform": {"age": 3}, "shuffle": True}, "only one of these"),
+        ({"uniform": {"label": 3}, "shuffle": True}, "only numbers have bins"),
+        ({"uniform": {"age": 0}, "shuffle": True}, "1 or more"),
+        ({"target": "sex"}, "cannot be learned.*label, ill, signs, age"),
+        ({"weights": [1.0], "shuffle": True}, "one weight a row"),
+        ({"views": "some"}, "all, first or random"),
+        ({"group": "group", "views": "first"}, "Leave out views"),
+        ({"rank": 2, "world_size": 2}, "rank 0 to 1"),
+        (
+            {"world_size": 201},
+            "more ranks than rows: expected at most 200, found 201. Use world_size=200",
+        ),
+        ({"batch_size": 0}, "1 or more"),
+        ({"batch_size": 300, "drop_last": True}, "Use batch_size=200, or drop_last=False"),
+        ({"workers": -1}, "0 or more"),
+        ({"augment": {"blur": 1}}, "interpolate, mixup, noise, dropout"),
+        ({"augment": {"dropout": 1.0}}, "below 1"),
+        ({"augment": [{"noise": 0.1}, {"noise": 0.2}]}, "twice"),
+        ({"augment": {"interpolate": 0.5}}, "target= a category"),
+        ({"normalize": "trian"}, "no such split: expected train, valid"),
+    ],
+)
 def test_wrong_use_says_what_to_do(ds: Dataset, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         ds.loader(**options)

@@ -13,7 +13,7 @@ import pytest
 from dof_arrow.errors import PictureError, UsageError
 from dof_arrow.media import decode
 from dof_arrow.media import frames as footage
-from dof_arrow.media.frames import Frames, Pictures, Sampling, Still, Watched
+from dof_arrow.media.frames import Frames, PictureFrames, Sampling, Still, Watched
 from tests.support.pictures import png
 
 
@@ -30,7 +30,12 @@ def test_each_moment_gets_the_frame_that_is_shown_then() -> None:
     assert numbers(uneven, 10) == [0, 1, 1, 1, 1, 2, 3, 3, 3, 3]
     assert numbers(uneven, 2) == [0, 2]
     assert numbers(uneven, 0.5) == [0]
-    assert [float(time) for _, time, _ in footage.shown_at(uneven, Fraction(4))] == [0, 0.25, 0.5, 0.75]
+    assert [float(time) for _, time, _ in footage.shown_at(uneven, Fraction(4))] == [
+        0,
+        0.25,
+        0.5,
+        0.75,
+    ]
 
 
 def test_a_clip_at_its_own_rate_gives_each_frame_once() -> None:
@@ -40,7 +45,9 @@ def test_a_clip_at_its_own_rate_gives_each_frame_once() -> None:
 
 
 def test_times_that_run_backwards_are_mended() -> None:
-    given = [(Fraction(t), Fraction(1), lambda: np.zeros((1, 1, 3), np.uint8)) for t in (5, 7, 6, 9)]
+    given = [
+        (Fraction(t), Fraction(1), lambda: np.zeros((1, 1, 3), np.uint8)) for t in (5, 7, 6, 9)
+    ]
     assert [(s.start, s.stop) for s in footage.with_ends(given)] == [(0, 2), (2, 3), (3, 4), (4, 5)]
 
 
@@ -76,8 +83,18 @@ def test_a_clip_that_is_left_early_is_closed() -> None:
     assert clip.closed
 
 
-@pytest.mark.parametrize("wrong", [{"fps": 0}, {"max_frames": -1}, {"window": 0}, {"stride": 2}, {"on_break": "hope"},
-                                   {"fps": float("inf")}, {"fps": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"fps": 0},
+        {"max_frames": -1},
+        {"window": 0},
+        {"stride": 2},
+        {"on_break": "hope"},
+        {"fps": float("inf")},
+        {"fps": float("nan")},
+    ],
+)
 def test_what_cannot_be_asked_for(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Sampling(**wrong)
@@ -93,9 +110,9 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     paths = [tmp_path / f"{k}.png" for k in range(4)]
     for k, path in enumerate(paths):
         path.write_bytes(png(k))
-    clip = Pictures(paths, lambda path: decode.decode(path.read_bytes()))
+    clip = PictureFrames(paths, lambda path: decode.decode(path.read_bytes()))
     assert [frame.time for frame in Watched(clip)] == [0, 1, 2, 3] and clip.facts.frames == 4
-    timed = Watched(Pictures(paths, clip.decode, fps=10), Sampling(fps=10))
+    timed = Watched(PictureFrames(paths, clip.decode, fps=10), Sampling(fps=10))
     assert [(frame.number, frame.time) for frame in timed] == [(0, 0), (1, 0.1), (2, 0.2), (3, 0.3)]
 
 

@@ -66,10 +66,14 @@ def test_every_nasty_picture_is_read_or_refused_by_rule(capfd: pytest.CaptureFix
             pixels, facts = decode(path.read_bytes())
         except PictureError as error:
             refused[path.name] = error.rule
-            assert path.name not in str(error) and (error.__suppress_context__ or not error.__context__)
+            assert path.name not in str(error) and (
+                error.__suppress_context__ or not error.__context__
+            )
         else:
             turned = facts.orientation >= 5
-            assert pixels.shape == ((facts.width, facts.height) if turned else (facts.height, facts.width)) + (3,)
+            assert pixels.shape == (
+                (facts.width, facts.height) if turned else (facts.height, facts.width)
+            ) + (3,)
             assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous
     assert refused == BAD
     assert capfd.readouterr() == ("", "")
@@ -77,7 +81,10 @@ def test_every_nasty_picture_is_read_or_refused_by_rule(capfd: pytest.CaptureFix
 
 def test_all_real_pictures_decode_in_both_modes() -> None:
     folder = shared_data() / "images"
-    for path in [*(folder / "chest-xray" / "images").iterdir(), *(folder / "imagenet-sample").glob("*.JPEG")]:
+    for path in [
+        *(folder / "chest-xray" / "images").iterdir(),
+        *(folder / "imagenet-sample").glob("*.JPEG"),
+    ]:
         data = path.read_bytes()
         colour, facts = decode(data)
         assert decode(data, mode="L")[0].shape == (*colour.shape[:2], 1) and facts == inspect(data)
@@ -85,7 +92,9 @@ def test_all_real_pictures_decode_in_both_modes() -> None:
 
 def test_eight_orientations_are_one_picture() -> None:
     folder = shared_data() / "corpora" / "exif-orientation"
-    pictures = [decode(path.read_bytes())[0].astype(int) for path in sorted(folder.glob("Landscape_*.jpg"))]
+    pictures = [
+        decode(path.read_bytes())[0].astype(int) for path in sorted(folder.glob("Landscape_*.jpg"))
+    ]
     assert len(pictures) == 9 and {p.shape for p in pictures} == {(1200, 1800, 3)}
     assert all(np.abs(p - pictures[1]).mean() < 5 for p in pictures)
 
@@ -95,8 +104,15 @@ def test_eight_orientations_are_one_picture() -> None:
 def test_orientation_is_applied_or_ignored_in_every_format(format: str, orientation: int) -> None:
     upright = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)[:, :3] * 5
     undo = {2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
-    turns: dict[int, Any] = {2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: a.swapaxes(0, 1),
-             6: lambda a: np.rot90(a, 3), 7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: np.rot90}
+    turns: dict[int, Any] = {
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a, 3),
+        7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+        8: np.rot90,
+    }
     lying = turns[undo[orientation]](upright) if orientation > 1 else upright
     exif = Image.Exif()
     exif[274] = orientation
@@ -113,12 +129,17 @@ def test_an_orientation_that_cannot_be_is_none() -> None:
     assert decode(stored(np.array([[1]], np.uint8), "PNG", exif=exif))[1].orientation == 1
 
 
-@pytest.mark.parametrize(("values", "expected"), [
-    ([[0, 256, 65535]], [[0, 1, 255]]),
-    ([[0, 2048, 4095]], [[0, 128, 255]]),
-    ([[0, 7, 255]], [[0, 7, 255]]),
-])
-def test_16_bits_keep_the_upper_8_in_use(values: list[list[int]], expected: list[list[int]]) -> None:
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[0, 256, 65535]], [[0, 1, 255]]),
+        ([[0, 2048, 4095]], [[0, 128, 255]]),
+        ([[0, 7, 255]], [[0, 7, 255]]),
+    ],
+)
+def test_16_bits_keep_the_upper_8_in_use(
+    values: list[list[int]], expected: list[list[int]]
+) -> None:
     for format in ("PNG", "TIFF"):
         data = stored(np.array(values, np.uint16), format)
         assert grey(data) == expected and inspect(data).bits == 16
@@ -130,12 +151,17 @@ def test_a_pgm_of_12_bits_is_scaled_to_its_maxval() -> None:
 
 def test_white_is_zero_is_inverted_at_any_depth() -> None:
     assert grey(stored(np.array([[0, 65535]], np.uint16), "TIFF", tiffinfo={262: 0})) == [[255, 0]]
-    assert grey(stored(np.array([[0, 255]], np.uint8), "TIFF", tiffinfo={262: 0})) in ([[0, 255]], [[255, 0]])
+    assert grey(stored(np.array([[0, 255]], np.uint8), "TIFF", tiffinfo={262: 0})) in (
+        [[0, 255]],
+        [[255, 0]],
+    )
 
 
 def test_numbers_without_a_range_are_stretched() -> None:
     assert grey(stored(np.array([[-1, 0, 3]], np.float32), "TIFF")) == [[0, 64, 255]]
-    assert grey(stored(np.array([[np.nan, -np.inf, 0, 1, np.inf]], np.float32), "TIFF")) == [[0, 0, 0, 255, 255]]
+    assert grey(stored(np.array([[np.nan, -np.inf, 0, 1, np.inf]], np.float32), "TIFF")) == [
+        [0, 0, 0, 255, 255]
+    ]
     assert grey(stored(np.array([[-1000, 0, 3000]], np.int32), "TIFF")) == [[0, 64, 255]]
     assert grey(stored(np.full((1, 2), 7, np.float32), "TIFF")) == [[0, 0]]
     assert grey(stored(np.full((1, 2), np.nan, np.float32), "TIFF")) == [[0, 0]]
@@ -155,7 +181,9 @@ def test_palettes_with_and_without_transparency() -> None:
     picture.putpalette([10, 20, 30, 40, 50, 60])
     assert decode(stored(picture))[0].tolist() == [[[10, 20, 30], [40, 50, 60]]]
     assert decode(stored(picture, transparency=0))[0].tolist() == [[[255] * 3, [40, 50, 60]]]
-    assert decode(stored(picture, transparency=b"\0\xff"))[0].tolist() == [[[255] * 3, [40, 50, 60]]]
+    assert decode(stored(picture, transparency=b"\0\xff"))[0].tolist() == [
+        [[255] * 3, [40, 50, 60]]
+    ]
     assert decode(stored(picture, "GIF", transparency=1))[0].tolist() == [[[10, 20, 30], [255] * 3]]
 
 
@@ -163,9 +191,19 @@ def test_other_colour_spaces() -> None:
     assert rgb(stored(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "TIFF")) == [255, 0, 0]
     adobe = rgb(stored(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100))
     assert np.abs(np.subtract(adobe, [254, 0, 0])).max() <= 3
-    assert np.abs(np.subtract(rgb(stored(Image.new("YCbCr", (8, 8), (76, 85, 255)), "TIFF")), [254, 0, 0])).max() <= 3
+    assert (
+        np.abs(
+            np.subtract(rgb(stored(Image.new("YCbCr", (8, 8), (76, 85, 255)), "TIFF")), [254, 0, 0])
+        ).max()
+        <= 3
+    )
     assert grey(stored(Image.new("1", (2, 1), 1))) == [[255, 255]]
-    assert np.abs(np.subtract(rgb(stored(Image.new("LAB", (1, 1), (255, 128, 128)), "TIFF")), 255)).max() <= 1
+    assert (
+        np.abs(
+            np.subtract(rgb(stored(Image.new("LAB", (1, 1), (255, 128, 128)), "TIFF")), 255)
+        ).max()
+        <= 1
+    )
 
 
 def test_the_first_frame_is_taken_and_frames_are_counted() -> None:
@@ -177,8 +215,17 @@ def test_the_first_frame_is_taken_and_frames_are_counted() -> None:
 
 def test_draft_decodes_to_the_next_size_that_is_large_enough() -> None:
     data = stored(np.zeros((400, 600, 3), np.uint8), "JPEG")
-    shapes = {draft: decode(data, draft=draft)[0].shape[:2] for draft in (400, 201, 200, 60, 50, 10)}
-    assert shapes == {400: (400, 600), 201: (400, 600), 200: (200, 300), 60: (100, 150), 50: (50, 75), 10: (50, 75)}
+    shapes = {
+        draft: decode(data, draft=draft)[0].shape[:2] for draft in (400, 201, 200, 60, 50, 10)
+    }
+    assert shapes == {
+        400: (400, 600),
+        201: (400, 600),
+        200: (200, 300),
+        60: (100, 150),
+        50: (50, 75),
+        10: (50, 75),
+    }
     assert decode(data, draft=50)[1].width == 600
     assert decode(stored(np.zeros((40, 60), np.uint8)), draft=10)[0].shape == (40, 60, 3)
 
@@ -195,7 +242,9 @@ def test_every_truncation_of_every_format_is_a_picture_error() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8)
     for format in ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000"):
         data = stored(noise, format)
-        refused = sum(_refused(data[:length]) for length in range(0, len(data), max(1, len(data) // 60)))
+        refused = sum(
+            _refused(data[:length]) for length in range(0, len(data), max(1, len(data) // 60))
+        )
         assert refused >= 25, format
 
 
@@ -203,7 +252,9 @@ def test_random_damage_never_escapes() -> None:
     random = np.random.default_rng(1)
     for format in ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000"):
         options = {"compression": "tiff_lzw"} if format == "TIFF" else {}
-        data = bytearray(stored(random.integers(0, 256, (16, 16, 3)).astype(np.uint8), format, **options))
+        data = bytearray(
+            stored(random.integers(0, 256, (16, 16, 3)).astype(np.uint8), format, **options)
+        )
         for _ in range(150):
             broken = bytearray(data)
             for place in random.integers(0, len(data), 3):
@@ -237,7 +288,9 @@ def header(width: int, height: int, mode: str, format: str) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize(("mode", "format", "megapixels"), [("L", "PPM", 107), ("RGB", "PPM", 67), ("RGB", "JPEG", 67)])
+@pytest.mark.parametrize(
+    ("mode", "format", "megapixels"), [("L", "PPM", 107), ("RGB", "PPM", 67), ("RGB", "JPEG", 67)]
+)
 def test_as_many_pixels_as_fit_into_memory(mode: str, format: str, megapixels: int) -> None:
     width = 10_000
     assert raised(header(width, megapixels * 100 + 100, mode, format)).rule == "too-large"
@@ -246,16 +299,33 @@ def test_as_many_pixels_as_fit_into_memory(mode: str, format: str, megapixels: i
 
 def test_a_draft_makes_room() -> None:
     data = header(10_000, 20_000 - 3_000, "RGB", "JPEG")
-    assert raised(data).rule == "too-large" and decode(data, draft=1_000)[0].shape == (2125, 1250, 3)
+    assert raised(data).rule == "too-large" and decode(data, draft=1_000)[0].shape == (
+        2125,
+        1250,
+        3,
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-@pytest.mark.parametrize(("mode", "format"), [("RGB", "JPEG"), ("RGBA", "PNG"), ("F", "TIFF"), ("RGB", "WEBP"),
-                                              ("RGB", "JPEG2000"), ("I;16", "PNG")])
-def test_decoding_takes_no_more_memory_than_is_reckoned(mode: str, format: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "format"),
+    [
+        ("RGB", "JPEG"),
+        ("RGBA", "PNG"),
+        ("F", "TIFF"),
+        ("RGB", "WEBP"),
+        ("RGB", "JPEG2000"),
+        ("I;16", "PNG"),
+    ],
+)
+def test_decoding_takes_no_more_memory_than_is_reckoned(
+    mode: str, format: str, tmp_path: Path
+) -> None:
     side = 2500
     values = np.arange(side)[:, None] // 16 + np.arange(side)[None] // 16
-    picture = Image.fromarray(values.astype({"F": np.float32, "I;16": np.uint16}.get(mode, np.uint8)))
+    picture = Image.fromarray(
+        values.astype({"F": np.float32, "I;16": np.uint16}.get(mode, np.uint8))
+    )
     (tmp_path / "x").write_bytes(stored(picture, format, None if mode in ("F", "I;16") else mode))
     code = """
 import io, pathlib, sys
@@ -269,7 +339,9 @@ media.decode(data)
 with Image.open(io.BytesIO(data)) as picture:
     print(memory("VmHWM") - before - (9 << 20), picture.width * picture.height * media._cost(picture))
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x"), format], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x"), format], capture_output=True, text=True
+    )
     used, reckoned = map(int, done.stdout.split())
     assert used <= reckoned < MEMORY
 
@@ -277,14 +349,19 @@ with Image.open(io.BytesIO(data)) as picture:
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_large_pictures_are_converted_in_bands_to_the_same_pixels(
-    mode: Any, orientation: int, monkeypatch: pytest.MonkeyPatch,
+    mode: Any,
+    orientation: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     exif = Image.Exif()
     exif[274] = orientation
     values = np.random.default_rng(0).integers(0, 256, (23, 31, 4)).astype(np.uint8)
-    pictures = [stored(Image.fromarray(values, "RGBA"), exif=exif), stored(values[..., 0], exif=exif),
-                stored(values[..., 0].astype(np.uint16) * 100, exif=exif),
-                stored(Image.fromarray(values[..., 0].astype(np.float32)), "TIFF", exif=exif)]
+    pictures = [
+        stored(Image.fromarray(values, "RGBA"), exif=exif),
+        stored(values[..., 0], exif=exif),
+        stored(values[..., 0].astype(np.uint16) * 100, exif=exif),
+        stored(Image.fromarray(values[..., 0].astype(np.float32)), "TIFF", exif=exif),
+    ]
     whole = [decode(data, mode=mode)[0] for data in pictures]
     monkeypatch.setattr("dof_arrow.media.image._BAND", 100)
     for data, expected in zip(pictures, whole, strict=True):
@@ -293,7 +370,9 @@ def test_large_pictures_are_converted_in_bands_to_the_same_pixels(
 
 
 def test_pillow_warnings_stay_inside_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)  # 100 pixels are then worth a warning, not an error
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 60
+    )  # 100 pixels are then worth a warning, not an error
     data, failed = stored(np.zeros((10, 10), np.uint8)), []
 
     def work() -> None:
@@ -331,7 +410,9 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 status = pathlib.Path("/proc/self/status").read_text()
 print(int(status.split("VmHWM:")[1].split()[0]) >> 10)
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code, str(folder)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(folder)], capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "") and int(done.stdout) < 100
 
 
@@ -341,11 +422,18 @@ def test_an_error_crosses_processes_with_its_rule() -> None:
 
 
 def test_nothing_that_a_picture_says_of_itself_leaves_it() -> None:
-    canary, exif, text = "CANARY Erika Mustermann", Image.Exif(), TiffImagePlugin.ImageFileDirectory_v2()
+    canary, exif, text = (
+        "CANARY Erika Mustermann",
+        Image.Exif(),
+        TiffImagePlugin.ImageFileDirectory_v2(),
+    )
     exif[315], exif[270], text[315], text[270] = [canary] * 4
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
-    for data in (stored(noise, "JPEG", exif=exif, comment=canary), stored(noise, "PNG", exif=exif),
-                 stored(noise, "TIFF", tiffinfo=text)):
+    for data in (
+        stored(noise, "JPEG", exif=exif, comment=canary),
+        stored(noise, "PNG", exif=exif),
+        stored(noise, "TIFF", tiffinfo=text),
+    ):
         assert canary.encode() in data and "CANARY" not in repr(decode(data))
         for length in range(0, len(data), 97):
             try:

@@ -14,8 +14,17 @@ from dof_arrow.media.video import Video
 from tests.support import clips, making
 from tests.support.shared import shared_data
 
-KINDS = (("libx264", "mp4"), ("libx264", "mov"), ("libx264", "mpegts"), ("libvpx-vp9", "webm"), ("mpeg4", "avi"),
-         ("ffv1", "matroska"), ("flv", "flv"), ("mpeg2video", "mpegts"), ("mjpeg", "avi"))
+KINDS = (
+    ("libx264", "mp4"),
+    ("libx264", "mov"),
+    ("libx264", "mpegts"),
+    ("libvpx-vp9", "webm"),
+    ("mpeg4", "avi"),
+    ("ffv1", "matroska"),
+    ("flv", "flv"),
+    ("mpeg2video", "mpegts"),
+    ("mjpeg", "avi"),
+)
 
 
 def watched(clip: bytes | Path, sampling: Sampling | None = None) -> list[Frame]:
@@ -25,17 +34,31 @@ def watched(clip: bytes | Path, sampling: Sampling | None = None) -> list[Frame]
 @pytest.mark.parametrize(("codec", "container"), KINDS)
 def test_frames_and_times_are_pyavs(codec: str, container: str) -> None:
     shown = clips.scene(3, 17)
-    clip = clips.encode(shown, codec=codec, container=container, pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p")
+    clip = clips.encode(
+        shown,
+        codec=codec,
+        container=container,
+        pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p",
+    )
     frames = watched(clip)
     assert [frame.time for frame in frames] == clips.account(clip) == [k / 25 for k in range(17)]
     assert [frame.number for frame in frames] == [*range(17)]
-    assert all(np.abs(f.pixels.astype(int) - s).mean() < 32 for f, s in zip(frames, shown, strict=True))
+    assert all(
+        np.abs(f.pixels.astype(int) - s).mean() < 32 for f, s in zip(frames, shown, strict=True)
+    )
 
 
 def test_sixty_clips_of_different_lengths_and_rates(tmp_path: Path) -> None:
     """Rows, times and counts equal PyAV's own account."""
-    made = clips.pairs(tmp_path, 30, codecs=(("libx264", "mp4"), ("libvpx-vp9", "webm"), ("mpeg4", "avi")),
-                       lengths=(3, 7, 12, 20, 31), rates=(10, 24, 25, 30), height=32, width=48)
+    made = clips.pairs(
+        tmp_path,
+        30,
+        codecs=(("libx264", "mp4"), ("libvpx-vp9", "webm"), ("mpeg4", "avi")),
+        lengths=(3, 7, 12, 20, 31),
+        rates=(10, 24, 25, 30),
+        height=32,
+        width=48,
+    )
     found = sorted(path for path in made.iterdir() if path.suffix != ".csv")
     assert len(found) == 60
     for path in found:
@@ -45,20 +68,29 @@ def test_sixty_clips_of_different_lengths_and_rates(tmp_path: Path) -> None:
 
 def test_the_clips_of_these_tests_are_the_same_bytes_each_time() -> None:
     for codec, container in KINDS[:6]:
-        first, again = (clips.encode(clips.scene(5, 8), codec=codec, container=container) for _ in range(2))
+        first, again = (
+            clips.encode(clips.scene(5, 8), codec=codec, container=container) for _ in range(2)
+        )
         assert first == again
 
 
 def test_a_variable_frame_rate() -> None:
     ticks = [0, 10, 15, 300, 301, 1000]
-    clip = clips.encode(clips.scene(0, 6), container="matroska", ticks=ticks, base=Fraction(1, 1000))
+    clip = clips.encode(
+        clips.scene(0, 6), container="matroska", ticks=ticks, base=Fraction(1, 1000)
+    )
     assert [frame.time for frame in watched(clip)] == [t / 1000 for t in ticks]
     assert [frame.number for frame in watched(clip, Sampling(fps=10))] == [0, 2, 2, 3, *[4] * 6, 5]
 
 
-@pytest.mark.parametrize(("fps", "chosen"), [
-    (5, [0, 5, 10, 15]), (25, [*range(20)]), (50, [k // 2 for k in range(40)]),
-])
+@pytest.mark.parametrize(
+    ("fps", "chosen"),
+    [
+        (5, [0, 5, 10, 15]),
+        (25, [*range(20)]),
+        (50, [k // 2 for k in range(40)]),
+    ],
+)
 def test_fps(fps: float, chosen: list[int]) -> None:
     clip = clips.encode(clips.scene(0, 20))
     frames = watched(clip, Sampling(fps=fps))
@@ -67,15 +99,23 @@ def test_fps(fps: float, chosen: list[int]) -> None:
     assert [f.number for f in watched(clip, Sampling(fps=fps, max_frames=3))] == chosen[:3]
 
 
-@pytest.mark.parametrize(("matrix", "upright"), [
-    ((0, 1, -1, 0), lambda p: np.rot90(p, -1)), ((-1, 0, 0, -1), lambda p: np.rot90(p, 2)),
-    ((0, -1, 1, 0), np.rot90), ((-1, 0, 0, 1), np.fliplr), ((1, 0, 0, -1), np.flipud),
-    ((0, 1, 1, 0), lambda p: p.swapaxes(0, 1)),
-])
+@pytest.mark.parametrize(
+    ("matrix", "upright"),
+    [
+        ((0, 1, -1, 0), lambda p: np.rot90(p, -1)),
+        ((-1, 0, 0, -1), lambda p: np.rot90(p, 2)),
+        ((0, -1, 1, 0), np.rot90),
+        ((-1, 0, 0, 1), np.fliplr),
+        ((1, 0, 0, -1), np.flipud),
+        ((0, 1, 1, 0), lambda p: p.swapaxes(0, 1)),
+    ],
+)
 def test_every_display_matrix(matrix: tuple[int, ...], upright: object) -> None:
     clip = clips.encode(clips.scene(1, 4))
     seen, plain = watched(clips.turned(clip, matrix)), watched(clip)
-    assert all(np.array_equal(a.pixels, upright(b.pixels)) for a, b in zip(seen, plain, strict=True))  # type: ignore[operator]
+    assert all(
+        np.array_equal(a.pixels, upright(b.pixels)) for a, b in zip(seen, plain, strict=True)
+    )  # type: ignore[operator]
     assert Video(clips.turned(clip, matrix)).facts.orientation > 1
     left = [f.pixels for f in Watched(Video(clips.turned(clip, matrix), orientation="ignore"))]
     assert all(np.array_equal(a, b.pixels) for a, b in zip(left, plain, strict=True))
@@ -131,16 +171,29 @@ def test_damage_anywhere_is_an_error_or_frames_never_a_crash() -> None:
         try:
             outcomes.add(len(watched(bytes(damaged))) > 0)
         except PictureError as error:
-            assert error.rule in ("undecodable", "unsupported-format", "truncated", "too-large", "unsupported-mode")
+            assert error.rule in (
+                "undecodable",
+                "unsupported-format",
+                "truncated",
+                "too-large",
+                "unsupported-mode",
+            )
             outcomes.add(False)
     assert outcomes == {True, False}
 
 
-@pytest.mark.parametrize(("data", "rule"), [
-    (b"", "undecodable"), (b"no video at all", "undecodable"),
-    (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "undecodable"),
-    (b"ffconcat version 1.0\nfile /etc/passwd\n", "undecodable"),
-])
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        (b"", "undecodable"),
+        (b"no video at all", "undecodable"),
+        (
+            b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+            "undecodable",
+        ),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", "undecodable"),
+    ],
+)
 def test_what_is_no_video_or_leads_elsewhere(data: bytes, rule: str) -> None:
     with pytest.raises(PictureError) as caught:
         watched(data)
@@ -152,7 +205,12 @@ def test_the_number_of_pixels_is_bounded(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="too many pixels") as caught:
         list(Watched(Video(clip, max_pixels=1000)))
     assert caught.value.rule == "too-large"
-    bomb = b"GIF89a" + (16_000).to_bytes(2, "little") * 2 + b"\0\0\0,\0\0\0\0" + (16_000).to_bytes(2, "little") * 2
+    bomb = (
+        b"GIF89a"
+        + (16_000).to_bytes(2, "little") * 2
+        + b"\0\0\0,\0\0\0\0"
+        + (16_000).to_bytes(2, "little") * 2
+    )
     with pytest.raises(PictureError):
         watched(bomb + b"\0\2\2\4\1\0;")
 

@@ -28,25 +28,40 @@ def columns() -> dict[str, Any]:
     """A column of every kind that JSON does not know by itself."""
     when = datetime.datetime(2020, 2, 29, 13, 14, 15, 123456)
     return {
-        "age": pa.array([1.5, None, float("inf")]), "when": pa.array([when, None, when], pa.timestamp("us")),
+        "age": pa.array([1.5, None, float("inf")]),
+        "when": pa.array([when, None, when], pa.timestamp("us")),
         "zoned": pa.array([when.replace(tzinfo=UTC)] * 3, pa.timestamp("ns", "UTC")),
-        "day": pa.array([datetime.date(1969, 1, 1)] * 3), "clock": pa.array([datetime.time(1, 2, 3, 4)] * 3),
+        "day": pa.array([datetime.date(1969, 1, 1)] * 3),
+        "clock": pa.array([datetime.time(1, 2, 3, 4)] * 3),
         "took": pa.array([datetime.timedelta(seconds=3), None, datetime.timedelta(0)]),
-        "n": [1, 2**62, -3], "nan": np.array([np.nan, 1.0, -np.inf]), "half": np.array([1, 2, 3], "f2"),
-        "yes": pa.array([True, None, False]), "raw": pa.array([b"\xff\x00", None, b""]),
+        "n": [1, 2**62, -3],
+        "nan": np.array([np.nan, 1.0, -np.inf]),
+        "half": np.array([1, 2, 3], "f2"),
+        "yes": pa.array([True, None, False]),
+        "raw": pa.array([b"\xff\x00", None, b""]),
         "price": pa.array([decimal.Decimal("1.10"), None, decimal.Decimal("-0.01")]),
         "tags": pa.array([[1, None], None, []], pa.list_(pa.int64())),
         "facts": pa.array([{"w": 1.5, "when": when}, None, {"w": float("nan"), "when": None}]),
-        "kind": pa.array(["a", None, "b"]).dictionary_encode(), "text": pa.array(["ä\n", "", None]),
+        "kind": pa.array(["a", None, "b"]).dictionary_encode(),
+        "text": pa.array(["ä\n", "", None]),
     }
 
 
 def made(path: Path) -> dof.Dataset:
-    about = {"targets": {"label": {"kind": "category", "classes": ["a", "b"]}}, "info": {"title": "Lungs"}}
+    about = {
+        "targets": {"label": {"kind": "category", "classes": ["a", "b"]}},
+        "info": {"title": "Lungs"},
+    }
     with dof.Writer(path, about) as writer:
-        vectors = {"feature": making.vectors(3, 2, 3), "small": making.vectors(3, 4, dtype="float16")}
-        writer.write(ids=["a", "b", "c"], vectors=vectors,
-                     columns={"label": [1, 0, 1], "split": ["train", "train", "test"], **columns()})
+        vectors = {
+            "feature": making.vectors(3, 2, 3),
+            "small": making.vectors(3, 4, dtype="float16"),
+        }
+        writer.write(
+            ids=["a", "b", "c"],
+            vectors=vectors,
+            columns={"label": [1, 0, 1], "split": ["train", "train", "test"], **columns()},
+        )
         writer.fail("lost", "truncated", "the picture ends too soon")
         writer.attach("protocol.txt", b"how it was done", "text/plain")
     return dof.open(path)
@@ -55,7 +70,11 @@ def made(path: Path) -> dof.Dataset:
 def same(a: dof.Dataset, b: dof.Dataset) -> bool:
     ours, theirs = (pa.table(ds).replace_schema_metadata() for ds in (a, b))
     exact = ours.drop_columns(["nan", "facts"]).equals(theirs.drop_columns(["nan", "facts"]))
-    return exact and str(ours.to_pydict()) == str(theirs.to_pydict()) and ours.schema.equals(theirs.schema)
+    return (
+        exact
+        and str(ours.to_pydict()) == str(theirs.to_pydict())
+        and ours.schema.equals(theirs.schema)
+    )
 
 
 @pytest.mark.parametrize("name", ["x.dof.json", "x.parquet", "compact.parquet", "x.dof"])
@@ -85,7 +104,9 @@ def test_row_d15_records_are_left_out_by_saving_a_selection(tmp_path: Path) -> N
     b = dof.open(dof.save(a.filter(pc.field("split") == "train"), tmp_path / "b.parquet"))
     assert b.to_numpy("id").tolist() == ["a", "b"] and b.metadata.splits["train"].rows == 2
     c = dof.open(dof.save(a.take([2, 0]), tmp_path / "c.parquet"))
-    assert c.to_numpy("id").tolist() == ["c", "a"] and np.array_equal(c.to_numpy(), a.to_numpy()[[2, 0]])
+    assert c.to_numpy("id").tolist() == ["c", "a"] and np.array_equal(
+        c.to_numpy(), a.to_numpy()[[2, 0]]
+    )
     d = dof.open(dof.save(a[:0], tmp_path / "d.parquet"))
     assert len(d) == 0 and d.shape() == (2, 3)
     assert all(dof.validate(tmp_path / f"{n}.parquet", deep=True) == [] for n in "bcd")
@@ -97,33 +118,53 @@ def test_row_d5_content_tells_the_form_not_the_name(tmp_path: Path) -> None:
     shutil.move(tmp_path / "a.dof.json", tmp_path / "json.parquet")
     shutil.move(tmp_path / "a.parquet", tmp_path / "parquet.json")
     for name in ("json.parquet", "parquet.json"):
-        assert same(dof.open(dof.convert(tmp_path / name, tmp_path / "b.parquet", overwrite=True)), a)
+        assert same(
+            dof.open(dof.convert(tmp_path / name, tmp_path / "b.parquet", overwrite=True)), a
+        )
 
 
 def test_json_is_for_people_too(tmp_path: Path) -> None:
     """Times are texts, and a text made by hand, without schema and with plain lists, is read."""
     made(tmp_path / "a.parquet")
-    value = json.loads(dof.convert(tmp_path / "a.parquet", tmp_path / "a.dof.json").read_text("utf-8"))
-    assert value["columns"]["day"][0] == "1969-01-01" and value["columns"]["nan"] == ["NaN", 1.0, "-Infinity"]
-    plain = {"form": json_form.FORM, "dof": {}, "vectors": {"feature": [[1, 2], [3, 4.5]]},
-             "columns": {"id": ["a", "b"], "age": [1, None]}}
+    value = json.loads(
+        dof.convert(tmp_path / "a.parquet", tmp_path / "a.dof.json").read_text("utf-8")
+    )
+    assert value["columns"]["day"][0] == "1969-01-01" and value["columns"]["nan"] == [
+        "NaN",
+        1.0,
+        "-Infinity",
+    ]
+    plain = {
+        "form": json_form.FORM,
+        "dof": {},
+        "vectors": {"feature": [[1, 2], [3, 4.5]]},
+        "columns": {"id": ["a", "b"], "age": [1, None]},
+    }
     (tmp_path / "hand.json").write_text(json.dumps(plain))
     ds = dof.open(dof.convert(tmp_path / "hand.json", tmp_path / "hand.parquet"))
     assert ds.to_numpy().tolist() == [[1, 2], [3, 4.5]] and ds[1]["age"] is None
 
 
-@pytest.mark.parametrize("text", [
-    "{", "{}", '{"form": "other"}', '{"form": "dof-json-1"}', "[" * 10_000, '{"a":' * 10_000,
-    '{"form":"dof-json-1","dof":{"columns":3},"vectors":{"f":[[1]]},"columns":{"id":["a"]}}',
-    '{"form":"dof-json-1","dof":[],"vectors":{"f":[[1]]},"columns":{"id":["a"]}}',
-    '{"form":"dof-json-1","dof":{},"vectors":{"f":[[1],[2]]},"columns":{"id":["a"]}}',
-    '{"form":"dof-json-1","dof":{},"vectors":{"f":{"dtype":"object","shape":[1],"base64":""}},"columns":{"id":["a"]}}',
-    '{"form":"dof-json-1","dof":{},"vectors":{"f":[["x"]]},"columns":{"id":["a"]}}',
-    '{"form":"dof-json-1","dof":{},"vectors":{"f":[[1]]},"columns":{"id":["a"]},"schema":"AAAA"}',
-    '{"form":"dof-json-1","dof":{},"vectors":{"f":[[1]]},"columns":{"id":["a"]},'
-    '"documents":{"../x":{"base64":"","media_type":"a"}}}',
-    '{"form":"dof-json-1","dof":{},"vectors":{"f":[[1]]},"columns":{"id":["a"]},"errors":[3]}',
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "{}",
+        '{"form": "other"}',
+        '{"form": "dof-json-1"}',
+        "[" * 10_000,
+        '{"a":' * 10_000,
+        '{"form":"dof-json-1","dof":{"columns":3},"vectors":{"f":[[1]]},"columns":{"id":["a"]}}',
+        '{"form":"dof-json-1","dof":[],"vectors":{"f":[[1]]},"columns":{"id":["a"]}}',
+        '{"form":"dof-json-1","dof":{},"vectors":{"f":[[1],[2]]},"columns":{"id":["a"]}}',
+        '{"form":"dof-json-1","dof":{},"vectors":{"f":{"dtype":"object","shape":[1],"base64":""}},"columns":{"id":["a"]}}',
+        '{"form":"dof-json-1","dof":{},"vectors":{"f":[["x"]]},"columns":{"id":["a"]}}',
+        '{"form":"dof-json-1","dof":{},"vectors":{"f":[[1]]},"columns":{"id":["a"]},"schema":"AAAA"}',
+        '{"form":"dof-json-1","dof":{},"vectors":{"f":[[1]]},"columns":{"id":["a"]},'
+        '"documents":{"../x":{"base64":"","media_type":"a"}}}',
+        '{"form":"dof-json-1","dof":{},"vectors":{"f":[[1]]},"columns":{"id":["a"]},"errors":[3]}',
+    ],
+)
 def test_bad_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(DofError):
@@ -141,7 +182,11 @@ def test_exports_are_what_their_readers_expect(tmp_path: Path) -> None:
     tensors = numpy.load_file(dof.save(a, tmp_path / "x.safetensors"))
     assert sorted(tensors) == ["feature", "half", "label", "n", "nan", "small"]
     assert tensors["feature"].shape == (3, 2, 3)
-    assert np.array_equal(tensors["small"], a.to_numpy("small")) and tensors["n"].tolist() == [1, 2**62, -3]
+    assert np.array_equal(tensors["small"], a.to_numpy("small")) and tensors["n"].tolist() == [
+        1,
+        2**62,
+        -3,
+    ]
 
 
 def test_float16_and_what_it_cannot_hold(tmp_path: Path) -> None:
@@ -170,9 +215,12 @@ def test_refusals(tmp_path: Path) -> None:
     making.write(tmp_path / "a.parquet", 3)
     source = tmp_path / "a.parquet"
     for out, options, message in (
-        ("x.txt", {}, "no such form"), ("x.parquet", {"dtype": "int8"}, "no such type"),
-        ("x.parquet", {"layout": "flat"}, "no such layout"), ("x.npy", {"dtype": "float16"}, "for .parquet only"),
-        ("x.parquet", {"rows_per_part": 3}, "only a directory"), ("x.dof", {"rows_per_part": 3}, "so few rows"),
+        ("x.txt", {}, "no such form"),
+        ("x.parquet", {"dtype": "int8"}, "no such type"),
+        ("x.parquet", {"layout": "flat"}, "no such layout"),
+        ("x.npy", {"dtype": "float16"}, "for .parquet only"),
+        ("x.parquet", {"rows_per_part": 3}, "only a directory"),
+        ("x.dof", {"rows_per_part": 3}, "so few rows"),
     ):
         with pytest.raises(UsageError, match=message):
             dof.convert(source, tmp_path / out, **options)
@@ -200,7 +248,10 @@ def test_damage_is_not_sealed_anew(tmp_path: Path) -> None:
 def test_a_copy_by_another_tool_is_taken_for_what_it_is(tmp_path: Path) -> None:
     """Its uuid, errors and documents may be another file's; columns that it lost are forgotten."""
     made(tmp_path / "a.parquet")
-    pq.write_table(pq.read_table(tmp_path / "a.parquet").drop_columns(["label", "split"]), tmp_path / "copy.parquet")
+    pq.write_table(
+        pq.read_table(tmp_path / "a.parquet").drop_columns(["label", "split"]),
+        tmp_path / "copy.parquet",
+    )
     with pytest.warns(dof.DofWarning):
         dof.convert(tmp_path / "copy.parquet", tmp_path / "b.parquet")
     b = dof.open(tmp_path / "b.parquet")
@@ -209,9 +260,13 @@ def test_a_copy_by_another_tool_is_taken_for_what_it_is(tmp_path: Path) -> None:
 
 
 def test_another_column_of_ids_and_order_are_kept(tmp_path: Path) -> None:
-    schema = pa.schema([_field("feature"), pa.field("n", pa.int64()), pa.field("name", pa.string(), False)])
+    schema = pa.schema(
+        [_field("feature"), pa.field("n", pa.int64()), pa.field("name", pa.string(), False)]
+    )
     with dof.Writer(tmp_path / "a.parquet", {"record": {"id": "name"}}, schema=schema) as writer:
-        writer.write(ids=["a", "b"], vectors={"feature": making.vectors(2, 4)}, columns={"n": [1, None]})
+        writer.write(
+            ids=["a", "b"], vectors={"feature": making.vectors(2, 4)}, columns={"n": [1, None]}
+        )
     for name in ("b.parquet", "b.dof.json"):
         dof.convert(tmp_path / "a.parquet", tmp_path / name)
     dof.convert(tmp_path / "b.dof.json", tmp_path / "c.parquet")

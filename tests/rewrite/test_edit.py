@@ -38,12 +38,29 @@ def path(tmp_path: Path) -> Path:
 def test_the_information_section_is_rewritten_d6(path: Path) -> None:
     before = dataset.open(path).metadata
     contact = {"name": "A. Tester", "role": "author", "email": "a@example.org"}
-    after = edit.edit(path, set={"title": "Chests", "source": "https://example.org/raw", "source_license": "MIT",
-                                 "keys.core family": "ResNet"}, unset=["license"], contacts=[contact]).metadata
-    assert after.info.title == "Chests" and after.info.license is None and after.info.source_license == "MIT"
+    after = edit.edit(
+        path,
+        set={
+            "title": "Chests",
+            "source": "https://example.org/raw",
+            "source_license": "MIT",
+            "keys.core family": "ResNet",
+        },
+        unset=["license"],
+        contacts=[contact],
+    ).metadata
+    assert (
+        after.info.title == "Chests"
+        and after.info.license is None
+        and after.info.source_license == "MIT"
+    )
     assert after.info.keys == {"ward": "7", "core family": "ResNet"}
     assert after.info.contacts == (Contact(name="A. Tester", role="author", email="a@example.org"),)
-    assert (after.uuid, after.provenance, after.columns) == (before.uuid, before.provenance, before.columns)
+    assert (after.uuid, after.provenance, after.columns) == (
+        before.uuid,
+        before.provenance,
+        before.columns,
+    )
     assert validate(path, deep=True) == []
 
 
@@ -53,7 +70,12 @@ def test_a_whole_section_comes_from_a_mapping_or_a_file_d6(path: Path, tmp_path:
     other = editing.write(tmp_path / "y.dof.parquet")
     edit.edit(path, info={**info, "keys": {"a": "1", "b": "2"}}, set={"title": "Newer"})
     after = edit.edit(other, info=tmp_path / "info.json", set={"title": "Newer"}).metadata.info
-    assert (after.title, after.notes, after.license, dict(after.keys)) == ("Newer", "x", None, {"a": "1", "b": "2"})
+    assert (after.title, after.notes, after.license, dict(after.keys)) == (
+        "Newer",
+        "x",
+        None,
+        {"a": "1", "b": "2"},
+    )
     assert path.read_bytes() == other.read_bytes()
 
 
@@ -61,7 +83,11 @@ def test_contacts_are_added_replaced_and_removed_d12(path: Path) -> None:
     edit.edit(path, contacts=[Contact(name="A"), Contact(name="B")])
     edit.edit(path, contacts=[Contact(name="A", email="a@example.org"), Contact(name="C")])
     contacts = dataset.open(path).metadata.info.contacts
-    assert [(c.name, c.email) for c in contacts] == [("A", "a@example.org"), ("B", None), ("C", None)]
+    assert [(c.name, c.email) for c in contacts] == [
+        ("A", "a@example.org"),
+        ("B", None),
+        ("C", None),
+    ]
     after = edit.edit(path, unset=["contacts"], contacts=[Contact(name="D")]).metadata.info
     assert [c.name for c in after.contacts] == ["D"]
 
@@ -72,9 +98,14 @@ def test_documents_are_attached_replaced_and_detached_d12(path: Path, tmp_path: 
     edit.edit(path, attach=[tmp_path / "report.pdf", tmp_path / "empty"])
     ds = dataset.open(path)
     assert [(d.name, d.media_type, d.length) for d in ds.metadata.documents] == [
-        ("protocol.txt", "text/plain", 15), ("report.pdf", "application/pdf", 16),
-        ("empty", "application/octet-stream", 0)]
-    assert ds.document("report.pdf") == b"%PDF-1.7 results" and ds.document("protocol.txt") == b"how it was done"
+        ("protocol.txt", "text/plain", 15),
+        ("report.pdf", "application/pdf", 16),
+        ("empty", "application/octet-stream", 0),
+    ]
+    assert (
+        ds.document("report.pdf") == b"%PDF-1.7 results"
+        and ds.document("protocol.txt") == b"how it was done"
+    )
     assert ds.errors == [{"id": "lost", "rule": "truncated", "reason": "the picture ends too soon"}]
     (tmp_path / "protocol.txt").write_bytes(b"how it was really done")
     after = edit.edit(path, detach=["protocol.txt", "empty"], attach=[tmp_path / "protocol.txt"])
@@ -106,28 +137,33 @@ def test_unusual_licences_and_sections_are_remarked_not_refused(path: Path) -> N
     edit.edit(path, set={"title": "no word about an old licence"})
 
 
-@pytest.mark.parametrize(("wanted", "message"), [
-    ({"set": {"licence": "MIT"}}, "Did you mean license?"),
-    ({"set": {"title.x": "a"}}, "no such field"),
-    ({"set": {"keys.": "a"}}, "no such field"),
-    ({"unset": ["tilte"]}, "Did you mean title?"),
-    ({"info": {"titel": "a"}}, "Did you mean title?"),
-    ({"set": {"title": 7}}, r"\$.info.title.*expected string, found 7"),
-    ({"set": {"keys.n": 7}}, r"\$.info.keys.n"),
-    ({"contacts": [{"email": "a@example.org"}]}, r"contacts\[0\].name"),
-    ({"training": {"x": float("nan")}}, "no JSON"),
-    ({"training": {"x": object()}}, "no JSON"),
-    ({"set": {"title": "\udcff"}}, "no JSON"),
-    ({"detach": ["x.pdf"]}, "no such document: expected protocol.txt"),
-    ({"attach": ["no-such-file"]}, "no such file"),
-    ({"attach": ["protocol.txt"]}, "--detach protocol.txt --attach protocol.txt"),
-    ({"attach": ["a.txt", "folder/a.txt"]}, "document-name"),
-    ({"attach": ["back\\slash"]}, "document-name"),
-    ({"info": "broken.json"}, "not readable as JSON"),
-    ({"info": "list.json"}, "not readable as JSON"),
-    ({"info": "no-such-file"}, "no such file"),
-])
-def test_what_cannot_be_said(path: Path, wanted: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"set": {"licence": "MIT"}}, "Did you mean license?"),
+        ({"set": {"title.x": "a"}}, "no such field"),
+        ({"set": {"keys.": "a"}}, "no such field"),
+        ({"unset": ["tilte"]}, "Did you mean title?"),
+        ({"info": {"titel": "a"}}, "Did you mean title?"),
+        ({"set": {"title": 7}}, r"\$.info.title.*expected string, found 7"),
+        ({"set": {"keys.n": 7}}, r"\$.info.keys.n"),
+        ({"contacts": [{"email": "a@example.org"}]}, r"contacts\[0\].name"),
+        ({"training": {"x": float("nan")}}, "no JSON"),
+        ({"training": {"x": object()}}, "no JSON"),
+        ({"set": {"title": "\udcff"}}, "no JSON"),
+        ({"detach": ["x.pdf"]}, "no such document: expected protocol.txt"),
+        ({"attach": ["no-such-file"]}, "no such file"),
+        ({"attach": ["protocol.txt"]}, "--detach protocol.txt --attach protocol.txt"),
+        ({"attach": ["a.txt", "folder/a.txt"]}, "document-name"),
+        ({"attach": ["back\\slash"]}, "document-name"),
+        ({"info": "broken.json"}, "not readable as JSON"),
+        ({"info": "list.json"}, "not readable as JSON"),
+        ({"info": "no-such-file"}, "no such file"),
+    ],
+)
+def test_what_cannot_be_said(
+    path: Path, wanted: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(path.parent)
     Path("folder").mkdir()
     for name in ("a.txt", "folder/a.txt", "back\\slash", "protocol.txt"):
@@ -190,8 +226,11 @@ def test_other_layouts(tmp_path: Path, kind: str) -> None:
         path = making.write(tmp_path / "x.parquet", 3000, making.vectors(3000, 4), group=1024)
         assert pq.read_metadata(path).num_row_groups == 3
     else:
-        path = editing.write(tmp_path / "x.parquet", rows=0 if kind == "no rows" else 300,
-                      layout="mapped" if kind == "no rows" else "compact")
+        path = editing.write(
+            tmp_path / "x.parquet",
+            rows=0 if kind == "no rows" else 300,
+            layout="mapped" if kind == "no rows" else "compact",
+        )
     original, title = path.read_bytes(), dataset.open(path).metadata.info.title
     edit.edit(path, set={"notes": "n", "title": "t"}, attach=[__file__])
     assert validate(path, deep=True) == []
@@ -203,7 +242,9 @@ WAYS = ("the system's", "short", "interrupted", "none", "shared")
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_of_copying_gives_the_same_bytes(path: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_way_of_copying_gives_the_same_bytes(
+    path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = path.with_name("expected")
     edit.edit(path, set={"title": "x"}, out=expected)
     real, calls = os.copy_file_range, iter(range(10**6))
@@ -233,7 +274,9 @@ def test_a_short_read_is_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert b"".join(copy.blocks(file.fileno(), 7, len(data) + 9)) == data[7:]
 
 
-def test_a_file_that_becomes_shorter_is_no_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_becomes_shorter_is_no_copy(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = path.read_bytes()
     monkeypatch.setattr("dof_arrow.storage.copy._copied", lambda old, new, size: 0)
     monkeypatch.setattr("dof_arrow.storage.copy.blocks", lambda *_: [before[:10]])
@@ -246,7 +289,11 @@ def test_the_order_of_edits_leaves_no_trace(path: Path) -> None:
     other = path.with_name("other")
     edit.edit(path, out=other)
     assert other.read_bytes() == path.read_bytes()
-    edit.edit(path, set={"keys.b": "2", "notes": "n", "description": "d", "keys.a": "1"}, training={"seed": 1})
+    edit.edit(
+        path,
+        set={"keys.b": "2", "notes": "n", "description": "d", "keys.a": "1"},
+        training={"seed": 1},
+    )
     for wanted in ({"keys.a": "1"}, {"description": "d"}, {"notes": "n"}, {"keys.b": "2"}):
         edit.edit(other, set=wanted)
     edit.edit(other, training={"seed": 1})
@@ -260,15 +307,24 @@ def test_nothing_to_do_writes_nothing(path: Path) -> None:
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
-FIELDS = st.sampled_from(["title", "description", "source", "license", "citation", "homepage", "notes"])
+FIELDS = st.sampled_from(
+    ["title", "description", "source", "license", "citation", "homepage", "notes"]
+)
 KEYS = st.builds("keys.{}".format, st.text("abcwz.é", min_size=1, max_size=4))
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.dictionaries(FIELDS | KEYS, TEXTS, max_size=6), st.sampled_from([{}, editing.INFO]), st.integers(0, 99))
+@given(
+    st.dictionaries(FIELDS | KEYS, TEXTS, max_size=6),
+    st.sampled_from([{}, editing.INFO]),
+    st.integers(0, 99),
+)
 @pytest.mark.filterwarnings("ignore::dof_arrow.errors.DofWarning")
 def test_what_is_set_and_set_back_leaves_the_original_bytes(
-    tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, str], start: dict[str, Any], seed: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    wanted: dict[str, str],
+    start: dict[str, Any],
+    seed: int,
 ) -> None:
     path = editing.write(tmp_path_factory.getbasetemp() / "property.dof.parquet", start, rows=3)
     original = path.read_bytes()
@@ -276,7 +332,8 @@ def test_what_is_set_and_set_back_leaves_the_original_bytes(
     held.update({f"keys.{k}": v for k, v in start.get("keys", {}).items()})
     edit.edit(path, set=wanted)
     assert dict(dataset.open(path).metadata.info.keys) == {
-        k[5:]: v for k, v in {**held, **wanted}.items() if k.startswith("keys.")}
+        k[5:]: v for k, v in {**held, **wanted}.items() if k.startswith("keys.")
+    }
     back = list(wanted)
     random.Random(seed).shuffle(back)
     for name in back:
@@ -297,13 +354,27 @@ def _dof(*arguments: object) -> int:
 def test_command_d6_d12(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "report.pdf").write_bytes(b"%PDF")
     before = path.read_bytes()
-    wanted = ["--set", "title=Chests = lungs", "--set", "keys.ward=9", "--unset", "license", "--attach",
-              tmp_path / "report.pdf", "--detach", "protocol.txt", "--contact", "name=Doe, Jane,email=j@example.org"]
+    wanted = [
+        "--set",
+        "title=Chests = lungs",
+        "--set",
+        "keys.ward=9",
+        "--unset",
+        "license",
+        "--attach",
+        tmp_path / "report.pdf",
+        "--detach",
+        "protocol.txt",
+        "--contact",
+        "name=Doe, Jane,email=j@example.org",
+    ]
     assert _dof("edit", path, *wanted, "--dry-run", "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert path.read_bytes() == before and report["written"] is False
     assert {c["where"]: (c["old"], c["new"]) for c in report["changes"]} == {
-        "info.title": ("Lungs", "Chests = lungs"), "info.license": ("CC-BY-4.0", None), "info.keys.ward": ("7", "9"),
+        "info.title": ("Lungs", "Chests = lungs"),
+        "info.license": ("CC-BY-4.0", None),
+        "info.keys.ward": ("7", "9"),
         "info.contacts": (None, [{"name": "Doe, Jane", "email": "j@example.org"}]),
         "documents.report.pdf": (None, f"application/pdf, 4 bytes, from {tmp_path / 'report.pdf'}"),
         "documents.protocol.txt": ("text/plain, 15 bytes", None),
@@ -316,7 +387,9 @@ def test_command_d6_d12(path: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "nothing to change" in capsys.readouterr().out
 
 
-def test_command_templates_d11(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_templates_d11(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert _dof("edit", "--template", "performance") == 0
     said = capsys.readouterr()
     template = json.loads(said.out)
@@ -330,14 +403,19 @@ def test_command_templates_d11(path: Path, tmp_path: Path, capsys: pytest.Captur
     assert json.loads(capsys.readouterr().out)["f1"] == 0.4
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--set", "title"], "NAME=TEXT"),
-    (["--set", "licence=MIT"], "Did you mean license?"),
-    (["--contact", "email=a@example.org"], "no name="),
-    (["--detach", "x"], "no such document"),
-    (["--from", "none.json"], "no such file"),
-])
-def test_command_misused(path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "title"], "NAME=TEXT"),
+        (["--set", "licence=MIT"], "Did you mean license?"),
+        (["--contact", "email=a@example.org"], "no name="),
+        (["--detach", "x"], "no such document"),
+        (["--from", "none.json"], "no such file"),
+    ],
+)
+def test_command_misused(
+    path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = path.read_bytes()
     assert _dof("edit", path, *arguments) == 2
     assert message in capsys.readouterr().err and path.read_bytes() == before

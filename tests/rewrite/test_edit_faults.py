@@ -33,7 +33,9 @@ def _scenario() -> faults.Scenario:
 
 
 @pytest.mark.parametrize("copied", ["by the system", "by us"])
-def test_every_failed_call_leaves_old_or_new(tmp_path: Path, copied: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_failed_call_leaves_old_or_new(
+    tmp_path: Path, copied: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if copied == "by us":
         monkeypatch.delattr(os, "copy_file_range")
     scenario, folder = _scenario(), tmp_path / "f"
@@ -74,7 +76,9 @@ def test_killed_at_random_old_or_new_whole(tmp_path: Path) -> None:
     states = scenario.before_and_after(folder)[:2]
     endless = faults.Scenario("endless", scenario.prepare, _endless, scenario.outputs)
     at_work, kills, seen = 0, 0, set()
-    while kills < KILLS or (at_work < KILLS // 2 and kills < 10 * KILLS):  # how many meet it is the machine's affair
+    while kills < KILLS or (
+        at_work < KILLS // 2 and kills < 10 * KILLS
+    ):  # how many meet it is the machine's affair
         kills += 1
         assert faults.killed_after(endless, folder, draw.uniform(0.02, 0.1))
         assert scenario.contents(folder) in states

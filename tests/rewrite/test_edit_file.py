@@ -37,12 +37,20 @@ def test_the_owner_stays(path: Path) -> None:
     assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
 
 
-def test_a_private_file_is_private_while_it_is_copied(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_file_is_private_while_it_is_copied(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[int] = []
     path.chmod(0o400)
     copy = edit.copy
-    monkeypatch.setattr(edit, "copy", lambda old, out, size: (
-        seen.append(stat.S_IMODE(out.path.stat().st_mode)), copy(old, out, size)))
+    monkeypatch.setattr(
+        edit,
+        "copy",
+        lambda old, out, size: (
+            seen.append(stat.S_IMODE(out.path.stat().st_mode)),
+            copy(old, out, size),
+        ),
+    )
     edit.edit(path, set={"title": "x"})
     assert seen == [0o600]
 
@@ -73,7 +81,10 @@ def test_an_open_dataset_goes_on_seeing_the_old_file(path: Path) -> None:
 
 
 def test_a_second_writer_is_refused(path: Path) -> None:
-    with pytest.raises(OutputError, match="another process is working"), replacing(path, overwrite=True):
+    with (
+        pytest.raises(OutputError, match="another process is working"),
+        replacing(path, overwrite=True),
+    ):
         edit.edit(path, set={"title": "x"})
 
 

@@ -29,17 +29,27 @@ def test_unknown_fields_survive(path: Path) -> None:
         items(struct, FileMetaData.GROUPS)[0][101] = (BINARY, b"later")
         pairs = items(struct, FileMetaData.KEYS)
         pairs[0][9] = (I32, 1)
-        footer.put(struct, FileMetaData.KEYS, (footer.STRUCT, [*pairs, {1: (BINARY, b"valueless")}]))
+        footer.put(
+            struct, FileMetaData.KEYS, (footer.STRUCT, [*pairs, {1: (BINARY, b"valueless")}])
+        )
 
-    editing.with_json(path, lambda value: (value.update(later={"a": 1}), value["info"].update(mood="good")))
+    editing.with_json(
+        path, lambda value: (value.update(later={"a": 1}), value["info"].update(mood="good"))
+    )
     editing.resealed(path, unknown)
     original = path.read_bytes()
     edit.edit(path, set={"notes": "n"})
     struct, _, _ = editing.parts(path)
     pairs, keys = items(struct, FileMetaData.KEYS), dict(footer.key_values(struct))
-    assert struct[100] == (I32, 7) and items(struct, FileMetaData.GROUPS)[0][101] == (BINARY, b"later")
+    assert struct[100] == (I32, 7) and items(struct, FileMetaData.GROUPS)[0][101] == (
+        BINARY,
+        b"later",
+    )
     assert pairs[0][9] == (I32, 1) and {1: (BINARY, b"valueless")} in pairs
-    assert json.loads(keys[b"dof"])["later"] == {"a": 1} and json.loads(keys[b"dof"])["info"]["mood"] == "good"
+    assert (
+        json.loads(keys[b"dof"])["later"] == {"a": 1}
+        and json.loads(keys[b"dof"])["info"]["mood"] == "good"
+    )
     assert get(items(struct, FileMetaData.GROUPS)[0], RowGroup.ROWS) == 300
     edit.edit(path, unset=["notes"])
     assert path.read_bytes() == original
@@ -97,17 +107,26 @@ def test_bytes_that_nobody_lists_are_not_lost_in_silence(path: Path) -> None:
 
 
 def test_an_attachment_out_of_place_is_refused(path: Path) -> None:
-    editing.with_json(path, lambda value: value["errors"].update(
-        offset=value["errors"]["offset"] + 1, length=value["errors"]["length"] - 1))
+    editing.with_json(
+        path,
+        lambda value: value["errors"].update(
+            offset=value["errors"]["offset"] + 1, length=value["errors"]["length"] - 1
+        ),
+    )
     _refused(path, "attachment-bounds")
 
 
-@pytest.mark.parametrize(("break_", "rule"), [
-    (lambda s: items(s, FileMetaData.KEYS)[0].update({1: (BINARY, b"dof.x")}), "schema-arrow"),
-    (lambda s: footer.put(items(s, FileMetaData.KEYS)[2], 2, b"AAAA"), "digests-count"),
-    (lambda s: footer.put(s, FileMetaData.ROWS, 7), "rows-count"),
-])
-def test_a_sealed_file_that_is_wrong_is_refused(path: Path, break_: Callable[[Struct], None], rule: str) -> None:
+@pytest.mark.parametrize(
+    ("break_", "rule"),
+    [
+        (lambda s: items(s, FileMetaData.KEYS)[0].update({1: (BINARY, b"dof.x")}), "schema-arrow"),
+        (lambda s: footer.put(items(s, FileMetaData.KEYS)[2], 2, b"AAAA"), "digests-count"),
+        (lambda s: footer.put(s, FileMetaData.ROWS, 7), "rows-count"),
+    ],
+)
+def test_a_sealed_file_that_is_wrong_is_refused(
+    path: Path, break_: Callable[[Struct], None], rule: str
+) -> None:
     editing.resealed(path, break_)
     _refused(path, rule)
 

@@ -23,30 +23,48 @@ RAW = ({"width": 8, "bits": 8, "bytes": 10}, {"width": 9, "bits": 8, "bytes": 5}
 
 
 def part(
-    path: Path, first: int, rows: int, number: int = 0, geometry: Geometry | None = None, text: bytes = b"how",
+    path: Path,
+    first: int,
+    rows: int,
+    number: int = 0,
+    geometry: Geometry | None = None,
+    text: bytes = b"how",
     **options: Any,
 ) -> Path:
     """Rows of VALUES from `first` on; each part lists one input that failed, and has a document."""
     provenance = {"inputs": rows + 1, "failed": 1, "raw": RAW[number % 2]}
     about = {"provenance": provenance, "info": {"title": f"part {number}"}}
     with dof.Writer(path, about, geometry=geometry, **options) as writer:
-        writer.write(ids=[f"{i:026d}" for i in range(first, first + rows)],
-                     vectors={"feature": VALUES[first : first + rows]},
-                     columns={"split": pa.array(["train"] * rows, pa.string())})
+        writer.write(
+            ids=[f"{i:026d}" for i in range(first, first + rows)],
+            vectors={"feature": VALUES[first : first + rows]},
+            columns={"split": pa.array(["train"] * rows, pa.string())},
+        )
         writer.fail(f"lost {first}", "truncated", "the picture ends too soon")
         writer.attach("protocol.txt", text, "text/plain")
     return path
 
 
-def parts(folder: Path, *sizes: int, geometry: Geometry | None = None, **options: Any) -> list[Path]:
+def parts(
+    folder: Path, *sizes: int, geometry: Geometry | None = None, **options: Any
+) -> list[Path]:
     ends = np.cumsum([0, *sizes]).tolist()
-    return [part(folder / f"p{n}.parquet", ends[n], size, n, geometry, **options) for n, size in enumerate(sizes)]
+    return [
+        part(folder / f"p{n}.parquet", ends[n], size, n, geometry, **options)
+        for n, size in enumerate(sizes)
+    ]
 
 
-@pytest.mark.parametrize("sizes, geometry, copied", [
-    ((512, 256, 700), Geometry(256, 65_536), True), ((512, 300, 688), Geometry(256, 65_536), False),
-    ((100, 200), None, False), ((512,), None, True), ((300, 0, 200), None, False),
-])
+@pytest.mark.parametrize(
+    "sizes, geometry, copied",
+    [
+        ((512, 256, 700), Geometry(256, 65_536), True),
+        ((512, 300, 688), Geometry(256, 65_536), False),
+        ((100, 200), None, False),
+        ((512,), None, True),
+        ((300, 0, 200), None, False),
+    ],
+)
 def test_row_d15_rows_of_all_parts_in_one_file(
     tmp_path: Path, sizes: tuple[int, ...], geometry: Geometry | None, copied: bool
 ) -> None:
@@ -59,7 +77,11 @@ def test_row_d15_rows_of_all_parts_in_one_file(
     assert len(ds.errors) == len(sizes) and ds.document("protocol.txt") == b"how"
     assert ds.metadata.splits["train"].rows == rows and ds.metadata.info.title == "part 0"
     about = ds.metadata.provenance
-    assert (about.inputs, about.failed, len(about.parents)) == (rows + len(sizes), len(sizes), len(sizes))
+    assert (about.inputs, about.failed, len(about.parents)) == (
+        rows + len(sizes),
+        len(sizes),
+        len(sizes),
+    )
     assert dof.validate(tmp_path / "all.parquet", deep=True) == []
 
 
@@ -72,7 +94,9 @@ def test_copied_chunks_are_those_that_a_writer_makes(tmp_path: Path) -> None:
 
 def test_compact_parts_stay_compact(tmp_path: Path) -> None:
     ds = merge(parts(tmp_path, 100, 200, layout="compact"), tmp_path / "all.parquet")
-    assert ds.metadata.columns["feature"].layout == "encoded" and np.array_equal(ds.to_numpy(), VALUES[:300])
+    assert ds.metadata.columns["feature"].layout == "encoded" and np.array_equal(
+        ds.to_numpy(), VALUES[:300]
+    )
     assert dof.validate(tmp_path / "all.parquet", deep=True) == []
 
 
@@ -83,7 +107,10 @@ def test_what_raw_inputs_were_like_is_told_of_all(tmp_path: Path) -> None:
 
 def test_documents_of_one_name_are_told_apart(tmp_path: Path) -> None:
     with pytest.warns(DofWarning, match=r"protocol\.txt"):
-        ds = merge([*parts(tmp_path, 10), part(tmp_path / "b.parquet", 10, 3, text=b"other")], tmp_path / "all.parquet")
+        ds = merge(
+            [*parts(tmp_path, 10), part(tmp_path / "b.parquet", 10, 3, text=b"other")],
+            tmp_path / "all.parquet",
+        )
     assert ds.document("protocol.txt") == b"how"
 
 
@@ -97,8 +124,12 @@ def test_into_a_directory_and_from_one(tmp_path: Path) -> None:
     back = merge([tmp_path / "x.dof"], tmp_path / "back.parquet")
     assert np.array_equal(back.to_numpy(), VALUES[:1494]) and len(back.errors) == 3
     ds = merge(given[2:], tmp_path / "x.dof", overwrite=True)
-    assert len(ds) == 470 and sorted(p.name for p in (tmp_path / "x.dof").iterdir())[1:] == ["manifest.parquet"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["x.dof", "back.parquet", *(p.name for p in given)])
+    assert len(ds) == 470 and sorted(p.name for p in (tmp_path / "x.dof").iterdir())[1:] == [
+        "manifest.parquet"
+    ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        ["x.dof", "back.parquet", *(p.name for p in given)]
+    )
 
 
 def test_refusals_leave_nothing(tmp_path: Path) -> None:

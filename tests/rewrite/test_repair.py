@@ -46,7 +46,9 @@ def test_a_directory_is_cleaned_and_stays_whole(tmp_path: Path, name: str, share
     found = repair.find(folder)
     assert all(f.of == "x.dof" and not f.held for f in found)
     assert repair.discard(found) == found
-    assert {p.name for p in folder.iterdir()} <= {"x.dof", "new.parquet"} and scenarios.rows(folder) == rows
+    assert {p.name for p in folder.iterdir()} <= {"x.dof", "new.parquet"} and scenarios.rows(
+        folder
+    ) == rows
     if rows:
         assert dof.validate(folder / "x.dof", deep=True) == []
 
@@ -57,9 +59,14 @@ def test_rows_that_wait_to_be_added_are_told(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), watched(_stop_before_linking):
         scenario.act(tmp_path)
     (found,) = [f for f in repair.find(tmp_path / "x.dof") if f.path.name == ".x.dof.part.parquet"]
-    assert found.what == f"{scenarios.PICTURES - 1} rows extracted and not yet added; the same command adds them"
+    assert (
+        found.what
+        == f"{scenarios.PICTURES - 1} rows extracted and not yet added; the same command adds them"
+    )
     scenario.act(tmp_path)
-    assert len(dof.open(tmp_path / "x.dof")) == scenarios.PICTURES - 1 and repair.find(tmp_path) == []
+    assert (
+        len(dof.open(tmp_path / "x.dof")) == scenarios.PICTURES - 1 and repair.find(tmp_path) == []
+    )
 
 
 def _stop_before_linking(number: int, name: str) -> None:
@@ -69,14 +76,24 @@ def _stop_before_linking(number: int, name: str) -> None:
 
 def test_what_a_process_holds_is_left_alone(tmp_path: Path) -> None:
     making.write(tmp_path / "a.parquet", 3)
-    with replacing(tmp_path / "x.parquet") as out, Staging(tmp_path / "y.parquet").held({"inputs": 3}), \
-            growing(tmp_path / "z.dof") as growth:
+    with (
+        replacing(tmp_path / "x.parquet") as out,
+        Staging(tmp_path / "y.parquet").held({"inputs": 3}),
+        growing(tmp_path / "z.dof") as growth,
+    ):
         growth.add(tmp_path / "a.parquet")
         found = repair.find(tmp_path)
-        assert {f.path.name for f in found} == {".x.parquet.partial", ".y.parquet.staging", ".z.dof.lock", ".z.dof.new"}
+        assert {f.path.name for f in found} == {
+            ".x.parquet.partial",
+            ".y.parquet.staging",
+            ".z.dof.lock",
+            ".z.dof.new",
+        }
         assert all(f.held for f in found) and repair.discard(found) == []
         out.write(b"whole")
-    assert (tmp_path / "x.parquet").read_bytes() == b"whole" and len(dof.open(tmp_path / "z.dof")) == 3
+    assert (tmp_path / "x.parquet").read_bytes() == b"whole" and len(
+        dof.open(tmp_path / "z.dof")
+    ) == 3
 
 
 def test_a_part_waits_while_its_run_goes_on(tmp_path: Path) -> None:
@@ -84,14 +101,18 @@ def test_a_part_waits_while_its_run_goes_on(tmp_path: Path) -> None:
     with Staging(spare).held({"inputs": 3}) as staging:
         staging.path(0).write_bytes(b"")
         assert {f.path.name: f.held for f in repair.find(tmp_path / "z.dof")} == {
-            ".z.dof.part.parquet": True, "..z.dof.part.parquet.staging": True}
+            ".z.dof.part.parquet": True,
+            "..z.dof.part.parquet.staging": True,
+        }
         assert repair.discard(repair.find(tmp_path)) == []
     assert len(dof.open(spare)) == 3
 
 
 @pytest.mark.parametrize("planted", [*FOR_FOLDERS, *FOR_FILES], ids=lambda p: p.name)
 @pytest.mark.parametrize("name", [".x.parquet.staging", ".x.parquet.partial", ".x.parquet.new"])
-def test_what_others_left_is_told_and_removed_if_asked(name: str, planted: Planted, tmp_path: Path) -> None:
+def test_what_others_left_is_told_and_removed_if_asked(
+    name: str, planted: Planted, tmp_path: Path
+) -> None:
     """It is not waited for, and what a link points to stays."""
     planted(tmp_path / name)
     kept = looks(tmp_path / "elsewhere")
@@ -113,6 +134,11 @@ def test_other_files_are_nobodys_leftovers(tmp_path: Path) -> None:
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / ".x.parquet.partial").write_bytes(b"PAR1")
-    assert main.main(["repair", str(tmp_path)]) == 0 and "beginning of a file" in capsys.readouterr().out
+    assert (
+        main.main(["repair", str(tmp_path)]) == 0
+        and "beginning of a file" in capsys.readouterr().out
+    )
     assert main.main(["repair", str(tmp_path / "x.parquet"), "--discard", "--json"]) == 0
-    assert [f["removed"] for f in json.loads(capsys.readouterr().out)] == [True] and not list(tmp_path.iterdir())
+    assert [f["removed"] for f in json.loads(capsys.readouterr().out)] == [True] and not list(
+        tmp_path.iterdir()
+    )

@@ -15,7 +15,9 @@ def test_each_number_once(n: int, seed: int) -> None:
     assert np.array_equal(np.sort(Permutation(n, seed)(np.arange(n))), np.arange(n))
 
 
-@given(st.integers(1, 2**40), st.integers(0, 2**64 - 1), st.lists(st.integers(0, 2**40), max_size=20))
+@given(
+    st.integers(1, 2**40), st.integers(0, 2**64 - 1), st.lists(st.integers(0, 2**40), max_size=20)
+)
 def test_any_position_of_any_size_alone(n: int, seed: int, positions: list[int]) -> None:
     at = np.array(positions, np.int64) % n
     values = Permutation(n, seed)(at)
@@ -42,14 +44,19 @@ def test_rows_stand_anywhere_equally_often(n: int) -> None:
         place[order] = np.arange(n)
         inverse[epoch] = place[wanted] * places // n
     expected = epochs / places
-    chi = [((np.bincount(column, minlength=places) - expected) ** 2 / expected).sum() for column in inverse.T]
+    chi = [
+        ((np.bincount(column, minlength=places) - expected) ** 2 / expected).sum()
+        for column in inverse.T
+    ]
     assert max(chi) < 51.0  # 19 degrees of freedom: p = 1e-4 / 1 row at 50.8
 
 
 def test_small_orders_are_all_equally_likely() -> None:
     """All 120 orders of five rows, 6,000 epochs."""
     orders = [tuple(Permutation(5, key(1, epoch))(np.arange(5)).tolist()) for epoch in range(6_000)]
-    counts = np.unique([sum(v * 5**i for i, v in enumerate(order)) for order in orders], return_counts=True)[1]
+    counts = np.unique(
+        [sum(v * 5**i for i, v in enumerate(order)) for order in orders], return_counts=True
+    )[1]
     assert len(counts) == 120
     assert ((counts - 50) ** 2 / 50).sum() < 186  # 119 degrees of freedom: p = 1e-4
 
@@ -60,11 +67,15 @@ def test_the_first_batch_of_a_billion_costs_no_permutation() -> None:
         start = time.perf_counter()
         permutation(np.arange(256))
         times.append(time.perf_counter() - start)
-    assert min(times) < 1e-3  # measured: 53 us; a permutation held in memory would take 10 s and 8 GB
+    assert (
+        min(times) < 1e-3
+    )  # measured: 53 us; a permutation held in memory would take 10 s and 8 GB
 
 
 def test_scatter_is_even_and_within_bounds() -> None:
     drawn = scatter(np.arange(100_000), 10, seed=5)
     counts = np.bincount(drawn, minlength=10)
-    assert len(counts) == 10 and ((counts - 10_000) ** 2 / 10_000).sum() < 34  # 9 degrees of freedom: p = 1e-4
+    assert (
+        len(counts) == 10 and ((counts - 10_000) ** 2 / 10_000).sum() < 34
+    )  # 9 degrees of freedom: p = 1e-4
     assert (scatter(np.arange(50), np.arange(50) + 1, seed=1) <= np.arange(50)).all()

@@ -78,8 +78,11 @@ def test_seeds_differ_and_large_groups_are_not_always_in_train() -> None:
 def test_every_row_is_as_likely_to_be_tested() -> None:
     names = [str(i) for i in range(20)]
     tested = Counter(
-        name for seed in range(1000)
-        for name, split in zip(names, split_by_fraction(names, {"train": 0.8, "test": 0.2}, seed=seed), strict=True)
+        name
+        for seed in range(1000)
+        for name, split in zip(
+            names, split_by_fraction(names, {"train": 0.8, "test": 0.2}, seed=seed), strict=True
+        )
         if split == "test"
     )
     chi_square = sum((tested[name] - 200) ** 2 / 200 for name in names)
@@ -90,10 +93,22 @@ def test_equal_on_every_machine() -> None:
     assert split_by_fraction(list("abcdefghij"), {"x": 0.5, "y": 0.5}, seed=3) == list("yxxyyxxyyx")
 
 
-@pytest.mark.parametrize("text", [
-    "", "train", "train=", "train=x", "=1", "train=0.5,train=0.5", "train=0.5,test=0.4", "train=1.5,test=-0.5",
-    "train=nan,test=1", "train=1,test=0", "train=inf",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "train",
+        "train=",
+        "train=x",
+        "=1",
+        "train=0.5,train=0.5",
+        "train=0.5,test=0.4",
+        "train=1.5,test=-0.5",
+        "train=nan,test=1",
+        "train=1,test=0",
+        "train=inf",
+    ],
+)
 def test_wrong_fractions_say_how_to_write_them(text: str) -> None:
     with pytest.raises(UsageError, match=r"train=0\.8,valid=0\.1,test=0\.1"):
         parse_fractions(text)
@@ -101,7 +116,10 @@ def test_wrong_fractions_say_how_to_write_them(text: str) -> None:
 
 def test_fractions_in_the_order_they_are_typed() -> None:
     assert list(parse_fractions(" train=0.7, valid=0.2,test=0.1").items()) == [
-        ("train", 0.7), ("valid", 0.2), ("test", 0.1)]
+        ("train", 0.7),
+        ("valid", 0.2),
+        ("test", 0.1),
+    ]
 
 
 def test_wrong_calls() -> None:
@@ -122,15 +140,33 @@ def test_rows_without_group_or_split_part_nothing() -> None:
 
 
 def positions_of(
-    world_size: int, length: int, batch_size: int, consumed: int = 0, drop_last: bool = False,
+    world_size: int,
+    length: int,
+    batch_size: int,
+    consumed: int = 0,
+    drop_last: bool = False,
 ) -> list[Any]:
-    return [list(shares(length, consumed, batch_size=batch_size, rank=rank, world_size=world_size, drop_last=drop_last))
-            for rank in range(world_size)]
+    return [
+        list(
+            shares(
+                length,
+                consumed,
+                batch_size=batch_size,
+                rank=rank,
+                world_size=world_size,
+                drop_last=drop_last,
+            )
+        )
+        for rank in range(world_size)
+    ]
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 7), st.booleans())
 def test_ranks_share_every_position_once_in_equally_many_batches(
-    length: int, batch_size: int, world_size: int, drop_last: bool,
+    length: int,
+    batch_size: int,
+    world_size: int,
+    drop_last: bool,
 ) -> None:
     assume(length >= world_size)
     ranks = positions_of(world_size, length, batch_size, drop_last=drop_last)
@@ -140,13 +176,25 @@ def test_ranks_share_every_position_once_in_equally_many_batches(
     full = batch_size * world_size
     assert seen == list(range(length - length % full if drop_last else length))
     sizes = np.array([[s.stop - s.start for s in rank] for rank in ranks])
-    assert not count or (np.ptp(sizes, axis=0).max() <= 1 and sizes.max() <= batch_size + (batch_size == 1))
+    assert not count or (
+        np.ptp(sizes, axis=0).max() <= 1 and sizes.max() <= batch_size + (batch_size == 1)
+    )
     assert [s.consumed for s in ranks[0]] == [s.consumed for s in ranks[-1]]
 
 
-@given(st.integers(1, 300), st.integers(1, 20), st.integers(1, 4), st.integers(1, 4), st.integers(0, 20))
+@given(
+    st.integers(1, 300),
+    st.integers(1, 20),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(0, 20),
+)
 def test_nothing_is_lost_or_doubled_when_ranks_change(
-    length: int, batch_size: int, before: int, after: int, stop: int,
+    length: int,
+    batch_size: int,
+    before: int,
+    after: int,
+    stop: int,
 ) -> None:
     assume(length >= before)
     first = positions_of(before, length, batch_size)
@@ -158,7 +206,9 @@ def test_nothing_is_lost_or_doubled_when_ranks_change(
 
 
 @given(st.integers(1, 300), st.integers(1, 20), st.integers(1, 4), st.integers(0, 40))
-def test_what_comes_after_a_stop_is_what_would_have_come(length: int, batch_size: int, world: int, stop: int) -> None:
+def test_what_comes_after_a_stop_is_what_would_have_come(
+    length: int, batch_size: int, world: int, stop: int
+) -> None:
     assume(length >= world)
     for rank in positions_of(world, length, batch_size):
         if stop < len(rank):
@@ -173,7 +223,7 @@ def test_a_shuffled_epoch_is_a_permutation_of_its_own(rows: int, seed: int, epoc
     order = plan.rows(epoch, np.arange(rows))
     assert sorted(order.tolist()) == list(range(rows))
     assert rows < 30 or order.tolist() != plan.rows(epoch + 1, np.arange(rows)).tolist()
-    part = np.arange(rows)[:: 3]
+    part = np.arange(rows)[::3]
     assert plan.rows(epoch, part).tolist() == order[part].tolist()
 
 

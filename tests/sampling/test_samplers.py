@@ -12,7 +12,9 @@ CODES = st.lists(st.integers(0, 6), min_size=1, max_size=200).map(np.array)
 
 
 @given(CODES, st.integers(0, 9), st.integers(0, 100))
-def test_every_row_of_every_class_is_drawn_and_classes_equally_often(codes: np.ndarray, seed: int, epoch: int) -> None:
+def test_every_row_of_every_class_is_drawn_and_classes_equally_often(
+    codes: np.ndarray, seed: int, epoch: int
+) -> None:
     """G6: over-sampling there used fewer than half of the positives."""
     draw = balanced(codes, None, seed)
     units = draw.units(np.arange(draw.length), epoch)
@@ -60,7 +62,10 @@ def test_bins_need_a_count() -> None:
         bins(np.ones(3), 0)
 
 
-@given(st.lists(st.floats(0, 10), min_size=1, max_size=50).filter(any).map(np.array), st.integers(0, 20))
+@given(
+    st.lists(st.floats(0, 10), min_size=1, max_size=50).filter(any).map(np.array),
+    st.integers(0, 20),
+)
 def test_weights_are_met_within_one_draw(weights: np.ndarray, epoch: int) -> None:
     draw = weighted(weights, seed=1)
     times = np.bincount(draw.units(np.arange(draw.length), epoch), minlength=len(weights))
@@ -82,7 +87,10 @@ def test_first_and_random_views() -> None:
     seen = [drawn.rows(np.arange(3), epoch).tolist() for epoch in range(100)]
     assert {rows[0] for rows in seen} == {0, 1, 2} and {rows[1] for rows in seen} == {3, 4}
     assert {rows[2] for rows in seen} == {5}
-    assert seen == [views(records, number, random=True, seed=0).rows(np.arange(3), e).tolist() for e in range(100)]
+    assert seen == [
+        views(records, number, random=True, seed=0).rows(np.arange(3), e).tolist()
+        for e in range(100)
+    ]
 
 
 def test_every_is_the_slots_themselves() -> None:

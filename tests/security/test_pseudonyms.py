@@ -29,7 +29,16 @@ def test_fixed_width_and_alphabet(name: str) -> None:
 
 @given(NAMES)
 def test_kinds_and_keys_are_apart(name: str) -> None:
-    assert len({pseudonym(KEY, "id", name), pseudonym(KEY, "group", name), pseudonym(bytes(32), "id", name)}) == 3
+    assert (
+        len(
+            {
+                pseudonym(KEY, "id", name),
+                pseudonym(KEY, "group", name),
+                pseudonym(bytes(32), "id", name),
+            }
+        )
+        == 3
+    )
 
 
 def test_many_at_once_are_the_same_as_one_by_one() -> None:

@@ -17,20 +17,28 @@ from tests.support.shared import shared_data
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (12, 9, 7), dtype=np.uint8)
 BESIDE: dict[str, Any] = {
-    "finding": np.array([0, 1] * 6), "who": np.array([f"p{i // 3}" for i in range(12)]),
-    "cofactors": np.arange(24.0).reshape(12, 2) / 4, "age": np.arange(12) + 30, "short": np.arange(3),
+    "finding": np.array([0, 1] * 6),
+    "who": np.array([f"p{i // 3}" for i in range(12)]),
+    "cofactors": np.arange(24.0).reshape(12, 2) / 4,
+    "age": np.arange(12) + 30,
+    "short": np.arange(3),
 }
 
 
-def save(kind: str, folder: Path, pictures: np.ndarray = PICTURES, beside: dict[str, Any] = BESIDE) -> Path:
+def save(
+    kind: str, folder: Path, pictures: np.ndarray = PICTURES, beside: dict[str, Any] = BESIDE
+) -> Path:
     path = folder / f"x.{kind}"
     if kind == "h5":
         h5py = pytest.importorskip("h5py")
         with h5py.File(path, "w") as file:
             for name, values in {"pictures": pictures, **beside}.items():
                 texts = values.dtype.kind == "U"
-                file.create_dataset(name, data=values.astype(object) if texts else values,
-                                    **({} if texts else {"chunks": True, "compression": "gzip"}))
+                file.create_dataset(
+                    name,
+                    data=values.astype(object) if texts else values,
+                    **({} if texts else {"chunks": True, "compression": "gzip"}),
+                )
     elif kind == "npy":
         np.save(path, pictures)
         for name, values in beside.items():
@@ -49,8 +57,12 @@ def pixels(source: Listing, index: int) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["npy", "npz", "packed", "h5"])
 def test_row_G9_arrays_with_labels_and_tabular_co_factors(kind: str, tmp_path: Path) -> None:
     """Row G9: numpy and HDF5 sources, columns beside pictures."""
-    source = open_source(save(kind, tmp_path), label="finding", group="who", keep=["cofactors", "age"])
-    assert len(source) == 12 and source.targets == {"finding": Target(kind="category", classes=("0", "1"))}
+    source = open_source(
+        save(kind, tmp_path), label="finding", group="who", keep=["cofactors", "age"]
+    )
+    assert len(source) == 12 and source.targets == {
+        "finding": Target(kind="category", classes=("0", "1"))
+    }
     assert source.kept == {"cofactors_0": "float64", "cofactors_1": "float64", "age": "int64"}
     seventh = source[7]
     assert (seventh.key, seventh.group, seventh.target) == ("07", "p2", {"finding": 1})
@@ -66,7 +78,9 @@ def test_row_G9_arrays_without_co_factors(kind: str, tmp_path: Path) -> None:
     assert len(source) == 12 and not source.targets and not source.kept and not source.has_group
     assert np.array_equal(pixels(source, 3), PICTURES[3])
     (tmp_path / "t.csv").write_text("number,label\n03,a\n7,b\n")
-    joined = open_source(tmp_path / f"x.{kind}", table=tmp_path / "t.csv", key="number", label="label")
+    joined = open_source(
+        tmp_path / f"x.{kind}", table=tmp_path / "t.csv", key="number", label="label"
+    )
     assert [joined[i].data is None for i in range(2)] == [False, True]
     assert np.array_equal(pixels(joined, 0), PICTURES[3])
 
@@ -81,7 +95,9 @@ def test_samples_cross_processes_and_know_when_they_change(tmp_path: Path) -> No
     for kind in ("npy", "npz", "packed", "h5"):
         source = open_source(save(kind, tmp_path), label="finding")
         again = pickle.loads(pickle.dumps(source))
-        assert np.array_equal(pixels(again, 4), PICTURES[4]) and again[4].stamp() == source[4].stamp()
+        assert (
+            np.array_equal(pixels(again, 4), PICTURES[4]) and again[4].stamp() == source[4].stamp()
+        )
         stamp = source[4].stamp()
         (tmp_path / f"x.{kind}").write_bytes(b"")
         assert source[4].stamp() != stamp
@@ -95,16 +111,27 @@ def test_a_file_that_shrinks_is_an_error_and_no_crash(tmp_path: Path) -> None:
         source[11].load()
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [
-    ((3, 8, 6), np.uint16), ((3, 8, 6, 1), np.float32), ((3, 8, 6, 3), np.uint8), ((3, 3, 8, 6), np.uint8),
-    ((3, 8, 6, 4), np.uint8), ((3, 8, 6), np.int16), ((3, 8, 6), bool), ((3, 8, 6), np.float16),
-])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((3, 8, 6), np.uint16),
+        ((3, 8, 6, 1), np.float32),
+        ((3, 8, 6, 3), np.uint8),
+        ((3, 3, 8, 6), np.uint8),
+        ((3, 8, 6, 4), np.uint8),
+        ((3, 8, 6), np.int16),
+        ((3, 8, 6), bool),
+        ((3, 8, 6), np.float16),
+    ],
+)
 def test_shapes_and_types(shape: tuple[int, ...], dtype: Any, tmp_path: Path) -> None:
     values = (np.random.default_rng(0).random(shape) * 250).astype(dtype)
     np.save(tmp_path / "x.npy", np.asfortranarray(values) if dtype == np.int16 else values)
     made, facts = open_source(tmp_path / "x.npy")[1].picture()
     assert made.shape == (8, 6, 3) and made.dtype == np.uint8
-    assert facts.format == "array" and facts.bits == (1 if dtype is bool else 8 * values.dtype.itemsize)
+    assert facts.format == "array" and facts.bits == (
+        1 if dtype is bool else 8 * values.dtype.itemsize
+    )
     if shape == (3, 8, 6, 3):
         assert np.array_equal(made, values[1])
     if shape == (3, 3, 8, 6):
@@ -112,13 +139,21 @@ def test_shapes_and_types(shape: tuple[int, ...], dtype: Any, tmp_path: Path) ->
 
 
 def test_the_parts_of_medmnist_are_one(tmp_path: Path) -> None:
-    source = open_source(shared_data() / "images" / "pneumoniamnist.npz", label="labels", split="split")
+    source = open_source(
+        shared_data() / "images" / "pneumoniamnist.npz", label="labels", split="split"
+    )
     assert len(source) == 3166 and source.targets["labels"].classes == ("0", "1")
     raw = np.load(shared_data() / "images" / "pneumoniamnist.npz")
-    for index, part, split in ((0, "train", "train"), (2428, "val", "valid"), (3165, "test", "test")):
+    for index, part, split in (
+        (0, "train", "train"),
+        (2428, "val", "valid"),
+        (3165, "test", "test"),
+    ):
         at = {"train": 0, "val": 0, "test": -1}[part]
         assert np.array_equal(pixels(source, index), raw[f"{part}_images"][at])
-        assert source[index].split == split and source[index].target == {"labels": raw[f"{part}_labels"][at, 0]}
+        assert source[index].split == split and source[index].target == {
+            "labels": raw[f"{part}_labels"][at, 0]
+        }
 
 
 def test_two_dimensional_labels_are_several_at_once(tmp_path: Path) -> None:
@@ -137,7 +172,9 @@ def test_names_come_from_an_array(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_meant(tmp_path: Path) -> None:
-    path = save("npz", tmp_path, beside={"masks": PICTURES, "age": np.arange(12), "short": np.arange(3)})
+    path = save(
+        "npz", tmp_path, beside={"masks": PICTURES, "age": np.arange(12), "short": np.arange(3)}
+    )
     with pytest.raises(SourceError, match=r"several arrays.*--pictures"):
         open_source(path)
     assert len(open_source(path, pictures="masks")) == 12
@@ -164,7 +201,13 @@ def test_nothing_is_unpickled_and_damage_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "boom").exists()
     good = save("npz", tmp_path).read_bytes()
     npy = b"\x93NUMPY\1\0"
-    for data in (b"PK\3\4", good[:500], npy, npy + b"\x10\0{'a': 1}         ", b"\x89HDF\r\n\x1a\n"):
+    for data in (
+        b"PK\3\4",
+        good[:500],
+        npy,
+        npy + b"\x10\0{'a': 1}         ",
+        b"\x89HDF\r\n\x1a\n",
+    ):
         (tmp_path / "bad").write_bytes(data)
         with pytest.raises((SourceError, MissingExtra)):
             open_source(tmp_path / "bad")
@@ -175,7 +218,9 @@ def test_nothing_is_unpickled_and_damage_is_said(tmp_path: Path) -> None:
         open_source(tmp_path / "x.npy")
 
 
-def test_a_compressed_npz_is_unpacked_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compressed_npz_is_unpacked_within_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = save("packed", tmp_path)
     monkeypatch.setattr("dof_arrow.sources.arrays.MAX_UNPACKED", 100)
     with pytest.raises(SourceError, match=r"numpy\.savez"):

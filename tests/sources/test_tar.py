@@ -40,13 +40,17 @@ def grey(source: object, index: int) -> int:
 
 
 def test_files_of_one_name_are_a_sample(tmp_path: Path) -> None:
-    first, second = sample("b/1", 10, "7", patient="p1", age=61), sample("b/2", 20, "3", patient="p2")
+    first, second = (
+        sample("b/1", 10, "7", patient="p1", age=61),
+        sample("b/2", 20, "3", patient="p2"),
+    )
     path = shard(tmp_path / "a.tar", *first, *second, ("README.md", b"hello"), ("._x.png", b""))
     source = open_source(path, label="cls", group="patient", keep=["age"])
     assert len(source) == 2 and source.counts == {"ignored": 1}
     assert source.targets == {"cls": Target(kind="category", classes=("3", "7"))}
-    assert [(source[i].key, source[i].target, source[i].group, source[i].kept) for i in range(2)] == [
-        ("b/1.png", {"cls": 1}, "p1", {"age": 61}), ("b/2.png", {"cls": 0}, "p2", {"age": None})]
+    assert [
+        (source[i].key, source[i].target, source[i].group, source[i].kept) for i in range(2)
+    ] == [("b/1.png", {"cls": 1}, "p1", {"age": 61}), ("b/2.png", {"cls": 0}, "p2", {"age": None})]
     assert [grey(source, i) for i in (1, 0)] == [20, 10]
     assert open_source(path, label="folder").targets["label"].classes == ("b",)
 
@@ -69,7 +73,12 @@ def test_every_tar_format_with_long_names(tmp_path: Path, format: int) -> None:
 
 
 def test_a_table_names_members(tmp_path: Path) -> None:
-    path = shard(tmp_path / "a.tar", *sample("x/1", 10, "0"), *sample("x/2", 20, "0"), *sample("x/3", 30, "0"))
+    path = shard(
+        tmp_path / "a.tar",
+        *sample("x/1", 10, "0"),
+        *sample("x/2", 20, "0"),
+        *sample("x/3", 30, "0"),
+    )
     (tmp_path / "t.csv").write_text("file,finding\n3,flu\n1,ok\n9,ok\n")
     source = open_source(path, table=tmp_path / "t.csv", key="file", label="finding")
     assert [source[i].key for i in range(3)] == ["9", "x/1.png", "x/3.png"]
@@ -88,7 +97,9 @@ def test_several_pictures_of_a_sample_need_a_choice(tmp_path: Path) -> None:
 
 def test_columns_that_are_not_there_name_those_that_are(tmp_path: Path) -> None:
     path = shard(tmp_path / "a.tar", *sample("1", 1, "0", patient="p"))
-    with pytest.raises(UsageError, match=r"expected cls, json, patient, found patent\. Did you mean patient"):
+    with pytest.raises(
+        UsageError, match=r"expected cls, json, patient, found patent\. Did you mean patient"
+    ):
         open_source(path, group="patent")
     shard(path, ("1.png", png(1)), ("1.npy", b"\xff\xfe"))
     with pytest.raises(SourceError, match="no text"):
@@ -107,7 +118,9 @@ def test_archives_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no picture in the archive"):
         open_source(shard(tmp_path / "c.tar", ("1.txt", b"")))
     with pytest.raises(SourceError, match="two members of one name"):
-        open_source(shard(tmp_path / "d.tar", ("1.png", png(1)), ("2.png", png(1)), ("1.png", png(1))))
+        open_source(
+            shard(tmp_path / "d.tar", ("1.png", png(1)), ("2.png", png(1)), ("1.png", png(1)))
+        )
 
 
 def test_links_and_devices_are_left_out(tmp_path: Path) -> None:

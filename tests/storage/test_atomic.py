@@ -67,24 +67,35 @@ def test_a_folder_is_no_output(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="Make the folder first"), replacing(tmp_path / "no" / "x"):
+    with (
+        pytest.raises(OutputError, match="Make the folder first"),
+        replacing(tmp_path / "no" / "x"),
+    ):
         pass
 
 
 def test_a_second_writer_is_refused_and_the_first_unharmed(tmp_path: Path) -> None:
     with replacing(tmp_path / "x") as out:
         out.write(b"first")
-        with pytest.raises(OutputError, match="another process is working"), replacing(tmp_path / "x") as second:
+        with (
+            pytest.raises(OutputError, match="another process is working"),
+            replacing(tmp_path / "x") as second,
+        ):
             second.write(b"second")
         out.write(b" still")
     assert (tmp_path / "x").read_bytes() == b"first still" and _names(tmp_path) == ["x"]
 
 
-def test_the_lock_is_held_until_the_output_is_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_is_held_until_the_output_is_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, refused = os.rename, []
 
     def renaming(old: Path, new: Path) -> None:
-        with pytest.raises(OutputError, match="another process is working"), replacing(tmp_path / "x"):
+        with (
+            pytest.raises(OutputError, match="another process is working"),
+            replacing(tmp_path / "x"),
+        ):
             pytest.fail("two at once")
         refused.append(new.name)
         real(old, new)
@@ -95,7 +106,9 @@ def test_the_lock_is_held_until_the_output_is_in_its_place(tmp_path: Path, monke
     assert refused == ["x"] and (tmp_path / "x").read_bytes() == b"whole"
 
 
-def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_on_a_file_that_is_gone_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever held it may rename or remove it between our opening and our locking it."""
     real, path = fcntl.flock, tmp_path / ".x.partial"
 
@@ -110,12 +123,17 @@ def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path: Path, monkeypatch: pyte
     os.close(file)
 
 
-def test_a_lock_file_is_gone_before_its_lock_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_file_is_gone_before_its_lock_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else it would be another's that is removed, and two would hold a lock of that name."""
     real, refused = Path.unlink, []
 
     def unlinking(path: Path, missing_ok: bool = False) -> None:
-        with pytest.raises(OutputError, match="another process is working"), atomic.locked(path, tmp_path / "x"):
+        with (
+            pytest.raises(OutputError, match="another process is working"),
+            atomic.locked(path, tmp_path / "x"),
+        ):
             pytest.fail("two at once")
         refused.append(path.name)
         real(path, missing_ok)
@@ -165,14 +183,22 @@ def test_more_buffers_than_the_system_takes_at_once(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_bytes() == bytes(i % 256 for i in range(3000))
 
 
-@pytest.mark.parametrize(("code", "told"), [
-    (errno.ENOSPC, "the disk is full. Free some space"), (errno.EDQUOT, "the disk is full"),
-    (errno.EIO, "cannot be written: Input/output error"),
-    (errno.EROFS, "Choose a folder on a disk that can be written"),
-])
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (errno.ENOSPC, "the disk is full. Free some space"),
+        (errno.EDQUOT, "the disk is full"),
+        (errno.EIO, "cannot be written: Input/output error"),
+        (errno.EROFS, "Choose a folder on a disk that can be written"),
+    ],
+)
 @pytest.mark.parametrize("call", ["writev", "fsync", "rename"])
 def test_every_refusal_is_explained_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int, told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    code: int,
+    told: str,
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
@@ -180,7 +206,10 @@ def test_every_refusal_is_explained_and_leaves_nothing(
     (tmp_path / "x").write_bytes(b"old")
     with monkeypatch.context() as patch:
         patch.setattr(os, call, refuse)
-        with pytest.raises(OutputError, match=told), replacing(tmp_path / "x", overwrite=True) as out:
+        with (
+            pytest.raises(OutputError, match=told),
+            replacing(tmp_path / "x", overwrite=True) as out,
+        ):
             out.write(b"new")
     assert (tmp_path / "x").read_bytes() == b"old" and _names(tmp_path) == ["x"]
 
@@ -209,10 +238,15 @@ def test_a_real_full_disk(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(command, capture_output=True, check=False).returncode != 0
+    ):
         pytest.skip("no small disk can be mounted here")
     try:
-        with pytest.raises(OutputError, match=r"the disk is full\. Free some space and repeat the command\."):
+        with pytest.raises(
+            OutputError, match=r"the disk is full\. Free some space and repeat the command\."
+        ):
             making.write(disk / "x", 9000, making.vectors(9000, 64))
         assert _names(disk) == []
         making.write(disk / "x", 90, making.vectors(90, 64))
@@ -236,11 +270,17 @@ with Writer(sys.argv[1], overwrite=True, geometry=Geometry(64, 4096)) as w:
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.05])
-def test_a_killed_writer_leaves_the_old_file_whole_and_the_next_succeeds(tmp_path: Path, wait: float) -> None:
+def test_a_killed_writer_leaves_the_old_file_whole_and_the_next_succeeds(
+    tmp_path: Path, wait: float
+) -> None:
     path = making.write(tmp_path / "x", 30, making.vectors(30, 4))
     before = path.read_bytes()
-    with subprocess.Popen([sys.executable, "-c", _ENDLESS, str(path)], stdout=subprocess.PIPE, text=True,
-                          cwd=making.ROOT) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", _ENDLESS, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=making.ROOT,
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == "going\n"
         with pytest.raises(OutputError, match="another process is working"):
             making.write(path, 3)
@@ -258,11 +298,15 @@ def test_an_output_knows_its_size(tmp_path: Path) -> None:
     assert out.size == (tmp_path / "x").stat().st_size == 30
 
 
-def test_the_folder_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_is_synced_after_the_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done: list[str] = []
     for name in ("fsync", "rename"):
         real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *a, name=name, real=real: (done.append(name), real(*a))[1])
+        monkeypatch.setattr(
+            os, name, lambda *a, name=name, real=real: (done.append(name), real(*a))[1]
+        )
     with replacing(tmp_path / "x") as out:
         out.write(b"x")
     assert done == ["fsync", "rename", "fsync"]

@@ -83,10 +83,12 @@ def _not_mine(path: Path) -> None:
     os.chown(path, OTHER, -1)
 
 
-DOUBTS = [pytest.param(_link, "a link", id="link"),
-          pytest.param(_loose(0o020), "mode 0[67]20", id="group"),
-          pytest.param(_loose(0o002), "mode 0[67]02", id="world"),
-          pytest.param(_not_mine, "a (file|folder) of user 65534", id="owner", marks=root)]
+DOUBTS = [
+    pytest.param(_link, "a link", id="link"),
+    pytest.param(_loose(0o020), "mode 0[67]20", id="group"),
+    pytest.param(_loose(0o002), "mode 0[67]02", id="world"),
+    pytest.param(_not_mine, "a (file|folder) of user 65534", id="owner", marks=root),
+]
 
 
 @pytest.mark.parametrize("part", ["", "models"])
@@ -145,9 +147,11 @@ def _shared(top: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "part", ["", "repo", "repo/snapshots/c", "repo/blobs", "blobs", "blobs/ab/abc"])
+    "part", ["", "repo", "repo/snapshots/c", "repo/blobs", "blobs", "blobs/ab/abc"]
+)
 @pytest.mark.parametrize(
-    "change", [_loose(0o020), _loose(0o002), pytest.param(_not_mine, marks=root)])
+    "change", [_loose(0o020), _loose(0o002), pytest.param(_not_mine, marks=root)]
+)
 def test_a_cache_of_others_is_believed_if_nobody_else_can_write_there(
     tmp_path: Path, part: str, change: Callable[[Path], None]
 ) -> None:

@@ -49,17 +49,27 @@ def test_a_core_of_a_url_is_that_of_the_file(site: tuple[Files, str], tmp_path: 
     picture = np.arange(3 * 20 * 20, dtype=np.uint8).reshape(20, 20, 3)
     assert np.array_equal(far([picture]), near([picture]))
     about = far.describe()
-    assert (about.name, about.source, about.source_sha256) == ("small", f"{address}/m/small.onnx", DIGEST)
+    assert (about.name, about.source, about.source_sha256) == (
+        "small",
+        f"{address}/m/small.onnx",
+        DIGEST,
+    )
 
 
-def test_another_file_than_the_one_asked_for_is_refused_and_not_kept(site: tuple[Files, str], cache: Path) -> None:
+def test_another_file_than_the_one_asked_for_is_refused_and_not_kept(
+    site: tuple[Files, str], cache: Path
+) -> None:
     _, address = site
-    with pytest.raises(dof.CoreError, match=f"another file.*expected SHA-256 {'0' * 64}, found {DIGEST}"):
+    with pytest.raises(
+        dof.CoreError, match=f"another file.*expected SHA-256 {'0' * 64}, found {DIGEST}"
+    ):
         fetch(f"{address}/m/small.onnx#sha256={'0' * 64}")
     assert list(cache.iterdir()) == []
 
 
-@pytest.mark.parametrize("fragment", ["#", "#sha256=", f"#sha256={'g' * 64}", "#md5=00", f"#sha256={'0' * 63}"])
+@pytest.mark.parametrize(
+    "fragment", ["#", "#sha256=", f"#sha256={'g' * 64}", "#md5=00", f"#sha256={'0' * 63}"]
+)
 def test_what_is_no_digest_is_refused(fragment: str) -> None:
     with pytest.raises(dof.UsageError, match="is no digest"):
         fetch(f"https://example.org/x.onnx{fragment}")
@@ -70,7 +80,10 @@ def test_a_copy_is_used_while_it_is_intact(site: tuple[Files, str], cache: Path)
     pinned = f"{address}/m/small.onnx#sha256={DIGEST}"
     assert fetch(pinned).data == fetch(pinned).data == MODEL and len(files.asked) == 1
     (copy,) = cache.glob("*.onnx")
-    assert copy.stem == DIGEST and (cache / f"{DIGEST}.sha256").read_text() == f"{DIGEST}  {copy.name}\n"
+    assert (
+        copy.stem == DIGEST
+        and (cache / f"{DIGEST}.sha256").read_text() == f"{DIGEST}  {copy.name}\n"
+    )
     copy.write_bytes(MODEL[:-1] + b"?")
     assert fetch(pinned).data == MODEL and len(files.asked) == 2 and copy.read_bytes() == MODEL
 
@@ -83,12 +96,21 @@ def test_without_a_digest_the_copy_is_used_too_and_that_is_said(
         assert fetch(f"{address}/m/small.onnx?key=secret").sha256 == DIGEST
         first = capsys.readouterr().err
         assert fetch(f"{address}/m/small.onnx?key=secret").sha256 == DIGEST
-    assert f"to have it checked, name it {address}/m/small.onnx#sha256={DIGEST}" in first and "kB" in first
-    assert "the copy in" in capsys.readouterr().err and len(files.asked) == 1 and "secret" not in first
-    assert fetch(f"{address}/m/small.onnx?key=other").sha256 == DIGEST and len(files.asked) == 2  # maybe another file
+    assert (
+        f"to have it checked, name it {address}/m/small.onnx#sha256={DIGEST}" in first
+        and "kB" in first
+    )
+    assert (
+        "the copy in" in capsys.readouterr().err and len(files.asked) == 1 and "secret" not in first
+    )
+    assert (
+        fetch(f"{address}/m/small.onnx?key=other").sha256 == DIGEST and len(files.asked) == 2
+    )  # maybe another file
 
 
-def test_in_python_nothing_is_printed(site: tuple[Files, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_python_nothing_is_printed(
+    site: tuple[Files, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     fetch(f"{site[1]}/m/small.onnx")
     assert capsys.readouterr() == ("", "")
 
@@ -97,11 +119,18 @@ def test_a_file_cut_off_is_gone_on_with(site: tuple[Files, str]) -> None:
     files, address = site
     files.cuts = [1, 500, 700]
     assert fetch(f"{address}/m/small.onnx").data == MODEL
-    assert [each.get("Range") for each in files.asked] == [None, "bytes=1-", "bytes=501-", "bytes=1201-"]
+    assert [each.get("Range") for each in files.asked] == [
+        None,
+        "bytes=1-",
+        "bytes=501-",
+        "bytes=1201-",
+    ]
 
 
 @pytest.mark.parametrize("change", [{"tagged": False}, {"ranges": False}])
-def test_where_the_server_cannot_go_on_the_file_begins_anew(site: tuple[Files, str], change: dict[str, Any]) -> None:
+def test_where_the_server_cannot_go_on_the_file_begins_anew(
+    site: tuple[Files, str], change: dict[str, Any]
+) -> None:
     files, address = site
     vars(files).update(change)
     files.cuts = [len(MODEL) // 2]
@@ -129,14 +158,23 @@ def test_a_server_that_always_cuts_off_is_given_up(site: tuple[Files, str], cach
     assert list(cache.iterdir()) == [] and len(files.asked) < 20
 
 
-@pytest.mark.parametrize(("status", "said"), [(404, "status 404, Not Found"), (401, "tool that has your credentials"),
-                                              (418, "status 418"), (503, "Service Unavailable")])
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (404, "status 404, Not Found"),
+        (401, "tool that has your credentials"),
+        (418, "status 418"),
+        (503, "Service Unavailable"),
+    ],
+)
 def test_refusals_are_named(site: tuple[Files, str], status: int, said: str) -> None:
     files, address = site
     files.status = status
     with pytest.raises(dof.CoreError, match=said) as caught:
         fetch(f"{address}/m/small.onnx")
-    assert "<html>" not in str(caught.value) and len(files.asked) == (download._TRIES if status == 503 else 1)
+    assert "<html>" not in str(caught.value) and len(files.asked) == (
+        download._TRIES if status == 503 else 1
+    )
 
 
 def test_credentials_are_used_and_never_repeated(site: tuple[Files, str], cache: Path) -> None:
@@ -144,7 +182,9 @@ def test_credentials_are_used_and_never_repeated(site: tuple[Files, str], cache:
     host = address.removeprefix("http://")
     url = f"http://me:pass%2Fword@{host}/m/small.onnx?token=hidden"
     found = fetch(url)
-    assert base64.b64decode(files.asked[0]["Authorization"].removeprefix("Basic ")) == b"me:pass/word"
+    assert (
+        base64.b64decode(files.asked[0]["Authorization"].removeprefix("Basic ")) == b"me:pass/word"
+    )
     assert files.asked[0]["path"].endswith("?token=hidden")
     files.status = 404
     with pytest.raises(dof.CoreError) as caught:
@@ -168,7 +208,9 @@ def test_encryption_is_not_given_up() -> None:
     assert "hidden" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://", "https:/x.onnx", "http://h:port/x", "https://h/a b", "http://[::1/x"])
+@pytest.mark.parametrize(
+    "url", ["http://", "https:/x.onnx", "http://h:port/x", "https://h/a b", "http://[::1/x"]
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(dof.UsageError, match="no address of a file"):
         fetch(url)
@@ -209,7 +251,13 @@ def test_weights_beside_a_url_are_refused(site: tuple[Files, str], tmp_path: Pat
     import onnx
 
     files, address = site
-    onnx.save_model(models.gemm(), tmp_path / "e.onnx", save_as_external_data=True, location="e.data", size_threshold=0)
+    onnx.save_model(
+        models.gemm(),
+        tmp_path / "e.onnx",
+        save_as_external_data=True,
+        location="e.data",
+        size_threshold=0,
+    )
     files.files["/e.onnx"] = (tmp_path / "e.onnx").read_bytes()
     with pytest.raises(dof.CoreError, match="weights lie in another file"):
         dof.Core.load(f"{address}/e.onnx", preprocess=SPEC)
@@ -227,12 +275,16 @@ def test_a_full_disk_is_no_fault_of_the_network(
     assert list(cache.iterdir()) == []
 
 
-@pytest.mark.parametrize(("target", "said"), [
-    ("file:///etc/passwd", "status 302"), ("ftp://127.0.0.1/x.onnx", "no address of a file"),
-    ("http://[::1/x.onnx", "no address of a file"),
-    ("http://127.0.0.1:port/x.onnx", "no address of a file"),
-    ("http://", "status 302"),
-])
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("file:///etc/passwd", "status 302"),
+        ("ftp://127.0.0.1/x.onnx", "no address of a file"),
+        ("http://[::1/x.onnx", "no address of a file"),
+        ("http://127.0.0.1:port/x.onnx", "no address of a file"),
+        ("http://", "status 302"),
+    ],
+)
 def test_a_redirect_to_what_is_no_address_is_refused(target: str, said: str, cache: Path) -> None:
     with Files({}, redirect=target).serving() as address, pytest.raises(dof.CoreError, match=said):
         fetch(f"{address}/m/small.onnx")

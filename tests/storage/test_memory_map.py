@@ -18,27 +18,40 @@ from dof_arrow.format.writer import Writer
 from dof_arrow.storage.memory_map import Region, Stitched, stitchable
 from tests.support import making
 
-pytestmark = pytest.mark.skipif(mmap.PAGESIZE > making.PAGE, reason="pages are larger than these files' alignment")
-WIDTHS = st.sampled_from([1, 2, 3, 7, 8, 9, 31, 32, 33, 64, 100, 512, 1280, 2048]) | st.integers(1, 3000)
+pytestmark = pytest.mark.skipif(
+    mmap.PAGESIZE > making.PAGE, reason="pages are larger than these files' alignment"
+)
+WIDTHS = st.sampled_from([1, 2, 3, 7, 8, 9, 31, 32, 33, 64, 100, 512, 1280, 2048]) | st.integers(
+    1, 3000
+)
 
 
 def _arrow_address(table: pa.Table, name: str) -> int:
     column = table.column(name)
     assert column.num_chunks == 1, "one Arrow chunk over all row groups"
     chunk = column.chunk(0)
-    buffers, dtype = chunk.buffers(), chunk.type.value_type if pa.types.is_fixed_size_list(chunk.type) else chunk.type
+    buffers, dtype = (
+        chunk.buffers(),
+        chunk.type.value_type if pa.types.is_fixed_size_list(chunk.type) else chunk.type,
+    )
     width = chunk.type.list_size if pa.types.is_fixed_size_list(chunk.type) else 1
     return int(buffers[-1].address) + chunk.offset * width * dtype.byte_width
 
 
-def _check(path: Path, feature: dict[str, np.ndarray[Any, Any]], label: np.ndarray[Any, Any], groups: int) -> None:
+def _check(
+    path: Path, feature: dict[str, np.ndarray[Any, Any]], label: np.ndarray[Any, Any], groups: int
+) -> None:
     ds = dataset.open(path)
     assert ds._file.parquet.num_row_groups == groups
     ds.to_arrow(["id"])  # what is decoded is decoded before bytes are counted
     before = pa.total_allocated_bytes()
-    assert ds.to_arrow().num_rows == len(label) and pa.total_allocated_bytes() == before, "Arrow allocates nothing"
+    assert ds.to_arrow().num_rows == len(label) and pa.total_allocated_bytes() == before, (
+        "Arrow allocates nothing"
+    )
     table = pa.table(ds)
-    assert pa.total_allocated_bytes() - before < 4096, "the stream describes each column in some hundred bytes"
+    assert pa.total_allocated_bytes() - before < 4096, (
+        "the stream describes each column in some hundred bytes"
+    )
     for name, values in {**feature, "label": label}.items():
         flat = values.reshape(len(values), -1) if values.ndim > 1 else values
         seen = ds.to_numpy(name)
@@ -49,31 +62,53 @@ def _check(path: Path, feature: dict[str, np.ndarray[Any, Any]], label: np.ndarr
 
 @given(data=st.data())
 @settings(max_examples=30)
-def test_one_array_whatever_the_rows_groups_widths_and_types(data: Any, tmp_path_factory: Any) -> None:
+def test_one_array_whatever_the_rows_groups_widths_and_types(
+    data: Any, tmp_path_factory: Any
+) -> None:
     """C3: several vector columns and a label column, as numpy and as Arrow, at one address each."""
-    kinds = data.draw(st.lists(st.tuples(WIDTHS, st.sampled_from(["float32", "float16"])), min_size=1, max_size=3))
-    group = making.group_rows(8, *(w * np.dtype(d).itemsize for w, d in kinds)) * data.draw(st.sampled_from([1, 1, 2]))
+    kinds = data.draw(
+        st.lists(st.tuples(WIDTHS, st.sampled_from(["float32", "float16"])), min_size=1, max_size=3)
+    )
+    group = making.group_rows(8, *(w * np.dtype(d).itemsize for w, d in kinds)) * data.draw(
+        st.sampled_from([1, 1, 2])
+    )
     most = max(int(2e6 / sum(w * np.dtype(d).itemsize for w, d in kinds)), 1)
     rows = data.draw(st.integers(1, min(most, 5 * group)) | st.just(min(most, 3 * group)))
     feature = {f"f{i}": making.vectors(rows, w, dtype=d, seed=i) for i, (w, d) in enumerate(kinds)}
-    path = making.write(tmp_path_factory.mktemp("s") / "x", rows, feature, {"label": np.arange(rows)}, group=group)
+    path = making.write(
+        tmp_path_factory.mktemp("s") / "x", rows, feature, {"label": np.arange(rows)}, group=group
+    )
     _check(path, feature, np.arange(rows), -(-rows // group))
 
 
-@pytest.mark.parametrize(("rows", "width", "dtype"), [
-    (5, 100_000, "float32"), (3, 100_000, "float16"), (1, 1, "float32"),
-])
+@pytest.mark.parametrize(
+    ("rows", "width", "dtype"),
+    [
+        (5, 100_000, "float32"),
+        (3, 100_000, "float16"),
+        (1, 1, "float32"),
+    ],
+)
 def test_the_widest_and_the_smallest(tmp_path: Path, rows: int, width: int, dtype: str) -> None:
     feature = {"feature": making.vectors(rows, width, dtype=dtype)}
     group = making.group_rows(width * np.dtype(dtype).itemsize)
-    _check(making.write(tmp_path / "x", rows, feature, {"label": np.arange(rows)}, group=group), feature,
-           np.arange(rows), -(-rows // group))
+    _check(
+        making.write(tmp_path / "x", rows, feature, {"label": np.arange(rows)}, group=group),
+        feature,
+        np.arange(rows),
+        -(-rows // group),
+    )
 
 
 def test_hundreds_of_groups(tmp_path: Path) -> None:
     feature = {"feature": making.vectors(512 * 700, 2)}
     label = np.arange(512 * 700)
-    _check(making.write(tmp_path / "x", len(label), feature, {"label": label}, group=512), feature, label, 700)
+    _check(
+        making.write(tmp_path / "x", len(label), feature, {"label": label}, group=512),
+        feature,
+        label,
+        700,
+    )
 
 
 def test_the_file_that_the_rules_make_has_several_groups_and_one_array(tmp_path: Path) -> None:
@@ -92,7 +127,9 @@ def test_the_file_that_the_rules_make_has_several_groups_and_one_array(tmp_path:
 def test_torch_and_numpy_share_the_address_of_arrow(tmp_path: Path, dtype: str) -> None:
     torch = pytest.importorskip("torch")
     feature = making.vectors(3000, 64, dtype=dtype)
-    ds = dataset.open(making.write(tmp_path / "x", 3000, feature, {"label": np.arange(3000)}, group=1024))
+    ds = dataset.open(
+        making.write(tmp_path / "x", 3000, feature, {"label": np.arange(3000)}, group=1024)
+    )
     tensor = ds.to_torch()
     assert tensor.data_ptr() == ds.to_numpy().ctypes.data == _arrow_address(pa.table(ds), "feature")
     assert torch.equal(tensor, torch.from_numpy(feature.copy()))
@@ -102,7 +139,9 @@ def test_torch_and_numpy_share_the_address_of_arrow(tmp_path: Path, dtype: str) 
 def test_polars_takes_the_memory_as_it_is(tmp_path: Path) -> None:
     pl = pytest.importorskip("polars")
     columns = {"label": np.arange(3000)}
-    ds = dataset.open(making.write(tmp_path / "x", 3000, making.vectors(3000, 64), columns, group=1024))
+    ds = dataset.open(
+        making.write(tmp_path / "x", 3000, making.vectors(3000, 64), columns, group=1024)
+    )
     frame = pl.DataFrame(ds)
     assert frame["label"].to_numpy(allow_copy=False).ctypes.data == ds.to_numpy("label").ctypes.data
     vectors = frame["feature"].to_numpy(allow_copy=False)
@@ -118,7 +157,9 @@ def test_pandas_takes_the_memory_as_it_is(tmp_path: Path) -> None:
 
 def test_slices_are_views_at_their_places(tmp_path: Path) -> None:
     feature = making.vectors(3000, 64)
-    ds = dataset.open(making.write(tmp_path / "x", 3000, feature, {"label": np.arange(3000)}, group=1024))
+    ds = dataset.open(
+        making.write(tmp_path / "x", 3000, feature, {"label": np.arange(3000)}, group=1024)
+    )
     base = ds.to_numpy().ctypes.data
     part = ds[100:2900][50:-50]
     assert part.to_numpy().ctypes.data == base + 150 * 256
@@ -158,9 +199,13 @@ def test_what_cannot_be_stitched_is_known() -> None:
 
 def test_where_it_cannot_be_stitched_it_is_decoded_with_the_same_values(tmp_path: Path) -> None:
     feature = making.vectors(50, 8)
-    ds = dataset.open(making.write(tmp_path / "x", 50, feature, {"label": np.arange(50)}, group=8, align=64))
+    ds = dataset.open(
+        making.write(tmp_path / "x", 50, feature, {"label": np.arange(50)}, group=8, align=64)
+    )
     assert ds._file.mapped("feature") is None
-    assert np.array_equal(ds.to_numpy(), feature) and np.array_equal(ds.to_numpy("label"), np.arange(50))
+    assert np.array_equal(ds.to_numpy(), feature) and np.array_equal(
+        ds.to_numpy("label"), np.arange(50)
+    )
     assert np.array_equal(ds[7:19].to_numpy(), feature[7:19])
 
 

@@ -39,9 +39,7 @@ def mode(path: Path) -> int:
 
 
 @contextmanager
-def refused(
-    folder: Path, planted: Planted, path: Path, kind: str = "file"
-) -> Iterator[None]:
+def refused(folder: Path, planted: Planted, path: Path, kind: str = "file") -> Iterator[None]:
     """What is planted is told, and stays as it is, with all that is beside it."""
     before = looks(folder)
     with pytest.raises(OutputError, match=planted.told) as caught:
@@ -203,8 +201,10 @@ def test_what_comes_between_looking_and_making(
 
 
 def test_what_is_exchanged_while_it_is_written_is_noticed(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"exchanged while it was written.*Find out who"), \
-            replacing(tmp_path / "x") as out:
+    with (
+        pytest.raises(OutputError, match=r"exchanged while it was written.*Find out who"),
+        replacing(tmp_path / "x") as out,
+    ):
         out.write(b"mine")
         out.path.rename(tmp_path / "taken")
         out.path.write_bytes(b"theirs")
@@ -392,8 +392,10 @@ def _write(folder: Path) -> None:
 
 
 CHANGING = ("edit", "append to a directory", "convert into a directory")
-SHARED = (Scenario("write", scenarios._nothing, _write, ("x",)),
-          *(s for s in scenarios.SCENARIOS if s.name in CHANGING))
+SHARED = (
+    Scenario("write", scenarios._nothing, _write, ("x",)),
+    *(s for s in scenarios.SCENARIOS if s.name in CHANGING),
+)
 
 
 @pytest.mark.parametrize("scenario", SHARED, ids=lambda s: s.name)

@@ -22,9 +22,17 @@ av = pytest.importorskip("av")
 Array = np.ndarray[Any, Any]
 
 BITEXACT = {"fflags": "+bitexact"}
-OPTIONS = {"libx264": {"crf": "18", "preset": "veryfast"}, "libvpx-vp9": {"crf": "24", "b:v": "0", "cpu-used": "8"},
-           "mpeg4": {"qscale": "3"}, "ffv1": {}, "gif": {}}
-LOSSLESS = {"libx264": {"qp": "0", "preset": "veryfast"}, "libvpx-vp9": {"lossless": "1", "cpu-used": "8"}}
+OPTIONS = {
+    "libx264": {"crf": "18", "preset": "veryfast"},
+    "libvpx-vp9": {"crf": "24", "b:v": "0", "cpu-used": "8"},
+    "mpeg4": {"qscale": "3"},
+    "ffv1": {},
+    "gif": {},
+}
+LOSSLESS = {
+    "libx264": {"qp": "0", "preset": "veryfast"},
+    "libvpx-vp9": {"lossless": "1", "cpu-used": "8"},
+}
 
 
 def texture(random: np.random.Generator, height: int, width: int, grain: int) -> Array:
@@ -49,20 +57,32 @@ def scene(seed: int, frames: int, *, height: int = 64, width: int = 96) -> Array
 
 
 def encode(
-    frames: Array, *, fps: int = 25, codec: str = "libx264", container: str = "mp4", pix_fmt: str = "yuv420p",
-    ticks: Sequence[int] | None = None, base: Fraction | None = None, options: dict[str, str] | None = None,
+    frames: Array,
+    *,
+    fps: int = 25,
+    codec: str = "libx264",
+    container: str = "mp4",
+    pix_fmt: str = "yuv420p",
+    ticks: Sequence[int] | None = None,
+    base: Fraction | None = None,
+    options: dict[str, str] | None = None,
 ) -> bytes:
     """An encoded clip; `ticks` of `base` seconds say when each frame is shown, where not at a steady rate."""
     out = io.BytesIO()
     with av.open(out, "w", format=container, container_options=BITEXACT) as made:
-        stream: Any = made.add_stream(codec, rate=fps, options=OPTIONS.get(codec, {}) if options is None else options)
+        stream: Any = made.add_stream(
+            codec, rate=fps, options=OPTIONS.get(codec, {}) if options is None else options
+        )
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pix_fmt
         stream.codec_context.thread_count = 1
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
         stream.codec_context.time_base = base or Fraction(1, fps)
         for number, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            frame.pts, frame.time_base = ticks[number] if ticks else number, base or Fraction(1, fps)
+            frame.pts, frame.time_base = (
+                ticks[number] if ticks else number,
+                base or Fraction(1, fps),
+            )
             made.mux(stream.encode(frame))
         made.mux(stream.encode(None))
     return out.getvalue()
@@ -78,14 +98,23 @@ def turned(clip: bytes, matrix: Sequence[int]) -> bytes:
 def account(clip: bytes | Path) -> list[float]:
     """The times of all frames by PyAV's own account, in seconds from the first."""
     with av.open(io.BytesIO(clip) if isinstance(clip, bytes) else str(clip)) as opened:
-        times = [frame.pts * frame.time_base for frame in opened.decode(video=0) if frame.pts is not None]
+        times = [
+            frame.pts * frame.time_base for frame in opened.decode(video=0) if frame.pts is not None
+        ]
     return [float(time - times[0]) for time in times]
 
 
-def pairs(folder: Path, count: int, *, codecs: Sequence[tuple[str, str]] = (("libx264", "mp4"),), lengths: Sequence[
-    int] = (12,), rates: Sequence[int] = (25,), lossless: bool = False, **size: int) -> Path:
-    """`count` pairs of clips and a table `clips.csv` with file, direction, pair and split (three pairs in four train).
-    """
+def pairs(
+    folder: Path,
+    count: int,
+    *,
+    codecs: Sequence[tuple[str, str]] = (("libx264", "mp4"),),
+    lengths: Sequence[int] = (12,),
+    rates: Sequence[int] = (25,),
+    lossless: bool = False,
+    **size: int,
+) -> Path:
+    """`count` pairs of clips and a table `clips.csv` with file, direction, pair and split (three pairs in four train)."""
     options = LOSSLESS if lossless else OPTIONS
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["file,direction,pair,split"]
@@ -95,8 +124,11 @@ def pairs(folder: Path, count: int, *, codecs: Sequence[tuple[str, str]] = (("li
         for direction, shown in (("right", right), ("left", right[::-1])):
             # The name tells nothing of the direction: names sort, and folds are dealt by order.
             name = f"{pair:04d}{'ab'[(direction == 'left') ^ (pair % 2)]}.{container}"
-            (folder / name).write_bytes(encode(shown, fps=fps, codec=codec, container=_muxer(container),
-                                                   options=options[codec]))
+            (folder / name).write_bytes(
+                encode(
+                    shown, fps=fps, codec=codec, container=_muxer(container), options=options[codec]
+                )
+            )
             lines.append(f"{name},{direction},{pair},{'train' if pair % 4 else 'test'}")
     (folder / "clips.csv").write_text("\n".join(lines) + "\n")
     return folder

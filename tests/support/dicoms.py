@@ -11,7 +11,9 @@ import pytest
 CANARY = "CANARYQXZ"
 
 
-def dicom(pixels: np.ndarray, *, syntax: str = "1.2.840.10008.1.2.1", frames: int = 0, **attributes: Any) -> bytes:
+def dicom(
+    pixels: np.ndarray, *, syntax: str = "1.2.840.10008.1.2.1", frames: int = 0, **attributes: Any
+) -> bytes:
     """The bytes of a DICOM file with these pixels, native in explicit little endian unless told otherwise."""
     pydicom = pytest.importorskip("pydicom")
     from pydicom.dataset import FileDataset, FileMetaDataset
@@ -20,16 +22,32 @@ def dicom(pixels: np.ndarray, *, syntax: str = "1.2.840.10008.1.2.1", frames: in
     meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = syntax, "1.2.840.10008.5.1.4.1.1.7"
     meta.MediaStorageSOPInstanceUID = "1.2.3.4"
     about = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
-    about.PatientName, about.PatientID, about.PatientBirthDate = f"{CANARY}^Name", f"{CANARY}ID", "19010203"
-    about.InstitutionName, about.StudyDescription = f"{CANARY} Hospital", f"{CANARY} fell down the stairs"
-    about.PatientComments, about.OperatorsName, about.PatientAddress = (f"{CANARY}{n}" for n in "123")
-    about.StudyInstanceUID, about.Modality, about.PatientAge, about.PatientSex = "1.2.3", "DX", "061Y", "F"
+    about.PatientName, about.PatientID, about.PatientBirthDate = (
+        f"{CANARY}^Name",
+        f"{CANARY}ID",
+        "19010203",
+    )
+    about.InstitutionName, about.StudyDescription = (
+        f"{CANARY} Hospital",
+        f"{CANARY} fell down the stairs",
+    )
+    about.PatientComments, about.OperatorsName, about.PatientAddress = (
+        f"{CANARY}{n}" for n in "123"
+    )
+    about.StudyInstanceUID, about.Modality, about.PatientAge, about.PatientSex = (
+        "1.2.3",
+        "DX",
+        "061Y",
+        "F",
+    )
     about.WindowCenterWidthExplanation = f"{CANARY} window"
     block = about.private_block(0x0011, "CANARYQXZ PRIVATE", create=True)
     block.add_new(1, "LO", f"{CANARY} private")
     about.Rows, about.Columns = pixels.shape[1:3] if frames else pixels.shape[:2]
     colour = pixels.ndim == (4 if frames else 3)
-    about.SamplesPerPixel, about.PhotometricInterpretation = (3, "RGB") if colour else (1, "MONOCHROME2")
+    about.SamplesPerPixel, about.PhotometricInterpretation = (
+        (3, "RGB") if colour else (1, "MONOCHROME2")
+    )
     if colour:
         about.PlanarConfiguration = 0
     if frames:

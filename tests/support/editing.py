@@ -23,7 +23,9 @@ INFO = {"title": "Lungs", "license": "CC-BY-4.0", "keys": {"ward": "7"}}
 def write(path: Path, info: Any = INFO, rows: int = 300, **options: Any) -> Path:
     feature = making.vectors(rows, 16)
     with Writer(path, {"info": info}, overwrite=True, **options) as w:
-        w.write(ids=making.ids(rows), vectors={"feature": feature}, columns={"label": np.arange(rows)})
+        w.write(
+            ids=making.ids(rows), vectors={"feature": feature}, columns={"label": np.arange(rows)}
+        )
         w.fail("lost", "truncated", "the picture ends too soon")
         w.attach("protocol.txt", b"how it was done", "text/plain")
     return path
@@ -44,13 +46,18 @@ def resealed(path: Path, change: Callable[[Struct], None], tail: bytes = b"") ->
     keys = dict(footer.key_values(struct))
     digests = (integrity.decode_digests(keys[integrity.DIGESTS]) or [])[:-1]
     digests.append(integrity.hashlib.sha256(body[first:]).digest())
-    fresh = {integrity.DIGESTS: integrity.encode_digests(digests), integrity.SEAL: integrity.UNSEALED}
+    fresh = {
+        integrity.DIGESTS: integrity.encode_digests(digests),
+        integrity.SEAL: integrity.UNSEALED,
+    }
     for pair in items(struct, FileMetaData.KEYS):
         if get(pair, 1) in fresh:
             footer.put(pair, 2, fresh[get(pair, 1)])
     change(struct)
     encoded = footer.encode(struct)
-    path.write_bytes(body + integrity.seal(encoded + len(encoded).to_bytes(4, "little") + footer.MAGIC))
+    path.write_bytes(
+        body + integrity.seal(encoded + len(encoded).to_bytes(4, "little") + footer.MAGIC)
+    )
 
 
 def with_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -23,7 +23,18 @@ from typing import Any
 
 from dof_arrow.dataset import dataset
 
-WATCHED = ("open", "writev", "copy_file_range", "fsync", "rename", "unlink", "rmdir", "mkdir", "ftruncate", "link")
+WATCHED = (
+    "open",
+    "writev",
+    "copy_file_range",
+    "fsync",
+    "rename",
+    "unlink",
+    "rmdir",
+    "mkdir",
+    "ftruncate",
+    "link",
+)
 FAILING = ("writev", "fsync", "rename")
 
 
@@ -44,7 +55,10 @@ class Scenario:
     def contents(self, folder: Path) -> Any:
         if self.look:
             return self.look(folder)
-        return {name: (folder / name).read_bytes() if (folder / name).exists() else None for name in self.outputs}
+        return {
+            name: (folder / name).read_bytes() if (folder / name).exists() else None
+            for name in self.outputs
+        }
 
     def before_and_after(self, folder: Path) -> tuple[Any, Any, int]:
         """The outputs before and after an undisturbed run, and how many operations it takes."""
@@ -68,7 +82,9 @@ class Trace:
 
 
 @contextmanager
-def watched(at: Callable[[int, str], None] = lambda number, name: None, root: Path | None = None) -> Iterator[Trace]:
+def watched(
+    at: Callable[[int, str], None] = lambda number, name: None, root: Path | None = None
+) -> Iterator[Trace]:
     """Watch the file operations of this process; `root` limits what is recorded to one folder."""
     trace = Trace(at)
     real = {name: getattr(os, name) for name in WATCHED if hasattr(os, name)}
@@ -81,11 +97,15 @@ def watched(at: Callable[[int, str], None] = lambda number, name: None, root: Pa
             setattr(os, name, call)
 
 
-def _watching(name: str, call: Callable[..., Any], trace: Trace, root: Path | None) -> Callable[..., Any]:
+def _watching(
+    name: str, call: Callable[..., Any], trace: Trace, root: Path | None
+) -> Callable[..., Any]:
     def watching(*args: Any, **options: Any) -> Any:
         with trace.lock:
             described = _described(name, args, options)
-            if described is None or (root is not None and not str(described[1]).startswith(str(root))):
+            if described is None or (
+                root is not None and not str(described[1]).startswith(str(root))
+            ):
                 return call(*args, **options)
             trace.at(len(trace), name)
             result = call(*args, **options)
@@ -153,8 +173,10 @@ def _killer(trace: Trace, operation: int, staged: bool) -> Callable[[int, str], 
 def ends_a_block(operations: list[tuple[Any, ...]]) -> bool:
     """Whether the last operation is the fsync of a folder in which a block had got its name."""
     kind, path = operations[-1][:2] if operations else ("", "")
-    return kind == "fsync" and any(o[0] == "rename" and o[2].endswith(".arrow") and o[2].startswith(f"{path}/")
-                                   for o in operations)
+    return kind == "fsync" and any(
+        o[0] == "rename" and o[2].endswith(".arrow") and o[2].startswith(f"{path}/")
+        for o in operations
+    )
 
 
 def killed_after(scenario: Scenario, folder: Path, seconds: float) -> bool:
@@ -173,11 +195,16 @@ def kills(scenario: Scenario, root: Path, count: int) -> Iterator[tuple[Path, bo
     for number in range(count):
         staged = first is not None and number % 2 == 0
         rest = len(trace) - (first or 0) * staged
-        for _ in range(50):  # threads do not keep time: a run may end before the point that was drawn for it
+        for _ in range(
+            50
+        ):  # threads do not keep time: a run may end before the point that was drawn for it
             shutil.rmtree(folder, ignore_errors=True)
             scenario.prepare(folder)
-            if (killed_after(scenario, folder, draw.uniform(0, took)) if number % 4 == 1
-                    else killed_at(scenario, folder, draw.randrange(rest), staged=staged)):
+            if (
+                killed_after(scenario, folder, draw.uniform(0, took))
+                if number % 4 == 1
+                else killed_at(scenario, folder, draw.randrange(rest), staged=staged)
+            ):
                 break
         else:
             raise AssertionError(f"{scenario.name}: it ended before it could be killed, 50 times")
@@ -251,7 +278,9 @@ class PowerCut:
 
     def __init__(self, root: Path, operations: list[tuple[Any, ...]]) -> None:
         self.root, self.operations = str(root), operations
-        self.start = {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+        self.start = {
+            str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()
+        }
         self.folders = [str(p.relative_to(root)) for p in sorted(root.rglob("*")) if p.is_dir()]
 
     def states(self, seed: int, count: int, at: int | None = None) -> Iterator[dict[str, bytes]]:
@@ -273,7 +302,11 @@ class PowerCut:
 
     def _state(self, draw: random.Random, cut: int | None) -> dict[str, bytes]:
         if cut is None:
-            cut = draw.choice(self._just_written) if draw.random() < 0.7 else draw.randint(0, len(self.operations))
+            cut = (
+                draw.choice(self._just_written)
+                if draw.random() < 0.7
+                else draw.randint(0, len(self.operations))
+            )
         disk = _Disk(self.start, self.folders)
         for operation in self.operations[:cut]:
             disk.apply(*(self._local(o) for o in operation))
@@ -292,7 +325,9 @@ class _Disk:
     """Names and bytes, each with what is durable and what is pending."""
 
     def __init__(self, files: dict[str, bytes], folders: list[str]) -> None:
-        self.inodes: dict[int, tuple[bytes, list[bytes]]] = {i: (data, []) for i, data in enumerate(files.values())}
+        self.inodes: dict[int, tuple[bytes, list[bytes]]] = {
+            i: (data, []) for i, data in enumerate(files.values())
+        }
         self.names = {name: i for i, name in enumerate(files)}
         self.durable = dict(self.names)
         self.pending: dict[str, list[list[tuple[str, int | str | None]]]] = {}
@@ -346,8 +381,11 @@ class _Disk:
         for changes in self.pending.values():
             for name, number in chain.from_iterable(changes[: draw.randint(0, len(changes))]):
                 _set(names, name, number)
-        return {name: self._bytes(number, draw) for name, number in names.items()
-                if number != _FOLDER and self._reachable(name, names)}
+        return {
+            name: self._bytes(number, draw)
+            for name, number in names.items()
+            if number != _FOLDER and self._reachable(name, names)
+        }
 
     def _reachable(self, name: str, names: dict[str, int]) -> bool:
         """Whether the folders that a file is in were there from the beginning, or their names are left."""

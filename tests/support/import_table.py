@@ -22,12 +22,28 @@ _CORES = (_GRAPH, "cores/origins", "cores")
 _MEDIA = ("media", "sources")
 _LOADER = ("tables", "sampling", "loader")
 _EXTRACTION = (
-    "storage", "sampling", *_FORMAT, "format/validation", "security", *_MEDIA, *_CORES,
-    *_LOADER, "loader/raw", "dataset",
+    "storage",
+    "sampling",
+    *_FORMAT,
+    "format/validation",
+    "security",
+    *_MEDIA,
+    *_CORES,
+    *_LOADER,
+    "loader/raw",
+    "dataset",
 )
 _REWRITE = (
-    *_FORMAT, "format/validation", "storage", "security", "sources", "sampling", "tables",
-    "dataset", "heads", "extraction",
+    *_FORMAT,
+    "format/validation",
+    "storage",
+    "security",
+    "sources",
+    "sampling",
+    "tables",
+    "dataset",
+    "heads",
+    "extraction",
 )
 _LIBRARY = (*_EXTRACTION, "extraction", "heads", "inference", "rewrite")
 

@@ -34,18 +34,31 @@ def group_rows(*widths: int) -> int:
 
 
 def write(
-    path: Path, rows: int, feature: Mapping[str, np.ndarray[Any, Any]] | np.ndarray[Any, Any] | None = None,
-    columns: Mapping[str, Any] | None = None, *, group: int = 1 << 20, align: int = PAGE, cuts: Sequence[int] = (),
-    schema: pa.Schema | None = None, metadata: Any = None, **options: Any,
+    path: Path,
+    rows: int,
+    feature: Mapping[str, np.ndarray[Any, Any]] | np.ndarray[Any, Any] | None = None,
+    columns: Mapping[str, Any] | None = None,
+    *,
+    group: int = 1 << 20,
+    align: int = PAGE,
+    cuts: Sequence[int] = (),
+    schema: pa.Schema | None = None,
+    metadata: Any = None,
+    **options: Any,
 ) -> Path:
     """A file of `rows` rows, written in batches that end at `cuts`."""
     feature = vectors(rows, 4) if feature is None else feature
     wide = feature if isinstance(feature, Mapping) else {"feature": feature}
     names, columns, ends = ids(rows), columns or {}, [*sorted(cuts), rows]
-    with Writer(path, metadata, schema=schema, geometry=Geometry(group, align), overwrite=True, **options) as writer:
+    with Writer(
+        path, metadata, schema=schema, geometry=Geometry(group, align), overwrite=True, **options
+    ) as writer:
         for start, end in zip([0, *ends[:-1]], ends, strict=True):
-            writer.write(ids=names[start:end], vectors={k: v[start:end] for k, v in wide.items()},
-                         columns={k: v[start:end] for k, v in columns.items()})
+            writer.write(
+                ids=names[start:end],
+                vectors={k: v[start:end] for k, v in wide.items()},
+                columns={k: v[start:end] for k, v in columns.items()},
+            )
     return path
 
 

@@ -9,12 +9,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.format.spec.metadata import VERSION, Column, Core, Metadata, Preprocessing, Record, Target, TensorSpec
+from dof_arrow.format.spec.metadata import (
+    VERSION,
+    Column,
+    CoreMetadata,
+    Metadata,
+    Preprocessing,
+    Record,
+    Target,
+    TensorSpec,
+)
 
 UUID = "00000000-0000-4000-8000-000000000000"
 SHA256 = "ab" * 32
-CORE = Core(
-    name="core", sha256=SHA256, opset=18, input=TensorSpec(name="input", shape=("N", 3, 8, 8), dtype="float32"),
+CORE = CoreMetadata(
+    name="core",
+    sha256=SHA256,
+    opset=18,
+    input=TensorSpec(name="input", shape=("N", 3, 8, 8), dtype="float32"),
     preprocessing=Preprocessing(mode="RGB", fit="squash", resize=(8, 8)),
 )
 
@@ -44,12 +56,21 @@ def memory(features: np.ndarray, targets: Mapping[str, Target], **columns: Any) 
     """A dataset of these features, with an `id` a row unless given, and `group` and `split` where given."""
     columns = {"id": [f"r{i}" for i in range(len(features))], **columns}
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
-    about = {name: Column(role="kept", dtype=str(table[name].type), layout="encoded") for name in columns}
-    feature = Column(role="feature", dtype="float32", shape=features.shape[1:], core="core", layout="mapped")
+    about = {
+        name: Column(role="kept", dtype=str(table[name].type), layout="encoded") for name in columns
+    }
+    feature = Column(
+        role="feature", dtype="float32", shape=features.shape[1:], core="core", layout="mapped"
+    )
     record = Record(**{role: role for role in ("id", "group", "split") if role in columns})
     metadata = Metadata(
-        uuid=UUID, primary_column="feature", columns={"feature": feature, **about}, cores={"core": CORE},
-        record=record, targets=targets, version=VERSION,
+        uuid=UUID,
+        primary_column="feature",
+        columns={"feature": feature, **about},
+        cores={"core": CORE},
+        record=record,
+        targets=targets,
+        version=VERSION,
     )
     return Memory(metadata, features, table)
 
@@ -58,7 +79,9 @@ def category(*classes: str) -> Target:
     return Target(kind="category", classes=classes)
 
 
-def blobs(count: int, width: int = 16, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def blobs(
+    count: int, width: int = 16, classes: int = 3, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Features float32 [count, width] around one centre a class, far from zero, and their classes."""
     random = np.random.default_rng(seed)
     y = random.integers(classes, size=count)

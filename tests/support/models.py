@@ -26,28 +26,52 @@ class Builder:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
-    def op(self, op: str, *inputs: str, to: str = "", outputs: int = 1, domain: str = "", **attributes: Any) -> str:
+    def op(
+        self,
+        op: str,
+        *inputs: str,
+        to: str = "",
+        outputs: int = 1,
+        domain: str = "",
+        **attributes: Any,
+    ) -> str:
         name = to or f"t{len(self.nodes)}"
         names = [name, *(f"{name}_{i}" for i in range(1, outputs))]
-        self.nodes.append(helper.make_node(op, inputs, names, name=f"n{len(self.nodes)}", domain=domain, **attributes))
+        self.nodes.append(
+            helper.make_node(
+                op, inputs, names, name=f"n{len(self.nodes)}", domain=domain, **attributes
+            )
+        )
         return name
 
     def const(self, value: Any, kind: Any = np.int64) -> str:
-        self.weights.append(numpy_helper.from_array(np.asarray(value, kind), f"w{len(self.weights)}"))
+        self.weights.append(
+            numpy_helper.from_array(np.asarray(value, kind), f"w{len(self.weights)}")
+        )
         return str(self.weights[-1].name)
 
     def weight(self, *shape: int, kind: Any = np.float32) -> str:
         return self.const(self.rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]) or 1), kind)
 
     def model(
-        self, outputs: Sequence[str], batch: Batch = "N", shape: Sequence[Batch] = (3, 16, 16),
-        kind: int = TensorProto.FLOAT, types: Sequence[int] = (),
+        self,
+        outputs: Sequence[str],
+        batch: Batch = "N",
+        shape: Sequence[Batch] = (3, 16, 16),
+        kind: int = TensorProto.FLOAT,
+        types: Sequence[int] = (),
     ) -> onnx.ModelProto:
         picture = helper.make_tensor_value_info("picture", kind, [batch, *shape])
         kinds = [*types, *[TensorProto.FLOAT] * (len(outputs) - len(types))]
-        values = [helper.make_tensor_value_info(name, k, None) for name, k in zip(outputs, kinds, strict=True)]
+        values = [
+            helper.make_tensor_value_info(name, k, None)
+            for name, k in zip(outputs, kinds, strict=True)
+        ]
         graph = helper.make_graph(self.nodes, "small", [picture], values, self.weights)
-        sets = [helper.make_opsetid(*s) for s in (("", self.opset), ("ai.onnx.ml", 3), ("com.microsoft", 1))]
+        sets = [
+            helper.make_opsetid(*s)
+            for s in (("", self.opset), ("ai.onnx.ml", 3), ("com.microsoft", 1))
+        ]
         return helper.make_model(graph, opset_imports=sets, ir_version=8)
 
 
@@ -76,19 +100,31 @@ def gemm(batch: Batch = "N", opset: int = 18, tail: str = "Softmax") -> onnx.Mod
 
 def matmul_add() -> onnx.ModelProto:
     b = Builder()
-    return b.model([b.op("Add", b.op("MatMul", pooled(b), b.weight(12, 5)), b.weight(5), to="logits")])
+    return b.model(
+        [b.op("Add", b.op("MatMul", pooled(b), b.weight(12, 5)), b.weight(5), to="logits")]
+    )
 
 
 def hidden_layer() -> onnx.ModelProto:
     """Two dense layers with a Relu between: the features are the Relu's."""
     b = Builder()
-    return b.model([dense(b, b.op("Relu", dense(b, pooled(b, to="early"), 7), to="feat"), width=7, to="logits")])
+    return b.model(
+        [
+            dense(
+                b, b.op("Relu", dense(b, pooled(b, to="early"), 7), to="feat"), width=7, to="logits"
+            )
+        ]
+    )
 
 
 def conv_head(batch: Batch = "N", kind: Any = np.float32, tail: str = "Softmax") -> onnx.ModelProto:
     """A 1x1 convolution to classes, Relu, then the global average, as SqueezeNet has it."""
     b = Builder()
-    x = b.op("Conv", b.op("Dropout", b.op("Identity", trunk(b, kind), to="same")), b.weight(5, 12, 1, 1, kind=kind))
+    x = b.op(
+        "Conv",
+        b.op("Dropout", b.op("Identity", trunk(b, kind), to="same")),
+        b.weight(5, 12, 1, 1, kind=kind),
+    )
     x = b.op("Flatten", b.op("GlobalAveragePool", b.op("Relu", x)))
     element = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
     return b.model([b.op(tail, x) if tail else x], batch, kind=element, types=[element])
@@ -100,7 +136,9 @@ def labels_and_probabilities() -> onnx.ModelProto:
     p = b.op("Softmax", dense(b, pooled(b)))
     b.op("ZipMap", p, to="scores", domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2, 3, 4])
     model = b.model([b.op("ArgMax", p, to="label", axis=1), "scores"], types=[TensorProto.INT64])
-    score = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    score = helper.make_map_type_proto(
+        TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    )
     model.graph.output[1].type.CopyFrom(helper.make_sequence_type_proto(score))
     return model
 
@@ -156,7 +194,9 @@ def vit(token: str = "class", batch: Batch = "N") -> onnx.ModelProto:
     q, k, v = (b.op("MatMul", x, b.weight(8, 8)) for _ in range(3))
     a = b.op("Softmax", b.op("MatMul", q, b.op("Transpose", k, perm=[0, 2, 1])))
     x = b.op("Add", x, b.op("MatMul", b.op("MatMul", a, v), b.weight(8, 8)))
-    x = b.op("Add", x, b.op("MatMul", b.op("Relu", b.op("MatMul", x, b.weight(8, 16))), b.weight(16, 8)))
+    x = b.op(
+        "Add", x, b.op("MatMul", b.op("Relu", b.op("MatMul", x, b.weight(8, 16))), b.weight(16, 8))
+    )
     x = b.op("LayerNormalization", x, b.const(np.ones(8), np.float32), to="map")
     if token == "mean":
         x = b.op("ReduceMean", x, b.const([1]), to="feat", keepdims=0)
@@ -170,10 +210,20 @@ def densenet() -> onnx.ModelProto:
     b = Builder()
     x = b.op("Conv", "picture", b.weight(4, 3, 3, 3), pads=[1] * 4)
     for width in (4, 8):
-        x = b.op("Concat", x, b.op("Conv", b.op("Relu", x), b.weight(4, width, 3, 3), pads=[1] * 4), axis=1)
-    known = [b.const(np.linspace(low, high, 12), np.float32) for low, high in ((1, 2), (-1, 1), (0, 1), (0.5, 2))]
+        x = b.op(
+            "Concat",
+            x,
+            b.op("Conv", b.op("Relu", x), b.weight(4, width, 3, 3), pads=[1] * 4),
+            axis=1,
+        )
+    known = [
+        b.const(np.linspace(low, high, 12), np.float32)
+        for low, high in ((1, 2), (-1, 1), (0, 1), (0.5, 2))
+    ]
     x = b.op("Relu", b.op("BatchNormalization", x, *known), to="map")
-    return b.model([dense(b, b.op("Flatten", b.op("GlobalAveragePool", x), to="feat"), to="logits")])
+    return b.model(
+        [dense(b, b.op("Flatten", b.op("GlobalAveragePool", x), to="feat"), to="logits")]
+    )
 
 
 def headless() -> onnx.ModelProto:
@@ -190,7 +240,9 @@ def headless_map() -> onnx.ModelProto:
 def embedding() -> onnx.ModelProto:
     """A projection to unit length: no classes, so the output is the feature."""
     b = Builder()
-    return b.model([b.op("LpNormalization", b.op("MatMul", pooled(b, to="early"), b.weight(12, 6)), to="feat")])
+    return b.model(
+        [b.op("LpNormalization", b.op("MatMul", pooled(b, to="early"), b.weight(12, 6)), to="feat")]
+    )
 
 
 def channels_last() -> onnx.ModelProto:
@@ -210,7 +262,9 @@ def dynamic_range(batch: Batch = "N") -> onnx.ModelProto:
 
 def _dynamic(b: Builder, x: str, width: int, out: int) -> str:
     q = b.op("DynamicQuantizeLinear", x, outputs=3)
-    product = b.op("MatMulInteger", q, b.const(b.rng.integers(-99, 99, (width, out)), np.int8), f"{q}_2")
+    product = b.op(
+        "MatMulInteger", q, b.const(b.rng.integers(-99, 99, (width, out)), np.int8), f"{q}_2"
+    )
     scale = b.op("Mul", f"{q}_1", b.const(0.01, np.float32))
     return b.op("Mul", b.op("CastLike", product, scale), scale)
 

@@ -45,7 +45,9 @@ _OTHER = {I32: I64, I64: I32, I16: I32, BINARY: BYTE, LIST: SET, TRUE: FALSE, ST
 class Scribe:
     """Writes structs in the compact protocol as it likes; `lie` names one thing that it says falsely, once, or None."""
 
-    def __init__(self, random: Random, planted: list[bytes], lie: str | None = None, odd: float = 0.3) -> None:
+    def __init__(
+        self, random: Random, planted: list[bytes], lie: str | None = None, odd: float = 0.3
+    ) -> None:
         self.random, self.planted, self.lie, self.odd = random, planted, lie, odd
 
     def struct(self, struct: Struct, depth: int = 1) -> bytes:
@@ -76,7 +78,9 @@ class Scribe:
     def _value(self, kind: int, value: Any, depth: int) -> bytes:
         if kind in _NUMBERS:
             number = value << 1 if value >= 0 else (-value << 1) - 1
-            return self._number(number + (1 << (16 * 2 ** (kind - I16)) if self._lies("number") else 0))
+            return self._number(
+                number + (1 << (16 * 2 ** (kind - I16)) if self._lies("number") else 0)
+            )
         if kind == BINARY:
             return self._number(len(value) + (1 << 32 if self._lies("length") else 0)) + value
         if kind == STRUCT:
@@ -106,10 +110,18 @@ class Scribe:
 
     def _anything(self) -> tuple[int, Any]:
         text = self.random.choice(self.planted)
-        return self.random.choice([
-            (BINARY, text), (LIST, (BINARY, [text, b""])), (SET, (I64, [1, -(1 << 62)])), (DOUBLE, text[:8].ljust(8)),
-            (BYTE, b"\x19"), (TRUE, True), (LIST, (TRUE, [True, False])), (STRUCT, {3: (LIST, (BINARY, [text]))}),
-        ])
+        return self.random.choice(
+            [
+                (BINARY, text),
+                (LIST, (BINARY, [text, b""])),
+                (SET, (I64, [1, -(1 << 62)])),
+                (DOUBLE, text[:8].ljust(8)),
+                (BYTE, b"\x19"),
+                (TRUE, True),
+                (LIST, (TRUE, [True, False])),
+                (STRUCT, {3: (LIST, (BINARY, [text]))}),
+            ]
+        )
 
     def _odd(self) -> bool:
         return self.random.random() < self.odd
@@ -169,38 +181,64 @@ def moved(struct: Struct, random: Random) -> None:
     chunks = group[RowGroup.COLUMNS][1][1]
     number = random.randrange(len(chunks))
     chunk, other = chunks[number], random.choice(chunks)
-    meta, place = footer.get(chunk, Chunk.META), footer.get(footer.get(chunk, Chunk.META), ColumnMeta.DATA_PAGE)
+    meta, place = (
+        footer.get(chunk, Chunk.META),
+        footer.get(footer.get(chunk, Chunk.META), ColumnMeta.DATA_PAGE),
+    )
     element = random.choice(footer.items(struct, FileMetaData.SCHEMA)[1:])
 
     def put(field: int, value: Any) -> None:
         meta[field] = (meta[field][0] if field in meta else I64, value)
 
-    random.choice([
-        lambda: chunk.update({Chunk.FILE: (BINARY, random.choice([b"", b"other.parquet"]))}),
-        lambda: chunk.update({Chunk.CRYPTO: (STRUCT, {random.choice([1, 3]): (STRUCT, {})})}),
-        lambda: chunk.update({Chunk.ENCRYPTED: (BINARY, b"x")}),
-        lambda: chunk.update({Chunk.META: other[Chunk.META]}),
-        lambda: meta.update({ColumnMeta.PATH: footer.get(other, Chunk.META)[ColumnMeta.PATH]}),
-        lambda: put(ColumnMeta.PATH, (BINARY, [b"Feature", b"list", b"element"])),
-        lambda: chunks.__setitem__(number, other),
-        lambda: chunks.append(other),
-        lambda: chunks.pop(),
-        lambda: chunks.reverse(),
-        lambda: put(ColumnMeta.DICTIONARY_PAGE, random.choice([0, -1, 4, place - 1, place + 1])),
-        lambda: put(ColumnMeta.DATA_PAGE, random.choice([-place, 0, place + 64, 1 << 62, -(1 << 63)])),
-        lambda: put(ColumnMeta.TYPE, random.randrange(9)),
-        lambda: put(ColumnMeta.CODEC, random.choice([1, 6, 7, 99, -1])),
-        lambda: put(ColumnMeta.VALUES, footer.get(meta, ColumnMeta.VALUES) + random.choice([-8, -1, 1, 8])),
-        lambda: put(ColumnMeta.STORED_BYTES, footer.get(meta, ColumnMeta.STORED_BYTES) + random.choice([-8, 8])),
-        lambda: put(ColumnMeta.BYTES, random.choice([0, -1, 1 << 40])),
-        lambda: footer.put(group, RowGroup.ROWS, footer.get(group, RowGroup.ROWS) + random.choice([-4, 4])),
-        lambda: footer.put(struct, FileMetaData.ROWS, footer.get(struct, FileMetaData.ROWS) + random.choice([-1, 1])),
-        lambda: element.update({5: (I32, random.choice([0, 1, -1]))}),
-        lambda: element.update({1: (I32, random.randrange(8))}),
-        lambda: struct[FileMetaData.KEYS][1][1].append({1: (BINARY, b"dof"), 2: (BINARY, b"{}")}),
-        lambda: struct.update({8: (STRUCT, {1: (STRUCT, {})})}),
-        lambda: footer.items(struct, FileMetaData.GROUPS) and struct[FileMetaData.GROUPS][1][1].reverse(),
-    ])()
+    random.choice(
+        [
+            lambda: chunk.update({Chunk.FILE: (BINARY, random.choice([b"", b"other.parquet"]))}),
+            lambda: chunk.update({Chunk.CRYPTO: (STRUCT, {random.choice([1, 3]): (STRUCT, {})})}),
+            lambda: chunk.update({Chunk.ENCRYPTED: (BINARY, b"x")}),
+            lambda: chunk.update({Chunk.META: other[Chunk.META]}),
+            lambda: meta.update({ColumnMeta.PATH: footer.get(other, Chunk.META)[ColumnMeta.PATH]}),
+            lambda: put(ColumnMeta.PATH, (BINARY, [b"Feature", b"list", b"element"])),
+            lambda: chunks.__setitem__(number, other),
+            lambda: chunks.append(other),
+            lambda: chunks.pop(),
+            lambda: chunks.reverse(),
+            lambda: put(
+                ColumnMeta.DICTIONARY_PAGE, random.choice([0, -1, 4, place - 1, place + 1])
+            ),
+            lambda: put(
+                ColumnMeta.DATA_PAGE, random.choice([-place, 0, place + 64, 1 << 62, -(1 << 63)])
+            ),
+            lambda: put(ColumnMeta.TYPE, random.randrange(9)),
+            lambda: put(ColumnMeta.CODEC, random.choice([1, 6, 7, 99, -1])),
+            lambda: put(
+                ColumnMeta.VALUES,
+                footer.get(meta, ColumnMeta.VALUES) + random.choice([-8, -1, 1, 8]),
+            ),
+            lambda: put(
+                ColumnMeta.STORED_BYTES,
+                footer.get(meta, ColumnMeta.STORED_BYTES) + random.choice([-8, 8]),
+            ),
+            lambda: put(ColumnMeta.BYTES, random.choice([0, -1, 1 << 40])),
+            lambda: footer.put(
+                group, RowGroup.ROWS, footer.get(group, RowGroup.ROWS) + random.choice([-4, 4])
+            ),
+            lambda: footer.put(
+                struct,
+                FileMetaData.ROWS,
+                footer.get(struct, FileMetaData.ROWS) + random.choice([-1, 1]),
+            ),
+            lambda: element.update({5: (I32, random.choice([0, 1, -1]))}),
+            lambda: element.update({1: (I32, random.randrange(8))}),
+            lambda: struct[FileMetaData.KEYS][1][1].append(
+                {1: (BINARY, b"dof"), 2: (BINARY, b"{}")}
+            ),
+            lambda: struct.update({8: (STRUCT, {1: (STRUCT, {})})}),
+            lambda: (
+                footer.items(struct, FileMetaData.GROUPS)
+                and struct[FileMetaData.GROUPS][1][1].reverse()
+            ),
+        ]
+    )()
 
 
 def rewritten(data: bytes, seed: int, kind: str) -> bytes:

@@ -49,8 +49,14 @@ def core() -> Core:
 class Memory:
     """A source of pictures in memory: `columns` gives any fields of its samples."""
 
-    def __init__(self, count: int, *, targets: dict[str, Target] | None = None, kept: dict[str, str] | None = None,
-                 **columns: Any) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        targets: dict[str, Target] | None = None,
+        kept: dict[str, str] | None = None,
+        **columns: Any,
+    ) -> None:
         self.count, self.columns = count, columns
         self.targets, self.kept = targets or {}, kept or {}
         self.has_group, self.has_split = "group" in columns, "split" in columns
@@ -60,7 +66,11 @@ class Memory:
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(key=f"{index:04d}", data=self.data(index), **{n: c(index) for n, c in self.columns.items()})
+        return Sample(
+            key=f"{index:04d}",
+            data=self.data(index),
+            **{n: c(index) for n, c in self.columns.items()},
+        )
 
     def data(self, index: int) -> bytes:
         return b"P6 4 4 255 " + pixels(index, 4).tobytes()

@@ -72,22 +72,36 @@ _COMMON = (
 )
 FOR_FILES = (
     *_COMMON,
-    Planted("another's", lambda p: _file(p, owner=NOBODY),
-            f"a file of .*user {NOBODY}.*Ask its owner", root=True),
-    Planted("another's, private", lambda p: _file(p, 0o600, NOBODY),
-            f"a file of .*user {NOBODY}", root=True),
-    Planted("open to the group", lambda p: _file(p, 0o664),
-            r"may write to \(mode 0664\)\. Remove it"),
+    Planted(
+        "another's",
+        lambda p: _file(p, owner=NOBODY),
+        f"a file of .*user {NOBODY}.*Ask its owner",
+        root=True,
+    ),
+    Planted(
+        "another's, private",
+        lambda p: _file(p, 0o600, NOBODY),
+        f"a file of .*user {NOBODY}",
+        root=True,
+    ),
+    Planted(
+        "open to the group", lambda p: _file(p, 0o664), r"may write to \(mode 0664\)\. Remove it"
+    ),
     Planted("open to all", lambda p: _file(p, 0o602), r"may write to \(mode 0602\)"),
     Planted("second name", lambda p: os.link(victim(p), p), r"with 2 names \(hard links\)"),
     Planted("folder", _folder, "a folder of "),
 )
 FOR_FOLDERS = (
     *_COMMON,
-    Planted("another's", lambda p: _folder(p, owner=NOBODY),
-            f"a folder of .*user {NOBODY}.*Ask its owner", root=True),
-    Planted("open to the group", lambda p: _folder(p, 0o775),
-            r"may write to \(mode 0775\)\. Remove it"),
+    Planted(
+        "another's",
+        lambda p: _folder(p, owner=NOBODY),
+        f"a folder of .*user {NOBODY}.*Ask its owner",
+        root=True,
+    ),
+    Planted(
+        "open to the group", lambda p: _folder(p, 0o775), r"may write to \(mode 0775\)\. Remove it"
+    ),
     Planted("open to all", lambda p: _folder(p, 0o1777), r"may write to \(mode 1777\)"),
     Planted("file", _file, "a file of "),
 )

@@ -24,8 +24,8 @@ PICTURES = 120  # four blocks
 class Noise:
     """A source of small seeded pictures in memory, one of which is broken."""
 
-    targets: dict[str, Any] = {}  # noqa: RUF012
-    kept: dict[str, str] = {}  # noqa: RUF012
+    targets: dict[str, Any] = {}
+    kept: dict[str, str] = {}
     has_group = has_split = False
 
     def __len__(self) -> int:
@@ -51,8 +51,14 @@ def core() -> Core:
 
 
 def _extract(folder: Path) -> None:
-    Extraction(source=Noise(), cores={"feature": core()}, out=folder / "x.dof.parquet", id_key=bytes(32),
-               overwrite=True, workers=2).run()
+    Extraction(
+        source=Noise(),
+        cores={"feature": core()},
+        out=folder / "x.dof.parquet",
+        id_key=bytes(32),
+        overwrite=True,
+        workers=2,
+    ).run()
 
 
 def _old(folder: Path) -> None:
@@ -69,11 +75,15 @@ def _write(folder: Path) -> None:
     with Writer(folder / "x.dof.parquet", overwrite=True) as writer:
         for start in range(0, 300, 50):
             values = np.arange(start * 64, (start + 50) * 64, dtype="f4").reshape(50, 64)
-            writer.write(ids=[f"{i:026d}" for i in range(start, start + 50)], vectors={"feature": values})
+            writer.write(
+                ids=[f"{i:026d}" for i in range(start, start + 50)], vectors={"feature": values}
+            )
 
 
 def _edit(folder: Path) -> None:
-    dof.edit(folder / "x.dof.parquet", set={"title": "new"}, attach=[__file__] if _plain(folder) else [])
+    dof.edit(
+        folder / "x.dof.parquet", set={"title": "new"}, attach=[__file__] if _plain(folder) else []
+    )
 
 
 def _plain(folder: Path) -> bool:
@@ -117,7 +127,9 @@ def _append(folder: Path) -> None:
 
 
 def _extract_into(folder: Path) -> None:
-    Enlargement(source=Noise(), cores={"feature": core()}, out=folder / "x.dof", id_key=bytes(32), workers=2).run()
+    Enlargement(
+        source=Noise(), cores={"feature": core()}, out=folder / "x.dof", id_key=bytes(32), workers=2
+    ).run()
 
 
 def rows(folder: Path) -> Any:
@@ -125,7 +137,9 @@ def rows(folder: Path) -> Any:
     if not (folder / "x.dof").exists():
         return None
     ds = dof.open(folder / "x.dof")
-    assert {part.name for part in ds.metadata.parts} <= {p.name for p in (folder / "x.dof").iterdir()}
+    assert {part.name for part in ds.metadata.parts} <= {
+        p.name for p in (folder / "x.dof").iterdir()
+    }
     return ds.to_numpy("id").tolist(), ds.to_numpy().tobytes(), len(ds.errors)
 
 
@@ -134,7 +148,9 @@ SCENARIOS = (
     Scenario("extract over an old file", _old, _extract, ("x.dof.parquet",)),
     Scenario("write over an old file", _old, _write, ("x.dof.parquet",)),
     Scenario("edit", _old, _edit, ("x.dof.parquet",)),
-    Scenario("convert over an old file", _old_and_source, _convert, ("x.dof.parquet", "new.parquet")),
+    Scenario(
+        "convert over an old file", _old_and_source, _convert, ("x.dof.parquet", "new.parquet")
+    ),
     Scenario("convert into a directory", _source, _split, ("x.dof", "new.parquet"), rows),
     Scenario("append to a directory", _directory, _append, ("x.dof", "new.parquet"), rows),
     Scenario("extract into a directory", _nothing, _extract_into, ("x.dof",), rows),

@@ -76,7 +76,9 @@ class Files:
             yield address
 
     def answer(self, handler: _Quiet) -> None:
-        self.asked.append({"path": handler.path, **{k.title(): v for k, v in handler.headers.items()}})
+        self.asked.append(
+            {"path": handler.path, **{k.title(): v for k, v in handler.headers.items()}}
+        )
         data = self.files.get(unquote(urlsplit(handler.path).path))
         if self.redirect:
             handler.send(302, b"", {"Location": self.redirect})
@@ -116,7 +118,9 @@ class Hub:
     private: frozenset[str] = frozenset()
     lies: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     busy: int = 0  # how many answers say so
-    asked: list[tuple[str, str, str | None]] = field(default_factory=list)  # host, path, Authorization
+    asked: list[tuple[str, str, str | None]] = field(
+        default_factory=list
+    )  # host, path, Authorization
 
     @contextmanager
     def serving(self) -> Iterator[str]:
@@ -142,23 +146,35 @@ class Hub:
         elif len(parts) < 5:
             handler.send(404)
         else:
-            self._resolve(handler, "/".join(parts[:2]), parts[3], "/".join(parts[4:]), authorization)
+            self._resolve(
+                handler, "/".join(parts[:2]), parts[3], "/".join(parts[4:]), authorization
+            )
 
     def _blobs(self) -> dict[str, bytes]:
-        return {hashlib.sha256(data).hexdigest(): data for files in self.repositories.values()
-                for data in files.values()}
+        return {
+            hashlib.sha256(data).hexdigest(): data
+            for files in self.repositories.values()
+            for data in files.values()
+        }
 
     def _api(self, handler: _Quiet, name: str, rest: list[str]) -> None:
         files = self.repositories.get(name)
         if files is None:
             return handler.send(401, b"", _UNKNOWN)
-        listed = [{"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
-                  for path, data in files.items()]
+        listed = [
+            {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+            for path, data in files.items()
+        ]
         info = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": path} for path in files]}
-        return handler.send(200, json.dumps(listed if "tree" in rest else info).encode(),
-                            {"Content-Type": "application/json"})
+        return handler.send(
+            200,
+            json.dumps(listed if "tree" in rest else info).encode(),
+            {"Content-Type": "application/json"},
+        )
 
-    def _resolve(self, handler: _Quiet, name: str, revision: str, path: str, authorization: str | None) -> None:
+    def _resolve(
+        self, handler: _Quiet, name: str, revision: str, path: str, authorization: str | None
+    ) -> None:
         if self.busy:
             self.busy -= 1
             return handler.send(503)
@@ -171,8 +187,11 @@ class Hub:
         if revision not in ("main", "v1", COMMIT):
             return handler.send(404, b"", {"X-Error-Code": "RevisionNotFound"})
         if path not in files:
-            return handler.send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT,
-                                            **self._lie(name)})
+            return handler.send(
+                404,
+                b"",
+                {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT, **self._lie(name)},
+            )
         return self._file(handler, files[path], self._lie(name))
 
     def _lie(self, name: str) -> dict[str, str]:
@@ -184,6 +203,14 @@ class Hub:
         if len(data) <= LARGE:
             tag = f'"{hashlib.sha1(data).hexdigest()}"'
             return handler.send(200, data, {"X-Repo-Commit": COMMIT, "ETag": tag, **lie})
-        return handler.send(302, b"", {
-            "X-Repo-Commit": COMMIT, "X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(data)),
-            "Location": f"{self.store}/store/{digest}?signature=secret", **lie})
+        return handler.send(
+            302,
+            b"",
+            {
+                "X-Repo-Commit": COMMIT,
+                "X-Linked-Etag": f'"{digest}"',
+                "X-Linked-Size": str(len(data)),
+                "Location": f"{self.store}/store/{digest}?signature=secret",
+                **lie,
+            },
+        )

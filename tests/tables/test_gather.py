@@ -21,11 +21,23 @@ def taken(gather: Gather, rows: Any, width: int) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize(("rows", "width", "group_rows"), [
-    (3000, 64, 0), (3000, 64, 1024), (5000, 96, 1024), (200, 320, 64), (100, 4, 0), (1000, 128, 16),
-])
-def test_rows_of_a_mapped_file_whatever_its_groups(tmp_path: Path, rows: int, width: int, group_rows: int) -> None:
-    with Writer(tmp_path / "x.parquet", geometry=Geometry(group_rows, 4096) if group_rows else None) as writer:
+@pytest.mark.parametrize(
+    ("rows", "width", "group_rows"),
+    [
+        (3000, 64, 0),
+        (3000, 64, 1024),
+        (5000, 96, 1024),
+        (200, 320, 64),
+        (100, 4, 0),
+        (1000, 128, 16),
+    ],
+)
+def test_rows_of_a_mapped_file_whatever_its_groups(
+    tmp_path: Path, rows: int, width: int, group_rows: int
+) -> None:
+    with Writer(
+        tmp_path / "x.parquet", geometry=Geometry(group_rows, 4096) if group_rows else None
+    ) as writer:
         writer.write(ids=[str(i) for i in range(rows)], vectors={"feature": features(rows, width)})
     ds = dataset.open(tmp_path / "x.parquet")
     random = np.random.default_rng(0)
@@ -34,7 +46,12 @@ def test_rows_of_a_mapped_file_whatever_its_groups(tmp_path: Path, rows: int, wi
         assert isinstance(gather, Paged)
         some = random.integers(0, len(part), 100)
         assert np.array_equal(taken(gather, some, width), features(rows, width)[some + first])
-        for start, stop in ((0, 5), (0, len(part)), (len(part) - 3, len(part)), (1, len(part) // 2)):
+        for start, stop in (
+            (0, 5),
+            (0, len(part)),
+            (len(part) - 3, len(part)),
+            (1, len(part) // 2),
+        ):
             view = gather.view(start, stop)
             assert np.array_equal(view, features(rows, width)[first + start : first + stop])
             assert not view.flags.writeable
@@ -49,7 +66,9 @@ def test_views_are_the_files_memory_within_a_row_group(tmp_path: Path) -> None:
 
 
 def test_narrow_rows_at_odd_places_come_from_the_stitched_map(tmp_path: Path) -> None:
-    ds = made(tmp_path / "x.parquet", 300, 100, group_rows=100)  # 400 bytes and a 64-byte alignment share 16 bytes
+    ds = made(
+        tmp_path / "x.parquet", 300, 100, group_rows=100
+    )  # 400 bytes and a 64-byte alignment share 16 bytes
     assert type(ds.gather()) is Memory
     assert np.array_equal(taken(ds.gather(), [299, 0], 100), features(300, 100)[[299, 0]])
 
@@ -66,19 +85,26 @@ def test_places_and_chains(tmp_path: Path) -> None:
 def test_a_directory_of_parts(tmp_path: Path) -> None:
     for name, rows in (("a", 60), ("b", 40)):
         with Writer(tmp_path / f"{name}.parquet") as writer:
-            writer.write(ids=[f"{name}{i}" for i in range(rows)], vectors={"feature": features(rows)})
+            writer.write(
+                ids=[f"{name}{i}" for i in range(rows)], vectors={"feature": features(rows)}
+            )
         append(tmp_path / "all.dof", tmp_path / f"{name}.parquet")
     ds = dataset.open(tmp_path / "all.dof")
     assert taken(ds.gather(), [99, 61, 0], 4)[:, 0].tolist() == [39, 1, 0]
-    assert sorted(int(v) for x in ds.loader(shuffle=True) for v in x[:, 0]) == sorted([*range(60), *range(40)])
+    assert sorted(int(v) for x in ds.loader(shuffle=True) for v in x[:, 0]) == sorted(
+        [*range(60), *range(40)]
+    )
 
 
-def test_decoded_blocks_of_chains_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoded_blocks_of_chains_do_not_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from dof_arrow.tables import gather
 
     monkeypatch.setattr(gather, "IN_MEMORY", 0)
     parts: list[Dataset] = [
-        made(tmp_path / f"{i}.parquet", 100, layout="compact", group_rows=30) for i in range(2)]
+        made(tmp_path / f"{i}.parquet", 100, layout="compact", group_rows=30) for i in range(2)
+    ]
     chain = dataset.concat([parts[0], parts[1][35:]]).gather()
     assert isinstance(parts[0].gather(), Decoded) and chain.blocks is not None
     assert len(np.unique(chain.blocks)) == 4 + 3

@@ -11,7 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dof_arrow.format.parquet import footer
-from dof_arrow.format.parquet.footer import BINARY, I32, I64, LIST, STRUCT, FileMetaData, encode, structs
+from dof_arrow.format.parquet.footer import (
+    BINARY,
+    I32,
+    I64,
+    LIST,
+    STRUCT,
+    FileMetaData,
+    encode,
+    structs,
+)
 from tests.conformance.breaks import huge_page, inside, plain, rekeyed
 from tests.conformance.spoil import groups_of, spoiled
 from tests.torture.dress import dressed
@@ -37,7 +46,9 @@ def _long_key() -> bytes:
 
 
 def _many_keys() -> bytes:
-    return spoiled(plain(), keys=lambda pairs: [*pairs, *((b"k%d" % i, b"") for i in range(60_000))])
+    return spoiled(
+        plain(), keys=lambda pairs: [*pairs, *((b"k%d" % i, b"") for i in range(60_000))]
+    )
 
 
 def _many_problems() -> bytes:
@@ -58,7 +69,8 @@ def _by_pyarrow(table: pa.Table, **options: Any) -> bytes:
 def _dictionary() -> bytes:
     """A text of a megabyte, named by a million rows."""
     text = pa.DictionaryArray.from_arrays(np.zeros(1 << 20, "i4"), ["x" * (1 << 20)]).cast(
-        pa.dictionary(pa.int32(), pa.string()))
+        pa.dictionary(pa.int32(), pa.string())
+    )
     table = pa.table({"id": text}).replace_schema_metadata()
     return _by_pyarrow(table, compression="ZSTD", store_schema=False)
 
@@ -89,7 +101,9 @@ def _nested() -> bytes:
 
 
 def _deep_json() -> bytes:
-    return rekeyed(b"dof", lambda v: v[:-1] + b',"training":' + b"[" * 100_000 + b"]" * 100_000 + b"}")()
+    return rekeyed(
+        b"dof", lambda v: v[:-1] + b',"training":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    )()
 
 
 def _long_numbers() -> bytes:
@@ -97,12 +111,23 @@ def _long_numbers() -> bytes:
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "chunks-1m": lambda: _chunks(350_000), "chunks-4m": lambda: _chunks(1_500_000),
+    "chunks-1m": lambda: _chunks(350_000),
+    "chunks-4m": lambda: _chunks(1_500_000),
     "json-lists": lambda: _json(b"[],"),
     "json-lists-fewer": lambda: _json(b"[],", 370_000),
-    "json-objects": lambda: _json(b"{},"), "json-numbers": lambda: _json(b"1.5,"), "json-texts": lambda: _json(b'"",'),
-    "key-long": _long_key, "keys-many": _many_keys, "problems-many": _many_problems, "columns-many": _many_columns,
-    "dictionary": _dictionary, "runs": _runs, "zeros": _zeros, "nested-thrift": _nested, "nested-json": _deep_json,
-    "numbers-long": _long_numbers, "page": huge_page,
+    "json-objects": lambda: _json(b"{},"),
+    "json-numbers": lambda: _json(b"1.5,"),
+    "json-texts": lambda: _json(b'"",'),
+    "key-long": _long_key,
+    "keys-many": _many_keys,
+    "problems-many": _many_problems,
+    "columns-many": _many_columns,
+    "dictionary": _dictionary,
+    "runs": _runs,
+    "zeros": _zeros,
+    "nested-thrift": _nested,
+    "nested-json": _deep_json,
+    "numbers-long": _long_numbers,
+    "page": huge_page,
 }
 assert footer.MAX_FOOTER < 64 << 20

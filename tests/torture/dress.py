@@ -23,9 +23,16 @@ def dressed(data: bytes) -> bytes | None:
             return None
         schema = pq.read_schema(pa.BufferReader(data))
         fields = {f.name: _described(f) for f in schema}
-        donor = {"version": "1.0", "uuid": "00000000-0000-8000-8000-000000000000", "columns": fields,
-                 "primary_column": next(iter(fields), ""), "provenance": {"generator": _creator(struct)}}
-        arrow = base64.b64encode(schema.with_metadata({b"dof": encoded(donor)}).serialize().to_pybytes())
+        donor = {
+            "version": "1.0",
+            "uuid": "00000000-0000-8000-8000-000000000000",
+            "columns": fields,
+            "primary_column": next(iter(fields), ""),
+            "provenance": {"generator": _creator(struct)},
+        }
+        arrow = base64.b64encode(
+            schema.with_metadata({b"dof": encoded(donor)}).serialize().to_pybytes()
+        )
         ours = {b"ARROW:schema": arrow, b"dof": encoded(donor), b"dof.seal": b"0" * 64}
         keys = {**dict(footer.key_values(struct)), **ours}
         footer.set_key_values(struct, list(keys.items()))
@@ -39,5 +46,9 @@ def _creator(struct: footer.Struct) -> str:
 
 
 def _described(field: pa.Field) -> dict[str, Any]:
-    about = {"role": "feature" if is_vector(field) else "kept", "dtype": element_type(field), "layout": "mapped"}
+    about = {
+        "role": "feature" if is_vector(field) else "kept",
+        "dtype": element_type(field),
+        "layout": "mapped",
+    }
     return {**about, "shape": [max(field.type.list_size, 1)]} if is_vector(field) else about

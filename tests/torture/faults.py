@@ -38,14 +38,27 @@ def run(killed: int = KILLS, cuts: int = CUTS) -> dict[str, Any]:
             report[scenario.name] = {
                 **_killed(scenario, Path(folder), share),
                 **_failed(scenario, Path(folder)),
-                **_cut(scenario, Path(folder), -(-cuts // len(extracting)) if scenario in extracting else 1000),
+                **_cut(
+                    scenario,
+                    Path(folder),
+                    -(-cuts // len(extracting)) if scenario in extracting else 1000,
+                ),
             }
     staged = sum(r["kills after a staged block"] for r in report.values())
     total = sum(report[s.name]["kills"] for s in extracting)
     states = sum(report[s.name]["power-cut states"] for s in extracting)
-    assert killed < KILLS or (staged >= KILLS // 2 and total >= KILLS and states >= CUTS), (total, staged, states)
-    return {"scenarios": report, "kills of extractions": total, "after a staged block": staged,
-            "power-cut states of extractions": states, "seconds": round(time.time() - start)}
+    assert killed < KILLS or (staged >= KILLS // 2 and total >= KILLS and states >= CUTS), (
+        total,
+        staged,
+        states,
+    )
+    return {
+        "scenarios": report,
+        "kills of extractions": total,
+        "after a staged block": staged,
+        "power-cut states of extractions": states,
+        "seconds": round(time.time() - start),
+    }
 
 
 def _killed(scenario: Scenario, root: Path, count: int) -> dict[str, int]:
@@ -89,13 +102,17 @@ def _cut(scenario: Scenario, root: Path, cuts: int) -> dict[str, int]:
         restore(state, root / "cut")
         _check(scenario, root / "cut", before, after, repeat=states % REPEATED == 0)
         states += 1
-    for state in recording.states(seed=2, count=RETURNED, at=len(trace)):  # what has returned is there to stay
+    for state in recording.states(
+        seed=2, count=RETURNED, at=len(trace)
+    ):  # what has returned is there to stay
         restore(state, root / "cut")
         assert scenario.contents(root / "cut") == after, scenario.name
     return {"power-cut states": states}
 
 
-def _check(scenario: Scenario, folder: Path, before: object, after: object, *, repeat: bool) -> None:
+def _check(
+    scenario: Scenario, folder: Path, before: object, after: object, *, repeat: bool
+) -> None:
     assert scenario.contents(folder) in (before, after), scenario.name
     if repeat:
         scenario.act(folder)

@@ -200,7 +200,7 @@ FAULTS: tuple[Fault, ...] = (
     (
         "extraction/staging.py",
         '        """Let go of the folder, and drop it where no blocks are left: its lock last, and while that is still held."""\n',
-        "        \"\"\"Let go of the folder, and drop it where no blocks are left: its lock last, and while that is still held.\"\"\"\n        __import__('fcntl').flock(file, 8)\n",
+        '        """Let go of the folder, and drop it where no blocks are left: its lock last, and while that is still held."""\n        __import__(\'fcntl\').flock(file, 8)\n',
     ),
     ("extraction/staging.py", "if set(self._names()) <= {_LOCK, _IDENTITY}:", "if self._names():"),
     ("extraction/staging.py", "if name != _LOCK:", "if True:"),

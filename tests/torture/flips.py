@@ -23,7 +23,9 @@ HERE = Path(__file__).parent
 FILES = ("width-008", "errors-documents", "compact")
 PARTS = 8
 
-Turned = tuple[list[int], Counter[str]]  # bits whose turning went unnoticed; how often each rule noticed one
+Turned = tuple[
+    list[int], Counter[str]
+]  # bits whose turning went unnoticed; how often each rule noticed one
 
 
 def turned(name: str, bits: Iterable[int]) -> Turned:
@@ -74,7 +76,9 @@ def turn_all(bits: dict[str, Any], processes: int = 2) -> dict[str, Any]:
     return {
         "flips": sum(len(part) for _, part in jobs),
         "silent": {name: bits for (name, _), (bits, _) in zip(jobs, results, strict=True) if bits},
-        "faults": sorted({rule for _, rules in results for rule in rules if rule.startswith("FAULT")}),
+        "faults": sorted(
+            {rule for _, rules in results for rule in rules if rule.startswith("FAULT")}
+        ),
         "noticed_by": dict(sum((rules for _, rules in results), Counter[str]()).most_common()),
     }
 

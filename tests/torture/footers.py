@@ -18,11 +18,20 @@ from typing import Any
 from tests.support.odd import LIES, compared, rewritten
 
 HERE = Path(__file__).parent
-FILES = ("several-groups", "compact-several-groups", "kept", "clips", "two-cores", "dictionary-split")
+FILES = (
+    "several-groups",
+    "compact-several-groups",
+    "kept",
+    "clips",
+    "two-cores",
+    "dictionary-split",
+)
 KINDS = ("same", "moved", *LIES)
 EACH = 5000
 
-Tried = tuple[list[str], dict[str, Counter[str]]]  # files that gave other data; how often each kind was read or refused
+Tried = tuple[
+    list[str], dict[str, Counter[str]]
+]  # files that gave other data; how often each kind was read or refused
 
 
 def tried(name: str, seeds: range) -> Tried:
@@ -43,13 +52,18 @@ def tried(name: str, seeds: range) -> Tried:
 
 def try_all(each: int = EACH, processes: int = 2) -> dict[str, Any]:
     """Try so many footers of every file; returns the report."""
-    jobs = [(name, range(first, first + each // 4)) for name in FILES for first in range(0, each, each // 4)]
+    jobs = [
+        (name, range(first, first + each // 4))
+        for name in FILES
+        for first in range(0, each, each // 4)
+    ]
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         results = list(pool.map(tried, *zip(*jobs, strict=True)))
     counts = {kind: sum((told[kind] for _, told in results), Counter[str]()) for kind in KINDS}
     wrong = sorted(line for lines, _ in results for line in lines)
     return {
-        "footers": sum(len(seeds) for _, seeds in jobs), "wrong": wrong,
+        "footers": sum(len(seeds) for _, seeds in jobs),
+        "wrong": wrong,
         "kinds": {kind: dict(sorted(count.items())) for kind, count in counts.items()},
     }
 

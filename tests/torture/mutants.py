@@ -8,6 +8,7 @@ the package and a process of its own, and keeps a report of each in `results/`.
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import shutil
@@ -42,7 +43,11 @@ class Suite(NamedTuple):
 
 VALIDATOR = {fault[0]: ["tests/conformance/test_conformance.py"] for fault in faults_seeded.FAULTS}
 _STAGING = ["tests/extraction/test_staging.py"]
-_APPEND = ["tests/rewrite/test_repair.py", "tests/format/test_directory.py", "tests/extraction/test_append.py"]
+_APPEND = [
+    "tests/rewrite/test_repair.py",
+    "tests/format/test_directory.py",
+    "tests/extraction/test_append.py",
+]
 WRITING = {
     "storage/atomic.py": [*_STAGING, "tests/storage/test_atomic.py", "tests/rewrite/test_edit.py"],
     "storage/copy.py": ["tests/storage/test_atomic.py", "tests/rewrite/test_edit.py"],
@@ -61,7 +66,9 @@ WRITING = {
 }
 SUITES = {
     "mutants": Suite(faults_seeded.FAULTS, VALIDATOR, ["-k", "not made_again"]),
-    "mutants_commit": Suite(faults_seeded_commit.FAULTS, WRITING, ["tests/integration/test_faults.py"]),
+    "mutants_commit": Suite(
+        faults_seeded_commit.FAULTS, WRITING, ["tests/integration/test_faults.py"]
+    ),
 }
 
 
@@ -111,7 +118,13 @@ def _ended(running: dict[int, tuple[Fault | None, str]]) -> tuple[Fault | None, 
     child, status = os.wait()
     fault, folder = running.pop(child)
     shutil.rmtree(folder, ignore_errors=True)
-    print("noticed" if status else "not noticed", *(fault or ["nothing"]), sep=" | ", file=sys.stderr, flush=True)
+    print(
+        "noticed" if status else "not noticed",
+        *(fault or ["nothing"]),
+        sep=" | ",
+        file=sys.stderr,
+        flush=True,
+    )
     return fault, status != 0
 
 
@@ -128,23 +141,35 @@ def plain(path: Path) -> str:
     return ast.unparse(ast.parse(path.read_text("utf-8")))
 
 
-
 def run(name: str) -> dict[str, Any]:
     """Try every fault of a suite and keep the report."""
     suite = SUITES[name]
     if any(noticed for _, noticed in caught(suite, [None])):
         raise SystemExit(f"{name}: the tests fail without any fault")
     left = {fault for fault, noticed in caught(suite, suite.faults) if fault and not noticed}
-    report = {"faults": len(suite.faults), "caught": len(suite.faults) - len(left),
-              "survived": [" | ".join(fault) for fault in suite.faults if fault in left]}
-    Path(__file__).parent.joinpath("results", f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    report = {
+        "faults": len(suite.faults),
+        "caught": len(suite.faults) - len(left),
+        "survived": [" | ".join(fault) for fault in suite.faults if fault in left],
+    }
+    Path(__file__).parent.joinpath("results", f"{name}.json").write_text(
+        json.dumps(report, indent=1) + "\n", "utf-8"
+    )
     print(name, json.dumps(report, indent=1), flush=True)
     return report
 
 
 def main() -> None:
     """Both suites. What the tests load is loaded once, before any child begins."""
-    import click.testing, hypothesis, onnx, onnxruntime, PIL.Image, pyarrow.compute, pyarrow.parquet, pytest  # noqa
+    for name in (
+        "click.testing",
+        "hypothesis",
+        "onnx",
+        "onnxruntime",
+        "PIL.Image",
+        "pyarrow.parquet",
+    ):
+        importlib.import_module(name)
 
     for name in SUITES:
         run(name)

@@ -19,9 +19,17 @@ import click
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--layout", type=click.Choice(["mapped", "compact"]), help="For use in place, or for slow links.")
-@click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Another type of the vectors.")
-@click.option("--rows-per-part", type=click.IntRange(1), metavar="N", help="Rows of each file of a directory.")
+@click.option(
+    "--layout",
+    type=click.Choice(["mapped", "compact"]),
+    help="For use in place, or for slow links.",
+)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float16"]), help="Another type of the vectors."
+)
+@click.option(
+    "--rows-per-part", type=click.IntRange(1), metavar="N", help="Rows of each file of a directory."
+)
 @click.option("--overwrite", is_flag=True, help="Replace the output.")
 @spoken
 def convert(terminal: Terminal, source: Path, out: Path, **options: Any) -> int:

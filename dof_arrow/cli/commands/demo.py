@@ -17,8 +17,14 @@ import click
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("-o", "--out", default=Path("dof-demo"), type=click.Path(path_type=Path), show_default=True,
-              help="Where the demo's files go.")
+@click.option(
+    "-o",
+    "--out",
+    default=Path("dof-demo"),
+    type=click.Path(path_type=Path),
+    show_default=True,
+    help="Where the demo's files go.",
+)
 @spoken
 def demo(terminal: Terminal, folder: Path | None, out: Path) -> int:
     """The whole job on real pictures: handwritten digits, or FOLDER with a folder of pictures for each class."""

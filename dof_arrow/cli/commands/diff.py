@@ -22,8 +22,13 @@ import click
 @click.command()
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--tolerance", type=click.FloatRange(0), default=0.0, show_default=True,
-              help="For features, of a row's largest magnitude; 0.001 for float16 against float32.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="For features, of a row's largest magnitude; 0.001 for float16 against float32.",
+)
 @spoken
 def diff(terminal: Terminal, a: Path, b: Path, tolerance: float) -> int:
     """Say what differs between datasets A and B: metadata, rows, values. Exit code 1 if anything does."""
@@ -32,8 +37,10 @@ def diff(terminal: Terminal, a: Path, b: Path, tolerance: float) -> int:
     with terminal.busy("comparing"):
         found = compare(a, b, tolerance=tolerance)
     same = "hold the same" if found.equal else "differ"
-    terminal.result({"equal": found.equal, **asdict(found), "features": finite(found.features)},
-                    "\n".join([f"{a} and {b} {same}", *_differences(found)]))
+    terminal.result(
+        {"equal": found.equal, **asdict(found), "features": finite(found.features)},
+        "\n".join([f"{a} and {b} {same}", *_differences(found)]),
+    )
     for change in found.stored:
         terminal.say(f"Stored otherwise: {change.where} {_short(change.old)}, {_short(change.new)}")
     if found.reordered:
@@ -54,11 +61,15 @@ def _differences(found: Difference) -> Iterable[str]:
     if found.features:
         yield "\n" + agreements(found.features)
     if found.values:
-        yield "\n" + table([("column", "rows that differ"), *((n, _some(s)) for n, s in found.values.items())])
+        yield "\n" + table(
+            [("column", "rows that differ"), *((n, _some(s)) for n, s in found.values.items())]
+        )
 
 
 def _some(some: Some) -> str:
-    return f"{some.rows:,} rows: {', '.join(some.first)}{', …' if some.rows > len(some.first) else ''}"
+    return (
+        f"{some.rows:,} rows: {', '.join(some.first)}{', …' if some.rows > len(some.first) else ''}"
+    )
 
 
 def _change(change: Change) -> tuple[str, str, str]:

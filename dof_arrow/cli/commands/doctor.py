@@ -18,11 +18,22 @@ def doctor(terminal: Terminal) -> int:
 
     report = examine()
     key = report["id_key"]
-    lines = [table([(name, version) for name, version in report["versions"].items()]), "",
-             f"ONNX Runtime's --provider: {', '.join(map(short, report['providers']))}; threads: {report['threads']}",
-             f"Key for pseudonyms: {key['path']}{'' if key['exists'] else ' (made when needed)'}", ""]
-    lines += [f"dof-arrow[{extra}]: " + ("installed" if not missing else f"missing {', '.join(missing)}; "
-              f"pip install 'dof-arrow[{extra}]'") for extra, missing in report["extras"].items()]
+    lines = [
+        table([(name, version) for name, version in report["versions"].items()]),
+        "",
+        f"ONNX Runtime's --provider: {', '.join(map(short, report['providers']))}; threads: {report['threads']}",
+        f"Key for pseudonyms: {key['path']}{'' if key['exists'] else ' (made when needed)'}",
+        "",
+    ]
+    lines += [
+        f"dof-arrow[{extra}]: "
+        + (
+            "installed"
+            if not missing
+            else f"missing {', '.join(missing)}; pip install 'dof-arrow[{extra}]'"
+        )
+        for extra, missing in report["extras"].items()
+    ]
     terminal.result(report, "\n".join(lines))
     terminal.say("Next: dof demo")
     return DONE

@@ -15,34 +15,85 @@ from dof_arrow.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
     from dof_arrow.format.spec.json_diff import Change
-    from dof_arrow.rewrite.edit import Plan
+    from dof_arrow.rewrite.edit import EditPlan
     from dof_arrow.rewrite.metadata_edit import Wanted
 
-_CONTACT = re.compile(r"\s*,\s*(?=(?:name|role|email|orcid|organization)=)")  # a comma inside a name is no separator
+_CONTACT = re.compile(
+    r"\s*,\s*(?=(?:name|role|email|orcid|organization)=)"
+)  # a comma inside a name is no separator
 _SHOWN = 60  # characters of a value in the table of changes
 
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--set", "set_", multiple=True, metavar="NAME=TEXT", help="title, license, …; keys.NAME for your own.")
-@click.option("--unset", multiple=True, metavar="NAME", help="Remove a field, a key, `training` or `performance`.")
-@click.option("--from", "info", type=click.Path(path_type=Path), metavar="INFO.json", help="The whole section anew.")
-@click.option("--contact", "contacts", multiple=True, metavar="name=…,email=…,role=…",
-              help="Add a contact, or replace the one of that name.")
-@click.option("--attach", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Put a document in.")
+@click.option(
+    "--set",
+    "set_",
+    multiple=True,
+    metavar="NAME=TEXT",
+    help="title, license, …; keys.NAME for your own.",
+)
+@click.option(
+    "--unset",
+    multiple=True,
+    metavar="NAME",
+    help="Remove a field, a key, `training` or `performance`.",
+)
+@click.option(
+    "--from",
+    "info",
+    type=click.Path(path_type=Path),
+    metavar="INFO.json",
+    help="The whole section anew.",
+)
+@click.option(
+    "--contact",
+    "contacts",
+    multiple=True,
+    metavar="name=…,email=…,role=…",
+    help="Add a contact, or replace the one of that name.",
+)
+@click.option(
+    "--attach",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Put a document in.",
+)
 @click.option("--detach", multiple=True, metavar="NAME", help="Take a document out.")
-@click.option("--training", type=click.Path(path_type=Path), metavar="FILE.json", help="How a model was trained.")
-@click.option("--performance", type=click.Path(path_type=Path), metavar="FILE.json", help="How well it did.")
-@click.option("--template", type=click.Choice(["training", "performance"]),
-              help="Print such a section to fill in, with what FILE says already.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write another file, and leave FILE as it is.")
+@click.option(
+    "--training",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="How a model was trained.",
+)
+@click.option(
+    "--performance", type=click.Path(path_type=Path), metavar="FILE.json", help="How well it did."
+)
+@click.option(
+    "--template",
+    type=click.Choice(["training", "performance"]),
+    help="Print such a section to fill in, with what FILE says already.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write another file, and leave FILE as it is.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the output.")
 @click.option("--drop-signature", is_flag=True, help="Edit a signed file; its signature is lost.")
 @click.option("--dry-run", is_flag=True, help="Show old and new; write nothing.")
 @spoken
 def edit(
-    terminal: Terminal, file: Path | None, template: str | None, out: Path | None, overwrite: bool,
-    drop_signature: bool, dry_run: bool, **options: Any,
+    terminal: Terminal,
+    file: Path | None,
+    template: str | None,
+    out: Path | None,
+    overwrite: bool,
+    drop_signature: bool,
+    dry_run: bool,
+    **options: Any,
 ) -> int:
     """Rewrite what FILE says of itself: title, licence, contacts, documents, results. Its data stay as they are."""
     from dof_arrow.rewrite.edit import carry_out, prepare
@@ -55,7 +106,9 @@ def edit(
     if not dry_run:
         carry_out(plan, out, overwrite=overwrite)
     written = bool(plan.changes or out) and not dry_run
-    terminal.result(_report(plan, out or file, written), _changes(plan.changes) or f"{file}: nothing to change")
+    terminal.result(
+        _report(plan, out or file, written), _changes(plan.changes) or f"{file}: nothing to change"
+    )
     if written:
         terminal.say(f"Next: dof info {out or file}")
     elif plan.changes:
@@ -69,8 +122,11 @@ def _wanted(set_: tuple[str, ...], contacts: tuple[str, ...], **options: Any) ->
 
     for section in ("info", "training", "performance"):
         options[section] = read_json(options[section]) if options[section] else None
-    return Wanted(set=dict(_pair(text, "--set") for text in set_), contacts=[_contact(text) for text in contacts],
-                  **options)
+    return Wanted(
+        set=dict(_pair(text, "--set") for text in set_),
+        contacts=[_contact(text) for text in contacts],
+        **options,
+    )
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:
@@ -100,7 +156,7 @@ def _print_template(terminal: Terminal, section: str, file: Path | None) -> int:
     return DONE
 
 
-def _report(plan: Plan, path: Path, written: bool) -> dict[str, Any]:
+def _report(plan: EditPlan, path: Path, written: bool) -> dict[str, Any]:
     found = [{"where": c.where, "old": c.old, "new": c.new} for c in plan.changes]
     return {"path": str(path), "written": written, "changes": found}
 
@@ -116,7 +172,7 @@ def _row(change: Change) -> tuple[str, str, str]:
 def _said(value: Any) -> str:
     if value is None:
         return "-"
-    text = " ".join((value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split())
+    text = " ".join(
+        (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split()
+    )
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-

@@ -20,12 +20,22 @@ import click
 @click.option("--core", metavar="CORE", help="The core, for the width of its features.")
 @click.option("--width", type=click.IntRange(1), help="The width itself.")
 @making
-@click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
+)
 @click.option("--label/--no-label", default=True, help="With a column of class codes.")
 @click.option("--group", is_flag=True, help="With a column of pseudonymous groups.")
 @spoken
-def estimate(terminal: Terminal, rows: int, core: str | None, width: int | None, dtype: str, label: bool, group: bool,
-             **options: Any) -> int:
+def estimate(
+    terminal: Terminal,
+    rows: int,
+    core: str | None,
+    width: int | None,
+    dtype: str,
+    label: bool,
+    group: bool,
+    **options: Any,
+) -> int:
     """Say how large a file of so many rows will be; of pictures that are there: dof extract --dry-run."""
     from dof_arrow.cores import builtin
     from dof_arrow.extraction.dry_run import size_of_rows
@@ -38,8 +48,12 @@ def estimate(terminal: Terminal, rows: int, core: str | None, width: int | None,
     with terminal.busy("counting"):
         count = size_of_rows(rows, shape, core=made, dtype=dtype, label=label, group=group)
     vectors = rows * prod(shape) * (4 if dtype == "float32" else 2)
-    terminal.result({"bytes": count, "vector_bytes": vectors, "ratio": count / vectors},
-                    f"{count:,} bytes ({size(count)}), {count / vectors:.4f} of the vectors alone; "
-                    "class names and other metadata come on top")
-    terminal.say("Next, for real pictures: dof extract PICTURES --core CORE -o OUT.dof.parquet --dry-run")
+    terminal.result(
+        {"bytes": count, "vector_bytes": vectors, "ratio": count / vectors},
+        f"{count:,} bytes ({size(count)}), {count / vectors:.4f} of the vectors alone; "
+        "class names and other metadata come on top",
+    )
+    terminal.say(
+        "Next, for real pictures: dof extract PICTURES --core CORE -o OUT.dof.parquet --dry-run"
+    )
     return DONE

@@ -19,7 +19,9 @@ from dof_arrow.cli.terminal import Terminal
 @click.option("--split", metavar="NAME", help="Only the rows of this split.")
 @judging
 @spoken
-def evaluate(terminal: Terminal, head: Path, dataset: Path, report: Path | None, **options: Any) -> int:
+def evaluate(
+    terminal: Terminal, head: Path, dataset: Path, report: Path | None, **options: Any
+) -> int:
     """Judge HEAD on the labelled rows of DATASET, whose features are of the same core."""
     from dof_arrow.dataset.dataset import open as open_dataset
     from dof_arrow.heads.evaluate import evaluate as judge

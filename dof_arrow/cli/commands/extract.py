@@ -30,45 +30,140 @@ _SHOWN = 5
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="A file, or x.dof to add to.")
-@click.option("--core", "cores", multiple=True, metavar="CORE",
-              help="An ONNX file, https://…, hf://…, timm:NAME or `builtin`; more: more columns.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A file, or x.dof to add to.",
+)
+@click.option(
+    "--core",
+    "cores",
+    multiple=True,
+    metavar="CORE",
+    help="An ONNX file, https://…, hf://…, timm:NAME or `builtin`; more: more columns.",
+)
 @making
-@click.option("--table", type=click.Path(path_type=Path), help="A CSV file with a row for each picture.")
+@click.option(
+    "--table", type=click.Path(path_type=Path), help="A CSV file with a row for each picture."
+)
 @click.option("--key", metavar="COLUMN", help="The table's column of file names.")
-@click.option("--label", metavar="COLUMN|folder", help="The target: a column, or `folder` for class folders.")
-@click.option("--group", metavar="COLUMN", help="What must stay on one side of a split: the patient.")
+@click.option(
+    "--label", metavar="COLUMN|folder", help="The target: a column, or `folder` for class folders."
+)
+@click.option(
+    "--group", metavar="COLUMN", help="What must stay on one side of a split: the patient."
+)
 @click.option("--split", metavar="COLUMN|train=0.8,…", help="A column, or fractions.")
-@click.option("--keep", metavar="A,B", default="", help="More columns to copy; nothing else is copied.")
-@click.option("--ids", type=click.Choice(["pseudonym", "name"]), default="pseudonym", show_default=True)
-@click.option("--id-key", type=click.Path(path_type=Path), help="The key for pseudonyms (made on first use).")
-@click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
-@click.option("--layout", type=click.Choice(["mapped", "compact"]), default="mapped", show_default=True)
-@click.option("--batch-size", type=click.IntRange(1, 1024), help="Rows that a core runs at a time [default: 2].")
-@click.option("--workers", type=click.IntRange(1, 256), metavar="N",
-              help="Pictures worked on at a time [default: processors / threads].")
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N",
-              help="Threads on which each runs the core.")
+@click.option(
+    "--keep", metavar="A,B", default="", help="More columns to copy; nothing else is copied."
+)
+@click.option(
+    "--ids", type=click.Choice(["pseudonym", "name"]), default="pseudonym", show_default=True
+)
+@click.option(
+    "--id-key", type=click.Path(path_type=Path), help="The key for pseudonyms (made on first use)."
+)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
+)
+@click.option(
+    "--layout", type=click.Choice(["mapped", "compact"]), default="mapped", show_default=True
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 1024),
+    help="Rows that a core runs at a time [default: 2].",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Pictures worked on at a time [default: processors / threads].",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Threads on which each runs the core.",
+)
 @running
-@click.option("--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds.")
-@click.option("--views", type=click.IntRange(1, 1024), default=1, show_default=True, metavar="K",
-              help="Rows of each picture: the plain one, and K - 1 augmented ones.")
+@click.option(
+    "--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds."
+)
+@click.option(
+    "--views",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="Rows of each picture: the plain one, and K - 1 augmented ones.",
+)
 @click.option("--augment", metavar="xray|photo|SPEC.json", help="What happens to augmented views.")
-@click.option("--clips/--no-clips", default=None, help="Whether files are clips [default: by their names].")
-@click.option("--fps", type=float, metavar="F", help="Of a clip, the frame that is shown at each 1/F seconds.")
-@click.option("--max-frames", type=click.IntRange(1), metavar="N", help="Of a clip, the first N of these.")
-@click.option("--window", type=click.IntRange(1), metavar="W", help="Frames that a core with a time axis sees at once.")
-@click.option("--stride", type=click.IntRange(1), metavar="N", help="Frames from window to window [default: W].")
-@click.option("--crop", metavar="L,T,R,B|all", help="Of a clip's frames, this box [default: DICOM's own regions].")
-@click.option("--on-break", type=click.Choice(["fail", "keep"]), default="fail", show_default=True,
-              help="Of a damaged clip, list it as failed, or keep what precedes the damage.")
-@click.option("--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: by memory].")
-@click.option("--allow", multiple=True, metavar="WHAT", help="Read what is refused otherwise; the message names it.")
-@click.option("--max-errors", type=click.IntRange(0), metavar="N", help="Stop after more failures than this.")
-@click.option("--overwrite", is_flag=True, help="Replace the output, or an unfinished run of another kind.")
+@click.option(
+    "--clips/--no-clips", default=None, help="Whether files are clips [default: by their names]."
+)
+@click.option(
+    "--fps", type=float, metavar="F", help="Of a clip, the frame that is shown at each 1/F seconds."
+)
+@click.option(
+    "--max-frames", type=click.IntRange(1), metavar="N", help="Of a clip, the first N of these."
+)
+@click.option(
+    "--window",
+    type=click.IntRange(1),
+    metavar="W",
+    help="Frames that a core with a time axis sees at once.",
+)
+@click.option(
+    "--stride",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Frames from window to window [default: W].",
+)
+@click.option(
+    "--crop",
+    metavar="L,T,R,B|all",
+    help="Of a clip's frames, this box [default: DICOM's own regions].",
+)
+@click.option(
+    "--on-break",
+    type=click.Choice(["fail", "keep"]),
+    default="fail",
+    show_default=True,
+    help="Of a damaged clip, list it as failed, or keep what precedes the damage.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Refuse larger pictures [default: by memory].",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="WHAT",
+    help="Read what is refused otherwise; the message names it.",
+)
+@click.option(
+    "--max-errors", type=click.IntRange(0), metavar="N", help="Stop after more failures than this."
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace the output, or an unfinished run of another kind."
+)
 @click.option("--dry-run", is_flag=True, help="Say everything that will leave; write nothing.")
 @spoken
-def extract(terminal: Terminal, source: Path, cores: tuple[str, ...], dry_run: bool, keep: str, **options: Any) -> int:
+def extract(
+    terminal: Terminal,
+    source: Path,
+    cores: tuple[str, ...],
+    dry_run: bool,
+    keep: str,
+    **options: Any,
+) -> int:
     """Run every picture of SOURCE once through a core and write what it saw as one file.
 
     Interrupt it and repeat the command: it goes on where it was.
@@ -87,8 +182,10 @@ def extract(terminal: Terminal, source: Path, cores: tuple[str, ...], dry_run: b
     with terminal.busy("preparing"):
         run = planned(source, core=list(cores), keep=tuple(filter(None, keep.split(","))), **given)
     if not there:
-        terminal.say(f"{'Extracting will make' if dry_run else 'Made'} a key for pseudonyms: {key}. Keep it, and keep "
-                     "it secret: with it names can be found again.")
+        terminal.say(
+            f"{'Extracting will make' if dry_run else 'Made'} a key for pseudonyms: {key}. Keep it, and keep "
+            "it secret: with it names can be found again."
+        )
     _note_left_out(terminal, run)
     if dry_run:
         _describe_plan(terminal, run)
@@ -110,9 +207,11 @@ def _caution(terminal: Terminal, cores: Iterable[str]) -> None:
 
 def _note_left_out(terminal: Terminal, run: Extraction) -> None:
     counts = getattr(run.source, "counts", {})
-    said = {"ignored": f"Files left out because they are no {_inputs(run)}",
-            "without_row": f"{_inputs(run).capitalize()} left out because the table has no row for them",
-            "without_file": "Rows of the table whose picture is missing, to be listed as failed"}
+    said = {
+        "ignored": f"Files left out because they are no {_inputs(run)}",
+        "without_row": f"{_inputs(run).capitalize()} left out because the table has no row for them",
+        "without_file": "Rows of the table whose picture is missing, to be listed as failed",
+    }
     for name, text in said.items():
         if counts.get(name):
             terminal.say(f"{text}: {counts[name]:,}")
@@ -124,10 +223,16 @@ def _describe_plan(terminal: Terminal, run: Extraction) -> None:
     what = leaving(run)
     what["bytes"] = size_of_run(run)
     columns = [(f"  {c['name']}", c["type"], c["holds"]) for c in what["columns"]]
-    lines = [f"Would read {what['inputs']:,} {_inputs(run)} and write {run.out}, {size(what['bytes'])}",
-             f"({what['bytes']:,} bytes if all can be read and are of the first one's kind).", "",
-             "What leaves, column by column:", table(columns), "",
-             "What leaves beside the columns:", *(f"  {text}" for text in what["strings"])]
+    lines = [
+        f"Would read {what['inputs']:,} {_inputs(run)} and write {run.out}, {size(what['bytes'])}",
+        f"({what['bytes']:,} bytes if all can be read and are of the first one's kind).",
+        "",
+        "What leaves, column by column:",
+        table(columns),
+        "",
+        "What leaves beside the columns:",
+        *(f"  {text}" for text in what["strings"]),
+    ]
     terminal.result(what, "\n".join(lines))
     terminal.say("\nNothing was written. To extract: the same command without --dry-run.")
 
@@ -140,10 +245,20 @@ def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fre
     about = dataset.metadata.provenance
     raw = int(about.raw.get("bytes", 0)) if about else 0
     stored, failed, path = dataset.size, len(dataset.errors), dataset.path
-    value = {"path": str(path), "rows": len(dataset), "bytes": stored, "raw_bytes": raw, "failed": failed, "new": fresh,
-             "errors": dataset.errors}
-    terminal.result(value, f"{path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row; "
-                           f"the {_inputs(run)} were {size(raw)}")
+    value = {
+        "path": str(path),
+        "rows": len(dataset),
+        "bytes": stored,
+        "raw_bytes": raw,
+        "failed": failed,
+        "new": fresh,
+        "errors": dataset.errors,
+    }
+    terminal.result(
+        value,
+        f"{path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row; "
+        f"the {_inputs(run)} were {size(raw)}",
+    )
     if failed:
         _describe_failures(terminal, run, dataset.errors)
     next_step = f"dof train {path} -o head.onnx" if dataset.metadata.targets else f"dof info {path}"
@@ -155,12 +270,12 @@ def _describe_failures(terminal: Terminal, run: Extraction, errors: list[dict[st
     from dof_arrow.errors import OutputError
     from dof_arrow.extraction.failures import keep
 
-    terminal.say(f"{len(errors):,} inputs gave no row; the list, with reasons, stands in the file. The first:")
+    terminal.say(
+        f"{len(errors):,} inputs gave no row; the list, with reasons, stands in the file. The first:"
+    )
     for error in errors[:_SHOWN]:
         terminal.say(f"  {error['id']}  {error['reason']}")
     try:
         terminal.say(f"Which files these are stands in {keep(run, errors)}, which stays with you.")
     except OutputError as error:  # the dataset is made all the same
         terminal.say(f"Which files these are could not be noted: {error}")
-
-

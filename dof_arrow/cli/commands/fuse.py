@@ -14,17 +14,40 @@ from dof_arrow.progress import size
 
 
 @click.command()
-@click.option("--core", "cores", required=True, multiple=True, metavar="CORE",
-              help="The core whose features the heads were trained on; repeat it for heads that read several.")
+@click.option(
+    "--core",
+    "cores",
+    required=True,
+    multiple=True,
+    metavar="CORE",
+    help="The core whose features the heads were trained on; repeat it for heads that read several.",
+)
 @making
-@click.option("--head", "heads", required=True, multiple=True, type=click.Path(path_type=Path),
-              help="A head, its output named after its file; repeatable: all answer in one pass.")
-@click.option("--batch", is_flag=True, help="Let the model take several pictures at once, each of its own size.")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The model to write.")
+@click.option(
+    "--head",
+    "heads",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A head, its output named after its file; repeatable: all answer in one pass.",
+)
+@click.option(
+    "--batch",
+    is_flag=True,
+    help="Let the model take several pictures at once, each of its own size.",
+)
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="The model to write."
+)
 @click.option("--overwrite", is_flag=True)
 @spoken
 def fuse(
-    terminal: Terminal, cores: tuple[str, ...], heads: tuple[Path, ...], batch: bool, out: Path, overwrite: bool,
+    terminal: Terminal,
+    cores: tuple[str, ...],
+    heads: tuple[Path, ...],
+    batch: bool,
+    out: Path,
+    overwrite: bool,
     **options: Any,
 ) -> int:
     """Join preprocessing, cores and heads into one ONNX file: pictures or clips in, predictions out."""
@@ -47,8 +70,12 @@ def _by_name(heads: tuple[Path, ...]) -> dict[str, bytes]:
 
     found = {path.stem: _read(path) for path in heads}
     if len(found) < len(heads):
-        raise UsageError("two heads of one name", expected="files of different names, which the outputs bear",
-                         found=", ".join(map(str, heads)), hint="Rename one of them.")
+        raise UsageError(
+            "two heads of one name",
+            expected="files of different names, which the outputs bear",
+            found=", ".join(map(str, heads)),
+            hint="Rename one of them.",
+        )
     return found
 
 

@@ -24,14 +24,29 @@ _SAMPLE = 16  # pictures of the user's own that a core is measured on
 @click.option("--list", "list_only", is_flag=True, help="Show where the model can be cut.")
 @making
 @click.option("--license", metavar="SPDX", help="The model's licence, kept with the core.")
-@click.option("--measure/--no-measure", default=True, help="Whether to measure how steady and how dear the core is.")
-@click.option("--sample", type=click.Path(path_type=Path), help="Measure on these pictures [default: drawn ones].")
+@click.option(
+    "--measure/--no-measure",
+    default=True,
+    help="Whether to measure how steady and how dear the core is.",
+)
+@click.option(
+    "--sample",
+    type=click.Path(path_type=Path),
+    help="Measure on these pictures [default: drawn ones].",
+)
 @running
 @click.option("--overwrite", is_flag=True)
 @spoken
 def headless(
-    terminal: Terminal, model: str, out: Path | None, list_only: bool, measure: bool, sample: Path | None,
-    provider: str, overwrite: bool, **options: Any,
+    terminal: Terminal,
+    model: str,
+    out: Path | None,
+    list_only: bool,
+    measure: bool,
+    sample: Path | None,
+    provider: str,
+    overwrite: bool,
+    **options: Any,
 ) -> int:
     """Cut the head off MODEL; what is left is a core: pictures in, features out, preprocessing inside.
 
@@ -40,23 +55,31 @@ def headless(
     if list_only:
         return _list_candidates(terminal, model)
     if out is None:
-        raise click.UsageError("say where to write the core: -o CORE.onnx, or --list to see the choices")
+        raise click.UsageError(
+            "say where to write the core: -o CORE.onnx, or --list to see the choices"
+        )
     from dof_arrow.cores.core import headless as make
     from dof_arrow.storage.atomic import refuse_existing, replacing
 
     refuse_existing(out, overwrite)
     data = make(model, **options)
     bare = options["preprocess"] is None and b"dof.preprocessing.graph" not in data
-    about, text = ({}, "a core without preprocessing") if bare else _tried(data, provider, measure, sample)
+    about, text = (
+        ({}, "a core without preprocessing") if bare else _tried(data, provider, measure, sample)
+    )
     with replacing(out, overwrite=overwrite) as file:
         file.write(data)
-    terminal.result({"path": str(out), "bytes": len(data), **about}, f"{out}: {size(len(data))}, {text}")
+    terminal.result(
+        {"path": str(out), "bytes": len(data), **about}, f"{out}: {size(len(data))}, {text}"
+    )
     asked = " --preprocess imagenet" if bare else ""
     terminal.say(f"Next: dof extract PICTURES --core {out}{asked} -o OUT.dof.parquet")
     return DONE
 
 
-def _tried(core: bytes, provider: str, measure: bool, sample: Path | None) -> tuple[dict[str, Any], str]:
+def _tried(
+    core: bytes, provider: str, measure: bool, sample: Path | None
+) -> tuple[dict[str, Any], str]:
     """What a core gives, before it is written: as JSON values and as text."""
     from dataclasses import asdict
 
@@ -65,11 +88,17 @@ def _tried(core: bytes, provider: str, measure: bool, sample: Path | None) -> tu
 
     made = Core(core, provider=provider)
     shape = " x ".join(map(str, made.output_shape))
-    about, text = {"sha256": made.sha256, "shape": made.output_shape}, f"features [{shape}], sha256 {made.sha256}"
+    about, text = (
+        {"sha256": made.sha256, "shape": made.output_shape},
+        f"features [{shape}], sha256 {made.sha256}",
+    )
     if not measure:
         return about, text
     found = appraise(made, _sampled(made, sample) if sample else None)
-    return {**about, "appraisal": asdict(found)}, f"{text}\n{_appraised(found, drawn=sample is None)}"
+    return {
+        **about,
+        "appraisal": asdict(found),
+    }, f"{text}\n{_appraised(found, drawn=sample is None)}"
 
 
 def _sampled(core: Core, sample: Path) -> list[Any]:
@@ -78,20 +107,34 @@ def _sampled(core: Core, sample: Path) -> list[Any]:
     from dof_arrow.sources.open import open_source
 
     wanted, source = core.preprocessing, open_source(sample)
-    return [decode.decode(source[i].load(), mode=wanted.mode, orientation=wanted.orientation)[0]
-            for i in range(min(len(source), _SAMPLE))]
+    return [
+        decode.decode(source[i].load(), mode=wanted.mode, orientation=wanted.orientation)[0]
+        for i in range(min(len(source), _SAMPLE))
+    ]
 
 
 def _appraised(found: Appraisal, drawn: bool) -> str:
-    runs = {"any": "of any size; no row depends on the others", "one by one": "one by one: rows depend on the others"}
+    runs = {
+        "any": "of any size; no row depends on the others",
+        "one by one": "one by one: rows depend on the others",
+    }
     kind = "drawn pictures" if drawn else "pictures"
-    return table([
-        ("parameters", f"{found.parameters:,}"), ("batches", runs.get(found.batch, found.batch)),
-        ("steadiness", f"1.3% of the pixels one grey level off move features by {found.moved:.2%} "
-                       f"(median of {found.pictures} {kind}, at most {found.moved_most:.2%})"),
-        ("cost", f"{found.preprocessing_ms + found.network_ms:.1f} ms a picture, {found.preprocessing_ms:.1f} of them "
-                 f"preprocessing, on one thread: {found.per_second:,.0f} a second"),
-    ])
+    return table(
+        [
+            ("parameters", f"{found.parameters:,}"),
+            ("batches", runs.get(found.batch, found.batch)),
+            (
+                "steadiness",
+                f"1.3% of the pixels one grey level off move features by {found.moved:.2%} "
+                f"(median of {found.pictures} {kind}, at most {found.moved_most:.2%})",
+            ),
+            (
+                "cost",
+                f"{found.preprocessing_ms + found.network_ms:.1f} ms a picture, {found.preprocessing_ms:.1f} of them "
+                f"preprocessing, on one thread: {found.per_second:,.0f} a second",
+            ),
+        ]
+    )
 
 
 def _list_candidates(terminal: Terminal, model: str) -> int:
@@ -101,7 +144,12 @@ def _list_candidates(terminal: Terminal, model: str) -> int:
     from dof_arrow.cores.origins import resolve
 
     found = cut.candidates(resolve.find(model).model)
-    rows = [("*" if c.chosen else " ", c.tensor, " x ".join(map(str, c.shape)), c.kind, c.why) for c in found]
-    terminal.result([asdict(c) for c in found], table([(" ", "tensor", "shape", "kind", "why"), *rows]))
+    rows = [
+        ("*" if c.chosen else " ", c.tensor, " x ".join(map(str, c.shape)), c.kind, c.why)
+        for c in found
+    ]
+    terminal.result(
+        [asdict(c) for c in found], table([(" ", "tensor", "shape", "kind", "why"), *rows])
+    )
     terminal.say("* is where dof cuts; another: --at TENSOR")
     return DONE

@@ -29,20 +29,40 @@ def info(terminal: Terminal, file: Path) -> int:
 def _portrait(ds: Any) -> str:
     about = ds.metadata
     rows: list[tuple[str, ...]] = [
-        ("rows", f"{len(ds):,}"), ("size", size(ds.size)), ("uuid", about.uuid),
-        ("title", about.info.title or "none; set one with dof edit"), ("licence", about.info.license or "not stated"),
+        ("rows", f"{len(ds):,}"),
+        ("size", size(ds.size)),
+        ("uuid", about.uuid),
+        ("title", about.info.title or "none; set one with dof edit"),
+        ("licence", about.info.license or "not stated"),
     ]
     if about.parts:
-        rows.insert(1, ("parts", f"{len(about.parts):,} files, of up to {max(p.rows for p in about.parts):,} rows"))
+        rows.insert(
+            1,
+            (
+                "parts",
+                f"{len(about.parts):,} files, of up to {max(p.rows for p in about.parts):,} rows",
+            ),
+        )
     for name, core in about.cores.items():
-        rows.append((f"core of {name}", f"{core.name}, licence {core.license or 'not stated'}, "
-                                        f"sha256 {core.sha256[:16]}…, cut at {core.cut or 'its output'}"))
+        rows.append(
+            (
+                f"core of {name}",
+                f"{core.name}, licence {core.license or 'not stated'}, "
+                f"sha256 {core.sha256[:16]}…, cut at {core.cut or 'its output'}",
+            )
+        )
     for name, target in about.targets.items():
         rows.append((f"target {name}", f"{target.kind} {', '.join(target.classes)}".strip()))
-    rows += [(f"split {name}", f"{s.rows:,} rows, {s.records:,} records") for name, s in about.splits.items()]
+    rows += [
+        (f"split {name}", f"{s.rows:,} rows, {s.records:,} records")
+        for name, s in about.splits.items()
+    ]
     if about.errors:
         rows.append(("failed inputs", f"{about.errors.rows:,}"))
-    columns = [(name, c.role, f"{c.dtype}{list(c.shape) or ''}", c.layout) for name, c in about.columns.items()]
-    return "\n".join([str(ds.path), "", table(rows), "", table([("column", "role", "type", "layout"), *columns])])
-
-
+    columns = [
+        (name, c.role, f"{c.dtype}{list(c.shape) or ''}", c.layout)
+        for name, c in about.columns.items()
+    ]
+    return "\n".join(
+        [str(ds.path), "", table(rows), "", table([("column", "role", "type", "layout"), *columns])]
+    )

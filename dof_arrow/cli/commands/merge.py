@@ -18,7 +18,13 @@ import click
 
 @click.command()
 @click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="One file, or a directory x.dof.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="One file, or a directory x.dof.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the output.")
 @spoken
 def merge(terminal: Terminal, parts: tuple[Path, ...], out: Path, overwrite: bool) -> int:

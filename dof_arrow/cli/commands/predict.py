@@ -23,11 +23,20 @@ Answer = dict[str, Any]  # a prediction in its JSON form by head, or `error`
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table.")
-@click.option("--key", metavar="COLUMN", help="The column of a CSV list that names the inputs [default: the first].")
+@click.option(
+    "--key",
+    metavar="COLUMN",
+    help="The column of a CSV list that names the inputs [default: the first].",
+)
 @running
 @spoken
 def predict(
-    terminal: Terminal, model: Path, inputs: tuple[Path, ...], as_csv: bool, key: str | None, provider: str
+    terminal: Terminal,
+    model: Path,
+    inputs: tuple[Path, ...],
+    as_csv: bool,
+    key: str | None,
+    provider: str,
 ) -> int:
     """Predict with a fused MODEL on pictures, clips, folders of them, and CSV lists of such INPUTS.
 
@@ -51,7 +60,9 @@ def predict(
     if as_csv and not terminal.as_json:
         _print_csv(answers(), predictor.heads)
     else:
-        terminal.results(({"input": path, **answer}, _line(path, answer)) for path, answer in answers())
+        terminal.results(
+            ({"input": path, **answer}, _line(path, answer)) for path, answer in answers()
+        )
     return SOME_FAILED if failed else DONE
 
 
@@ -79,7 +90,9 @@ def _said(value: dict[str, Any]) -> str:
     if "value" in value:
         return f"{value['value']:.4g} {value.get('unit', '')}".strip()
     probabilities = value.get("probabilities", {})
-    chosen = value.get("labels") or [value["label"]] if "label" in value else value.get("labels", [])
+    chosen = (
+        value.get("labels") or [value["label"]] if "label" in value else value.get("labels", [])
+    )
     return ", ".join(f"{label} ({probabilities[label]:.1%})" for label in chosen) or "none"
 
 
@@ -87,9 +100,21 @@ def _print_csv(answers: Iterable[tuple[str, Answer]], heads: Mapping[str, Any]) 
     """One line an input, each when it comes; with several heads, columns bear their names."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     suffixes = [""] if len(heads) == 1 else [f"_{name}" for name in heads]
-    writer.writerow(["input", *(f"{column}{s}" for s in suffixes for column in ("prediction", "confidence")), "error"])
+    writer.writerow(
+        [
+            "input",
+            *(f"{column}{s}" for s in suffixes for column in ("prediction", "confidence")),
+            "error",
+        ]
+    )
     for path, answer in answers:
-        writer.writerow([path, *(cell for name in heads for cell in _cells(answer.get(name))), answer.get("error", "")])
+        writer.writerow(
+            [
+                path,
+                *(cell for name in heads for cell in _cells(answer.get(name))),
+                answer.get("error", ""),
+            ]
+        )
         sys.stdout.flush()
 
 

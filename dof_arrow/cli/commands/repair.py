@@ -29,11 +29,15 @@ def repair(terminal: Terminal, path: Path, discard: bool) -> int:
     found = repairing.find(path)
     removed = repairing.discard(found) if discard else []
     rows = [(str(f.path), f.what + (" (in use)" if f.held else ""), size(f.bytes)) for f in found]
-    terminal.result([{**asdict(f), "path": str(f.path), "removed": f in removed} for f in found],
-                    table(rows) if rows else f"{path}: nothing was left behind")
+    terminal.result(
+        [{**asdict(f), "path": str(f.path), "removed": f in removed} for f in found],
+        table(rows) if rows else f"{path}: nothing was left behind",
+    )
     if removed:
         terminal.say(f"Removed: {len(removed)} of {len(found)}")
     elif found and not discard:
-        terminal.say(f"Finished outputs do not need it. To go on, repeat the command; to remove it: "
-                     f"dof repair {path} --discard")
+        terminal.say(
+            f"Finished outputs do not need it. To go on, repeat the command; to remove it: "
+            f"dof repair {path} --discard"
+        )
     return DONE

@@ -24,25 +24,56 @@ def _portion(context: click.Context, option: click.Parameter, value: str) -> int
     try:
         return float(value) if "." in value else int(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is neither a number of rows nor a share such as 0.1") from None
+        raise click.BadParameter(
+            f"{value!r} is neither a number of rows nor a share such as 0.1"
+        ) from None
 
 
 @click.command()
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--source", required=True, type=click.Path(path_type=Path), help="What it was extracted from.")
-@click.option("--core", required=True, multiple=True, metavar="CORE", help="The core of each feature column.")
+@click.option(
+    "--source", required=True, type=click.Path(path_type=Path), help="What it was extracted from."
+)
+@click.option(
+    "--core", required=True, multiple=True, metavar="CORE", help="The core of each feature column."
+)
 @making
-@click.option("--table", type=click.Path(path_type=Path), help="The CSV file that named the pictures.")
+@click.option(
+    "--table", type=click.Path(path_type=Path), help="The CSV file that named the pictures."
+)
 @click.option("--key", metavar="COLUMN", help="The table's column of file names.")
 @click.option("--id-key", type=click.Path(path_type=Path), help="The key that made the pseudonyms.")
-@click.option("--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds.")
-@click.option("--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: by memory].")
-@click.option("--allow", multiple=True, metavar="WHAT", help="Read what is refused otherwise; the message names it.")
-@click.option("--rows", metavar="N|SHARE", default="100", show_default=True, callback=_portion,
-              help="How many rows are drawn; 1.0 for all.")
+@click.option(
+    "--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds."
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Refuse larger pictures [default: by memory].",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="WHAT",
+    help="Read what is refused otherwise; the message names it.",
+)
+@click.option(
+    "--rows",
+    metavar="N|SHARE",
+    default="100",
+    show_default=True,
+    callback=_portion,
+    help="How many rows are drawn; 1.0 for all.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Which rows are drawn.")
-@click.option("--tolerance", type=click.FloatRange(0), default=0.001, show_default=True,
-              help="Of a row's largest magnitude; 0 for equal numbers.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=0.001,
+    show_default=True,
+    help="Of a row's largest magnitude; 0 for equal numbers.",
+)
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads [default: the processors].")
 @spoken
 def reproduce(terminal: Terminal, dataset: Path, **options: Any) -> int:
@@ -66,21 +97,27 @@ def reproduce(terminal: Terminal, dataset: Path, **options: Any) -> int:
 
 
 def _explain(terminal: Terminal, found: Reproduction) -> None:
-    terminal.say(f"{found.lost:,} rows have no input that can be read, {found.differing:,} differ; the first:")
+    terminal.say(
+        f"{found.lost:,} rows have no input that can be read, {found.differing:,} differ; the first:"
+    )
     for remark in found.remarks[:_SHOWN]:
         terminal.say(f"  {_name(remark)}  {remark.reason}")
 
 
 def _told(found: Reproduction) -> str:
     agreeing = found.rows - found.lost - found.differing
-    lines = [f"{agreeing:,} of {found.rows:,} rows, drawn of {found.of:,}, agree within {found.tolerance:g} "
-             "of their largest magnitude", "", agreements(found.columns)]
+    lines = [
+        f"{agreeing:,} of {found.rows:,} rows, drawn of {found.of:,}, agree within {found.tolerance:g} "
+        "of their largest magnitude",
+        "",
+        agreements(found.columns),
+    ]
     if found.skipped:
         lines.append(f"\nNot compared, no core was given: {', '.join(found.skipped)}")
     return "\n".join(lines)
 
 
 def _name(remark: Remark) -> str:
-    return "/".join(str(part) for part in (remark.id, remark.view, remark.frame) if part is not None)
-
-
+    return "/".join(
+        str(part) for part in (remark.id, remark.view, remark.frame) if part is not None
+    )

@@ -22,7 +22,11 @@ def validate(terminal: Terminal, file: Path, deep: bool) -> int:
     from dof_arrow.format.validation.validate import validate as check
 
     found = check(file, deep=deep)
-    text = "\n".join(map(str, found)) if found else f"{file}: valid" + (", every byte checked" if deep else "")
+    text = (
+        "\n".join(map(str, found))
+        if found
+        else f"{file}: valid" + (", every byte checked" if deep else "")
+    )
     terminal.result([asdict(p) for p in found], text)
     if found:
         terminal.say(f"{len(found)} problem(s). Each id stands in schemas/SPEC.md, appendix A.")

@@ -20,7 +20,9 @@ _Taken = Literal["any", "one by one", "none"]
 _ROWS = 3
 _SIDE = 224  # of the picture tried where a model leaves the size free
 _FRAMES, _WINDOW_SIDE = 16, 112  # of the window tried where a model of clips does
-_DYNAMIC_RANGE = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention"})
+_DYNAMIC_RANGE = frozenset(
+    {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +42,13 @@ def only_input(model: ModelProto) -> ValueInfoProto:
     values = graph.inputs(model)
     if len(values) != 1 or len(graph.dims(values[0])) < 2:
         found = ", ".join(f"{value.name} {list(graph.dims(value))}" for value in values) or "none"
-        raise CoreError("a core takes one tensor", model.graph.name, "one input with a batch axis", found,
-                        "Cut with --at TENSOR where one input is enough, or export the picture's branch alone.")
+        raise CoreError(
+            "a core takes one tensor",
+            model.graph.name,
+            "one input with a batch axis",
+            found,
+            "Cut with --at TENSOR where one input is enough, or export the picture's branch alone.",
+        )
     return values[0]
 
 
@@ -81,7 +88,11 @@ def free(model: ModelProto) -> Batch:
     for candidate in ([model] if fixed is None else []) + [_unfixed(model, fixed or 1)]:
         taken = _batches_taken(candidate, rows, alone, allowed)
         if taken == "any" or (taken == "one by one" and (ranged or candidate is model)):
-            return Batch(model=_with_batch(candidate, "batch"), fixed=None, dependent=ranged or taken == "one by one")
+            return Batch(
+                model=_with_batch(candidate, "batch"),
+                fixed=None,
+                dependent=ranged or taken == "one by one",
+            )
     together = _run(runner, rows, fixed or 1)
     changed = (fixed or 1) > 1 and (ranged or not close(together, alone, allowed))
     return Batch(model=_with_batch(model, fixed or 1), fixed=fixed or 1, dependent=changed)
@@ -93,8 +104,12 @@ def close(found: Array, expected: Array, allowed: float) -> bool:
     >>> close(np.array([1.0, 100.0]), np.array([1.0005, 100.0]), 1e-5)
     True
     """
-    scale = np.abs(expected, where=np.isfinite(expected), out=np.zeros(expected.shape)).max(initial=0)
-    return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=allowed * scale, equal_nan=True)
+    scale = np.abs(expected, where=np.isfinite(expected), out=np.zeros(expected.shape)).max(
+        initial=0
+    )
+    return found.shape == expected.shape and np.allclose(
+        found, expected, rtol=0, atol=allowed * scale, equal_nan=True
+    )
 
 
 def _row_shape(shape: tuple[int | str, ...]) -> list[int]:
@@ -102,8 +117,12 @@ def _row_shape(shape: tuple[int | str, ...]) -> list[int]:
     if len(shape) == 3 and not isinstance(shape[0], int) and shape[-1] not in (1, 3):
         known[0] = 3
     if len(shape) == 4:  # a window of frames
-        known = [dim if dim != _SIDE or named == _SIDE else side for dim, named, side in zip(
-            known, shape, (3, _FRAMES, _WINDOW_SIDE, _WINDOW_SIDE), strict=True)]
+        known = [
+            dim if dim != _SIDE or named == _SIDE else side
+            for dim, named, side in zip(
+                known, shape, (3, _FRAMES, _WINDOW_SIDE, _WINDOW_SIDE), strict=True
+            )
+        ]
     return known
 
 
@@ -173,14 +192,21 @@ def _free_reshape(flow: Flow, node: NodeProto, fixed: int) -> None:
     shape = flow.constant(node.input[1])
     if shape is not None and shape.size and shape[0] == fixed:
         first = 0 if -1 in shape[1:] else -1  # 0 takes the axis over, -1 is worked out
-        node.input[1] = graph.add_constant(flow.model, np.array([first, *shape[1:]], np.int64), "dof_shape")
+        node.input[1] = graph.add_constant(
+            flow.model, np.array([first, *shape[1:]], np.int64), "dof_shape"
+        )
 
 
 def _repeat_constants(flow: Flow, node: NodeProto, fixed: int) -> None:
     """A class token, say, stored once for each row of the fixed batch."""
     for index, name in enumerate(node.input):
         value = flow.constant(name)
-        if value is not None and value.ndim > 1 and len(value) == fixed and (value == value[:1]).all():
+        if (
+            value is not None
+            and value.ndim > 1
+            and len(value) == fixed
+            and (value == value[:1]).all()
+        ):
             node.input[index] = _repeated(flow.model, value[:1])
 
 

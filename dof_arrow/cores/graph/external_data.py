@@ -56,15 +56,24 @@ def bring_in(model: ModelProto, where: str, find: Find | None = None) -> None:
     Raises CoreError where `find` is None or finds no file, and for a model of compiled code.
     """
     if any(node.op_type == _COMPILED for node in within(model, NODE)):
-        raise CoreError("the model is compiled for one machine", where, "operators of ONNX",
-                        f"the operator {_COMPILED}", "Take the model that it was compiled from.")
+        raise CoreError(
+            "the model is compiled for one machine",
+            where,
+            "operators of ONNX",
+            f"the operator {_COMPILED}",
+            "Take the model that it was compiled from.",
+        )
     for tensor in within(model, _TENSOR):
         if tensor.data_location != tensor.EXTERNAL:
             continue
         if find is None:
-            raise CoreError("the model's weights lie in another file", where,
-                            "weights inside the model", _shown(tensor.name),
-                            "Load the model by its path.")
+            raise CoreError(
+                "the model's weights lie in another file",
+                where,
+                "weights inside the model",
+                _shown(tensor.name),
+                "Load the model by its path.",
+            )
         inline(tensor, find, where)
 
 
@@ -79,8 +88,13 @@ def inline(tensor: TensorProto, find: Find, where: str) -> None:
     try:
         tensor.raw_data = _part(path, entries, expected)
     except (OSError, ValueError) as error:
-        raise CoreError(f"the weights {_shown(tensor.name)} cannot be read", where,
-                        f"{expected} bytes in {_shown(path.name)}", str(error), AGAIN) from error
+        raise CoreError(
+            f"the weights {_shown(tensor.name)} cannot be read",
+            where,
+            f"{expected} bytes in {_shown(path.name)}",
+            str(error),
+            AGAIN,
+        ) from error
     tensor.data_location = tensor.DEFAULT
     del tensor.external_data[:]
 
@@ -114,9 +128,13 @@ def in_folder(location: str, *, folder: Path, where: str) -> Path:
         path = (home / location).resolve()
         if path.is_relative_to(home) and path.is_file():
             return path
-    raise CoreError("the model's weights do not lie beside it", where,
-                    "a file in the model's own folder, not hidden", _shown(location),
-                    "Put the weights into the model's folder, as a file and not as a link.")
+    raise CoreError(
+        "the model's weights do not lie beside it",
+        where,
+        "a file in the model's own folder, not hidden",
+        _shown(location),
+        "Put the weights into the model's folder, as a file and not as a link.",
+    )
 
 
 class _Field(NamedTuple):
@@ -183,8 +201,9 @@ def _bits(data_type: int) -> int:
     import onnx
 
     if data_type == onnx.TensorProto.STRING or data_type not in onnx.TensorProto.DataType.values():
-        raise CoreError("weights of this type cannot lie in another file",
-                        found=f"type {data_type}", hint=AGAIN)
+        raise CoreError(
+            "weights of this type cannot lie in another file", found=f"type {data_type}", hint=AGAIN
+        )
     name = onnx.TensorProto.DataType.Name(data_type)
     packed = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
     return packed.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize

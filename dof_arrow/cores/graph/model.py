@@ -36,10 +36,14 @@ def load(path: str | os.PathLike[str]) -> ModelProto:
     Raises CoreError for what is no ONNX model, is truncated, or points outside its folder.
     """
     where = str(path)
-    return from_bytes(read(path), where, find=partial(in_folder, folder=Path(path).parent, where=where))
+    return from_bytes(
+        read(path), where, find=partial(in_folder, folder=Path(path).parent, where=where)
+    )
 
 
-def from_bytes(data: bytes, where: str = "model", *, find: Callable[[str], Path] | None = None) -> ModelProto:
+def from_bytes(
+    data: bytes, where: str = "model", *, find: Callable[[str], Path] | None = None
+) -> ModelProto:
     """The model in `data`, which must hold its weights itself unless `find` finds their files; CoreError otherwise."""
     model = _parse(data, where)
     bring_in(model, where, find)
@@ -51,8 +55,12 @@ def to_bytes(model: ModelProto) -> bytes:
     try:
         return bytes(model.SerializeToString(deterministic=True))
     except ValueError as error:  # protobuf's word for more than 2 GiB
-        raise CoreError("the model is too large for one ONNX file", model.graph.name, f"at most {MAX_BYTES} bytes",
-                        hint="Choose a smaller model.") from error
+        raise CoreError(
+            "the model is too large for one ONNX file",
+            model.graph.name,
+            f"at most {MAX_BYTES} bytes",
+            hint="Choose a smaller model.",
+        ) from error
 
 
 def properties(model: ModelProto) -> dict[str, str]:
@@ -141,7 +149,9 @@ def add_node(model: ModelProto, op: str, *names: str, **attributes: Any) -> str:
     import onnx
 
     output = unique_name(model, f"dof_{op}")
-    model.graph.node.append(onnx.helper.make_node(op, list(names), [output], name=output, **attributes))
+    model.graph.node.append(
+        onnx.helper.make_node(op, list(names), [output], name=output, **attributes)
+    )
     return output
 
 
@@ -159,7 +169,9 @@ def set_output(model: ModelProto, name: str, shape: Sequence[int | str] | None =
     import onnx
 
     del model.graph.output[:]
-    model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+    )
 
 
 def inlined(model: ModelProto) -> ModelProto:
@@ -178,13 +190,20 @@ def extract(model: ModelProto, names: Sequence[str]) -> ModelProto:
     import onnx
 
     needed, nodes = _needed(model.graph, names)
-    part = onnx.ModelProto(ir_version=max(model.ir_version, 4), functions=model.functions,
-                           metadata_props=model.metadata_props)
+    part = onnx.ModelProto(
+        ir_version=max(model.ir_version, 4),
+        functions=model.functions,
+        metadata_props=model.metadata_props,
+    )
     part.graph.name = model.graph.name
     part.graph.node.extend(map(_plain, nodes))
     part.graph.input.extend(value for value in inputs(model) if value.name in needed)
-    part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in needed)
-    part.graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in needed)
+    part.graph.initializer.extend(
+        tensor for tensor in model.graph.initializer if tensor.name in needed
+    )
+    part.graph.sparse_initializer.extend(
+        t for t in model.graph.sparse_initializer if t.values.name in needed
+    )
     part.graph.value_info.extend(value for value in model.graph.value_info if value.name in needed)
     declared = {value.name: value for value in [*model.graph.value_info, *model.graph.output]}
     part.graph.output.extend(declared.get(name, onnx.ValueInfoProto(name=name)) for name in names)
@@ -202,14 +221,21 @@ def raise_opset(model: ModelProto, minimum: int = OPSET) -> ModelProto:
     try:
         raised = version_converter.convert_version(inlined(model), minimum)
     except Exception as error:  # the converter raises whatever its adapters raise
-        raise CoreError(f"the model cannot be raised from opset {opset(model)}", model.graph.name, f"opset {minimum}",
-                        first_line(error), f"Export the model again with opset {minimum} or later.") from error
+        raise CoreError(
+            f"the model cannot be raised from opset {opset(model)}",
+            model.graph.name,
+            f"opset {minimum}",
+            first_line(error),
+            f"Export the model again with opset {minimum} or later.",
+        ) from error
     raised.ir_version = max(raised.ir_version, _IR_VERSION)
     set_properties(raised, properties(model))  # the converter loses them
     return raised
 
 
-def session(data: bytes, threads: int = 1, provider: tuple[str, dict[str, str]] | None = None) -> InferenceSession:
+def session(
+    data: bytes, threads: int = 1, provider: tuple[str, dict[str, str]] | None = None
+) -> InferenceSession:
     """An ONNX Runtime session over a model's bytes that logs nothing and reads no file.
 
     It runs on the CPU, or on a provider with these settings: see `dof_arrow.cores.graph.runtime`, which checks that it does.
@@ -232,7 +258,9 @@ def session(data: bytes, threads: int = 1, provider: tuple[str, dict[str, str]] 
         return onnxruntime.InferenceSession(data, options, providers=chosen, enable_fallback=0)
     except Exception as error:  # the runtime's exceptions have no base of their own
         found = first_line(error)
-        raise CoreError("ONNX Runtime cannot load the model", found=found, hint="Run dof doctor.") from error
+        raise CoreError(
+            "ONNX Runtime cannot load the model", found=found, hint="Run dof doctor."
+        ) from error
 
 
 def run(runner: InferenceSession, feeds: Mapping[str, Array]) -> list[Array]:
@@ -258,8 +286,12 @@ def _explained(feeds: Mapping[str, Array]) -> Iterator[None]:
         yield
     except Exception as error:  # the runtime's exceptions have no base of their own
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in feeds.items())
-        raise CoreError("the model cannot run", f"input {shapes}", found=first_line(error),
-                        hint="Check the input's shape and type.") from error
+        raise CoreError(
+            "the model cannot run",
+            f"input {shapes}",
+            found=first_line(error),
+            hint="Check the input's shape and type.",
+        ) from error
 
 
 def read(path: str | os.PathLike[str]) -> bytes:
@@ -272,13 +304,17 @@ def read(path: str | os.PathLike[str]) -> bytes:
             raise ValueError(f"more than {MAX_BYTES} bytes")
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        raise CoreError("the model cannot be read", where, "an ONNX file", str(error), "Check the path.") from error
+        raise CoreError(
+            "the model cannot be read", where, "an ONNX file", str(error), "Check the path."
+        ) from error
 
 
 def _parse(data: bytes, where: str) -> ModelProto:
     model = _decoded(data, "this is no ONNX model, or a truncated one", where)
     if not model.graph.node or not model.graph.output:
-        raise CoreError("this is no ONNX model", where, "a graph with nodes and outputs", "none", AGAIN)
+        raise CoreError(
+            "this is no ONNX model", where, "a graph with nodes and outputs", "none", AGAIN
+        )
     return model
 
 
@@ -307,11 +343,22 @@ def _checked(model: ModelProto, where: str) -> ModelProto:
         outputs = {name for name in node.output if name}
         missing, twice = reads(node) - made, outputs & made
         if missing or twice:
-            raise CoreError("the ONNX model is not valid", where, "each tensor made once, before it is used",
-                            ", ".join(sorted(missing | twice)), AGAIN)
+            raise CoreError(
+                "the ONNX model is not valid",
+                where,
+                "each tensor made once, before it is used",
+                ", ".join(sorted(missing | twice)),
+                AGAIN,
+            )
         made |= outputs
     if missing := {value.name for value in model.graph.output} - made:
-        raise CoreError("the ONNX model is not valid", where, "every output made", ", ".join(sorted(missing)), AGAIN)
+        raise CoreError(
+            "the ONNX model is not valid",
+            where,
+            "every output made",
+            ", ".join(sorted(missing)),
+            AGAIN,
+        )
     return model
 
 
@@ -323,7 +370,12 @@ def _texts(model: ModelProto) -> Iterator[str | bytes]:
             yield graph.name
             yield from (value.name for value in graph.value_info)
         for node in within(model, NODE):
-            yield from (node.name, node.op_type, node.domain, *(attribute.name for attribute in node.attribute))
+            yield from (
+                node.name,
+                node.op_type,
+                node.domain,
+                *(attribute.name for attribute in node.attribute),
+            )
     except UnicodeDecodeError:
         yield b""
 

@@ -22,8 +22,14 @@ if TYPE_CHECKING:
 CPU = "cpu"
 
 _SUFFIX = "ExecutionProvider"
-_PACKAGES = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu", "dml": "onnxruntime-directml",
-             "migraphx": "onnxruntime-migraphx", "openvino": "onnxruntime-openvino", "webgpu": "onnxruntime-webgpu"}
+_PACKAGES = {
+    "cuda": "onnxruntime-gpu",
+    "tensorrt": "onnxruntime-gpu",
+    "dml": "onnxruntime-directml",
+    "migraphx": "onnxruntime-migraphx",
+    "openvino": "onnxruntime-openvino",
+    "webgpu": "onnxruntime-webgpu",
+}
 # Left to itself CUDA races its algorithms and takes the fastest, and rounds to TF32: features would differ each run.
 _SETTINGS = {"cuda": {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}}
 
@@ -48,7 +54,9 @@ def short(name: str) -> str:
     return name.removesuffix(_SUFFIX).lower()
 
 
-def session(data: bytes, threads: int = 1, provider: str = CPU, *, aside: str | None = None) -> InferenceSession:
+def session(
+    data: bytes, threads: int = 1, provider: str = CPU, *, aside: str | None = None
+) -> InferenceSession:
     """An ONNX Runtime session over a model's bytes in which all that pixels pass through runs on one provider.
 
     What only works out shapes may run on the CPU, and so may nodes whose outputs' names begin with `aside`. Raises
@@ -62,8 +70,12 @@ def session(data: bytes, threads: int = 1, provider: str = CPU, *, aside: str | 
     free = _numbered(model, aside)
     runner = graph.session(graph.to_bytes(model), threads, (full, _SETTINGS.get(name, {})))
     if full not in runner.get_providers():
-        raise CoreError("ONNX Runtime cannot start the execution provider", found=name, expected=_here(name),
-                        hint=f"Look whether its driver and libraries are installed, or leave out --provider {name}.")
+        raise CoreError(
+            "ONNX Runtime cannot start the execution provider",
+            found=name,
+            expected=_here(name),
+            hint=f"Look whether its driver and libraries are installed, or leave out --provider {name}.",
+        )
     _check_placed(runner, full, free)
     return runner
 
@@ -72,13 +84,23 @@ def _installed(name: str) -> str:
     """The full name of a provider that is there, its libraries loaded."""
     import onnxruntime
 
-    full: str | None = next((n for n in onnxruntime.get_available_providers() if short(n) == name), None)
+    full: str | None = next(
+        (n for n in onnxruntime.get_available_providers() if short(n) == name), None
+    )
     if full is None:
         package = _PACKAGES.get(name)
-        mend = f"pip uninstall onnxruntime, then pip install {package}" if package else "See onnxruntime.ai for builds"
-        raise UsageError("no such execution provider here", expected=_here(), found=name, hint=f"{mend}.")
+        mend = (
+            f"pip uninstall onnxruntime, then pip install {package}"
+            if package
+            else "See onnxruntime.ai for builds"
+        )
+        raise UsageError(
+            "no such execution provider here", expected=_here(), found=name, hint=f"{mend}."
+        )
     if name == "cuda" and hasattr(onnxruntime, "preload_dlls"):
-        with redirect_stdout(io.StringIO()):  # it finds libraries that pip installed, and prints what it does not find
+        with redirect_stdout(
+            io.StringIO()
+        ):  # it finds libraries that pip installed, and prints what it does not find
             onnxruntime.preload_dlls()
     return full
 
@@ -99,12 +121,23 @@ def _numbered(model: ModelProto, aside: str | None) -> set[str]:
 
 def _check_placed(runner: InferenceSession, full: str, free: set[str]) -> None:
     if not hasattr(runner, "get_provider_graph_assignment_info"):
-        raise CoreError("this ONNX Runtime does not tell what runs where", expected="version 1.24.1 or later",
-                        hint="Upgrade it with pip, or leave out --provider.")
-    placed = [(part.ep_name, node) for part in runner.get_provider_graph_assignment_info() for node in part.get_nodes()]
-    strays = Counter(node.op_type for name, node in placed if name != full and node.name not in free)
+        raise CoreError(
+            "this ONNX Runtime does not tell what runs where",
+            expected="version 1.24.1 or later",
+            hint="Upgrade it with pip, or leave out --provider.",
+        )
+    placed = [
+        (part.ep_name, node)
+        for part in runner.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
+    strays = Counter(
+        node.op_type for name, node in placed if name != full and node.name not in free
+    )
     if strays:
-        raise CoreError("the execution provider leaves a part of the model to the CPU",
-                        expected=f"all nodes that pixels pass through on {short(full)}",
-                        found=", ".join(f"{count} {op}" for op, count in strays.most_common(5)),
-                        hint="Take a core in float32, or leave out --provider.")
+        raise CoreError(
+            "the execution provider leaves a part of the model to the CPU",
+            expected=f"all nodes that pixels pass through on {short(full)}",
+            found=", ".join(f"{count} {op}" for op, count in strays.most_common(5)),
+            hint="Take a core in float32, or leave out --provider.",
+        )

@@ -25,10 +25,18 @@ def onnx_of(module: Any, sample: Array, **options: Any) -> ModelProto:
         warnings.simplefilter("ignore")  # torch's own, on its own parts
         try:
             program = torch.onnx.export(
-                module, (torch.from_numpy(sample),), dynamo=True, opset_version=model.OPSET, verbose=False,
-                dynamic_shapes=({0: torch.export.Dim("N")},), **options)
+                module,
+                (torch.from_numpy(sample),),
+                dynamo=True,
+                opset_version=model.OPSET,
+                verbose=False,
+                dynamic_shapes=({0: torch.export.Dim("N")},),
+                **options,
+            )
         except ModuleNotFoundError as error:
-            raise MissingExtra(f"{error.name} is not installed", hint="pip install onnxscript") from error
+            raise MissingExtra(
+                f"{error.name} is not installed", hint="pip install onnxscript"
+            ) from error
     program.save(held)
     return model.raise_opset(model.inlined(model.from_bytes(held.getvalue())))
 

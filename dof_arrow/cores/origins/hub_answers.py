@@ -74,14 +74,17 @@ def explained(where: str) -> Iterator[None]:
     try:
         yield
     except errors.GatedRepoError:
-        raise CoreError("its owner gives the model only to those who accept the terms", where,
-                        hint=_ACCEPT) from None
+        raise CoreError(
+            "its owner gives the model only to those who accept the terms", where, hint=_ACCEPT
+        ) from None
     except errors.RepositoryNotFoundError:
-        raise CoreError("no such repository on the hub, or a private one", where,
-                        hint=_LOG_IN) from None
+        raise CoreError(
+            "no such repository on the hub, or a private one", where, hint=_LOG_IN
+        ) from None
     except errors.RevisionNotFoundError:
-        raise CoreError("the repository has no such revision", where,
-                        hint="Name a branch, tag or commit.") from None
+        raise CoreError(
+            "the repository has no such revision", where, hint="Name a branch, tag or commit."
+        ) from None
     except errors.HfHubHTTPError as error:
         raise _refusal(error.response.status_code, where) from None
     except (errors.OfflineModeIsEnabled, errors.HTTPError):
@@ -90,8 +93,12 @@ def explained(where: str) -> Iterator[None]:
         raise
     except Exception as error:  # whatever huggingface_hub raises at an answer it does not expect
         why = getattr(error, "strerror", None) or type(error).__name__
-        raise CoreError("the file could not be fetched", where, found=why,
-                        hint="Check the name, HF_ENDPOINT and HF_HOME.") from None
+        raise CoreError(
+            "the file could not be fetched",
+            where,
+            found=why,
+            hint="Check the name, HF_ENDPOINT and HF_HOME.",
+        ) from None
 
 
 def _asked(name: str, revision: str | None, path: str, where: str) -> Said | None:
@@ -116,9 +123,13 @@ def _checked(found: Any, url: str, revision: str | None, where: str) -> Said:
         raise _no_hub(where, "an ETag of letters and digits", tag)
     address = _joined(url, found.location or "")
     check_pointed_to(url, address, where)
-    return Said(commit=commit, address=address, size=found.size,
-                sha256=tag if _SHA256.fullmatch(tag) else None,
-                authorization=_login(where) if _origin(address) == _origin(url) else None)
+    return Said(
+        commit=commit,
+        address=address,
+        size=found.size,
+        sha256=tag if _SHA256.fullmatch(tag) else None,
+        authorization=_login(where) if _origin(address) == _origin(url) else None,
+    )
 
 
 def _login(where: str) -> str | None:
@@ -146,8 +157,13 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 def _no_hub(where: str, expected: str, found: str) -> CoreError:
     """The error for an answer that is no hub's, with what it said in plain characters."""
     shown = ascii(found[:_SHOWN]) if found else "none"
-    return CoreError("the server does not answer as a hub does", where, expected, shown,
-                     "Check HF_ENDPOINT and the proxy, or name a file that you have.")
+    return CoreError(
+        "the server does not answer as a hub does",
+        where,
+        expected,
+        shown,
+        "Check HF_ENDPOINT and the proxy, or name a file that you have.",
+    )
 
 
 def _refusal(status: int, where: str) -> CoreError:

@@ -27,7 +27,9 @@ from dof_arrow.errors import CoreError, DofError, OutputError, UsageError, requi
 from dof_arrow.progress import listening
 from dof_arrow.storage import caches, download
 
-_ADDRESS = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.%-]+))?/(?P<path>[^@]+\.onnx)", re.A)
+_ADDRESS = re.compile(
+    r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.%-]+))?/(?P<path>[^@]+\.onnx)", re.A
+)
 _CARD, _MAX_TEXT = "README.md", 1 << 20
 _SHOWN = 10
 _BRANCH = "main"  # where none is named
@@ -35,12 +37,46 @@ _SUFFIXES = (".json", ".md", ".onnx", ".safetensors")
 _WORTH_SHOWING = 1_000_000  # bytes
 
 # Licences that model cards name and SPDX knows; others become a LicenseRef, which is what SPDX asks for.
-_SPDX = {name.lower(): name for name in (
-    "AFL-3.0", "AGPL-3.0", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSD-3-Clause-Clear", "BSL-1.0", "CC-BY-3.0",
-    "CC-BY-4.0", "CC-BY-NC-3.0", "CC-BY-NC-4.0", "CC-BY-NC-ND-4.0", "CC-BY-NC-SA-4.0", "CC-BY-ND-4.0", "CC-BY-SA-3.0",
-    "CC-BY-SA-4.0", "CC0-1.0", "CDLA-Permissive-2.0", "ECL-2.0", "EPL-2.0", "EUPL-1.2", "GPL-2.0", "GPL-3.0", "ISC",
-    "LGPL-2.1", "LGPL-3.0", "MIT", "MPL-2.0", "MS-PL", "NCSA", "ODbL-1.0", "PDDL-1.0", "Unlicense", "WTFPL", "Zlib",
-)}
+_SPDX = {
+    name.lower(): name
+    for name in (
+        "AFL-3.0",
+        "AGPL-3.0",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "BSD-3-Clause-Clear",
+        "BSL-1.0",
+        "CC-BY-3.0",
+        "CC-BY-4.0",
+        "CC-BY-NC-3.0",
+        "CC-BY-NC-4.0",
+        "CC-BY-NC-ND-4.0",
+        "CC-BY-NC-SA-4.0",
+        "CC-BY-ND-4.0",
+        "CC-BY-SA-3.0",
+        "CC-BY-SA-4.0",
+        "CC0-1.0",
+        "CDLA-Permissive-2.0",
+        "ECL-2.0",
+        "EPL-2.0",
+        "EUPL-1.2",
+        "GPL-2.0",
+        "GPL-3.0",
+        "ISC",
+        "LGPL-2.1",
+        "LGPL-3.0",
+        "MIT",
+        "MPL-2.0",
+        "MS-PL",
+        "NCSA",
+        "ODbL-1.0",
+        "PDDL-1.0",
+        "Unlicense",
+        "WTFPL",
+        "Zlib",
+    )
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +120,18 @@ class Repository:
         @functools.cache  # asked for each tensor
         def find(location: str) -> Path:
             if not may_hold_weights(location):
-                raise CoreError("the model's weights do not lie beside it", str(self), "a file in the model's folder",
-                                repr(location), "Choose another model.")
+                raise CoreError(
+                    "the model's weights do not lie beside it",
+                    str(self),
+                    "a file in the model's folder",
+                    repr(location),
+                    "Choose another model.",
+                )
             found = self.file(str(folder / location))
             with found.open("rb") as file:
-                check_blob(found, hashlib.file_digest(file, "sha256").hexdigest(), f"{self}/{location}")
+                check_blob(
+                    found, hashlib.file_digest(file, "sha256").hexdigest(), f"{self}/{location}"
+                )
             return found
 
         return find
@@ -146,9 +189,13 @@ class Repository:
         said = self._ask(path)
         if said is None:
             return None
-        asked = replace(download.Asked.of(said.address), source=f"{self}/{path}",
-                        name=PurePosixPath(path).name, authorization=said.authorization,
-                        quiet=(said.size or 0) < _WORTH_SHOWING)
+        asked = replace(
+            download.Asked.of(said.address),
+            source=f"{self}/{path}",
+            name=PurePosixPath(path).name,
+            authorization=said.authorization,
+            quiet=(said.size or 0) < _WORTH_SHOWING,
+        )
         return download.keep(asked, self._kept_as(path), said.sha256).path
 
     def _shared(self, path: str) -> Path | None:
@@ -217,8 +264,12 @@ def parse(address: str) -> tuple[Repository, str]:
     """
     match = _ADDRESS.fullmatch(address)
     if match is None or not (is_beside(match["name"]) and is_beside(match["path"])):
-        raise UsageError("this names no model on the hub", address, "hf://OWNER/REPO/PATH.onnx", hint="A revision "
-                         "stands behind the repository: hf://OWNER/REPO@REVISION/PATH.onnx")
+        raise UsageError(
+            "this names no model on the hub",
+            address,
+            "hf://OWNER/REPO/PATH.onnx",
+            hint="A revision stands behind the repository: hf://OWNER/REPO@REVISION/PATH.onnx",
+        )
     revision = unquote(match["revision"]) if match["revision"] else None
     if revision is not None and not is_beside(revision):  # it is looked for in a cache, too
         raise UsageError("this names no revision", address, "a branch, a tag or a commit")
@@ -229,7 +280,13 @@ def check_blob(path: Path, digest: str, where: str) -> None:
     """Raise CoreError where a file in the cache is not the one of its digest, by which the cache names large files."""
     name = Path(os.readlink(path)).name if path.is_symlink() else ""
     if re.fullmatch("[0-9a-f]{64}", name) and name != digest:
-        raise CoreError("the copy in the cache is damaged", where, f"SHA-256 {name}", digest, f"Remove it: {path}")
+        raise CoreError(
+            "the copy in the cache is damaged",
+            where,
+            f"SHA-256 {name}",
+            digest,
+            f"Remove it: {path}",
+        )
 
 
 def spdx(license: str) -> str:
@@ -238,7 +295,9 @@ def spdx(license: str) -> str:
     >>> spdx("apache-2.0"), spdx("creativeml-openrail-m")
     ('Apache-2.0', 'LicenseRef-creativeml-openrail-m')
     """
-    return _SPDX.get(license.lower()) or "LicenseRef-" + re.sub("[^A-Za-z0-9.-]+", "-", license)[:64]
+    return (
+        _SPDX.get(license.lower()) or "LicenseRef-" + re.sub("[^A-Za-z0-9.-]+", "-", license)[:64]
+    )
 
 
 def _front_matter(card: str) -> Mapping[str, Any]:

@@ -61,7 +61,9 @@ def find(name: str | os.PathLike[str]) -> Original:
 def of_bytes(data: bytes, name: str, source: str | None = None) -> Original:
     """The model in some bytes, its weights inside."""
     digest = hashlib.sha256(data).hexdigest()
-    return Original(model=graph.from_bytes(data, name), data=data, name=name, sha256=digest, source=source)
+    return Original(
+        model=graph.from_bytes(data, name), data=data, name=name, sha256=digest, source=source
+    )
 
 
 def of_module(module: Any, preprocess: Any = None) -> Original:
@@ -71,27 +73,47 @@ def of_module(module: Any, preprocess: Any = None) -> Original:
     spec = torch_export.declared(module, preprocess)
     kind = type(module)
     model = torch_export.exported(module, spec)
-    return _exported(model, kind.__name__.lower(), f"{kind.__module__}.{kind.__qualname__}", declared=lambda: spec)
+    return _exported(
+        model,
+        kind.__name__.lower(),
+        f"{kind.__module__}.{kind.__qualname__}",
+        declared=lambda: spec,
+    )
 
 
 def _exported(model: ModelProto, name: str, source: str, **facts: Any) -> Original:
     data = graph.to_bytes(model)
-    return Original(model=model, data=data, name=name, source=source,
-                    **{"sha256": hashlib.sha256(data).hexdigest(), **facts})
+    return Original(
+        model=model,
+        data=data,
+        name=name,
+        source=source,
+        **{"sha256": hashlib.sha256(data).hexdigest(), **facts},
+    )
 
 
 def _of_file(path: Path) -> Original:
     data, beside = graph.read(path), partial(in_folder, folder=path.parent, where=str(path))
-    return Original(model=graph.from_bytes(data, str(path), find=beside), data=data, name=path.stem, source=path.name,
-                    sha256=hashlib.sha256(data).hexdigest())
+    return Original(
+        model=graph.from_bytes(data, str(path), find=beside),
+        data=data,
+        name=path.stem,
+        source=path.name,
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
 
 
 def _of_url(address: str) -> Original:
     from dof_arrow.storage.download import fetch
 
     found = fetch(address)
-    return Original(model=graph.from_bytes(found.data, found.source), data=found.data, name=found.name,
-                    sha256=found.sha256, source=found.source)
+    return Original(
+        model=graph.from_bytes(found.data, found.source),
+        data=found.data,
+        name=found.name,
+        sha256=found.sha256,
+        source=found.source,
+    )
 
 
 def _of_hub(address: str) -> Original:
@@ -106,9 +128,15 @@ def _of_hub(address: str) -> Original:
     huggingface.check_blob(file, digest, source)
     check_digest(digest, expected, source)
     listening().say(f"{source}: SHA-256 {digest}, {_licensed(license)}")
-    return Original(model=graph.from_bytes(data, source, find=repository.beside(path)), data=data, source=source,
-                    name=_called(repository.name, path), sha256=digest, license=license,
-                    declared=lambda: _declared(repository, path))
+    return Original(
+        model=graph.from_bytes(data, source, find=repository.beside(path)),
+        data=data,
+        source=source,
+        name=_called(repository.name, path),
+        sha256=digest,
+        license=license,
+        declared=lambda: _declared(repository, path),
+    )
 
 
 def _called(repository: str, path: str) -> str:
@@ -128,8 +156,12 @@ def _declared(repository: Repository, path: str) -> Preprocessing | None:
         try:
             return transforms.of_config(parse(text.encode()), where)
         except FormatError as error:
-            raise UsageError("the preprocessing is not valid JSON", where, found=str(error),
-                             hint="Say it yourself: --preprocess with a preset's name or a JSON file.") from None
+            raise UsageError(
+                "the preprocessing is not valid JSON",
+                where,
+                found=str(error),
+                hint="Say it yourself: --preprocess with a preset's name or a JSON file.",
+            ) from None
     return None
 
 
@@ -145,8 +177,14 @@ def _of_timm(address: str) -> Original:
     check_digest(digest, expected, plain)
     source = f"timm:{name}@{made.repository.revision}"
     listening().say(f"{source}: weights of SHA-256 {digest}, {_licensed(made.license)}; exporting")
-    return _exported(torch_export.exported(made.module, made.preprocessing), name, source, sha256=digest,
-                     license=made.license, declared=lambda: made.preprocessing)
+    return _exported(
+        torch_export.exported(made.module, made.preprocessing),
+        name,
+        source,
+        sha256=digest,
+        license=made.license,
+        declared=lambda: made.preprocessing,
+    )
 
 
 def _licensed(license: str | None) -> str:

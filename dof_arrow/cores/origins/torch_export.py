@@ -49,17 +49,30 @@ def exported(module: Any, spec: Preprocessing) -> ModelProto:
     """
     size = output_size(spec)
     if size is None:
-        raise UsageError("the size of the model's input is open", type(module).__name__, "a preprocessing that resizes",
-                         as_text(spec), "Give one with resize, or a preset.")
-    sample = np.random.default_rng(0).standard_normal((_ROWS, channel_count(spec), *size)).astype(np.float32)
+        raise UsageError(
+            "the size of the model's input is open",
+            type(module).__name__,
+            "a preprocessing that resizes",
+            as_text(spec),
+            "Give one with resize, or a preset.",
+        )
+    sample = (
+        np.random.default_rng(0)
+        .standard_normal((_ROWS, channel_count(spec), *size))
+        .astype(np.float32)
+    )
     with evaluating(module):
         try:
             return _exported(module, sample)
         except (CoreError, MissingExtra):
             raise
         except Exception as error:  # whatever the module or the exporter raises
-            raise CoreError("torch cannot export the module", type(module).__name__, found=model.first_line(error),
-                            hint=_ITSELF) from error
+            raise CoreError(
+                "torch cannot export the module",
+                type(module).__name__,
+                found=model.first_line(error),
+                hint=_ITSELF,
+            ) from error
 
 
 def declared(module: Any, preprocess: Any) -> Preprocessing:
@@ -68,10 +81,17 @@ def declared(module: Any, preprocess: Any) -> Preprocessing:
     if isinstance(preprocess, str):
         return load_spec(preprocess)
     if preprocess is not None:
-        return preprocess if isinstance(preprocess, Preprocessing) else transforms.of_transform(preprocess)
+        return (
+            preprocess
+            if isinstance(preprocess, Preprocessing)
+            else transforms.of_transform(preprocess)
+        )
     if not hasattr(module, "pretrained_cfg"):
-        raise UsageError("the module carries no preprocessing, and it is never guessed", type(module).__name__,
-                         hint="Give preprocess: a preset's name, weights.transforms(), or the model's image processor.")
+        raise UsageError(
+            "the module carries no preprocessing, and it is never guessed",
+            type(module).__name__,
+            hint="Give preprocess: a preset's name, weights.transforms(), or the model's image processor.",
+        )
     return _of_timm(module)
 
 
@@ -81,28 +101,54 @@ def pretrained(name: str, revision: str | None = None) -> Pretrained:
     base, _, tag = name.partition(".")
     if not timm.is_model(base) or (tag and name not in timm.list_pretrained()):
         near = difflib.get_close_matches(name, timm.list_pretrained(), 3)
-        raise UsageError("timm has no pretrained model of this name", name, hint=" ".join(
-            ["Did you mean " + " or ".join(near) + "?"] if near else ["timm.list_pretrained() lists them."]))
+        raise UsageError(
+            "timm has no pretrained model of this name",
+            name,
+            hint=" ".join(
+                ["Did you mean " + " or ".join(near) + "?"]
+                if near
+                else ["timm.list_pretrained() lists them."]
+            ),
+        )
     config = timm.get_pretrained_cfg(name)
-    file = (config.hf_hub_filename or "model.safetensors").replace("pytorch_model.bin", "model.safetensors")
+    file = (config.hf_hub_filename or "model.safetensors").replace(
+        "pytorch_model.bin", "model.safetensors"
+    )
     if not config.hf_hub_id or not file.endswith(".safetensors"):
-        raise CoreError("timm has no safetensors file for this model", name, hint="Choose another: other files of "
-                        "weights may run code when they are read, and are not read here.")
+        raise CoreError(
+            "timm has no safetensors file for this model",
+            name,
+            hint="Choose another: other files of "
+            "weights may run code when they are read, and are not read here.",
+        )
     repository, path = Repository(name=config.hf_hub_id, revision=revision).pinned(file)
     module = _loaded(timm, name, path)
     license = spdx(config.license) if config.license else repository.license()
-    return Pretrained(module=module, preprocessing=_of_timm(module), weights=path, repository=repository,
-                      license=license)
+    return Pretrained(
+        module=module,
+        preprocessing=_of_timm(module),
+        weights=path,
+        repository=repository,
+        license=license,
+    )
 
 
 def _loaded(timm: ModuleType, name: str, weights: Path) -> Any:
     # custom_load speaks of the files of other projects that timm made its own of
     overlay = {"file": str(weights), "custom_load": False}
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
-    except Exception as error:  # whatever timm, torch and safetensors raise at weights that do not fit
-        raise CoreError("timm cannot load the weights", name, found=model.first_line(error),
-                        hint="Bring timm up to date: pip install -U timm") from error
+        return timm.create_model(
+            name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
+        )
+    except (
+        Exception
+    ) as error:  # whatever timm, torch and safetensors raise at weights that do not fit
+        raise CoreError(
+            "timm cannot load the weights",
+            name,
+            found=model.first_line(error),
+            hint="Bring timm up to date: pip install -U timm",
+        ) from error
 
 
 def _of_timm(module: Any) -> Preprocessing:

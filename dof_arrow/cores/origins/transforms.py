@@ -79,29 +79,56 @@ def _taken(read: Callable[[], Preprocessing], where: str) -> Preprocessing:
         spec = read()
         check(spec)
         return spec
-    except (_Unclear, AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
-        found = str(error) if isinstance(error, _Unclear) else f"a value that is not understood ({error})"
-        raise UsageError("this preprocessing cannot be taken over", where, "resize, centre crop, rescale, normalise",
-                         found, _SAY_IT) from None
+    except (
+        _Unclear,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+        OverflowError,
+    ) as error:
+        found = (
+            str(error)
+            if isinstance(error, _Unclear)
+            else f"a value that is not understood ({error})"
+        )
+        raise UsageError(
+            "this preprocessing cannot be taken over",
+            where,
+            "resize, centre crop, rescale, normalise",
+            found,
+            _SAY_IT,
+        ) from None
 
 
 def _of_config(config: Mapping[str, Any]) -> Preprocessing:
     kind = _kind(config)
-    more = sorted(key for key, value in config.items() if key.startswith("do_") and value and key not in _STEPS)
+    more = sorted(
+        key
+        for key, value in config.items()
+        if key.startswith("do_") and value and key not in _STEPS
+    )
     more += [key for key in ("rescale_offset", "use_square_size") if config.get(key)]
     if more or not config.get("do_resize", True):
         raise _Unclear(", ".join(more) or "pictures that are not resized")
     normal = config.get("do_normalize", True)
     return Preprocessing(
-        mode="RGB", **_fit(kind, config), interpolation=_interpolation(_given(config, "resample")),
-        scale=float(config.get("rescale_factor", _PIXEL)) if config.get("do_rescale", True) else 1.0,
+        mode="RGB",
+        **_fit(kind, config),
+        interpolation=_interpolation(_given(config, "resample")),
+        scale=float(config.get("rescale_factor", _PIXEL))
+        if config.get("do_rescale", True)
+        else 1.0,
         mean=_numbers(_given(config, "image_mean")) if normal else (),
         std=_numbers(_given(config, "image_std")) if normal else (),
     )
 
 
 def _kind(config: Mapping[str, Any]) -> str:
-    named = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "no type")
+    named = str(
+        config.get("image_processor_type") or config.get("feature_extractor_type") or "no type"
+    )
     kind = re.sub(r"(FeatureExtractor|ImageProcessor)(Fast|Pil)?$", "", named)
     if kind not in _SQUARE | _SHORTER:
         raise _Unclear(f"{named}, whose steps are not known here")
@@ -117,7 +144,11 @@ def _fit(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     crop = _sides(_given(config, "crop_size"), square=True) if crops else ()
     if len(sides) == 1 and not crop:
         raise _Unclear("pictures whose longer side is left open")
-    return {"fit": "crop" if len(sides) == 1 else "squash", "resize": sides, "crop": crop if crop != sides else ()}
+    return {
+        "fit": "crop" if len(sides) == 1 else "squash",
+        "resize": sides,
+        "crop": crop if crop != sides else (),
+    }
 
 
 def _fit_convnext(sides: tuple[int, ...], share: float) -> dict[str, Any]:
@@ -152,8 +183,15 @@ def _of_timm(data: Mapping[str, Any]) -> Preprocessing:
         fit = {"fit": "crop", "resize": box[:1], "crop": tuple(size)}
     else:
         raise _Unclear(f"crop mode {how} of {size[0]} x {size[1]}")
-    return Preprocessing(mode=mode, channels=mode, **fit, interpolation=_interpolation(data["interpolation"]),  # type: ignore[arg-type]
-                         scale=_PIXEL, mean=_numbers(data["mean"]), std=_numbers(data["std"]))
+    return Preprocessing(
+        mode=mode,
+        channels=mode,
+        **fit,  # type: ignore[arg-type]
+        interpolation=_interpolation(data["interpolation"]),
+        scale=_PIXEL,
+        mean=_numbers(data["mean"]),
+        std=_numbers(data["std"]),
+    )
 
 
 def _mode(channels: int) -> Literal["RGB", "L"]:
@@ -168,8 +206,13 @@ def _of_weights(transform: Any) -> Preprocessing:
         raise _Unclear("a transform of another kind")
     resize, crop = tuple(transform.resize_size), tuple(transform.crop_size)
     return Preprocessing(
-        mode="RGB", fit="crop" if len(resize) == 1 else "squash", resize=resize, crop=crop * 2 if len(crop) == 1 else
-        crop, interpolation=_interpolation(transform.interpolation), scale=_PIXEL, mean=_numbers(transform.mean),
+        mode="RGB",
+        fit="crop" if len(resize) == 1 else "squash",
+        resize=resize,
+        crop=crop * 2 if len(crop) == 1 else crop,
+        interpolation=_interpolation(transform.interpolation),
+        scale=_PIXEL,
+        mean=_numbers(transform.mean),
         std=_numbers(transform.std),
     )
 
@@ -194,8 +237,11 @@ def _step(step: Any, name: str) -> tuple[int, dict[str, Any]]:
         return 0, {}
     if name == "Resize" and getattr(step, "max_size", None) is None:
         size = (step.size,) if isinstance(step.size, int) else tuple(step.size)
-        return 1, {"fit": "crop" if len(size) == 1 else "squash", "resize": size,
-                   "interpolation": _interpolation(step.interpolation)}
+        return 1, {
+            "fit": "crop" if len(size) == 1 else "squash",
+            "resize": size,
+            "interpolation": _interpolation(step.interpolation),
+        }
     if name == "CenterCrop":
         size = (step.size,) if isinstance(step.size, int) else tuple(step.size)
         return 2, {"crop": size * 2 if len(size) == 1 else size}
@@ -226,4 +272,7 @@ def _given(config: Mapping[str, T], key: str) -> T:
 
 def _numbers(values: Sequence[Any]) -> tuple[float, ...]:
     """Numbers as they were written: torch keeps them as float32, which has seven digits."""
-    return tuple(float(f"{float(value):.7g}") if hasattr(value, "dtype") else float(value) for value in values)
+    return tuple(
+        float(f"{float(value):.7g}") if hasattr(value, "dtype") else float(value)
+        for value in values
+    )

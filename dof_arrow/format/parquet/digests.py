@@ -17,7 +17,9 @@ from dof_arrow.format.parquet import footer
 
 DIGESTS, SEAL = b"dof.digests", b"dof.seal"
 UNSEALED = b"0" * 64
-_MARK = b"\x18\x08" + SEAL + b"\x18\x40"  # how the key and the length of its value stand in a Thrift footer
+_MARK = (
+    b"\x18\x08" + SEAL + b"\x18\x40"
+)  # how the key and the length of its value stand in a Thrift footer
 _BLOCK = 1 << 20
 
 

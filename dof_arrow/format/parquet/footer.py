@@ -19,7 +19,9 @@ from dof_arrow.format.parquet.thrift import FILE_META_DATA, PAGE_HEADER, Known
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
 MAGIC = b"PAR1"
-MAX_FOOTER = 48 << 20  # 16 MiB of metadata, the same in base64 inside ARROW:schema, and the row groups
+MAX_FOOTER = (
+    48 << 20
+)  # 16 MiB of metadata, the same in base64 inside ARROW:schema, and the row groups
 TAIL = 8
 _MAX_DEPTH = 16
 _MAX_FIELD = (1 << 15) - 1
@@ -59,15 +61,38 @@ class RowGroup:
 class Chunk:
     """Field ids of one column chunk: where its metadata stands."""
 
-    (FILE, OFFSET, META, OFFSET_INDEX, OFFSET_INDEX_LENGTH, COLUMN_INDEX, COLUMN_INDEX_LENGTH, CRYPTO,
-     ENCRYPTED) = range(1, 10)
+    (
+        FILE,
+        OFFSET,
+        META,
+        OFFSET_INDEX,
+        OFFSET_INDEX_LENGTH,
+        COLUMN_INDEX,
+        COLUMN_INDEX_LENGTH,
+        CRYPTO,
+        ENCRYPTED,
+    ) = range(1, 10)
 
 
 class ColumnMeta:
     """Field ids of a column chunk's metadata."""
 
-    (TYPE, ENCODINGS, PATH, CODEC, VALUES, BYTES, STORED_BYTES, KEYS,
-     DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE, STATISTICS, ENCODING_STATS, BLOOM_FILTER) = range(1, 15)
+    (
+        TYPE,
+        ENCODINGS,
+        PATH,
+        CODEC,
+        VALUES,
+        BYTES,
+        STORED_BYTES,
+        KEYS,
+        DATA_PAGE,
+        INDEX_PAGE,
+        DICTIONARY_PAGE,
+        STATISTICS,
+        ENCODING_STATS,
+        BLOOM_FILTER,
+    ) = range(1, 15)
 
 
 class Page:
@@ -83,12 +108,20 @@ DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
 
 
 COLUMN = {
-    ColumnMeta.TYPE: I32, ColumnMeta.PATH: [BINARY], ColumnMeta.CODEC: I32, ColumnMeta.VALUES: I64,
-    ColumnMeta.BYTES: I64, ColumnMeta.STORED_BYTES: I64, ColumnMeta.DATA_PAGE: I64,
-    ColumnMeta.DICTIONARY_PAGE: (I64,), ColumnMeta.STATISTICS: ({},),
+    ColumnMeta.TYPE: I32,
+    ColumnMeta.PATH: [BINARY],
+    ColumnMeta.CODEC: I32,
+    ColumnMeta.VALUES: I64,
+    ColumnMeta.BYTES: I64,
+    ColumnMeta.STORED_BYTES: I64,
+    ColumnMeta.DATA_PAGE: I64,
+    ColumnMeta.DICTIONARY_PAGE: (I64,),
+    ColumnMeta.STATISTICS: ({},),
 }
 SHAPE = {
-    FileMetaData.ROWS: I64, FileMetaData.CREATED_BY: (BINARY,), FileMetaData.KEYS: ([{1: BINARY, 2: (BINARY,)}],),
+    FileMetaData.ROWS: I64,
+    FileMetaData.CREATED_BY: (BINARY,),
+    FileMetaData.KEYS: ([{1: BINARY, 2: (BINARY,)}],),
     FileMetaData.GROUPS: [{RowGroup.ROWS: I64, RowGroup.COLUMNS: [{Chunk.META: COLUMN}]}],
 }  # what of a footer must be there, or may be, and how it is typed: see `fits`
 
@@ -113,7 +146,9 @@ def structs(elements: list[Struct]) -> tuple[int, Any]:
     return LIST, (STRUCT, elements)
 
 
-def decode(data: bytes | memoryview, start: int = 0, known: Known | None = None) -> tuple[Struct, int]:
+def decode(
+    data: bytes | memoryview, start: int = 0, known: Known | None = None
+) -> tuple[Struct, int]:
     """One struct of the compact protocol, and the position behind it; `known` says which of its fields have which type.
 
     Raises FormatError (rule `footer-thrift`) for anything truncated, too deep or larger than its bytes allow, and for
@@ -206,7 +241,9 @@ def footer_length(tail: bytes, size: int) -> int:
         raise unreadable(f"{size} bytes ending in {magic!r}", "file-magic", "end of file")
     length = int.from_bytes(tail[-TAIL:-4], "little") + TAIL
     if length > min(size - len(MAGIC), MAX_FOOTER):
-        raise unreadable(f"a footer of {length} bytes in a file of {size}", "footer-length", "end of file")
+        raise unreadable(
+            f"a footer of {length} bytes in a file of {size}", "footer-length", "end of file"
+        )
     return length
 
 

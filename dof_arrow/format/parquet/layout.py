@@ -43,8 +43,21 @@ MAX_GROUPS = 1024
 _MAX_PAGE_BYTES = (1 << 31) - 1
 _PACKED_ITEMS = 32  # up to here one bit a value is shorter than one run a row
 
-_PHYSICAL = {"i4": 1, "i8": 2, "f4": 4, "f8": 5, "f2": 7}  # numpy kind and size -> parquet.thrift Type
-_STORED = {"i1": "i4", "i2": "i4", "u1": "i4", "u2": "i4", "u4": "i4", "u8": "i8"}  # Parquet has no narrower integers
+_PHYSICAL = {
+    "i4": 1,
+    "i8": 2,
+    "f4": 4,
+    "f8": 5,
+    "f2": 7,
+}  # numpy kind and size -> parquet.thrift Type
+_STORED = {
+    "i1": "i4",
+    "i2": "i4",
+    "u1": "i4",
+    "u2": "i4",
+    "u4": "i4",
+    "u8": "i8",
+}  # Parquet has no narrower integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +115,9 @@ def fixed(field: pa.Field) -> Fixed | None:
 
 def _numpy_type(kind: pa.DataType) -> np.dtype[Any] | None:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        letter = "f" if pa.types.is_floating(kind) else "i" if pa.types.is_signed_integer(kind) else "u"
+        letter = (
+            "f" if pa.types.is_floating(kind) else "i" if pa.types.is_signed_integer(kind) else "u"
+        )
         return np.dtype(f"<{letter}{kind.byte_width}")
     # Parquet knows no seconds: pyarrow stores them as milliseconds, so their bytes are not Arrow's.
     if pa.types.is_date32(kind) or (pa.types.is_time32(kind) and kind.unit != "s"):
@@ -193,7 +208,9 @@ def page_start(column: Fixed, rows: int) -> bytes:
     return encode(header) + before
 
 
-def chunk_meta(column: Fixed, rows: int, offset: int, size: int, statistics: Struct | None) -> Struct:
+def chunk_meta(
+    column: Fixed, rows: int, offset: int, size: int, statistics: Struct | None
+) -> Struct:
     """The footer's description of a mapped column chunk of `size` bytes at `offset`."""
     encodings = [PLAIN, RLE] if column.nested else [PLAIN]
     meta: Struct = {
@@ -235,5 +252,3 @@ def statistics(column: Fixed, pieces: Sequence[np.ndarray]) -> Struct | None:
 
 def _plain(value: Any, column: Fixed) -> bytes:
     return np.asarray(value, column.memory).astype(column.stored).tobytes()
-
-

@@ -30,7 +30,11 @@ from dof_arrow.format.parquet.footer import (
 from dof_arrow.format.parquet.thrift import FILE_META_DATA
 from dof_arrow.format.spec.rules import broken, problem
 
-ELSEWHERE = (Chunk.FILE, Chunk.CRYPTO, Chunk.ENCRYPTED)  # a chunk with one of them cannot be read from this file
+ELSEWHERE = (
+    Chunk.FILE,
+    Chunk.CRYPTO,
+    Chunk.ENCRYPTED,
+)  # a chunk with one of them cannot be read from this file
 _MAX_NESTED = 100  # columns in columns
 _MOST = 8  # elements remembered, of one kind
 _PATIENCE = 16  # bytes compared in vain, for each byte of the footer
@@ -75,7 +79,9 @@ class _Chunk:
         return int.from_bytes(mask, "little")
 
 
-_OTHER = _Chunk(size=0, offset=slice(0, 0), place=slice(0, 0))  # one that is not its column's: nobody asks for it
+_OTHER = _Chunk(
+    size=0, offset=slice(0, 0), place=slice(0, 0)
+)  # one that is not its column's: nobody asks for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -178,7 +184,9 @@ class _Walk(Reader):
         self.misplaced: dict[str, Problem] = {}
         self._written: list[bytes] = []  # how the paths of the leaves are written
         self._alike: list[tuple[_Form, _Group]] = []
-        self._chunks: dict[tuple[int, int], list[tuple[_Form, _Chunk]]] = {}  # by the parts and bytes of the path
+        self._chunks: dict[
+            tuple[int, int], list[tuple[_Form, _Chunk]]
+        ] = {}  # by the parts and bytes of the path
         self._patience = _PATIENCE * len(data)
         self.bytes = data
 
@@ -302,7 +310,9 @@ class _Walk(Reader):
 
     def _tell(self, rule: str, expected: object = "", found: object = "") -> None:
         """Note a rule broken by a row group; the first is enough."""
-        self.misplaced.setdefault(rule, problem(rule, f"row group {len(self.groups)}", expected, found))
+        self.misplaced.setdefault(
+            rule, problem(rule, f"row group {len(self.groups)}", expected, found)
+        )
 
     def _recall(self, forms: list[tuple[_Form, _T]], path: bytes = b"") -> tuple[_Form, _T] | None:
         """What was remembered of an element that is read as the one here, which is passed over then."""
@@ -324,7 +334,9 @@ class _Walk(Reader):
         if self.noted is not None:
             self.noted.append((at, deciding))
 
-    def _remember(self, forms: list[tuple[_Form, _T]], mark: tuple[int, int, int], what: _T, path: int = 0) -> None:
+    def _remember(
+        self, forms: list[tuple[_Form, _T]], mark: tuple[int, int, int], what: _T, path: int = 0
+    ) -> None:
         if self.noted is None:
             return
         start, values, noted = mark

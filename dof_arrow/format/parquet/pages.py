@@ -14,16 +14,41 @@ import pyarrow as pa
 
 from dof_arrow.errors import FormatError
 from dof_arrow.format.parquet import footer
-from dof_arrow.format.parquet.footer import DATA_PAGE, DATA_PAGE_V2, DICTIONARY_PAGE, I32, ColumnMeta, Page, Struct, get
+from dof_arrow.format.parquet.footer import (
+    DATA_PAGE,
+    DATA_PAGE_V2,
+    DICTIONARY_PAGE,
+    I32,
+    ColumnMeta,
+    Page,
+    Struct,
+    get,
+)
 from dof_arrow.format.parquet.outline import Outline
 from dof_arrow.format.spec.rules import broken
 
 MAX_PAGE = 128 << 20  # pyarrow writes pages of 1 MiB, DuckDB of up to 100 MB
 _FLOOR, _GROWTH = 128 << 20, 64  # a column decodes to at most 128 MiB and 64 times the file
-_HEADERS = (1 << 10, 1 << 20)  # most page headers are short; statistics of long texts make them longer
-_WIDTH = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}
-_PAGE = {Page.TYPE: I32, Page.BYTES: I32, Page.STORED_BYTES: I32,
-         Page.DATA: ({Page.VALUES: I32},), Page.DATA_V2: ({Page.VALUES: I32},)}
+_HEADERS = (
+    1 << 10,
+    1 << 20,
+)  # most page headers are short; statistics of long texts make them longer
+_WIDTH = {
+    "BOOLEAN": 1,
+    "INT32": 4,
+    "INT64": 8,
+    "INT96": 12,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+    "BYTE_ARRAY": 4,
+}
+_PAGE = {
+    Page.TYPE: I32,
+    Page.BYTES: I32,
+    Page.STORED_BYTES: I32,
+    Page.DATA: ({Page.VALUES: I32},),
+    Page.DATA_V2: ({Page.VALUES: I32},),
+}
 
 
 class Encoded:
@@ -36,7 +61,13 @@ class Encoded:
     def __init__(
         self, file: int, size: int, memory: Any, parquet: Any, schema: pa.Schema, outline: Outline
     ) -> None:
-        self.file, self.size, self.parquet, self.schema, self.outline = file, size, parquet, schema, outline
+        self.file, self.size, self.parquet, self.schema, self.outline = (
+            file,
+            size,
+            parquet,
+            schema,
+            outline,
+        )
         self._memory, self._reader = memory, None
         self._limit, self._names = _FLOOR + _GROWTH * size, frozenset(schema.names)
 
@@ -66,7 +97,9 @@ class Encoded:
             return column
         except (pa.ArrowException, OSError, ValueError) as error:
             found = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise broken("data-unreadable", f"row group {number}, column {name}", "", found) from None
+            raise broken(
+                "data-unreadable", f"row group {number}, column {name}", "", found
+            ) from None
 
     def _open(self) -> Any:
         import pyarrow.parquet as pq
@@ -86,18 +119,29 @@ class Encoded:
         if pa.types.is_dictionary(column.type):
             size = sum(map(_decoded_bytes, column.chunks))
             if size > self._limit:
-                raise broken("page-bounds", f"column {name}", f"at most {self._limit} bytes decoded", size)
+                raise broken(
+                    "page-bounds", f"column {name}", f"at most {self._limit} bytes decoded", size
+                )
         return column.cast(kind)
 
     def _check_claims(self, name: str) -> None:
-        mine = [(i, leaf) for i, leaf in enumerate(self._leaves()) if _owner(leaf.path, self._names) == name]
+        mine = [
+            (i, leaf)
+            for i, leaf in enumerate(self._leaves())
+            if _owner(leaf.path, self._names) == name
+        ]
         claimed = sum(self._claim(name, number, leaf) for number, leaf in mine)
         if claimed > self._limit:
-            raise broken("page-bounds", f"column {name}", f"at most {self._limit} bytes decoded", claimed)
+            raise broken(
+                "page-bounds", f"column {name}", f"at most {self._limit} bytes decoded", claimed
+            )
 
     def _claim(self, name: str, number: int, leaf: Any) -> int:
         chunks = self.outline.column(number)
-        claims = [claim(self.file, self.size, c, f"row group {g}, column {name}") for g, c in enumerate(chunks)]
+        claims = [
+            claim(self.file, self.size, c, f"row group {g}, column {name}")
+            for g, c in enumerate(chunks)
+        ]
         return sum(max(size, values * _WIDTH.get(leaf.physical_type, 1)) for size, values in claims)
 
     def _leaves(self) -> list[Any]:
@@ -113,17 +157,26 @@ def claim(file: int, size: int, chunk: Struct, where: str) -> tuple[int, int]:
     """
     start, end = footer.chunk_range(chunk)
     if not 0 < start <= end <= size:
-        raise broken("page-bounds", where, f"a chunk in a file of {size} bytes", f"{start} to {end}")
+        raise broken(
+            "page-bounds", where, f"a chunk in a file of {size} bytes", f"{start} to {end}"
+        )
     total = values = 0
     while start < end:
         header, length = _header(file, start, end, where)
         stored, claimed = get(header, Page.STORED_BYTES), get(header, Page.BYTES)
         start += length + stored
         if stored < 0 or start > end or not 0 <= claimed <= max(MAX_PAGE, stored):
-            raise broken("page-bounds", where, f"a page of at most {MAX_PAGE} bytes inside its chunk", claimed)
+            raise broken(
+                "page-bounds",
+                where,
+                f"a page of at most {MAX_PAGE} bytes inside its chunk",
+                claimed,
+            )
         total, values = total + claimed, values + _values(header)
     if values != get(chunk, ColumnMeta.VALUES):
-        raise broken("page-bounds", where, f"{get(chunk, ColumnMeta.VALUES)} values in its pages", values)
+        raise broken(
+            "page-bounds", where, f"{get(chunk, ColumnMeta.VALUES)} values in its pages", values
+        )
     return total, values
 
 
@@ -159,5 +212,7 @@ def _decoded_bytes(array: pa.DictionaryArray) -> int:
     import pyarrow.compute as pc
 
     lengths = pc.binary_length(array.dictionary).fill_null(0).to_numpy(zero_copy_only=False)
-    uses = np.bincount(array.indices.drop_null().to_numpy(zero_copy_only=False), minlength=len(lengths))
+    uses = np.bincount(
+        array.indices.drop_null().to_numpy(zero_copy_only=False), minlength=len(lengths)
+    )
     return int(uses @ lengths.astype(np.int64))

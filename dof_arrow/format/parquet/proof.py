@@ -25,7 +25,9 @@ from dof_arrow.storage.memory_map import Region
 _MAX_HEADER = 64  # a version 1 page header without statistics takes at most this
 
 
-Marks = list[tuple[int, bytes]]  # bytes of a chunk that tell how it is laid out, and where in it they stand
+Marks = list[
+    tuple[int, bytes]
+]  # bytes of a chunk that tell how it is laid out, and where in it they stand
 
 
 class Unproved(Exception):
@@ -39,21 +41,34 @@ def prove(file: int, size: int, chunks: Sequence[Struct], column: Fixed) -> list
     proved: each chunk is one PLAIN uncompressed page without dictionary, its parts add up to the byte, and it lies
     inside the file. Raises Unproved otherwise; then the column is decoded, with the same values.
     """
-    known: dict[tuple[int, int], Marks] = {}  # by values and bytes of a chunk: those of equal ones are the same
+    known: dict[
+        tuple[int, int], Marks
+    ] = {}  # by values and bytes of a chunk: those of equal ones are the same
     physical = column.physical
     for number, chunk in enumerate(chunks):
         if get(chunk, ColumnMeta.TYPE) != physical:
             raise Unproved(f"row group {number}, column {column.name}: values of another type")
-    return [_prove_chunk(file, size, chunk, column, f"row group {g}, column {column.name}", known)
-            for g, chunk in enumerate(chunks)]
+    return [
+        _prove_chunk(file, size, chunk, column, f"row group {g}, column {column.name}", known)
+        for g, chunk in enumerate(chunks)
+    ]
 
 
 def _prove_chunk(
-    file: int, size: int, chunk: Struct, column: Fixed, where: str, known: dict[tuple[int, int], Marks]
+    file: int,
+    size: int,
+    chunk: Struct,
+    column: Fixed,
+    where: str,
+    known: dict[tuple[int, int], Marks],
 ) -> Region:
     count, stored = get(chunk, ColumnMeta.VALUES), get(chunk, ColumnMeta.STORED_BYTES)
     start, values = get(chunk, ColumnMeta.DATA_PAGE), count * column.stored.itemsize
-    if get(chunk, ColumnMeta.CODEC) != UNCOMPRESSED or ColumnMeta.DICTIONARY_PAGE in chunk or count % column.items:
+    if (
+        get(chunk, ColumnMeta.CODEC) != UNCOMPRESSED
+        or ColumnMeta.DICTIONARY_PAGE in chunk
+        or count % column.items
+    ):
         raise Unproved(f"{where}: compressed, with a dictionary, or no whole number of rows")
     if get(chunk, ColumnMeta.BYTES) != stored:
         raise Unproved(f"{where}: its size is another once it is decoded")
@@ -75,7 +90,10 @@ def _marks(file: int, start: int, stored: int, count: int, column: Fixed, where:
         at += 4 + int.from_bytes(length, "little")
     if at + count * column.stored.itemsize != stored:
         raise Unproved(f"{where}: levels and values do not add up")
-    return [(0, b"".join(data for _, data in marks[:2])), *marks[2:]]  # the first two stand together: one read less
+    return [
+        (0, b"".join(data for _, data in marks[:2])),
+        *marks[2:],
+    ]  # the first two stand together: one read less
 
 
 def _page_header(file: int, start: int, stored: int, count: int, where: str) -> bytes:

@@ -16,17 +16,31 @@ import pyarrow as pa
 from dof_arrow.errors import OutputError
 from dof_arrow.format.parquet import digests as integrity
 from dof_arrow.format.parquet import footer, layout
-from dof_arrow.format.parquet.footer import I16, I64, STRUCT, Chunk, ColumnMeta, FileMetaData, RowGroup, Struct
+from dof_arrow.format.parquet.footer import (
+    I16,
+    I64,
+    STRUCT,
+    Chunk,
+    ColumnMeta,
+    FileMetaData,
+    RowGroup,
+    Struct,
+)
 from dof_arrow.format.spec.arrow import element_type, is_vector
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.storage.atomic import Output
 from dof_arrow.storage.copy import blocks
 
-Pieces = Mapping[str, Sequence[Any]]  # column -> its values, piece by piece: stored arrays if mapped, else Arrow arrays
-_FIXED_TEXT = ("id", "group")  # stored plain: pseudonyms have one length, so a file's size is known ahead
+Pieces = Mapping[
+    str, Sequence[Any]
+]  # column -> its values, piece by piece: stored arrays if mapped, else Arrow arrays
+_FIXED_TEXT = (
+    "id",
+    "group",
+)  # stored plain: pseudonyms have one length, so a file's size is known ahead
 
 
-class Placer:
+class RowGroupWriter:
     """Puts chunks where the layout wants them, digests every byte (if given a thread for it), assembles the footer."""
 
     def __init__(self, out: Output, pool: ThreadPoolExecutor | None) -> None:
@@ -47,8 +61,11 @@ class Placer:
         """Append one row group; the only group of a file needs no more than a small alignment."""
         alignment = layout.SMALL_ALIGNMENT if alone else self.alignment
         if len(self.groups) == layout.MAX_GROUPS:
-            raise OutputError("more row groups than one file may have", found=f"{layout.MAX_GROUPS} x {rows} rows",
-                              hint="Write a directory of several files.")
+            raise OutputError(
+                "more row groups than one file may have",
+                found=f"{layout.MAX_GROUPS} x {rows} rows",
+                hint="Write a directory of several files.",
+            )
         encoded = self._encode(pieces)
         chunks: list[Struct] = []
         for name in self._names:
@@ -73,7 +90,9 @@ class Placer:
             self._end_segment()
         self.groups.append(_row_group(chunks, rows, len(self.groups)))
 
-    def attach(self, errors: Sequence[Json], documents: Sequence[tuple[Json, bytes]]) -> dict[str, Json]:
+    def attach(
+        self, errors: Sequence[Json], documents: Sequence[tuple[Json, bytes]]
+    ) -> dict[str, Json]:
         """Write the errors table and the documents behind the last chunk; returns where they lie, for the metadata."""
         placed: dict[str, Json] = {}
         if errors:
@@ -89,17 +108,25 @@ class Placer:
         self.out.write(assemble(schema, self.groups, self.digests))
 
     def _attach(self, data: bytes) -> Json:
-        where = {"offset": self.out.size, "length": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        where = {
+            "offset": self.out.size,
+            "length": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
         self._emit(data)
         return where
 
-    def _place_fixed(self, column: layout.Fixed, pieces: Sequence[np.ndarray], rows: int, alignment: int) -> Struct:
+    def _place_fixed(
+        self, column: layout.Fixed, pieces: Sequence[np.ndarray], rows: int, alignment: int
+    ) -> Struct:
         before = layout.page_start(column, rows)
         self._emit(bytes(-(self.out.size + len(before)) % alignment))
         start = self.out.size
         self._emit(before, *pieces)
         self._end_segment()
-        meta = layout.chunk_meta(column, rows, start, self.out.size - start, layout.statistics(column, pieces))
+        meta = layout.chunk_meta(
+            column, rows, start, self.out.size - start, layout.statistics(column, pieces)
+        )
         return {Chunk.OFFSET: (I64, start), Chunk.META: (STRUCT, meta)}
 
     def _place_encoded(self, meta: Struct, data: memoryview) -> Struct:
@@ -151,17 +178,26 @@ def assemble(schema: pa.Schema, groups: Sequence[Struct], digests: Sequence[byte
     footer.put(struct, FileMetaData.ROWS, sum(footer.get(g, RowGroup.ROWS) for g in groups))
     footer.put(struct, FileMetaData.GROUPS, (STRUCT, list(groups)))
     footer.put(struct, FileMetaData.CREATED_BY, generator().encode())
-    footer.set_key_values(struct, [
-        (b"ARROW:schema", keys[b"ARROW:schema"]), (b"dof", keys[b"dof"]),
-        (integrity.DIGESTS, integrity.encode_digests(digests)), (integrity.SEAL, integrity.UNSEALED),
-    ])
+    footer.set_key_values(
+        struct,
+        [
+            (b"ARROW:schema", keys[b"ARROW:schema"]),
+            (b"dof", keys[b"dof"]),
+            (integrity.DIGESTS, integrity.encode_digests(digests)),
+            (integrity.SEAL, integrity.UNSEALED),
+        ],
+    )
     data = footer.encode(struct)
     return integrity.seal(data + len(data).to_bytes(4, "little") + footer.MAGIC)
 
 
 def content_uuid(digests: Sequence[bytes], cores: Sequence[str]) -> str:
     """The identity of a file's content: from the digests of its chunks and of its cores (SPEC 4.2)."""
-    raw = bytearray(hashlib.sha256(b"dof-uuid-1\n" + b"".join(digests) + "".join(sorted(cores)).encode()).digest()[:16])
+    raw = bytearray(
+        hashlib.sha256(
+            b"dof-uuid-1\n" + b"".join(digests) + "".join(sorted(cores)).encode()
+        ).digest()[:16]
+    )
     raw[6], raw[8] = raw[6] & 0x0F | 0x80, raw[8] & 0x3F | 0x80  # RFC 9562: version 8, the variant
     return str(uuid.UUID(bytes=bytes(raw)))
 
@@ -181,9 +217,13 @@ def encoding(schema: pa.Schema) -> dict[str, Any]:
     Ids and groups: plain, uncompressed. The rest: dictionary and zstd.
     """
     kinds = {leaf: _kind(field) for field in schema for leaf in _leaves(field)}
-    of = {kind: [leaf for leaf, k in kinds.items() if k == kind] for kind in ("float32", "float16", "text", "other")}
+    of = {
+        kind: [leaf for leaf, k in kinds.items() if k == kind]
+        for kind in ("float32", "float16", "text", "other")
+    }
     return {
-        "compression": {leaf: "NONE" if kind == "text" else "ZSTD" for leaf, kind in kinds.items()} or "NONE",
+        "compression": {leaf: "NONE" if kind == "text" else "ZSTD" for leaf, kind in kinds.items()}
+        or "NONE",
         "use_dictionary": of["other"],
         "use_byte_stream_split": of["float32"],
         "write_statistics": of["other"],
@@ -216,7 +256,9 @@ def _parquet(table: pa.Table) -> memoryview:
 
 def _row_group(chunks: list[Struct], rows: int, number: int) -> Struct:
     metas = [footer.get(c, Chunk.META) for c in chunks]
-    size, stored = (sum(footer.get(m, f) for m in metas) for f in (ColumnMeta.BYTES, ColumnMeta.STORED_BYTES))
+    size, stored = (
+        sum(footer.get(m, f) for m in metas) for f in (ColumnMeta.BYTES, ColumnMeta.STORED_BYTES)
+    )
     return {
         RowGroup.COLUMNS: footer.structs(chunks),
         RowGroup.BYTES: (I64, size),

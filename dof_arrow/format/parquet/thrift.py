@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-Known = dict[int, tuple[int, Any]]  # field id -> its wire type, and what is known inside: fields, or one element
+Known = dict[
+    int, tuple[int, Any]
+]  # field id -> its wire type, and what is known inside: fields, or one element
 
 _WIRE = {"bool": 1, "i8": 3, "i16": 4, "i32": 5, "i64": 6, "double": 7, "binary": 8}
 _LIST, _STRUCT = 9, 12

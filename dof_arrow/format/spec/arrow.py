@@ -23,16 +23,25 @@ def vector_field(name: str, shape: Sequence[int], dtype: str = "float32") -> pa.
     FixedSizeListType(fixed_size_list<element: float not null>[25088])
     """
     if dtype not in VECTOR_TYPES:
-        raise UsageError("features of this type cannot be stored", name, " or ".join(VECTOR_TYPES), dtype)
+        raise UsageError(
+            "features of this type cannot be stored", name, " or ".join(VECTOR_TYPES), dtype
+        )
     if prod(shape) < 1:
-        raise UsageError("features without elements cannot be stored", name, "axes of at least 1", str(tuple(shape)))
+        raise UsageError(
+            "features without elements cannot be stored",
+            name,
+            "axes of at least 1",
+            str(tuple(shape)),
+        )
     element = pa.field("element", pa.type_for_alias(dtype), nullable=False)
     return pa.field(name, pa.list_(element, prod(shape)), nullable=False)
 
 
 def is_vector(field: pa.Field) -> bool:
     """Whether a field is of the kind that feature columns are."""
-    return bool(pa.types.is_fixed_size_list(field.type) and pa.types.is_floating(field.type.value_type))
+    return bool(
+        pa.types.is_fixed_size_list(field.type) and pa.types.is_floating(field.type.value_type)
+    )
 
 
 def holds_texts(kind: pa.DataType) -> bool:
@@ -47,7 +56,9 @@ def element_type(field: pa.Field) -> str:
     'float32'
     """
     kind = field.type.value_type if is_vector(field) else field.type
-    return {"float": "float32", "halffloat": "float16", "double": "float64"}.get(str(kind), str(kind))
+    return {"float": "float32", "halffloat": "float16", "double": "float64"}.get(
+        str(kind), str(kind)
+    )
 
 
 def storable(field: pa.Field) -> pa.Field:
@@ -62,7 +73,9 @@ def storable(field: pa.Field) -> pa.Field:
     try:
         pq.write_metadata(pa.schema([field]), sink)
     except pa.ArrowException as error:
-        raise UsageError("Parquet cannot store this type", field.name, found=f"{field.type}: {error}"[:200]) from None
+        raise UsageError(
+            "Parquet cannot store this type", field.name, found=f"{field.type}: {error}"[:200]
+        ) from None
     return pq.read_schema(pa.BufferReader(sink.getvalue())).field(0)
 
 
@@ -73,13 +86,17 @@ def with_metadata(schema: pa.Schema, metadata: Metadata) -> pa.Schema:
 
 def vector_array(values: np.ndarray, field: pa.Field) -> pa.FixedSizeListArray:
     """An Arrow array over the memory of a C-contiguous float [n, D] array, without a copy."""
-    flat = pa.Array.from_buffers(field.type.value_type, values.size, [None, pa.py_buffer(values.reshape(-1))])
+    flat = pa.Array.from_buffers(
+        field.type.value_type, values.size, [None, pa.py_buffer(values.reshape(-1))]
+    )
     return pa.FixedSizeListArray.from_buffers(field.type, len(values), [None], children=[flat])
 
 
 def flat_array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     """An Arrow array over the memory of a one-dimensional array of a required column, without a copy."""
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+    return pa.Array.from_buffers(
+        kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
+    )
 
 
 def numpy_values(array: pa.Array | pa.ChunkedArray, field: pa.Field) -> np.ndarray[Any, Any]:
@@ -88,7 +105,9 @@ def numpy_values(array: pa.Array | pa.ChunkedArray, field: pa.Field) -> np.ndarr
         array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
     if not is_vector(field):
         return np.asarray(array.to_numpy(zero_copy_only=False))
-    return np.asarray(array.flatten().to_numpy(zero_copy_only=False)).reshape(len(array), field.type.list_size)
+    return np.asarray(array.flatten().to_numpy(zero_copy_only=False)).reshape(
+        len(array), field.type.list_size
+    )
 
 
 def finite(values: np.ndarray) -> bool:
@@ -99,6 +118,8 @@ def finite(values: np.ndarray) -> bool:
     """
     if not values.size:
         return True
-    if values.dtype == np.float16:  # numpy compares these one by one; their exponent bits tell as much
+    if (
+        values.dtype == np.float16
+    ):  # numpy compares these one by one; their exponent bits tell as much
         return not bool(((values.view(np.uint16) & 0x7C00) == 0x7C00).any())
     return bool(np.isfinite(values.min()) and np.isfinite(values.max()))

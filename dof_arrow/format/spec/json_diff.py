@@ -25,8 +25,11 @@ def changes(old: Json, new: Json) -> list[Change]:
     [Change(where='info.title', old='a', new='b'), Change(where='info.notes', old=None, new='c')]
     """
     before, after = dict(_leaves(old)), dict(_leaves(new))
-    return [Change(where=where, old=before.get(where), new=after.get(where))
-            for where in {**before, **after} if _text(before.get(where)) != _text(after.get(where))]
+    return [
+        Change(where=where, old=before.get(where), new=after.get(where))
+        for where in {**before, **after}
+        if _text(before.get(where)) != _text(after.get(where))
+    ]
 
 
 def _text(value: Json) -> str:

@@ -22,8 +22,13 @@ _MOST = 1000  # problems told of one value: a stranger's file may have a million
 
 
 def spec(
-    doc: str, *, default: Any = MISSING, factory: Any = MISSING, since: str = "1.0",
-    pattern: str | None = None, minimum: int | None = None,
+    doc: str,
+    *,
+    default: Any = MISSING,
+    factory: Any = MISSING,
+    since: str = "1.0",
+    pattern: str | None = None,
+    minimum: int | None = None,
 ) -> Any:
     """Declare one field: its meaning, default, first version and bounds."""
     about = {"doc": doc, "since": since, "pattern": pattern, "minimum": minimum}
@@ -33,11 +38,13 @@ def spec(
 
 
 def to_json(value: Any) -> Json:
-    """The JSON form of a declared object; fields at their default are left out.
-    """
+    """The JSON form of a declared object; fields at their default are left out."""
     if dataclasses.is_dataclass(value):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)
-                if _is_required(f) or getattr(value, f.name) != _default(f)}
+        return {
+            f.name: to_json(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if _is_required(f) or getattr(value, f.name) != _default(f)
+        }
     if isinstance(value, Mapping):
         return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -46,8 +53,7 @@ def to_json(value: Any) -> Json:
 
 
 def from_json(value: Json, kind: type[T]) -> T:
-    """Build a declared object from its JSON form; FormatError lists every problem at once.
-    """
+    """Build a declared object from its JSON form; FormatError lists every problem at once."""
     found = list(islice(problems(value, kind), _MOST))
     if found:
         raise FormatError("the dof metadata is not valid", problems=found)
@@ -55,8 +61,7 @@ def from_json(value: Json, kind: type[T]) -> T:
 
 
 def problems(value: Json, kind: Any, where: str = "$") -> Iterator[Problem]:
-    """Every difference between a JSON value and its declaration, depth first.
-    """
+    """Every difference between a JSON value and its declaration, depth first."""
     if not dataclasses.is_dataclass(kind):
         yield from _type_problems(value, kind, where)
     elif not isinstance(value, dict):
@@ -67,18 +72,26 @@ def problems(value: Json, kind: Any, where: str = "$") -> Iterator[Problem]:
 
 
 def json_schema(kind: Any) -> dict[str, Json]:
-    """The JSON Schema (2020-12) of a declared type, nested types under `$defs`.
-    """
+    """The JSON Schema (2020-12) of a declared type, nested types under `$defs`."""
     defs: dict[str, Json] = {}
     schema = _object_schema(kind, defs)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": dict(sorted(defs.items()))}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "$defs": dict(sorted(defs.items())),
+    }
 
 
 def declarations(kind: Any) -> Iterator[tuple[str, str, bool, str, str]]:
-    """Rows of a specification table: name, type, required, since, meaning.
-    """
+    """Rows of a specification table: name, type, required, since, meaning."""
     for field, hint in _declared(kind):
-        yield field.name, type_name(hint), _is_required(field), field.metadata["since"], field.metadata["doc"]
+        yield (
+            field.name,
+            type_name(hint),
+            _is_required(field),
+            field.metadata["since"],
+            field.metadata["doc"],
+        )
 
 
 def type_name(hint: Any) -> str:
@@ -96,7 +109,9 @@ def type_name(hint: Any) -> str:
         return f"array of {type_name(args[0])}"
     if origin is Mapping:
         return f"object of {type_name(args[1])}"
-    return {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any"}.get(hint) or hint.__name__
+    return {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any"}.get(
+        hint
+    ) or hint.__name__
 
 
 @cache
@@ -119,7 +134,11 @@ def _build(hint: Any, value: Json) -> Any:
         return None
     if dataclasses.is_dataclass(hint):
         return typing.cast(Any, hint)(
-            **{f.name: _build(h, value[f.name]) for f, h in _declared(typing.cast(Any, hint)) if f.name in value}
+            **{
+                f.name: _build(h, value[f.name])
+                for f, h in _declared(typing.cast(Any, hint))
+                if f.name in value
+            }
         )
     if origin is tuple:
         return tuple(_build(args[0], item) for item in value)
@@ -130,11 +149,18 @@ def _build(hint: Any, value: Json) -> Any:
     return float(value) if hint is float else value
 
 
-def _field_problems(value: dict[str, Json], field: dataclasses.Field[Any], hint: Any, where: str) -> Iterator[Problem]:
+def _field_problems(
+    value: dict[str, Json], field: dataclasses.Field[Any], hint: Any, where: str
+) -> Iterator[Problem]:
     if field.name not in value:
         if _is_required(field):
-            yield Problem(rule="metadata-missing", where=where, message="required field is missing",
-                          expected=type_name(hint), found="nothing")
+            yield Problem(
+                rule="metadata-missing",
+                where=where,
+                message="required field is missing",
+                expected=type_name(hint),
+                found="nothing",
+            )
         return
     item = value[field.name]
     wrong = list(problems(item, hint, where))
@@ -145,12 +171,23 @@ def _bound_problems(value: Json, about: Mapping[str, Any], where: str) -> Iterat
     pattern, minimum = about["pattern"], about["minimum"]
     if pattern and isinstance(value, str) and not re.fullmatch(pattern, value):
         found = repr(value)[:80]
-        yield Problem(rule="metadata-pattern", where=where, message="wrong form", expected=pattern, found=found)
+        yield Problem(
+            rule="metadata-pattern",
+            where=where,
+            message="wrong form",
+            expected=pattern,
+            found=found,
+        )
     if minimum is not None:
         for item in value if isinstance(value, list) else [value]:
             if item is not None and item < minimum:
-                yield Problem(rule="metadata-range", where=where, message="too small",
-                              expected=f"at least {minimum}", found=str(item))
+                yield Problem(
+                    rule="metadata-range",
+                    where=where,
+                    message="too small",
+                    expected=f"at least {minimum}",
+                    found=str(item),
+                )
 
 
 def _type_problems(value: Json, hint: Any, where: str) -> Iterator[Problem]:
@@ -158,7 +195,11 @@ def _type_problems(value: Json, hint: Any, where: str) -> Iterator[Problem]:
     if origin in (Union, types.UnionType):
         if not any(not list(problems(value, a, where)) for a in args):
             inner = next((a for a in args if dataclasses.is_dataclass(a)), None)
-            yield from problems(value, inner, where) if inner else [_wrong_type(where, type_name(hint), value)]
+            yield from (
+                problems(value, inner, where)
+                if inner
+                else [_wrong_type(where, type_name(hint), value)]
+            )
     elif origin is tuple and isinstance(value, list):
         for index, item in enumerate(value):
             yield from problems(item, args[0], f"{where}[{index}]")
@@ -175,7 +216,11 @@ def _matches(value: Json, hint: Any, origin: Any, args: tuple[Any, ...]) -> bool
     if origin is Literal:
         return isinstance(value, str) and value in args
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        return (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and abs(value) <= sys.float_info.max
+        )
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return origin is None and isinstance(value, hint)
@@ -183,17 +228,30 @@ def _matches(value: Json, hint: Any, origin: Any, args: tuple[Any, ...]) -> bool
 
 def _wrong_type(where: str, expected: str, value: Json) -> Problem:
     found = json.dumps(value, default=str)[:80]
-    return Problem(rule="metadata-type", where=where, message="wrong type or value", expected=expected, found=found)
+    return Problem(
+        rule="metadata-type",
+        where=where,
+        message="wrong type or value",
+        expected=expected,
+        found=found,
+    )
 
 
 def _object_schema(kind: Any, defs: dict[str, Json]) -> dict[str, Json]:
     fields = {f.name: _field_schema(f, h, defs) for f, h in _declared(kind)}
     required = [f.name for f, _ in _declared(kind) if _is_required(f)]
-    return {"title": kind.__name__, "description": kind.__doc__.strip(), "type": "object",
-            "properties": fields, **({"required": required} if required else {})}
+    return {
+        "title": kind.__name__,
+        "description": kind.__doc__.strip(),
+        "type": "object",
+        "properties": fields,
+        **({"required": required} if required else {}),
+    }
 
 
-def _field_schema(field: dataclasses.Field[Any], hint: Any, defs: dict[str, Json]) -> dict[str, Json]:
+def _field_schema(
+    field: dataclasses.Field[Any], hint: Any, defs: dict[str, Json]
+) -> dict[str, Json]:
     schema = {**_hint_schema(hint, defs), "description": field.metadata["doc"]}
     bounded = schema["items"] if schema.get("type") == "array" else schema
     for key in ("pattern", "minimum"):

@@ -35,11 +35,17 @@ class Column:
         "feature", "id", "view", "frame", "time", "group", "split", "target", "processing", "kept"
     ] = spec("what the column is for; `kept` columns are the owner's own")
     dtype: str = spec("the element's Arrow type name: `float32`, `int64`, `string` …")
-    shape: tuple[int, ...] = spec("feature columns: the shape of one row's tensor, row-major", default=(), minimum=1)
+    shape: tuple[int, ...] = spec(
+        "feature columns: the shape of one row's tensor, row-major", default=(), minimum=1
+    )
     core: str | None = spec("feature columns: the entry of `cores` that made it", default=None)
     tensor: str | None = spec("feature columns: the name of the core's output tensor", default=None)
-    layout: Literal["mapped", "encoded"] = spec("`mapped`: values lie as section 6 says; `encoded`: decode them")
-    statistics: Mapping[str, Json] = spec("summary numbers of the column, if asked for", factory=dict)
+    layout: Literal["mapped", "encoded"] = spec(
+        "`mapped`: values lie as section 6 says; `encoded`: decode them"
+    )
+    statistics: Mapping[str, Json] = spec(
+        "summary numbers of the column, if asked for", factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,40 +62,62 @@ class Preprocessing:
     """Everything between a stored picture and a core's input."""
 
     mode: Literal["RGB", "L"] = spec("what pictures are decoded to")
-    orientation: Literal["exif", "ignore"] = spec("whether the stored orientation is applied", default="exif")
-    draft: int | None = spec("JPEG decoded straight to the next size with a shorter side >= this", default=None)
+    orientation: Literal["exif", "ignore"] = spec(
+        "whether the stored orientation is applied", default="exif"
+    )
+    draft: int | None = spec(
+        "JPEG decoded straight to the next size with a shorter side >= this", default=None
+    )
     fit: Literal["crop", "pad", "squash", "none"] = spec(
         "`crop`: shorter side to `resize`, centre `crop`; `pad`: longer side to `resize`, padded; "
         "`squash`: both sides to `resize`; `none`: left as it is"
     )
-    resize: tuple[int, ...] = spec("target of the resize: one side, or [height, width]", default=(), minimum=1)
-    interpolation: Literal["linear", "cubic"] = spec("how pixels are weighed; antialiased", default="linear")
-    crop: tuple[int, ...] = spec("[height, width] of the centre crop or of the padded picture", default=(), minimum=1)
+    resize: tuple[int, ...] = spec(
+        "target of the resize: one side, or [height, width]", default=(), minimum=1
+    )
+    interpolation: Literal["linear", "cubic"] = spec(
+        "how pixels are weighed; antialiased", default="linear"
+    )
+    crop: tuple[int, ...] = spec(
+        "[height, width] of the centre crop or of the padded picture", default=(), minimum=1
+    )
     fill: int = spec("grey level of padding, 0-255", default=0, minimum=0)
     channels: Literal["RGB", "BGR", "L"] = spec("channel order of the core's input", default="RGB")
     scale: float = spec("factor on the 0-255 values, before mean and std", default=1.0)
     mean: tuple[float, ...] = spec("subtracted after scaling, one number a channel", default=())
     std: tuple[float, ...] = spec("divided by after subtracting, one number a channel", default=())
     layout: Literal["NCHW", "NHWC"] = spec("axis order of the core's input", default="NCHW")
-    dtype: Literal["float32", "float16", "uint8"] = spec("element type of the core's input", default="float32")
+    dtype: Literal["float32", "float16", "uint8"] = spec(
+        "element type of the core's input", default="float32"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Core:
+class CoreMetadata:
     """A frozen headless model, and all that is needed to run it again on the same footing."""
 
     name: str = spec("a short name")
     sha256: str = spec("SHA-256 of the core's ONNX bytes", pattern=SHA256)
     opset: int = spec("its ONNX opset", minimum=1)
-    cut: str | None = spec("the tensor of the original model at which its head was cut off", default=None)
+    cut: str | None = spec(
+        "the tensor of the original model at which its head was cut off", default=None
+    )
     pool: str | None = spec("how the cut's spatial axes were pooled: `1x1`, `2x2` …", default=None)
-    source: str | None = spec("where the original model came from: file name, URL, hub id", default=None)
-    source_sha256: str | None = spec("SHA-256 of the original model's bytes", default=None, pattern=SHA256)
+    source: str | None = spec(
+        "where the original model came from: file name, URL, hub id", default=None
+    )
+    source_sha256: str | None = spec(
+        "SHA-256 of the original model's bytes", default=None, pattern=SHA256
+    )
     license: str | None = spec("SPDX expression of the model's licence", default=None)
     input: TensorSpec = spec("the core's input")
     preprocessing: Preprocessing = spec("what is done to a picture before the core sees it")
-    graph: str | None = spec("the same preprocessing as an ONNX graph, base64: the definition", default=None)
-    deterministic: bool = spec("false where features depend on what else is in a batch", default=True)
+    graph: str | None = spec(
+        "the same preprocessing as an ONNX graph, base64: the definition", default=None
+    )
+    deterministic: bool = spec(
+        "false where features depend on what else is in a batch", default=True
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +137,9 @@ class Target:
     """How a target column is to be read."""
 
     kind: Literal["category", "multilabel", "regression"] = spec("what kind of target it is")
-    classes: tuple[str, ...] = spec("class names; a category's value is an index into them", default=())
+    classes: tuple[str, ...] = spec(
+        "class names; a category's value is an index into them", default=()
+    )
     unit: str | None = spec("unit of a regression target", default=None)
 
 
@@ -176,9 +206,15 @@ class Errors(Attachment):
 class Privacy:
     """What was done to protect the people behind the records, and what was measured."""
 
-    ids: Literal["pseudonym", "name"] = spec("whether ids are keyed pseudonyms or the inputs' own names")
-    measures: tuple[Mapping[str, Json], ...] = spec("measures applied: noise, projection, dropped columns", default=())
-    audits: tuple[Mapping[str, Json], ...] = spec("measured leaks: attacker, baseline, interval, n", default=())
+    ids: Literal["pseudonym", "name"] = spec(
+        "whether ids are keyed pseudonyms or the inputs' own names"
+    )
+    measures: tuple[Mapping[str, Json], ...] = spec(
+        "measures applied: noise, projection, dropped columns", default=()
+    )
+    audits: tuple[Mapping[str, Json], ...] = spec(
+        "measured leaks: attacker, baseline, interval, n", default=()
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,18 +229,32 @@ class Parent:
 class Provenance:
     """How this file came to be."""
 
-    generator: str = spec("program and version that wrote it, with the versions that its bytes depend on")
+    generator: str = spec(
+        "program and version that wrote it, with the versions that its bytes depend on"
+    )
     parents: tuple[Parent, ...] = spec("datasets that it was made from", default=())
     inputs: int | None = spec("inputs met", default=None, minimum=0)
-    failed: int | None = spec("inputs that gave no row; the errors table lists them", default=None, minimum=0)
-    run: str | None = spec("keyed digest of inputs, cores and options, by which the owner knows the run again",
-                           default=None, pattern=SHA256)
-    libraries: Mapping[str, str] = spec("versions of the Python modules that the features depend on", factory=dict)
-    raw: Mapping[str, Json] = spec("what the raw inputs were like: sizes, modes, bit depths, bytes", factory=dict)
+    failed: int | None = spec(
+        "inputs that gave no row; the errors table lists them", default=None, minimum=0
+    )
+    run: str | None = spec(
+        "keyed digest of inputs, cores and options, by which the owner knows the run again",
+        default=None,
+        pattern=SHA256,
+    )
+    libraries: Mapping[str, str] = spec(
+        "versions of the Python modules that the features depend on", factory=dict
+    )
+    raw: Mapping[str, Json] = spec(
+        "what the raw inputs were like: sizes, modes, bit depths, bytes", factory=dict
+    )
     providers: Mapping[str, tuple[str, ...]] = spec(
         "by feature column: ONNX Runtime's execution providers that ran its core, unless it was the CPU's alone",
-        factory=dict)
-    created: str | None = spec("time of writing, only where SOURCE_DATE_EPOCH gives one", default=None)
+        factory=dict,
+    )
+    created: str | None = spec(
+        "time of writing, only where SOURCE_DATE_EPOCH gives one", default=None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,12 +282,13 @@ class Metadata:
     uuid: str = spec("identity of the content, derived from it (section 4.2)", pattern=UUID)
     primary_column: str = spec("the feature column that is meant when none is named")
     columns: Mapping[str, Column] = spec("every column of the table, in order")
-    cores: Mapping[str, Core] = spec("the cores that made the features", factory=dict)
+    cores: Mapping[str, CoreMetadata] = spec("the cores that made the features", factory=dict)
     record: Record = spec("the columns that identify rows", factory=Record)
     targets: Mapping[str, Target] = spec("how target columns are read", factory=dict)
     splits: Mapping[str, Split] = spec("size of each split", factory=dict)
-    augmentation: Mapping[str, Json] = spec("what all views have in common; each row's own draw is in `processing`",
-                                            factory=dict)
+    augmentation: Mapping[str, Json] = spec(
+        "what all views have in common; each row's own draw is in `processing`", factory=dict
+    )
     head: Mapping[str, Json] = spec("the architecture that the author suggests", factory=dict)
     info: Info = spec("the owner's section, rewritable", factory=Info)
     documents: tuple[Document, ...] = spec("attached files", default=())
@@ -247,8 +298,12 @@ class Metadata:
     privacy: Privacy | None = spec("protection and measured leaks", default=None)
     provenance: Provenance | None = spec("how the file came to be", default=None)
     integrity: Integrity = spec("digests", factory=Integrity)
-    parts: tuple[Part, ...] = spec("a directory's manifest: its files, in the order of their rows", default=())
-    must_understand: tuple[str, ...] = spec("top-level fields that a reader must know or refuse the file", default=())
+    parts: tuple[Part, ...] = spec(
+        "a directory's manifest: its files, in the order of their rows", default=()
+    )
+    must_understand: tuple[str, ...] = spec(
+        "top-level fields that a reader must know or refuse the file", default=()
+    )
 
 
 def encode(metadata: Metadata) -> bytes:
@@ -260,7 +315,9 @@ def encode(metadata: Metadata) -> bytes:
     text = json.dumps(to_json(metadata), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     data = text.encode()
     if len(data) > MAX_BYTES:
-        raise FormatError("metadata too large", "key dof", f"at most {MAX_BYTES} bytes", str(len(data)))
+        raise FormatError(
+            "metadata too large", "key dof", f"at most {MAX_BYTES} bytes", str(len(data))
+        )
     return data
 
 
@@ -283,7 +340,9 @@ def parse(data: bytes) -> Json:
         _check_depth(value)
         return value
     except (ValueError, RecursionError) as error:
-        problem = Problem(rule="metadata-json", where="$", message="not readable as JSON", found=str(error)[:200])
+        problem = Problem(
+            rule="metadata-json", where="$", message="not readable as JSON", found=str(error)[:200]
+        )
         raise FormatError("the dof metadata cannot be read", problems=[problem]) from None
 
 
@@ -329,8 +388,17 @@ def _children(value: Json) -> Iterable[Json]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
-TYPES = {"width": pa.int32(), "height": pa.int32(), "mode": pa.string(), "bits": pa.int32(), "format": pa.string(),
-          "frames": pa.int32(), "orientation": pa.int32(), "low": pa.float64(), "high": pa.float64()}
+TYPES = {
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "mode": pa.string(),
+    "bits": pa.int32(),
+    "format": pa.string(),
+    "frames": pa.int32(),
+    "orientation": pa.int32(),
+    "low": pa.float64(),
+    "high": pa.float64(),
+}
 
 
 COUNTED = tuple(TYPES)

@@ -16,9 +16,15 @@ Fit = Literal["crop", "pad", "squash", "none"]
 
 MAX_SIDE = 1 << 13
 
-_IMAGENET: dict[str, Any] = {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_IMAGENET: dict[str, Any] = {
+    "scale": 1 / 255,
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+}
 _CLIP: dict[str, Any] = {
-    "scale": 1 / 255, "mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)
+    "scale": 1 / 255,
+    "mean": (0.48145466, 0.4578275, 0.40821073),
+    "std": (0.26862954, 0.26130258, 0.27577711),
 }
 
 
@@ -34,7 +40,9 @@ def presets() -> dict[str, Preprocessing]:
         "clip": _square(224, 224, interpolation="cubic", **_CLIP),
         "caffe": _square(256, 224, channels="BGR", mean=(104.0, 117.0, 123.0)),
         "inception": _square(342, 299, scale=2 / 255, mean=(1.0, 1.0, 1.0)),
-        "vit": Preprocessing(mode="RGB", fit="squash", resize=(224, 224), scale=2 / 255, mean=(1.0, 1.0, 1.0)),
+        "vit": Preprocessing(
+            mode="RGB", fit="squash", resize=(224, 224), scale=2 / 255, mean=(1.0, 1.0, 1.0)
+        ),
         "xray": _square(224, 224, mode="L", channels="L", scale=2048 / 255, mean=(1024.0,)),
         "unit": _square(256, 224, scale=1 / 255),
         "raw": _square(256, 224),
@@ -69,8 +77,11 @@ def with_fit(spec: Preprocessing, fit: Fit) -> Preprocessing:
     if fit == "none":
         return dataclasses.replace(spec, fit="none", resize=(), crop=())
     if size is None:
-        raise UsageError("a picture left as it is has no size to fit", expected='"resize" in the preprocessing',
-                         hint=f"Give the sizes: --preprocess '{as_text(with_size(spec, 224, 224))}'")
+        raise UsageError(
+            "a picture left as it is has no size to fit",
+            expected='"resize" in the preprocessing',
+            hint=f"Give the sizes: --preprocess '{as_text(with_size(spec, 224, 224))}'",
+        )
     return dataclasses.replace(spec, fit=fit, resize=size, crop=() if fit == "squash" else size)
 
 
@@ -101,8 +112,10 @@ def check(spec: Preprocessing) -> None:
     """Raise UsageError, naming every mistake, where a declaration contradicts itself."""
     found = list(_mistakes(spec))
     if found:
-        raise UsageError("the preprocessing cannot be done: " + "; ".join(found),
-                         hint=f"Mend the JSON, or name a preset: {', '.join(presets())}.")
+        raise UsageError(
+            "the preprocessing cannot be done: " + "; ".join(found),
+            hint=f"Mend the JSON, or name a preset: {', '.join(presets())}.",
+        )
 
 
 def channel_count(spec: Preprocessing) -> int:
@@ -122,7 +135,9 @@ def resize_box(spec: Preprocessing) -> tuple[int, int]:
     return spec.resize[0], spec.resize[-1]
 
 
-def _square(resize: int, crop: int, mode: Literal["RGB", "L"] = "RGB", **rest: Any) -> Preprocessing:
+def _square(
+    resize: int, crop: int, mode: Literal["RGB", "L"] = "RGB", **rest: Any
+) -> Preprocessing:
     return Preprocessing(mode=mode, fit="crop", resize=(resize,), crop=(crop, crop), **rest)
 
 
@@ -133,8 +148,12 @@ def _json_bytes(text: str) -> tuple[bytes, str]:
     try:
         return path.read_bytes(), path.name
     except (OSError, ValueError):
-        raise UsageError("unknown preprocessing", expected=f"{', '.join(presets())}, or a JSON file", found=text,
-                         hint="For your own: --preprocess spec.json, with the fields of SPEC section 4.4.") from None
+        raise UsageError(
+            "unknown preprocessing",
+            expected=f"{', '.join(presets())}, or a JSON file",
+            found=text,
+            hint="For your own: --preprocess spec.json, with the fields of SPEC section 4.4.",
+        ) from None
 
 
 def _from_json(data: bytes, where: str) -> Preprocessing:
@@ -142,12 +161,20 @@ def _from_json(data: bytes, where: str) -> Preprocessing:
         value = metadata.parse(data)
         unknown = sorted(value.keys() - {field.name for field in dataclasses.fields(Preprocessing)})
         if unknown:
-            raise UsageError("unknown field of a preprocessing", where, _field_names(), ", ".join(unknown),
-                             hint="Correct its name.")
+            raise UsageError(
+                "unknown field of a preprocessing",
+                where,
+                _field_names(),
+                ", ".join(unknown),
+                hint="Correct its name.",
+            )
         return metadata.from_json(value, Preprocessing)
     except FormatError as error:
-        raise UsageError("the preprocessing is not valid: " + "; ".join(map(str, error.problems)), where,
-                         hint=f"An example: {as_text(presets()['imagenet'])}") from None
+        raise UsageError(
+            "the preprocessing is not valid: " + "; ".join(map(str, error.problems)),
+            where,
+            hint=f"An example: {as_text(presets()['imagenet'])}",
+        ) from None
 
 
 def _field_names() -> str:
@@ -169,8 +196,10 @@ def _mistakes(spec: Preprocessing) -> Iterator[str]:
 def _channel_mistakes(spec: Preprocessing) -> Iterator[str]:
     count = channel_count(spec)
     if (spec.mode == "L") != (spec.channels == "L"):
-        yield (f"mode {spec.mode} cannot give channels {spec.channels}: grey pictures decoded as RGB have three "
-               "equal channels")
+        yield (
+            f"mode {spec.mode} cannot give channels {spec.channels}: grey pictures decoded as RGB have three "
+            "equal channels"
+        )
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (0, count):
             yield f"{name} has {len(values)} numbers for {count} channels"

@@ -31,9 +31,15 @@ RULES: dict[str, Rule] = {
     "rows-count": Rule("6.1", "row counts of file, groups and chunks disagree"),
     "groups-count": Rule("6.1", "more row groups than a file may have"),
     "groups-rows": Rule("6.1", "a row group has more rows than it may have"),
-    "chunk-columns": Rule("6.1", "the chunks of a row group are not the columns of the schema, in order"),
-    "chunk-elsewhere": Rule("2.3", "a column chunk is said to lie in another file, or to be encrypted"),
-    "chunk-bounds": Rule("6.3", "a column chunk does not lie between the leading magic and the footer"),
+    "chunk-columns": Rule(
+        "6.1", "the chunks of a row group are not the columns of the schema, in order"
+    ),
+    "chunk-elsewhere": Rule(
+        "2.3", "a column chunk is said to lie in another file, or to be encrypted"
+    ),
+    "chunk-bounds": Rule(
+        "6.3", "a column chunk does not lie between the leading magic and the footer"
+    ),
     "chunk-overlap": Rule("6.3", "two column chunks overlap"),
     # metadata
     "metadata-absent": Rule("4", "the key `dof` is missing"),
@@ -43,14 +49,18 @@ RULES: dict[str, Rule] = {
     "metadata-pattern": Rule("4.1", "a field has a wrong form"),
     "metadata-range": Rule("4.1", "a number is too small"),
     "metadata-version": Rule("9", "the file is of another major version of the specification"),
-    "metadata-understand": Rule("9", "the file asks for a field to be understood that this version does not know"),
+    "metadata-understand": Rule(
+        "9", "the file asks for a field to be understood that this version does not know"
+    ),
     "metadata-uuid": Rule("4.2", "the uuid does not derive from the content"),
     # metadata against schema, and within itself
     "columns-listed": Rule("4.3", "`columns` and the columns of the table differ"),
     "column-dtype": Rule("4.3", "a column's `dtype` is not its type"),
     "column-shape": Rule("4.3", "a column's `shape` does not give its width"),
     "column-role": Rule("4.3", "a column's `role` disagrees with `record` or `targets`"),
-    "vector-type": Rule("3", "a feature column is not a required fixed-size list of required floats named `element`"),
+    "vector-type": Rule(
+        "3", "a feature column is not a required fixed-size list of required floats named `element`"
+    ),
     "record-type": Rule("3", "a column named by `record` has a wrong type"),
     "record-column": Rule("4.3", "`record` names a column that is not there"),
     "primary-column": Rule("4.3", "`primary_column` is no feature column"),
@@ -60,13 +70,25 @@ RULES: dict[str, Rule] = {
     "target-classes": Rule("4.3", "a target's classes are missing or stand twice"),
     "split-column": Rule("4.3", "`splits` is given, but `record` names no split column"),
     "document-name": Rule("5", "a document's name has folders, is empty or stands twice"),
-    "attachment-bounds": Rule("5", "an attachment lies not between the last chunk and the footer, or on another"),
+    "attachment-bounds": Rule(
+        "5", "an attachment lies not between the last chunk and the footer, or on another"
+    ),
     # layout
-    "layout-claim": Rule("6.5", "a column that is said to be mapped does not keep to the mapped layout"),
-    "layout-alignment": Rule("6.3", "values of a mapped column do not start at a multiple of the alignment"),
-    "layout-groups": Rule("6.1", "a row group but the last does not fill a multiple of the alignment"),
-    "layout-levels": Rule("6.2", "the levels of a mapped column do not say that every list is full", deep=True),
-    "page-bounds": Rule("6.6", "a page claims what its chunk, or any file of this size, cannot hold", deep=True),
+    "layout-claim": Rule(
+        "6.5", "a column that is said to be mapped does not keep to the mapped layout"
+    ),
+    "layout-alignment": Rule(
+        "6.3", "values of a mapped column do not start at a multiple of the alignment"
+    ),
+    "layout-groups": Rule(
+        "6.1", "a row group but the last does not fill a multiple of the alignment"
+    ),
+    "layout-levels": Rule(
+        "6.2", "the levels of a mapped column do not say that every list is full", deep=True
+    ),
+    "page-bounds": Rule(
+        "6.6", "a page claims what its chunk, or any file of this size, cannot hold", deep=True
+    ),
     # data
     "data-unreadable": Rule("6.6", "a column cannot be decoded", deep=True),
     "feature-nonfinite": Rule("3", "a feature is NaN or infinite", deep=True),
@@ -74,18 +96,30 @@ RULES: dict[str, Rule] = {
     "id-scattered": Rule("3", "the rows of a record do not stand together", deep=True),
     "id-width": Rule("3", "pseudonyms differ in length", deep=True),
     "frame-order": Rule("3", "the frames of a clip are out of order", deep=True),
-    "split-count": Rule("4.3", "`splits` does not give the rows and records of each split", deep=True),
-    "target-value": Rule("4.3", "a target's value is no class of it, or no finite number", deep=True),
+    "split-count": Rule(
+        "4.3", "`splits` does not give the rows and records of each split", deep=True
+    ),
+    "target-value": Rule(
+        "4.3", "a target's value is no class of it, or no finite number", deep=True
+    ),
     "attachment-digest": Rule("5", "an attachment's bytes have another digest", deep=True),
-    "errors-table": Rule("5", "the errors table is not the JSON lines that its description says", deep=True),
+    "errors-table": Rule(
+        "5", "the errors table is not the JSON lines that its description says", deep=True
+    ),
     # a directory
     "manifest-rows": Rule("8", "the manifest of a directory has row groups"),
     "part-repeated": Rule("8", "a part is listed twice"),
     "part-missing": Rule("8", "a part that the manifest lists is not there"),
-    "part-changed": Rule("8", "a part has another size, number of rows or seal than the manifest says"),
+    "part-changed": Rule(
+        "8", "a part has another size, number of rows or seal than the manifest says"
+    ),
     "part-columns": Rule("8", "a part has other columns than the manifest"),
-    "part-metadata": Rule("8", "a part has other cores, targets or descriptions of columns than the manifest"),
-    "directory-stray": Rule("8", "the directory holds what is neither the manifest nor a part that it lists"),
+    "part-metadata": Rule(
+        "8", "a part has other cores, targets or descriptions of columns than the manifest"
+    ),
+    "directory-stray": Rule(
+        "8", "the directory holds what is neither the manifest nor a part that it lists"
+    ),
     # integrity
     "derived-copy": Rule("7.3", "another program rewrote this file: its metadata may be stale"),
     "seal-missing": Rule("7.2", "the key `dof.seal` is missing"),
@@ -102,7 +136,13 @@ def problem(rule: str, where: str, expected: object = "", found: object = "") ->
     >>> print(problem("footer-slack", "footer", "0 bytes", "3"))
     footer-slack at footer: bytes are left between the footer and its length: expected 0 bytes, found 3
     """
-    return Problem(rule=rule, where=where, message=RULES[rule].meaning, expected=str(expected), found=str(found))
+    return Problem(
+        rule=rule,
+        where=where,
+        message=RULES[rule].meaning,
+        expected=str(expected),
+        found=str(found),
+    )
 
 
 def broken(rule: str, where: str, expected: object = "", found: object = "") -> FormatError:

@@ -14,8 +14,6 @@ from typing import Any, get_args, get_type_hints
 
 from dof_arrow.format.spec.json_model import Json, declarations, problems, spec, to_json
 
-# ruff: noqa: RUF009 - fields are declared by calls
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataProcessing:
@@ -60,10 +58,15 @@ class Training:
     output: str | None = spec("what each number of an output means", default=None)
     output_requirements: str | None = spec("what must be done to an output after", default=None)
     data_processing: DataProcessing | None = spec("how the raw data were prepared", default=None)
-    intended_use: str | None = spec("what the model is for, by whom, and what it does not do", default=None)
-    indications_for_use: str | None = spec("on which data and which people it may be used", default=None)
-    device_limitations: str | None = spec("where it fails or was not tried; what it needs to run; how long it takes",
-                                          default=None)
+    intended_use: str | None = spec(
+        "what the model is for, by whom, and what it does not do", default=None
+    )
+    indications_for_use: str | None = spec(
+        "on which data and which people it may be used", default=None
+    )
+    device_limitations: str | None = spec(
+        "where it fails or was not tried; what it needs to run; how long it takes", default=None
+    )
     other: str | None = spec("what fits nowhere above", default=None)
     note: str | None = spec("what one should know", default=None)
 
@@ -96,8 +99,9 @@ class ConfusionMatrix:
     """How often each class was taken for each."""
 
     classes: tuple[str, ...] = spec("class names in order", default=())
-    counts: tuple[tuple[int, ...], ...] = spec("a row for each true class, in it a count for each predicted one",
-                                               default=())
+    counts: tuple[tuple[int, ...], ...] = spec(
+        "a row for each true class, in it a count for each predicted one", default=()
+    )
     threshold: float | None = spec("the threshold it was counted at", default=None)
     document: str | None = spec("an attached picture of it", default=None)
 
@@ -107,8 +111,12 @@ class Performance:
     """How well a model did on this dataset."""
 
     model: str | None = spec("which model: a name, or the SHA-256 of its head", default=None)
-    evaluated_on: str | None = spec("which rows were judged, and how they were kept apart from training", default=None)
-    summary: str | None = spec("the results in words: where it fails, how long it takes", default=None)
+    evaluated_on: str | None = spec(
+        "which rows were judged, and how they were kept apart from training", default=None
+    )
+    summary: str | None = spec(
+        "the results in words: where it fails, how long it takes", default=None
+    )
     training_loss: float | None = spec("loss on the training rows", default=None)
     validation_loss: float | None = spec("loss on the validation rows", default=None)
     test_loss: float | None = spec("loss on the test rows", default=None)
@@ -143,8 +151,12 @@ def filled(value: Mapping[str, Json]) -> dict[str, Json]:
     >>> filled({"f1": 0.4, "note": None, "roc": {"auc": None, "thresholds": []}})
     {'f1': 0.4}
     """
-    inner = {key: filled(item) if isinstance(item, Mapping) else item for key, item in value.items()}
-    return {key: item for key, item in inner.items() if item is not None and item not in ("", [], {})}
+    inner = {
+        key: filled(item) if isinstance(item, Mapping) else item for key, item in value.items()
+    }
+    return {
+        key: item for key, item in inner.items() if item is not None and item not in ("", [], {})
+    }
 
 
 def guide(section: str) -> list[tuple[str, str, str]]:
@@ -163,26 +175,39 @@ def remarks(section: str, value: Json) -> list[str]:
     ['performance.accuracy: expected number, found "high"', 'performance.treshold: did you mean threshold?']
     """
     kind = SECTIONS[section]
-    wrong = [f"{p.where}: expected {p.expected}, found {p.found}" for p in problems(value, kind, section)]
+    wrong = [
+        f"{p.where}: expected {p.expected}, found {p.found}" for p in problems(value, kind, section)
+    ]
     known = [field.name for field in dataclasses.fields(kind)]
     near = {name: get_close_matches(name, known, 1, 0.7) for name in value if name not in known}
-    return wrong + [f"{section}.{name}: did you mean {found[0]}?" for name, found in near.items() if found]
+    return wrong + [
+        f"{section}.{name}: did you mean {found[0]}?" for name, found in near.items() if found
+    ]
 
 
 def _empty(kind: Any) -> dict[str, Json]:
     inner = _inner(kind)
-    return {field.name: _empty(inner[field.name]) if field.name in inner else to_json(_default(field))
-            for field in dataclasses.fields(kind)}
+    return {
+        field.name: _empty(inner[field.name]) if field.name in inner else to_json(_default(field))
+        for field in dataclasses.fields(kind)
+    }
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return (
+        field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    )
 
 
 def _inner(kind: Any) -> dict[str, Any]:
     """The fields of a template that are templates themselves."""
     choices = {name: (hint, *get_args(hint)) for name, hint in get_type_hints(kind).items()}
-    return {name: inner for name, kinds in choices.items() for inner in kinds if dataclasses.is_dataclass(inner)}
+    return {
+        name: inner
+        for name, kinds in choices.items()
+        for inner in kinds
+        if dataclasses.is_dataclass(inner)
+    }
 
 
 def _guide(kind: Any, before: str) -> Iterator[tuple[str, str, str]]:

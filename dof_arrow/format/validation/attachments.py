@@ -16,11 +16,18 @@ from dof_arrow.format.spec.rules import problem
 _MAX_LINE = 1 << 16
 
 
-def problems(file: int, struct: Struct, start: int, metadata: Metadata, deep: bool) -> Iterator[Problem]:
+def problems(
+    file: int, struct: Struct, start: int, metadata: Metadata, deep: bool
+) -> Iterator[Problem]:
     """Attachments out of place, or (deep) other than they are said to be; the footer begins at byte `start`."""
     placed = _placed(metadata)
-    gap = max((footer.chunk_range(meta)[1] for _, _, meta in footer.chunks(struct)), default=len(footer.MAGIC))
-    sound = {where: a for where, a in placed.items() if gap <= a.offset <= a.offset + a.length <= start}
+    gap = max(
+        (footer.chunk_range(meta)[1] for _, _, meta in footer.chunks(struct)),
+        default=len(footer.MAGIC),
+    )
+    sound = {
+        where: a for where, a in placed.items() if gap <= a.offset <= a.offset + a.length <= start
+    }
     for where in sorted(placed.keys() - sound.keys()):
         yield problem("attachment-bounds", where, f"bytes {gap} to {start}", "others")
     spans = sorted((a.offset, a.offset + a.length, where) for where, a in sound.items())
@@ -33,7 +40,9 @@ def problems(file: int, struct: Struct, start: int, metadata: Metadata, deep: bo
 
 
 def _placed(metadata: Metadata) -> dict[str, Attachment]:
-    documents: dict[str, Attachment] = {f"$.documents[{i}]": d for i, d in enumerate(metadata.documents)}
+    documents: dict[str, Attachment] = {
+        f"$.documents[{i}]": d for i, d in enumerate(metadata.documents)
+    }
     return {"$.errors": metadata.errors, **documents} if metadata.errors else documents
 
 
@@ -45,7 +54,9 @@ def _content(file: int, where: str, attachment: Attachment) -> Iterator[Problem]
         lines = os.pread(file, attachment.length, attachment.offset).splitlines()
         wrong = next((n for n, line in enumerate(lines, 1) if not _is_error(line)), None)
         if wrong is not None:
-            yield problem("errors-table", where, "objects of the texts id, rule and reason", f"line {wrong}")
+            yield problem(
+                "errors-table", where, "objects of the texts id, rule and reason", f"line {wrong}"
+            )
         elif len(lines) != attachment.rows:
             yield problem("errors-table", where, f"{attachment.rows} lines", len(lines))
 
@@ -55,4 +66,6 @@ def _is_error(line: bytes) -> bool:
         value = json.loads(line) if len(line) <= _MAX_LINE else None
     except (ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("id", "rule", "reason"))
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key), str) for key in ("id", "rule", "reason")
+    )

@@ -26,7 +26,12 @@ class Contents:
     """The columns of a file: proved ones (`regions`) as views of the mapped file, the others decoded within bounds."""
 
     def __init__(
-        self, file: int, size: int, parquet: Any, schema: pa.Schema, outline: Outline,
+        self,
+        file: int,
+        size: int,
+        parquet: Any,
+        schema: pa.Schema,
+        outline: Outline,
         regions: Mapping[str, Sequence[Region]],
     ) -> None:
         self.parquet, self.schema, self.regions = parquet, schema, regions
@@ -48,13 +53,17 @@ class Contents:
         if column is None or name not in self.regions:
             return self.encoded.column(name)
         pieces = [self.view(column, region)[:, 0] for region in self.regions[name]]
-        return flat_array(np.concatenate([np.empty(0, column.stored), *pieces]).astype(column.memory), kind)
+        return flat_array(
+            np.concatenate([np.empty(0, column.stored), *pieces]).astype(column.memory), kind
+        )
 
     def view(self, column: Fixed | None, region: Region) -> np.ndarray:
         """The values of one proved region, [rows, items]."""
         assert column is not None
         count = region.length // column.stored.itemsize
-        return np.frombuffer(self.memory, column.stored, count, region.offset).reshape(-1, column.items)
+        return np.frombuffer(self.memory, column.stored, count, region.offset).reshape(
+            -1, column.items
+        )
 
 
 def problems(contents: Contents, metadata: Metadata) -> Iterator[Problem]:
@@ -86,7 +95,12 @@ def _column(contents: Contents, field: pa.Field) -> Iterator[Problem]:
     for group in contents.vectors(field.name):
         if not finite(group):
             first = row + int(np.flatnonzero(~np.isfinite(group).all(axis=1))[0])
-            yield problem("feature-nonfinite", f"column {field.name}", "finite numbers", f"row {first} has others")
+            yield problem(
+                "feature-nonfinite",
+                f"column {field.name}",
+                "finite numbers",
+                f"row {first} has others",
+            )
             return
         row += len(group)
 
@@ -99,7 +113,9 @@ def _levels(contents: Contents, field: pa.Field) -> Iterator[Problem]:
     for number, chunk in enumerate(contents.outline.column(leaf) if leaf is not None else ()):
         before = contents.memory[get(chunk, ColumnMeta.DATA_PAGE) : regions[number].offset]
         ours = levels(regions[number].length // column.width, column.items)
-        if before[footer.decode_page(before)[1] :] != ours and not _same_decoded(contents, column, number):
+        if before[footer.decode_page(before)[1] :] != ours and not _same_decoded(
+            contents, column, number
+        ):
             where = f"row group {number}, column {field.name}"
             yield problem("layout-levels", where, f"lists of {column.items}", "other lists")
 
@@ -107,23 +123,31 @@ def _levels(contents: Contents, field: pa.Field) -> Iterator[Problem]:
 def _same_decoded(contents: Contents, column: Fixed, number: int) -> bool:
     """Whether pyarrow, going by the levels, finds the values where the layout says (another writer's levels)."""
     try:
-        decoded = numpy_values(contents.encoded.group(number, column.name), contents.schema.field(column.name))
+        decoded = numpy_values(
+            contents.encoded.group(number, column.name), contents.schema.field(column.name)
+        )
     except FormatError:
         return False
-    return decoded.tobytes() == contents.view(column, contents.regions[column.name][number]).tobytes()
+    return (
+        decoded.tobytes() == contents.view(column, contents.regions[column.name][number]).tobytes()
+    )
 
 
 def _records(metadata: Metadata, flat: Mapping[str, pa.Array]) -> Iterator[Problem]:
     record = metadata.record
     if record.id in flat and len(flat[record.id]):
         ids = _codes(flat[record.id])
-        view, frame = (_numbers(flat.get(name or ""), len(ids)) for name in (record.view, record.frame))
+        view, frame = (
+            _numbers(flat.get(name or ""), len(ids)) for name in (record.view, record.frame)
+        )
         yield from _order(ids, view, frame, record.id)
     if metadata.privacy is not None and metadata.privacy.ids == "pseudonym":
         for name in (record.id, record.group):
             widths = _widths(flat.get(name or ""))
             if len(widths) > 1:
-                yield problem("id-width", f"column {name}", "one length", f"{widths[0]} to {widths[-1]}")
+                yield problem(
+                    "id-width", f"column {name}", "one length", f"{widths[0]} to {widths[-1]}"
+                )
 
 
 def _order(ids: np.ndarray, view: np.ndarray, frame: np.ndarray, name: str) -> Iterator[Problem]:
@@ -136,7 +160,12 @@ def _order(ids: np.ndarray, view: np.ndarray, frame: np.ndarray, name: str) -> I
     step = np.diff(frame)
     for rule, wrong in (("id-repeated", clip & (step == 0)), ("frame-order", clip & (step < 0))):
         if wrong.any():
-            yield problem(rule, f"row {int(order[1:][wrong].min())}", "", f"{np.count_nonzero(wrong)} such rows")
+            yield problem(
+                rule,
+                f"row {int(order[1:][wrong].min())}",
+                "",
+                f"{np.count_nonzero(wrong)} such rows",
+            )
 
 
 def _splits(metadata: Metadata, flat: Mapping[str, pa.Array]) -> Iterator[Problem]:
@@ -146,13 +175,22 @@ def _splits(metadata: Metadata, flat: Mapping[str, pa.Array]) -> Iterator[Proble
     found = _split_sizes(_codes(ids), splits)
     for name in sorted(found.keys() | metadata.splits.keys()):
         if found.get(name) != metadata.splits.get(name):
-            yield problem("split-count", f"$.splits.{name}", _told(found.get(name)), _told(metadata.splits.get(name)))
+            yield problem(
+                "split-count",
+                f"$.splits.{name}",
+                _told(found.get(name)),
+                _told(metadata.splits.get(name)),
+            )
 
 
 def _split_sizes(ids: np.ndarray, splits: pa.Array) -> dict[str, Split]:
     names, codes = _encoded(splits)
     rows = {name: ids[codes == code] for code, name in enumerate(names)}
-    return {name: Split(rows=len(r), records=len(np.unique(r))) for name, r in rows.items() if name is not None}
+    return {
+        name: Split(rows=len(r), records=len(np.unique(r)))
+        for name, r in rows.items()
+        if name is not None
+    }
 
 
 def _told(split: Split | None) -> str:
@@ -165,14 +203,19 @@ def _target(name: str, target: Target, column: pa.Array) -> Iterator[Problem]:
     if target.kind == "regression":
         wrong, expected = ~np.isfinite(numbers), "finite numbers, null where unknown"
     else:
-        wrong, expected = (numbers < 0) | (numbers >= len(target.classes)), f"0 to {len(target.classes) - 1}"
+        wrong, expected = (
+            (numbers < 0) | (numbers >= len(target.classes)),
+            f"0 to {len(target.classes) - 1}",
+        )
     if wrong.any():
         yield problem("target-value", f"column {name}", expected, f"{numbers[wrong][0]}")
 
 
 def _encoded(column: pa.Array) -> tuple[list[str | None], np.ndarray]:
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    return encoded.dictionary.to_pylist(), encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return encoded.dictionary.to_pylist(), encoded.indices.fill_null(-1).to_numpy(
+        zero_copy_only=False
+    )
 
 
 def _codes(column: pa.Array) -> np.ndarray:
@@ -180,7 +223,11 @@ def _codes(column: pa.Array) -> np.ndarray:
 
 
 def _numbers(column: pa.Array | None, rows: int) -> np.ndarray:
-    return np.zeros(rows, np.int64) if column is None else column.to_numpy(zero_copy_only=False).astype(np.int64)
+    return (
+        np.zeros(rows, np.int64)
+        if column is None
+        else column.to_numpy(zero_copy_only=False).astype(np.int64)
+    )
 
 
 def _widths(column: pa.Array | None) -> list[int]:

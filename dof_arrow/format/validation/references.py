@@ -22,8 +22,12 @@ def references(metadata: Metadata) -> Iterator[Problem]:
     primary = metadata.columns.get(metadata.primary_column)
     if primary is None or primary.role != "feature":
         features = [name for name, column in metadata.columns.items() if column.role == "feature"]
-        yield problem("primary-column", "$.primary_column", " or ".join(features) or "a feature column",
-                      metadata.primary_column)
+        yield problem(
+            "primary-column",
+            "$.primary_column",
+            " or ".join(features) or "a feature column",
+            metadata.primary_column,
+        )
     for name, column in metadata.columns.items():
         if column.core is not None and column.core not in metadata.cores:
             known = ", ".join(metadata.cores) or "no cores"
@@ -48,7 +52,9 @@ def listed(metadata: Metadata, schema: pa.Schema) -> Iterator[Problem]:
     for name in sorted(names - described):
         yield problem("columns-listed", f"column {name}", f"$.columns.{name}", "nothing")
     if names == described:
-        yield problem("columns-listed", "$.columns", ", ".join(schema.names), ", ".join(metadata.columns))
+        yield problem(
+            "columns-listed", "$.columns", ", ".join(schema.names), ", ".join(metadata.columns)
+        )
 
 
 def typed(metadata: Metadata, schema: pa.Schema) -> Iterator[Problem]:
@@ -79,34 +85,54 @@ def _mistyped(metadata: Metadata, schema: pa.Schema) -> Iterator[tuple[str, str,
 
 def _column(field: pa.Field, column: Column, role: str | None) -> Iterator[Problem]:
     if column.dtype != element_type(field):
-        yield problem("column-dtype", f"$.columns.{field.name}.dtype", element_type(field), column.dtype)
+        yield problem(
+            "column-dtype", f"$.columns.{field.name}.dtype", element_type(field), column.dtype
+        )
     if column.role != role if role else column.role in (*_RECORD, "target"):
-        yield problem("column-role", f"$.columns.{field.name}.role", role or "another role", column.role)
+        yield problem(
+            "column-role", f"$.columns.{field.name}.role", role or "another role", column.role
+        )
     if column.role == "feature" and not _is_feature(field):
         expected = "fixed_size_list<element: float or halffloat not null> not null"
         yield problem("vector-type", f"column {field.name}", expected, _told(field))
     if not _shaped(field, column):
         width = field.type.list_size if is_vector(field) else 1
-        yield problem("column-shape", f"$.columns.{field.name}.shape", f"axes whose product is {width}",
-                      list(column.shape[:_MAX_AXES]))
+        yield problem(
+            "column-shape",
+            f"$.columns.{field.name}.shape",
+            f"axes whose product is {width}",
+            list(column.shape[:_MAX_AXES]),
+        )
 
 
 def _is_feature(field: pa.Field) -> bool:
     if not is_vector(field) or element_type(field) not in VECTOR_TYPES:
         return False
     element = field.type.value_field
-    return bool(not field.nullable and not element.nullable and element.name == "element" and field.type.list_size > 0)
+    return bool(
+        not field.nullable
+        and not element.nullable
+        and element.name == "element"
+        and field.type.list_size > 0
+    )
 
 
 def _shaped(field: pa.Field, column: Column) -> bool:
     if not column.shape:
         return column.role != "feature"
-    return len(column.shape) <= _MAX_AXES and is_vector(field) and prod(column.shape) == field.type.list_size
+    return (
+        len(column.shape) <= _MAX_AXES
+        and is_vector(field)
+        and prod(column.shape) == field.type.list_size
+    )
 
 
 def _roles(metadata: Metadata) -> dict[str, str]:
     """The role that `targets` and `record` give to columns."""
-    return {**dict.fromkeys(metadata.targets, "target"), **{name: role for role, name in _record_names(metadata)}}
+    return {
+        **dict.fromkeys(metadata.targets, "target"),
+        **{name: role for role, name in _record_names(metadata)},
+    }
 
 
 def _record_names(metadata: Metadata) -> list[tuple[str, str]]:
@@ -120,14 +146,21 @@ def _target_references(name: str, target: Target, metadata: Metadata) -> Iterato
     twice = _twice(target.classes)
     if twice or (not target.classes and target.kind != "regression"):
         found = f"{twice[0]} twice" if twice else "none"
-        yield problem("target-classes", f"$.targets.{name}.classes", "class names, each once", found)
+        yield problem(
+            "target-classes", f"$.targets.{name}.classes", "class names, each once", found
+        )
 
 
 def _document_names(names: list[str]) -> Iterator[Problem]:
     twice = _twice(names)
     for index, name in enumerate(names):
         if name in twice or name in ("", ".", "..") or any(c in name for c in "/\\\0"):
-            yield problem("document-name", f"$.documents[{index}].name", "a file name of its own", repr(name[:100]))
+            yield problem(
+                "document-name",
+                f"$.documents[{index}].name",
+                "a file name of its own",
+                repr(name[:100]),
+            )
 
 
 def _twice(names: Iterable[str]) -> list[str]:
@@ -143,16 +176,27 @@ def _required(kind: pa.DataType) -> Callable[[pa.Field], bool]:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or (pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)))
+    return bool(
+        pa.types.is_string(kind)
+        or (pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type))
+    )
 
 
 _RECORD_TYPES: dict[str, Callable[[pa.Field], bool]] = {
-    "id": _required(pa.string()), "view": _required(pa.int16()), "frame": _required(pa.int32()),
-    "time": _required(pa.float64()), "group": lambda f: _is_text(f.type), "split": lambda f: _is_text(f.type),
+    "id": _required(pa.string()),
+    "view": _required(pa.int16()),
+    "frame": _required(pa.int32()),
+    "time": _required(pa.float64()),
+    "group": lambda f: _is_text(f.type),
+    "split": lambda f: _is_text(f.type),
 }
 _RECORD_WORDS = {
-    "id": "string not null", "view": "int16 not null", "frame": "int32 not null", "time": "double not null",
-    "group": "string", "split": "string, or a dictionary of strings",
+    "id": "string not null",
+    "view": "int16 not null",
+    "frame": "int32 not null",
+    "time": "double not null",
+    "group": "string",
+    "split": "string, or a dictionary of strings",
 }
 _TARGET_TYPES: dict[str, Callable[[pa.DataType], bool]] = {
     "category": pa.types.is_integer,
@@ -160,6 +204,7 @@ _TARGET_TYPES: dict[str, Callable[[pa.DataType], bool]] = {
     "regression": lambda kind: pa.types.is_integer(kind) or pa.types.is_floating(kind),
 }
 _TARGET_WORDS = {
-    "category": "integers, places in `classes`", "multilabel": "lists of integers, places in `classes`",
+    "category": "integers, places in `classes`",
+    "multilabel": "lists of integers, places in `classes`",
     "regression": "numbers",
 }

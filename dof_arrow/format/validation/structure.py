@@ -18,7 +18,9 @@ def parse(tail: bytes) -> tuple[Struct, list[Problem]]:
     """The footer in a file's last bytes, and its slack; FormatError if it is no footer."""
     struct, end = footer.decode_footer(tail)
     if not footer.fits(struct, footer.SHAPE):
-        raise broken("footer-thrift", "footer", "the fields of parquet.thrift", "others, or of other types")
+        raise broken(
+            "footer-thrift", "footer", "the fields of parquet.thrift", "others, or of other types"
+        )
     slack = len(tail) - footer.TAIL - end
     return struct, [problem("footer-slack", "footer", "0 bytes", slack)] if slack else []
 
@@ -28,7 +30,9 @@ def problems(struct: Struct, start: int) -> Iterator[Problem]:
     keys = Counter(key for key, _ in footer.key_values(struct))
     for key, count in keys.items():
         if count > 1:
-            yield problem("footer-keys", f"key {key.decode('utf-8', 'replace')}", "once", f"{count} times")
+            yield problem(
+                "footer-keys", f"key {key.decode('utf-8', 'replace')}", "once", f"{count} times"
+            )
     yield from _groups(struct)
     yield from _bounds(struct, start)
 
@@ -37,7 +41,12 @@ def _groups(struct: Struct) -> Iterator[Problem]:
     groups = items(struct, FileMetaData.GROUPS)
     rows = [get(group, RowGroup.ROWS) for group in groups]
     if sum(rows) != get(struct, FileMetaData.ROWS) or any(n < 0 for n in rows):
-        yield problem("rows-count", "footer", f"{get(struct, FileMetaData.ROWS)} rows", f"{sum(rows)} in row groups")
+        yield problem(
+            "rows-count",
+            "footer",
+            f"{get(struct, FileMetaData.ROWS)} rows",
+            f"{sum(rows)} in row groups",
+        )
     if len(groups) > MAX_GROUPS:
         yield problem("groups-count", "footer", f"at most {MAX_GROUPS}", len(groups))
     for number, count in enumerate(rows):
@@ -51,7 +60,9 @@ def _bounds(struct: Struct, start: int) -> Iterator[Problem]:
         first, end = footer.chunk_range(meta)
         where = f"row group {group}, column {_path(meta)}"
         if not len(footer.MAGIC) <= first <= end <= start:
-            yield problem("chunk-bounds", where, f"bytes {len(footer.MAGIC)} to {start}", f"{first} to {end}")
+            yield problem(
+                "chunk-bounds", where, f"bytes {len(footer.MAGIC)} to {start}", f"{first} to {end}"
+            )
         elif first < end:
             spans.append((first, end, where))
     for (_, end, _), (first, _, where) in pairwise(sorted(spans)):
@@ -72,7 +83,12 @@ def columns(struct: Struct, parquet: Any) -> Iterator[Problem]:
         for meta, leaf in zip(metas, leaves, strict=True):
             rows, values = get(group, RowGroup.ROWS), get(meta, ColumnMeta.VALUES)
             if values < rows or (leaf.max_repetition_level == 0 and values != rows):
-                yield problem("rows-count", f"row group {number}, column {leaf.path}", f"{rows} values", values)
+                yield problem(
+                    "rows-count",
+                    f"row group {number}, column {leaf.path}",
+                    f"{rows} values",
+                    values,
+                )
 
 
 def _path(meta: Struct) -> str:

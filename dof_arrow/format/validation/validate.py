@@ -70,7 +70,6 @@ def validate(path: str | os.PathLike[str], deep: bool = False) -> list[Problem]:
     dof_arrow.errors.UsageError: no-such.parquet: no such file
     """
     if Path(path).is_dir():
-
         return list(directory_problems(Path(path), lambda file: validate(file, deep), deep))
     found: list[Problem] = []
     with _opened(Path(path)) as file:
@@ -95,7 +94,9 @@ def _opened(path: Path) -> Iterator[int]:
 
 def _printable(told: Problem) -> Problem:
     texts = {name: getattr(told, name) for name in ("where", "expected", "found")}
-    return replace(told, **{k: v[:400].encode("utf-8", "backslashreplace").decode() for k, v in texts.items()})
+    return replace(
+        told, **{k: v[:400].encode("utf-8", "backslashreplace").decode() for k, v in texts.items()}
+    )
 
 
 def _problems(file: int, size: int, deep: bool) -> Iterator[Problem]:
@@ -137,7 +138,11 @@ def _json(keys: Mapping[bytes, bytes]) -> tuple[Json | None, Sequence[Problem]]:
 
 def _is_derived(parts: _Parts, value: Json | None) -> bool:
     """Whether another program wrote the file: it left its own name in the footer, and no true seal."""
-    return value is not None and not integrity.read_seal(*_seal(parts))[1] and _creator(parts) != _generator(value)
+    return (
+        value is not None
+        and not integrity.read_seal(*_seal(parts))[1]
+        and _creator(parts) != _generator(value)
+    )
 
 
 def _creator(parts: _Parts) -> str:
@@ -210,7 +215,9 @@ def _unknown(value: Json) -> Iterator[Problem]:
         yield problem("metadata-version", "$.version", f"{VERSION.split('.')[0]}.x", version)
     for name in map(str, must if isinstance(must, list) else []):
         if name not in Metadata.__dataclass_fields__:
-            yield problem("metadata-understand", "$.must_understand", "a field of this version", name)
+            yield problem(
+                "metadata-understand", "$.must_understand", "a field of this version", name
+            )
 
 
 def _arrow_copy(parts: _Parts, schema: pa.Schema) -> Iterator[Problem]:
@@ -234,13 +241,17 @@ def _layout(
     regions: dict[str, Sequence[Region]] = {}
     if outline.misplaced:
         return regions  # nothing can be proved of chunks that are not those of their columns
-    claimed = [f for f in fields if f.name in meta.columns and meta.columns[f.name].layout == "mapped"]
+    claimed = [
+        f for f in fields if f.name in meta.columns and meta.columns[f.name].layout == "mapped"
+    ]
     for field in claimed:
         try:
             regions[field.name] = _proved(parts, outline, field)
         except Unproved as reason:
             yield problem("layout-claim", f"column {field.name}", "the mapped layout", reason)
-    yield from _aligned(len(outline.rows), regions, [_width(f) for f in claimed if f.name in regions])
+    yield from _aligned(
+        len(outline.rows), regions, [_width(f) for f in claimed if f.name in regions]
+    )
     return regions
 
 
@@ -262,12 +273,20 @@ def _aligned(groups: int, regions: Regions, widths: Sequence[int]) -> Iterator[P
     for name, found in regions.items():
         for number, region in enumerate(found):
             if region.offset % unit:
-                yield problem("layout-alignment", f"row group {number}, column {name}", f"a multiple of {unit}",
-                              region.offset)
+                yield problem(
+                    "layout-alignment",
+                    f"row group {number}, column {name}",
+                    f"a multiple of {unit}",
+                    region.offset,
+                )
         for number, region in enumerate(found[:-1] if several else ()):
             if region.length % unit:
-                yield problem("layout-groups", f"row group {number}, column {name}", f"a multiple of {unit} bytes",
-                              region.length)
+                yield problem(
+                    "layout-groups",
+                    f"row group {number}, column {name}",
+                    f"a multiple of {unit} bytes",
+                    region.length,
+                )
 
 
 def directory_problems(folder: Path, check: Check, deep: bool) -> Iterator[Problem]:
@@ -276,7 +295,9 @@ def directory_problems(folder: Path, check: Check, deep: bool) -> Iterator[Probl
     Raises UsageError if there is no manifest.
     """
     if not (folder / MANIFEST).is_file():
-        raise UsageError("not a file, and no dataset: a folder without a manifest", str(folder), MANIFEST, "none")
+        raise UsageError(
+            "not a file, and no dataset: a folder without a manifest", str(folder), MANIFEST, "none"
+        )
     yield from _of_file(folder / MANIFEST, check)
     with suppress(DofError):
         manifest = File(folder / MANIFEST)
@@ -310,16 +331,27 @@ def _listing(folder: Path, manifest: File) -> Iterator[Problem]:
 
 
 def _part(part: File, about: Any, manifest: File) -> Iterator[Problem]:
-    for expected, found in ((about.bytes, part.size), (about.rows, part.rows), (about.seal, part.seal)):
+    for expected, found in (
+        (about.bytes, part.size),
+        (about.rows, part.rows),
+        (about.seal, part.seal),
+    ):
         if expected != found:
             yield problem("part-changed", about.name, expected, found)
     if not part.schema.equals(manifest.schema):
-        yield problem("part-columns", about.name, ", ".join(_told(manifest.schema)), ", ".join(_told(part.schema)))
+        yield problem(
+            "part-columns",
+            about.name,
+            ", ".join(_told(manifest.schema)),
+            ", ".join(_told(part.schema)),
+        )
         return
     ours, theirs = to_json(manifest.metadata), to_json(part.metadata)
     for name in _SHARED:
         if ours.get(name) != theirs.get(name):
-            yield problem("part-metadata", f"{about.name}: $.{name}", "that of the manifest", "another")
+            yield problem(
+                "part-metadata", f"{about.name}: $.{name}", "that of the manifest", "another"
+            )
 
 
 def _told(schema: pa.Schema) -> list[str]:
@@ -328,7 +360,9 @@ def _told(schema: pa.Schema) -> list[str]:
 
 def _whole(manifest: File, parts: Sequence[File], deep: bool) -> Iterator[Problem]:
     about = manifest.metadata
-    uuid = content_uuid([UUID(part.metadata.uuid).bytes for part in parts], [c.sha256 for c in about.cores.values()])
+    uuid = content_uuid(
+        [UUID(part.metadata.uuid).bytes for part in parts], [c.sha256 for c in about.cores.values()]
+    )
     if uuid != about.uuid:
         yield problem("metadata-uuid", f"{MANIFEST}: $.uuid", uuid, about.uuid)
     if deep:
@@ -342,9 +376,18 @@ def _records(name: str, parts: Sequence[File]) -> Iterator[Problem]:
     """A record lies in one part."""
     import pyarrow.compute as pc
 
-    ids = pa.concat_arrays([pc.unique(part.arrow(name)) for part in parts]) if parts else pa.array([], pa.string())
+    ids = (
+        pa.concat_arrays([pc.unique(part.arrow(name)) for part in parts])
+        if parts
+        else pa.array([], pa.string())
+    )
     counts = ids.value_counts()
     double = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
     if len(double):
         where = f"column {name} of several parts"
-        yield problem("id-repeated", where, "each id in one part", f"{len(double)} in several, the first {double[0]}")
+        yield problem(
+            "id-repeated",
+            where,
+            "each id in one part",
+            f"{len(double)} in several, the first {double[0]}",
+        )

@@ -26,7 +26,7 @@ from dof_arrow.format.spec.preprocessing import output_size
 from dof_arrow.loader.raw.worker_pool import Crew
 from dof_arrow.media import augment, decode
 from dof_arrow.media.augment import Augmentation
-from dof_arrow.media.decode import Reading
+from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Sampling, Watched, chosen
 from dof_arrow.media.image import Pixels
 from dof_arrow.sampling.permutation import Rows, key
@@ -53,7 +53,7 @@ class Form:
     sampling: Sampling | None = None
     frames: int | None = None
     augmentation: Augmentation | None = None
-    reading: Reading = decode.DEFAULT
+    reading: ReadingOptions = decode.DEFAULT
 
     def first(self, sample: Sample) -> tuple[int, ...]:
         """The shape [h, w, c] that rows have, where it is that of the first picture."""
@@ -68,25 +68,38 @@ class Form:
         seen = np.stack([self._fitted(pixels, crop) for pixels in self._pixels(sample)])
         seen = augment.apply(seen, rest) if rest else seen
         rows, count = out if self.sampling else out[None], len(seen)
-        np.multiply(seen, _UNIT, out=rows[:count]) if self.dtype == "float32" else np.copyto(rows[:count], seen)
+        np.multiply(seen, _UNIT, out=rows[:count]) if self.dtype == "float32" else np.copyto(
+            rows[:count], seen
+        )
         rows[count:] = 0
         return count
 
     def _pixels(self, sample: Sample) -> Iterator[Pixels]:
-        how: Any = {"mode": self.wanted.mode, "orientation": self.wanted.orientation, "reading": self.reading}
+        how: Any = {
+            "mode": self.wanted.mode,
+            "orientation": self.wanted.orientation,
+            "reading": self.reading,
+        }
         if self.sampling is None:
             yield sample.picture(draft=self.wanted.draft, **how)[0]
         elif self.frames is None:
             clip = motion.open_clip(sample, self.sampling, **how)
             yield from (frame.pixels for frame in Watched(clip, self.sampling))
         else:
-            yield from _spread(motion.open_clip(sample, self.sampling, **how), self.sampling, self.frames)
+            yield from _spread(
+                motion.open_clip(sample, self.sampling, **how), self.sampling, self.frames
+            )
 
     def _fitted(self, pixels: Pixels, crop: Mapping[str, float]) -> Pixels:
         height, width, channels = self.shape[-3:]
         if pixels.shape != (height, width, channels) and not self.wanted.resize:
-            raise PictureError("a picture of another size", expected=f"{width} x {height}", rule="size",
-                               found=f"{pixels.shape[1]} x {pixels.shape[0]}", hint="Have all fitted: size=(h, w).")
+            raise PictureError(
+                "a picture of another size",
+                expected=f"{width} x {height}",
+                rule="size",
+                found=f"{pixels.shape[1]} x {pixels.shape[0]}",
+                hint="Have all fitted: size=(h, w).",
+            )
         pixels = augment.apply(pixels, crop) if crop else pixels
         if pixels.shape == (height, width, channels):
             return pixels
@@ -97,7 +110,9 @@ class Form:
 @lru_cache(8)
 def _fitting(wanted: Preprocessing, height: int, width: int) -> Preprocess:
     """What fits a picture into the size; the cut-out of one that is left as it is fills its place."""
-    return Preprocess(wanted if wanted.resize else replace(wanted, fit="squash", resize=(height, width)))
+    return Preprocess(
+        wanted if wanted.resize else replace(wanted, fit="squash", resize=(height, width))
+    )
 
 
 def _spread(clip: Any, sampling: Sampling, count: int) -> Iterator[Pixels]:
@@ -146,10 +161,22 @@ class Live:
     blocks, window = None, 1
 
     def __init__(
-        self, source: Source, places: Rows, form: Form, *, workers: int | None, skip: bool,
+        self,
+        source: Source,
+        places: Rows,
+        form: Form,
+        *,
+        workers: int | None,
+        skip: bool,
         errors: dict[str, SourceError],
     ) -> None:
-        self._source, self._places, self._form, self._skip, self._errors = source, places, form, skip, errors
+        self._source, self._places, self._form, self._skip, self._errors = (
+            source,
+            places,
+            form,
+            skip,
+            errors,
+        )
         self._crew = Crew(partial(write_all, form), workers)
 
     def expect(self, blocks: Sequence[int]) -> None:
@@ -158,7 +185,10 @@ class Live:
     def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> Filled | None:
         """Write these rows to `out` [k, width], augmented where a moment is given."""
         samples = [self._source[place] for place in self._places[rows].tolist()]
-        asks = [Ask(sample.data, drawn) for sample, drawn in zip(samples, self._drawn(moment, len(rows)), strict=True)]
+        asks = [
+            Ask(sample.data, drawn)
+            for sample, drawn in zip(samples, self._drawn(moment, len(rows)), strict=True)
+        ]
         found = self._crew.each(asks, out.reshape(len(rows), *self._form.shape))
         for sample, answer in zip(samples, found, strict=True):
             if isinstance(answer, SourceError):
@@ -175,9 +205,17 @@ class Live:
 
     def _failed(self, name: str, error: SourceError) -> None:
         if not self._skip:
-            raise SourceError(error.what, name, error.expected, error.found,
-                              error.hint or 'Mend or remove it, or leave such pictures out: on_error="skip".')
+            raise SourceError(
+                error.what,
+                name,
+                error.expected,
+                error.found,
+                error.hint or 'Mend or remove it, or leave such pictures out: on_error="skip".',
+            )
         if not self._errors:
-            warnings.warn(f"{name} is left out: {error}. Others that cannot be read are too; see `errors`", DofWarning,
-                          stacklevel=2)
+            warnings.warn(
+                f"{name} is left out: {error}. Others that cannot be read are too; see `errors`",
+                DofWarning,
+                stacklevel=2,
+            )
         self._errors[name] = error

@@ -18,7 +18,7 @@ from dof_arrow.format.spec.preprocessing import Fit, check
 from dof_arrow.loader.raw.live_decode import Form, Live
 from dof_arrow.media import augment
 from dof_arrow.media.augment import Augmentation
-from dof_arrow.media.decode import Reading
+from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import EVERY, Sampling
 from dof_arrow.sampling import splits
 from dof_arrow.sampling.permutation import Rows
@@ -39,11 +39,23 @@ _ROLES = ("id", "group", "split")
 
 
 def pictures(
-    source: str | os.PathLike[str] | Source, *, size: tuple[int, int] | int | None = None, fit: Fit | None = None,
-    mode: Literal["RGB", "L"] = "RGB", dtype: Literal["uint8", "float32"] = "uint8", draft: int | None = None,
-    split: str | Mapping[str, float] | None = None, seed: int = 0, clips: bool | None = None, fps: float | None = None,
-    max_frames: int | None = None, frames: int | None = None, on_error: Literal["fail", "skip"] = "fail",
-    max_pixels: int | None = None, allow: Sequence[str] = (), **named: Any,
+    source: str | os.PathLike[str] | Source,
+    *,
+    size: tuple[int, int] | int | None = None,
+    fit: Fit | None = None,
+    mode: Literal["RGB", "L"] = "RGB",
+    dtype: Literal["uint8", "float32"] = "uint8",
+    draft: int | None = None,
+    split: str | Mapping[str, float] | None = None,
+    seed: int = 0,
+    clips: bool | None = None,
+    fps: float | None = None,
+    max_frames: int | None = None,
+    frames: int | None = None,
+    on_error: Literal["fail", "skip"] = "fail",
+    max_pixels: int | None = None,
+    allow: Sequence[str] = (),
+    **named: Any,
 ) -> Pictures:
     """The pictures or clips at a path, or of any `Source`, to be loaded in batches as features are.
 
@@ -61,19 +73,42 @@ def pictures(
     """
     sampling = _sampling(source, clips, Sampling(fps=fps, max_frames=max_frames), frames)
     if on_error not in ("fail", "skip") or dtype not in ("uint8", "float32"):
-        raise UsageError("no such choice", "pictures", "on_error fail or skip, dtype uint8 or float32",
-                         f"{on_error}, {dtype}")
+        raise UsageError(
+            "no such choice",
+            "pictures",
+            "on_error fail or skip, dtype uint8 or float32",
+            f"{on_error}, {dtype}",
+        )
     fractions = splits.parse_fractions(split) if isinstance(split, str) and "=" in split else split
     column = fractions if isinstance(fractions, str) else None
     where = Path(source) if isinstance(source, (str, os.PathLike)) else Path("pictures")
-    found = source if not isinstance(source, (str, os.PathLike)) else open_source(
-        where, split=column, clips=sampling is not None, **named)
+    found = (
+        source
+        if not isinstance(source, (str, os.PathLike))
+        else open_source(where, split=column, clips=sampling is not None, **named)
+    )
     if found is source and named:
-        raise UsageError("a source of one's own has its columns already", "pictures", found=", ".join(named),
-                         hint="Leave them out.")
-    form = Form(wanted=_wanted(size, fit, mode, draft), dtype=dtype, sampling=sampling, frames=frames,
-                reading=Reading(max_pixels=max_pixels, allow=tuple(allow)))
-    return _made(where, found, form, None if isinstance(fractions, str) else fractions, seed, on_error == "skip")
+        raise UsageError(
+            "a source of one's own has its columns already",
+            "pictures",
+            found=", ".join(named),
+            hint="Leave them out.",
+        )
+    form = Form(
+        wanted=_wanted(size, fit, mode, draft),
+        dtype=dtype,
+        sampling=sampling,
+        frames=frames,
+        reading=ReadingOptions(max_pixels=max_pixels, allow=tuple(allow)),
+    )
+    return _made(
+        where,
+        found,
+        form,
+        None if isinstance(fractions, str) else fractions,
+        seed,
+        on_error == "skip",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,16 +153,31 @@ class Pictures:
     @property
     def metadata(self) -> Metadata:
         """What a file of features would say of itself: columns, targets, splits."""
-        roles = {name: name if name in _ROLES else "target" if name in self.source.targets else "kept"
-                 for name in self.columns}
-        own = {name: Column(role=roles[name], dtype=str(self.table.schema.field(name).type), layout="encoded")  # type: ignore[arg-type]
-               for name in self.columns}
-        seen = Column(role="feature", dtype=self.form.dtype, shape=self.form.shape, layout="encoded")
+        roles = {
+            name: name if name in _ROLES else "target" if name in self.source.targets else "kept"
+            for name in self.columns
+        }
+        own = {
+            name: Column(
+                role=roles[name],  # type: ignore[arg-type]
+                dtype=str(self.table.schema.field(name).type),
+                layout="encoded",
+            )
+            for name in self.columns
+        }
+        seen = Column(
+            role="feature", dtype=self.form.dtype, shape=self.form.shape, layout="encoded"
+        )
         record = Record(**{name: name for name in _ROLES if name in self.columns})
         return Metadata(
-            version=VERSION, uuid=_NO_FILE, primary_column=self.primary, columns={**own, self.primary: seen},
-            record=record, targets=self.source.targets,
-            splits=_sizes(self.table["split"]) if "split" in self.columns else {})
+            version=VERSION,
+            uuid=_NO_FILE,
+            primary_column=self.primary,
+            columns={**own, self.primary: seen},
+            record=record,
+            targets=self.source.targets,
+            splits=_sizes(self.table["split"]) if "split" in self.columns else {},
+        )
 
     @overload
     def __getitem__(self, key: int) -> dict[str, Any]: ...
@@ -147,15 +197,24 @@ class Pictures:
         try:
             return replace(self, rows=self.rows[chosen if chosen.size else chosen.astype(np.int64)])
         except IndexError:
-            raise UsageError("pictures that are not there", str(self.path), f"whole numbers 0 to {len(self) - 1}, or "
-                             f"{len(self)} booleans", f"{chosen.dtype} {list(chosen.shape)}") from None
+            raise UsageError(
+                "pictures that are not there",
+                str(self.path),
+                f"whole numbers 0 to {len(self) - 1}, or {len(self)} booleans",
+                f"{chosen.dtype} {list(chosen.shape)}",
+            ) from None
 
     def split(self, name: str) -> Pictures:
         """Those of one split: `train`, `valid`, `test` or the owner's own; UsageError if there is none such."""
         known = self.metadata.splits
         if name not in known:
-            raise UsageError("no such split", str(self.path), ", ".join(known) or "none", name,
-                             'Name a column, or fractions: split="train=0.8,valid=0.2".')
+            raise UsageError(
+                "no such split",
+                str(self.path),
+                ", ".join(known) or "none",
+                name,
+                'Name a column, or fractions: split="train=0.8,valid=0.2".',
+            )
         return self.take(np.asarray(self.to_arrow(["split"]).column(0).to_numpy() == name))
 
     def filter(self, condition: Any) -> Pictures:
@@ -164,11 +223,20 @@ class Pictures:
         try:
             return self.take(table.filter(condition).column("dof_row").to_numpy())
         except (pa.ArrowException, TypeError) as error:
-            raise UsageError("this condition cannot be evaluated", str(self.path), ", ".join(self.columns),
-                             str(error).splitlines()[0][:200]) from None
+            raise UsageError(
+                "this condition cannot be evaluated",
+                str(self.path),
+                ", ".join(self.columns),
+                str(error).splitlines()[0][:200],
+            ) from None
 
     def folds(
-        self, k: int = 5, *, group: str | None = None, stratify: str | None = None, seed: int = 0,
+        self,
+        k: int = 5,
+        *,
+        group: str | None = None,
+        stratify: str | None = None,
+        seed: int = 0,
     ) -> list[tuple[Pictures, Pictures]]:
         """`k` pairs (training, validation), as `Dataset.folds` has them: a group is never on both sides."""
         known = self.metadata.record
@@ -179,8 +247,14 @@ class Pictures:
         """What is known of them as an Arrow table, without the pictures."""
         return self.table.select(list(columns or self.columns)).take(pa.array(self.rows))
 
-    def loader(self, *, batch_size: int = 32, augment: Augment = (), workers: int | None = None, **options: Any
-               ) -> Loader:
+    def loader(
+        self,
+        *,
+        batch_size: int = 32,
+        augment: Augment = (),
+        workers: int | None = None,
+        **options: Any,
+    ) -> Loader:
         """Batches for training, `[k, h, w, c]`, see `dof_arrow.loader.options.Options`; of clips `[k, frames, h, w, c]`.
 
         Clips of which a number of `frames` was not asked for come as `maker.Padded`. `target="picture"` (or "clip")
@@ -192,16 +266,30 @@ class Pictures:
         from dof_arrow.loader.options import Options
 
         if options.get("normalize") is not None and self.form.dtype == "uint8":
-            raise UsageError("whole numbers cannot be normalized", "normalize", "float32 pictures", "uint8",
-                             'Ask for them: dof.pictures(…, dtype="float32").')
+            raise UsageError(
+                "whole numbers cannot be normalized",
+                "normalize",
+                "float32 pictures",
+                "uint8",
+                'Ask for them: dof.pictures(…, dtype="float32").',
+            )
         asked = Options(batch_size=batch_size, workers=workers, **options)
-        live = replace(self, workers=workers, form=replace(self.form, augmentation=_augmentation(augment)))
+        live = replace(
+            self, workers=workers, form=replace(self.form, augmentation=_augmentation(augment))
+        )
         return Loader(live, asked)
 
     def gather(self, name: str | None = None) -> Live:
         """Where a loader gets them from."""
         self._check(name)
-        return Live(self.source, self.rows, self.form, workers=self.workers, skip=self.skip, errors=self.errors)
+        return Live(
+            self.source,
+            self.rows,
+            self.form,
+            workers=self.workers,
+            skip=self.skip,
+            errors=self.errors,
+        )
 
     def shape(self, name: str | None = None) -> tuple[int, ...]:
         """The shape of one picture [h, w, c], or of a clip at its longest [frames, h, w, c]."""
@@ -214,7 +302,9 @@ class Pictures:
 
     def statistics(self, split: str, name: str | None = None) -> tuple[Array, Array]:
         """Mean and standard deviation, float64 [channels] each, over a split **of the whole source**; all are read."""
-        whole = replace(self, rows=np.arange(self.table.num_rows), form=replace(self.form, dtype="float32"))
+        whole = replace(
+            self, rows=np.arange(self.table.num_rows), form=replace(self.form, dtype="float32")
+        )
         count, total, squares = 0, np.zeros(self.form.shape[-1]), np.zeros(self.form.shape[-1])
         for batch in whole.split(split).loader(workers=self.workers):
             seen = batch if isinstance(batch, np.ndarray) else batch.features[batch.mask]
@@ -237,14 +327,30 @@ class Pictures:
 
 
 def _made(
-    where: Path, source: Source, form: Form, fractions: Mapping[str, float] | None, seed: int, skip: bool,
+    where: Path,
+    source: Source,
+    form: Form,
+    fractions: Mapping[str, float] | None,
+    seed: int,
+    skip: bool,
 ) -> Pictures:
     if not len(source):
         raise SourceError("no pictures", str(where), hint="Give the folder that holds them.")
-    made = Pictures(path=where, source=source, form=form, table=_table(source, fractions, seed),
-                    rows=np.arange(len(source)), skip=skip)
+    made = Pictures(
+        path=where,
+        source=source,
+        form=form,
+        table=_table(source, fractions, seed),
+        rows=np.arange(len(source)),
+        skip=skip,
+    )
     if made.primary in made.columns:
-        raise UsageError("two columns of one name", str(where), found=made.primary, hint="Rename the table's column.")
+        raise UsageError(
+            "two columns of one name",
+            str(where),
+            found=made.primary,
+            hint="Rename the table's column.",
+        )
     return replace(made, form=replace(form, shape=_shape(made)))
 
 
@@ -258,9 +364,15 @@ def _shape(made: Pictures) -> tuple[int, ...]:
             break
         except SourceError as error:
             if not made.skip:
-                raise SourceError(error.what, sample.key, error.expected, error.found, error.hint) from None
+                raise SourceError(
+                    error.what, sample.key, error.expected, error.found, error.hint
+                ) from None
     else:
-        raise SourceError("no picture can be read", str(made.path), hint="Look at some of them with an image viewer.")
+        raise SourceError(
+            "no picture can be read",
+            str(made.path),
+            hint="Look at some of them with an image viewer.",
+        )
     if form.sampling is None:
         return shape
     return (form.frames or form.sampling.max_frames or 0, *shape)
@@ -269,20 +381,31 @@ def _shape(made: Pictures) -> tuple[int, ...]:
 def _table(source: Source, fractions: Mapping[str, float] | None, seed: int) -> pa.Table:
     """All that is known of the samples, a row each."""
     known = Roster.of(source)
-    named = {"id": known.keys, "group": known.groups, "split": _splits(source, known, fractions, seed)}
+    named = {
+        "id": known.keys,
+        "group": known.groups,
+        "split": _splits(source, known, fractions, seed),
+    }
     pairs = [(name, values) for name, values in named.items() if values is not None]
     pairs += [*known.targets.items(), *known.kept.items()]
     names = [name for name, _ in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError("two columns of one name", "pictures", found=", ".join(twice),
-                         hint="Rename the table's column, or leave it out.")
+        raise UsageError(
+            "two columns of one name",
+            "pictures",
+            found=", ".join(twice),
+            hint="Rename the table's column, or leave it out.",
+        )
     return pa.table(dict(pairs))
 
 
 def _sizes(splits: pa.ChunkedArray) -> dict[str, Split]:
     import pyarrow.compute as pc
 
-    counts = ((count["values"].as_py(), count["counts"].as_py()) for count in pc.value_counts(splits.drop_null()))
+    counts = (
+        (count["values"].as_py(), count["counts"].as_py())
+        for count in pc.value_counts(splits.drop_null())
+    )
     return {name: Split(rows=rows, records=rows) for name, rows in counts}
 
 
@@ -293,37 +416,69 @@ def _splits(source: Source, known: Roster, fractions: Mapping[str, float] | None
             splits.check_groups(known.groups.to_pylist(), known.splits.to_pylist())
         return known.splits
     keys = known.keys.to_pylist()
-    groups = keys if known.groups is None else [g or k for g, k in zip(known.groups.to_pylist(), keys, strict=True)]
-    named = next((name for name, target in source.targets.items() if target.kind == "category"), None)
+    groups = (
+        keys
+        if known.groups is None
+        else [g or k for g, k in zip(known.groups.to_pylist(), keys, strict=True)]
+    )
+    named = next(
+        (name for name, target in source.targets.items() if target.kind == "category"), None
+    )
     strata = None if named is None else known.targets[named].to_pylist()
-    return pa.array(splits.split_by_fraction(groups, fractions, seed=seed, stratify=strata), pa.string())
+    return pa.array(
+        splits.split_by_fraction(groups, fractions, seed=seed, stratify=strata), pa.string()
+    )
 
 
 def _sampling(
-    source: Any, clips: bool | None, asked: Sampling, frames: int | None,
+    source: Any,
+    clips: bool | None,
+    asked: Sampling,
+    frames: int | None,
 ) -> Sampling | None:
     """Which frames are taken, or None where inputs are pictures; UsageError where batches could be of any length."""
     if frames is not None and frames < 1:
         raise UsageError("frames must be at least 1", found=str(frames))
     if clips is None:
-        clips = asked != EVERY or frames is not None or (
-            isinstance(source, (str, os.PathLike)) and holds_clips(Path(source)))
+        clips = (
+            asked != EVERY
+            or frames is not None
+            or (isinstance(source, (str, os.PathLike)) and holds_clips(Path(source)))
+        )
     if clips and frames is None and asked.max_frames is None:
-        raise UsageError("batches of clips need a bound", "pictures", "frames=16, or max_frames=64", "neither",
-                         "frames=16 takes 16 of each clip, spread evenly; max_frames=64 the first 64, padded.")
+        raise UsageError(
+            "batches of clips need a bound",
+            "pictures",
+            "frames=16, or max_frames=64",
+            "neither",
+            "frames=16 takes 16 of each clip, spread evenly; max_frames=64 the first 64, padded.",
+        )
     return asked if clips else None
 
 
 def _wanted(
-    size: tuple[int, int] | int | None, fit: Fit | None, mode: Literal["RGB", "L"], draft: int | None,
+    size: tuple[int, int] | int | None,
+    fit: Fit | None,
+    mode: Literal["RGB", "L"],
+    draft: int | None,
 ) -> Preprocessing:
     """How pictures are decoded and fitted, as a declaration; UsageError for what contradicts itself."""
     box = () if size is None else (size, size) if isinstance(size, int) else tuple(size)
     if size is None and fit not in (None, "none"):
-        raise UsageError("nothing to fit into", "pictures", "size=(height, width)", f"fit={fit!r} alone")
+        raise UsageError(
+            "nothing to fit into", "pictures", "size=(height, width)", f"fit={fit!r} alone"
+        )
     how: Fit = (fit or "crop") if box else "none"
-    wanted = Preprocessing(mode=mode, channels=mode, draft=draft, fit=how, resize=box, layout="NHWC", dtype="uint8",
-                           crop=box if how in ("crop", "pad") else ())
+    wanted = Preprocessing(
+        mode=mode,
+        channels=mode,
+        draft=draft,
+        fit=how,
+        resize=box,
+        layout="NHWC",
+        dtype="uint8",
+        crop=box if how in ("crop", "pad") else (),
+    )
     check(wanted)
     return wanted
 
@@ -337,6 +492,11 @@ def _augmentation(given: Augment) -> Augmentation | None:
     parts = [given] if isinstance(given, Mapping) else list(given)
     pairs = [pair for part in parts for pair in part.items()]
     if len(dict(pairs)) < len(pairs):
-        raise UsageError("a change given twice", "augment", "each name once", ", ".join(name for name, _ in pairs))
+        raise UsageError(
+            "a change given twice",
+            "augment",
+            "each name once",
+            ", ".join(name for name, _ in pairs),
+        )
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
     return augment.from_mapping(plain) if plain else None

@@ -29,7 +29,9 @@ from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.system import processors
 
 Array = NDArray[Any]
-Work = Callable[[Sequence[Any], Array], list[Any]]  # tasks and a row [k, *shape] for each; what is to be said of each
+Work = Callable[
+    [Sequence[Any], Array], list[Any]
+]  # tasks and a row [k, *shape] for each; what is to be said of each
 
 _SLOT = 4 << 20  # bytes of rows that a helper writes at a time
 _EACH = 3  # pieces that a helper has of a batch: the last ones are over at about the same time
@@ -56,7 +58,9 @@ class Crew:
         if self._workers == 0 or current_process().daemon:
             return self._work(tasks, out)
         count, pool = self._workers or processors(), self._helpers(out.nbytes // max(len(out), 1))
-        size = max(min(-(-len(tasks) // (_EACH * count)), _SLOT * len(out) // max(out.nbytes, 1)), 1)
+        size = max(
+            min(-(-len(tasks) // (_EACH * count)), _SLOT * len(out) // max(out.nbytes, 1)), 1
+        )
         parts = [slice(i, i + size) for i in range(0, len(tasks), size)]
         waiting = [pool.submit(self._part, tasks[part], out[part]) for part in parts]
         try:
@@ -76,9 +80,15 @@ class Crew:
         """The threads, each of which does the work or waits for a process; made anew in a forked process."""
         with self._lock:
             if self._pool is None or self._owner != os.getpid():
-                count, self._owner, self._idle = self._workers or processors(), os.getpid(), SimpleQueue()
+                count, self._owner, self._idle = (
+                    self._workers or processors(),
+                    os.getpid(),
+                    SimpleQueue(),
+                )
                 for _ in range(count):
-                    self._idle.put(Helper(self._work, max(_SLOT, row)) if self._workers else self._work)
+                    self._idle.put(
+                        Helper(self._work, max(_SLOT, row)) if self._workers else self._work
+                    )
                 self._pool = ThreadPoolExecutor(count, "dof-crew")
             return self._pool
 
@@ -89,8 +99,13 @@ class Helper:
     def __init__(self, work: Work, size: int) -> None:
         file = _nameless(size)
         # In a group of its own it does not get the Ctrl-C that is meant for this process.
-        self._process = subprocess.Popen([sys.executable, "-c", _START, str(file)], stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE, pass_fds=(file,), process_group=0)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START, str(file)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(file,),
+            process_group=0,
+        )
         self._memory = np.frombuffer(mmap.mmap(file, size), np.uint8)
         os.close(file)
         weakref.finalize(self, _end, self._process, os.getpid())
@@ -123,13 +138,19 @@ class Helper:
             return pickle.load(self._process.stdout)
         except (EOFError, pickle.UnpicklingError):
             code = self._process.wait(_PATIENCE)
-            raise SourceError("a worker process has ended", found=f"exit code {code}",
-                              hint="It may have been out of memory: try fewer workers.") from None
+            raise SourceError(
+                "a worker process has ended",
+                found=f"exit code {code}",
+                hint="It may have been out of memory: try fewer workers.",
+            ) from None
 
 
 def _unknown(error: Exception) -> UsageError:
-    return UsageError("what stands for a picture cannot be sent to a worker process", found=str(error),
-                      hint="Put its class into a module of its own, or leave out workers=, for threads.")
+    return UsageError(
+        "what stands for a picture cannot be sent to a worker process",
+        found=str(error),
+        hint="Put its class into a module of its own, or leave out workers=, for threads.",
+    )
 
 
 def _nameless(size: int) -> int:

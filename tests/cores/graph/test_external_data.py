@@ -112,7 +112,8 @@ PLACES: dict[str, Place] = {
     "Constant.value": partial(add_node, op="Constant", value=lambda t: t()),
     "Constant.sparse_value.values": partial(add_node, op="Constant", sparse_value=sparse),
     "Constant.sparse_value.indices": partial(
-        add_node, op="Constant", sparse_value=partial(sparse, by_indices=True)),
+        add_node, op="Constant", sparse_value=partial(sparse, by_indices=True)
+    ),
     "If": partial(add_node, op="If", then_branch=a_graph),
     "Loop": partial(add_node, op="Loop", body=a_graph),
     "Scan": partial(add_node, op="Scan", body=a_graph),
@@ -149,8 +150,13 @@ def parts() -> dict[str, bytes]:
     """An original model, its core, a head, and the model fused of them."""
     made = Core.from_bytes(small_model(), preprocess=SQUASHED)
     head = small_head(made)
-    return {"original": small_model(), "core": made.data, "head": head,
-            "fused": fuse(made, {"finding": head}), "preprocessing": made.preprocess.graph}
+    return {
+        "original": small_model(),
+        "core": made.data,
+        "head": head,
+        "fused": fuse(made, {"finding": head}),
+        "preprocessing": made.preprocess.graph,
+    }
 
 
 def tainted(data: bytes, place: Place, location: str) -> bytes:
@@ -212,7 +218,10 @@ def test_a_model_that_names_a_file_elsewhere_is_refused_on_every_road(
 
 @each_place
 def test_commands_refuse_such_a_model_and_write_nothing(
-    place: Place, work: Path, parts: dict[str, bytes], tmp_path: Path,
+    place: Place,
+    work: Path,
+    parts: dict[str, bytes],
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "models"
@@ -267,10 +276,14 @@ def test_weights_beside_the_model_are_brought_in(place: Place, tmp_path: Path) -
 
 def adding_sparse_weights(location: str) -> Model:
     """y = x + weights that a Constant holds sparsely, and keeps in a file."""
-    model = vectors([
-        helper.make_node("Constant", [], ["odd"], sparse_value=sparse(partial(outside, location))),
-        helper.make_node("Add", ["x", "odd"], ["y"]),
-    ])
+    model = vectors(
+        [
+            helper.make_node(
+                "Constant", [], ["odd"], sparse_value=sparse(partial(outside, location))
+            ),
+            helper.make_node("Add", ["x", "odd"], ["y"]),
+        ]
+    )
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = NUMBERS
     return model
@@ -325,8 +338,14 @@ def add_compiled_function(model: Model) -> None:
 
 
 def _compiled() -> onnx.NodeProto:
-    return helper.make_node("EPContext", [], ["compiled"], domain="com.microsoft", embed_mode=0,
-                            ep_cache_context="id.key")
+    return helper.make_node(
+        "EPContext",
+        [],
+        ["compiled"],
+        domain="com.microsoft",
+        embed_mode=0,
+        ep_cache_context="id.key",
+    )
 
 
 @pytest.mark.parametrize("add", [add_compiled, add_compiled_inside, add_compiled_function])

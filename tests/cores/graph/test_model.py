@@ -21,8 +21,13 @@ from tests.support.shared import shared_data
 
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type Swig:DeprecationWarning")
 
-MODELS = ("mobilenetv2-12-fp32-from-int8", "mobilenetv2-12-int8", "squeezenet_fp16",
-          "structure-only/light_resnet50", "structure-only/light_densenet121")
+MODELS = (
+    "mobilenetv2-12-fp32-from-int8",
+    "mobilenetv2-12-int8",
+    "squeezenet_fp16",
+    "structure-only/light_resnet50",
+    "structure-only/light_densenet121",
+)
 
 
 def saved(model: onnx.ModelProto, folder: Path) -> Path:
@@ -33,7 +38,9 @@ def saved(model: onnx.ModelProto, folder: Path) -> Path:
 
 def with_external_data(folder: Path, location: str = "weights.bin") -> Path:
     model = models.gemm()
-    convert_model_to_external_data(model, location="weights.bin", size_threshold=0)  # changed by the save below
+    convert_model_to_external_data(
+        model, location="weights.bin", size_threshold=0
+    )  # changed by the save below
     onnx.save(model, folder / "model.onnx")
     model = onnx.load(folder / "model.onnx", load_external_data=False)
     for tensor in model.graph.initializer:
@@ -51,7 +58,9 @@ def test_a_model_comes_back_from_its_file_and_its_bytes(tmp_path: Path) -> None:
     assert graph.to_bytes(graph.from_bytes(graph.to_bytes(model))) == graph.to_bytes(model)
 
 
-@pytest.mark.parametrize("data", [b"", b"not a model", b"\x89PNG\r\n\x1a\n" + bytes(64), b"\x08\x08"])
+@pytest.mark.parametrize(
+    "data", [b"", b"not a model", b"\x89PNG\r\n\x1a\n" + bytes(64), b"\x08\x08"]
+)
 def test_other_bytes_are_refused(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(data)
     with pytest.raises(CoreError, match="no ONNX model"):
@@ -100,7 +109,16 @@ def test_external_data_beside_the_model_is_brought_in(tmp_path: Path) -> None:
     np.testing.assert_array_equal(outputs(model, rows)[0], outputs(models.gemm(), rows)[0])
 
 
-ELSEWHERE = ("../weights.bin", "sub/../weights.bin", "link.bin", "folder/weights.bin", "", ".", "gone", "nul\0")
+ELSEWHERE = (
+    "../weights.bin",
+    "sub/../weights.bin",
+    "link.bin",
+    "folder/weights.bin",
+    "",
+    ".",
+    "gone",
+    "nul\0",
+)
 
 
 @pytest.mark.parametrize("location", ELSEWHERE)
@@ -166,12 +184,16 @@ def test_extract_keeps_what_inner_graphs_take_from_outside() -> None:
         value = helper.make_tensor_value_info(op, TensorProto.FLOAT, None)
         return helper.make_graph([helper.make_node(op, ["x", "w"], [op])], op, [], [value])
 
-    model = vectors([
-        helper.make_node("Neg", ["x"], ["unused"]),
-        helper.make_node("ReduceMax", ["x"], ["top"], keepdims=0),
-        helper.make_node("Cast", ["top"], ["flag"], to=TensorProto.BOOL),
-        helper.make_node("If", ["flag"], ["y"], then_branch=branch("Add"), else_branch=branch("Mul")),
-    ])
+    model = vectors(
+        [
+            helper.make_node("Neg", ["x"], ["unused"]),
+            helper.make_node("ReduceMax", ["x"], ["top"], keepdims=0),
+            helper.make_node("Cast", ["top"], ["flag"], to=TensorProto.BOOL),
+            helper.make_node(
+                "If", ["flag"], ["y"], then_branch=branch("Add"), else_branch=branch("Mul")
+            ),
+        ]
+    )
     part = graph.extract(graph.from_bytes(graph.to_bytes(model)), ["y"])
     assert [n.op_type for n in part.graph.node] == ["ReduceMax", "Cast", "If"]
     np.testing.assert_array_equal(outputs(part, np.array([1, 2], np.float32))[0], [4, 6])
@@ -217,4 +239,6 @@ def test_sessions_and_runs_fail_with_our_errors() -> None:
     with pytest.raises(CoreError, match="cannot load"):
         graph.session(b"nonsense")
     with pytest.raises(CoreError, match=r"cannot run.*Check the input"):
-        graph.run(graph.session(graph.to_bytes(models.gemm())), {"picture": np.ones((1, 1), np.float32)})
+        graph.run(
+            graph.session(graph.to_bytes(models.gemm())), {"picture": np.ones((1, 1), np.float32)}
+        )

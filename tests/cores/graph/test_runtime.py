@@ -27,8 +27,12 @@ AZURE = "AzureExecutionProvider"  # in every wheel for Linux; it knows none of a
 OPENVINO = "openvino"
 SQUASHED = '{"mode": "RGB", "fit": "squash", "resize": [16, 16], "scale": 0.00392156862745098}'
 
-needs_azure = pytest.mark.skipif("azure" not in runtime.available(), reason="this ONNX Runtime has but the CPU")
-needs_openvino = pytest.mark.skipif(OPENVINO not in runtime.available(), reason="onnxruntime-openvino not installed")
+needs_azure = pytest.mark.skipif(
+    "azure" not in runtime.available(), reason="this ONNX Runtime has but the CPU"
+)
+needs_openvino = pytest.mark.skipif(
+    OPENVINO not in runtime.available(), reason="onnxruntime-openvino not installed"
+)
 
 
 class _Pretended:
@@ -44,8 +48,15 @@ class _Pretended:
         return [self._full, "CPUExecutionProvider"]
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
-        return [_Part("CPUExecutionProvider" if part.get_nodes()[0].op_type in self._strays else self._full, part)
-                for part in self._real.get_provider_graph_assignment_info()]
+        return [
+            _Part(
+                "CPUExecutionProvider"
+                if part.get_nodes()[0].op_type in self._strays
+                else self._full,
+                part,
+            )
+            for part in self._real.get_provider_graph_assignment_info()
+        ]
 
 
 class _Part:
@@ -64,7 +75,11 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
         def session(data: bytes, threads: int = 1, provider: Any = None) -> Any:
             seen.append(provider)
             made = real(data, threads, provider and ("CPUExecutionProvider", {}))
-            return made if provider is None else _Pretended(made, provider[0], dict.fromkeys(strays, ""))
+            return (
+                made
+                if provider is None
+                else _Pretended(made, provider[0], dict.fromkeys(strays, ""))
+            )
 
         monkeypatch.setattr(graph, "session", session)
         return seen
@@ -73,33 +88,52 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_cpu_is_the_default_and_always_there() -> None:
-    assert "cpu" in runtime.available() and core().provider == runtime.short("CPUExecutionProvider") == "cpu"
-    assert runtime.session(core().data, provider="CPUExecutionProvider").get_providers() == ["CPUExecutionProvider"]
+    assert (
+        "cpu" in runtime.available()
+        and core().provider == runtime.short("CPUExecutionProvider") == "cpu"
+    )
+    assert runtime.session(core().data, provider="CPUExecutionProvider").get_providers() == [
+        "CPUExecutionProvider"
+    ]
 
 
-@pytest.mark.parametrize(("name", "said"), [
-    ("tensorrt", "pip uninstall onnxruntime, then pip install onnxruntime-gpu"), ("DmlExecutionProvider", "directml"),
-    ("gpu", "See onnxruntime.ai"),
-])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tensorrt", "pip uninstall onnxruntime, then pip install onnxruntime-gpu"),
+        ("DmlExecutionProvider", "directml"),
+        ("gpu", "See onnxruntime.ai"),
+    ],
+)
 def test_a_provider_that_is_not_installed(name: str, said: str) -> None:
-    with pytest.raises(UsageError, match=r"no such execution provider here: expected .*cpu, found") as caught:
+    with pytest.raises(
+        UsageError, match=r"no such execution provider here: expected .*cpu, found"
+    ) as caught:
         builtin.load(provider=name)
     assert said in str(caught.value)
 
 
-@pytest.mark.filterwarnings("ignore:Specified provider")  # ONNX Runtime's own, since nothing but the list is faked
+@pytest.mark.filterwarnings(
+    "ignore:Specified provider"
+)  # ONNX Runtime's own, since nothing but the list is faked
 def test_a_provider_that_onnx_runtime_drops_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with onnxruntime-gpu and no driver: it is listed, and the session then has the CPU alone."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    assert graph.session(core().data, 1, ("CUDAExecutionProvider", {})).get_providers() == ["CPUExecutionProvider"]
-    with pytest.raises(CoreError, match=r"cannot start the execution provider.* found cuda.*driver"):
+    assert graph.session(core().data, 1, ("CUDAExecutionProvider", {})).get_providers() == [
+        "CPUExecutionProvider"
+    ]
+    with pytest.raises(
+        CoreError, match=r"cannot start the execution provider.* found cuda.*driver"
+    ):
         builtin.load(provider="cuda")
 
 
 @needs_azure
 def test_a_provider_that_leaves_all_nodes_to_the_cpu() -> None:
     assert graph.session(core().data, 1, (AZURE, {})).get_providers()[0] == AZURE
-    with pytest.raises(CoreError, match=r"leaves a part of the model to the CPU.* on azure, found .*18 Conv"):
+    with pytest.raises(
+        CoreError, match=r"leaves a part of the model to the CPU.* on azure, found .*18 Conv"
+    ):
         builtin.load(provider="azure")
 
 
@@ -113,7 +147,9 @@ def test_what_works_out_shapes_may_run_on_the_cpu(cuda: Any) -> None:
     """A class token is repeated for each picture of a batch: how often is worked out on the CPU, as CUDA wants it."""
     seen = cuda("Shape", "Expand")
     runtime.session(graph.to_bytes(models.vit()), provider="CUDA")
-    assert seen == [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"})]
+    assert seen == [
+        ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"})
+    ]
     cuda("Shape", "Concat")  # of which one joins the token to the picture's
     with pytest.raises(CoreError, match="found 1 Concat"):
         runtime.session(graph.to_bytes(models.vit()), provider="cuda")
@@ -133,8 +169,12 @@ def test_nodes_set_aside_may_run_on_the_cpu(cuda: Any) -> None:
 def test_an_onnx_runtime_that_does_not_tell(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cuda()
     monkeypatch.delattr(_Pretended, "get_provider_graph_assignment_info")
-    monkeypatch.delattr(onnxruntime.InferenceSession.__mro__[1], "get_provider_graph_assignment_info")
-    with pytest.raises(CoreError, match=r"does not tell what runs where: expected version 1\.24\.1"):
+    monkeypatch.delattr(
+        onnxruntime.InferenceSession.__mro__[1], "get_provider_graph_assignment_info"
+    )
+    with pytest.raises(
+        CoreError, match=r"does not tell what runs where: expected version 1\.24\.1"
+    ):
         builtin.load(provider="cuda")
 
 
@@ -144,10 +184,18 @@ def test_the_provider_stands_in_the_run_and_in_the_file(cuda: Any, tmp_path: Pat
     ran = builtin.load(pool="1x1", provider="CUDAExecutionProvider")
     assert ran.provider == pickle.loads(pickle.dumps(ran)).provider == "cuda"
     made = extract(folder, core=ran, out=tmp_path / "a.parquet", id_key=KEY, ids="name")
-    assert made.metadata.provenance.providers == {"feature": ("cuda",)} and validate(made.path, deep=True) == []
+    assert (
+        made.metadata.provenance.providers == {"feature": ("cuda",)}
+        and validate(made.path, deep=True) == []
+    )
     plain = planned(folder, core=core(), out=tmp_path / "b.parquet", id_key=KEY, ids="name")
-    other = planned(folder, core="builtin", pool="1x1", provider="cuda", out=tmp_path / "b.parquet", id_key=KEY)
-    assert [run.identity["provider"] for run in (plain, other)] == [{"feature": "cpu"}, {"feature": "cuda"}]
+    other = planned(
+        folder, core="builtin", pool="1x1", provider="cuda", out=tmp_path / "b.parquet", id_key=KEY
+    )
+    assert [run.identity["provider"] for run in (plain, other)] == [
+        {"feature": "cpu"},
+        {"feature": "cuda"},
+    ]
     assert plain.run().metadata.provenance.providers == {} and plain.run_digest != other.run_digest
     folder_of(tmp_path / "q", 6)
     for i in range(4):
@@ -155,16 +203,24 @@ def test_the_provider_stands_in_the_run_and_in_the_file(cuda: Any, tmp_path: Pat
     more = extract(tmp_path / "q", core=core(), out=tmp_path / "c.parquet", id_key=KEY, ids="name")
     both = merge([made.path, more.path], tmp_path / "d.parquet")
     assert both.metadata.provenance.providers == {"feature": ("cpu", "cuda")}
-    with pytest.raises(UsageError, match="runs on another execution provider: expected cuda, found cpu"):
+    with pytest.raises(
+        UsageError, match="runs on another execution provider: expected cuda, found cpu"
+    ):
         planned(folder, core=core(), provider="cuda", out=tmp_path / "e.parquet", id_key=KEY)
 
 
-@pytest.mark.parametrize("command", [
-    ("extract", "p", "-o", "x.parquet", "--core", "builtin"),
-    ("headless", "m.onnx", "-o", "x.onnx", "--preprocess", SQUASHED),
-])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("extract", "p", "-o", "x.parquet", "--core", "builtin"),
+        ("headless", "m.onnx", "-o", "x.onnx", "--preprocess", SQUASHED),
+    ],
+)
 def test_commands_do_not_fall_back(
-    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
@@ -188,11 +244,25 @@ def test_another_provider_gives_nearly_the_same_features() -> None:
 
 
 @pytest.mark.parametrize(("threads", "workers"), [(1, None), (2, None), (64, None), (2, 3)])
-def test_workers_are_the_processors_that_threads_leave(threads: int, workers: int | None, tmp_path: Path) -> None:
+def test_workers_are_the_processors_that_threads_leave(
+    threads: int, workers: int | None, tmp_path: Path
+) -> None:
     folder = folder_of(tmp_path / "p", 2)
-    run = planned(folder, core="builtin", out=tmp_path / "x.parquet", id_key=KEY, threads=threads, workers=workers)
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    assert run.workers == (workers or max(count // threads, 1)) and run.cores["feature"].threads == threads
+    run = planned(
+        folder,
+        core="builtin",
+        out=tmp_path / "x.parquet",
+        id_key=KEY,
+        threads=threads,
+        workers=workers,
+    )
+    count = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    assert (
+        run.workers == (workers or max(count // threads, 1))
+        and run.cores["feature"].threads == threads
+    )
     assert run.identity["threads"] == {"feature": threads}
 
 
@@ -200,18 +270,25 @@ def test_threads_change_no_feature(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "p", 20)
     with pytest.raises(UsageError, match="threads must be at least 1: found 0"):
         extract(folder, core="builtin", out=tmp_path / "x.parquet", id_key=KEY, threads=0)
-    one, many = (extract(folder, core="builtin", out=tmp_path / f"{n}.parquet", id_key=KEY, threads=n) for n in (1, 3))
+    one, many = (
+        extract(folder, core="builtin", out=tmp_path / f"{n}.parquet", id_key=KEY, threads=n)
+        for n in (1, 3)
+    )
     assert np.array_equal(one.to_numpy(), many.to_numpy())
 
 
 # Cores whose features depend on the batch
 
 
-def test_a_core_that_depends_on_its_batch_gives_the_same_at_any_batch_size_and_workers(tmp_path: Path) -> None:
+def test_a_core_that_depends_on_its_batch_gives_the_same_at_any_batch_size_and_workers(
+    tmp_path: Path,
+) -> None:
     """DynamicQuantizeLinear takes its scale from all rows of a batch: such a core runs one picture at a time (C2)."""
     folder = folder_of(tmp_path / "p", 41, side=16)
     (folder / "0007.png").write_bytes(b"broken")
-    ranged = Core.from_bytes(graph.to_bytes(models.dynamic_range()), name="ranged", preprocess=SQUASHED)
+    ranged = Core.from_bytes(
+        graph.to_bytes(models.dynamic_range()), name="ranged", preprocess=SQUASHED
+    )
     assert ranged.batch_dependent
     prepared = np.stack([ranged.prepare(pixels(i, 16)) for i in range(8)])
     together = graph.run(graph.session(ranged.data), {ranged.describe().input.name: prepared})[0]
@@ -219,13 +296,18 @@ def test_a_core_that_depends_on_its_batch_gives_the_same_at_any_batch_size_and_w
 
     def made(batch_size: int, workers: int) -> Any:
         out = tmp_path / f"{batch_size}-{workers}.parquet"
-        return extract(folder, core=ranged, out=out, id_key=KEY, batch_size=batch_size, workers=workers)
+        return extract(
+            folder, core=ranged, out=out, id_key=KEY, batch_size=batch_size, workers=workers
+        )
 
     first = made(8, 2)
     assert len(first) == 40 and not first.metadata.cores["feature"].deterministic
     assert np.array_equal(first.to_numpy()[:7], ranged.run(prepared[:7]))
     for batch_size in (1, 3, 64):
         other = made(batch_size, 2)
-        assert np.array_equal(other.to_numpy(), first.to_numpy()) and other.metadata.uuid == first.metadata.uuid
+        assert (
+            np.array_equal(other.to_numpy(), first.to_numpy())
+            and other.metadata.uuid == first.metadata.uuid
+        )
     for workers in (1, 3):
         assert made(8, workers).path.read_bytes() == first.path.read_bytes()

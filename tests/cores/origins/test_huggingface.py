@@ -26,34 +26,66 @@ pytest.importorskip("huggingface_hub")
 MODEL = models.gemm().SerializeToString()
 DIGEST = hashlib.sha256(MODEL).hexdigest()
 CARD = b"---\nlicense: apache-2.0\ntags:\n- vision\n---\n# A model\n"
-CONFIG = {"do_normalize": True, "do_rescale": True, "do_resize": True, "image_mean": [0.5, 0.4, 0.3],
-          "image_processor_type": "ViTImageProcessor", "image_std": [0.5, 0.5, 0.5], "resample": 2,
-          "rescale_factor": 1 / 255, "size": {"height": 16, "width": 16}}
-SPEC = {"mode": "RGB", "fit": "squash", "resize": [16, 16], "scale": 1 / 255, "mean": [0.5, 0.4, 0.3],
-        "std": [0.5, 0.5, 0.5]}
+CONFIG = {
+    "do_normalize": True,
+    "do_rescale": True,
+    "do_resize": True,
+    "image_mean": [0.5, 0.4, 0.3],
+    "image_processor_type": "ViTImageProcessor",
+    "image_std": [0.5, 0.5, 0.5],
+    "resample": 2,
+    "rescale_factor": 1 / 255,
+    "size": {"height": 16, "width": 16},
+}
+SPEC = {
+    "mode": "RGB",
+    "fit": "squash",
+    "resize": [16, 16],
+    "scale": 1 / 255,
+    "mean": [0.5, 0.4, 0.3],
+    "std": [0.5, 0.5, 0.5],
+}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _with_weights_beside(folder: Path) -> dict[str, bytes]:
-    onnx.save_model(models.gemm(), folder / "model.onnx", save_as_external_data=True, location="model.onnx_data",
-                    size_threshold=0)
-    return {f"onnx/{name}": (folder / name).read_bytes() for name in ("model.onnx", "model.onnx_data")}
+    onnx.save_model(
+        models.gemm(),
+        folder / "model.onnx",
+        save_as_external_data=True,
+        location="model.onnx_data",
+        size_threshold=0,
+    )
+    return {
+        f"onnx/{name}": (folder / name).read_bytes() for name in ("model.onnx", "model.onnx_data")
+    }
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Hub]:
     config = json.dumps(CONFIG).encode()
     odd = json.dumps({**CONFIG, "resample": 1}).encode()
-    yield Hub({
-        "owner/small": {"model.onnx": MODEL, "README.md": CARD, "preprocessor_config.json": config},
-        "owner/beside": {**_with_weights_beside(tmp_path), "preprocessor_config.json": config},
-        "owner/bare": {"sub/net.onnx": MODEL, "sub/net_int8.onnx": MODEL},
-        "owner/odd": {"model.onnx": MODEL, "preprocessor_config.json": odd},
-        "owner/broken": {"model.onnx": MODEL, "preprocessor_config.json": b'{"size": 1'},
-        "owner/private": {"model.onnx": MODEL, "README.md": b"---\nlicense: other\nlicense_name: own-1\n---\n"},
-        "owner/gated": {"model.onnx": MODEL},
-    }, gated=frozenset({"owner/gated"}), private=frozenset({"owner/private"}))
+    yield Hub(
+        {
+            "owner/small": {
+                "model.onnx": MODEL,
+                "README.md": CARD,
+                "preprocessor_config.json": config,
+            },
+            "owner/beside": {**_with_weights_beside(tmp_path), "preprocessor_config.json": config},
+            "owner/bare": {"sub/net.onnx": MODEL, "sub/net_int8.onnx": MODEL},
+            "owner/odd": {"model.onnx": MODEL, "preprocessor_config.json": odd},
+            "owner/broken": {"model.onnx": MODEL, "preprocessor_config.json": b'{"size": 1'},
+            "owner/private": {
+                "model.onnx": MODEL,
+                "README.md": b"---\nlicense: other\nlicense_name: own-1\n---\n",
+            },
+            "owner/gated": {"model.onnx": MODEL},
+        },
+        gated=frozenset({"owner/gated"}),
+        private=frozenset({"owner/private"}),
+    )
 
 
 @pytest.fixture
@@ -62,14 +94,27 @@ def run(site: Hub, tmp_path: Path) -> Iterator[Run]:
     (tmp_path / "cache").mkdir(mode=0o700)
     with site.serving() as address:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        home = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path),
-                "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "user"),
-                "no_proxy": "*"}
+        home = {
+            "HF_ENDPOINT": address,
+            "HF_HOME": str(tmp_path / "home"),
+            "XDG_CONFIG_HOME": str(tmp_path),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "HOME": str(tmp_path / "user"),
+            "no_proxy": "*",
+        }
 
-        def start(*arguments: object, code: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        def start(
+            *arguments: object, code: str = "", **more: str
+        ) -> subprocess.CompletedProcess[str]:
             command = ["-c", code] if code else ["-m", "dof_arrow"]
-            return subprocess.run([sys.executable, *command, *map(str, arguments)], capture_output=True, text=True,
-                                  env={**plain, **home, **more}, cwd=tmp_path, check=False)
+            return subprocess.run(
+                [sys.executable, *command, *map(str, arguments)],
+                capture_output=True,
+                text=True,
+                env={**plain, **home, **more},
+                cwd=tmp_path,
+                check=False,
+            )
 
         yield start
 
@@ -82,7 +127,12 @@ def test_a_core_of_the_hub(run: Run, site: Hub, tmp_path: Path) -> None:
     assert f"{source}: SHA-256 {DIGEST}, licence Apache-2.0" in made.stderr
     core = dof.Core.load(tmp_path / "core.onnx")
     about = core.describe()
-    assert (about.source, about.source_sha256, about.license, about.name) == (source, DIGEST, "Apache-2.0", "small")
+    assert (about.source, about.source_sha256, about.license, about.name) == (
+        source,
+        DIGEST,
+        "Apache-2.0",
+        "small",
+    )
     assert about.preprocessing == load_spec(json.dumps(SPEC))
     (tmp_path / "near.onnx").write_bytes(MODEL)
     near = dof.Core.load(tmp_path / "near.onnx", preprocess=json.dumps(SPEC))
@@ -115,14 +165,16 @@ def test_what_can_be_wrong_is_told_apart(run: Run) -> None:
         "hf://owner/bare/model.onnx": "Its models are sub/net.onnx, sub/net_int8.onnx.",
         "hf://owner/bare/sub/net.onnx": "UsageError bare-net: the core carries no preprocessing",
         "hf://owner/odd/model.onnx": f"hf://owner/odd@{COMMIT}/preprocessor_config.json: this preprocessing cannot be "
-                                     "taken over: expected resize, centre crop, rescale, normalise, found "
-                                     "interpolation 1. Say it yourself: --preprocess",
+        "taken over: expected resize, centre crop, rescale, normalise, found "
+        "interpolation 1. Say it yourself: --preprocess",
         "hf://owner/broken/model.onnx": "not valid JSON",
         f"hf://owner/small/model.onnx#sha256={'0' * 64}": "another file than the one asked for",
         "hf://owner/../x.onnx": "names no model on the hub",
     }
-    right = {f"hf://owner/small@v1/model.onnx#sha256={DIGEST}": "Apache-2.0",
-             "hf://owner/beside/onnx/model.onnx": "made"}
+    right = {
+        f"hf://owner/small@v1/model.onnx#sha256={DIGEST}": "Apache-2.0",
+        "hf://owner/beside/onnx/model.onnx": "made",
+    }
     made = run(*wrong, *right, code=_ALL)
     assert made.returncode == 0, made.stderr
     said = json.loads(made.stdout)
@@ -131,9 +183,17 @@ def test_what_can_be_wrong_is_told_apart(run: Run) -> None:
 
 
 def test_a_token_opens_and_is_not_repeated(run: Run, site: Hub) -> None:
-    made = run("hf://owner/private/model.onnx", "hf://owner/gated/model.onnx", code=_ALL.replace(
-        "dof.Core.load(name)", "dof.Core.load(name, preprocess='unit', fit='none')"), HF_TOKEN=TOKEN)
-    assert json.loads(made.stdout)["hf://owner/private/model.onnx"] == "LicenseRef-own-1", made.stdout + made.stderr
+    made = run(
+        "hf://owner/private/model.onnx",
+        "hf://owner/gated/model.onnx",
+        code=_ALL.replace(
+            "dof.Core.load(name)", "dof.Core.load(name, preprocess='unit', fit='none')"
+        ),
+        HF_TOKEN=TOKEN,
+    )
+    assert json.loads(made.stdout)["hf://owner/private/model.onnx"] == "LicenseRef-own-1", (
+        made.stdout + made.stderr
+    )
     assert "accept the terms" in made.stdout and TOKEN not in made.stdout + made.stderr
     assert {given for host, path, given in site.asked if path.startswith("/store")} == {None}
     assert f"Bearer {TOKEN}" in {given for *_, given in site.asked}
@@ -149,19 +209,36 @@ def test_a_damaged_copy_in_the_cache_is_noticed(tmp_path: Path) -> None:
     blob.write_bytes(MODEL[:-1] + b"?")
     shown.symlink_to(blob)
     huggingface.check_blob(shown, DIGEST, "hf://owner/small")
-    with pytest.raises(dof.CoreError, match=f"the copy in the cache is damaged: expected SHA-256 {DIGEST}"):
-        huggingface.check_blob(shown, hashlib.sha256(blob.read_bytes()).hexdigest(), "hf://owner/small")
+    with pytest.raises(
+        dof.CoreError, match=f"the copy in the cache is damaged: expected SHA-256 {DIGEST}"
+    ):
+        huggingface.check_blob(
+            shown, hashlib.sha256(blob.read_bytes()).hexdigest(), "hf://owner/small"
+        )
 
 
-@pytest.mark.parametrize("location", ["../x", "/etc/passwd", "a/../../x", "..", "", "a\0b", b"\xff", "a//b", "..\\x"])
+@pytest.mark.parametrize(
+    "location", ["../x", "/etc/passwd", "a/../../x", "..", "", "a\0b", b"\xff", "a//b", "..\\x"]
+)
 def test_no_path_of_a_server_leads_out_of_its_folder(location: str) -> None:
     with pytest.raises(dof.CoreError, match="do not lie beside it"):
         huggingface.Repository(name="owner/name").beside("onnx/model.onnx")(location)
 
 
-@pytest.mark.parametrize("address", ["hf://", "hf://owner", "hf://owner/name", "hf://owner/name/x.bin",
-                                     "hf:owner/n/x.onnx", "hf://owner/../x.onnx",
-                                     "hf://owner/name/../x.onnx", "hf://o/n@/x.onnx", "hf://o/n//x.onnx"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hf://",
+        "hf://owner",
+        "hf://owner/name",
+        "hf://owner/name/x.bin",
+        "hf:owner/n/x.onnx",
+        "hf://owner/../x.onnx",
+        "hf://owner/name/../x.onnx",
+        "hf://o/n@/x.onnx",
+        "hf://o/n//x.onnx",
+    ],
+)
 def test_what_names_no_model_is_refused(address: str) -> None:
     with pytest.raises(dof.UsageError, match="names no model on the hub"):
         huggingface.parse(address)
@@ -171,9 +248,17 @@ def test_a_revision_may_hold_a_slash() -> None:
     assert huggingface.parse("hf://o/n@refs%2Fpr%2F1/x.onnx")[0].revision == "refs/pr/1"
 
 
-@pytest.mark.parametrize("card", ["", "# no block", "---\n- a list\n---\n", "---\nlicense: [mit]\n---\n",
-                                  "---\n: : :\n---\n",
-                                  "---\nlicense: !!python/object/apply:os.system ['false']\n---\n"])
+@pytest.mark.parametrize(
+    "card",
+    [
+        "",
+        "# no block",
+        "---\n- a list\n---\n",
+        "---\nlicense: [mit]\n---\n",
+        "---\n: : :\n---\n",
+        "---\nlicense: !!python/object/apply:os.system ['false']\n---\n",
+    ],
+)
 def test_cards_that_say_no_licence(card: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface.Repository, "text", lambda self, path: card)
     assert huggingface.Repository(name="owner/name").license() is None
@@ -182,8 +267,11 @@ def test_cards_that_say_no_licence(card: str, monkeypatch: pytest.MonkeyPatch) -
 def _listed(folder: Path) -> dict[str, bytes | None]:
     """All that is in a folder, but what the cache of this program holds."""
     own = folder / "cache" / "dof-arrow"
-    return {str(path): path.read_bytes() if path.is_file() else None
-            for path in sorted(folder.rglob("*")) if not path.is_relative_to(own)}
+    return {
+        str(path): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+        if not path.is_relative_to(own)
+    }
 
 
 _TAG, _LINKED, _COMMIT = "ETag", "X-Linked-Etag", "X-Repo-Commit"
@@ -251,7 +339,9 @@ def test_nothing_that_a_hub_says_becomes_a_path(run: Run, site: Hub, tmp_path: P
     assert made.returncode == 0, made.stderr
     said = {address.split("/")[3]: text for address, text in json.loads(made.stdout).items()}
     for name, text in said.items():
-        refusal = _REFUSALS.get(name.partition("-")[0], "^CoreError.*as a hub does: expected an ETag")
+        refusal = _REFUSALS.get(
+            name.partition("-")[0], "^CoreError.*as a hub does: expected an ETag"
+        )
         assert re.search(refusal, text), (name, text)
         assert text.isprintable() and len(text) < 500, (name, text)
     assert _listed(tmp_path) == before
@@ -299,8 +389,10 @@ def test_a_hub_that_is_busy_is_asked_again(run: Run, site: Hub) -> None:
 def _shared(home: Path) -> Path:
     """The cache of huggingface_hub with a model, as it keeps one."""
     repository = home / "hub" / "models--owner--small"
-    blob, shown, ref = (repository / name for name in (
-        f"blobs/{DIGEST}", f"snapshots/{COMMIT}/model.onnx", "refs/main"))
+    blob, shown, ref = (
+        repository / name
+        for name in (f"blobs/{DIGEST}", f"snapshots/{COMMIT}/model.onnx", "refs/main")
+    )
     for path in (blob, shown, ref):
         path.parent.mkdir(parents=True)
     blob.write_bytes(MODEL)
@@ -325,7 +417,8 @@ def test_the_cache_of_huggingface_hub_is_read_and_never_written(
 
 
 @pytest.mark.parametrize(
-    "part", ["blobs", f"blobs/{DIGEST}", "snapshots", f"snapshots/{COMMIT}", "refs/main"])
+    "part", ["blobs", f"blobs/{DIGEST}", "snapshots", f"snapshots/{COMMIT}", "refs/main"]
+)
 def test_where_others_can_write_into_that_cache_it_is_not_believed(
     run: Run, site: Hub, tmp_path: Path, part: str
 ) -> None:
@@ -338,7 +431,10 @@ def test_where_others_can_write_into_that_cache_it_is_not_believed(
     assert made.returncode == 0, made.stderr
     fetched = [path for _, path, _ in site.asked if path.startswith("/store")]
     needed = part != "refs/main"  # what that says the hub says too
-    assert (len(fetched), "not taken from the cache under HF_HOME" in made.stderr) == (needed, needed)
+    assert (len(fetched), "not taken from the cache under HF_HOME" in made.stderr) == (
+        needed,
+        needed,
+    )
 
 
 def test_a_planted_cache_is_refused(run: Run, tmp_path: Path) -> None:

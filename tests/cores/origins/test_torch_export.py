@@ -34,7 +34,9 @@ def vision() -> Any:
 
 def _inputs(core: dof.Core, rows: int = 3) -> np.ndarray[Any, Any]:
     rng = np.random.default_rng(1)
-    return np.stack([core.prepare(rng.integers(0, 256, (50, 60, 3), dtype=np.uint8)) for _ in range(rows)])
+    return np.stack(
+        [core.prepare(rng.integers(0, 256, (50, 60, 3), dtype=np.uint8)) for _ in range(rows)]
+    )
 
 
 def _agree(core: dof.Core, own: Any) -> None:
@@ -71,7 +73,12 @@ def test_a_vit_of_torchvision(vision: Any) -> None:
 
 
 def test_a_module_makes_the_same_core_each_time() -> None:
-    layers = torch.nn.Conv2d(3, 8, 5), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    layers = (
+        torch.nn.Conv2d(3, 8, 5),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+    )
     module = torch.nn.Sequential(*layers, torch.nn.Linear(8, 3))
     first, second = (dof.Core.from_torch(module, preprocess=SPEC, name="small") for _ in range(2))
     assert first.data == second.data and first.output_shape == (8,)
@@ -81,8 +88,15 @@ def test_a_module_makes_the_same_core_each_time() -> None:
 def test_a_clip_of_transformers(vision: Any) -> None:
     """An output by its name; the image processor says the preprocessing."""
     transformers = pytest.importorskip("transformers")
-    config = transformers.CLIPVisionConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, patch_size=16,
-                                           intermediate_size=32, image_size=32, projection_dim=8)
+    config = transformers.CLIPVisionConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        patch_size=16,
+        intermediate_size=32,
+        image_size=32,
+        projection_dim=8,
+    )
     torch.manual_seed(0)
     module = transformers.CLIPVisionModelWithProjection(config).eval()
     core = dof.Core.from_torch(module, preprocess=SPEC, at="image_embeds")
@@ -99,13 +113,17 @@ def test_what_cannot_be_made_is_said() -> None:
         dof.Core.from_torch(Odd())
     with pytest.raises(dof.UsageError, match="size of the model's input is open"):
         dof.Core.from_torch(Odd(), preprocess='{"mode": "RGB", "fit": "none"}')
-    with pytest.raises(dof.CoreError, match="torch cannot export the module: found two pictures, please"):
+    with pytest.raises(
+        dof.CoreError, match="torch cannot export the module: found two pictures, please"
+    ):
         dof.Core.from_torch(Odd(), preprocess="unit")
 
 
 def test_names_that_timm_has_not(vision: Any) -> None:
     pytest.importorskip("timm")
-    with pytest.raises(dof.UsageError, match=r"no pretrained model of this name\. Did you mean resnet50"):
+    with pytest.raises(
+        dof.UsageError, match=r"no pretrained model of this name\. Did you mean resnet50"
+    ):
         dof.Core.load("timm:resnet50.a1_in2k")
     with pytest.raises(dof.CoreError, match="timm has no safetensors file for this model"):
         dof.Core.load(f"timm:{_pickled()}")
@@ -115,7 +133,9 @@ def _pickled() -> str:
     """A model of timm whose weights are in a form that is not read here."""
     import timm
 
-    return next(name for name in timm.list_pretrained() if not timm.get_pretrained_cfg(name).hf_hub_id)
+    return next(
+        name for name in timm.list_pretrained() if not timm.get_pretrained_cfg(name).hf_hub_id
+    )
 
 
 _CARD = b"---\nlicense: mit\n---\n"
@@ -145,14 +165,30 @@ def test_a_model_of_timm_by_its_name(vision: Any, tmp_path: Path) -> None:
     safetensors.save_file(timm.create_model("test_resnet").state_dict(), weights)
     files = {"model.safetensors": weights.read_bytes(), "README.md": _CARD}
     with Hub({"timm/test_resnet.r160_in1k": files}).serving() as address:
-        home = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path),
-                "no_proxy": "*", "PYTHONPATH": str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", "")}
+        home = {
+            "HF_ENDPOINT": address,
+            "HF_HOME": str(tmp_path),
+            "XDG_CACHE_HOME": str(tmp_path),
+            "no_proxy": "*",
+            "PYTHONPATH": str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", ""),
+        }
         plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        made = subprocess.run([sys.executable, "-c", _PRETRAINED, weights], capture_output=True, text=True,
-                              env={**plain, **home}, check=False)
+        made = subprocess.run(
+            [sys.executable, "-c", _PRETRAINED, weights],
+            capture_output=True,
+            text=True,
+            env={**plain, **home},
+            check=False,
+        )
     assert made.returncode == 0, made.stderr
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert made.stdout.split() == [f"timm:test_resnet@{COMMIT}", digest, "Apache-2.0", "test_resnet", "True"]
+    assert made.stdout.split() == [
+        f"timm:test_resnet@{COMMIT}",
+        digest,
+        "Apache-2.0",
+        "test_resnet",
+        "True",
+    ]
 
 
 _WEIGHTS = """
@@ -174,10 +210,20 @@ def test_weights_of_timm_go_where_no_hub_says(vision: Any, tmp_path: Path, tag: 
     site.lies[name] = [{"X-Linked-Etag": tag.format(folder=tmp_path)}]
     plain = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     with site.serving() as address:
-        own = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "no_proxy": "*",
-               "HOME": str(tmp_path / "user"), "XDG_CACHE_HOME": str(tmp_path / "cache"),
-               "PYTHONPATH": str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", "")}
-        made = subprocess.run([sys.executable, "-c", _WEIGHTS], capture_output=True, text=True,
-                              env={**plain, **own}, check=False)
+        own = {
+            "HF_ENDPOINT": address,
+            "HF_HOME": str(tmp_path / "home"),
+            "no_proxy": "*",
+            "HOME": str(tmp_path / "user"),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "PYTHONPATH": str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", ""),
+        }
+        made = subprocess.run(
+            [sys.executable, "-c", _WEIGHTS],
+            capture_output=True,
+            text=True,
+            env={**plain, **own},
+            check=False,
+        )
     assert "does not answer as a hub does" in made.stdout, made.stdout + made.stderr
     assert not list(tmp_path.rglob("*planted*"))

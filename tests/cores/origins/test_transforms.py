@@ -16,8 +16,13 @@ from dof_arrow.format.spec.metadata import Preprocessing
 
 SIZES = [(300, 400), (230, 310), (512, 210), (224, 224)]  # height, width
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
-CONFIG = {"image_processor_type": "ViTImageProcessor", "size": {"height": 16, "width": 16}, "resample": 2,
-          "image_mean": MEAN, "image_std": STD}
+CONFIG = {
+    "image_processor_type": "ViTImageProcessor",
+    "size": {"height": 16, "width": 16},
+    "resample": 2,
+    "image_mean": MEAN,
+    "image_std": STD,
+}
 
 
 def _pictures() -> list[Image.Image]:
@@ -53,9 +58,15 @@ def _torchvision() -> Any:
 def test_weights_of_torchvision() -> None:
     """D8: what `weights.transforms()` does, on pictures of several shapes."""
     vision = _torchvision()
-    for weights in (vision.models.ResNet50_Weights.IMAGENET1K_V2, vision.models.ViT_B_16_Weights.IMAGENET1K_V1):
+    for weights in (
+        vision.models.ResNet50_Weights.IMAGENET1K_V2,
+        vision.models.ViT_B_16_Weights.IMAGENET1K_V1,
+    ):
         spec = transforms.of_transform(weights.transforms())
-        assert spec.resize == ((232,) if "ResNet" in str(weights) else (256,)) and spec.crop == (224, 224)
+        assert spec.resize == ((232,) if "ResNet" in str(weights) else (256,)) and spec.crop == (
+            224,
+            224,
+        )
         _compare(spec, weights.transforms())
 
 
@@ -73,8 +84,14 @@ def test_configurations_of_timm(name: str) -> None:
 def test_squashed_by_timm() -> None:
     _torchvision()
     timm = pytest.importorskip("timm")
-    data = {"input_size": (3, 192, 224), "crop_pct": 0.9, "crop_mode": "squash", "interpolation": "bicubic",
-            "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    data = {
+        "input_size": (3, 192, 224),
+        "crop_pct": 0.9,
+        "crop_mode": "squash",
+        "interpolation": "bicubic",
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    }
     _compare(transforms.of_timm(data), timm.data.create_transform(**data))
     with pytest.raises(dof.UsageError, match="crop mode center of 192 x 224"):
         transforms.of_timm({**data, "crop_mode": "center"})
@@ -82,11 +99,20 @@ def test_squashed_by_timm() -> None:
         transforms.of_timm({**data, "input_size": (4, 224, 224)})
 
 
-@pytest.mark.parametrize(("kind", "options"), [
-    ("ViT", {}), ("CLIP", {}), ("DeiT", {}), ("Siglip", {}), ("Bit", {"size": {"shortest_edge": 256}}),
-    ("MobileNetV2", {}), ("ConvNext", {}), ("ConvNext", {"size": {"shortest_edge": 224}}),
-    ("CLIP", {"size": 224, "crop_size": 224}),
-])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("ViT", {}),
+        ("CLIP", {}),
+        ("DeiT", {}),
+        ("Siglip", {}),
+        ("Bit", {"size": {"shortest_edge": 256}}),
+        ("MobileNetV2", {}),
+        ("ConvNext", {}),
+        ("ConvNext", {"size": {"shortest_edge": 224}}),
+        ("CLIP", {"size": 224, "crop_size": 224}),
+    ],
+)
 def test_image_processors_of_transformers(kind: str, options: dict[str, Any]) -> None:
     """D8: what the processor itself does to pictures, from the object and from its file."""
     _torchvision()
@@ -100,24 +126,41 @@ def test_image_processors_of_transformers(kind: str, options: dict[str, Any]) ->
 def test_older_configurations() -> None:
     old = {key: value for key, value in CONFIG.items() if key != "image_processor_type"}
     clip = {**old, "feature_extractor_type": "CLIPFeatureExtractor", "size": 16, "crop_size": 16}
-    assert transforms.of_config(clip).resize == (16,) and transforms.of_config(clip).crop == (16, 16)
-    square = transforms.of_config({**old, "feature_extractor_type": "ViTFeatureExtractor", "size": 16})
+    assert transforms.of_config(clip).resize == (16,) and transforms.of_config(clip).crop == (
+        16,
+        16,
+    )
+    square = transforms.of_config(
+        {**old, "feature_extractor_type": "ViTFeatureExtractor", "size": 16}
+    )
     assert square.resize == (16, 16) and square == transforms.of_config(CONFIG)
     plain = transforms.of_config({**CONFIG, "do_normalize": False, "do_rescale": False})
     assert (plain.scale, plain.mean, plain.std) == (1.0, (), ())
 
 
-@pytest.mark.parametrize(("change", "found"), [
-    ({"resample": 0}, "interpolation 0"), ({"resample": None}, "no resample"), ({"size": None}, "no size"),
-    ({"size": {"longest_edge": 8}}, "a size by longest_edge"), ({"image_mean": None}, "no image_mean"),
-    ({"do_pad": True}, "do_pad"), ({"do_resize": False}, "not resized"), ({"do_center_crop": True}, "no crop_size"),
-    ({"image_processor_type": "LevitImageProcessor"}, "LevitImageProcessor"),
-    ({"image_processor_type": None}, "no type"),
-    ({"size": {"shortest_edge": 8}}, "longer side is left open"), ({"size": "big"}, "not understood"),
-    ({"image_mean": [0.5, "x", 0.5]}, "not understood"), ({"image_mean": [0.5, 0.5]}, "mean has 2 numbers"),
-    ({"size": {"height": 1e9, "width": 8}}, "sides lie between"), ({"image_std": [0, 0, 0]}, "not zero"),
-    ({"rescale_offset": True}, "rescale_offset"), ({"rescale_factor": float("nan")}, "finite"),
-])
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"resample": 0}, "interpolation 0"),
+        ({"resample": None}, "no resample"),
+        ({"size": None}, "no size"),
+        ({"size": {"longest_edge": 8}}, "a size by longest_edge"),
+        ({"image_mean": None}, "no image_mean"),
+        ({"do_pad": True}, "do_pad"),
+        ({"do_resize": False}, "not resized"),
+        ({"do_center_crop": True}, "no crop_size"),
+        ({"image_processor_type": "LevitImageProcessor"}, "LevitImageProcessor"),
+        ({"image_processor_type": None}, "no type"),
+        ({"size": {"shortest_edge": 8}}, "longer side is left open"),
+        ({"size": "big"}, "not understood"),
+        ({"image_mean": [0.5, "x", 0.5]}, "not understood"),
+        ({"image_mean": [0.5, 0.5]}, "mean has 2 numbers"),
+        ({"size": {"height": 1e9, "width": 8}}, "sides lie between"),
+        ({"image_std": [0, 0, 0]}, "not zero"),
+        ({"rescale_offset": True}, "rescale_offset"),
+        ({"rescale_factor": float("nan")}, "finite"),
+    ],
+)
 def test_what_is_not_clear_is_not_taken_over(change: dict[str, Any], found: str) -> None:
     with pytest.raises(dof.UsageError, match=found):
         transforms.of_config({**CONFIG, **change})
@@ -141,10 +184,19 @@ def test_pipelines_step_by_step() -> None:
     normal = _named("Normalize", mean=MEAN, std=STD)
     steps = [resize, _named("CenterCrop", size=(224, 224)), ToTensor(), normal]
     spec = transforms.of_transform(Step(transforms=steps))
-    assert (spec.resize, spec.crop, spec.interpolation, spec.scale) == ((256,), (224, 224), "cubic", 1 / 255)
-    for wrong, said in (([normal, resize], "after a later step"), ([_named("RandomCrop")], "the step RandomCrop"),
-                        ([resize, normal], "numbers of pixels"), ([], "numbers of pixels"),
-                        ([_named("Resize", size=8, interpolation="bicubic", max_size=9)], "the step Resize")):
+    assert (spec.resize, spec.crop, spec.interpolation, spec.scale) == (
+        (256,),
+        (224, 224),
+        "cubic",
+        1 / 255,
+    )
+    for wrong, said in (
+        ([normal, resize], "after a later step"),
+        ([_named("RandomCrop")], "the step RandomCrop"),
+        ([resize, normal], "numbers of pixels"),
+        ([], "numbers of pixels"),
+        ([_named("Resize", size=8, interpolation="bicubic", max_size=9)], "the step Resize"),
+    ):
         with pytest.raises(dof.UsageError, match=said):
             transforms.of_transform(Step(transforms=wrong))
     with pytest.raises(dof.UsageError, match="another kind"):

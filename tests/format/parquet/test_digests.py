@@ -17,8 +17,13 @@ from tests.support import making
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("seal") / "x.parquet"
-    return making.write(path, 20, columns={"label": np.arange(20), "name": [f"n{i}" for i in range(20)]},
-                        group=8, align=64).read_bytes()
+    return making.write(
+        path,
+        20,
+        columns={"label": np.arange(20), "name": [f"n{i}" for i in range(20)]},
+        group=8,
+        align=64,
+    ).read_bytes()
 
 
 def _tail(data: bytes) -> bytes:
@@ -51,7 +56,11 @@ def test_the_seal_is_true_and_stands_last(data: bytes) -> None:
     seal, true = digests.read_seal(_tail(data), _stated(_tail(data)))
     assert true and seal is not None and len(seal) == 64
     assert [k for k, _ in footer.key_values(footer.decode(_tail(data)[:-8])[0])] == [
-        b"ARROW:schema", b"dof", digests.DIGESTS, digests.SEAL]
+        b"ARROW:schema",
+        b"dof",
+        digests.DIGESTS,
+        digests.SEAL,
+    ]
 
 
 def test_no_flipped_bit_of_the_footer_is_silent(data: bytes) -> None:
@@ -103,6 +112,10 @@ def test_a_digest_stops_at_the_files_end(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     file = os.open(tmp_path / "x", os.O_RDONLY)
     try:
-        assert digests.digest(file, 1, 3) == digests.digest(file, 1, 300) == hashlib.sha256(b"bc").digest()
+        assert (
+            digests.digest(file, 1, 3)
+            == digests.digest(file, 1, 300)
+            == hashlib.sha256(b"bc").digest()
+        )
     finally:
         os.close(file)

@@ -37,7 +37,9 @@ def _bits(hybrid: bytes, count: int) -> list[int]:
                 break
         if head & 1:
             size = head >> 1
-            found += np.unpackbits(np.frombuffer(hybrid[at : at + size], np.uint8), bitorder="little").tolist()
+            found += np.unpackbits(
+                np.frombuffer(hybrid[at : at + size], np.uint8), bitorder="little"
+            ).tolist()
             at += size
         else:
             found += [hybrid[at]] * (head >> 1)
@@ -59,7 +61,13 @@ def test_levels_say_that_every_list_is_full(rows: int, items: int) -> None:
     assert _bits(definition, rows * items) == [1] * rows * items
 
 
-@given(st.lists(st.integers(1, 200_000).map(lambda d: 4 * d) | st.sampled_from([1, 2, 4, 8]), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.integers(1, 200_000).map(lambda d: 4 * d) | st.sampled_from([1, 2, 4, 8]),
+        min_size=1,
+        max_size=4,
+    )
+)
 @settings(max_examples=150)
 def test_every_group_but_the_last_fills_whole_pages_of_every_column(widths: list[int]) -> None:
     found = layout.geometry(widths)
@@ -76,25 +84,61 @@ def test_common_widths_keep_the_coarsest_alignment() -> None:
     assert layout.geometry([]).alignment == 65_536
 
 
-_MAPPED = {"i1": pa.int8(), "i2": pa.int16(), "i4": pa.int32(), "i8": pa.int64(), "u1": pa.uint8(), "u2": pa.uint16(),
-           "u4": pa.uint32(), "u8": pa.uint64(), "f2": pa.float16(), "f4": pa.float32(), "f8": pa.float64()}
+_MAPPED = {
+    "i1": pa.int8(),
+    "i2": pa.int16(),
+    "i4": pa.int32(),
+    "i8": pa.int64(),
+    "u1": pa.uint8(),
+    "u2": pa.uint16(),
+    "u4": pa.uint32(),
+    "u8": pa.uint64(),
+    "f2": pa.float16(),
+    "f4": pa.float32(),
+    "f8": pa.float64(),
+}
 
 
-@pytest.mark.parametrize("kind", [
-    *_MAPPED.values(), pa.date32(), pa.time32("ms"), pa.time64("us"), pa.time64("ns"),
-    pa.timestamp("ms"), pa.timestamp("us", "UTC"), pa.timestamp("ns"),
-], ids=str)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *_MAPPED.values(),
+        pa.date32(),
+        pa.time32("ms"),
+        pa.time64("us"),
+        pa.time64("ns"),
+        pa.timestamp("ms"),
+        pa.timestamp("us", "UTC"),
+        pa.timestamp("ns"),
+    ],
+    ids=str,
+)
 def test_required_fixed_width_columns_are_mapped(kind: pa.DataType) -> None:
     column = layout.fixed(pa.field("x", kind, nullable=False))
     assert column is not None and column.memory.itemsize == kind.byte_width and column.items == 1
     assert layout.fixed(pa.field("x", kind)) is None, "nullable columns are not"
 
 
-@pytest.mark.parametrize("kind", [
-    pa.bool_(), pa.string(), pa.binary(), pa.list_(pa.float32()), pa.time32("s"), pa.timestamp("s"), pa.date64(),
-    pa.duration("us"), pa.decimal128(10, 2), pa.dictionary(pa.int32(), pa.string()), pa.list_(pa.float32(), 4),
-    pa.list_(pa.field("element", pa.int32(), nullable=False), 4), pa.struct({"a": pa.int32()}), pa.null(),
-], ids=str)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.bool_(),
+        pa.string(),
+        pa.binary(),
+        pa.list_(pa.float32()),
+        pa.time32("s"),
+        pa.timestamp("s"),
+        pa.date64(),
+        pa.duration("us"),
+        pa.decimal128(10, 2),
+        pa.dictionary(pa.int32(), pa.string()),
+        pa.list_(pa.float32(), 4),
+        pa.list_(pa.field("element", pa.int32(), nullable=False), 4),
+        pa.struct({"a": pa.int32()}),
+        pa.null(),
+    ],
+    ids=str,
+)
 def test_columns_whose_bytes_parquet_changes_are_not(kind: pa.DataType) -> None:
     assert layout.fixed(pa.field("x", kind, nullable=kind == pa.null())) is None
 
@@ -177,12 +221,14 @@ def _put(field: int, value: Callable[[int], int]) -> Callable[[_Taken, int], Non
     def lie(taken: _Taken, group: int) -> None:
         meta = taken.chunks[group]
         footer.put(meta, field, value(footer.get(meta, field)))
+
     return lie
 
 
 def _poke(offset: int, value: int) -> Callable[[_Taken, int], None]:
     def lie(taken: _Taken, group: int) -> None:
         taken.data[taken.start(group) + offset] = value
+
     return lie
 
 
@@ -190,6 +236,7 @@ def _size(value: Callable[[int], int]) -> Callable[[_Taken, int], None]:
     def lie(taken: _Taken, group: int) -> None:
         for field in (ColumnMeta.BYTES, ColumnMeta.STORED_BYTES):
             _put(field, value)(taken, group)
+
     return lie
 
 
@@ -201,26 +248,73 @@ def _levels_length(place: int) -> Callable[[_Taken, int], None]:
     def lie(taken: _Taken, group: int) -> None:
         end = footer.decode(bytes(taken.data), taken.start(group))[1]
         taken.data[end + place] += 1
+
     return lie
 
 
-@pytest.mark.parametrize("lie", [
-    _put(ColumnMeta.CODEC, lambda v: 1), _put(ColumnMeta.CODEC, lambda v: 99), _dictionary,
-    _put(ColumnMeta.VALUES, lambda v: v + 4), _put(ColumnMeta.VALUES, lambda v: v - 1),
-    _put(ColumnMeta.VALUES, lambda v: -v), _put(ColumnMeta.VALUES, lambda v: 1 << 60),
-    _put(ColumnMeta.STORED_BYTES, lambda v: v - 64), _put(ColumnMeta.STORED_BYTES, lambda v: v + 64),
-    _put(ColumnMeta.STORED_BYTES, lambda v: 1 << 60), _put(ColumnMeta.STORED_BYTES, lambda v: 0),
-    _size(lambda v: v - 64), _size(lambda v: v + 64), _size(lambda v: 1 << 60), _size(lambda v: 0),
-    _put(ColumnMeta.BYTES, lambda v: v + 1), _put(ColumnMeta.TYPE, lambda v: v - 3),
-    _put(ColumnMeta.DATA_PAGE, lambda v: v + 1), _put(ColumnMeta.DATA_PAGE, lambda v: 1 << 60),
-    _put(ColumnMeta.DATA_PAGE, lambda v: -v), _put(ColumnMeta.DATA_PAGE, lambda v: 0),
-    _poke(1, 4), _poke(0, 0), _poke(0, 0xFF), _levels_length(0), _levels_length(3),
-], ids=["snappy", "unknown codec", "dictionary", "values+4", "values-1", "values negative", "values huge", "size-64",
-        "size+64", "size huge", "size 0", "sizes-64", "sizes+64", "sizes huge", "sizes 0", "other size", "other type",
-        "offset+1", "offset huge", "offset negative", "offset 0", "page type",
-        "no header", "bad header", "levels+1", "levels+2^24"])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        _put(ColumnMeta.CODEC, lambda v: 1),
+        _put(ColumnMeta.CODEC, lambda v: 99),
+        _dictionary,
+        _put(ColumnMeta.VALUES, lambda v: v + 4),
+        _put(ColumnMeta.VALUES, lambda v: v - 1),
+        _put(ColumnMeta.VALUES, lambda v: -v),
+        _put(ColumnMeta.VALUES, lambda v: 1 << 60),
+        _put(ColumnMeta.STORED_BYTES, lambda v: v - 64),
+        _put(ColumnMeta.STORED_BYTES, lambda v: v + 64),
+        _put(ColumnMeta.STORED_BYTES, lambda v: 1 << 60),
+        _put(ColumnMeta.STORED_BYTES, lambda v: 0),
+        _size(lambda v: v - 64),
+        _size(lambda v: v + 64),
+        _size(lambda v: 1 << 60),
+        _size(lambda v: 0),
+        _put(ColumnMeta.BYTES, lambda v: v + 1),
+        _put(ColumnMeta.TYPE, lambda v: v - 3),
+        _put(ColumnMeta.DATA_PAGE, lambda v: v + 1),
+        _put(ColumnMeta.DATA_PAGE, lambda v: 1 << 60),
+        _put(ColumnMeta.DATA_PAGE, lambda v: -v),
+        _put(ColumnMeta.DATA_PAGE, lambda v: 0),
+        _poke(1, 4),
+        _poke(0, 0),
+        _poke(0, 0xFF),
+        _levels_length(0),
+        _levels_length(3),
+    ],
+    ids=[
+        "snappy",
+        "unknown codec",
+        "dictionary",
+        "values+4",
+        "values-1",
+        "values negative",
+        "values huge",
+        "size-64",
+        "size+64",
+        "size huge",
+        "size 0",
+        "sizes-64",
+        "sizes+64",
+        "sizes huge",
+        "sizes 0",
+        "other size",
+        "other type",
+        "offset+1",
+        "offset huge",
+        "offset negative",
+        "offset 0",
+        "page type",
+        "no header",
+        "bad header",
+        "levels+1",
+        "levels+2^24",
+    ],
+)
 @pytest.mark.parametrize("group", [0, 1, 2])
-def test_no_lie_of_any_group_is_believed(taken: _Taken, lie: Callable[[_Taken, int], None], group: int) -> None:
+def test_no_lie_of_any_group_is_believed(
+    taken: _Taken, lie: Callable[[_Taken, int], None], group: int
+) -> None:
     lie(taken, group)
     with pytest.raises(Unproved, match=f"row group {group}, column feature"):
         taken.prove()
@@ -228,21 +322,28 @@ def test_no_lie_of_any_group_is_believed(taken: _Taken, lie: Callable[[_Taken, i
 
 def test_the_files_of_other_writers_are_proved_or_not(tmp_path: Path) -> None:
     field = vector_field("feature", (4,))
-    table = pa.table([pa.FixedSizeListArray.from_arrays(pa.array(np.arange(40, dtype="f4")), type=field.type)],
-                     schema=pa.schema([field]))
+    table = pa.table(
+        [pa.FixedSizeListArray.from_arrays(pa.array(np.arange(40, dtype="f4")), type=field.type)],
+        schema=pa.schema([field]),
+    )
     plain: dict[str, Any] = {"compression": "none", "use_dictionary": False}
     column = layout.fixed(field)
     assert column is not None
-    for options, proved in (({**plain}, True), ({"compression": "none"}, False),
-                            ({**plain, "compression": "zstd"}, False),
-                            ({**plain, "data_page_size": 8, "write_batch_size": 1}, False),
-                            ({**plain, "data_page_version": "2.0"}, False),
-                            ({**plain, "use_byte_stream_split": True}, False)):
+    for options, proved in (
+        ({**plain}, True),
+        ({"compression": "none"}, False),
+        ({**plain, "compression": "zstd"}, False),
+        ({**plain, "data_page_size": 8, "write_batch_size": 1}, False),
+        ({**plain, "data_page_version": "2.0"}, False),
+        ({**plain, "use_byte_stream_split": True}, False),
+    ):
         pq.write_table(table, tmp_path / "x", **options)
         chunks = _chunks(tmp_path / "x", column)
         with (tmp_path / "x").open("rb") as file:
             try:
-                (region,) = proof.prove(file.fileno(), (tmp_path / "x").stat().st_size, chunks, column)
+                (region,) = proof.prove(
+                    file.fileno(), (tmp_path / "x").stat().st_size, chunks, column
+                )
             except Unproved:
                 assert not proved, options
                 continue

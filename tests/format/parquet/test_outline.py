@@ -48,9 +48,12 @@ def _columns() -> dict[str, Any]:
     """Mapped and encoded ones, and nested ones whose names are alike in bytes: `ab.c`, `a.bc`, `abcd`."""
     numbers = np.arange(ROWS)
     return {
-        "label": numbers, "other": numbers[::-1].copy(), "abcd": numbers * 3,
+        "label": numbers,
+        "other": numbers[::-1].copy(),
+        "abcd": numbers * 3,
         "name": [f"{'n' * (n % 5)}{n}" for n in range(ROWS)],
-        "ab": pa.array([{"c": n} for n in range(ROWS)]), "a": pa.array([{"bc": -n} for n in range(ROWS)]),
+        "ab": pa.array([{"c": n} for n in range(ROWS)]),
+        "a": pa.array([{"bc": -n} for n in range(ROWS)]),
     }
 
 
@@ -63,8 +66,16 @@ def _file(path: Path, **options: Any) -> bytes:
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """Files of ten groups, of many columns, of encoded ones."""
     folder = tmp_path_factory.mktemp("outline")
-    plain = making.write(folder / "plain", ROWS, columns={"label": np.arange(ROWS)}, group=2, align=64).read_bytes()
-    return [plain, _file(folder / "mapped"), plain, _file(folder / "compact", layout="compact"), plain]
+    plain = making.write(
+        folder / "plain", ROWS, columns={"label": np.arange(ROWS)}, group=2, align=64
+    ).read_bytes()
+    return [
+        plain,
+        _file(folder / "mapped"),
+        plain,
+        _file(folder / "compact", layout="compact"),
+        plain,
+    ]
 
 
 def _tail(path: Path) -> bytes:
@@ -85,9 +96,12 @@ def test_it_says_of_each_column_what_the_footer_says(files: list[bytes]) -> None
         tail = split(data)[1]
         struct, found = footer.decode_footer(tail)[0], Outline(tail)
         theirs = pq.read_metadata(pa.BufferReader(data))
-        assert found.rows == [get(group, RowGroup.ROWS) for group in items(struct, FileMetaData.GROUPS)]
+        assert found.rows == [
+            get(group, RowGroup.ROWS) for group in items(struct, FileMetaData.GROUPS)
+        ]
         assert [b".".join(path).decode() for path in found.leaves] == [
-            theirs.schema.column(i).path for i in range(theirs.num_columns)]
+            theirs.schema.column(i).path for i in range(theirs.num_columns)
+        ]
         for leaf in range(theirs.num_columns):
             assert found.column(leaf) == _stated(struct, leaf)
         assert found.index(FEATURE) is not None and found.index(["nothing"]) is None
@@ -99,8 +113,11 @@ def walked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     for kind in ("group", "chunk"):
         walk = getattr(outline._Walk, f"_new_{kind}")
-        monkeypatch.setattr(outline._Walk, f"_new_{kind}",
-                            lambda *a, walk=walk, kind=kind: seen.append(kind) or walk(*a))
+        monkeypatch.setattr(
+            outline._Walk,
+            f"_new_{kind}",
+            lambda *a, walk=walk, kind=kind: seen.append(kind) or walk(*a),
+        )
     return seen
 
 
@@ -133,7 +150,11 @@ def _decoded(tail: bytes) -> list[list[Struct]] | None:
         metas = [get(chunk, Chunk.META, {}) for chunk in items(group, RowGroup.COLUMNS)]
         if [tuple(items(meta, ColumnMeta.PATH)) for meta in metas] != leaves:
             return None
-    return [_stated(struct, leaf) for leaf in range(len(leaves))] if footer.fits(struct, footer.SHAPE) else None
+    return (
+        [_stated(struct, leaf) for leaf in range(len(leaves))]
+        if footer.fits(struct, footer.SHAPE)
+        else None
+    )
 
 
 def _outlined(tail: bytes) -> list[list[Struct]] | None:
@@ -160,7 +181,9 @@ def test_footers_not_quite_alike_are_read_as_they_are(tmp_path: Path) -> None:
 
 def test_paths_of_one_length_are_told_apart(tmp_path: Path) -> None:
     """`ef.g` and `abcd` are written in five bytes each; a chunk that counts two names has no more than it says."""
-    path = making.write(tmp_path / "x", 50, columns={"abcd": np.arange(50), "efgh": np.arange(50)}, group=4)
+    path = making.write(
+        tmp_path / "x", 50, columns={"abcd": np.arange(50), "efgh": np.arange(50)}, group=4
+    )
     struct = footer.decode_footer(_tail(path))[0]
     schema = struct[FileMetaData.SCHEMA][1][1]
     at = next(i for i, element in enumerate(schema) if get(element, SchemaElement.NAME) == b"efgh")
@@ -203,9 +226,17 @@ def test_a_column_planted_in_a_text_is_not_believed(tmp_path: Path) -> None:
     long = bytes([LIST, ColumnMeta.PATH << 1]) + short[1:]
 
     def spell(struct: Struct) -> bytes:
-        others = [meta for _, _, meta in footer.chunks(struct) if items(meta, ColumnMeta.PATH)[0] == b"second"]
-        lies = [{k: v for k, v in {**meta, ColumnMeta.PATH: path}.items() if k > 1} for meta in others]
-        struct[FileMetaData.KEYS][1][1].append({1: (BINARY, b"note"), 2: (BINARY, b"".join(map(footer.encode, lies)))})
+        others = [
+            meta
+            for _, _, meta in footer.chunks(struct)
+            if items(meta, ColumnMeta.PATH)[0] == b"second"
+        ]
+        lies = [
+            {k: v for k, v in {**meta, ColumnMeta.PATH: path}.items() if k > 1} for meta in others
+        ]
+        struct[FileMetaData.KEYS][1][1].append(
+            {1: (BINARY, b"note"), 2: (BINARY, b"".join(map(footer.encode, lies)))}
+        )
         whole = footer.encode(struct)
         assert whole.count(short) == 2 * len(others) == 4
         return whole.replace(short, long, len(others))
@@ -216,31 +247,54 @@ def test_a_column_planted_in_a_text_is_not_believed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("value", "rule"), [(None, "seal-missing"), (b"1" * 64, "seal-false")])
-def test_a_seal_planted_in_a_text_is_not_believed(tmp_path: Path, value: bytes | None, rule: str) -> None:
+def test_a_seal_planted_in_a_text_is_not_believed(
+    tmp_path: Path, value: bytes | None, rule: str
+) -> None:
     """The key is missing, or in the long form with another value; what looks like it stands in a text and is true."""
     (tmp_path / "x").write_bytes(sealed_elsewhere(value)())
     assert [p.rule for p in validate(tmp_path / "x")] == [rule]
     with pytest.warns(UserWarning):
-        assert dataset.open(tmp_path / "x")._file.state == ("unsealed" if value is None else "broken")
+        assert dataset.open(tmp_path / "x")._file.state == (
+            "unsealed" if value is None else "broken"
+        )
 
 
-Edit = Callable[[Struct, list[Struct], Struct], Any]  # of a row group, its chunks and the whole footer
+Edit = Callable[
+    [Struct, list[Struct], Struct], Any
+]  # of a row group, its chunks and the whole footer
 DIFFERENT: dict[str, tuple[str, Edit]] = {
-    "in another file": ("chunk-elsewhere", lambda _, chunks, __: chunks[1].update({Chunk.FILE: (BINARY, b"x")})),
-    "encrypted": ("chunk-elsewhere", lambda _, chunks, __: chunks[1].update({Chunk.CRYPTO: (STRUCT, {})})),
-    "said secretly": ("chunk-elsewhere", lambda _, chunks, __: chunks[1].update({Chunk.ENCRYPTED: (BINARY, b"")})),
+    "in another file": (
+        "chunk-elsewhere",
+        lambda _, chunks, __: chunks[1].update({Chunk.FILE: (BINARY, b"x")}),
+    ),
+    "encrypted": (
+        "chunk-elsewhere",
+        lambda _, chunks, __: chunks[1].update({Chunk.CRYPTO: (STRUCT, {})}),
+    ),
+    "said secretly": (
+        "chunk-elsewhere",
+        lambda _, chunks, __: chunks[1].update({Chunk.ENCRYPTED: (BINARY, b"")}),
+    ),
     "another's": ("chunk-columns", lambda _, chunks, __: chunks[1].update(chunks[2])),
     "one less": ("chunk-columns", lambda group, _, __: group[RowGroup.COLUMNS][1][1].pop()),
-    "one more": ("chunk-columns", lambda group, chunks, _: group[RowGroup.COLUMNS][1][1].append(chunks[0])),
+    "one more": (
+        "chunk-columns",
+        lambda group, chunks, _: group[RowGroup.COLUMNS][1][1].append(chunks[0]),
+    ),
     "rows not told": ("footer-thrift", lambda group, _, __: group.pop(RowGroup.ROWS)),
     "no chunks": ("footer-thrift", lambda group, _, __: group.pop(RowGroup.COLUMNS)),
-    "a key twice": ("footer-keys", lambda _, __, struct: struct[FileMetaData.KEYS][1][1].append({1: (BINARY, b"dof")})),
+    "a key twice": (
+        "footer-keys",
+        lambda _, __, struct: struct[FileMetaData.KEYS][1][1].append({1: (BINARY, b"dof")}),
+    ),
 }
 
 
 @pytest.mark.parametrize("number", range(3))
 @pytest.mark.parametrize("kind", DIFFERENT)
-def test_what_readers_take_in_different_ways_is_refused(files: list[bytes], kind: str, number: int) -> None:
+def test_what_readers_take_in_different_ways_is_refused(
+    files: list[bytes], kind: str, number: int
+) -> None:
     rule, edit = DIFFERENT[kind]
     struct = footer.decode_footer(split(files[1])[1])[0]
     group = _groups(struct)[number]
@@ -264,8 +318,11 @@ def test_a_chunk_without_a_place_is_refused(files: list[bytes]) -> None:
         Outline(_close(struct)).column(0)
 
 
-def test_chunks_of_other_rows_than_their_groups_are_refused(files: list[bytes], tmp_path: Path) -> None:
+def test_chunks_of_other_rows_than_their_groups_are_refused(
+    files: list[bytes], tmp_path: Path
+) -> None:
     """The rows of all groups add up, but two of them count some that the other has."""
+
     def spell(struct: Struct) -> bytes:
         first, second, *_ = _groups(struct)
         put(first, RowGroup.ROWS, get(first, RowGroup.ROWS) - 1)
@@ -282,18 +339,29 @@ def test_chunks_of_other_rows_than_their_groups_are_refused(files: list[bytes], 
 
 def _element(name: str, **fields: int) -> Struct:
     ids = {"type": SchemaElement.TYPE, "children": SchemaElement.CHILDREN}
-    return {SchemaElement.NAME: (BINARY, name.encode()), **{ids[k]: (I32, v) for k, v in fields.items()}}
+    return {
+        SchemaElement.NAME: (BINARY, name.encode()),
+        **{ids[k]: (I32, v) for k, v in fields.items()},
+    }
 
 
 LEAF = _element("x", type=1)
 
 
-@pytest.mark.parametrize("schema", [
-    [_element("", children=1)], [_element("", children=1), LEAF, LEAF], [_element("", children=-1), LEAF],
-    [_element("", children=1), _element("x")], [_element("", children=1), _element("x", type=1, children=1), LEAF],
-    [_element("", children=1), _element("x", children=-1)], [_element("", children=1 << 30), LEAF],
-    [_element("", children=1), *[_element("x", children=1)] * 200, LEAF],
-], ids=["too few", "too many", "negative", "neither", "both", "negative group", "huge", "deep"])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        [_element("", children=1)],
+        [_element("", children=1), LEAF, LEAF],
+        [_element("", children=-1), LEAF],
+        [_element("", children=1), _element("x")],
+        [_element("", children=1), _element("x", type=1, children=1), LEAF],
+        [_element("", children=1), _element("x", children=-1)],
+        [_element("", children=1 << 30), LEAF],
+        [_element("", children=1), *[_element("x", children=1)] * 200, LEAF],
+    ],
+    ids=["too few", "too many", "negative", "neither", "both", "negative group", "huge", "deep"],
+)
 def test_a_schema_is_a_tree(schema: list[Struct]) -> None:
     with pytest.raises(FormatError) as caught:
         outline.leaves(schema)
@@ -301,7 +369,13 @@ def test_a_schema_is_a_tree(schema: list[Struct]) -> None:
 
 
 def test_the_leaves_of_a_schema_stand_in_order() -> None:
-    schema = [_element("", children=2), _element("a", children=2), LEAF, _element("y", type=1), _element("z", type=1)]
+    schema = [
+        _element("", children=2),
+        _element("a", children=2),
+        LEAF,
+        _element("y", type=1),
+        _element("z", type=1),
+    ]
     assert outline.leaves(schema) == [(b"a", b"x"), (b"a", b"y"), (b"z",)]
     assert outline.leaves([_element("")]) == []
 
@@ -309,7 +383,11 @@ def test_the_leaves_of_a_schema_stand_in_order() -> None:
 def test_a_strangers_footer_costs_no_hours(tmp_path: Path) -> None:
     """Small groups, each of which could be compared with seven large ones in vain."""
     struct = footer.decode_footer(_tail(making.write(tmp_path / "x", 3)))[0]
-    small: Struct = {RowGroup.COLUMNS: footer.structs([]), RowGroup.BYTES: (I64, 0), RowGroup.ROWS: (I64, 0)}
+    small: Struct = {
+        RowGroup.COLUMNS: footer.structs([]),
+        RowGroup.BYTES: (I64, 0),
+        RowGroup.ROWS: (I64, 0),
+    }
     large = [{**small, 40: (BINARY, bytes(200_000 + number))} for number in range(7)]
     struct[FileMetaData.GROUPS] = footer.structs([small, *large, *[small] * 60_000])
     tail = _close(struct)

@@ -14,10 +14,14 @@ from tests.format.spec.test_metadata import SMALL
 
 @pytest.mark.parametrize(("shape", "width"), [((), 1), ((4,), 4), ((7, 7, 512), 25088)])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_feature_column_is_a_required_list_of_numbers(shape: tuple[int, ...], width: int, dtype: str) -> None:
+def test_a_feature_column_is_a_required_list_of_numbers(
+    shape: tuple[int, ...], width: int, dtype: str
+) -> None:
     """C1: a fixed-size list, never null, tensors flattened."""
     field = schema.vector_field("feature", shape, dtype)
-    assert field.type.list_size == width and not field.nullable and not field.type.value_field.nullable
+    assert (
+        field.type.list_size == width and not field.nullable and not field.type.value_field.nullable
+    )
     assert schema.is_vector(field) and schema.element_type(field) == dtype
 
 
@@ -46,7 +50,9 @@ def test_vectors_become_arrow_and_come_back_without_a_copy(dtype: str) -> None:
     array.validate(full=True)
     back = schema.numpy_values(array, field)
     assert back.ctypes.data == values.ctypes.data and np.array_equal(back, values)
-    assert np.array_equal(schema.numpy_values(pa.chunked_array([array, array]), field), np.vstack([values, values]))
+    assert np.array_equal(
+        schema.numpy_values(pa.chunked_array([array, array]), field), np.vstack([values, values])
+    )
     assert np.array_equal(schema.numpy_values(array[1:], field), values[1:])
 
 
@@ -56,5 +62,6 @@ def test_flat_columns_become_arrow_without_a_copy() -> None:
 
 
 def test_names_of_types() -> None:
-    assert [schema.element_type(pa.field("x", t)) for t in (pa.float64(), pa.int8(), pa.string())] == [
-        "float64", "int8", "string"]
+    assert [
+        schema.element_type(pa.field("x", t)) for t in (pa.float64(), pa.int8(), pa.string())
+    ] == ["float64", "int8", "string"]

@@ -26,7 +26,7 @@ class Outer:
 
     name: str = spec("a name", pattern="^[a-z]+$")
     kind: Literal["a", "b"] = spec("a kind", default="a")
-    part: Inner | None = spec("a part", default=None)  # noqa: RUF009 - fields are declared by calls
+    part: Inner | None = spec("a part", default=None)
     parts: Mapping[str, Inner] = spec("parts", factory=dict)
     axes: tuple[int | str, ...] = spec("axes", default=())
     sides: tuple[int, ...] = spec("sides", default=(), minimum=1)
@@ -34,13 +34,26 @@ class Outer:
     free: Mapping[str, Any] = spec("anything", factory=dict)
 
 
-FULL = {"name": "x", "kind": "b", "part": {"size": 2}, "parts": {"p": {"size": 3}}, "axes": ["n", 3], "sides": [1],
-        "share": 0.5, "free": {"deep": [1, {"a": None}]}}
+FULL = {
+    "name": "x",
+    "kind": "b",
+    "part": {"size": 2},
+    "parts": {"p": {"size": 3}},
+    "axes": ["n", 3],
+    "sides": [1],
+    "share": 0.5,
+    "free": {"deep": [1, {"a": None}]},
+}
 
 
 def test_json_goes_in_and_comes_out() -> None:
     value = json_model.from_json(FULL, Outer)
-    assert (value.part, value.parts["p"].size, value.axes, value.sides) == (Inner(size=2), 3, ("n", 3), (1,))
+    assert (value.part, value.parts["p"].size, value.axes, value.sides) == (
+        Inner(size=2),
+        3,
+        ("n", 3),
+        (1,),
+    )
     assert json_model.to_json(value) == FULL
 
 
@@ -57,21 +70,36 @@ def test_whole_numbers_are_numbers() -> None:
 
 
 def test_every_problem_is_told_at_once() -> None:
-    wrong = {"name": "X", "kind": "c", "part": {"size": 0}, "parts": {"p": {}}, "axes": [1.5], "sides": [0],
-             "share": True, "free": []}
+    wrong = {
+        "name": "X",
+        "kind": "c",
+        "part": {"size": 0},
+        "parts": {"p": {}},
+        "axes": [1.5],
+        "sides": [0],
+        "share": True,
+        "free": [],
+    }
     with pytest.raises(FormatError) as caught:
         json_model.from_json(wrong, Outer)
     told = {(p.rule, p.where) for p in caught.value.problems}
     assert told == {
-        ("metadata-pattern", "$.name"), ("metadata-type", "$.kind"), ("metadata-range", "$.part.size"),
-        ("metadata-missing", "$.parts.p.size"), ("metadata-type", "$.axes[0]"), ("metadata-range", "$.sides"),
-        ("metadata-type", "$.share"), ("metadata-type", "$.free"),
+        ("metadata-pattern", "$.name"),
+        ("metadata-type", "$.kind"),
+        ("metadata-range", "$.part.size"),
+        ("metadata-missing", "$.parts.p.size"),
+        ("metadata-type", "$.axes[0]"),
+        ("metadata-range", "$.sides"),
+        ("metadata-type", "$.share"),
+        ("metadata-type", "$.free"),
     }
 
 
 @pytest.mark.parametrize("share", [float("inf"), float("nan"), 10**400, -(10**400), "1", None])
 def test_no_number_that_floats_cannot_hold(share: Any) -> None:
-    assert [p.where for p in json_model.problems({"name": "x", "share": share}, Outer)] == ["$.share"]
+    assert [p.where for p in json_model.problems({"name": "x", "share": share}, Outer)] == [
+        "$.share"
+    ]
 
 
 @pytest.mark.parametrize("value", [None, 3, "x", [], [{}]])

@@ -11,14 +11,34 @@ from hypothesis import strategies as st
 
 from dof_arrow.errors import FormatError
 from dof_arrow.format.spec.json_model import to_json
-from dof_arrow.format.spec.metadata import MAX_BYTES, Info, Metadata, encode, from_json, parse, problems
+from dof_arrow.format.spec.metadata import (
+    MAX_BYTES,
+    Info,
+    Metadata,
+    encode,
+    from_json,
+    parse,
+    problems,
+)
 
-SMALL = {"version": "1.0", "uuid": "00000000-0000-8000-8000-000000000000", "primary_column": "feature",
-         "columns": {"feature": {"role": "feature", "dtype": "float32", "layout": "mapped", "shape": [2]}}}
-_json = st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5)
-                     | st.floats(allow_nan=False, allow_infinity=False),
-                     lambda inner: st.lists(inner, max_size=3) |
-                     st.dictionaries(st.text(max_size=4), inner, max_size=3))
+SMALL = {
+    "version": "1.0",
+    "uuid": "00000000-0000-8000-8000-000000000000",
+    "primary_column": "feature",
+    "columns": {
+        "feature": {"role": "feature", "dtype": "float32", "layout": "mapped", "shape": [2]}
+    },
+}
+_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(max_size=5)
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+)
 
 
 def test_the_smallest_metadata() -> None:
@@ -29,9 +49,13 @@ def test_the_smallest_metadata() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=6), _json, max_size=4), st.text(max_size=20))
-def test_free_sections_and_any_text_come_back_as_they_were(free: dict[str, Any], title: str) -> None:
+def test_free_sections_and_any_text_come_back_as_they_were(
+    free: dict[str, Any], title: str
+) -> None:
     """D6: any more keys; D11: performance and training."""
-    value = from_json({**SMALL, "performance": free, "info": {"title": title.encode("utf-8", "ignore").decode()}})
+    value = from_json(
+        {**SMALL, "performance": free, "info": {"title": title.encode("utf-8", "ignore").decode()}}
+    )
     assert from_json(parse(encode(value))) == value
 
 
@@ -42,10 +66,22 @@ def test_any_json_is_valid_or_told(value: Any) -> None:
         assert told or from_json({**SMALL, field: value})
 
 
-@pytest.mark.parametrize("text", [
-    b"", b"[]", b"1", b"{", b"\xff", b'{"a": NaN}', b'{"a": Infinity}', b'{"a": 1, "a": 2}',
-    b'{"a":' * 40 + b"1" + b"}" * 40, b"[" * 100_000, b'{"a": ' + b"1" * 5000 + b"}",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"1",
+        b"{",
+        b"\xff",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b'{"a": 1, "a": 2}',
+        b'{"a":' * 40 + b"1" + b"}" * 40,
+        b"[" * 100_000,
+        b'{"a": ' + b"1" * 5000 + b"}",
+    ],
+)
 def test_what_is_no_metadata_is_refused(text: bytes) -> None:
     with pytest.raises(FormatError) as caught:
         parse(text)
@@ -63,7 +99,9 @@ def test_equal_metadata_gives_equal_bytes_whatever_the_language() -> None:
     assert encode(Info(title="Übung 図")) == '{"title":"Übung 図"}'.encode()
 
 
-@pytest.mark.parametrize(("field", "value"), [("version", "one"), ("uuid", "x"), ("columns", {"f": {"role": "chair"}})])
+@pytest.mark.parametrize(
+    ("field", "value"), [("version", "one"), ("uuid", "x"), ("columns", {"f": {"role": "chair"}})]
+)
 def test_wrong_values_are_told_with_their_place(field: str, value: Any) -> None:
     assert all(p.where.startswith(f"$.{field}") for p in problems({**SMALL, field: value}))
     with pytest.raises(FormatError, match=rf"\$\.{field}"):

@@ -25,12 +25,19 @@ SECONDS, MIB = 2.0, 512
 
 def measured(*folders: Path) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "tests.torture.hostile", *map(str, folders)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=600)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=600
+    )
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def held(line: dict[str, Any]) -> bool:
-    return not line["signal"] and "fault" not in line and line["seconds"] <= SECONDS and line["mib"] <= MIB
+    return (
+        not line["signal"]
+        and "fault" not in line
+        and line["seconds"] <= SECONDS
+        and line["mib"] <= MIB
+    )
 
 
 def test_row_d17_a_sound_file_has_no_problem(tmp_path: Path) -> None:
@@ -70,8 +77,20 @@ def test_problems_can_be_printed_whatever_the_file_says(tmp_path: Path) -> None:
 
     path = tmp_path / "x.parquet"
     text = '{"kind":"regression"}'
-    path.write_bytes(spoiled(plain(), keys=lambda pairs: [
-        (k, v[:-1] + b',"targets":{"\\ud800":' + text.encode() + b"}}" if k == b"dof" else v) for k, v in pairs]))
+    path.write_bytes(
+        spoiled(
+            plain(),
+            keys=lambda pairs: [
+                (
+                    k,
+                    v[:-1] + b',"targets":{"\\ud800":' + text.encode() + b"}}"
+                    if k == b"dof"
+                    else v,
+                )
+                for k, v in pairs
+            ],
+        )
+    )
     assert "target-column" in {p.rule for p in validate.validate(path)}
     assert "\n".join(map(str, validate.validate(path))).encode()
 

@@ -28,7 +28,10 @@ from tests.support.making import ROOT
 from tests.support.pictures import Memory
 
 ROWS = 44
-CHANGES: list[dict[str, Any]] = [{"rotate": [-20, 20]}, {"flip_x": 0.5, "noise": [0.01, 0.05], "crop": [0.5, 1.0]}]
+CHANGES: list[dict[str, Any]] = [
+    {"rotate": [-20, 20]},
+    {"flip_x": 0.5, "noise": [0.01, 0.05], "crop": [0.5, 1.0]},
+]
 
 
 def _shade(i: int) -> np.ndarray:
@@ -45,15 +48,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(ROWS):
         Image.fromarray(_shade(i)).save(where / f"{i:02d}.png")
         part = "valid" if i % 4 == 3 else "train"
-        lines.append(f"{i:02d}.png,{'yes' if i % 11 == 0 else 'no'},{part}{i // 4},{20 + i * i / 40},{part}")
+        lines.append(
+            f"{i:02d}.png,{'yes' if i % 11 == 0 else 'no'},{part}{i // 4},{20 + i * i / 40},{part}"
+        )
     (where / "meta.csv").write_text("\n".join(lines) + "\n")
     return where
 
 
 @pytest.fixture(scope="module")
 def pics(folder: Path) -> Pictures:
-    return dof.pictures(folder, table=folder / "meta.csv", key="file", label="ill", group="patient", split="part",
-                        keep=["age"])
+    return dof.pictures(
+        folder,
+        table=folder / "meta.csv",
+        key="file",
+        label="ill",
+        group="patient",
+        split="part",
+        keep=["age"],
+    )
 
 
 def numbers(batches: Any) -> list[int]:
@@ -64,11 +76,17 @@ def numbers(batches: Any) -> list[int]:
 def _running(of: int | None = None) -> list[int]:
     """Processes of one that serve a crew."""
     children = psutil.Process(of).children()
-    return [child.pid for child in children if "dof_arrow.loader.raw.worker_pool" in " ".join(child.cmdline())]
+    return [
+        child.pid
+        for child in children
+        if "dof_arrow.loader.raw.worker_pool" in " ".join(child.cmdline())
+    ]
 
 
 def _gone(pids: list[int]) -> bool:
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=20)
+    _, alive = psutil.wait_procs(
+        [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=20
+    )
     return not alive
 
 
@@ -78,10 +96,17 @@ def test_g1_batches_from_disk_with_a_partial_last_one(pics: Pictures) -> None:
     batches = list(loader)
     assert [len(x) for x, _, _ in batches] == [16, 16, 12] and len(loader) == 3
     for x, y, more in batches:
-        assert x.shape[1:] == (24, 32, 3) and x.dtype == np.uint8 and x.flags.c_contiguous and x.flags.writeable
+        assert (
+            x.shape[1:] == (24, 32, 3)
+            and x.dtype == np.uint8
+            and x.flags.c_contiguous
+            and x.flags.writeable
+        )
         rows = numbers([x])
         assert all(np.array_equal(seen, _shade(i)) for seen, i in zip(x, rows, strict=True))
-        assert y.tolist() == [int(i % 11 == 0) for i in rows] and more["id"].tolist() == [f"{i:02d}.png" for i in rows]
+        assert y.tolist() == [int(i % 11 == 0) for i in rows] and more["id"].tolist() == [
+            f"{i:02d}.png" for i in rows
+        ]
         assert np.allclose(more["age"], [20 + i * i / 40 for i in rows])
     assert sorted(numbers(batches)) == list(range(ROWS))
     assert [len(x) for x in pics.loader(batch_size=16, drop_last=True)] == [16, 16]
@@ -104,7 +129,13 @@ def test_g2_one_picture_drawn_again_is_augmented_anew(folder: Path) -> None:
 
 
 def test_g3_each_epoch_has_its_own_order_and_resumes_midway(pics: Pictures) -> None:
-    options: dict[str, Any] = {"batch_size": 8, "shuffle": True, "seed": 1, "augment": CHANGES, "target": "ill"}
+    options: dict[str, Any] = {
+        "batch_size": 8,
+        "shuffle": True,
+        "seed": 1,
+        "augment": CHANGES,
+        "target": "ill",
+    }
     whole = pics.loader(**options)
     epochs = [[x.copy() for x, _ in whole] for _ in range(2)]
     assert not np.array_equal(epochs[0][0], epochs[1][0])
@@ -119,13 +150,21 @@ def test_g3_each_epoch_has_its_own_order_and_resumes_midway(pics: Pictures) -> N
 
 
 def test_g3_ranks_share_an_epoch(pics: Pictures) -> None:
-    parts = [numbers(pics.loader(batch_size=4, shuffle=True, rank=r, world_size=3)) for r in range(3)]
-    assert sorted(n for part in parts for n in part) == list(range(ROWS)) and {len(p) for p in parts} == {14, 15}
+    parts = [
+        numbers(pics.loader(batch_size=4, shuffle=True, rank=r, world_size=3)) for r in range(3)
+    ]
+    assert sorted(n for part in parts for n in part) == list(range(ROWS)) and {
+        len(p) for p in parts
+    } == {14, 15}
 
 
 def _augmented(tmp_path: Path, picture: np.ndarray, count: int = 64, **augment: Any) -> np.ndarray:
     Image.fromarray(picture).save(tmp_path / "one.png")
-    (x,) = dof.pictures(tmp_path / "one.png").take([0] * count).loader(batch_size=count, augment=augment)
+    (x,) = (
+        dof.pictures(tmp_path / "one.png")
+        .take([0] * count)
+        .loader(batch_size=count, augment=augment)
+    )
     return np.asarray(x)
 
 
@@ -143,10 +182,20 @@ def test_g4_shifts_and_turns_go_both_ways(tmp_path: Path) -> None:
     assert rows.min() < -4 and rows.max() > 4
 
 
-@pytest.mark.parametrize("augment", [
-    {"flip_x": 0.5}, {"flip_y": 0.5}, {"crop": [0.3, 0.6]}, {"scale": [0.7, 1.4]}, {"brightness": [0.5, 0.9]},
-    {"contrast": [0.5, 0.9]}, {"blur": [0.02, 0.1]}, {"noise": [0.02, 0.1]}, {"normalize": 0.5},
-])
+@pytest.mark.parametrize(
+    "augment",
+    [
+        {"flip_x": 0.5},
+        {"flip_y": 0.5},
+        {"crop": [0.3, 0.6]},
+        {"scale": [0.7, 1.4]},
+        {"brightness": [0.5, 0.9]},
+        {"contrast": [0.5, 0.9]},
+        {"blur": [0.02, 0.1]},
+        {"noise": [0.02, 0.1]},
+        {"normalize": 0.5},
+    ],
+)
 def test_g4_every_change_is_live(tmp_path: Path, augment: dict[str, Any]) -> None:
     made = _augmented(tmp_path, _shade(3) // 2 + 20, 16, **augment)
     assert made.shape == (16, 24, 32, 3) and len(np.unique(made.reshape(16, -1), axis=0)) > 1
@@ -163,7 +212,9 @@ def test_g4_g15_a_black_picture_stays_black(tmp_path: Path) -> None:
 
 
 def test_g15_float_pictures_normalized_by_the_train_split(pics: Pictures, folder: Path) -> None:
-    floats = dof.pictures(folder, table=folder / "meta.csv", key="file", split="part", dtype="float32")
+    floats = dof.pictures(
+        folder, table=folder / "meta.csv", key="file", split="part", dtype="float32"
+    )
     train = np.stack([_shade(i) for i in range(ROWS) if i % 4 != 3]).astype(np.float64) / 255
     mean, deviation = floats.statistics("train")
     assert np.allclose(mean, train.mean((0, 1, 2)), atol=1e-6)
@@ -195,7 +246,10 @@ def test_g6_over_sampling_to_a_share_and_class_weights(pics: Pictures) -> None:
 def test_g7_validation_without_shuffle_or_augmentation(pics: Pictures) -> None:
     valid = pics.split("valid")
     assert numbers(valid.loader(shuffle=False)) == [i for i in range(ROWS) if i % 4 == 3]
-    assert len(pics.split("train")) + len(valid) == len(pics) and pics.metadata.splits["valid"].rows == 11
+    assert (
+        len(pics.split("train")) + len(valid) == len(pics)
+        and pics.metadata.splits["valid"].rows == 11
+    )
 
 
 @pytest.mark.parametrize("target", ["picture", "feature"])
@@ -208,8 +262,11 @@ def test_g8_an_autoencoder_gets_its_input_as_target(pics: Pictures, target: str)
 @pytest.mark.parametrize("kind", ["npy", "npz", "packed", "h5"])
 def test_g9_array_sources_with_cofactors(tmp_path: Path, kind: str) -> None:
     """G9: it crashed without co-factors there."""
-    arrays = {"x": np.random.default_rng(0).integers(0, 256, (12, 9, 7), np.uint8), "age": np.arange(12) + 30,
-              "ill": np.arange(12) % 2}
+    arrays = {
+        "x": np.random.default_rng(0).integers(0, 256, (12, 9, 7), np.uint8),
+        "age": np.arange(12) + 30,
+        "ill": np.arange(12) % 2,
+    }
     path = tmp_path / f"x.{kind}"
     if kind == "npy":
         for name, values in arrays.items():
@@ -222,7 +279,11 @@ def test_g9_array_sources_with_cofactors(tmp_path: Path, kind: str) -> None:
         path = tmp_path / "x.npz"
         (np.savez if kind == "npz" else np.savez_compressed)(path, **arrays)
     pics = dof.pictures(path, label="ill", keep=["age"], mode="L")
-    options: dict[str, Any] = {"target": "ill", "columns": ["age"], "workers": 1 if kind == "h5" else None}
+    options: dict[str, Any] = {
+        "target": "ill",
+        "columns": ["age"],
+        "workers": 1 if kind == "h5" else None,
+    }
     for x, y, more in pics.loader(batch_size=5, shuffle=True, **options):
         rows = more["age"] - 30
         assert np.array_equal(x[..., 0], arrays["x"][rows]) and y.tolist() == (rows % 2).tolist()
@@ -230,7 +291,9 @@ def test_g9_array_sources_with_cofactors(tmp_path: Path, kind: str) -> None:
 
 
 def test_g9_one_picture_of_an_array_in_memory_goes_to_a_worker(tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "x.npz", x=np.random.default_rng(0).integers(0, 256, (100, 30, 30), np.uint8))
+    np.savez_compressed(
+        tmp_path / "x.npz", x=np.random.default_rng(0).integers(0, 256, (100, 30, 30), np.uint8)
+    )
     sample = dof.pictures(tmp_path / "x.npz", mode="L").source[7]
     sent = pickle.dumps(sample.data)
     assert len(sent) < 2000 and np.array_equal(pickle.loads(sent).read(), sample.load())
@@ -238,12 +301,24 @@ def test_g9_one_picture_of_an_array_in_memory_goes_to_a_worker(tmp_path: Path) -
 
 def test_g10_splits_by_fraction_and_folds_keep_a_patient_together(folder: Path) -> None:
     """G10: pairs by position there."""
-    about: dict[str, Any] = {"table": folder / "meta.csv", "key": "file", "label": "ill", "group": "patient"}
+    about: dict[str, Any] = {
+        "table": folder / "meta.csv",
+        "key": "file",
+        "label": "ill",
+        "group": "patient",
+    }
     pics = dof.pictures(folder, **about, split="train=0.75,valid=0.25")
-    parts = [set(pics.split(name).to_arrow(["group"]).column(0).to_pylist()) for name in ("train", "valid")]
+    parts = [
+        set(pics.split(name).to_arrow(["group"]).column(0).to_pylist())
+        for name in ("train", "valid")
+    ]
     assert not parts[0] & parts[1] and 9 <= len(pics.split("valid")) <= 13
-    assert pics.table.equals(dof.pictures(folder, **about, split={"train": 0.75, "valid": 0.25}).table)
-    assert not pics.table.equals(dof.pictures(folder, **about, split={"train": 0.75, "valid": 0.25}, seed=1).table)
+    assert pics.table.equals(
+        dof.pictures(folder, **about, split={"train": 0.75, "valid": 0.25}).table
+    )
+    assert not pics.table.equals(
+        dof.pictures(folder, **about, split={"train": 0.75, "valid": 0.25}, seed=1).table
+    )
     seen: list[int] = []
     for train, valid in pics.folds(4, stratify="ill"):
         groups = [set(part.to_arrow(["group"]).column(0).to_pylist()) for part in (train, valid)]
@@ -256,7 +331,9 @@ def test_g12_a_keras_model_learns_from_it(pics: Pictures, monkeypatch: pytest.Mo
     """G12: a PyDataset, with columns as inputs beside the pictures."""
     monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "torch"))
     keras = pytest.importorskip("keras")
-    batches = pics.loader(batch_size=8, shuffle=True, target="ill", columns=["age"], augment=CHANGES).to_keras()
+    batches = pics.loader(
+        batch_size=8, shuffle=True, target="ill", columns=["age"], augment=CHANGES
+    ).to_keras()
     assert len(batches) == 6 and set(batches[0][0]) == {"picture", "age"}
     picture, age = keras.Input((24, 32, 3), name="picture"), keras.Input((), name="age")
     seen = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(picture))
@@ -273,8 +350,12 @@ def test_g2_torch_workers_give_the_same_order(pics: Pictures) -> None:
     expected = [x.copy() for x, _ in loader]
     loader.set_epoch(0)
     for count in (0, 2):
-        data = torch.utils.data.DataLoader(loader.to_torch(), batch_size=None, num_workers=count,
-                                           multiprocessing_context="fork" if count else None)
+        data = torch.utils.data.DataLoader(
+            loader.to_torch(),
+            batch_size=None,
+            num_workers=count,
+            multiprocessing_context="fork" if count else None,
+        )
         found = [x.numpy() for x, _ in data]
         assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
         loader.set_epoch(0)
@@ -285,12 +366,20 @@ def test_a_loader_pickles_with_its_pictures_and_state(pics: Pictures) -> None:
     epoch = [x.copy() for x in loader]
     loader.set_epoch(0)
     next(iter(loader))
-    assert all(np.array_equal(a, b) for a, b in zip(pickle.loads(pickle.dumps(loader)), epoch[1:], strict=True))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(pickle.loads(pickle.dumps(loader)), epoch[1:], strict=True)
+    )
 
 
 def test_sizes_fits_and_modes(folder: Path, pics: Pictures) -> None:
     for fit in ("crop", "pad", "squash"):
-        assert dof.pictures(folder, size=(20, 16), fit=fit).loader().batch(0).shape == (32, 20, 16, 3)
+        assert dof.pictures(folder, size=(20, 16), fit=fit).loader().batch(0).shape == (
+            32,
+            20,
+            16,
+            3,
+        )
     small = dof.pictures(folder, size=16, mode="L")
     assert small[3]["picture"].shape == (16, 16, 1) and small.preprocessing.crop == (16, 16)
     from dof_arrow.cores.preprocess import Preprocess
@@ -329,9 +418,11 @@ def test_what_cannot_be_sent_to_a_process_is_said(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(UsageError, match=r"worker process.*leave out workers="):
             list(loader)
-    script = "import dof_arrow as dof\nclass Own:\n def read(self): return b'P6 4 4 255 ' + bytes(48)\n" \
-             " def stamp(self): return 0\nfrom tests.support.pictures import Memory\nMemory.data = lambda *_: Own()\n" \
-             "try: list(dof.pictures(Memory(3)).loader(workers=1))\nexcept dof.UsageError as e: print(e)"
+    script = (
+        "import dof_arrow as dof\nclass Own:\n def read(self): return b'P6 4 4 255 ' + bytes(48)\n"
+        " def stamp(self): return 0\nfrom tests.support.pictures import Memory\nMemory.data = lambda *_: Own()\n"
+        "try: list(dof.pictures(Memory(3)).loader(workers=1))\nexcept dof.UsageError as e: print(e)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert "leave out workers=" in done.stdout and not done.stderr, done.stderr
     with pytest.raises(UsageError, match="label"):
@@ -355,7 +446,11 @@ def test_a_broken_picture_is_named_or_left_out(broken: Path, workers: int | None
     with pytest.warns(DofWarning, match=r"2\.png is left out"):
         batches = list(loader)
     assert [len(x) for x, _ in batches] == [3, 2] and list(pics.errors) == ["2.png"]
-    assert numbers([b for b, _ in batches]) == [0, 1, 3, 4, 5] == [int(n[0]) for _, c in batches for n in c["id"]]
+    assert (
+        numbers([b for b, _ in batches])
+        == [0, 1, 3, 4, 5]
+        == [int(n[0]) for _, c in batches for n in c["id"]]
+    )
 
 
 def test_what_is_left_out_disturbs_no_numbers(broken: Path) -> None:
@@ -383,22 +478,40 @@ def test_pictures_of_different_sizes_need_one(tmp_path: Path) -> None:
     assert next(iter(dof.pictures(tmp_path, size=8).loader())).shape == (3, 8, 8, 3)
 
 
-@pytest.mark.parametrize(("call", "text"), [
-    ({"augment": {"twist": 1}}, "twist"), ({"augment": [{"flip_x": 1.0}, {"flip_x": 0.5}]}, "twice"),
-    ({"augment": {"rotate": [3]}}, "two numbers"), ({"augment": "sepia"}, "xray, photo"), ({"target": "age2"}, "age2"),
-    ({"feature": "feature"}, "picture"), ({"balance": {"ill": 2.0}}, "between 0 and 1"), ({"workers": -1}, "workers"),
-    ({"batch_size": 0}, "batch_size"), ({"rank": 2}, "rank"), ({"world_size": 99}, "ranks"),
-])
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        ({"augment": {"twist": 1}}, "twist"),
+        ({"augment": [{"flip_x": 1.0}, {"flip_x": 0.5}]}, "twice"),
+        ({"augment": {"rotate": [3]}}, "two numbers"),
+        ({"augment": "sepia"}, "xray, photo"),
+        ({"target": "age2"}, "age2"),
+        ({"feature": "feature"}, "picture"),
+        ({"balance": {"ill": 2.0}}, "between 0 and 1"),
+        ({"workers": -1}, "workers"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"rank": 2}, "rank"),
+        ({"world_size": 99}, "ranks"),
+    ],
+)
 def test_wrong_options_say_what_to_do(pics: Pictures, call: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match=text):
         pics.loader(**({"shuffle": True} | call))
 
 
-@pytest.mark.parametrize(("call", "text"), [
-    ({"fit": "crop"}, "size="), ({"size": (0, 3)}, "sides"), ({"dtype": "int8"}, "dtype"), ({"on_error": "x"}, "skip"),
-    ({"fps": 3.0}, "max_frames"), ({"frames": 0}, "frames"), ({"split": "train=0.5"}, "add up"),
-    ({"size": 8, "fit": "none"}, "leaves"),
-])
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        ({"fit": "crop"}, "size="),
+        ({"size": (0, 3)}, "sides"),
+        ({"dtype": "int8"}, "dtype"),
+        ({"on_error": "x"}, "skip"),
+        ({"fps": 3.0}, "max_frames"),
+        ({"frames": 0}, "frames"),
+        ({"split": "train=0.5"}, "add up"),
+        ({"size": 8, "fit": "none"}, "leaves"),
+    ],
+)
 def test_wrong_calls_say_what_to_do(folder: Path, call: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match=text):
         dof.pictures(folder, **call)
@@ -407,8 +520,13 @@ def test_wrong_calls_say_what_to_do(folder: Path, call: dict[str, Any], text: st
 
 
 def test_what_is_not_there(pics: Pictures) -> None:
-    for wrong in (lambda: pics.split("holdout"), lambda: pics.take([99]), lambda: pics.filter(pc.field("x") > 1),
-                  lambda: pics.take([True]), lambda: list(pics[:0].loader())):
+    for wrong in (
+        lambda: pics.split("holdout"),
+        lambda: pics.take([99]),
+        lambda: pics.filter(pc.field("x") > 1),
+        lambda: pics.take([True]),
+        lambda: list(pics[:0].loader()),
+    ):
         with pytest.raises(UsageError):
             wrong()
     with pytest.raises(IndexError):
@@ -425,7 +543,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for clip in range(4):
         (where / f"c{clip}").mkdir()
         for frame in range(3 + clip):
-            Image.fromarray(np.full((8, 10, 3), 10 * clip + frame, np.uint8)).save(where / f"c{clip}" / f"{frame}.png")
+            Image.fromarray(np.full((8, 10, 3), 10 * clip + frame, np.uint8)).save(
+                where / f"c{clip}" / f"{frame}.png"
+            )
     return where
 
 
@@ -435,14 +555,24 @@ def test_g14_clips_padded_with_their_lengths(clips: Path) -> None:
     assert isinstance(batch, Padded) and batch.features.shape == (4, 5, 8, 10, 3)
     assert batch.lengths.tolist() == [3, 4, 5, 5] and batch.features.flags.c_contiguous
     assert batch.features[:, :, 0, 0, 0].tolist() == [
-        [10 * c + f if f < n else 0 for f in range(5)] for c, n in enumerate((3, 4, 5, 5))]
-    assert next(iter(pics[:2].loader())).features.shape[1] == 4 and pics[1]["clip"].shape == (4, 8, 10, 3)
+        [10 * c + f if f < n else 0 for f in range(5)] for c, n in enumerate((3, 4, 5, 5))
+    ]
+    assert next(iter(pics[:2].loader())).features.shape[1] == 4 and pics[1]["clip"].shape == (
+        4,
+        8,
+        10,
+        3,
+    )
 
 
 def test_g14_so_many_frames_spread_evenly(clips: Path) -> None:
     x = next(iter(dof.pictures(clips, frames=3, size=(4, 4)).loader()))
     assert x.shape == (4, 3, 4, 4, 3) and x[..., 0, 0, 0].tolist() == [
-        [0, 1, 2], [10, 12, 13], [20, 22, 24], [31, 33, 35]]
+        [0, 1, 2],
+        [10, 12, 13],
+        [20, 22, 24],
+        [31, 33, 35],
+    ]
     x = next(iter(dof.pictures(clips, frames=6).loader()))
     assert (x[0, :, 0, 0, 0] % 10).tolist() == [0, 0, 1, 1, 2, 2]
 
@@ -453,8 +583,12 @@ def test_g4_a_clip_takes_one_draw(clips: Path) -> None:
     dots[:, 8, 8] = 255
     np.save(clips / "dots.npy", dots)
     pics = dof.pictures(clips / "dots.npy", frames=6).take([0] * 8)
-    (x,) = pics.loader(augment={"shift_x": [-0.4, 0.4], "shift_y": [-0.4, 0.4], "brightness": [0.5, 1.0]})
-    assert all((clip == clip[0]).all() for clip in x) and len(np.unique(x.reshape(8, -1), axis=0)) > 4
+    (x,) = pics.loader(
+        augment={"shift_x": [-0.4, 0.4], "shift_y": [-0.4, 0.4], "brightness": [0.5, 1.0]}
+    )
+    assert (
+        all((clip == clip[0]).all() for clip in x) and len(np.unique(x.reshape(8, -1), axis=0)) > 4
+    )
     (clips / "dots.npy").unlink()
 
 
@@ -477,7 +611,14 @@ def test_clips_in_the_frameworks(clips: Path) -> None:
 def test_videos(tmp_path: Path) -> None:
     made = pytest.importorskip("tests.support.clips")
     made.pairs(tmp_path, 2, lengths=(9, 12), height=32, width=48)
-    pics = dof.pictures(tmp_path, table=tmp_path / "clips.csv", key="file", label="direction", frames=4, size=(16, 24))
+    pics = dof.pictures(
+        tmp_path,
+        table=tmp_path / "clips.csv",
+        key="file",
+        label="direction",
+        frames=4,
+        size=(16, 24),
+    )
     x, y = next(iter(pics.loader(target="direction")))
     assert x.shape == (4, 4, 16, 24, 3) and sorted(y.tolist()) == [0, 0, 1, 1]
     padded = next(iter(dof.pictures(tmp_path, max_frames=10, fps=25).loader()))
@@ -541,15 +682,23 @@ while True:
 @pytest.fixture
 def endless(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A script without a main guard that trains on and on."""
-    process = subprocess.Popen([sys.executable, "-c", _SCRIPT, str(folder)], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
     yield process
     process.kill()
     process.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_its_owner(endless: subprocess.Popen[str], number: signal.Signals) -> None:
+def test_no_process_outlives_its_owner(
+    endless: subprocess.Popen[str], number: signal.Signals
+) -> None:
     assert endless.stdout is not None
     while endless.stdout.readline() != "batch\n":
         assert endless.poll() is None
@@ -575,7 +724,9 @@ print(x[0].nbytes * len(loader) * 16 >> 20, (most - before) >> 10)
 
 
 def test_g1_memory_is_bounded_by_batches_not_by_the_epoch(folder: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", _MEMORY, str(folder)], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", _MEMORY, str(folder)], capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     epoch, held = map(int, done.stdout.split())
     assert epoch > 280 and held < 100
