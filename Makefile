@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The CPU build of torch, named so that pip does not fetch the one with CUDA.
 TORCH := torch==2.13.0
 
-.PHONY: demo test torture bench schemas clean
+.PHONY: demo test docs torture bench schemas clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/dof demo
@@ -16,6 +16,10 @@ test: $(VENV)/test.done
 	$(BIN)/mypy
 	$(BIN)/python schemas/generate.py --check
 	$(BIN)/python -m pytest -n 2 --dist loadfile -rs
+
+docs: $(VENV)/test.done
+	$(BIN)/mkdocs build --strict
+	@echo "Next: $(BIN)/python -m http.server -d build/site 8000 --bind 127.0.0.1"
 
 torture: $(VENV)/test.done
 	$(BIN)/python -m tests.torture

@@ -22,7 +22,7 @@ from benchmarks.measure import keep
 from dof_arrow.cores.core import Core
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.dataset import dataset
-from dof_arrow.heads import layers, network, scoring, training
+from dof_arrow.heads import layers, named, network, scoring, training
 from dof_arrow.heads.features import RowFeatures
 from dof_arrow.heads.scoring import Predictions
 from dof_arrow.heads.training import Data, TrainingOptions
@@ -95,7 +95,7 @@ def _timed(
     marks: list[float] = []
     places = np.flatnonzero(valid)
     found = training.fit(
-        network.MLP,
+        named.MLP,
         Data("category", classes, examples, y),
         np.flatnonzero(~valid),
         places,
@@ -119,7 +119,7 @@ def _timed(
 
 def _writing() -> float:
     """Seconds to write the MLP on 1,280 features as ONNX."""
-    made = network.Network(network.MLP, 1280, 10)
+    made = network.Network(named.MLP, 1280, 10)
     start = time.perf_counter()
     for _ in range(10):
         graph.to_bytes(layers.to_model(made.steps(), "category", 1280, 10))

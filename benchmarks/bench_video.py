@@ -27,7 +27,7 @@ from dof_arrow.cores import builtin
 from dof_arrow.cores.core import Core
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.extraction.extract import extract
-from dof_arrow.heads import network, train, training
+from dof_arrow.heads import named, train, training
 from dof_arrow.heads.features import Clips
 from dof_arrow.heads.training import Data, TrainingOptions
 from dof_arrow.inference.fuse import fuse
@@ -100,11 +100,11 @@ def _extracted(source: Path, cores: Sequence[Core], out: Path) -> Dataset:
 
 def _direction(made: Dataset, wanted: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Accuracy and its interval on the test clips, for each head and core."""
-    manners = TrainingOptions(epochs=60, batch=16, rate=2e-3)
-    kinds = {"gru": network.RNN, "mean pooling": network.MEAN}
+    asked = TrainingOptions(epochs=60, batch=16, rate=2e-3)
+    kinds = {"gru": named.RNN, "mean pooling": named.MEAN}
     found = {}
     for column, kind in wanted:
-        report = train.train(made, head=kinds[kind], features=[column], manners=manners).report
+        report = train.train(made, head=kinds[kind], features=[column], options=asked).report
         found[f"{kind} on {column}"] = {
             key: report[key] for key in ("score", "interval", "n_train", "n_test")
         }
@@ -198,7 +198,7 @@ def _an_epoch(inputs: Any, y: np.ndarray, chosen: np.ndarray, epochs: int) -> fl
     """The median; the first, before which the moments are taken, is left out where there are more."""
     marks = [time.perf_counter()]
     training.fit(
-        network.RNN,
+        named.RNN,
         Data("category", 2, inputs, y),
         chosen[::2],
         chosen[1::2],
@@ -230,7 +230,7 @@ def _long(folder: Path, made: Dataset) -> dict[str, Any]:
     """MiB that predicting 400 frames of 640 x 480 takes, as one and in parts, and whether both say the same bits."""
     core = builtin.load(pool="2x2")
     head = train.train(
-        made, head="rnn", features=["scattering-1"], manners=TrainingOptions(epochs=3)
+        made, head="rnn", features=["scattering-1"], options=TrainingOptions(epochs=3)
     ).onnx
     (folder / "model.onnx").write_bytes(fuse(core, {"direction": head}))
     said = {}

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from dof_arrow.rewrite.convert import convert, save
     from dof_arrow.rewrite.edit import edit
 
-# ONNX Runtime keeps a device id and reports to its makers, unless told not to before it is loaded. What runs on
-# pictures of patients reports to nobody; who wants it sets the variable to 0.
+# ONNX Runtime keeps a device id and reports to its makers, unless told not to before it is loaded.
+# What runs on pictures of patients reports to nobody; set the variable to 0 to change that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [

@@ -6,9 +6,8 @@ import sys
 def run() -> None:
     """The entry point: run the command line and exit with its code."""
     try:
-        from dof_arrow.cli.main import (
-            main,  # here, so that Ctrl-C while it loads shows no traceback either
-        )
+        # Imported here, so that Ctrl-C while it loads shows no traceback either.
+        from dof_arrow.cli.main import main
 
         sys.exit(main())
     except KeyboardInterrupt:

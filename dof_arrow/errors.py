@@ -1,7 +1,7 @@
 """Every error and every finding of this package.
 
 DofError                    all of them: `except DofError` is enough
-├── UsageError              the call asks for something that cannot be: an unknown column, a wrong option
+├── UsageError              the call asks for what cannot be: an unknown column, a wrong option
 ├── FormatError             a file is not a valid DoF file; `.problems` lists what is wrong
 ├── CoreError               a model cannot serve as a core, or a core cannot do what is asked
 ├── SourceError             pictures, clips or tables cannot be read
@@ -12,9 +12,17 @@ DofError                    all of them: `except DofError` is enough
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
+
+# Characters that change how a terminal shows other text: control characters (C0, DEL, C1), marks
+# and overrides of the writing direction, line and paragraph separators. And halves of surrogate
+# pairs, which stand for bytes of file names that are not UTF-8 and cannot be written.
+UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 _TORCH_CPU = " (CPU only: add --index-url https://download.pytorch.org/whl/cpu)"
 
@@ -23,8 +31,8 @@ _TORCH_CPU = " (CPU only: add --index-url https://download.pytorch.org/whl/cpu)"
 class Problem:
     """One thing wrong with a file: a stable rule id, the place, and what stands there.
 
-    >>> print(Problem(rule="metadata-type", where="$.version", message="wrong type", expected="string", found="7"))
-    metadata-type at $.version: wrong type: expected string, found 7
+    >>> print(Problem(rule="layout-claim", where="label", message="not mapped", found="int8"))
+    layout-claim at label: not mapped: found int8
     """
 
     rule: str
@@ -34,32 +42,36 @@ class Problem:
     found: str = ""
 
     def __str__(self) -> str:
-        return f"{self.rule} at {self.where}: {_sentence(self.message, self.expected, self.found)}"
+        text = _sentence(self.message, self.expected, self.found)
+        return f"{shown(self.rule)} at {shown(self.where)}: {text}"
 
 
 class DofError(Exception):
     """Base of all errors here: what went wrong, where, what was expected and found, and what to do.
 
-    >>> print(UsageError("unknown column", where="x.parquet", expected="id or feature", found="lable", hint="Try it."))
-    x.parquet: unknown column: expected id or feature, found lable. Try it.
+    As a text it is one line without control characters, whatever the parts hold; see `shown`.
+
+    >>> print(UsageError("unknown column", "x.parquet", "id or label", "lable", "Try label."))
+    x.parquet: unknown column: expected id or label, found lable. Try label.
     """
 
     def __init__(
         self, what: str, where: str = "", expected: str = "", found: str = "", hint: str = ""
     ) -> None:
         super().__init__(what, where, expected, found, hint)
-        self.what, self.where, self.expected, self.found, self.hint = (
-            what,
-            where,
-            expected,
-            found,
-            hint,
-        )
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.found = found
+        self.hint = hint
 
     def __str__(self) -> str:
         text = _sentence(self.what, self.expected, self.found)
-        text = f"{self.where}: {text}" if self.where else text
-        return f"{text.rstrip('.')}. {self.hint}" if self.hint else text
+        if self.where:
+            text = f"{shown(self.where)}: {text}"
+        if self.hint:
+            text = f"{text.rstrip('.')}. {shown(self.hint)}"
+        return text
 
 
 class DofWarning(UserWarning):
@@ -121,17 +133,82 @@ def require(module: str, *, extra: str) -> ModuleType:
         ) from error
 
 
+def refuse_unknown(given: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raise UsageError for names that are not known, all of them, with the nearest known ones.
+
+    >>> refuse_unknown(["sed"], ["seed"], "x")
+    Traceback (most recent call last):
+    dof_arrow.errors.UsageError: x: no such option: expected seed, found sed. Did you mean seed?
+    """
+    names = list(known)
+    wrong = [name for name in given if name not in names]
+    if wrong:
+        found = ", ".join(map(_shown, wrong))
+        raise UsageError("no such option", where, ", ".join(names), found, _nearest(wrong, names))
+
+
+def _nearest(wrong: Sequence[str], known: Sequence[str]) -> str:
+    """The question that names the nearest known name of each wrong one; empty if none is near."""
+    from difflib import get_close_matches
+
+    near: dict[str, str] = {}
+    for name in wrong:
+        matches = get_close_matches(name, known, 3)
+        if matches:
+            near[name] = _with_same_letters(name, matches) or matches[0]
+    if not near:
+        return ""
+    if len(wrong) == 1:
+        return f"Did you mean {near[wrong[0]]}?"
+    pairs = [f"{match} for {_shown(name)}" for name, match in near.items()]
+    return f"Did you mean {', '.join(pairs)}?"
+
+
+def _with_same_letters(name: str, known: Sequence[str]) -> str | None:
+    """The name with the same letters in another order: "label" for "lable", not "table"."""
+    for match in known:
+        if sorted(match) == sorted(name):
+            return match
+    return None
+
+
+def _shown(name: str) -> str:
+    """A name for a message; what is no identifier is quoted and escaped."""
+    return name if name.isidentifier() else ascii(name)
+
+
+def shown(text: object) -> str:
+    r"""A text as one line that is safe to show: what could disturb a terminal becomes an escape.
+
+    Texts from files, such as a title or the name of a class, could otherwise move the cursor, begin
+    a line of their own or change the order of what is shown. All other text stays as it is, in any
+    script.
+
+    >>> print(shown("Röntgen\x1b[2J\nlicence CC0-1.0"))
+    Röntgen\x1b[2J\nlicence CC0-1.0
+    """
+    return UNSAFE.sub(_escape, str(text))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
 def _sentence(what: str, expected: str, found: str) -> str:
-    parts = [f"expected {expected}"] if expected else []
-    parts += [f"found {found}"] if found else []
-    return f"{what}: {', '.join(parts)}" if parts else what
+    parts = []
+    if expected:
+        parts.append(f"expected {shown(expected)}")
+    if found:
+        parts.append(f"found {shown(found)}")
+    return f"{shown(what)}: {', '.join(parts)}" if parts else shown(what)
 
 
 class PictureError(SourceError):
-    """One picture that cannot be read; `rule` is the reason's stable name, fit for the errors table.
+    """One picture that cannot be read; `rule` is the stable name of the reason.
 
-    Rules: `empty`, `unsupported-format`, `unsupported-mode`, `undecodable`, `truncated`, `too-large`; from sources
-    also `missing` and `unreadable`. The text holds neither a path nor anything that the picture holds.
+    Rules: `empty`, `unsupported-format`, `unsupported-mode`, `undecodable`, `truncated`,
+    `too-large`; from sources also `missing` and `unreadable`. The text goes into the errors table,
+    so it holds neither a path nor anything that the picture holds.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What long work reports to: whoever listens, the command line say, and in plain Python nobody."""
+"""What long work reports to: a listener, such as the command line; in plain Python nobody."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol
 
-# Things done, things in all (None: not known), things that failed.
+# Takes how many things are done, how many there are (None: not known), how many failed.
 Update = Callable[[int, int | None, int], None]
 
 
 class Listener(Protocol):
-    """Whoever wants to hear what happens deep inside; `dof_arrow.cli.terminal.Terminal` is one."""
+    """What hears of long work; `dof_arrow.cli.terminal.Terminal` is one."""
 
     def say(self, text: str = "") -> None:
         """Take a message for a person."""
 
     def progress(self, what: str) -> AbstractContextManager[Update]:
-        """Give a function to be told how far the work named `what` has come, while the block runs."""
+        """Give a function that is told, while the block runs, how far the work `what` has come."""
 
 
 class Nobody:
@@ -41,13 +41,13 @@ _LISTENING: ContextVar[Listener] = ContextVar("listening", default=NOBODY)
 
 
 def listening() -> Listener:
-    """Whoever hears what happens deep inside: the command that runs, or in Python nobody."""
+    """The present listener: the command that runs, or `NOBODY` in plain Python."""
     return _LISTENING.get()
 
 
 @contextmanager
 def heard_by(listener: Listener) -> Iterator[None]:
-    """Let a listener hear what happens while the block runs."""
+    """Make a listener the present one while the block runs."""
     before = _LISTENING.set(listener)
     try:
         yield

@@ -12,8 +12,10 @@ def own_folder(variable: str, usual: str) -> Path:
     >>> own_folder("XDG_NO_SUCH_HOME", ".cache").name
     'dof-arrow'
     """
-    folder = Path(os.environ.get(variable, ""))  # the specification ignores relative ones
-    return (folder if folder.is_absolute() else Path.home() / usual) / "dof-arrow"
+    folder = Path(os.environ.get(variable, ""))
+    if not folder.is_absolute():  # the specification ignores relative ones
+        folder = Path.home() / usual
+    return folder / "dof-arrow"
 
 
 def processors() -> int:
@@ -22,4 +24,6 @@ def processors() -> int:
     >>> processors() >= 1
     True
     """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # Linux; it knows the limits of a container
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

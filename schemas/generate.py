@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dof_arrow.format.spec import metadata
-from dof_arrow.format.spec.json_model import Json, declarations, json_schema, to_json
+from dof_arrow.format.spec.json_model import Json, declarations, json_schema, schema_name, to_json
 from dof_arrow.format.spec.metadata import VERSION, Metadata
 from dof_arrow.format.spec.rules import RULES
 
@@ -66,9 +66,11 @@ def schema() -> Json:
 
 
 def kinds() -> dict[str, Any]:
-    """Every declared object by name: the metadata and all that it holds."""
+    """Every declared object by its name in the schema: the metadata and all that it holds."""
     names = ["Metadata", *json_schema(Metadata)["$defs"]]
-    return {name: getattr(metadata, name) for name in names}
+    classes = filter(dataclasses.is_dataclass, vars(metadata).values())
+    by_name = {schema_name(kind): kind for kind in classes}
+    return {name: by_name[name] for name in names}
 
 
 def _content(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The main job end to end on real pictures: extract, open, train, fuse, predict, and what each step took."""
+"""The work of `dof demo`: extract, train, fuse and predict on real pictures; times each step."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ from dof_arrow.progress import duration, size
 from dof_arrow.sources.open import open_source
 
 _TRAIN_DIGITS = 1200  # of 1,797: the first ones, in the order of scikit-learn's file
-_SHOWN = 4
+_DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_SHOWN = 4  # pictures that the fused model is asked about
 _BATCH = 256
 
 Say = Callable[[str], None]
 
 
 def run(folder: Path | None, out: Path, say: Say) -> dict[str, Any]:
-    """Do the whole job in the folder `out`; `say` is told each step. Returns sizes, rates and the score.
+    """Do the whole job in the folder `out`, tell `say` of each step, line by line.
 
-    `folder` holds a folder of pictures for each class; without it, scikit-learn's handwritten digits are written as
-    PNG files first. Raises OutputError if `out` exists, MissingExtra without scikit-learn.
+    `folder` holds a folder of pictures for each class; without it, scikit-learn's handwritten
+    digits are written as PNG files first. Returns sizes, rates and the score. Raises OutputError if
+    `out` exists, MissingExtra without scikit-learn.
     """
     require("sklearn", extra="train")
     if out.exists():
@@ -45,21 +47,22 @@ def run(folder: Path | None, out: Path, say: Say) -> dict[str, Any]:
     try:
         return _run(folder, out, say)
     except BaseException:
-        shutil.rmtree(
-            out, ignore_errors=True
-        )  # half a demo is of no use, and would stand in the next one's way
+        # Half a demo is of no use, and would be in the way of the next one.
+        shutil.rmtree(out, ignore_errors=True)
         raise
 
 
 def _run(folder: Path | None, out: Path, say: Say) -> dict[str, Any]:
     start = time.perf_counter()
-    say(builtin.CAUTION + "\n")
+    say(builtin.CAUTION)
+    say("")
     core = builtin.load()
     made, took = _extract(folder, core, out, say)
     head = _train(made, out, say)
     speed = _epochs(made, took, say)
     shown = _predict(core, head.onnx, folder or out / "pictures", out, say)
-    say(_next_steps(out))
+    for line in _next_steps(out):
+        say(line)
     return {
         "seconds": time.perf_counter() - start,
         "rows": len(made),
@@ -83,20 +86,27 @@ def _extract(folder: Path | None, core: Core, out: Path, say: Say) -> tuple[Data
         pictures, core=core, out=out / "pictures.dof.parquet", id_key=out / "id.key", **options
     )
     took = time.perf_counter() - before
-    about = made.metadata.provenance
-    raw = int(about.raw["bytes"]) if about else 0
-    failed = f"; {len(made.errors):,} failed and are listed in it" if made.errors else ""
-    say(
-        f"1. Extracted {len(made):,} pictures in {duration(took)}, {len(made) / took:,.0f} a second: {made.path}, "
-        f"{size(made.path.stat().st_size)}; the pictures are {size(raw)}{failed}."
-    )
+    say(_extracted(made, took))
     return made, took
 
 
-def write_digits(folder: Path) -> Path:
-    """Write scikit-learn's handwritten digits as 8 x 8 PNG files, and a CSV table beside the folder; returns the table.
+def _extracted(made: Dataset, took: float) -> str:
+    about = made.metadata.provenance
+    raw = int(about.raw["bytes"]) if about else 0
+    rate = len(made) / took
+    text = (
+        f"1. Extracted {len(made):,} pictures in {duration(took)}, {rate:,.0f} a second: "
+        f"{made.path}, {size(made.path.stat().st_size)}; the pictures are {size(raw)}"
+    )
+    if made.errors:
+        text += f"; {len(made.errors):,} failed and are listed in it"
+    return f"{text}."
 
-    The first 1,200 are the split `train`, the other 597 `test`.
+
+def write_digits(folder: Path) -> Path:
+    """Write scikit-learn's handwritten digits as 8 x 8 PNG files, with a CSV table beside them.
+
+    The first 1,200 are the split `train`, the other 597 `test`. Returns the path of the table.
     """
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -106,16 +116,13 @@ def write_digits(folder: Path) -> Path:
     lines = ["file,digit,split"]
     for number, (picture, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         name = f"{number:04d}.png"
-        Image.fromarray(np.round(picture * 255 / 16).astype(np.uint8)).save(folder / name)
-        lines.append(
-            f"{name},{_DIGIT_NAMES[label]},{'train' if number < _TRAIN_DIGITS else 'test'}"
-        )
+        grey = np.round(picture * 255 / 16).astype(np.uint8)  # scikit-learn's are 0 to 16
+        Image.fromarray(grey).save(folder / name)
+        split = "train" if number < _TRAIN_DIGITS else "test"
+        lines.append(f"{name},{_DIGIT_NAMES[label]},{split}")
     table = folder.parent / "digits.csv"
     table.write_text("\n".join(lines) + "\n")
     return table
-
-
-_DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def _train(made: Dataset, out: Path, say: Say) -> train.TrainedHead:
@@ -127,45 +134,49 @@ def _train(made: Dataset, out: Path, say: Say) -> train.TrainedHead:
 
 
 def _epochs(made: Dataset, through_core: float, say: Say) -> float:
-    """How many times faster a shuffled epoch is from the file than through the core, as extracting just took."""
+    """How many times faster a shuffled epoch is from the file than through the core.
+
+    `through_core` is what extracting took, in seconds.
+    """
     before = time.perf_counter()
     values = dataset.open(made.path).to_numpy()
     order = np.random.default_rng(0).permutation(len(values))
     for first in range(0, len(order), _BATCH):
         values[order[first : first + _BATCH]]
     from_file = time.perf_counter() - before
+    faster = through_core / from_file
     say(
-        f"3. An epoch from the file, shuffled, opening included: {from_file * 1e3:.1f} ms; through the core, as above: "
-        f"{duration(through_core)}. {through_core / from_file:,.0f} times faster."
+        f"3. An epoch from the file, shuffled, opening included: {from_file * 1e3:.1f} ms; "
+        f"through the core, as above: {duration(through_core)}. {faster:,.0f} times faster."
     )
-    return through_core / from_file
+    return faster
 
 
 def _predict(core: Core, head: bytes, pictures: Path, out: Path, say: Say) -> list[dict[str, str]]:
     model = out / "model.onnx"
     model.write_bytes(fuse(core, {"class": head}))
-    predictor, source = Predictor(model), open_source(pictures)
-    chosen = [
-        pictures / source[int(index)].key for index in np.linspace(0, len(source) - 1, _SHOWN)
-    ]
-    shown = [
-        {"input": Path(path).name, "prediction": str(answer["class"].label)}
-        for path, answer in predict_files(predictor, chosen)
-        if not isinstance(answer, DofError)
-    ]
-    said = ", ".join(f"{s['input']} is {s['prediction']}" for s in shown)
-    say(f"4. Fused core and head into {model}, {size(model.stat().st_size)}, and asked it: {said}.")
-    return shown
+    predictor = Predictor(model)
+    source = open_source(pictures)
+    places = np.linspace(0, len(source) - 1, _SHOWN).astype(int).tolist()
+    files = [pictures / source[place].key for place in places]
+    answers = []
+    for path, answer in predict_files(predictor, files):
+        if not isinstance(answer, DofError):
+            label = str(answer["class"].label)
+            answers.append({"input": Path(path).name, "prediction": label})
+    told = ", ".join(f"{answer['input']} is {answer['prediction']}" for answer in answers)
+    say(f"4. Fused core and head into {model}, {size(model.stat().st_size)}, and asked it: {told}.")
+    return answers
 
 
-def _next_steps(out: Path) -> str:
-    return "\n".join(
-        [
-            "",
-            "What to do next:",
-            f"  dof info {out}/pictures.dof.parquet",
-            f"  dof predict {out}/model.onnx YOUR.png",
-            f"  python -c \"import polars; print(polars.read_parquet('{out}/pictures.dof.parquet'))\"",
-            "  dof extract YOUR_PICTURES --core MODEL.onnx --preprocess imagenet --label folder -o MINE.dof.parquet",
-        ]
-    )
+def _next_steps(out: Path) -> list[str]:
+    made = f"{out}/pictures.dof.parquet"
+    return [
+        "",
+        "What to do next:",
+        f"  dof info {made}",
+        f"  dof predict {out}/model.onnx YOUR.png",
+        f"  python -c \"import polars; print(polars.read_parquet('{made}'))\"",
+        "  dof extract YOUR_PICTURES --core MODEL.onnx --preprocess imagenet --label folder "
+        "-o MINE.dof.parquet",
+    ]

@@ -1,4 +1,4 @@
-"""What is installed here, and what to install for each ability (`dof doctor`)."""
+"""The work of `dof doctor`: what is installed here, and what to install for each ability."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXTRA = re.compile(r"""^(?P<name>[A-Za-z0-9._-]+).*;.*extra == ["'](?P<extra>[^
 
 
 def examine() -> dict[str, Any]:
-    """Versions, ONNX Runtime providers, threads, where the pseudonym key lies, and what each extra still lacks.
+    """Versions, ONNX Runtime's providers, threads, the pseudonym key, and what each extra lacks.
 
     Extras are those that the installed package declares; none where it runs from its source folder.
     """
@@ -25,15 +25,18 @@ def examine() -> dict[str, Any]:
     from dof_arrow.system import processors
 
     versions = {"dof-arrow": __version__, "python": platform.python_version()}
+    for name in _BASE:
+        versions[name] = _version(name) or "missing"
+    missing = {}
+    for extra, names in extras(_required()).items():
+        missing[extra] = [name for name in names if not _version(name)]
+    key = key_file()
     return {
-        "versions": {**versions, **{name: _version(name) or "missing" for name in _BASE}},
+        "versions": versions,
         "providers": onnxruntime.get_available_providers(),
         "threads": processors(),
-        "id_key": {"path": str(key_file()), "exists": key_file().exists()},
-        "extras": {
-            e: [name for name in names if not _version(name)]
-            for e, names in extras(_required()).items()
-        },
+        "id_key": {"path": str(key), "exists": key.exists()},
+        "extras": missing,
     }
 
 
@@ -44,8 +47,9 @@ def extras(requirements: Iterable[str]) -> dict[str, list[str]]:
     {'video': ['av']}
     """
     found: dict[str, list[str]] = {}
-    for match in filter(None, map(_EXTRA.match, requirements)):
-        if match["extra"] not in _OURS:
+    for requirement in requirements:
+        match = _EXTRA.match(requirement)
+        if match and match["extra"] not in _OURS:
             found.setdefault(match["extra"], []).append(match["name"])
     return found
 

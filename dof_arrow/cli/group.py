@@ -12,7 +12,7 @@ from dof_arrow.cli.help import COMMANDS, overview
 
 
 class _Sections(click.Group):
-    """A group whose commands are imported when called."""
+    """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for section in COMMANDS.values() for name in section]
@@ -20,9 +20,7 @@ class _Sections(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for section in COMMANDS.values():
             if cmd_name in section:
-                module = importlib.import_module(f"dof_arrow.cli.commands.{cmd_name}")
-                command: click.Command = getattr(module, cmd_name)
-                return command
+                return _command(cmd_name)
         return None
 
     def get_help(self, ctx: click.Context) -> str:
@@ -32,10 +30,11 @@ class _Sections(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
+            message = error.message
             near = _nearest(args[0], self.list_commands(ctx))
-            raise click.UsageError(
-                error.message + (f" Did you mean {near}?" if near else ""), ctx
-            ) from None
+            if near:
+                message += f" Did you mean {near}?"
+            raise click.UsageError(message, ctx) from None
 
 
 @click.group(
@@ -47,7 +46,14 @@ def dof() -> None:
     """Share what a frozen deep model saw instead of the pictures themselves."""
 
 
+def _command(name: str) -> click.Command:
+    module = importlib.import_module(f"dof_arrow.cli.commands.{name}")
+    command: click.Command = getattr(module, name)
+    return command
+
+
 def _nearest(name: str, known: list[str]) -> str:
     import difflib
 
-    return next(iter(difflib.get_close_matches(name, known, 1)), "")
+    found = difflib.get_close_matches(name, known, 1)
+    return found[0] if found else ""

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
-
 # Sections of the help, each command with its line. A command NAME is `cli.commands.NAME.NAME`;
 # what is not here does not exist.
 COMMANDS = {
@@ -37,7 +31,7 @@ COMMANDS = {
 }
 
 
-_HELP = """Usage: dof COMMAND [OPTIONS] …
+_USAGE = """Usage: dof COMMAND [OPTIONS] …
 
 Share what a frozen deep model saw instead of the pictures themselves.
 Start with: dof demo
@@ -45,18 +39,18 @@ Start with: dof demo
 
 
 _OPTIONS = """
-Of each command: dof COMMAND --help. Of all: --json (the result as JSON), --quiet, --debug; dof --version.
-Exit codes: 0 done; 1 the answer is no; 2 wrong use; 3 done, but some inputs failed; 130 interrupted."""
+Of each command: dof COMMAND --help. Of all: --json (the result as JSON), --quiet, --debug; \
+dof --version.
+Exit codes: 0 done; 1 the answer is no; 2 wrong use; 3 done, but some inputs failed; 70 a fault of
+this program; 130 interrupted."""
 
 
 def overview() -> str:
     """What `dof --help` prints: the commands, section by section."""
     width = max(len(name) for section in COMMANDS.values() for name in section)
-    lines = [_HELP]
+    lines = [_USAGE]
     for title, commands in COMMANDS.items():
-        lines += [
-            f"{title}:",
-            *(f"  {name:{width}}  {line}" for name, line in commands.items()),
-            "",
-        ]
+        lines.append(f"{title}:")
+        lines += [f"  {name:{width}}  {line}" for name, line in commands.items()]
+        lines.append("")
     return "\n".join(lines).rstrip() + "\n" + _OPTIONS

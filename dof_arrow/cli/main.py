@@ -1,70 +1,80 @@
-"""The command `dof`: exit codes, manners, the list of commands. What a command needs loads when it is called."""
+"""The command `dof` from its arguments to its exit code. What a command needs loads when called."""
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dof_arrow.cli.exit_codes import DONE, INTERRUPTED, WRONG_USE
+from dof_arrow.cli.exit_codes import DONE, INTERRUPTED, OUR_FAULT, WRONG_USE
 from dof_arrow.cli.help import overview
+from dof_arrow.cli.terminal import abandon, forgiving, tell
 
 if TYPE_CHECKING:
     from click import ClickException
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 1 the answer is no, 2 wrong use, 3 some inputs failed,
-    130 interrupted."""
+    """Run the command line; returns the exit code.
+
+    0 done, 1 the answer is no, 2 wrong use, 3 some inputs failed, 70 a fault of this program, 130
+    interrupted.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    given = [a for a in given if a != "--debug"]
-    if given in ([], ["-h"], ["--help"]):  # without click: help is instant
-        print(overview())
-        return DONE
+    given = [argument for argument in given if argument != "--debug"]
+    forgiving(sys.stdout, sys.stderr)
     with _polite():
         return _run(given, debug)
 
 
 def _run(given: list[str], debug: bool) -> int:
     try:
-        import click
-
-        from dof_arrow.cli.group import dof
-
-        try:
-            return int(dof.main(given, prog_name="dof", standalone_mode=False) or DONE)
-        except click.ClickException as error:
-            return _misused(error)
-        except click.Abort:
-            raise KeyboardInterrupt from None
+        if given in ([], ["-h"], ["--help"]):  # without click: help is instant
+            print(overview(), flush=True)
+            return DONE
+        return _called(given)
     except KeyboardInterrupt:
         return _interrupted(given)
-    except (
-        BrokenPipeError,
-        SystemExit,
-    ):  # whoever read stdout has left; click turns that into SystemExit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except (BrokenPipeError, SystemExit):
+        # Whoever read stdout has left; click turns that into SystemExit.
+        abandon(sys.stdout)
         return DONE
     except Exception as error:
         return _failed(error, debug)
 
 
+def _called(given: list[str]) -> int:
+    """Run a command through click; returns its exit code."""
+    import click
+
+    from dof_arrow.cli.group import dof
+
+    try:
+        return int(dof.main(given, prog_name="dof", standalone_mode=False) or DONE)
+    except click.ClickException as error:
+        return _misused(error)
+    except click.Abort:
+        raise KeyboardInterrupt from None
+
+
 @contextmanager
 def _polite() -> Iterator[None]:
-    """A polite kill ends like Ctrl-C, nothing half-written; warnings are plain lines."""
+    """Let a polite kill end like Ctrl-C, with nothing half-written, and print warnings as lines."""
     import warnings
 
-    from dof_arrow.errors import DofWarning
+    from dof_arrow.errors import DofWarning, shown
+
+    def note(message: Warning | str, *_: Any, **__: Any) -> None:
+        _complain(f"note: {shown(message)}")
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", DofWarning)
-            warnings.showwarning = lambda message, *_, **__: _complain(f"note: {message}")
+            warnings.showwarning = note
             yield
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -74,34 +84,48 @@ def _misused(error: ClickException) -> int:
     from click import UsageError
 
     context = error.ctx if isinstance(error, UsageError) else None
-    _complain(f"{error.format_message()}\nTry: {context.command_path if context else 'dof'} --help")
+    _complain(error.format_message())
+    tell(f"Try: {context.command_path if context else 'dof'} --help")
     return WRONG_USE
 
 
 def _interrupted(given: list[str]) -> int:
-    going_on = given[:1] == ["extract"] and "--dry-run" not in given
-    _complain(
-        "interrupted"
-        + ("; what is done is kept: the same command goes on from there" if going_on else "")
-    )
+    if given[:1] == ["extract"] and "--dry-run" not in given:
+        _complain("interrupted; what is done is kept: the same command goes on from there")
+    else:
+        _complain("interrupted")
     return INTERRUPTED
 
 
 def _failed(error: Exception, debug: bool) -> int:
-    from dof_arrow.errors import DofError
+    from dof_arrow.errors import DofError, shown
 
     if debug:
         import traceback
 
-        traceback.print_exception(error)
-    if isinstance(error, (DofError, OSError, MemoryError)):
-        _complain(str(error) or "the memory is full")
+        for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
+            tell(line)
+    if isinstance(error, DofError):
+        _complain(str(error))
+    elif isinstance(error, (OSError, MemoryError)):
+        _complain(shown(error) or "the memory is full")
+        _drop_unwritten()
     else:
-        _complain(
-            f"our own mistake: {type(error).__name__}: {error}\nRepeat with --debug and report what it shows."
-        )
+        _complain(f"our own mistake: {type(error).__name__}: {shown(error)}")
+        tell("Repeat with --debug and report what it shows.")
+        return OUR_FAULT
     return WRONG_USE
 
 
+def _drop_unwritten() -> None:
+    """Drop what stdout cannot write: Python would end with an exit code of its own, 120."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        abandon(sys.stdout)
+
+
 def _complain(text: str) -> None:
-    print(f"dof: {text}", file=sys.stderr, flush=True)
+    """Say what went wrong; line breaks here are ours, those of values are escaped already."""
+    for line in f"dof: {text}".split("\n"):
+        tell(line)

@@ -1,9 +1,10 @@
-"""Options that several commands share, and how a command speaks."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ Command = Callable[..., Any]
 
 
 def spoken(function: Command) -> Command:
-    """Give a command --json, --quiet and --debug, and hand it a Terminal as its first argument."""
+    """Give a command --json, --quiet and --debug, and a Terminal as its first argument."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
     @click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks.")
@@ -58,4 +59,33 @@ def making(function: Command) -> Command:
         ),
         click.option("--pool", metavar="1x1|2x2|KxK|none", help="How a feature map is averaged."),
     ]
-    return functools.reduce(lambda f, option: option(f), reversed(options), function)
+    return _with(options, function)
+
+
+def judging(function: Command) -> Command:
+    """The options that train and evaluate share."""
+    options = [
+        click.option(
+            "--target",
+            metavar="COLUMN",
+            help="What is to be predicted, where there are several targets.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True),
+        click.option(
+            "--by",
+            multiple=True,
+            metavar="COLUMN",
+            help="Scores for each value of it too; repeatable.",
+        ),
+        click.option(
+            "--report", type=click.Path(path_type=Path), help="Write all scores as JSON too."
+        ),
+    ]
+    return _with(options, function)
+
+
+def _with(options: Sequence[Command], function: Command) -> Command:
+    """A command with these options, which its help lists in this order."""
+    for option in reversed(options):
+        function = option(function)
+    return function

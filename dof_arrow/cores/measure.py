@@ -1,8 +1,9 @@
-"""What a core is like, measured: how wide it is, how steady its features are, what a picture costs.
+"""What a core is like, measured: width, steadiness of its features, cost of a picture.
 
-Two programs that decode and resize a picture differ by one grey level in about every hundredth pixel. How far features
-move then is what they can be trusted to when a picture is read elsewhere: a core in float32 moves by a part of a
-percent, an int8 one by a fifth, because its activations jump from step to step.
+Two programs that decode and resize a picture differ by one grey level in about every hundredth
+pixel. How far features move then says how far they can be trusted when a picture is read
+elsewhere: a core in float32 moves by a part of a percent, an int8 one by a fifth, because its
+activations jump from step to step.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.cores.core import BATCH, Core
-from dof_arrow.cores.graph import model, runtime
+from dof_arrow.cores.graph import model as graph
+from dof_arrow.cores.graph import runtime
 from dof_arrow.cores.preprocess import Picture, resized_size
 from dof_arrow.media.array import in_mode
 
-SHARE = (
-    0.013  # of the pixels: so many differed between Pillow's resize and the preprocessing graph's
-)
+# Of the pixels: so many differed between Pillow's resize and the preprocessing graph's.
+SHARE = 0.013
 
-_PICTURES, _SIZE = 8, (375, 500)  # ImageNet's most common size
-_ROUNDS, _BUDGET = 7, 0.5  # a step is timed so often, or for so many seconds
+_PICTURES = 8
+_SIZE = (375, 500)  # ImageNet's most common size
+_ROUNDS = 7  # a step is timed so often,
+_BUDGET = 0.5  # or for so many seconds
 _FRAMES = 16  # of a window, where a core leaves their number free
 
 
@@ -34,12 +37,18 @@ _FRAMES = 16  # of a window, where a core leaves their number free
 class Appraisal:
     """What a core is like.
 
-    `parameters` counts its stored numbers, `bytes` its file. `batch`: "any", "N at a time" where the model fixes it, or
-    "one by one" where features depend on what else is in a batch. `moved`: the relative L2 distance of features where
-    1.3% of the pixels, at the size that the core sees, differ by one grey level, the median over `pictures` pictures;
-    `moved_most` the largest. Milliseconds are a picture's, preprocessing and network; `per_second` is their sum's
-    inverse, features a second. They are processor time of one thread, by the clock where a core runs on more or on
-    another provider; all but these three is the same each time.
+    - `shape` of one row of features, `width` the numbers in it;
+    - `parameters`: stored numbers; `bytes`: of its file;
+    - `batch`: "any", "N at a time" where the model fixes it, or "one by one" where features depend
+      on what else is in a batch;
+    - `moved`: the relative L2 distance of features where 1.3% of the pixels, at the size that the
+      core sees, differ by one grey level, the median over `pictures` pictures; `moved_most` the
+      largest;
+    - `preprocessing_ms`, `network_ms`: milliseconds for a picture; `per_second`: features a
+      second, the inverse of their sum. They are processor time of one thread, by the clock where a
+      core runs on more or on another provider.
+
+    All but these three is the same each time.
     """
 
     shape: tuple[int, ...]
@@ -62,9 +71,8 @@ def appraise(core: Core, pictures: Sequence[Picture] | None = None) -> Appraisal
     >>> round(appraise(builtin.load()).moved, 4)
     0.0001
     """
-    shown = [
-        in_mode(p, core.preprocessing.mode) for p in pictures or map(natural, range(_PICTURES))
-    ]
+    given = pictures or [natural(seed) for seed in range(_PICTURES)]
+    shown = [in_mode(picture, core.preprocessing.mode) for picture in given]
     moved = movements(core, shown)
     prepare, network = costs(core, shown)
     return Appraisal(
@@ -83,19 +91,18 @@ def appraise(core: Core, pictures: Sequence[Picture] | None = None) -> Appraisal
 
 
 def natural(seed: int, size: tuple[int, int] = _SIZE) -> Picture:
-    """A seeded picture uint8 [h, w, 3] whose spectrum is that of natural ones: amplitudes fall as 1/f.
+    """A seeded picture uint8 [h, w, 3] with the spectrum of natural ones: amplitudes fall as 1/f.
 
-    D. J. Field, "Relations between the statistics of natural images and the response properties of cortical cells",
-    J. Opt. Soc. Am. A 4 (1987).
+    D. J. Field, "Relations between the statistics of natural images and the response properties of
+    cortical cells", J. Opt. Soc. Am. A 4 (1987).
     """
     random = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1]))
     frequency[0, 0] = np.inf  # the mean is set below
 
     def plane() -> NDArray[np.float64]:
-        values: NDArray[np.float64] = np.fft.irfft2(
-            np.fft.rfft2(random.standard_normal(size)) / frequency, size
-        )
+        noise = np.fft.rfft2(random.standard_normal(size))
+        values: NDArray[np.float64] = np.fft.irfft2(noise / frequency, size)
         values /= values.std()
         return values
 
@@ -105,27 +112,30 @@ def natural(seed: int, size: tuple[int, int] = _SIZE) -> Picture:
 
 
 def movements(core: Core, pictures: Sequence[Picture], share: float = SHARE) -> list[float]:
-    """How far each picture's features move, relative to their length, where a share of its pixels is one level off."""
+    """How far each picture's features move where a share of its pixels is one level off.
+
+    Distances are relative to the features' length.
+    """
     found = []
     for seed, picture in enumerate(pictures):
         seen = _framed(core, _as_seen(core, picture))
-        before, after = (core([each])[0] for each in (seen, _disturbed(seen, share, seed)))
-        found.append(float(np.linalg.norm(after - before) / (np.linalg.norm(before) or 1)))
+        before = core([seen])[0]
+        after = core([_disturbed(seen, share, seed)])[0]
+        length = np.linalg.norm(before) or 1
+        found.append(float(np.linalg.norm(after - before) / length))
     return found
 
 
 def costs(core: Core, pictures: Sequence[Picture]) -> tuple[float, float]:
-    """Seconds that one picture takes, medians: its preprocessing, and the network in an extraction's batches."""
-    clock = (
-        time.thread_time
-        if core.provider == runtime.CPU and core.threads == 1
-        else time.perf_counter
-    )
-    shown = _framed(core, pictures[0] if core.preprocessing.resize else _as_seen(core, pictures[0]))
+    """Median seconds of a picture: preprocessing, and the network in an extraction's batches."""
+    on_one_thread = core.provider == runtime.CPU and core.threads == 1
+    clock = time.thread_time if on_one_thread else time.perf_counter
+    picture = pictures[0]
+    shown = _framed(core, picture if core.preprocessing.resize else _as_seen(core, picture))
     batch = np.stack([core.input_of(shown)] * (core.fixed_batch or BATCH))
-    return _median(lambda: core.input_of(shown), clock), _median(
-        lambda: core.run(batch), clock
-    ) / len(batch)
+    prepare = _median(lambda: core.input_of(shown), clock)
+    network = _median(lambda: core.run(batch), clock)
+    return prepare, network / len(batch)
 
 
 def _median(action: Callable[[], object], clock: Callable[[], float]) -> float:
@@ -138,33 +148,44 @@ def _median(action: Callable[[], object], clock: Callable[[], float]) -> float:
 
 
 def _as_seen(core: Core, picture: Picture) -> Picture:
-    """The picture at the size that the core's own resize gives it, which then leaves it as it is."""
+    """The picture at the size to which the core resizes it; the core then leaves it as it is."""
     from PIL import Image
 
-    spec, shape = core.preprocessing, core.describe().input.shape
-    height, width = resized_size(spec, *picture.shape[:2])
-    if not spec.resize:
-        sides = shape[-2:] if spec.layout == "NCHW" else shape[-3:-1]
-        height, width = (
-            s if isinstance(s, int) else own for s, own in zip(sides, (height, width), strict=True)
-        )
-    flat = picture[..., 0] if picture.shape[2] == 1 else picture
+    height, width = _seen_size(core, picture)
+    channels = picture.shape[2]
+    flat = picture[..., 0] if channels == 1 else picture
     made = Image.fromarray(flat).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(made).reshape(height, width, picture.shape[2])
+    return np.asarray(made).reshape(height, width, channels)
+
+
+def _seen_size(core: Core, picture: Picture) -> tuple[int, int]:
+    """Height and width of a picture after the core's resize, or those that its input fixes."""
+    spec = core.preprocessing
+    height, width = picture.shape[:2]
+    if spec.resize:
+        return resized_size(spec, height, width)
+    shape = core.describe().input.shape
+    rows, columns = shape[-2:] if spec.layout == "NCHW" else shape[-3:-1]
+    if isinstance(rows, int):
+        height = rows
+    if isinstance(columns, int):
+        width = columns
+    return height, width
 
 
 def _framed(core: Core, picture: Picture) -> Picture:
     """What a core takes: the picture, or a window of it [frames, h, w, c]."""
-    return picture if core.time_axis is None else np.stack([picture] * (core.window or _FRAMES))
+    if core.time_axis is None:
+        return picture
+    return np.stack([picture] * (core.window or _FRAMES))
 
 
 def _disturbed(picture: Picture, share: float, seed: int) -> Picture:
-    """The picture with one grey level added to or taken from a share of its values, chosen by (seed)."""
+    """The picture with a seeded share of its values one grey level higher or lower."""
     random = np.random.default_rng([seed, 1])
-    off = (random.random(picture.shape) < share) * random.choice(
-        np.array([-1, 1], np.int16), picture.shape
-    )
-    changed: Picture = np.clip(picture + off, 0, 255).astype(np.uint8)
+    is_changed = random.random(picture.shape) < share
+    step = random.choice(np.array([-1, 1], np.int16), picture.shape)
+    changed: Picture = np.clip(picture + is_changed * step, 0, 255).astype(np.uint8)
     return changed
 
 
@@ -175,9 +196,11 @@ def _batch(core: Core) -> str:
 
 
 def _parameters(core: Core) -> int:
+    """The numbers that a core stores, without integers of 64 bits: those are shapes."""
     from onnx import TensorProto
 
-    stored = model.from_bytes(core.data).graph.initializer
-    return sum(
-        prod(tensor.dims) for tensor in stored if tensor.data_type != TensorProto.INT64
-    )  # those are shapes
+    count = 0
+    for tensor in graph.weights(graph.from_bytes(core.data).graph):
+        if tensor.data_type != TensorProto.INT64:
+            count += prod(tensor.dims)
+    return count

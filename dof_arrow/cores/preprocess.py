@@ -1,11 +1,13 @@
-"""Preprocessing as an ONNX graph: a decoded picture of any size in, a core's input out (SPEC section 4.4).
+"""Preprocessing as an ONNX graph: a decoded picture of any size in, a core's input out.
 
-The graph is the definition; the declaration (`metadata.Preprocessing`) says the same in words and numbers. Whatever
-runs the graph agrees with the extraction to the last bit, which two implementations of a resize do not: pixels off
-by one grey level in a hundred move the features of a quantised core by a fifth.
+SPEC section 4.4. The graph is the definition; the declaration (`metadata.Preprocessing`) says the
+same in words and numbers. Whatever runs the graph agrees with the extraction to the last bit,
+which two implementations of a resize do not: pixels off by one grey level in a hundred move the
+features of a quantised core by a fifth.
 
-Against Pillow's resize of the same uint8 picture the mean difference is 0.003 to 0.05 grey levels, and 0.2 where
-Pillow 13 resizes a tall picture's columns first: the graph always resizes its rows first.
+Against Pillow's resize of the same uint8 picture the mean difference is 0.003 to 0.05 grey levels,
+and 0.2 where Pillow 13 resizes a tall picture's columns first: the graph always resizes its rows
+first.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 Picture = npt.NDArray[np.uint8]
 
-MAX_PIXELS = 1 << 26
+MAX_PIXELS = 1 << 26  # of a resized picture
 
 _ONNX_TYPES = {"float32": "float", "float16": "float16", "uint8": "uint8"}
 
@@ -35,25 +37,31 @@ _ONNX_TYPES = {"float32": "float", "float16": "float16", "uint8": "uint8"}
 def resized_size(spec: Preprocessing, height: int, width: int) -> tuple[int, int]:
     """Height and width after the resize: torchvision's rule, the free side rounded down.
 
+    >>> from dof_arrow.format.spec.preprocessing import presets
     >>> resized_size(presets()["imagenet"], 300, 401)
     (256, 342)
     """
     if not spec.resize:
         return height, width
-    box = resize_box(spec)
-    other = height * box[1] // width, width * box[0] // height
+    box_height, box_width = resize_box(spec)
+    # Each side where the other one fills the box.
+    other_height = height * box_width // width
+    other_width = width * box_height // height
     if spec.fit == "crop":
-        return max(box[0], other[0]), max(box[1], other[1])
+        return max(box_height, other_height), max(box_width, other_width)
     if spec.fit == "pad":
-        return max(1, min(box[0], other[0])), max(1, min(box[1], other[1]))
-    return box
+        return max(1, min(box_height, other_height)), max(1, min(box_width, other_width))
+    return box_height, box_width
 
 
 def build(spec: Preprocessing) -> onnx.ModelProto:
-    """The graph of a declaration: `picture` uint8 [height, width, channels] to `input` [1, …] in the core's layout.
+    """The graph of a declaration.
 
-    Equal declarations give equal bytes. Raises UsageError for a declaration that contradicts itself.
+    It takes `picture` uint8 [height, width, channels], and gives `input` [1, …] in the core's
+    layout. Equal declarations give equal bytes. Raises UsageError for a declaration that
+    contradicts itself.
 
+    >>> from dof_arrow.format.spec.preprocessing import presets
     >>> build(presets()["imagenet"]).graph.output[0].name
     'input'
     """
@@ -66,32 +74,25 @@ def build(spec: Preprocessing) -> onnx.ModelProto:
 
 def graph_text(spec: Preprocessing) -> str:
     """The graph in ONNX's textual form; steps that a declaration leaves out are Identity."""
-    return "".join(
-        [
-            '<ir_version: 8, opset_import: ["" : 18], producer_name: "dof-arrow">\n',
-            f"preprocessing (uint8[height, width, {channel_count(spec)}] picture) => ({_output_type(spec)} input) {{",
-            _START,
-            _resize(spec),
-            _frame(spec),
-            _arrange(spec),
-            _normalise(spec),
-            "}",
-        ]
-    )
+    given = f"uint8[height, width, {channel_count(spec)}] picture"
+    made = f"{_output_type(spec)} input"
+    steps = [_START, _resize(spec), _frame(spec), _arrange(spec), _normalise(spec)]
+    head = '<ir_version: 8, opset_import: ["" : 18], producer_name: "dof-arrow">'
+    return f"{head}\npreprocessing ({given}) => ({made}) {{{''.join(steps)}}}"
 
 
 class Preprocess:
-    """A core's preprocessing, ready to run: uint8 [h, w, c] to the core's input for one picture, no batch axis.
+    """A core's preprocessing, ready to run: uint8 [h, w, c] to the core's input for one picture.
 
-    One thread, safe to call from several at once. `graph` holds the ONNX bytes: those given, or those of `build`.
+    The result has no batch axis. It runs on one thread, and is safe to call from several at once.
+    `graph` holds the ONNX bytes: those given, or those of `build`.
     """
 
     def __init__(self, spec: Preprocessing, data: bytes | None = None) -> None:
         check(spec)
         self.spec = spec
-        if (
-            data is not None
-        ):  # a graph out of a file is checked as strictly as any model: no weights outside it
+        if data is not None:
+            # A graph out of a file is checked as strictly as any model: no weights outside it.
             graph.from_bytes(data, "the preprocessing graph")
         self.graph = data or graph.to_bytes(build(spec))
         self._session = graph.session(self.graph, threads=1)
@@ -100,7 +101,8 @@ class Preprocess:
     def __call__(self, picture: Picture, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """The core's input for one picture, written into `out` where that is given, C-contiguous.
 
-        Raises UsageError for anything but uint8 [h, w, c], SourceError for a picture too elongated to resize.
+        Raises UsageError for anything but uint8 [h, w, c], SourceError for a picture too elongated
+        to resize.
         """
         check_picture(picture, channel_count(self.spec))
         check_size(self.spec, *picture.shape[:2])
@@ -121,12 +123,8 @@ def check_picture(picture: Picture, channels: int) -> None:
             found=type(picture).__name__,
             hint="Decode it first: dof_arrow.media.image.decode(data).",
         )
-    if (
-        picture.dtype != np.uint8
-        or picture.ndim != 3
-        or picture.shape[2] != channels
-        or not picture.size
-    ):
+    is_picture = picture.ndim == 3 and picture.shape[2] == channels and picture.size > 0
+    if picture.dtype != np.uint8 or not is_picture:
         raise UsageError(
             "not a picture",
             expected=expected,
@@ -136,7 +134,10 @@ def check_picture(picture: Picture, channels: int) -> None:
 
 
 def check_size(spec: Preprocessing, height: int, width: int) -> None:
-    """Raise SourceError for a sliver of a picture, which would fill the memory when resized by its shorter side."""
+    """Raise SourceError for a sliver of a picture.
+
+    Resized by its shorter side it would fill the memory.
+    """
     pixels = math.prod(resized_size(spec, height, width))
     if spec.resize and pixels > MAX_PIXELS:
         raise SourceError(
@@ -149,8 +150,8 @@ def check_size(spec: Preprocessing, height: int, width: int) -> None:
 
 def _check_interface(session: Any, spec: Preprocessing) -> None:
     """A graph that came with a core has the input and output that its declaration promises."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    found = [(v.name, v.type, len(v.shape)) for v in (*inputs, *outputs)]
+    values = [*session.get_inputs(), *session.get_outputs()]
+    found = [(value.name, value.type, len(value.shape)) for value in values]
     expected = [("picture", "tensor(uint8)", 3), ("input", f"tensor({_ONNX_TYPES[spec.dtype]})", 4)]
     if found != expected:
         raise CoreError(
@@ -163,11 +164,10 @@ def _check_interface(session: Any, spec: Preprocessing) -> None:
 
 def _output_type(spec: Preprocessing) -> str:
     height, width = output_size(spec) or ("height", "width")
-    axes = (
-        (channel_count(spec), height, width)
-        if spec.layout == "NCHW"
-        else (height, width, channel_count(spec))
-    )
+    channels = channel_count(spec)
+    axes: tuple[int | str, ...] = (height, width, channels)
+    if spec.layout == "NCHW":
+        axes = (channels, height, width)
     return f"{_ONNX_TYPES[spec.dtype]}[1, {', '.join(map(str, axes))}]"
 
 
@@ -179,7 +179,7 @@ _START = """
     stored = Shape <start = 0, end = 2> (picture)
 """
 
-# The rule of `resized_size`: [h, w] of the picture, scaled as a whole to cover the box or to lie in it.
+# The rule of `resized_size`: [h, w] of the picture, scaled to cover the box or to lie in it.
 _SCALE_TO_BOX = """
     swapped = Constant <value_ints = [1, 0]> ()
     stored_across = Gather (stored, swapped)
@@ -220,9 +220,11 @@ def _resize(spec: Preprocessing) -> str:
     """`resized` uint8 [1, h, w, c] and its `size` [h, w]."""
     if not spec.resize:
         return "    size = Identity (stored)\n    resized = Identity (batch)\n"
-    cubic = ", cubic_coeff_a = -0.5" if spec.interpolation == "cubic" else ""
-    how = f'mode = "{spec.interpolation}", antialias = 1, coordinate_transformation_mode = "half_pixel"{cubic}'
-    # Sizes of all four axes: onnxruntime 1.31 does not load a uint8 linear resize that names its axes.
+    how = f'mode = "{spec.interpolation}", antialias = 1'
+    how += ', coordinate_transformation_mode = "half_pixel"'
+    if spec.interpolation == "cubic":
+        how += ", cubic_coeff_a = -0.5"
+    # Sizes of all four axes: onnxruntime 1.31 does not load a uint8 linear resize that names axes.
     return f"""
     box = Constant <value_ints = {list(resize_box(spec))}> ()
     {_FIT[spec.fit]}
@@ -236,23 +238,28 @@ def _frame(spec: Preprocessing) -> str:
     """`framed` uint8 [1, height, width, c]: cropped about the centre, or padded around it."""
     if not spec.crop:
         return "    framed = Identity (resized)\n"
-    fill = f"    fill = Constant <value = uint8 {{{spec.fill}}}> ()"
+    steps = _CENTRE_CROP
+    if spec.fit == "pad":
+        steps = f"    fill = Constant <value = uint8 {{{spec.fill}}}> (){_PAD}"
     return f"""
     frame = Constant <value_ints = {list(spec.crop)}> ()
-    {fill + _PAD if spec.fit == "pad" else _CENTRE_CROP}
+    {steps}
 """
 
 
 def _arrange(spec: Preprocessing) -> str:
     """`arranged` uint8: axes in the core's layout, channels in its order."""
-    channels_first = spec.layout == "NCHW"
-    laid_out = "Transpose <perm = [0, 3, 1, 2]> (framed)" if channels_first else "Identity (framed)"
+    laid_out = "Identity (framed)"
+    channel_axis = 3
+    if spec.layout == "NCHW":
+        laid_out = "Transpose <perm = [0, 3, 1, 2]> (framed)"
+        channel_axis = 1
     if spec.channels != "BGR":
         return f"    arranged = {laid_out}\n"
     return f"""
     laid_out = {laid_out}
     blue_first = Constant <value_ints = [2, 1, 0]> ()
-    arranged = Gather <axis = {1 if channels_first else 3}> (laid_out, blue_first)
+    arranged = Gather <axis = {channel_axis}> (laid_out, blue_first)
 """
 
 
@@ -260,18 +267,21 @@ def _normalise(spec: Preprocessing) -> str:
     """`input` = (arranged * scale - mean) / std in float32, then in the core's element type."""
     if spec.dtype == "uint8":
         return "    input = Identity (arranged)\n"
+    scale = () if spec.scale == 1 else (spec.scale,)
+    last = "Cast <to = 10> (normal)" if spec.dtype == "float16" else "Identity (normal)"
     return f"""
     pixels = Cast <to = 1> (arranged)
-    {_per_channel(spec, "scaled", "Mul", "pixels", () if spec.scale == 1 else (spec.scale,))}
+    {_per_channel(spec, "scaled", "Mul", "pixels", scale)}
     {_per_channel(spec, "centred", "Sub", "scaled", spec.mean)}
     {_per_channel(spec, "normal", "Div", "centred", spec.std)}
-    input = {"Cast <to = 10> (normal)" if spec.dtype == "float16" else "Identity (normal)"}
+    input = {last}
 """
 
 
 def _per_channel(
     spec: Preprocessing, name: str, operator: str, value: str, numbers: tuple[float, ...]
 ) -> str:
+    """`name` made of `value` with one number for all channels, or one for each, or none."""
     if not numbers:
         return f"{name} = Identity ({value})"
     shape = [1, len(numbers), 1, 1] if spec.layout == "NCHW" else [1, 1, 1, len(numbers)]

@@ -1,8 +1,8 @@
 """How closely two versions of the same features agree: arrays in, a few numbers out.
 
-Features are compared as float32 values, whatever type they are stored in. Two rows are close if no number of theirs
-differs by more than `tolerance` times the row's largest magnitude: beside a feature of 30, one of 0.001 that became
-0.002 is rounding, which a ratio of the two would call 100%.
+Features are compared as float32 values, whatever type they are stored in. Two rows are close if no
+two numbers differ by more than `tolerance` times the row's largest magnitude. A ratio of the two
+numbers would not do: beside a feature of 30, a change from 0.001 to 0.002 is rounding, not 100%.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from dof_arrow.errors import UsageError
 
 Array = NDArray[Any]
 
-# What float32 cores were measured to differ by between kinds of processor, and float16 ones between versions of ONNX
-# Runtime, is less than this; what another resize of the same picture makes of them is more (SPEC section 10).
+# Measured: float32 cores differ by less than this between kinds of processor, float16 cores between
+# versions of ONNX Runtime; another way to resize a picture makes more of a difference (SPEC
+# section 10).
 TOLERANCE = 1e-3
-STEP = 1 << 19  # numbers compared at a time: 2 MiB of float32 a side
+STEP = 1 << 19  # numbers compared at a time: 2 MiB of float32 on each side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """How closely two versions of a feature column agree over `rows` rows.
 
-    `equal` of them are equal bit for bit, `close` within the tolerance. `largest` is the largest difference of two
-    numbers, `relative` the same as a share of the row's largest magnitude, `cosine` the lowest of two rows.
+    `equal` of them are equal bit for bit, `close` within the tolerance. `largest` is the largest
+    difference of two numbers, `relative` the largest as a share of a row's largest magnitude,
+    `cosine` the lowest cosine similarity of two rows.
     """
 
     rows: int = 0
@@ -54,17 +56,20 @@ class Tally:
         self.agreement = Agreement()
 
     def add(self, ours: Array, theirs: Array) -> Array:
-        """Count rows [n, D], float, of one type; returns their largest differences as shares, float64 [n]."""
+        """Count rows [n, D] of one float type; returns each row's largest relative difference.
+
+        The result is float64 [n]: shares of the row's largest magnitude.
+        """
         bits = f"u{ours.dtype.itemsize}"
-        same = (ours.view(bits) == theirs.view(bits)).all(axis=1)
-        far, share, cosine = _apart(ours[~same], theirs[~same])
+        other = (ours.view(bits) != theirs.view(bits)).any(axis=1)
+        far, share, cosine = _apart(ours[other], theirs[other])
         shares = np.zeros(len(ours))
-        shares[~same] = share
+        shares[other] = share
         old = self.agreement
         self.agreement = Agreement(
             rows=old.rows + len(ours),
-            equal=old.equal + int(same.sum()),
-            close=old.close + int((shares <= self.tolerance).sum()),
+            equal=old.equal + len(ours) - len(far),
+            close=old.close + int(np.count_nonzero(shares <= self.tolerance)),
             largest=max(old.largest, float(far.max(initial=0.0))),
             relative=max(old.relative, float(share.max(initial=0.0))),
             cosine=min(old.cosine, float(cosine.min(initial=1.0))),
@@ -84,20 +89,21 @@ def within(tolerance: float) -> float:
 
 
 def _apart(ours: Array, theirs: Array) -> tuple[Array, Array, Array]:
-    """Of each pair of rows: the largest difference, the same as a share of the largest magnitude, the cosine.
+    """For each pair of rows: the largest difference, the same relative, and the cosine.
 
-    Numbers that are not finite are infinitely far from all others.
+    Relative means as a share of the largest magnitude. A number that is not finite is infinitely
+    far from every other number.
     """
-    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    a = ours.astype(np.float64)
+    b = theirs.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        far = np.where(
-            np.isfinite(a) & np.isfinite(b), abs(a - b), np.where(a == b, 0.0, np.inf)
-        ).max(axis=1)
+        finite = np.isfinite(a) & np.isfinite(b)
+        unless_finite = np.where(a == b, 0.0, np.inf)
+        far = np.where(finite, abs(a - b), unless_finite).max(axis=1)
         size = np.maximum(abs(a).max(axis=1), abs(b).max(axis=1))
         share = np.where(far == 0, 0.0, far / size)
-        cosine = (a * b).sum(axis=1) / np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    return (
-        far,
-        np.where(np.isnan(share), np.inf, share),
-        np.nan_to_num(np.clip(cosine, -1, 1), nan=0.0),
-    )
+        lengths = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+        cosine = np.clip((a * b).sum(axis=1) / lengths, -1, 1)
+    share[np.isnan(share)] = np.inf
+    cosine[np.isnan(cosine)] = 0.0  # a row of zeros has no direction
+    return far, share, cosine

@@ -1,4 +1,4 @@
-"""What a run will write, known before anything is computed: its size, and all that it lets out (row D19)."""
+"""What a run will write, known before anything is computed: how much, and all that it lets out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import pyarrow as pa
 
 from dof_arrow.cores.core import Core
 from dof_arrow.errors import DofError
+from dof_arrow.extraction import clip_rows
+from dof_arrow.extraction.output_table import PROCESSING
+from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.run import Extraction
 from dof_arrow.extraction.staging import blocks
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
@@ -21,15 +24,20 @@ from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.writer import Writer
 from dof_arrow.security.pseudonyms import PSEUDONYM_LENGTH
 from dof_arrow.sources import clip, input_table
+from dof_arrow.sources.sample import Sample
 from dof_arrow.storage.atomic import CountedOutput
 
 _AT_ONCE = 1024  # rows
 _TRIED = 64  # inputs
 _EXAMPLES = 5
+_SPOKEN = {"PIL": "Pillow", "av": "PyAV"}  # libraries that people know by another name
+
+
+# How much
 
 
 class Sizer(Writer):
-    """A Writer that writes nothing; after `close`, `size` is the size of the file it would have made.
+    """A Writer that writes nothing: after `close`, `size` is the size of the file not written.
 
     >>> import numpy
     >>> with Sizer() as sizer:
@@ -52,52 +60,85 @@ class Sizer(Writer):
 
 
 def size_of_run(run: Extraction) -> int:
-    """Bytes of the file that a planned extraction will write if every input can be read and is like the first.
+    """Bytes of the file that a run will write if all inputs can be read and are like the first one.
 
-    Exact to the byte then: the metadata is the real one. Reads one picture and asks for all files' sizes. Clips are
-    asked for their frames' times, and not decoded; of theirs the facts that differ are left out.
+    It is exact to the byte then: the metadata is the real one. Reads one picture and asks for all
+    files' sizes. Clips are asked for the times of their frames, and not decoded; facts that differ
+    among them are left out.
     """
-    facts, first = run.facts(), _like_the_first(run)
-    schema = run.schema_with(facts)
-    with Sizer(run.metadata(first), schema=schema, layout=run.layout, part=run.part) as sizer:
+    table = run.table
+    facts = run.facts()
+    first = _like_the_first(run)
+    schema = table.schema_with(facts)
+    part = run.destination.part
+    with Sizer(table.metadata(first), schema=schema, layout=table.layout, part=part) as sizer:
         for block in blocks(len(run.source)):
-            rows = [number for number in block for _ in range(run.rows_of(number))]
-            columns = run.columns(rows)
-            if run.clips is not None:
-                columns |= _of_clips(run, len(rows))
+            inputs: list[int] = []
+            for number in block:
+                inputs += [number] * _rows_of(run, number)
+            columns = table.columns(inputs)
+            columns |= _of_rows(run, len(inputs))
             if facts.type is not None:
-                draws = [draw for number in block for draw in run.views.draws(number)]
-                drawn = pa.array([{**first, **draw} for draw in draws], facts.type)
-                columns["processing"] = (
-                    drawn if run.clips is None else drawn.take(pa.array(np.zeros(len(rows), int)))
-                )
-            vectors = {
-                n: np.zeros((len(rows), *c.output_shape), run.dtype) for n, c in run.cores.items()
-            }
+                columns[PROCESSING] = _processing_like(run, facts, first, block, len(inputs))
+            vectors = {}
+            for name, core in run.cores.items():
+                vectors[name] = np.zeros((len(inputs), *core.output_shape), table.dtype)
             sizer.write(ids=columns.pop("id"), vectors=vectors, columns=columns)
     return sizer.size
 
 
-def _of_clips(run: Extraction, rows: int) -> dict[str, np.ndarray[Any, Any]]:
-    """The columns that rows of one clip differ in."""
-    view = {"view": np.zeros(rows, np.int16)} if run.views.count > 1 else {}
-    return {**view, "frame": np.zeros(rows, np.int32), "time": np.zeros(rows)}
+def _rows_of(run: Extraction, number: int) -> int:
+    """How many rows an input will have; of a clip as its container says, 0 if it cannot be read."""
+    if run.clips is None:
+        return run.views.count
+    with suppress(DofError):
+        return clip_rows.count(run.source[number], run.job) * run.views.count
+    return 0
+
+
+def _of_rows(run: Extraction, rows: int) -> dict[str, Any]:
+    """The columns that rows of one input differ in; those of clips are of zeros."""
+    views = run.views.count
+    if run.clips is None:
+        return {"view": run.views.numbers(rows // views)} if views > 1 else {}
+    # Columns of fixed width take as much whatever they hold.
+    columns = {"frame": np.zeros(rows, np.int32), "time": np.zeros(rows, np.float64)}
+    if views > 1:
+        columns["view"] = np.zeros(rows, np.int16)
+    return columns
+
+
+def _processing_like(
+    run: Extraction, facts: RawFacts, first: Mapping[str, Json], block: range, rows: int
+) -> pa.Array:
+    """The column `processing` if all inputs were like the first one."""
+    values = []
+    for number in block:
+        for draw in run.views.draws(number):
+            values.append({**first, **draw})
+    column = pa.array(values, facts.type)
+    if run.clips is None:
+        return column
+    return column.take(pa.array(np.zeros(rows, int)))
 
 
 def _like_the_first(run: Extraction) -> dict[str, Json]:
-    """What the metadata would say of the raw inputs if all were like the first one that can be read."""
+    """What the metadata would say of the inputs if all were like the first one that can be read."""
     source = run.source
     for index in range(min(len(source), _TRIED)):
         with suppress(DofError):
-            sample = source[index]
-            seen = (
-                sample.picture()[1]
-                if run.clips is None
-                else clip.open_clip(sample, run.clips).facts
-            )
-            facts = {n: value for n, value in asdict(seen).items() if value is not None}
-            return {**facts, "bytes": input_table.size(source) or facts["bytes"] * len(source)}
+            facts = _facts_of(run, source[index])
+            facts["bytes"] = input_table.size(source) or facts["bytes"] * len(source)
+            return facts
     return {}
+
+
+def _facts_of(run: Extraction, sample: Sample) -> dict[str, Json]:
+    if run.clips is None:
+        _, seen = sample.picture()
+    else:
+        seen = clip.open_clip(sample, run.clips).facts
+    return {name: value for name, value in asdict(seen).items() if value is not None}
 
 
 def size_of_rows(
@@ -109,7 +150,7 @@ def size_of_rows(
     label: bool = False,
     group: bool = False,
 ) -> int:
-    """Bytes of a file of `rows` features of this shape with pseudonyms, and label codes and groups if asked.
+    """Bytes of a file of `rows` features with pseudonyms, and label codes and groups if asked.
 
     Exact but for what the metadata says beside the core.
 
@@ -120,13 +161,13 @@ def size_of_rows(
         for start in range(0, rows, _AT_ONCE):
             count = min(_AT_ONCE, rows - start)
             names = ["a" * PSEUDONYM_LENGTH] * count
-            columns = {
-                **({"label": np.zeros(count, np.int64)} if label else {}),
-                **({"group": names} if group else {}),
-            }
-            sizer.write(
-                ids=names, vectors={"feature": np.zeros((count, *shape), dtype)}, columns=columns
-            )
+            columns: dict[str, Any] = {}
+            if label:
+                columns["label"] = np.zeros(count, np.int64)
+            if group:
+                columns["group"] = names
+            vectors = {"feature": np.zeros((count, *shape), dtype)}
+            sizer.write(ids=names, vectors=vectors, columns=columns)
     return sizer.size
 
 
@@ -139,19 +180,21 @@ def _about(core: Core | None) -> dict[str, Json]:
     }
 
 
-def leaving(run: Extraction) -> dict[str, Any]:
-    """`inputs`, `columns` (name, type, what it holds), `strings` that leave beside them, and the whole `metadata`.
+# All that it lets out
 
-    The metadata lacks what only the pictures can tell: their sizes, modes and formats, and which of them fail.
+
+def leaving(run: Extraction) -> dict[str, Any]:
+    """All that will leave: `inputs`, `columns`, `strings`, `metadata`.
+
+    `inputs` is their number; each of `columns` has a `name`, a `type` and what it `holds`;
+    `strings` say in words what leaves beside the columns. `metadata` is the file's, without what
+    only the inputs can tell: their sizes, modes and formats, and which of them fail.
     """
-    columns = [{"name": f.name, "type": _type(f), "holds": _holds(run, f.name)} for f in run.schema]
-    columns.append(
-        {
-            "name": "processing",
-            "type": "struct",
-            "holds": "size, mode, depth and format of each picture, as far as the pictures differ",
-        }
-    )
+    columns = []
+    for field in run.schema:
+        holds = _holds(run, field.name)
+        columns.append({"name": field.name, "type": _type(field), "holds": holds})
+    columns.append({"name": PROCESSING, "type": "struct", "holds": _processing(run)})
     return {
         "inputs": len(run.source),
         "columns": columns,
@@ -161,60 +204,100 @@ def leaving(run: Extraction) -> dict[str, Any]:
 
 
 def _type(field: Any) -> str:
-    return (
-        f"{field.type.value_type}[{field.type.list_size}]" if is_vector(field) else str(field.type)
-    )
+    if is_vector(field):
+        return f"{field.type.value_type}[{field.type.list_size}]"
+    return str(field.type)
 
 
 def _holds(run: Extraction, name: str) -> str:
-    named = "pseudonyms" if run.ids == "pseudonym" else "the inputs' own names"
     if name in run.cores:
         return f"features of {run.cores[name].name}"
     if name in run.source.targets:
         target = run.source.targets[name]
-        return f"{target.kind}: {', '.join(target.classes)}" if target.classes else target.kind
+        classes = ", ".join(target.classes)
+        return f"{target.kind}: {classes}" if classes else target.kind
     if name in run.source.kept:
         return "copied from the table: " + _examples(run, name)
-    view = f"number of the view, 0 to {run.views.count - 1}; 0 is the plain picture"
-    frame = f"number of the {'window' if any(c.time_axis is not None for c in run.cores.values()) else 'frame'}"
-    if name in ("frame", "time"):
-        return (
-            frame + " in its clip"
-            if name == "frame"
-            else "its time, in seconds from the clip's start"
-        )
-    return {"id": named, "group": named, "split": _split_sizes(run), "view": view}[name]
+    if name == "split":
+        return _split_sizes(run)
+    if name == "view":
+        return f"number of the view, 0 to {run.views.count - 1}; 0 is the plain picture"
+    if name == "frame":
+        windows = any(core.time_axis is not None for core in run.cores.values())
+        return f"number of the {'window' if windows else 'frame'} in its clip"
+    if name == "time":
+        return "its time, in seconds from the clip's start"
+    assert name in ("id", "group")
+    return "pseudonyms" if run.table.ids == "pseudonym" else "the inputs' own names"
+
+
+def _processing(run: Extraction) -> str:
+    told = "size, mode, depth and format of each picture, as far as the pictures differ"
+    if run.views.count > 1:
+        told += "; the numbers that its view was made with"
+    return told
 
 
 def _examples(run: Extraction, name: str) -> str:
-    values = sorted(map(str, run.known(name).unique().to_pylist()))
-    return f"{len(values)} different values, {', '.join(values[:_EXAMPLES])}{' …' if len(values) > _EXAMPLES else ''}"
+    values = sorted(map(str, run.table.known(name).unique().to_pylist()))
+    shown = ", ".join(values[:_EXAMPLES])
+    more = " …" if len(values) > _EXAMPLES else ""
+    return f"{len(values)} different values, {shown}{more}"
 
 
 def _split_sizes(run: Extraction) -> str:
     if run.splits is None:
         return ""
-    counted = run.splits.value_counts().to_pylist()
-    return ", ".join(
-        f"{pair['values']} {pair['counts']:,}"
-        for pair in sorted(counted, key=lambda p: str(p["values"]))
-    )
+    sizes = {}
+    for pair in run.splits.value_counts().to_pylist():
+        sizes[str(pair["values"])] = pair["counts"]
+    return ", ".join(f"{name} {sizes[name]:,}" for name in sorted(sizes))
 
 
 def _strings(run: Extraction) -> list[str]:
-    lines = []
-    for core in run.cores.values():
-        about = core.describe()
-        origin = f"cut at {about.cut or 'its output'}, from {about.source or 'an unnamed file'}"
-        lines.append(
-            f"core {about.name}, {origin}, "
-            f"licence {about.license or 'not stated'}, sha256 {about.sha256[:16]}…, its preprocessing"
-        )
-    lines.append("versions of this program and of pyarrow")
+    lines = [_core_line(core) for core in run.cores.values()]
+    versions = []
+    for name, version in run.table.libraries.items():
+        versions.append(f"{_SPOKEN.get(name, name)} {version}")
+    lines.append(f"versions of this program and its libraries: {', '.join(versions)}")
+    lines += _run_lines(run)
+    named = "pseudonym" if run.table.ids == "pseudonym" else "name"
     lines.append(
-        "how many inputs there were and failed, their sizes, modes and formats; failures by "
-        + ("pseudonym" if run.ids == "pseudonym" else "name")
-        + " with the reason"
+        "how many inputs there were and failed; their sizes in pixels and bytes, modes, depths, "
+        "formats, numbers of frames, EXIF orientations, lowest and highest values; "
+        f"failures by {named} with the reason"
     )
-    lines.append("no path, no EXIF, no column of the table that is not named above")
+    lines.append("digests of the file's contents, and an id and a seal made of them")
+    lines.append(
+        "no path, no EXIF tag but the orientation, "
+        "no column of the table or DICOM attribute that is not named above"
+    )
+    return lines
+
+
+def _core_line(core: Core) -> str:
+    about = core.describe()
+    return (
+        f"core {about.name}, cut at {about.cut or 'its output'}, "
+        f"from {about.source or 'an unnamed file'}, licence {about.license or 'not stated'}, "
+        f"sha256 {about.sha256[:16]}…, the shape of its input, its preprocessing"
+    )
+
+
+def _run_lines(run: Extraction) -> list[str]:
+    """What leaves of the run itself."""
+    lines = [
+        f"a digest of this run, {run.run_digest[:16]}…: whoever has the key for pseudonyms can "
+        "tell with it whether inputs and options were the same, nobody else can"
+    ]
+    others = [core.provider for core in run.cores.values() if core.provider != "cpu"]
+    if others:
+        lines.append(f"what ran the cores: {', '.join(others)}")
+    if run.views.count > 1:
+        lines.append("how the views were augmented")
+    if run.clips is not None:
+        lines.append("which frames of the clips were taken")
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch.isdecimal():
+        lines.append(f"the time of SOURCE_DATE_EPOCH, {epoch}")
     return lines

@@ -1,7 +1,8 @@
-"""Pictures in, a DoF file out: source -> media -> core -> writer, in parallel, interruptible, equal bytes each time.
+"""Pictures in, a DoF file out, in parallel, interruptible, with equal bytes each time.
 
-A run is planned first (`Extraction`): what it reads, computes and lets out is known before anything is written. Then
-worker threads compute blocks of inputs, each staged in a file of its own, and the output is written from them in order.
+A run is planned first (`Extraction`): what it reads, computes and lets out is known before anything
+is written. Then worker threads compute blocks of inputs, each staged in a file of its own, and the
+output is written from them in order.
 """
 
 from __future__ import annotations
@@ -9,21 +10,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Unpack
 
 from dof_arrow.cores.core import Core
 from dof_arrow.cores.graph.runtime import CPU
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
+from dof_arrow.extraction.destination import Destination, FileDestination
 from dof_arrow.extraction.local_engine import Progress
+from dof_arrow.extraction.options import ExtractOptions
+from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.extraction.run import Extraction
+from dof_arrow.extraction.typed import ExtractKeywords
 from dof_arrow.extraction.views import from_text
 from dof_arrow.format.directory import is_directory
-from dof_arrow.format.spec.metadata import Preprocessing
-from dof_arrow.format.spec.preprocessing import Fit
-from dof_arrow.media.augment import Augmentation
+from dof_arrow.loader.options import from_keywords
 from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import EVERY, Sampling
+from dof_arrow.progress import unheard
 from dof_arrow.sampling import splits
 from dof_arrow.security.keys import load_or_make_key
 from dof_arrow.sources.folder import holds_clips
@@ -31,170 +35,111 @@ from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
 from dof_arrow.system import processors
 
+PathLike = str | os.PathLike[str]
 CoreLike = str | os.PathLike[str] | Core
 
 
-def planned(
-    source: str | os.PathLike[str] | Source,
+def extract(
+    source: PathLike | Source,
     *,
     core: CoreLike | Sequence[CoreLike],
-    out: str | os.PathLike[str],
-    preprocess: str | Preprocessing | None = None,
-    fit: Fit | None = None,
-    at: str | None = None,
-    pool: str | None = None,
-    id_key: str | Path | bytes | None = None,
-    split: str | Mapping[str, float] | None = None,
-    table: str | os.PathLike[str] | None = None,
-    key: str | None = None,
-    label: str | None = None,
-    group: str | None = None,
-    keep: Sequence[str] = (),
-    pictures: str | None = None,
-    max_pixels: int | None = None,
-    allow: Sequence[str] = (),
-    views: int = 1,
-    augment: str | Augmentation | None = None,
-    clips: Sampling | bool | None = None,
-    fps: float | None = None,
-    max_frames: int | None = None,
-    window: int | None = None,
-    stride: int | None = None,
-    crop: str | None = None,
-    on_break: Literal["keep", "fail"] = "fail",
-    threads: int = 1,
-    provider: str = CPU,
-    workers: int | None = None,
-    **options: Any,
-) -> Extraction:
-    """The run that `extract` would do, not yet done: its `schema`, `metadata()`, `splits`, `source` can be looked at.
+    out: PathLike,
+    progress: Progress | None = None,
+    **options: Unpack[ExtractKeywords],
+) -> Dataset:
+    """Run every picture or clip of a source once through frozen cores, and write the features.
 
-    `split` is a column of `table`, or fractions as "train=0.8,test=0.2" or a mapping; `id_key` the key for pseudonyms,
-    32 bytes, or its file, by default the user's own. Raises what `extract` raises.
+    - `source`: a folder, a picture, a clip, an archive, array or table of pictures, or a `Source`.
+    - `core`: a model's path, URL or name, `builtin`, or a `Core`; of a list, each one gives a
+      feature column.
+    - `out`: the file to write. A name that ends in `.dof` is a directory: what is extracted becomes
+      its next part.
+    - `progress`: a function that is told inputs done, inputs in all, inputs that failed.
+    - `options`: those of `ExtractOptions`.
+
+    Returns the dataset, opened: a row for each view of each picture, or for each frame or window of
+    each clip, in the order of the inputs. Inputs that fail are listed in `Dataset.errors`. After a
+    kill at any point the same call goes on where it was, and ends in the same bytes.
+
+    Raises UsageError for options that are unknown or cannot be, SourceError if the source cannot be
+    read, all inputs fail or too many do, CoreError if a core cannot be used, OutputError if the
+    output cannot be written or is another's.
     """
-    if threads < 1:
-        raise UsageError("threads must be at least 1", found=str(threads))
-    sampling = _sampling(
-        source,
-        clips,
-        Sampling(
-            fps=fps,
-            max_frames=max_frames,
-            window=window,
-            stride=stride,
-            crop=crop,
-            on_break=on_break,
-        ),
-    )
-    fractions = splits.parse_fractions(split) if isinstance(split, str) and "=" in split else split
-    column = fractions if isinstance(fractions, str) else None
-    inputs = (
-        source
-        if not isinstance(source, (str, os.PathLike))
-        else open_source(
-            Path(source),
-            table=Path(table) if table else None,
-            key=key,
-            label=label,
-            group=group,
-            split=column,
-            keep=keep,
-            pictures=pictures,
-            clips=sampling is not None,
-        )
-    )
-    making = {
-        "preprocess": preprocess,
-        "fit": fit,
-        "at": at,
-        "pool": pool,
-        "threads": threads,
-        "provider": provider,
-    }
-    asked = [core] if isinstance(core, (str, os.PathLike, Core)) else list(core)
-    cores = _named_cores([_core(c, making) for c in asked])
-    secret = (
-        id_key if isinstance(id_key, bytes) else load_or_make_key(id_key)[0]
-    )  # last: a wrong call makes no key
-    return _kind(Path(out))(
+    run = planned(source, core=core, out=out, **options)
+    return run.run(progress or unheard)
+
+
+def planned(
+    source: PathLike | Source,
+    *,
+    core: CoreLike | Sequence[CoreLike],
+    out: PathLike,
+    **options: Unpack[ExtractKeywords],
+) -> Extraction:
+    """The run that `extract` would do with the same arguments, not yet done.
+
+    Its `schema`, `metadata()`, `splits` and `source` can be looked at. Raises as `extract` does.
+    """
+    given = from_keywords(ExtractOptions, options, "extract")
+    clips = _sampling(source, given)
+    reading = ReadingOptions(max_pixels=given.max_pixels, allow=tuple(given.allow))
+    views = from_text(given.views, given.augment)
+    fractions, split_column = _split(given.split)
+    destination = _destination(Path(out), given.overwrite)
+    inputs = _opened(source, given, split_column, clips)
+    cores = _by_column(loaded_cores(core, given.making))
+    table = OutputTable(
         source=inputs,
         cores=cores,
-        out=Path(out),
-        id_key=secret,
-        clips=sampling,
-        views=from_text(views, augment),
-        workers=_workers(cores.values()) if workers is None else workers,
-        fractions=None if isinstance(fractions, str) else fractions,
-        reading=ReadingOptions(max_pixels=max_pixels, allow=tuple(allow)),
-        **options,
+        id_key=_key(given),  # after all that may be wrong: a wrong call makes no key
+        ids=given.ids,
+        fractions=fractions,
+        dtype=given.dtype,
+        layout=given.layout,
+        batch_size=given.batch_size,
+        reading=reading,
+        views=views,
+        clips=clips,
+    )
+    return Extraction(
+        table=table,
+        destination=destination,
+        workers=_workers(cores.values()) if given.workers is None else given.workers,
+        max_errors=given.max_errors,
     )
 
 
-def extract(
-    source: str | os.PathLike[str] | Source, *, progress: Progress | None = None, **options: Any
-) -> Dataset:
-    """Run every picture of a source once through one or several cores and write the features as one DoF file.
+def loaded_cores(core: CoreLike | Sequence[CoreLike], making: Mapping[str, Any]) -> list[Core]:
+    """The cores that are named; those that are no `Core` are made of a model as `making` says.
 
-    `source`: a folder, a picture, or any `Source`. Options: `core` (a path, `builtin`, a `Core`, or a list: a feature
-    column each), `out`, `preprocess`, `fit`, `at`, `pool`, `table`, `key`, `label`, `group`, `split`, `keep`, `ids`
-    ("pseudonym" or "name"), `id_key`, `dtype`, `layout`, `batch_size`, `overwrite`, `max_errors`,
-    `workers` (each does all of a picture), `threads` (of a core's session, 1), `provider` (see `providers`; a `Core`
-    brings its own, and its threads),
-    `pictures` (which of several in a container), `max_pixels` and `allow` (see `picture.Reading`), `views` and
-    `augment` (rows of each input; what happens to all but the first: an `Augmentation`, or text for `augment.load`).
-    `clips` (whether inputs are clips, if that is not plain from their names), `fps`, `max_frames`, `window`, `stride`,
-    `crop`, `on_break`: see `footage.Sampling`; a clip's rows have a `frame` and a `time`.
-    `progress` is called with inputs done, inputs in all, inputs that failed. Inputs that fail are listed in
-    `Dataset.errors`. Killed at any point, the same call goes on where it was and ends in the same bytes.
-    Raises UsageError, SourceError, CoreError, OutputError.
+    Raises UsageError for a `Core` that runs on another provider than is asked for.
     """
-    run = planned(source, **options)
-    return run.run(progress) if progress else run.run()
-
-
-def _sampling(source: Any, clips: Sampling | bool | None, asked: Sampling) -> Sampling | None:
-    """Which frames are taken, or None where inputs are pictures."""
-    if isinstance(clips, Sampling):
-        return clips
-    if clips is None:
-        clips = asked != EVERY or (
-            isinstance(source, (str, os.PathLike)) and holds_clips(Path(source))
-        )
-    return asked if clips else None
-
-
-def _workers(cores: Iterable[Core]) -> int:
-    """As many as there are processors: more threads a core cost more processor time and gain none."""
-    return max(processors() // max([1, *(core.threads for core in cores)]), 1)
-
-
-def _kind(out: Path) -> type[Extraction]:
-    if not is_directory(out):
-        return Extraction
-    from dof_arrow.extraction.append import Enlargement
-
-    return Enlargement
-
-
-def _core(core: CoreLike, making: Mapping[str, Any]) -> Core:
     from dof_arrow.cores import builtin
 
-    if isinstance(core, Core):
-        if making["provider"] not in (CPU, core.provider):
-            raise UsageError(
-                "the core runs on another execution provider",
-                core.name,
-                making["provider"],
-                core.provider,
-                "Load it with provider=, or pass its path.",
-            )
-        return core
-    return builtin.resolve(
-        core, **{name: value for name, value in making.items() if value is not None}
-    )
+    named = [core] if isinstance(core, (str, os.PathLike, Core)) else core
+    cores = []
+    for each in named:
+        if isinstance(each, Core):
+            _check_provider(each, making.get("provider", CPU))
+            cores.append(each)
+        else:
+            cores.append(builtin.resolve(each, **making))
+    return cores
 
 
-def _named_cores(cores: Sequence[Core]) -> dict[str, Core]:
+def _check_provider(core: Core, provider: str) -> None:
+    if provider not in (CPU, core.provider):
+        raise UsageError(
+            "the core runs on another execution provider",
+            core.name,
+            provider,
+            core.provider,
+            "Load it with provider=, or pass its path.",
+        )
+
+
+def _by_column(cores: Sequence[Core]) -> dict[str, Core]:
+    """The cores by feature column: `feature`, or of several each by its own name."""
     names = ["feature"] if len(cores) == 1 else [core.name for core in cores]
     if len(set(names)) != len(cores):
         raise UsageError(
@@ -203,3 +148,73 @@ def _named_cores(cores: Sequence[Core]) -> dict[str, Core]:
             hint="Name them: dof headless … -o NAME.onnx",
         )
     return dict(zip(names, cores, strict=True))
+
+
+def _sampling(source: PathLike | Source, given: ExtractOptions) -> Sampling | None:
+    """Which frames are taken, or None where inputs are pictures."""
+    sampling = given.sampling
+    clips = given.clips
+    if clips is None:
+        named = isinstance(source, (str, os.PathLike)) and holds_clips(Path(source))
+        clips = sampling != EVERY or named
+    return None if clips is False else sampling
+
+
+def _split(
+    split: str | Mapping[str, float] | None,
+) -> tuple[Mapping[str, float] | None, str | None]:
+    """The fractions that splits are to have, or the column in which they stand."""
+    if not isinstance(split, str):
+        return split, None
+    if "=" in split:
+        return splits.parse_fractions(split), None
+    return None, split
+
+
+def _opened(
+    source: PathLike | Source,
+    given: ExtractOptions,
+    split_column: str | None,
+    clips: Sampling | None,
+) -> Source:
+    if not isinstance(source, (str, os.PathLike)):
+        return source
+    return open_source(
+        Path(source),
+        table=Path(given.table) if given.table else None,
+        key=given.key,
+        label=given.label,
+        group=given.group,
+        split=split_column,
+        keep=given.keep,
+        pictures=given.pictures,
+        clips=clips is not None,
+    )
+
+
+def _key(given: ExtractOptions) -> bytes:
+    if isinstance(given.id_key, bytes):
+        return given.id_key
+    path = None if given.id_key is None else Path(given.id_key)
+    return load_or_make_key(path)[0]
+
+
+def _workers(cores: Iterable[Core]) -> int:
+    """As many as keep the processors busy: more threads cost more processor time and gain none."""
+    threads = max((core.threads for core in cores), default=1)
+    return max(processors() // threads, 1)
+
+
+def _destination(out: Path, overwrite: bool) -> Destination:
+    if not is_directory(out):
+        return FileDestination(out=out, overwrite=overwrite)
+    from dof_arrow.extraction.append import DirectoryDestination
+
+    if overwrite:
+        raise UsageError(
+            "rows are added to a directory, none are replaced",
+            str(out),
+            found="--overwrite",
+            hint="Give another name, or remove the directory first.",
+        )
+    return DirectoryDestination(out=out)

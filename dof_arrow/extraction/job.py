@@ -1,4 +1,4 @@
-"""What workers need to know of a run, and the two things they all do: ask a core what it wants, and run it."""
+"""What workers need to know of a run, and the batches in which cores are run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from dof_arrow.sources.sample import Source
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 
-_TAKEN = (
-    8  # inputs that a thread takes at a time: enough to outweigh the handling of small pictures
-)
+# Inputs that a thread takes at a time: enough to outweigh the handling of small pictures.
+_TAKEN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Inputs, cores by column, type of the features, inputs a batch, threads, failures allowed, what may be read,
-    views of each input; `clips` says which frames are taken where inputs are clips."""
+    """The inputs of a run, its cores by feature column, and how they are run.
+
+    `dtype` is that of the features, `batch_size` counts rows, `max_errors` is how many inputs may
+    fail; `clips` says which frames are taken where inputs are clips.
+    """
 
     source: Source
     cores: Mapping[str, Core]
@@ -43,28 +45,29 @@ class Job:
 
     @property
     def block(self) -> int | None:
-        """Inputs in a block: a clip each, so that many can be computed at once, else as `work` says."""
+        """Inputs in a block: one clip, so that many are computed at once; None: as staging says."""
         return None if self.clips is None else 1
 
     @property
     def rows(self) -> int:
-        """Rows run at a time: whole batches of a core whose batch is fixed, so that none runs part-filled."""
+        """Rows run at a time: whole batches of a core with a fixed batch, so that all are full."""
         fixed = max((core.fixed_batch or 1 for core in self.cores.values()), default=1)
-        return -(-self.batch_size // fixed) * fixed
+        return _whole(self.batch_size, fixed)
 
     @property
     def together(self) -> int:
         """Rows that are made ready at a time: some whole batches."""
-        return _some(self.rows)
+        return _whole(_TAKEN, self.rows)
 
     def shares(self, inputs: int, *, last: bool) -> Iterator[range]:
-        """A block's inputs as threads take them: some batches at a time, one where little is left to share out.
+        """A block's inputs as threads take them: some batches at a time, single ones at the end.
 
         It depends on nothing else, so that batches are the same whoever computes them.
         """
         batch = max(self.rows // self.views.count, 1)
-        step = batch if last else _some(batch)
-        return (range(start, min(start + step, inputs)) for start in range(0, inputs, step))
+        step = batch if last else _whole(_TAKEN, batch)
+        for start in range(0, inputs, step):
+            yield range(start, min(start + step, inputs))
 
     @cached_property
     def runners(self) -> Runners:
@@ -72,24 +75,28 @@ class Job:
         return Runners(self.workers)
 
     def features(self, name: str, values: Array | list[Array]) -> Array:
-        """Features [n, *output_shape] that a core gives for prepared inputs: in one array, or such as differ in shape."""
+        """Features [n, *output_shape] that a core gives for prepared inputs.
+
+        The inputs are one array, or a list of arrays that may differ in shape.
+        """
         core = self.cores[name]
-        parts = [core.run(batch) for batch in _batches(values, self.rows)]
+        parts: list[Array] = [np.empty((0, *core.output_shape), np.float32)]
+        for batch in _batches(values, self.rows):
+            parts.append(core.run(batch))
         with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is listed
-            return np.concatenate([np.empty((0, *core.output_shape), np.float32), *parts]).astype(
-                self.dtype
-            )
+            return np.concatenate(parts).astype(self.dtype)
 
 
 class Runners:
-    """Threads that run what others have made ready: who makes it ready waits for a free one, so little lies about."""
+    """Threads that run prepared batches; whoever prepares one waits until a thread is free."""
 
     def __init__(self, count: int) -> None:
-        self._alone, self._free = count == 1, threading.Semaphore(count)
+        self._alone = count == 1
+        self._free = threading.Semaphore(count)
         self._pool = ThreadPoolExecutor(count)
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """The result of some work, to come; one runner is no second thread: the caller waits for it."""
+        """Begin some work; one runner is no second thread: the caller then waits for the result."""
         self._free.acquire()
         future = self._pool.submit(work)
         future.add_done_callback(lambda _: self._free.release())
@@ -98,18 +105,20 @@ class Runners:
         return future
 
 
-def _some(batch: int) -> int:
-    """Rows or inputs of as many whole batches as are worth the handling."""
-    return -(-_TAKEN // batch) * batch
+def _whole(least: int, batch: int) -> int:
+    """The rows or inputs of as few whole batches as hold at least so many."""
+    return -(-least // batch) * batch
 
 
 def _batches(values: Array | list[Array], size: int) -> Iterator[Array]:
     """Batches of at most `size` neighbours of one shape."""
     if isinstance(values, np.ndarray):
-        yield from (values[start : start + size] for start in range(0, len(values), size))
+        for start in range(0, len(values), size):
+            yield values[start : start + size]
         return
     start = 0
     for stop in range(1, len(values) + 1):
-        if stop in (len(values), start + size) or values[stop].shape != values[start].shape:
+        full = stop in (len(values), start + size)
+        if full or values[stop].shape != values[start].shape:
             yield np.stack(values[start:stop])
             start = stop

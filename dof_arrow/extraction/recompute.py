@@ -1,6 +1,7 @@
-"""Rows of a dataset made again from their inputs: pictures in batches, the rows of a clip in one pass over it.
+"""Rows of a dataset made again from their inputs.
 
-A row needs its input, its core and the numbers that were drawn for it, which stand in its `processing`; what else was
+Pictures are made in batches, the rows of a clip in one pass over it. A row needs its input, its
+core and the numbers that were drawn for it, which stand in its `processing`; what else was
 extracted with it does not matter.
 """
 
@@ -18,10 +19,11 @@ import pyarrow as pa
 from dof_arrow.cores.core import wanted
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import DofError, SourceError
-from dof_arrow.extraction import clip_features
+from dof_arrow.extraction import clip_rows
 from dof_arrow.extraction.job import Array, Job
+from dof_arrow.extraction.output_table import PROCESSING
 from dof_arrow.extraction.staging import blocks
-from dof_arrow.extraction.views import remake
+from dof_arrow.extraction.views import draw_of, remake
 from dof_arrow.format.spec.metadata import COUNTED
 from dof_arrow.security.pseudonyms import pseudonyms
 from dof_arrow.sources.input_table import Roster
@@ -32,7 +34,7 @@ _AT_ONCE = 65_536  # names looked up at a time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What a row is made again from: its id, view and frame, what was noted of its input, its input's number."""
+    """What a row is made again from; `input` is its number, None where the source lacks it."""
 
     id: str
     view: int | None
@@ -42,7 +44,11 @@ class Row:
 
 
 class Remade(NamedTuple):
-    """Some rows by their numbers: features [n, *shape] by column of those that were made, why the others were not."""
+    """Some rows made again.
+
+    `numbers` are the rows that could be made, `features` theirs, [n, *shape] by column; `lost` are
+    the others, each with the reason.
+    """
 
     numbers: Sequence[int]
     features: Mapping[str, Array]
@@ -50,7 +56,7 @@ class Remade(NamedTuple):
 
 
 def rows_of(data: Dataset, source: Source, key: bytes | None) -> list[Row]:
-    """The rows of a dataset with their places in a source, None where that has no input of this name.
+    """The rows of a dataset with the numbers of their inputs, None for one that the source lacks.
 
     `key` is the one that made the ids, None where they are the inputs' own names.
     """
@@ -59,29 +65,31 @@ def rows_of(data: Dataset, source: Source, key: bytes | None) -> list[Row]:
         "id": record.id,
         "view": record.view,
         "frame": record.frame,
-        "processing": "processing",
+        "processing": PROCESSING,
     }
     there = {role: name for role, name in names.items() if name in data.columns}
     table = data.to_arrow(list(there.values())).rename_columns(list(there))
     places = _places(table["id"].combine_chunks(), source, key)
-    return [
-        Row(
-            id=row["id"],
-            view=row.get("view"),
-            frame=row.get("frame"),
-            processing=row.get("processing") or {},
-            input=place,
+    rows = []
+    for row, place in zip(table.to_pylist(), places, strict=True):
+        rows.append(
+            Row(
+                id=row["id"],
+                view=row.get("view"),
+                frame=row.get("frame"),
+                processing=row.get("processing") or {},
+                input=place,
+            )
         )
-        for row, place in zip(table.to_pylist(), places, strict=True)
-    ]
+    return rows
 
 
 def remade(rows: Sequence[Row], job: Job) -> Iterator[Remade]:
-    """The rows made again, as many at once as the job has workers; those of a clip come together."""
-    make = partial(_pictures if job.clips is None else _frames, rows, job)
+    """The rows made again, a batch by each worker; the rows of a clip come together."""
+    make = _pictures if job.clips is None else _frames
     pool = ThreadPoolExecutor(job.workers)
     try:
-        yield from pool.map(make, _batches(rows, job))
+        yield from pool.map(partial(make, rows, job), _batches(rows, job))
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -90,32 +98,39 @@ def changed(row: Row, noted: Mapping[str, Any], job: Job) -> str:
     """In what a row's picture is not as it was noted; empty if in nothing, or if it is a clip."""
     if job.clips is not None or row.input is None:
         return ""
-    facts = asdict(job.source[row.input].picture(reading=job.reading)[1])
+    _, seen = job.source[row.input].picture(reading=job.reading)
+    facts = asdict(seen)
     before = {**noted, **row.processing}
-    return ", ".join(
-        f"{name} {facts[name]}, was {before[name]}"
-        for name in COUNTED
-        if name in before and not isinstance(before[name], dict) and facts[name] != before[name]
-    )
+    other = []
+    for name in COUNTED:
+        was = before.get(name, facts[name])
+        # A range or counts are noted of several inputs, and say nothing of this one.
+        if not isinstance(was, dict) and facts[name] != was:
+            other.append(f"{name} {facts[name]}, was {was}")
+    return ", ".join(other)
 
 
 def _places(ids: pa.Array, source: Source, key: bytes | None) -> list[int | None]:
+    """The number of the input of each id, None where the source has none of this name."""
     import pyarrow.compute as pc
 
     found = np.full(len(ids), -1)
     names = Roster.of(source).keys
     for start in range(0, len(names), _AT_ONCE):
         some = names.slice(start, _AT_ONCE).to_pylist()
-        called = pa.array(some if key is None else pseudonyms(key, "id", some), ids.type)
-        place = pc.index_in(ids, value_set=called).fill_null(-1).to_numpy(zero_copy_only=False)
+        if key is not None:
+            some = pseudonyms(key, "id", some)
+        place = pc.index_in(ids, value_set=pa.array(some, ids.type))
+        place = place.fill_null(-1).to_numpy(zero_copy_only=False)
         found = np.where(place >= 0, place + start, found)
     return [None if place < 0 else place for place in found.tolist()]
 
 
 def _batches(rows: Sequence[Row], job: Job) -> list[Sequence[int]]:
-    """Numbers of rows that are made together: as many as a core runs at once, or those of a view of a clip."""
+    """Numbers of rows made together: as many as a core runs at once, or a view of a clip."""
     if job.clips is None:
         return list(blocks(len(rows), job.rows))
+    # All frames of a view were made with the same draw, in one pass over the clip.
     clips: dict[Any, list[int]] = {}
     for number, row in enumerate(rows):
         clips.setdefault((row.id, row.view), []).append(number)
@@ -123,7 +138,9 @@ def _batches(rows: Sequence[Row], job: Job) -> list[Sequence[int]]:
 
 
 def _pictures(rows: Sequence[Row], job: Job, numbers: Sequence[int]) -> Remade:
-    kept, ready, lost = list[int](), list[Mapping[str, Array]](), list[tuple[int, str]]()
+    kept: list[int] = []
+    ready: list[Mapping[str, Array]] = []
+    lost: list[tuple[int, str]] = []
     for number in numbers:
         try:
             ready.append(_prepared(rows[number], job))
@@ -134,33 +151,41 @@ def _pictures(rows: Sequence[Row], job: Job, numbers: Sequence[int]) -> Remade:
 
 
 def _prepared(row: Row, job: Job) -> dict[str, Array]:
-    """What each core is to see of a row's picture, decoded once for cores that want the same pixels."""
-    sample, seen = _sample(row, job), dict[Any, Array]()
-    for core in job.cores.values():
-        if wanted(core) not in seen:
-            seen[wanted(core)] = remake(row.processing, sample, core, job.reading)
-    return {name: core.prepare(seen[wanted(core)]) for name, core in job.cores.items()}
+    """What each core is to see of a row's picture; cores that want the same pixels share them."""
+    sample = _sample(row, job)
+    seen: dict[Any, Array] = {}
+    prepared = {}
+    for name, core in job.cores.items():
+        how = wanted(core)
+        if how not in seen:
+            seen[how] = remake(row.processing, sample, core, job.reading)
+        prepared[name] = core.prepare(seen[how])
+    return prepared
 
 
 def _frames(rows: Sequence[Row], job: Job, numbers: Sequence[int]) -> Remade:
     """Rows of one view of one clip; those behind the place where it breaks are lost."""
-    first, by_frame = rows[numbers[0]], {rows[number].frame or 0: number for number in numbers}
-    kept, waiting, lost = list[int](), list[Mapping[str, Array]](), list[tuple[int, str]]()
+    first = rows[numbers[0]]
+    by_frame = {rows[number].frame or 0: number for number in numbers}
+    draw = draw_of(first.processing)
+    kept: list[int] = []
+    waiting: list[Mapping[str, Array]] = []
+    lost: list[tuple[int, str]] = []
     parts = [_features([], job)]
-    drawn = {name: value for name, value in first.processing.items() if value is not None}
     try:
-        for frame, prepared in clip_features.chosen_rows(by_frame, drawn, _sample(first, job), job):
-            kept.append(by_frame[frame])
-            waiting.append(prepared)
+        for row in clip_rows.chosen_rows(by_frame, draw, _sample(first, job), job):
+            kept.append(by_frame[row.frame])
+            waiting.append(row.prepared)
             if len(waiting) == job.rows:
                 parts.append(_features(waiting, job))
                 waiting.clear()
     except DofError as error:
         lost += [(number, str(error)) for number in numbers if number not in kept]
     parts.append(_features(waiting, job))
-    return Remade(
-        kept, {name: np.concatenate([part[name] for part in parts]) for name in job.cores}, lost
-    )
+    features = {}
+    for name in job.cores:
+        features[name] = np.concatenate([part[name] for part in parts])
+    return Remade(kept, features, lost)
 
 
 def _sample(row: Row, job: Job) -> Sample:
@@ -170,4 +195,7 @@ def _sample(row: Row, job: Job) -> Sample:
 
 
 def _features(ready: Sequence[Mapping[str, Array]], job: Job) -> dict[str, Array]:
-    return {name: job.features(name, [prepared[name] for prepared in ready]) for name in job.cores}
+    features = {}
+    for name in job.cores:
+        features[name] = job.features(name, [prepared[name] for prepared in ready])
+    return features

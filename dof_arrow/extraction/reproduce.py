@@ -1,4 +1,4 @@
-"""Rows of a dataset made again from the source that it came from: whether the features agree, and how closely."""
+"""Rows of a dataset made again from the source that it came from, and compared."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow.cores import builtin
 from dof_arrow.cores.core import BATCH, Core
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.agreement import TOLERANCE, Agreement, Tally, within
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
 from dof_arrow.extraction import recompute
-from dof_arrow.extraction.extract import CoreLike
+from dof_arrow.extraction.extract import CoreLike, loaded_cores
 from dof_arrow.extraction.job import Job
 from dof_arrow.extraction.recompute import Remade, Row
-from dof_arrow.extraction.run import LIBRARIES, versions
+from dof_arrow.extraction.versions import LIBRARIES, versions
 from dof_arrow.format.spec.arrow import element_type
 from dof_arrow.format.spec.json_diff import changes
 from dof_arrow.format.spec.json_model import from_json, to_json
-from dof_arrow.format.spec.metadata import CoreMetadata as Described
-from dof_arrow.format.spec.metadata import Metadata, Preprocessing, Provenance
+from dof_arrow.format.spec.metadata import CoreMetadata, Metadata, Preprocessing, Provenance
 from dof_arrow.format.spec.preprocessing import Fit
 from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Sampling
@@ -58,10 +56,11 @@ class Remark:
 class Reproduction:
     """What came of making rows again.
 
-    `rows` of `of` were drawn. `columns` says how closely those that could be made agree, `skipped` names feature
-    columns whose core was not given. `lost` counts rows whose input is not there or cannot be read any more,
-    `differing` those with a feature beyond the tolerance; `remarks` are the first of both. `libraries`: modules that
-    are not of the version noted in the file, by name: noted and installed.
+    `rows` of `of` were drawn. `columns` says how closely those that could be made agree, `skipped`
+    names feature columns whose core was not given. `lost` counts rows whose input is not there or
+    cannot be read any more, `differing` those with a feature beyond the tolerance; `remarks` are
+    the first of both. `libraries` are those whose version is not the one noted in the file, by
+    name: noted and installed.
     """
 
     rows: int
@@ -101,33 +100,27 @@ def reproduce(
     workers: int | None = None,
     progress: Progress = lambda done, total, failed: None,
 ) -> Reproduction:
-    """Make rows of a dataset again from the source that it was extracted from, and compare their features.
+    """Make rows of a dataset again from the source that it was extracted from, and compare them.
 
-    `rows` is how many are drawn, by `seed`, or their share as a float. `core` are the very cores, told by their
-    SHA-256; `preprocess`, `fit`, `at`, `pool` make them of models as `extract` did, and `table`, `key`, `pictures`,
-    `id_key`, `max_pixels`, `allow` find and read the inputs as there. A row agrees if no number is off by more than
-    `tolerance` times the row's largest magnitude (SPEC section 10); 0 asks for equal numbers.
+    - `rows` is how many are drawn, by `seed`, or their share as a float.
+    - `core` are the very cores that made the features, told by their SHA-256; `preprocess`, `fit`,
+      `at` and `pool` make them of models as `extract` did.
+    - `table`, `key`, `pictures`, `id_key`, `max_pixels` and `allow` find and read the inputs as
+      `extract` did.
+    - A row agrees if no number is off by more than `tolerance` times the row's largest magnitude
+      (SPEC section 10); 0 asks for equal numbers.
 
-    Raises UsageError for another core, for a key that is not there, where no input bears the name of any row, for
-    options that cannot be; SourceError if the source cannot be read; what `open` raises.
+    Raises UsageError for another core, for a key that is not there, where no input bears the name
+    of any row, for options that cannot be; SourceError if the source cannot be read; what `open`
+    raises.
     """
     found = data if isinstance(data, Dataset) else dataset.open(data)
     making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
-    cores = _matched(found, _loaded(core, making))
+    given = {name: value for name, value in making.items() if value is not None}
+    cores = _matched(found, loaded_cores(core, given))
     sampling = _sampling(found.metadata)
-    inputs = (
-        source
-        if not isinstance(source, (str, os.PathLike))
-        else open_source(
-            Path(source),
-            table=Path(table) if table else None,
-            key=key,
-            pictures=pictures,
-            clips=sampling is not None,
-        )
-    )
     job = Job(
-        source=inputs,
+        source=_opened(source, table, key, pictures, clips=sampling is not None),
         cores=cores,
         dtype="float32",
         batch_size=BATCH,
@@ -136,9 +129,8 @@ def reproduce(
         reading=ReadingOptions(max_pixels=max_pixels, allow=tuple(allow)),
     )
     drawn = found.take(_drawn(len(found), rows, seed))
-    check = _Check(
-        drawn, _known(drawn, inputs, _secret(found.metadata, id_key)), job, within(tolerance)
-    )
+    known = _known(drawn, job.source, _secret(found.metadata, id_key))
+    check = _Check(drawn, known, job, within(tolerance))
     check.run(progress)
     return Reproduction(
         rows=len(drawn),
@@ -153,14 +145,32 @@ def reproduce(
     )
 
 
+def _opened(
+    source: Source | PathLike,
+    table: PathLike | None,
+    key: str | None,
+    pictures: str | None,
+    *,
+    clips: bool,
+) -> Source:
+    if not isinstance(source, (str, os.PathLike)):
+        return source
+    named = Path(table) if table else None
+    return open_source(Path(source), table=named, key=key, pictures=pictures, clips=clips)
+
+
 class _Check:
     """Compares rows with what is made again of them."""
 
     def __init__(self, data: Dataset, rows: Sequence[Row], job: Job, tolerance: float) -> None:
-        self._data, self._rows, self._job, self._tolerance = data, rows, job, tolerance
+        self._data = data
+        self._rows = rows
+        self._job = job
+        self._tolerance = tolerance
         self._stored = {name: data.gather(name) for name in job.cores}
         self.tallies = {name: Tally(tolerance) for name in job.cores}
-        self.lost = self.differing = 0
+        self.lost = 0
+        self.differing = 0
         self.remarks: list[Remark] = []
 
     def run(self, progress: Progress) -> None:
@@ -175,29 +185,32 @@ class _Check:
             self._note(number, reason)
         shares = np.array([self._shares(name, made) for name in self._job.cores])
         far = (shares > self._tolerance).any(axis=0)
-        self.lost, self.differing = self.lost + len(made.lost), self.differing + int(far.sum())
+        self.lost += len(made.lost)
+        self.differing += int(far.sum())
         for place in np.flatnonzero(far).tolist():
-            self._note(made.numbers[place], self._reason(made.numbers[place], shares[:, place]))
+            number = made.numbers[place]
+            self._note(number, self._reason(number, shares[:, place]))
 
     def _shares(self, name: str, made: Remade) -> Array:
         """How far each row's features are from the stored ones."""
         stored = np.empty((len(made.numbers), prod(self._data.shape(name))), np.float32)
         self._stored[name].fill(np.array(made.numbers, np.int64), stored)
         kind = element_type(self._data.schema.field(name))
-        with np.errstate(
-            over="ignore"
-        ):  # what float16 cannot hold is infinite, and as such differs
-            again = made.features[name].reshape(stored.shape).astype(kind).astype(np.float32)
+        again = made.features[name].reshape(stored.shape)
+        with np.errstate(over="ignore"):  # what float16 cannot hold is infinite, and so differs
+            again = again.astype(kind).astype(np.float32)
         return self.tallies[name].add(stored, again)
 
     def _reason(self, number: int, shares: Array) -> str:
         if len(self.remarks) >= _LISTED:
             return ""
-        about = self._data.metadata.provenance
-        if other := recompute.changed(self._rows[number], about.raw if about else {}, self._job):
+        noted = _provenance(self._data.metadata).raw
+        other = recompute.changed(self._rows[number], noted, self._job)
+        if other:
             return f"another picture: {other}"
         worst = int(shares.argmax())
-        return f"{list(self._job.cores)[worst]} differs by {shares[worst]:.2g} of its largest magnitude"
+        name = list(self._job.cores)[worst]
+        return f"{name} differs by {shares[worst]:.2g} of its largest magnitude"
 
     def _note(self, number: int, reason: str) -> None:
         if len(self.remarks) < _LISTED:
@@ -205,50 +218,53 @@ class _Check:
             self.remarks.append(Remark(id=row.id, view=row.view, frame=row.frame, reason=reason))
 
 
-def _loaded(core: CoreLike | Sequence[CoreLike], making: Mapping[str, Any]) -> list[Core]:
-    asked = [core] if isinstance(core, (str, os.PathLike, Core)) else list(core)
-    given = {name: value for name, value in making.items() if value is not None}
-    return [each if isinstance(each, Core) else builtin.resolve(each, **given) for each in asked]
-
-
-def _features(about: Metadata) -> dict[str, Described]:
+def _features(about: Metadata) -> dict[str, CoreMetadata]:
     """What made each feature column that a core made."""
-    return {
-        name: about.cores[column.core]
-        for name, column in about.columns.items()
-        if column.role == "feature" and column.core is not None and column.core in about.cores
-    }
+    made = {}
+    for name, column in about.columns.items():
+        if column.role == "feature" and column.core is not None and column.core in about.cores:
+            made[name] = about.cores[column.core]
+    return made
 
 
 def _matched(data: Dataset, cores: Sequence[Core]) -> dict[str, Core]:
-    """The core of each feature column, as far as it is among these; all of them are needed for some column."""
-    made, by_digest = _features(data.metadata), {core.sha256: core for core in cores}
+    """The core of each feature column, as far as it is given.
+
+    Raises UsageError for a core that made none of the columns.
+    """
+    made = _features(data.metadata)
     if not made:
         raise UsageError("features that no core made cannot be made again", str(data.path))
+    by_digest = {core.sha256: core for core in cores}
+    needed = {about.sha256 for about in made.values()}
     for core in cores:
-        if core.sha256 not in {about.sha256 for about in made.values()}:
-            raise _another(
-                core,
-                next((a for a in made.values() if a.name == core.name), next(iter(made.values()))),
-                str(data.path),
-            )
-    return {
-        name: by_digest[about.sha256] for name, about in made.items() if about.sha256 in by_digest
-    }
+        if core.sha256 not in needed:
+            raise _another(core, _meant(core, made), str(data.path))
+    matched = {}
+    for name, about in made.items():
+        if about.sha256 in by_digest:
+            matched[name] = by_digest[about.sha256]
+    return matched
 
 
-def _another(core: Core, wanted: Described, where: str) -> UsageError:
+def _meant(core: Core, made: Mapping[str, CoreMetadata]) -> CoreMetadata:
+    """The core of the dataset that a given one was meant to be: by its name, else the first."""
+    first, *_ = made.values()
+    return next((about for about in made.values() if about.name == core.name), first)
+
+
+def _another(core: Core, wanted: CoreMetadata, where: str) -> UsageError:
     """An error that says which core is wanted, and in what the given one differs from it."""
-    told = (to_json(wanted), to_json(core.describe()))
-    other = [
-        change.where for change in changes(*told) if change.where not in ("sha256", "graph", "name")
-    ]
-    cut = ", ".join(
-        f"{name} {value}"
-        for name, value in (("cut at", wanted.cut), ("pooled", wanted.pool))
-        if value
-    )
-    hint = f"It was made of {wanted.source or 'a model not named'}{f', {cut}' if cut else ''}."
+    made_of = [wanted.source or "a model not named"]
+    if wanted.cut:
+        made_of.append(f"cut at {wanted.cut}")
+    if wanted.pool:
+        made_of.append(f"pooled {wanted.pool}")
+    hint = f"It was made of {', '.join(made_of)}."
+    other = []
+    for change in changes(to_json(wanted), to_json(core.describe())):
+        if change.where not in ("sha256", "graph", "name"):
+            other.append(change.where)
     if other:
         hint += f" The given core differs in {', '.join(other)}."
     return UsageError(
@@ -290,25 +306,26 @@ def _secret(about: Metadata, id_key: bytes | PathLike | None) -> bytes | None:
 def _drawn(count: int, rows: int | float, seed: int) -> Array:
     """Numbers of the rows that are drawn, in order."""
     share = isinstance(rows, float)
-    if not count or not (0 < rows <= 1 if share else rows >= 1):
+    possible = 0 < rows <= 1 if share else rows >= 1
+    if not count or not possible:
         raise UsageError(
             "no such number of rows",
             expected="1 row or more, or a share up to 1.0",
             found=str(rows),
         )
     wanted = ceil(rows * count) if share else min(int(rows), count)
+    # Equal seeds draw equal rows, and fewer rows are some of those that more would be.
     shuffled = permutation.Permutation(count, permutation.key(seed, "reproduce"))
     return np.sort(shuffled(np.arange(wanted)))
 
 
 def _known(drawn: Dataset, source: Source, key: bytes | None) -> list[Row]:
+    """The rows that are drawn, with their inputs; UsageError where the source has none of them."""
     rows = recompute.rows_of(drawn, source, key)
     if all(row.input is None for row in rows):
-        hint = (
-            "Give the source, --table and --key"
-            + (", and the key, --id-key," if key else "")
-            + " of extraction."
-        )
+        hint = "Give the source, --table and --key of extraction."
+        if key:
+            hint = "Give the source, --table and --key, and the key, --id-key, of extraction."
         raise UsageError(
             "no input bears the name of any row that was drawn",
             str(drawn.path),
@@ -319,10 +336,12 @@ def _known(drawn: Dataset, source: Source, key: bytes | None) -> list[Row]:
 
 
 def _other_versions(about: Metadata) -> dict[str, tuple[str, str]]:
+    """Libraries whose version is another than the one noted in the file: noted and installed."""
     noted = _provenance(about).libraries
-    here = versions(name for name in LIBRARIES if name in noted)
-    return {
-        name: (noted[name], here.get(name, "none"))
-        for name in LIBRARIES
-        if name in noted and noted[name] != here.get(name)
-    }
+    known = [name for name in LIBRARIES if name in noted]
+    here = versions(known)
+    other = {}
+    for name in known:
+        if noted[name] != here.get(name):
+            other[name] = (noted[name], here.get(name, "none"))
+    return other

@@ -1,8 +1,9 @@
-"""What a run is: its identity, its inputs cut into blocks, and the blocks done so far, each a file of its own.
+"""The staged blocks of a run, each a file, and the record of which run they belong to.
 
-A block's content depends on the run and its number alone, so it matters neither who computes it nor when: a run that
-was killed goes on with the blocks that are missing, and ends in the same bytes. Blocks wait beside the output, in a
-folder of the output's name, until the output is written from them in order.
+A block's content depends on the run and its number alone, so it matters neither who computes it nor
+when: a run that was killed goes on with the blocks that are missing, and ends in the same bytes.
+Blocks wait beside the output, in a folder of the output's name, until the output is written from
+them in order.
 """
 
 from __future__ import annotations
@@ -11,27 +12,27 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
-import pyarrow as pa
-
 from dof_arrow.errors import OutputError
-from dof_arrow.extraction.block import Block, Damaged, write
+from dof_arrow.extraction.block import Block
+from dof_arrow.extraction.block_file import BlockFile, Damaged, write
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import Output, explained, lock, replacing, sibling, sync_folder
 
-_SMALLEST, _LARGEST, _BLOCKS = 32, 1024, 2048
-_TABLE = 4 << 20  # bytes of staged blocks that are handled as one
+_SMALLEST, _LARGEST = 32, 1024  # inputs in a block
+_BLOCKS = 2048  # in the folder of a run, as long as they need not be larger than the largest
+_JOINED_BYTES = 4 << 20  # of small blocks that are read as one
 _IDENTITY, _LOCK = "run.json", "lock"
 _LOST = (errno.EIO, errno.ENOENT)  # how a disk tells that it has lost a block
 
 
 def block_rows(inputs: int) -> int:
-    """Inputs in a block: few enough to lose little when a run is killed, many enough to keep a folder small.
+    """How many inputs a block has: a killed run loses few, and the folder holds few files.
 
     >>> block_rows(600), block_rows(1_000_000)
     (32, 488)
@@ -58,12 +59,15 @@ class Staging:
     """
 
     def __init__(self, out: Path) -> None:
-        self.out, self.folder = out, sibling(out, "staging")
-        self._file, self._run = -1, b""
+        self.out = out
+        self.folder = sibling(out, "staging")
+        self._file = -1  # the open folder, while it is held
+        self._run = b""
+        self._damaged: set[int] = set()
 
     @contextmanager
     def held(self, identity: Mapping[str, Json], *, fresh: bool = False) -> Iterator[Staging]:
-        """Hold the folder for this run, made if it is missing; `fresh` drops what another run left."""
+        """Hold the folder for this run, made if missing; `fresh` drops what another run left."""
         with explained(self.out):
             file = self._locked()
             try:
@@ -74,7 +78,10 @@ class Staging:
                 self._leave(file)
 
     def sweep(self) -> None:
-        """Drop what a run left that was killed after its output was written, unless another process works there."""
+        """Drop what a run left that was killed after its output was written.
+
+        Nothing is dropped while another process works there.
+        """
         with suppress(FileNotFoundError, OutputError):
             self._file = owned.open_folder(self.folder)
             try:
@@ -91,8 +98,12 @@ class Staging:
 
     def numbers(self) -> list[int]:
         """The blocks that are there, whatever they were made of."""
-        names = (name.removesuffix(".arrow") for name in self._names() if name.endswith(".arrow"))
-        return sorted(int(name) for name in names if name.isdecimal())
+        found = []
+        for name in self._names():
+            stem, _, suffix = name.partition(".")
+            if suffix == "arrow" and stem.isdecimal():
+                found.append(int(stem))
+        return sorted(found)
 
     def found(self, block: int, stamp: str) -> int | None:
         """How many inputs failed in a block; None unless it is there and made of these inputs.
@@ -103,46 +114,51 @@ class Staging:
         try:
             with self._opened(block) as found:
                 return found.failed if found.stamp == stamp else None
-        except (OSError, Damaged):
-            return None
+        except Damaged:
+            self._damaged.add(block)
+        except OSError:
+            pass
+        return None
 
-    def put(self, block: int, table: pa.Table, stamp: str) -> None:
+    def put(self, number: int, block: Block, stamp: str) -> None:
         """Keep a block; it is there in full, also after a power cut, or not at all."""
-        self.put_pieces(block, iter([table]), stamp)
+        self.put_pieces(number, iter([block]), stamp)
 
-    def put_pieces(self, block: int, pieces: Iterator[pa.Table], stamp: str) -> None:
-        """The same of a block that comes in pieces, of one schema, and is never in memory as a whole."""
+    def put_pieces(self, number: int, pieces: Iterator[Block], stamp: str) -> None:
+        """Keep a block that comes in pieces, of one schema, and is never in memory as a whole."""
         first = next(pieces)  # before a file is begun: what cannot be read at all fails here
-        with self._replacing(self.path(block)) as out:
-            write(out, chain([first], pieces), stamp, self._whose(block))
+        with self._replacing(self.path(number)) as out:
+            write(out, chain([first], pieces), stamp, self._whose(number))
 
-    def tables(self, blocks: Iterable[int]) -> Iterator[pa.Table]:
-        """Blocks in order, as tables of bounded size: neighbours as one, each costs a reader time.
+    def read(self, numbers: Iterable[int]) -> Iterator[Block]:
+        """Blocks in order, small neighbours joined: each block costs a reader time.
 
         Raises Damaged, and drops the block, where one is not what was put there.
         """
-        waiting, size = list[pa.Table](), 0
-        for piece in chain.from_iterable(map(self.pieces, blocks)):
-            if waiting and size + piece.nbytes > _TABLE:
-                yield _joined(waiting)
-                waiting, size = [], 0
+        waiting: list[Block] = []
+        size = 0
+        for piece in chain.from_iterable(map(self.pieces, numbers)):
+            if waiting and size + piece.nbytes > _JOINED_BYTES:
+                yield Block.joined(waiting)
+                waiting.clear()
+                size = 0
             waiting.append(piece)
             size += piece.nbytes
         if waiting:
-            yield _joined(waiting)
+            yield Block.joined(waiting)
 
-    def pieces(self, block: int) -> Iterator[pa.Table]:
-        """A block in the pieces that it was put in, each checked. Raises as `tables` does."""
+    def pieces(self, block: int) -> Iterator[Block]:
+        """A block in the pieces that it was put in, each checked. Raises as `read` does."""
         try:
             with self._opened(block) as found:
                 yield from found.pieces()
         except Damaged:
-            owned.remove(self.path(block), self._file)
+            self._drop_damaged(block)
             raise
         except OSError as error:
             if error.errno not in _LOST:
                 raise
-            owned.remove(self.path(block), self._file)
+            self._drop_damaged(block)
             raise Damaged(self.path(block), error.strerror or "") from error
 
     def drop_damaged(self) -> None:
@@ -152,6 +168,16 @@ class Staging:
                 for _ in self.pieces(block):
                     pass
 
+    def take_damaged(self) -> list[int]:
+        """The blocks that were found damaged since this was last asked."""
+        found = sorted(self._damaged)
+        self._damaged.clear()
+        return found
+
+    def _drop_damaged(self, block: int) -> None:
+        self._damaged.add(block)
+        owned.remove(self.path(block), self._file)
+
     def clear(self) -> None:
         """Drop all blocks, and whose they were."""
         for name in self._names():
@@ -159,7 +185,7 @@ class Staging:
                 owned.remove(self.folder / name, self._file)
 
     def drop(self) -> None:
-        """The same as `clear`, once the output is written: what cannot be removed does no harm then."""
+        """Drop all blocks once the output is written: what cannot be removed does no harm then."""
         with suppress(OSError, OutputError):
             self.clear()
 
@@ -170,10 +196,10 @@ class Staging:
         return self._run + block.to_bytes(8, "little")
 
     @contextmanager
-    def _opened(self, block: int) -> Iterator[Block]:
+    def _opened(self, block: int) -> Iterator[BlockFile]:
         path = self.path(block)
         with owned.ours(path, self._file) as file:
-            yield Block(path, file, self._whose(block))
+            yield BlockFile(path, file, self._whose(block))
 
     def _replacing(self, path: Path) -> AbstractContextManager[Output]:
         return replacing(path, overwrite=True, folder=self._file, mode=owned.FILE)
@@ -188,6 +214,7 @@ class Staging:
                 hint="Repeat the earlier command to finish it, or start anew with --overwrite.",
             )
         if known != identity:
+            # First the blocks of the other run go: the record must never claim them for this one.
             self.clear()
             record = {"identity": identity, "sha256": _digest(identity)}
             with self._replacing(self.folder / _IDENTITY) as out:
@@ -201,6 +228,7 @@ class Staging:
         return None
 
     def _locked(self) -> int:
+        """The lock of the open folder; another run may drop the folder while it is being locked."""
         while True:
             self._file = owned.make_folder(self.folder)
             try:
@@ -212,7 +240,7 @@ class Staging:
                 raise
 
     def _leave(self, file: int) -> None:
-        """Let go of the folder, and drop it where no blocks are left: its lock last, and while that is still held."""
+        """Let go of the folder; drop it where no blocks are left, its lock last and still held."""
         with suppress(OSError, OutputError):
             if set(self._names()) <= {_LOCK, _IDENTITY}:
                 self.clear()
@@ -226,7 +254,8 @@ def recorded(data: bytes) -> Json | None:
     """The identity in the record of a run; None if it is damaged: one bit may make it another's."""
     try:
         record = json.loads(data)
-        return record["identity"] if record["sha256"] == _digest(record["identity"]) else None
+        identity = record["identity"]
+        return identity if record["sha256"] == _digest(identity) else None
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -235,19 +264,11 @@ def _digest(identity: Json) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables as one, and all inputs that failed; one without rows may be of inputs whose kind nobody knows."""
-    failed = [
-        failure for table in tables for failure in json.loads(table.schema.metadata[b"failed"])
-    ]
-    rows = pa.concat_tables([table for table in tables if len(table)] or tables[:1])
-    return rows.replace_schema_metadata({"failed": json.dumps(failed)})
-
-
 def differences(known: Mapping[str, Json], asked: Mapping[str, Json]) -> list[str]:
     """Names of the entries in which two identities differ.
 
     >>> differences({"core": "a", "dtype": "float32"}, {"core": "b", "dtype": "float32"})
     ['core']
     """
-    return sorted(name for name in {*known, *asked} if known.get(name) != asked.get(name))
+    names = {*known, *asked}
+    return sorted(name for name in names if known.get(name) != asked.get(name))

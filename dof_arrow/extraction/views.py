@@ -1,12 +1,12 @@
-"""Several rows of one input: view 0 the plain picture, the others augmented, each by numbers of its own (SPEC 3).
+"""Several rows of one input: view 0 the plain picture, the others augmented (SPEC section 3).
 
-What all views have in common stands in the metadata (`augmentation`), what was drawn for a row in its `processing`
-column: with both and the input, any row can be made again, bit for bit.
+What all views have in common stands in the metadata (`augmentation`), what was drawn for a row in
+its column `processing`: with both and the input, any row can be made again, bit for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ MAX_VIEWS = 1 << 10
 class ViewPlan:
     """How many rows each input has, and what happens to all but the first.
 
-    >>> Views().drawn, ViewPlan(count=3, augmentation=Augmentation(flip_x=0.5)).drawn
+    >>> ViewPlan().drawn, ViewPlan(count=3, augmentation=Augmentation(flip_x=0.5)).drawn
     ({}, {'flip_x': 'int64'})
     """
 
@@ -42,15 +42,25 @@ class ViewPlan:
                 "no such number of views", expected=f"1 to {MAX_VIEWS}", found=str(self.count)
             )
         if (self.count > 1) != (self.augmentation is not None):
-            hint = f"Give both: --views 4 --augment {next(iter(augment.presets()))}, or a JSON file of your own."
+            preset = next(iter(augment.presets()))
             raise UsageError(
-                "views and an augmentation need each other", found=f"views {self.count}", hint=hint
+                "views and an augmentation need each other",
+                found=f"views {self.count}",
+                hint=f"Give both: --views 4 --augment {preset}, or a JSON file of your own.",
             )
 
     @property
     def drawn(self) -> dict[str, str]:
         """The numbers that are drawn for a row, with their Arrow type names."""
         return augment.columns(self.augmentation) if self.augmentation else {}
+
+    @property
+    def drawn_type(self) -> pa.DataType:
+        """The same as an Arrow struct."""
+        kinds = {}
+        for name, alias in self.drawn.items():
+            kinds[name] = pa.type_for_alias(alias)
+        return pa.struct(kinds)
 
     def draws(self, index: int) -> list[dict[str, float]]:
         """What is drawn for each view of an input, by its number; nothing for view 0."""
@@ -60,38 +70,26 @@ class ViewPlan:
 
     def to_json(self) -> dict[str, Json]:
         """What the metadata says under `augmentation`."""
-        return {"views": self.count, **to_json(self.augmentation)} if self.augmentation else {}
-
-    def columns(self, draws: Sequence[Mapping[str, float]]) -> dict[str, pa.Array]:
-        """Columns of a staged block: the number of each row's view, and what was drawn; none if there is one view.
-
-        `draws` are those of whole inputs, one behind the other.
-        """
         if self.augmentation is None:
             return {}
-        return self.drawn_columns(self.numbers(len(draws) // self.count), draws)
-
-    def drawn_columns(
-        self, numbers: Any, draws: Sequence[Mapping[str, float]]
-    ) -> dict[str, pa.Array]:
-        """The same of rows whose views have these numbers."""
-        kind = pa.struct([(name, pa.type_for_alias(alias)) for name, alias in self.drawn.items()])
-        return {
-            "view": pa.array(numbers, pa.int16()),
-            "drawn": pa.array([dict(d) for d in draws], kind),
-        }
+        return {"views": self.count, **to_json(self.augmentation)}
 
     def numbers(self, inputs: int) -> pa.Array:
-        """The column `view` of so many inputs."""
-        return pa.array(np.tile(np.arange(self.count, dtype=np.int16), inputs), pa.int16())
+        """The number of each row's view, for so many whole inputs."""
+        of_one = np.arange(self.count, dtype=np.int16)
+        return pa.array(np.tile(of_one, inputs))
 
 
 ONE = ViewPlan()
 
 
 def from_text(count: int, text: str | Augmentation | None) -> ViewPlan:
-    """Views as they are asked for: `text` is a preset's name, a JSON file's path or JSON text; UsageError if wrong."""
-    return ViewPlan(count=count, augmentation=augment.load(text) if isinstance(text, str) else text)
+    """Views from options: `text` is a preset's name, a JSON file's path or JSON text.
+
+    Raises UsageError if it is none of these.
+    """
+    declared = augment.load(text) if isinstance(text, str) else text
+    return ViewPlan(count=count, augmentation=declared)
 
 
 def remake(
@@ -100,12 +98,17 @@ def remake(
     core: Core,
     reading: ReadingOptions = DEFAULT,
 ) -> Pixels:
-    """The pixels that a row was made of, as its core's preprocessing met them: decoded, then augmented as the row's
-    `processing` says. `core(...)` of it gives the row's features again."""
+    """The pixels that a row was made of, decoded, then augmented as the row's `processing` says.
+
+    They are as the core's preprocessing met them: `core([pixels])` gives the row's features again.
+    """
     wanted = core.preprocessing
     pixels, _ = sample.picture(
         mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft, reading=reading
     )
-    return augment.apply(
-        pixels, {name: value for name, value in (processing or {}).items() if value is not None}
-    )
+    return augment.apply(pixels, draw_of(processing or {}))
+
+
+def draw_of(processing: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a row's `processing`, without those that it has not: view 0 has none."""
+    return {name: value for name, value in processing.items() if value is not None}

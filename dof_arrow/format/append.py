@@ -1,11 +1,14 @@
-"""A directory of files made or grown: parts go in, and all of them count from the moment the manifest does (SPEC 8).
+"""A directory of files made or grown; all new parts count as soon as the manifest does (SPEC 8).
 
-A new directory is built beside its place and renamed into it. In one that is there, new parts bear new names, and the
-manifest that lists them replaces the old one: a reader finds the old dataset or the new one, never a part of it.
+A new directory is built beside its place and renamed into it. In an existing one, new parts have
+new names, and the manifest that lists them replaces the old one: a reader finds the old dataset or
+the new one, never something between them.
 """
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import re
 import shutil
@@ -20,7 +23,7 @@ from dof_arrow.errors import DofError, FormatError, OutputError, UsageError
 from dof_arrow.format import merge_metadata
 from dof_arrow.format.directory import MANIFEST, Directory
 from dof_arrow.format.file import File
-from dof_arrow.format.parquet.layout import SMALL_ALIGNMENT, fixed
+from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.row_groups import RowGroupWriter, content_uuid, generator
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.json_model import Json
@@ -29,21 +32,22 @@ from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import explained, locked, replacing, sibling, sync_folder
 from dof_arrow.storage.copy import copy
 
-LOCK, NEW, SPARE = (
-    "lock",
-    "new",
-    "part.parquet",
-)  # what stands beside a directory while it is written
+# What stands beside a directory while it is written: hidden, with these endings.
+LOCK = "lock"
+NEW = "new"
+SPARE = "part.parquet"
 NUMBERED = re.compile(r"data-(\d{6,})\.parquet")
 
 
 def append(
     folder: str | os.PathLike[str], *files: str | os.PathLike[str], overwrite: bool = False
 ) -> Directory:
-    """Copy DoF files into a directory as its next parts, all or none; the directory is made if it is not there.
+    """Copy DoF files into a directory as its next parts, all or none.
 
-    `overwrite`: they replace what it holds. Raises UsageError if a file's columns, cores or targets differ from the
-    others', or a record stands in one of them already; FormatError if a file has no true seal; OutputError if another
+    The directory is made if it is not there. With `overwrite` the files replace what it holds.
+
+    Raises UsageError if a file's columns, cores or targets differ from the others', or a record
+    stands in one of them already; FormatError if a file has no true seal; OutputError if another
     process is writing the directory.
 
     >>> import numpy, tempfile
@@ -62,7 +66,10 @@ def append(
 
 @contextmanager
 def growing(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Growth]:
-    """Hold a directory for writing (no other process writes it meanwhile); what is added counts when the block ends."""
+    """Hold a directory for writing, so that no other process writes it.
+
+    What is added counts when the block ends; nothing does if it fails.
+    """
     path = Path(os.path.abspath(folder))
     with explained(path), locked(sibling(path, LOCK), path):
         growth = Growth(path, overwrite=overwrite)
@@ -74,26 +81,33 @@ def growing(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
 
 
 class Growth:
-    """A directory held for writing. `spare` is a path for a part to be written at, before it is added."""
+    """A directory held for writing.
+
+    `spare` is a path beside it where a part can be written before it is added.
+    """
 
     def __init__(self, folder: Path, *, overwrite: bool) -> None:
         refuse_other(folder)
         there = (folder / MANIFEST).exists()
-        self.folder, self.spare = folder, sibling(folder, SPARE)
-        self.known = Directory(folder) if there and not overwrite else None
-        self.parts: list[File] = list(self.known.parts) if self.known else []
+        self.folder = folder
+        self.spare = sibling(folder, SPARE)
+        self.known: Directory | None = None
+        self.parts: list[File] = []
+        if there and not overwrite:
+            self.known = Directory(folder)
+            self.parts = list(self.known.parts)
         self._taken: list[File] = []
-        self._work = folder if there else sibling(folder, NEW)
+        self._work = folder
         if not there:
+            self._work = sibling(folder, NEW)
             owned.make_folder_anew(self._work)
-        taken = self._listed() or {path.name for path in self._work.iterdir()}
-        self._number = 1 + max((int(m[1]) for m in map(NUMBERED.fullmatch, taken) if m), default=-1)
+        self._number = self._next_number()
 
     def add(self, file: Path, *, take: bool = False, new_ids: bool = False) -> None:
-        """Add a DoF file as the next part; `take`: it may be the very file, not a copy. Raises as `append` does.
+        """Add a DoF file as the next part. Raises as `append` does.
 
-        `new_ids`: it is known that no other part has its ids. OutputError if a file to be taken is
-        not ours.
+        `take`: the part may be the very file, not a copy; OutputError if that file is not ours.
+        `new_ids`: it is known that no other part has its ids.
         """
         new = File(file)
         if take:
@@ -118,7 +132,7 @@ class Growth:
         self._number += 1
 
     def commit(self) -> None:
-        """Write the manifest that lists the parts, and put it, or the new directory, in its place."""
+        """Write the manifest that lists the parts; put it, or the new directory, in its place."""
         if not self.parts:
             raise UsageError("a dataset of no parts", str(self.folder), "one part or more", "none")
         if self.known and len(self.parts) == len(self.known.parts):
@@ -128,38 +142,52 @@ class Growth:
         if self._work != self.folder:
             _open_up(self._work, self.folder)
         usual = owned.usual_mode(self.folder.parent)
-        for part in self._taken:  # which are not taken up from beside the directory any more
+        for part in self._taken:
+            # From beside the directory, where only we may write it, nobody takes it up any more.
             owned.give_mode(part.file, usual)
 
     def clean(self) -> None:
-        """Remove what this growth made and the manifest does not list, and parts that manifests before it listed."""
+        """Remove parts that the manifest does not list: of this growth, and of older manifests."""
         if self._work != self.folder:
             shutil.rmtree(self._work, ignore_errors=True)
         listed = self._listed()
-        for path in self.folder.glob("data-*.parquet") if listed else ():
+        if not listed:
+            return
+        for path in self.folder.glob("data-*.parquet"):
             number = NUMBERED.fullmatch(path.name)
             if number and path.name not in listed and int(number[1]) < self._number:
                 with suppress(OSError):
                     path.unlink()
 
     def _check(self, new: File, new_ids: bool) -> None:
-        first = self.known.manifest if self.known else self.parts[0] if self.parts else new
-        whose = str(self.folder if self.known else first.path)
-        merge_metadata.check_alike(
-            first.metadata, new.metadata, first.schema, new.schema, str(new.path), whose
-        )
-        merge_metadata.check_laid_out(first.metadata, new.metadata, str(new.path))
+        """Raise UsageError unless a file can be a part beside those that are there."""
+        first, whose = self._model(new)
+        where = str(new.path)
+        ours, theirs = first.metadata, new.metadata
+        merge_metadata.check_alike(ours, theirs, first.schema, new.schema, where, whose)
+        merge_metadata.check_laid_out(ours, theirs, where)
         if not new_ids:
-            name = first.metadata.record.id
-            merge_metadata.check_new(
-                (part.arrow(name) for part in self.parts),
-                new.arrow(name),
-                str(new.path),
-                str(self.folder),
-            )
+            name = ours.record.id
+            known = (part.arrow(name) for part in self.parts)
+            merge_metadata.check_new(known, new.arrow(name), where, str(self.folder))
+
+    def _next_number(self) -> int:
+        """The number of the next part, above those of all parts that are there."""
+        taken = self._listed() or {path.name for path in self._work.iterdir()}
+        numbers = [-1]
+        for match in filter(None, map(NUMBERED.fullmatch, taken)):
+            numbers.append(int(match[1]))
+        return 1 + max(numbers)
+
+    def _model(self, new: File) -> tuple[File, str]:
+        """The file that new parts have to be like, and whose it is; the first is like itself."""
+        if self.known:
+            return self.known.manifest, str(self.folder)
+        first = self.parts[0] if self.parts else new
+        return first, str(first.path)
 
     def _listed(self) -> set[str]:
-        """The parts that the manifest lists now; none where there is no manifest that can be read."""
+        """The parts that the manifest lists now; none where no manifest can be read."""
         with suppress(DofError):
             return {part.name for part in File(self.folder / MANIFEST).metadata.parts}
         return set()
@@ -197,6 +225,7 @@ def _open_up(work: Path, folder: Path) -> None:
 
 
 def _linked(new: File, target: Path) -> bool:
+    """Give an open file a second name; False where the filesystem knows no links."""
     target.unlink(missing_ok=True)
     try:
         os.link(new.path, target)
@@ -213,9 +242,7 @@ def _linked(new: File, target: Path) -> bool:
 
 
 def _cannot_link(error: OSError) -> bool:
-    """False: the filesystem knows no links, and the file is copied. Raises what any copy would meet too."""
-    import errno
-
+    """False: the filesystem knows no links. Raises an error that a copy would meet too."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
         raise error
     return False
@@ -224,44 +251,59 @@ def _cannot_link(error: OSError) -> bool:
 def _write_manifest(
     work: Path, folder: Path, known: Directory | None, parts: Sequence[File]
 ) -> None:
-    value, schema = _manifest_json(known, parts), parts[0].schema
-    carrying = known.manifest if known else parts[0]
-    documents = [
-        ({"name": d.name, "media_type": d.media_type}, carrying.attachment(d.offset, d.length))
-        for d in carrying.metadata.documents
-    ]
+    value = _manifest_json(known, parts)
+    schema = parts[0].schema
+    documents = _documents(known.manifest if known else parts[0])
     errors = [error for part in parts for error in _errors(part)]
+    fixed = [column for column in map(layouts.fixed, schema) if column]
     with (
         replacing(work / MANIFEST, overwrite=True, beside=folder) as out,
         ThreadPoolExecutor(1) as pool,
     ):
         placer = RowGroupWriter(out, pool)
-        placer.begin(schema, [column for column in map(fixed, schema) if column], SMALL_ALIGNMENT)
+        placer.begin(schema, fixed, layouts.SMALL_ALIGNMENT)
         placed = placer.attach(errors, documents)
         placer.finish(with_metadata(schema, from_json({**value, **placed})))
 
 
 def _manifest_json(known: Directory | None, parts: Sequence[File]) -> dict[str, Json]:
-    speaking = [known.manifest.json] if known else []
-    value = merge_metadata.together(
-        [*speaking, *(p.json for p in parts[len(known.parts) if known else 0 :])]
-    )
+    """The manifest's metadata but for its attachments."""
+    # The old manifest speaks for the parts that it lists.
+    speaking = [part.json for part in parts]
+    if known:
+        speaking = [known.manifest.json, *speaking[len(known.parts) :]]
+    value = merge_metadata.together(speaking)
     cores = [core["sha256"] for core in value.get("cores", {}).values()]
-    listed = [{"name": p.path.name, "rows": p.rows, "bytes": p.size, "seal": p.seal} for p in parts]
+    identities = [uuid.UUID(part.json["uuid"]).bytes for part in parts]
+    value["parts"] = [_listing(part) for part in parts]
+    value["provenance"]["generator"] = generator()
+    value["uuid"] = content_uuid(identities, cores)
+    return value
+
+
+def _listing(part: File) -> Json:
+    """How the manifest lists a part."""
     return {
-        **value,
-        "parts": listed,
-        "provenance": {**value["provenance"], "generator": generator()},
-        "uuid": content_uuid([uuid.UUID(p.json["uuid"]).bytes for p in parts], cores),
+        "name": part.path.name,
+        "rows": part.rows,
+        "bytes": part.size,
+        "seal": part.seal,
     }
 
 
-def _errors(part: File) -> list[Json]:
-    import json
+def _documents(file: File) -> list[tuple[Json, bytes]]:
+    """The documents of a file: name and media type, and the bytes."""
+    found = []
+    for document in file.metadata.documents:
+        about = {"name": document.name, "media_type": document.media_type}
+        found.append((about, file.attachment(document.offset, document.length)))
+    return found
 
+
+def _errors(part: File) -> list[Json]:
+    """The inputs of a part that failed."""
     where = part.metadata.errors
-    return (
-        [json.loads(line) for line in part.attachment(where.offset, where.length).splitlines()]
-        if where
-        else []
-    )
+    if where is None:
+        return []
+    lines = part.attachment(where.offset, where.length).splitlines()
+    return [json.loads(line) for line in lines]

@@ -1,7 +1,8 @@
-"""A dataset of several files, read as one: a directory of parts and the manifest that lists them (SPEC section 8).
+"""A dataset of several files, read as one: a directory of parts and a manifest (SPEC section 8).
 
-The manifest is the commit point: parts are whole on the disk before it names them. It is a Parquet file without rows
-that sorts last, so that ordinary readers of the directory see the parts' rows and nothing else. `growth` writes them.
+The manifest lists the parts. It is the commit point: parts are whole on the disk before it names
+them. It is a Parquet file without rows that sorts last, so that ordinary readers of the directory
+see the parts' rows and nothing else. `append` writes it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from dof_arrow.errors import FormatError, UsageError
-from dof_arrow.format.file import Columns, File, State
+from dof_arrow.format.columns import Columns
+from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.spec.metadata import Metadata, Part
 from dof_arrow.storage.memory_map import Region
@@ -21,9 +23,12 @@ SUFFIX = ".dof"
 
 
 class Directory(Columns):
-    """The parts of a directory as one table: one mapped array where no part but the last ends within a page.
+    """The parts of a directory as one table.
 
-    Raises FormatError where the manifest is missing, or a part is missing, changed or of another kind.
+    A column is one mapped array where no part but the last ends within a page.
+
+    Raises UsageError if the manifest is missing, FormatError if a part is missing, changed or of
+    another kind.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,11 +67,17 @@ class Directory(Columns):
         return self.manifest.size + sum(part.size for part in self.parts)
 
     def places(self, column: Fixed) -> list[tuple[int, Region]]:
-        return [place for part in self.parts if part.rows for place in part.places(column)]
+        places = []
+        for part in self.parts:
+            if part.rows:
+                places += part.places(column)
+        return places
 
     def decoded(self, name: str) -> pa.Array:
         parts = [part.arrow(name) for part in self.parts]
-        return pa.concat_arrays(parts) if parts else pa.array([], self.schema.field(name).type)
+        if not parts:
+            return pa.array([], self.schema.field(name).type)
+        return pa.concat_arrays(parts)
 
     def attachment(self, offset: int, length: int) -> bytes:
         """The bytes of an attachment of the manifest."""
@@ -83,12 +94,14 @@ def is_directory(path: Path) -> bool:
 
 
 def _part(folder: Path, about: Part, manifest: File) -> File:
+    """A part, opened; FormatError unless it is what the manifest says."""
     part = File(folder / about.name)
-    for what, expected, found in (
+    compared = (
         ("size", about.bytes, part.size),
         ("seal", about.seal, part.seal),
         ("rows", about.rows, part.rows),
-    ):
+    )
+    for what, expected, found in compared:
         if expected != found:
             raise FormatError(
                 f"a part has another {what} than the manifest says",

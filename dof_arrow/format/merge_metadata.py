@@ -1,46 +1,54 @@
-"""What several datasets say as one: whether they go together at all, and the metadata of their rows one after another.
+"""The metadata of several datasets as one: whether they go together, and what holds for all rows.
 
-A directory's manifest and a merged file speak for all their parts (SPEC section 8).
+A directory's manifest and a merged file speak for all their parts (SPEC section 8). `merge_raw`
+puts together what is said of the raw inputs.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
 
 import pyarrow as pa
 
 from dof_arrow.errors import UsageError
+from dof_arrow.format.merge_raw import merged_raw
 from dof_arrow.format.spec.json_model import Json, to_json
-from dof_arrow.format.spec.metadata import COUNTED, Metadata
+from dof_arrow.format.spec.metadata import Metadata
 
-_SHARED = (
-    "primary_column",
-    "columns",
-    "cores",
-    "record",
-    "targets",
-)  # what all parts and the manifest agree on
-_AGREED = ("augmentation", "head", "training", "performance")  # kept where no part says otherwise
-_ADDED = ("bytes", "broken")  # numbers in `provenance.raw` that are sums
-_LISTED = 8  # different numbers that are counted one by one; of more, only the range is said
+# What all parts and the manifest agree on.
+_SHARED = ("primary_column", "columns", "cores", "record", "targets")
+# Kept where no part says otherwise.
+_AGREED = ("augmentation", "head", "training", "performance")
+# What depends on one file.
+_OWN = ("uuid", "errors", "documents", "parts")
 
 
 def differences(ours: Metadata, theirs: Metadata, schema: pa.Schema, other: pa.Schema) -> list[str]:
-    """What keeps rows of two files out of one dataset; how their columns are laid out is no difference."""
-    found = [name for name in _SHARED if _meaning(ours, name) != _meaning(theirs, name)]
+    """What keeps the rows of two files out of one dataset; the layout of columns is no difference.
+
+    `schema` is the schema of ours, `other` that of theirs.
+    """
+    found = []
+    for name in _SHARED:
+        if _meaning(ours, name) != _meaning(theirs, name):
+            found.append(name)
     if ours.privacy and theirs.privacy and ours.privacy.ids != theirs.privacy.ids:
         found.append("how records are named")
-    return found if schema.equals(other) else [*found, _first_difference(schema, other)]
+    if not schema.equals(other):
+        found.append(_first_difference(schema, other))
+    return found
 
 
 def check_alike(
     ours: Metadata, theirs: Metadata, schema: pa.Schema, other: pa.Schema, where: str, whose: str
 ) -> None:
-    """Raise UsageError unless rows of the two can stand in one dataset."""
-    if found := differences(ours, theirs, schema, other):
+    """Raise UsageError unless rows of the two can stand in one dataset.
+
+    `where` names the file of theirs in the message, `whose` the file of ours.
+    """
+    found = differences(ours, theirs, schema, other)
+    if found:
         raise UsageError(
             "of another kind",
             where,
@@ -51,12 +59,10 @@ def check_alike(
 
 
 def check_laid_out(ours: Metadata, theirs: Metadata, where: str) -> None:
-    """Raise UsageError unless the same columns are mapped in both, as parts of one directory must have it."""
-    layouts = [
-        {name: column.layout for name, column in each.columns.items()} for each in (ours, theirs)
-    ]
-    if layouts[0] != layouts[1]:
-        kind = "mapped" if "mapped" in layouts[0].values() else "compact"
+    """Raise UsageError unless the same columns are mapped in both, as in parts of one directory."""
+    wanted = _layouts(ours)
+    if wanted != _layouts(theirs):
+        kind = "mapped" if "mapped" in wanted.values() else "compact"
         raise UsageError(
             "of another layout than the other parts",
             where,
@@ -70,7 +76,10 @@ def check_new(known: Iterable[pa.Array], new: pa.Array, where: str, whose: str) 
     """Raise UsageError if an id of `new` is among those known already."""
     import pyarrow.compute as pc
 
-    double = sum(pc.sum(pc.is_in(new, value_set=ids)).as_py() or 0 for ids in known)
+    double = 0
+    for ids in known:
+        count = pc.sum(pc.is_in(new, value_set=ids)).as_py()
+        double += count or 0  # the sum of no values is null
     if double:
         raise UsageError(
             f"records that {whose} holds already",
@@ -82,25 +91,22 @@ def check_new(known: Iterable[pa.Array], new: pa.Array, where: str, whose: str) 
 
 
 def together(values: Sequence[Json]) -> dict[str, Json]:
-    """The metadata of several datasets' rows, without what depends on the file: uuid, errors, documents, parents.
+    """The metadata of several datasets' rows, without what depends on one file.
 
-    The first speaks for the owner (`info`); counts and sizes are added; measured leaks hold for no whole.
+    The first speaks for the owner (`info`); counts and sizes are added; measured leaks are left
+    out, because they do not hold for the whole.
     """
-    first = {
-        k: v
-        for k, v in values[0].items()
-        if k not in ("uuid", "errors", "documents", "parts", *_AGREED)
-    }
-    said = {name: _different(v.get(name) for v in values) for name in _AGREED}
-    agreed = {name: found[0] for name, found in said.items() if len(found) == 1}
-    splits = split_sizes([v.get("splits", {}) for v in values])
-    made = {
-        **first,
-        **agreed,
-        "splits": splits,
-        "provenance": _provenance([v.get("provenance", {}) for v in values]),
-    }
-    if privacy := [v["privacy"] for v in values if "privacy" in v]:
+    made = dict(values[0])
+    for name in (*_OWN, *_AGREED):
+        made.pop(name, None)
+    for name in _AGREED:
+        said = _different(_of_all(values, name))
+        if len(said) == 1:
+            made[name] = said[0]
+    made["splits"] = split_sizes(_of_all(values, "splits"))
+    made["provenance"] = _provenance(_of_all(values, "provenance"))
+    privacy = [value["privacy"] for value in values if "privacy" in value]
+    if privacy:
         made["privacy"] = _privacy(privacy)
     return made
 
@@ -111,37 +117,51 @@ def split_sizes(parts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, d
     >>> split_sizes([{"train": {"rows": 4, "records": 2}}, {"train": {"rows": 1, "records": 1}}])
     {'train': {'rows': 5, 'records': 3}}
     """
-    total: dict[str, Counter[str]] = {}
-    for part in parts:
-        for name, size in part.items():
-            total.setdefault(name, Counter()).update({k: size[k] for k in ("rows", "records")})
-    return {name: dict(total[name]) for name in sorted(total)}
+    sizes: dict[str, dict[str, int]] = {}
+    for name in sorted(set(chain(*parts))):
+        held = [part[name] for part in parts if name in part]
+        rows = sum(size["rows"] for size in held)
+        records = sum(size["records"] for size in held)
+        sizes[name] = {"rows": rows, "records": records}
+    return sizes
 
 
 def _meaning(metadata: Metadata, name: str) -> Json:
+    """A field of the metadata without what may differ between parts: layouts, statistics."""
     value = to_json(getattr(metadata, name))
-    if name != "columns":
-        return value
-    return {
-        n: {k: v for k, v in column.items() if k not in ("layout", "statistics")}
-        for n, column in value.items()
-    }
+    if name == "columns":
+        for column in value.values():
+            column.pop("layout", None)
+            column.pop("statistics", None)
+    return value
+
+
+def _layouts(metadata: Metadata) -> dict[str, str]:
+    return {name: column.layout for name, column in metadata.columns.items()}
 
 
 def _first_difference(schema: pa.Schema, other: pa.Schema) -> str:
-    names = [*schema.names, *(n for n in other.names if n not in schema.names)]
-    for name in names:
-        ours, theirs = ([f for f in s if f.name == name] for s in (schema, other))
+    for name in [*schema.names, *other.names]:
+        ours = _fields(schema, name)
+        theirs = _fields(other, name)
         if ours != theirs:
-            return f"the column {name}: {_told(theirs)} instead of {_told(ours)}"
+            return f"the column {name}: {_types(theirs)} instead of {_types(ours)}"
     return "the order of the columns"
 
 
-def _told(fields: Sequence[pa.Field]) -> str:
-    return " and ".join(f"{f.type}{'' if f.nullable else ' not null'}" for f in fields) or "none"
+def _fields(schema: pa.Schema, name: str) -> list[pa.Field]:
+    return [field for field in schema if field.name == name]
+
+
+def _types(fields: Sequence[pa.Field]) -> str:
+    told = []
+    for field in fields:
+        told.append(str(field.type) if field.nullable else f"{field.type} not null")
+    return " and ".join(told) or "none"
 
 
 def _different(values: Iterable[Json]) -> list[Json]:
+    """The values without repetitions, in order; empty ones say nothing and are left out."""
     found: list[Json] = []
     for value in values:
         if value and value not in found:
@@ -150,87 +170,51 @@ def _different(values: Iterable[Json]) -> list[Json]:
 
 
 def _privacy(parts: Sequence[Json]) -> Json:
-    shared = [
-        m for m in parts[0].get("measures", []) if all(m in p.get("measures", []) for p in parts)
-    ]
-    named = any(p.get("ids") == "name" for p in parts)
-    audits = parts[0].get("audits", []) if len(parts) == 1 else []
-    return {"ids": "name" if named else "pseudonym", "measures": shared, "audits": audits}
+    """What protects the people in all parts: only what was done to each of them."""
+    measures = list(parts[0].get("measures", []))
+    for done in _of_all(parts, "measures"):
+        measures = [measure for measure in measures if measure in done]
+    kinds = [part.get("ids") for part in parts]
+    return {
+        "ids": "name" if "name" in kinds else "pseudonym",
+        "measures": measures,
+        "audits": parts[0].get("audits", []) if len(parts) == 1 else [],
+    }
 
 
 def _provenance(parts: Sequence[Json]) -> Json:
-    counts = {
-        n: sum(p[n] for p in parts) for n in ("inputs", "failed") if all(n in p for p in parts)
-    }
-    rows = [p.get("inputs", 0) - p.get("failed", 0) for p in parts]
-    facts = [p.get("raw", {}) for p in parts]
-    raw = {
-        n: _raw(n, [f.get(n) for f in facts], rows)
-        for n in dict.fromkeys(n for f in facts for n in f)
-    }
-    parents = _different(parent for p in parts for parent in p.get("parents", []))
-    noted = [p.get("libraries", {}) for p in parts]
-    used = {
-        n: ", ".join(_different(v.get(n) for v in noted))
-        for n in dict.fromkeys(n for v in noted for n in v)
-    }
-    made = [p.get("providers", {}) for p in parts]
-    providers = {
-        c: sorted({name for m in made for name in m.get(c, ["cpu"])})
-        for c in dict.fromkeys(chain(*made))
-    }
-    return {
-        **counts,
-        "parents": parents,
-        "libraries": used,
-        "raw": {n: v for n, v in raw.items() if v is not None},
-        "providers": providers,
-    }
+    made: dict[str, Json] = {}
+    for name in ("inputs", "failed"):
+        if all(name in part for part in parts):
+            made[name] = sum(part[name] for part in parts)
+    rows = [part.get("inputs", 0) - part.get("failed", 0) for part in parts]
+    made["parents"] = _different(chain(*_of_all(parts, "parents")))
+    made["libraries"] = _libraries(_of_all(parts, "libraries"))
+    made["raw"] = merged_raw(_of_all(parts, "raw"), rows)
+    made["providers"] = _providers(_of_all(parts, "providers"))
+    return made
 
 
-def _raw(name: str, values: Sequence[Any], rows: Sequence[int]) -> Json:
-    """What raw inputs were like, of all parts: a value that all share, else how many had which, else a range."""
-    if name in _ADDED:
-        return sum(v or 0 for v in values)
-    if all(v == values[0] for v in values) and (
-        name not in COUNTED or not isinstance(values[0], dict)
-    ):
-        return values[0]
-    if name not in COUNTED:
-        return None
-    if any(isinstance(v, dict) and "min" in v for v in values):
-        return _range(values)
-    seen: Counter[str] = Counter()
-    for value, count in zip(values, rows, strict=True):
-        seen.update(
-            value if isinstance(value, dict) else {"none" if value is None else str(value): count}
-        )
-    return _range(values) if len(seen) > _LISTED and all(map(_is_number, seen)) else dict(seen)
+def _of_all(parts: Sequence[Json], name: str) -> list[Json]:
+    """A field of each part, empty where a part does not have it."""
+    return [part.get(name, {}) for part in parts]
 
 
-def _range(values: Sequence[Any]) -> Json:
-    texts = [
-        t
-        for v in values
-        for t in (
-            [v["min"], v["max"]]
-            if isinstance(v, dict) and "min" in v
-            else v
-            if isinstance(v, dict)
-            else [v]
-        )
-    ]
-    numbers = [float(t) for t in texts if _is_number(t)]
-    return {"min": _whole(min(numbers)), "max": _whole(max(numbers))} if numbers else None
+def _libraries(parts: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The versions of each library, all that were used."""
+    used = {}
+    for name in dict.fromkeys(chain(*parts)):
+        versions = _different(part.get(name) for part in parts)
+        used[name] = ", ".join(versions)
+    return used
 
 
-def _whole(number: float) -> int | float:
-    return int(number) if number.is_integer() else number
-
-
-def _is_number(text: Any) -> bool:
-    try:
-        float(text)
-    except (TypeError, ValueError):
-        return False
-    return True
+def _providers(parts: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
+    """The execution providers of each feature column; a part that names none used the CPU."""
+    used = {}
+    for column in dict.fromkeys(chain(*parts)):
+        names: set[str] = set()
+        for part in parts:
+            names.update(part.get(column, ["cpu"]))
+        used[column] = sorted(names)
+    return used

@@ -1,10 +1,11 @@
-"""The head that a dataset's author suggests, layer by layer (SPEC section 4, `head`): no framework, weights or code.
+"""The head that a dataset's author suggests, layer by layer (SPEC section 4, `head`).
 
     {"layers": [{"kind": "dense", "units": 128}, {"kind": "activation", "function": "relu"}]}
 
-The layers stand between the standardised features and the output layer, which follows from the target (a column a
-class, or one number) and is not written down; so one suggestion serves every target. Layers before a `pool` see a clip
-[time, units] step by step, those after it one vector.
+It names no framework and holds no weights or code. The layers stand between the standardised
+features and the output layer. That one follows from the target (a column for each class, or one
+number) and is not written down, so one suggestion serves every target. Layers before a `pool` see a
+clip [time, units] frame by frame, those after it one vector.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ FUNCTIONS = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmo
 MAX_LAYERS = 64
 MAX_UNITS = 16_384
 MAX_PARAMETERS = 100_000_000
+_SHOWN = 80  # characters of a wrong value in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dense:
-    """Every output a weighted sum of every input, and a bias."""
+    """Each output is a weighted sum of all inputs, plus a bias."""
 
     units: int = spec("how many outputs", minimum=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
-    """A function of each number by itself; `leaky_relu` has slope 0.01, `gelu` is the exact one."""
+    """A function of each number; `leaky_relu` has slope 0.01, `gelu` is the exact one."""
 
     function: Literal[
         "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus"
@@ -48,7 +50,7 @@ class Dropout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalization:
-    """Mean 0 and variance 1, learned scale and shift after it; epsilon 1e-5."""
+    """To mean 0 and variance 1, then a learned scale and shift; epsilon is 1e-5."""
 
     over: Literal["batch", "layer"] = spec(
         "each unit over the batch (in use: running averages), or a row over itself"
@@ -57,7 +59,7 @@ class Normalization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recurrent:
-    """A recurrent layer over the steps of a clip; its outputs at every step go on."""
+    """A recurrent layer over the frames of a clip; it gives an output for every frame."""
 
     cell: Literal["lstm", "gru"] = spec("the cell")
     units: int = spec("its width, in each direction", minimum=1)
@@ -68,7 +70,7 @@ class Recurrent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """The steps of a clip become one vector."""
+    """The frames of a clip become one vector."""
 
     by: Literal["mean", "max", "last"] = spec("their mean, their maximum, or the last step")
 
@@ -98,22 +100,21 @@ class Architecture:
 
 
 def to_json(architecture: Architecture) -> Json:
-    """What stands in the metadata's `head`.
+    """An architecture as the metadata's `head`.
 
     >>> to_json(Architecture((Dense(units=8), Activation(function="relu"))))
     {'layers': [{'kind': 'dense', 'units': 8}, {'kind': 'activation', 'function': 'relu'}]}
     """
     names = {kind: name for name, kind in KINDS.items()}
-    return {
-        "layers": [
-            {"kind": names[type(layer)], **json_model.to_json(layer)}
-            for layer in architecture.layers
-        ]
-    }
+    layers = []
+    for layer in architecture.layers:
+        name = names[type(layer)]
+        layers.append({"kind": name, **json_model.to_json(layer)})
+    return {"layers": layers}
 
 
 def from_json(value: Json, where: str = "$.head") -> Architecture:
-    """The architecture in the metadata's `head`; FormatError lists every problem at once.
+    """The architecture in the metadata's `head`; its FormatError lists every problem at once.
 
     >>> from_json({"layers": [{"kind": "dense", "units": 8}]}).layers
     (Dense(units=8),)
@@ -121,75 +122,86 @@ def from_json(value: Json, where: str = "$.head") -> Architecture:
     found = list(problems(value, where))
     if found:
         raise FormatError("the suggested head is not valid", problems=found)
-    return Architecture(
-        tuple(
-            json_model.from_json(
-                {k: v for k, v in layer.items() if k != "kind"}, KINDS[layer["kind"]]
-            )
-            for layer in value["layers"]
-        )
-    )
+    layers = []
+    for layer in value["layers"]:
+        kind = KINDS[layer["kind"]]
+        layers.append(json_model.from_json(_fields(layer), kind))
+    return Architecture(tuple(layers))
+
+
+def _fields(layer: Json) -> Json:
+    """What a layer says besides its kind."""
+    return {name: value for name, value in layer.items() if name != "kind"}
 
 
 def problems(value: Json, where: str = "$.head") -> Iterator[Problem]:
-    """Whatever keeps a JSON value from being an architecture.
+    """Everything that keeps a JSON value from being an architecture.
 
-    >>> [str(p) for p in problems({"layers": [{"kind": "dense"}]})]
-    ['metadata-missing at $.head.layers[0].units: required field is missing: expected integer, found nothing']
+    >>> [problem.where for problem in problems({"layers": [{"kind": "dense"}]})]
+    ['$.head.layers[0].units']
     """
     layers = value.get("layers") if isinstance(value, dict) else None
-    if not isinstance(layers, list) or len(layers) > MAX_LAYERS:
-        found = f"{len(layers)} layers" if isinstance(layers, list) else str(value)[:80]
-        yield _problem(
-            "metadata-type", f"{where}.layers", f"an array of at most {MAX_LAYERS} layers", found
-        )
+    expected = f"an array of at most {MAX_LAYERS} layers"
+    if not isinstance(layers, list):
+        yield _problem(f"{where}.layers", expected, str(value)[:_SHOWN])
         return
-    alone = [list(_layer_problems(layer, f"{where}.layers[{i}]")) for i, layer in enumerate(layers)]
-    yield from (problem for each in alone for problem in each)
-    if not any(alone):
+    if len(layers) > MAX_LAYERS:
+        yield _problem(f"{where}.layers", expected, f"{len(layers)} layers")
+        return
+    sound = True
+    for place, layer in enumerate(layers):
+        for problem in _layer_problems(layer, f"{where}.layers[{place}]"):
+            sound = False
+            yield problem
+    if sound:
         yield from _order_problems([layer["kind"] for layer in layers], where)
 
 
 def _layer_problems(layer: Json, where: str) -> Iterator[Problem]:
+    """What is wrong with one layer; its size is looked at only if its fields are right."""
     kind = layer.get("kind") if isinstance(layer, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:
-        yield _problem("metadata-type", f"{where}.kind", " or ".join(KINDS), str(kind)[:80])
+        known = " or ".join(KINDS)
+        yield _problem(f"{where}.kind", known, str(kind)[:_SHOWN])
         return
-    found = list(
-        json_model.problems({k: v for k, v in layer.items() if k != "kind"}, KINDS[kind], where)
-    )
-    yield from found
-    if not found and layer.get("units", 0) > MAX_UNITS:
-        yield _problem(
-            "metadata-type", f"{where}.units", f"at most {MAX_UNITS}", str(layer["units"])
-        )
-    if not found and layer.get("rate", 0) >= 1:
-        yield _problem("metadata-type", f"{where}.rate", "a chance below 1", str(layer["rate"]))
+    found = list(json_model.problems(_fields(layer), KINDS[kind], where))
+    if found:
+        yield from found
+        return
+    units = layer.get("units", 0)
+    if units > MAX_UNITS:
+        yield _problem(f"{where}.units", f"at most {MAX_UNITS}", str(units))
+    rate = layer.get("rate", 0)
+    if rate >= 1:
+        yield _problem(f"{where}.rate", "a chance below 1", str(rate))
 
 
 def _order_problems(kinds: list[str], where: str) -> Iterator[Problem]:
     """A clip becomes one vector once, after its recurrent layers."""
-    pools = [i for i, kind in enumerate(kinds) if kind == "pool"]
-    recurrent = [i for i, kind in enumerate(kinds) if kind == "recurrent"]
+    pools = [place for place, kind in enumerate(kinds) if kind == "pool"]
+    recurrent = [place for place, kind in enumerate(kinds) if kind == "recurrent"]
     if len(pools) > 1:
-        yield _problem("metadata-type", f"{where}.layers[{pools[1]}]", "one pool", f"{len(pools)}")
-    if recurrent and (not pools or recurrent[-1] > pools[0]):
-        yield _problem(
-            "metadata-type",
-            f"{where}.layers[{recurrent[-1]}]",
-            "a pool after the last recurrent layer",
-            "none",
-        )
+        second = f"{where}.layers[{pools[1]}]"
+        yield _problem(second, "one pool", str(len(pools)))
+    if not recurrent:
+        return
+    last = recurrent[-1]
+    if not pools or last > pools[0]:
+        yield _problem(f"{where}.layers[{last}]", "a pool after the last recurrent layer", "none")
 
 
-def _problem(rule: str, where: str, expected: str, found: str) -> Problem:
+def _problem(where: str, expected: str, found: str) -> Problem:
     return Problem(
-        rule=rule, where=where, message="wrong type or value", expected=expected, found=found
+        rule="metadata-type",
+        where=where,
+        message="wrong type or value",
+        expected=expected,
+        found=found,
     )
 
 
 def check_size(architecture: Architecture, width: int, outputs: int) -> int:
-    """How many weights the head has on features of this width; UsageError above MAX_PARAMETERS.
+    """The number of weights for features of this width; UsageError above MAX_PARAMETERS.
 
     >>> check_size(Architecture((Dense(units=8),)), width=4, outputs=2)
     58
@@ -215,6 +227,9 @@ def _size(layer: Layer, width: int) -> tuple[int, int]:
     if isinstance(layer, Normalization):
         return 2 * width, width
     if isinstance(layer, Recurrent):
-        gates, ways = (4 if layer.cell == "lstm" else 3), 1 + layer.bidirectional
-        return ways * gates * layer.units * (width + layer.units + 2), ways * layer.units
+        gates = 4 if layer.cell == "lstm" else 3
+        ways = 2 if layer.bidirectional else 1
+        # Each gate sees the input and the last output, each with a bias of its own (as in torch).
+        each = layer.units * (width + layer.units + 2)
+        return ways * gates * each, ways * layer.units
     return 0, width

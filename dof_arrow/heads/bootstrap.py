@@ -1,4 +1,4 @@
-"""Intervals by drawing the judged rows anew."""
+"""Confidence intervals by resampling the judged rows."""
 
 from __future__ import annotations
 
@@ -10,34 +10,41 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-
 RESAMPLES = 1000
-
-
 _BLOCK = 1 << 22  # weights held at a time: 32 MiB
 
 
 def resamples(groups: Array, count: int = RESAMPLES, seed: int = 0) -> Iterator[Array]:
-    """Weights `float64 [b, n]`, `count` rows in all: how often each row's group was drawn, with replacement.
+    """Weights float64 [b, n], `count` rows in all: how often each row's group was drawn.
 
-    Rows of one group (a patient) are not independent, so groups are drawn, not rows; of one group nothing can be drawn.
+    Groups (patients) are drawn with replacement, not rows, because rows of one group are not
+    independent. A single group cannot be resampled: then nothing is given.
     Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 8.
 
     >>> sum(len(weights) for weights in resamples(np.array(["a", "a", "b"])))
     1000
     """
     names, codes = np.unique(groups, return_inverse=True)
-    size, random = len(names), np.random.default_rng(seed)
-    block = max(1, _BLOCK // max(1, len(codes)))
-    for start in range(0, count if size > 1 else 0, block):
+    size = len(names)
+    if size < 2:
+        return
+    random = np.random.default_rng(seed)
+    block = max(1, _BLOCK // len(codes))
+    for start in range(0, count, block):
         rows = min(block, count - start)
-        drawn = random.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
-        yield times[:, codes].astype(np.float64)
+        drawn = random.integers(size, size=(rows, size))
+        # One bincount for the whole block: each row counts in bins of its own.
+        first_bin = size * np.arange(rows)[:, None]
+        bins = (drawn + first_bin).ravel()
+        times = np.bincount(bins, minlength=rows * size)
+        by_group = times.reshape(rows, size)
+        yield by_group[:, codes].astype(np.float64)
 
 
 def interval(values: Array) -> tuple[float, float] | None:
-    """The 95% percentile interval of bootstrap values (Efron & Tibshirani 1993, chapter 13); None of none finite.
+    """The 95% percentile interval of resampled scores; None if no score is finite.
+
+    Source: Efron & Tibshirani 1993, chapter 13.
 
     >>> interval(np.arange(1001.0))
     (25.0, 975.0)

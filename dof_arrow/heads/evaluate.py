@@ -1,8 +1,10 @@
-"""A head judged on another dataset of the same core (base installation): the evaluation phase, without pictures."""
+"""Judge a head on another dataset of the same core: features only, no pictures, no framework."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,14 @@ from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import CoreError, UsageError
 from dof_arrow.format.spec.json_model import from_json
 from dof_arrow.format.spec.metadata import Metadata, Target, parse
-from dof_arrow.heads import features, labels, scoring
+from dof_arrow.heads import judged, labels
+from dof_arrow.heads import task as tasks
 from dof_arrow.heads.estimators import outputs, said
-from dof_arrow.heads.features import Clips, Inputs
 from dof_arrow.heads.head import Head, HeadInput
+from dof_arrow.heads.judged import Judged
 from dof_arrow.heads.labels import Labelled, Labels
-from dof_arrow.heads.scoring import Judged, Predictions
+from dof_arrow.heads.scoring import Predictions, Score
+from dof_arrow.heads.task import Task
 
 Array = NDArray[Any]
 Json = Any
@@ -29,7 +33,7 @@ _MADE_BY = "Make it with dof train or dof_arrow.export_head"
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A head ready to run."""
+    """A head ready to run, and how messages call it."""
 
     about: Head
     session: Any
@@ -45,63 +49,88 @@ def evaluate(
     by: Sequence[str] = (),
     seed: int = 0,
 ) -> dict[str, Json]:
-    """The report of a head, as `dof train` wrote it, on the labelled rows of a dataset, or of one split of it.
+    """Judge a head on the labelled rows of a dataset, or of one split; gives the report as JSON.
 
-    Features are found by their core's digest, not by name. Classes are matched by name; those that the head does not
-    know count as wrong. The baseline is what the head's training rows alone would have guessed. Raises CoreError where
-    no column is of the head's core, UsageError where target or classes do not meet.
+    Features are found by the digest of their core, not by name. Classes are matched by name; a
+    class that the head does not know counts as wrong. The baseline is what the labels of the head's
+    training would have guessed. `by` names columns: scores are also given for each of their values.
+    Raises CoreError if no column is of the head's core, UsageError if target or classes do not
+    match.
     """
     loaded = _load(head)
-    names = _columns(loaded, dataset.metadata)
-    read = features.read(dataset, names, timed=loaded.about.clips)
-    on = labels.read(dataset, _target(loaded, dataset.metadata, target))
-    on = _matched(features.by_clip(on, read) if isinstance(read, Clips) else on, loaded)
-    rows = _chosen(on, split)
-    judged = _judged(loaded, on, read, rows)
-    first = read.starts[on.rows] if isinstance(read, Clips) else on.rows
-    groupings = {name: labels.values_of(dataset, name, first) for name in by}
-    return _report(loaded, on, judged, groupings, dataset.metadata, split, seed)
+    metadata = dataset.metadata
+    names = _columns(loaded, metadata)
+    name = _target(loaded, metadata, target)
+    task = tasks.read(dataset, name, names, timed=loaded.about.clips)
+    matched = _matched(task.labels, loaded)
+    task = replace(task, labels=matched)
+    rows = _chosen(matched, split)
+    found = _judged(loaded, task, rows)
+    first = task.first_rows()
+    groupings = {column: labels.values_of(dataset, column, first) for column in by}
+    scores = judged.scores(matched, found, seed)
+    warnings = [
+        *_warnings(loaded, matched, found, metadata, split),
+        *judged.narrow(matched, found, scores),
+    ]
+    report = {
+        "target": matched.name,
+        "kind": matched.target.kind,
+        "how": f"split {split}" if split else "all labelled rows",
+        **_scores(matched, found, scores),
+        "dataset_uuid": metadata.uuid,
+        "trained_on": loaded.about.dataset_uuid,
+        **judged.details(matched, found, seed),
+        "by": judged.by_columns(matched, found, groupings, seed),
+        "warnings": warnings,
+    }
+    return judged.plain(report)
 
 
 def _load(head: bytes | str | Path) -> _Loaded:
-    where = "the head" if isinstance(head, bytes) else str(head)
-    model = graph.from_bytes(head, where) if isinstance(head, bytes) else graph.load(head)
-    about = graph.properties(model).get("dof.head")
-    if about is None:
+    if isinstance(head, bytes):
+        where = "the head"
+        model = graph.from_bytes(head, where)
+    else:
+        where = str(head)
+        model = graph.load(head)
+    described = graph.properties(model).get("dof.head")
+    if described is None:
         raise CoreError("not a head", where, "the property dof.head", hint=_MADE_BY)
-    return _Loaded(
-        from_json(parse(about.encode()), Head), graph.session(graph.to_bytes(model)), where
-    )
+    about = from_json(parse(described.encode()), Head)
+    return _Loaded(about, graph.session(graph.to_bytes(model)), where)
 
 
 def _columns(loaded: _Loaded, metadata: Metadata) -> list[str]:
     """The columns that hold what the head reads, in its order."""
     about = loaded.about
-    width = loaded.session.get_inputs()[0].shape[-1]
-    alone = HeadInput(feature=about.feature, core_sha256=about.core_sha256, width=width)
-    return [_column(loaded, metadata, wanted) for wanted in about.inputs or [alone]]
+    wanted = about.inputs
+    if not wanted:
+        width = loaded.session.get_inputs()[0].shape[-1]
+        alone = HeadInput(feature=about.feature, core_sha256=about.core_sha256, width=width)
+        wanted = (alone,)
+    return [_column(loaded, metadata, each) for each in wanted]
 
 
 def _column(loaded: _Loaded, metadata: Metadata, wanted: HeadInput) -> str:
-    cores = {name: core.sha256 for name, core in metadata.cores.items()}
-    found = {
-        name: cores.get(column.core or "")
-        for name, column in metadata.columns.items()
-        if column.role == "feature"
-    }
-    same = [name for name, sha256 in found.items() if sha256 == wanted.core_sha256]
-    if wanted.core_sha256 is None:
+    """The column of a core; of several, the one with the name that the head knows."""
+    core_of = _cores_of_features(metadata)
+    sha256 = wanted.core_sha256
+    same = [name for name, core in core_of.items() if core == sha256]
+    if sha256 is None:  # an unknown core: only the name can tell
         same = [name for name in same if name == wanted.feature]
     if not same:
         raise CoreError(
             "the head was trained on another core",
             loaded.where,
-            f"features of core {wanted.core_sha256}",
-            ", ".join(f"{name} of {sha256}" for name, sha256 in found.items()),
+            f"features of core {sha256}",
+            ", ".join(f"{name} of {core}" for name, core in core_of.items()),
             "Extract the pictures with the core that the head was trained on",
         )
-    name = wanted.feature if wanted.feature in same else same[0]
-    width = int(np.prod(metadata.columns[name].shape))
+    name = same[0]
+    if wanted.feature in same:
+        name = wanted.feature
+    width = math.prod(metadata.columns[name].shape)
     if width != wanted.width:
         raise CoreError(
             "the head does not take these features",
@@ -113,12 +142,25 @@ def _column(loaded: _Loaded, metadata: Metadata, wanted: HeadInput) -> str:
     return name
 
 
+def _cores_of_features(metadata: Metadata) -> dict[str, str | None]:
+    """The digest of the core of each feature column, None if unknown."""
+    found = {}
+    for name, column in metadata.columns.items():
+        if column.role == "feature":
+            core = metadata.cores.get(column.core or "")
+            found[name] = core.sha256 if core else None
+    return found
+
+
 def _target(loaded: _Loaded, metadata: Metadata, target: str | None) -> str:
+    """The target to judge on: as asked for, else the head's own, else the only one."""
     about = loaded.about
-    known = about.target if target is None and about.target in metadata.targets else target
-    name = labels.choose(metadata.targets, known)
+    if target is None and about.target in metadata.targets:
+        target = about.target
+    name = labels.choose(metadata.targets, target)
     found = metadata.targets[name]
-    if (found.kind, found.unit) != (about.kind, about.unit):
+    same = found.kind == about.kind and found.unit == about.unit
+    if not same:
         raise UsageError(
             "the head predicts something else",
             f"target {name}",
@@ -133,113 +175,94 @@ def _spoken(kind: str, unit: str | None) -> str:
     return f"{kind} in {unit}" if unit else kind
 
 
-def _matched(on: Labels, loaded: _Loaded) -> Labels:
-    """The labels with the head's classes after the dataset's own, so that both can be named."""
-    own, theirs = on.target.classes, loaded.about.classes
+def _matched(found: Labels, loaded: _Loaded) -> Labels:
+    """Labels whose classes are the dataset's, then those that only the head knows."""
+    own, theirs = found.target.classes, loaded.about.classes
     if own and not set(own) & set(theirs):
         raise UsageError(
             "head and dataset have no class in common",
-            f"target {on.name}",
+            f"target {found.name}",
             ", ".join(theirs),
             ", ".join(own),
             "Choose another --target, or train on this dataset",
         )
+    if found.target.kind == "multilabel":
+        # Only a flag that both know can be judged.
+        places = [place for place, name in enumerate(own) if name in theirs]
+        common = tuple(own[place] for place in places)
+        target = Target(kind="multilabel", classes=common)
+        values = found.values[:, places]
+        return replace(found, target=target, values=values)
     more = tuple(name for name in theirs if name not in own)
-    values = on.values
-    if (
-        on.target.kind == "multilabel"
-    ):  # only of flags that both know can be told whether they are right
-        return replace(
-            on,
-            target=Target(kind="multilabel", classes=tuple(c for c in own if c in theirs)),
-            values=values[:, [i for i, c in enumerate(own) if c in theirs]],
-        )
-    return replace(on, target=replace(on.target, classes=own + more))
+    target = replace(found.target, classes=own + more)
+    return replace(found, target=target)
 
 
-def _chosen(on: Labels, split: str | None) -> Array:
-    rows = np.arange(len(on.rows)) if split is None else np.flatnonzero(on.splits == split)
+def _chosen(found: Labels, split: str | None) -> Array:
+    """The labelled examples of a split, or all; UsageError if there are none."""
+    rows = np.arange(len(found.rows))
+    if split is not None:
+        rows = np.flatnonzero(found.splits == split)
     if not rows.size:
-        known = ", ".join(sorted(set(on.splits.tolist()) - {""})) or "none"
+        known = sorted(set(found.splits.tolist()) - {""})
         raise UsageError(
             "no labelled row of this split",
-            expected=f"one of {known}",
+            expected=f"one of {', '.join(known) or 'none'}",
             found=str(split),
             hint="Leave --split out to evaluate on every row",
         )
     return rows
 
 
-def _judged(loaded: _Loaded, on: Labels, read: Inputs, rows: Array) -> Judged:
-    found = outputs(loaded.session, read, on.rows[rows])
-    prior = loaded.about.report.get("prior") or scoring.prior(on.target, on.values[rows])
-    guess = scoring.guess(on.target, prior, len(rows))
-    if on.target.kind == "regression":
-        return Judged(rows, Predictions(found[:, 0].astype(np.float64)), guess)
-    wide = np.zeros((len(found), len(on.target.classes)))
-    for column, name in enumerate(loaded.about.classes):
-        if name in on.target.classes:
-            wide[:, on.target.classes.index(name)] = found[:, column]
-    return Judged(rows, Predictions(said(on.target.kind, wide), wide), guess)
+def _judged(loaded: _Loaded, task: Task, rows: Array) -> Judged:
+    """Run the head, and put its outputs into the columns of the matched classes."""
+    found, about = task.labels, loaded.about
+    target = found.target
+    given = outputs(loaded.session, task.inputs, found.rows[rows])
+    prior = about.report.get("prior")
+    if not prior:  # a head that was trained elsewhere
+        prior = judged.prior(target, found.values[rows])
+    guess = judged.guess(target, prior, len(rows))
+    if target.kind == "regression":
+        values = given[:, 0].astype(np.float64)
+        return Judged(rows, Predictions(values), guess)
+    wide = np.zeros((len(given), len(target.classes)))
+    for column, name in enumerate(about.classes):
+        if name in target.classes:
+            place = target.classes.index(name)
+            wide[:, place] = given[:, column]
+    predictions = Predictions(said(target.kind, wide), wide)
+    return Judged(rows, predictions, guess)
 
 
-def _report(
-    loaded: _Loaded,
-    on: Labels,
-    judged: Judged,
-    groupings: dict[str, Array],
-    metadata: Metadata,
-    split: str | None,
-    seed: int,
-) -> dict[str, Json]:
-    scores = scoring.scores(on, judged, seed)
+def _scores(found: Labels, on: Judged, scores: dict[str, Score]) -> dict[str, Json]:
+    """The scores, and on what they are; the keys keep their order."""
     metric, main = next(iter(scores.items()))
-    return scoring.plain(
-        {
-            "target": on.name,
-            "kind": on.target.kind,
-            "how": f"split {split}" if split else "all labelled rows",
-            "metric": metric,
-            **scoring.asdict({metric: main})[metric],
-            "scores": scoring.asdict(scores),
-            "n_test": len(judged.rows),
-            "n_missing": on.missing,
-            "groups": scoring.groups(on, judged),
-            "classes": list(on.target.classes),
-            "unit": on.target.unit,
-            "dataset_uuid": metadata.uuid,
-            "trained_on": loaded.about.dataset_uuid,
-            **scoring.details(on, judged, seed),
-            "by": {
-                name: scoring.by_column(on, judged, name, values, seed)
-                for name, values in groupings.items()
-            },
-            "warnings": [
-                *_warnings(loaded, on, judged, metadata, split),
-                *scoring.narrow(on, judged, main),
-            ],
-        }
-    )
+    return {
+        "metric": metric,
+        **dataclasses.asdict(main),
+        "scores": judged.asdict(scores),
+        "n_test": len(on.rows),
+        "n_missing": found.missing,
+        "groups": judged.groups(found, on),
+        "classes": list(found.target.classes),
+        "unit": found.target.unit,
+    }
 
 
 def _warnings(
-    loaded: _Loaded, on: Labels, judged: Judged, metadata: Metadata, split: str | None
-) -> list[str]:
-    found = [f"{on.missing} rows without a label were left out"] if on.missing else []
-    if metadata.uuid == loaded.about.dataset_uuid and split in (None, "train"):
-        found.append("the head was trained on rows of this very dataset: the score flatters it")
-    if loaded.about.core_sha256 is None and not loaded.about.inputs:
-        found.append(
-            "the head names no core: whether these features are of the same one was not checked"
-        )
-    unknown = [name for name in on.target.classes if name not in loaded.about.classes]
-    if unknown and on.target.kind == "category":
-        met = int(
-            np.isin(
-                on.values[judged.rows], [on.target.classes.index(name) for name in unknown]
-            ).sum()
-        )
-        found.append(
-            f"the head does not know {', '.join(unknown)}: {met} rows that it cannot get right"
-        )
-    return found
+    loaded: _Loaded, found: Labels, on: Judged, metadata: Metadata, split: str | None
+) -> Iterator[str]:
+    """What a reader of the score should know."""
+    about, target = loaded.about, found.target
+    if found.missing:
+        yield f"{found.missing} rows without a label were left out"
+    if metadata.uuid == about.dataset_uuid and split in (None, "train"):
+        yield "the head was trained on rows of this very dataset: the score flatters it"
+    if about.core_sha256 is None and not about.inputs:
+        yield "the head names no core: whether these features are of the same one was not checked"
+    unknown = [name for name in target.classes if name not in about.classes]
+    if unknown and target.kind == "category":
+        codes = [target.classes.index(name) for name in unknown]
+        count = int(np.isin(found.values[on.rows], codes).sum())
+        yield f"the head does not know {', '.join(unknown)}: {count} rows that it cannot get right"

@@ -1,4 +1,4 @@
-"""What a head reads: the features of rows, of one core or of several side by side, or whole clips."""
+"""What a head reads: the features of rows or whole clips, of one core or several side by side."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dof_arrow.tables.clip_bounds import clip_bounds
 Array = NDArray[Any]
 
 _CHUNK = 1 << 12  # rows looked at together
-# A column that varies less than this part of its mean is constant up to the rounding of a core's float32 arithmetic,
-# and scaled to unit variance it would be noise.
+# A column that varies by less than this part of its mean is constant up to the rounding of a core's
+# float32 arithmetic; scaled to unit variance it would be noise.
 CONSTANT = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class RowFeatures:
-    """One example a row: features [n, D]."""
+    """Examples that are rows of features [n, D]."""
 
     features: Array
 
@@ -36,17 +36,18 @@ class RowFeatures:
         return len(self.features)
 
     def take(self, places: Array) -> Array:
-        """Features float32 [k, D] of these examples."""
+        """Features float32 [k, D] of the examples at `places`."""
         return self.features[places].astype(np.float32, copy=False)
 
     def rows(self, places: Array) -> Iterator[Array]:
         """The same, a bounded number of rows at a time."""
-        return (self.take(places[i : i + _CHUNK]) for i in range(0, len(places), _CHUNK))
+        for start in range(0, len(places), _CHUNK):
+            yield self.take(places[start : start + _CHUNK])
 
 
 @dataclass(frozen=True, slots=True)
 class Clips:
-    """One example a clip: rows `starts[i]` to `stops[i]` of features [n, D]."""
+    """Examples that are clips: clip i has the rows `starts[i]` to `stops[i]` of features [n, D]."""
 
     features: Array
     starts: Array
@@ -60,11 +61,13 @@ class Clips:
         return len(self.starts)
 
     def take(self, places: Array) -> list[Array]:
-        """Features float32 [T, D] of each of these examples."""
-        return [
-            self.features[self.starts[i] : self.stops[i]].astype(np.float32, copy=False)
-            for i in places
-        ]
+        """Features float32 [T, D] of each of the examples at `places`."""
+        clips = []
+        for place in places:
+            start, stop = self.starts[place], self.stops[place]
+            clip = self.features[start:stop]
+            clips.append(clip.astype(np.float32, copy=False))
+        return clips
 
     def rows(self, places: Array) -> Iterator[Array]:
         """The same, a clip at a time."""
@@ -75,7 +78,7 @@ Inputs = RowFeatures | Clips
 
 
 class Examples(Protocol):
-    """Features to learn from: some of the examples, for training; or their rows, a part at a time."""
+    """Features to learn from: `take` gives some of the examples, `rows` their rows in parts."""
 
     @property
     def width(self) -> int: ...
@@ -88,22 +91,30 @@ class Examples(Protocol):
 
 
 def read(dataset: Labelled, names: Sequence[str], *, timed: bool) -> Inputs:
-    """The features of these columns side by side, as rows or as clips; FormatError where they are not finite.
+    """Read feature columns side by side, as rows, or as clips if `timed`.
 
-    Of one float32 column nothing is copied.
+    A single column is not copied. Raises FormatError for features that are not finite, UsageError
+    for clips of a dataset that has none.
     """
     columns = [_finite(dataset, name) for name in names]
-    features = (
-        columns[0]
-        if len(columns) == 1
-        else np.concatenate([c.astype(np.float32) for c in columns], axis=1)
-    )
-    return Clips(features, *_clips(dataset)) if timed else RowFeatures(features)
+    if len(columns) == 1:
+        features = columns[0]
+    else:
+        columns = [column.astype(np.float32) for column in columns]
+        features = np.concatenate(columns, axis=1)
+    if not timed:
+        return RowFeatures(features)
+    starts, stops = _clips(dataset)
+    return Clips(features, starts, stops)
 
 
 def columns(dataset: Labelled, names: Sequence[str]) -> tuple[str, ...]:
-    """The feature columns that are meant, by default the primary one; UsageError for what is none."""
-    known = [name for name, column in dataset.metadata.columns.items() if column.role == "feature"]
+    """The feature columns that `names` asks for, by default the primary one.
+
+    Raises UsageError for a name that is no feature column, or that occurs twice.
+    """
+    metadata = dataset.metadata
+    known = [name for name, column in metadata.columns.items() if column.role == "feature"]
     for name in names:
         if name not in known:
             raise UsageError(
@@ -116,16 +127,19 @@ def columns(dataset: Labelled, names: Sequence[str]) -> tuple[str, ...]:
         raise UsageError(
             "a feature column is named twice", found=", ".join(names), hint="Name each once"
         )
-    return tuple(names) or (dataset.metadata.primary_column,)
+    return tuple(names) or (metadata.primary_column,)
 
 
 def by_clip(labels: Labels, clips: Clips) -> Labels:
     """The labels of clips: those of their rows, which must agree; FormatError where they do not."""
-    clip = np.searchsorted(clips.starts, labels.rows, side="right") - 1
-    found, first, place = np.unique(clip, return_index=True, return_inverse=True)
-    differing = np.unique(
-        clip[np.not_equal(labels.values, labels.values[first][place]).reshape(len(clip), -1).any(1)]
-    )
+    # Clips stand one after the other, so a row is of the last one that begins before it.
+    clip_of = np.searchsorted(clips.starts, labels.rows, side="right") - 1
+    # For each clip with a label: its first labelled row. `inverse` leads from a row to its clip.
+    found, first, inverse = np.unique(clip_of, return_index=True, return_inverse=True)
+    values = labels.values[first]
+    differs = np.not_equal(labels.values, values[inverse])
+    by_row = differs.reshape(len(clip_of), -1)  # flags have several columns
+    differing = np.unique(clip_of[by_row.any(axis=1)])
     if differing.size:
         raise FormatError(
             "the frames of a clip have different labels",
@@ -137,7 +151,7 @@ def by_clip(labels: Labels, clips: Clips) -> Labels:
     return replace(
         labels,
         rows=found,
-        values=labels.values[first],
+        values=values,
         groups=labels.groups[first],
         splits=labels.splits[first],
         missing=len(clips) - len(found),
@@ -145,23 +159,32 @@ def by_clip(labels: Labels, clips: Clips) -> Labels:
 
 
 def moments(inputs: Examples, places: Array) -> tuple[Array, Array]:
-    """Mean and 1 / standard deviation float32 [D] over all rows of these examples; 0 for columns that do not vary."""
-    count, total = 0, np.zeros(inputs.width)
+    """Mean and 1 / standard deviation, float32 [D] each, over all rows of these examples.
+
+    The second is 0 for columns that do not vary. Two passes, so that no digits are lost.
+    """
+    count = 0
+    total = np.zeros(inputs.width)
     for part in inputs.rows(places):
-        count, total = count + len(part), total + part.sum(axis=0, dtype=np.float64)
+        count += len(part)
+        total += part.sum(axis=0, dtype=np.float64)
     mean = (total / count).astype(np.float32)
     squares = np.zeros(inputs.width)
     for part in inputs.rows(places):
-        squares += np.square(part - mean, dtype=np.float64).sum(axis=0)
-    spread = np.sqrt(squares / count)
-    spread[spread <= CONSTANT * np.abs(mean)] = np.inf
-    return mean, (1 / spread).astype(np.float32)
+        part_squares = np.square(part - mean, dtype=np.float64)
+        squares += part_squares.sum(axis=0)
+    deviation = np.sqrt(squares / count)
+    constant = deviation <= CONSTANT * np.abs(mean)
+    deviation[constant] = np.inf
+    return mean, (1 / deviation).astype(np.float32)
 
 
 def sampling(metadata: Metadata) -> dict[str, Any]:
-    """Which frames of its clips, or windows of them, a dataset has; nothing where it is of pictures."""
+    """Which frames of its clips, or windows of them, a dataset has; empty for pictures."""
     about = metadata.provenance
-    return dict(about.raw.get("clips") or {}) if about else {}
+    if about is None:
+        return {}
+    return dict(about.raw.get("clips") or {})
 
 
 def _finite(dataset: Labelled, name: str) -> Array:
@@ -169,11 +192,7 @@ def _finite(dataset: Labelled, name: str) -> Array:
     primary = name == dataset.metadata.primary_column
     found = dataset.to_numpy(None if primary else name)
     flat = found.reshape(len(found), -1)
-    with np.errstate(invalid="ignore", over="ignore"):
-        strange = sum(
-            int((~np.isfinite(part.sum(axis=1, dtype=np.float64))).sum())
-            for part in (flat[i : i + _CHUNK] for i in range(0, len(flat), _CHUNK))
-        )
+    strange = _strange_rows(flat)
     if strange:
         raise FormatError(
             "features are not finite",
@@ -183,6 +202,17 @@ def _finite(dataset: Labelled, name: str) -> Array:
             hint="Leave these rows out, or extract them again",
         )
     return flat
+
+
+def _strange_rows(features: Array) -> int:
+    """How many rows hold NaN or infinity: their sum in float64 does, and is a number a row."""
+    strange = 0
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, len(features), _CHUNK):
+            part = features[start : start + _CHUNK]
+            sums = part.sum(axis=1, dtype=np.float64)
+            strange += len(part) - int(np.isfinite(sums).sum())
+    return strange
 
 
 def _clips(dataset: Labelled) -> tuple[Array, Array]:

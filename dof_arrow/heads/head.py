@@ -1,4 +1,4 @@
-"""What a head says of itself."""
+"""What a head says of itself: the JSON of its property `dof.head`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HeadInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What a head's key `dof.head` says."""
+    """What a head's property `dof.head` says."""
 
     target: str = json_model.spec("the target column that it was trained on")
     kind: Literal["category", "multilabel", "regression"] = json_model.spec(

@@ -1,4 +1,4 @@
-"""What a dataset offers to learn from: one target's labelled rows, which of them belong together, and their splits."""
+"""The labelled rows of one target of a dataset, with their groups and splits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARTS = ("train", "valid", "test")
 
 
 class Labelled(targets.Tabular, Protocol):
-    """What is asked of a dataset; `dof_arrow.dataset.dataset.Dataset` is one."""
+    """What heads need from a dataset; `dof_arrow.dataset.dataset.Dataset` is one."""
 
     def __len__(self) -> int: ...
 
@@ -31,9 +31,9 @@ class Labelled(targets.Tabular, Protocol):
 class Labels:
     """The n labelled rows of one target.
 
-    `rows` int64 [n] are their places in the dataset; `values` class codes int64 [n], flags bool [n, C] or numbers
-    float64 [n]; `groups` int64 [n] equal where rows must not be parted; `splits` str [n], empty where there is none;
-    `missing` how many rows have no label.
+    `rows` int64 [n] are their places in the dataset. `values` are class codes int64 [n], flags bool
+    [n, C] or numbers float64 [n]. `groups` int64 [n] are equal for rows that must stay together,
+    `splits` str [n] are empty where there is none. `missing` rows have no label.
     """
 
     name: str
@@ -45,41 +45,48 @@ class Labels:
     missing: int
 
     def parts(self) -> dict[str, Array]:
-        """Which of the n are for training and which for judging; all of them for training where no split says so.
+        """The labelled rows of each split of PARTS; without a `train` split, all for training.
 
-        Raises UsageError where a group is in more than one part: the score would be of pictures seen before.
+        Raises UsageError if a group is in several parts: its patients would have been seen before.
         """
-        found = {name: np.flatnonzero(self.splits == name) for name in PARTS}
-        found = {name: rows for name, rows in found.items() if rows.size}
+        found = {}
+        for name in PARTS:
+            rows = np.flatnonzero(self.splits == name)
+            if rows.size:
+                found[name] = rows
         if "train" not in found:
             return {"train": np.arange(len(self.rows))}
         self._refuse_crossing(found)
         return found
 
     def _refuse_crossing(self, parts: Mapping[str, Array]) -> None:
-        met = np.concatenate([np.unique(self.groups[rows]) for rows in parts.values()])
-        crossing = int((np.bincount(met) > 1).sum())
+        # Each part names a group once: a group that is counted twice is in two parts.
+        groups = [np.unique(self.groups[rows]) for rows in parts.values()]
+        counts = np.bincount(np.concatenate(groups))
+        crossing = int((counts > 1).sum())
         if crossing:
             raise UsageError(
                 "the split parts what belongs together",
                 where="split column",
                 expected="every group on one side",
                 found=f"{crossing} groups in more than one of {', '.join(parts)}",
-                hint="Let the group decide: dof extract … --group COLUMN --split train=0.8,test=0.2",
+                hint="Let the group decide: "
+                "dof extract … --group COLUMN --split train=0.8,test=0.2",
             )
 
 
 def read(dataset: Labelled, target: str | None = None) -> Labels:
-    """The labelled rows of a target, by default the only one.
+    """Read the labelled rows of a target, by default the only one.
 
-    Raises UsageError for an unknown or undecided target, or where no row has a label; FormatError for labels that are
-    not what the metadata says.
+    Raises UsageError for an unknown target, for several without a choice, and if no row has a
+    label; FormatError for labels that are not what the metadata says.
     """
     metadata = dataset.metadata
     name = choose(metadata.targets, target)
-    record, about = metadata.record, metadata.targets[name]
-    known_by = [c for c in (record.group, record.id, record.split) if c and c in metadata.columns]
-    table = dataset.to_arrow(known_by)
+    record = metadata.record
+    wanted = (record.group, record.id, record.split)
+    columns = [column for column in wanted if column and column in metadata.columns]
+    table = dataset.to_arrow(columns)
     known, found = targets.labelled(dataset, name)
     if not known.any():
         raise UsageError(
@@ -91,7 +98,7 @@ def read(dataset: Labelled, target: str | None = None) -> Labels:
         )
     return Labels(
         name=name,
-        target=about,
+        target=metadata.targets[name],
         rows=np.flatnonzero(known),
         values=_values(found, int(known.sum())),
         missing=int((~known).sum()),
@@ -101,8 +108,13 @@ def read(dataset: Labelled, target: str | None = None) -> Labels:
 
 
 def values_of(dataset: Labelled, column: str, rows: Array) -> Array:
-    """A column's values at these rows as text, `none` where there is none; UsageError for an unknown column."""
-    known = [name for name, about in dataset.metadata.columns.items() if about.role != "feature"]
+    """A column's values at these rows as text [n], `none` for null; classes by name.
+
+    Raises UsageError for an unknown column.
+    """
+    metadata = dataset.metadata
+    columns = metadata.columns
+    known = [name for name in columns if columns[name].role != "feature"]
     if column not in known:
         raise UsageError(
             "no such column to judge by",
@@ -110,19 +122,24 @@ def values_of(dataset: Labelled, column: str, rows: Array) -> Array:
             found=column,
             hint=f"Use --by {known[0]}",
         )
-    classes = dataset.metadata.targets[column].classes if column in dataset.metadata.targets else ()
-    found = dataset.to_arrow([column])[column].take(pa.array(rows)).to_pylist()
-    return np.array(
-        [
-            "none" if v is None else classes[v] if classes and isinstance(v, int) else str(v)
-            for v in found
-        ],
-        dtype=object,
-    )
+    target = metadata.targets.get(column)
+    classes = target.classes if target else ()
+    values = dataset.to_arrow([column])[column]
+    found = values.take(pa.array(rows)).to_pylist()
+    texts = [_text(value, classes) for value in found]
+    return np.array(texts, dtype=object)
+
+
+def _text(value: Any, classes: tuple[str, ...]) -> str:
+    if value is None:
+        return "none"
+    if classes and isinstance(value, int):
+        return classes[value]
+    return str(value)
 
 
 def choose(declared: Mapping[str, Target], name: str | None) -> str:
-    """The target that is meant.
+    """The target that `name` asks for, by default the only one; UsageError if it is not clear.
 
     >>> choose({"age": Target(kind="regression")}, None)
     'age'
@@ -159,7 +176,10 @@ def _values(found: targets.TargetValues, count: int) -> Array:
 
 
 def _groups(table: pa.Table, record: Record) -> Array:
-    """A code for each row: its group's, else its record's (so that views and frames stay together), else its own."""
+    """A code int64 [n] for each row: of its group, else of its record, else its own.
+
+    With the record's code, views and frames of one record stay together.
+    """
     import pyarrow.compute as pc
 
     names = [name for name in (record.group, record.id) if name in table.column_names]
@@ -167,12 +187,14 @@ def _groups(table: pa.Table, record: Record) -> Array:
         return np.arange(len(table))
     columns = [table[name].cast(pa.string()) for name in names]
     named = pc.coalesce(*columns).combine_chunks()
-    return np.asarray(named.dictionary_encode(null_encoding="encode").indices.to_numpy()).astype(
-        np.int64
-    )
+    # Rows without any name are one group: they may belong together.
+    codes = named.dictionary_encode(null_encoding="encode").indices
+    return np.asarray(codes.to_numpy()).astype(np.int64)
 
 
 def _splits(table: pa.Table, record: Record) -> Array:
+    """The split of each row, empty where there is none."""
     if record.split not in table.column_names:
         return np.full(len(table), "", object)
-    return np.asarray(table[record.split].cast(pa.string()).fill_null("").to_numpy())
+    texts = table[record.split].cast(pa.string())
+    return np.asarray(texts.fill_null("").to_numpy())

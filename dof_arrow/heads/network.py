@@ -1,4 +1,4 @@
-"""Networks of the suggested kind in torch (extra `torch`): built, run on rows or clips, and turned into steps."""
+"""A suggested architecture as a torch network, and its trained layers as steps (extra `torch`)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,6 @@ from dof_arrow.heads.architecture import (
 Array = NDArray[Any]
 Tensor = Any
 
-MLP = Architecture((Dense(units=128), Activation(function="relu"), Dropout(rate=0.3)))
-RNN = Architecture((Recurrent(cell="gru", units=64), Pool(by="last"), Dropout(rate=0.2)))
-LSTM = Architecture((Recurrent(cell="lstm", units=64), Pool(by="last"), Dropout(rate=0.2)))
-MEAN = Architecture((Pool(by="mean"),))  # what a recurrent head has to beat
-
 _ACTIVATIONS = {
     "relu": "ReLU",
     "leaky_relu": "LeakyReLU",
@@ -48,21 +43,22 @@ _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 
 
 class Network:
-    """An architecture with its output layer, on features that are standardised already.
+    """An architecture with its output layer; it takes features that are standardised already.
 
-    `modules` is a torch ModuleList, a module a layer. Raises MissingExtra without torch, UsageError if it is too large.
+    `modules` is a torch ModuleList with a module for each layer. Raises MissingExtra without torch,
+    UsageError if the network is too large.
     """
 
     def __init__(self, architecture: Architecture, width: int, outputs: int) -> None:
         torch = require("torch", extra="torch")
         check_size(architecture, width, outputs)
-        self.layers: tuple[Layer, ...] = (*architecture.layers, Dense(units=outputs))
+        output_layer = Dense(units=outputs)
+        self.layers: tuple[Layer, ...] = (*architecture.layers, output_layer)
         self.timed = architecture.timed
-        made = []
+        self.modules = torch.nn.ModuleList()
         for layer in self.layers:
             module, width = _module(layer, width)
-            made.append(module)
-        self.modules = torch.nn.ModuleList(made)
+            self.modules.append(module)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits [n, outputs] of rows [n, D], or of clips as a PackedSequence."""
@@ -71,31 +67,40 @@ class Network:
         return x
 
     def steps(self) -> list[layers.Step]:
-        """The trained layers; dropout is none in use."""
-        found = (
-            _step(layer, module) for layer, module in zip(self.layers, self.modules, strict=True)
-        )
-        return [step for step in found if step is not None]
+        """The trained layers; dropout does nothing in use, so it is no step."""
+        steps = []
+        for layer, module in zip(self.layers, self.modules, strict=True):
+            step = _step(layer, module)
+            if step is not None:
+                steps.append(step)
+        return steps
 
 
 def pack(inputs: Array | Sequence[Array], mean: Array, factor: Array) -> Tensor:
-    """Features standardised, as a tensor [n, D], or of clips as a PackedSequence."""
+    """Standardise features: rows become a tensor [n, D], clips a PackedSequence."""
     import torch
 
     if isinstance(inputs, np.ndarray):
         return torch.from_numpy((inputs - mean) * factor)
-    clips = [torch.from_numpy((clip - mean) * factor) for clip in inputs]
+    clips = []
+    for clip in inputs:
+        standard = (clip - mean) * factor
+        clips.append(torch.from_numpy(standard))
     return torch.nn.utils.rnn.pack_sequence(clips, enforce_sorted=False)
 
 
 @contextlib.contextmanager
 def repeatable() -> Iterator[None]:
-    """One thread and deterministic kernels within the block: equal seeds give equal weights on equal machines."""
+    """Use one thread and deterministic kernels within the block, then restore torch's settings.
+
+    So equal seeds give equal weights on equal machines.
+    """
     import torch
 
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads = torch.get_num_threads()
+    strict = torch.are_deterministic_algorithms_enabled()
     state = torch.get_rng_state()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # the order of sums depends on the number of threads
     torch.use_deterministic_algorithms(True)
     try:
         yield
@@ -106,7 +111,7 @@ def repeatable() -> Iterator[None]:
 
 
 def _module(layer: Layer, width: int) -> tuple[Any, int]:
-    """A layer's torch module on this width, and the width that it gives."""
+    """A layer's torch module for an input of this width, and the width of its output."""
     from torch import nn
 
     if isinstance(layer, Dense):
@@ -120,79 +125,104 @@ def _module(layer: Layer, width: int) -> tuple[Any, int]:
         return kind(width, eps=_EPSILON), width
     if isinstance(layer, Recurrent):
         cell = nn.LSTM if layer.cell == "lstm" else nn.GRU
-        return cell(width, layer.units, bidirectional=layer.bidirectional), layer.units * (
-            1 + layer.bidirectional
-        )
+        module = cell(width, layer.units, bidirectional=layer.bidirectional)
+        return module, layer.units * _ways(layer)
     return nn.Identity(), width
 
 
+def _ways(layer: Recurrent) -> int:
+    """In how many directions a recurrent layer reads."""
+    return 2 if layer.bidirectional else 1
+
+
 def _forward(layer: Layer, module: Any, x: Tensor) -> Tensor:
-    """A layer on rows, or on the steps of packed clips; a pool leaves one row a clip."""
+    """Run a layer on rows, or on the frames of packed clips; a pool leaves a row for each clip."""
     from torch.nn.utils.rnn import PackedSequence
 
     if isinstance(layer, Recurrent):
         return module(x)[0]
     if isinstance(layer, Pool):
         return _pooled(layer.by, x)
-    if isinstance(x, PackedSequence):
+    if isinstance(x, PackedSequence):  # every other layer sees each frame by itself
         return x._replace(data=module(x.data))
     return module(x)
 
 
 def _pooled(by: str, packed: Tensor) -> Tensor:
+    """The frames of packed clips as one row for each clip; what pads them does not count."""
     import torch
+    from torch.nn.utils.rnn import pad_packed_sequence
 
-    padded, lengths = torch.nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
+    padded, lengths = pad_packed_sequence(packed, batch_first=True)
     if by == "last":
-        return padded[torch.arange(len(padded)), lengths - 1]
+        clips = torch.arange(len(padded))
+        return padded[clips, lengths - 1]
     if by == "mean":
         return padded.sum(dim=1) / lengths[:, None]
-    beyond = torch.arange(padded.shape[1])[None, :, None] >= lengths[:, None, None]
+    frames = torch.arange(padded.shape[1])
+    beyond = frames[None, :, None] >= lengths[:, None, None]
     return padded.masked_fill(beyond, float("-inf")).amax(dim=1)
 
 
 def _step(layer: Layer, module: Any) -> layers.Step | None:
+    """A trained layer as a step, None if it does nothing in use."""
     if isinstance(layer, Dense):
-        return layers.Affine(_numpy(module.weight).T, _numpy(module.bias))
+        weights = _numpy(module.weight).T
+        return layers.Affine(weights, _numpy(module.bias))
     if isinstance(layer, Activation):
         return layers.Function(layer.function)
     if isinstance(layer, Recurrent):
-        return recurrent_step(layer.cell, module, 1 + layer.bidirectional)
+        return recurrent_step(layer.cell, module, _ways(layer))
     if isinstance(layer, Pool):
         return layers.Pooled(layer.by)
-    return normalization_step(module) if isinstance(layer, Normalization) else None
+    if isinstance(layer, Normalization):
+        return normalization_step(module)
+    return None
 
 
 def normalization_step(module: Any) -> layers.Step:
-    """A torch BatchNorm1d as its running averages have it, or a LayerNorm."""
-    if not hasattr(module, "running_mean"):
-        width = module.normalized_shape[-1]
-        scale = np.ones(width, np.float32) if module.weight is None else _numpy(module.weight)
-        shift = np.zeros(width, np.float32) if module.bias is None else _numpy(module.bias)
-        return layers.Normalise(scale, shift, module.eps)
-    factor = 1 / np.sqrt(_numpy(module.running_var).astype(np.float64) + module.eps)
-    factor = factor if module.weight is None else factor * _numpy(module.weight)
+    """A torch BatchNorm1d with its running averages, or a LayerNorm."""
+    if hasattr(module, "running_mean"):
+        return _batch_normalization(module)
+    width = module.normalized_shape[-1]
+    scale, shift = np.ones(width, np.float32), np.zeros(width, np.float32)
+    if module.weight is not None:
+        scale = _numpy(module.weight)
+    if module.bias is not None:
+        shift = _numpy(module.bias)
+    return layers.Normalise(scale, shift, module.eps)
+
+
+def _batch_normalization(module: Any) -> layers.Step:
+    variance = _numpy(module.running_var).astype(np.float64)
+    factor = 1 / np.sqrt(variance + module.eps)
+    if module.weight is not None:
+        factor = factor * _numpy(module.weight)
     offset = -_numpy(module.running_mean) * factor
-    return layers.Rescale(factor, offset if module.bias is None else offset + _numpy(module.bias))
+    if module.bias is not None:
+        offset = offset + _numpy(module.bias)
+    return layers.Rescale(factor, offset)
 
 
 def recurrent_step(cell: str, module: Any, ways: int, layer: int = 0) -> layers.Recur:
-    """One layer of a torch LSTM or GRU."""
+    """One layer of a torch LSTM or GRU that reads in one or two ways."""
+    suffixes = ("", "_reverse")[:ways]
 
     def gathered(name: str) -> Array:
-        found = [
-            _numpy(getattr(module, f"{name}_l{layer}{suffix}"))
-            for suffix in ("", "_reverse")[:ways]
-        ]
-        return np.stack([_reordered(array, _GATES[cell]) for array in found])
+        found = []
+        for suffix in suffixes:
+            tensor = getattr(module, f"{name}_l{layer}{suffix}")
+            found.append(_reordered(_numpy(tensor), _GATES[cell]))
+        return np.stack(found)
 
     bias = np.concatenate([gathered("bias_ih"), gathered("bias_hh")], axis=1)
     return layers.Recur(cell, gathered("weight_ih"), gathered("weight_hh"), bias)
 
 
 def _reordered(array: Array, order: Sequence[int]) -> Array:
+    """The gates along the first axis in another order."""
     gates = np.split(array, len(order))
-    return np.concatenate([gates[i] for i in order])
+    return np.concatenate([gates[place] for place in order])
 
 
 def _numpy(tensor: Tensor) -> Array:

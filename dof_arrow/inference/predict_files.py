@@ -1,10 +1,9 @@
-"""Predicting on files and folders, whatever each of them is."""
+"""Predict for files and folders of pictures or clips."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,24 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.errors import DofError, SourceError
-from dof_arrow.inference.predict import Prediction, Predictor
+from dof_arrow.inference.predict import Predictor
+from dof_arrow.inference.prediction import Prediction
 from dof_arrow.media.frames import Sampling, Watched
-from dof_arrow.sources import clip as motion
+from dof_arrow.sources import clip as clip_source
 from dof_arrow.sources import table
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Sample
 
 T = TypeVar("T")
-
 Array = NDArray[Any]
 
+AT_ONCE = 8  # pictures that a batched model is given at a time
 
-AT_ONCE = 8  # pictures that a model which takes several is given at a time
-
-
-Answer = (
-    dict[str, Prediction] | DofError
-)  # what the heads say, by their outputs, or why they say nothing
+# The predictions of the heads by their outputs, or the reason why there are none.
+Answer = dict[str, Prediction] | DofError
+# A picture or clip with its name, or the reason why it cannot be read.
+_Named = tuple[str, Sample | DofError]
 
 
 def predict_files(
@@ -39,35 +37,49 @@ def predict_files(
     *,
     key: str | None = None,
 ) -> Iterator[tuple[str, Answer]]:
-    """Each input's name and its predictions, or why there are none.
+    """Give each input's name, and its predictions or the reason why there are none.
 
-    An input is a picture; a folder, of which all pictures are meant, sorted; or a CSV file that lists such inputs,
-    relative to its own folder, in the column `key`, by default the first.
-    For a model of clips it is a clip, a folder of clips, or a folder whose pictures are the frames of one; `sampling`
-    says which frames are taken, by default those that the head was trained on.
-    One picture at a time, of a `batched` model `AT_ONCE`, as asked for: memory does not grow with their number.
+    An input is a picture; a folder, which stands for all its pictures, sorted; or a CSV file that
+    lists such inputs, relative to its own folder, in the column `key` (by default the first).
+    For a model of clips it is a clip, a folder of clips, or a folder whose pictures are the frames
+    of one; `sampling` says which frames are read, by default those that the head was trained on.
+    Pictures are read one at a time, for a `batched` model `AT_ONCE`, as answers are asked for:
+    memory does not grow with their number.
     """
-    found = (each for path in map(Path, inputs) for each in _found(path, predictor.clips, key))
-    while some := list(islice(found, AT_ONCE if predictor.batched else 1)):
-        seen = [_tried(_seen, predictor, each) for _, each in some]
-        yield from zip((name for name, _ in some), _answers(predictor, seen, sampling), strict=True)
+    named = _all(inputs, predictor.clips, key)
+    size = AT_ONCE if predictor.batched else 1
+    while batch := list(islice(named, size)):
+        read = [_tried(_read, predictor, sample) for _, sample in batch]
+        answers = _answers(predictor, read, sampling or predictor.sampling)
+        names = [name for name, _ in batch]
+        yield from zip(names, answers, strict=True)
 
 
-def _found(path: Path, clips: bool, key: str | None) -> Iterator[tuple[str, Sample | DofError]]:
-    """What an input stands for, each with its name."""
-    if path.suffix.lower() != ".csv":
-        yield from _meant(path, clips)
-        return
+def _all(inputs: Iterable[str | Path], clips: bool, key: str | None) -> Iterator[_Named]:
+    """Everything that the inputs stand for."""
+    for each in inputs:
+        path = Path(each)
+        if path.suffix.lower() == ".csv":
+            yield from _in_list(path, clips, key)
+        else:
+            yield from _in_path(path, clips)
+
+
+def _in_list(path: Path, clips: bool, key: str | None) -> Iterator[_Named]:
+    """What the inputs in a CSV file stand for."""
     listed = _tried(_listed, path, key)
     if isinstance(listed, DofError):
         yield str(path), listed
-    else:
-        yield from (each for other in listed for each in _meant(other, clips))
+        return
+    for each in listed:
+        yield from _in_path(each, clips)
 
 
 def _listed(path: Path, key: str | None) -> list[Path]:
-    """The inputs that a CSV file lists."""
-    for name, cells in table.read(path, [key] if key else []).items():
+    """The paths in a column of a CSV file; SourceError if its first line is no header."""
+    columns = table.read(path, [key] if key else [])
+    for name, cells in columns.items():
+        # A first line that names an existing file is an input, not a header.
         if not (path.parent / name).is_file():
             return [path.parent / cell for cell in cells.drop_null().to_pylist()]
     raise SourceError(
@@ -78,19 +90,26 @@ def _listed(path: Path, key: str | None) -> list[Path]:
     )
 
 
-def _meant(path: Path, clips: bool) -> Iterator[tuple[str, Sample | DofError]]:
+def _in_path(path: Path, clips: bool) -> Iterator[_Named]:
+    """A file, or what is in a folder."""
     if not path.is_dir():
         yield str(path), Sample(key=str(path), data=path)
         return
-    files = _tried(partial(open_source, clips=clips), path)
+    files = _tried(_open_folder, path, clips)
     if isinstance(files, DofError):
         yield str(path), files
-    else:
-        yield from ((str(path / files[i].key), files[i]) for i in range(len(files)))
+        return
+    for place in range(len(files)):
+        sample = files[place]
+        yield str(path / sample.key), sample
 
 
-def _seen(predictor: Predictor, sample: Sample | DofError) -> Array | Sample:
-    """A picture's pixels, which the model takes; a clip is looked at later, part by part."""
+def _open_folder(path: Path, clips: bool) -> Any:
+    return open_source(path, clips=clips)
+
+
+def _read(predictor: Predictor, sample: Sample | DofError) -> Array | Sample:
+    """The pixels of a picture that the model takes; a clip stays as it is and is read in parts."""
     if isinstance(sample, DofError):
         raise sample
     if predictor.clips:
@@ -101,27 +120,31 @@ def _seen(predictor: Predictor, sample: Sample | DofError) -> Array | Sample:
 
 
 def _answers(
-    predictor: Predictor, seen: Sequence[Array | Sample | DofError], sampling: Sampling | None
+    predictor: Predictor, read: Sequence[Array | Sample | DofError], sampling: Sampling
 ) -> Iterator[Answer]:
-    """An answer for each, in order: all pictures are run together."""
-    pixels = [each for each in seen if isinstance(each, np.ndarray)]
-    said = _tried(predictor.many, pixels)
-    told: Iterator[Answer] = iter([said] * len(pixels) if isinstance(said, DofError) else said)
-    for each in seen:
+    """An answer for each, in order; all pictures are run together."""
+    pixels = [each for each in read if isinstance(each, np.ndarray)]
+    found = _tried(predictor.many, pixels)
+    of_pictures: Iterator[Answer]
+    of_pictures = repeat(found) if isinstance(found, DofError) else iter(found)
+    for each in read:
         if isinstance(each, Sample):
-            yield _tried(_of_clip, predictor, each, sampling or predictor.sampling)
+            yield _tried(_of_clip, predictor, each, sampling)
+        elif isinstance(each, DofError):
+            yield each
         else:
-            yield each if isinstance(each, DofError) else next(told)
+            yield next(of_pictures)
 
 
-def _tried(do: Callable[..., T], *given: Any) -> T | DofError:
+def _tried(function: Callable[..., T], *arguments: Any) -> T | DofError:
+    """What a function gives, or the error that it raises: one bad input must not stop the rest."""
     try:
-        return do(*given)
+        return function(*arguments)
     except DofError as error:
         return error
 
 
 def _of_clip(predictor: Predictor, sample: Sample, sampling: Sampling) -> dict[str, Prediction]:
     wanted = predictor.cores[0].preprocessing
-    clip = motion.open_clip(sample, sampling, mode=wanted.mode, orientation=wanted.orientation)
+    clip = clip_source.open_clip(sample, sampling, mode=wanted.mode, orientation=wanted.orientation)
     return predictor.watch(frame.pixels for frame in Watched(clip, sampling))

@@ -1,10 +1,11 @@
-"""Changes of features while a head is trained, drawn by (seed, change, epoch, position): never by worker or batch.
+"""Changes of features while a head is trained.
 
-Whatever a declaration names, the order is
+They are drawn by (seed, change, epoch, position), never by worker or batch. Whatever the order in a
+declaration, changes are made in this one:
 
     interpolate   a random part, up to that share, of the way towards another row of the same class
-    mixup         a mixture with any other row, and of their targets; its share is Beta(a, a) distributed
-                  (Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018)
+    mixup         a mixture with any other row, and of their targets; its share is Beta(a, a)
+                  distributed (Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018)
     normalize     not of this module: what follows is in its units
     noise         Gaussian, of that standard deviation
     dropout       each number set to 0 with that probability, the others scaled up to make up for it
@@ -14,7 +15,8 @@ Whatever a declaration names, the order is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,7 @@ _HINT = 'Write for example augment=[{"noise": 0.1}, {"mixup": 0.2}].'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Jitter:
+class FeatureAugmentation:
     """What may happen to features; 0 is nothing."""
 
     interpolate: float = 0.0
@@ -42,31 +44,29 @@ class Jitter:
     dropout: float = 0.0
 
 
-def declared(given: Sequence[Mapping[str, float]] | Mapping[str, float]) -> Jitter:
-    """A checked declaration from mappings; UsageError says what cannot be.
+NOTHING = FeatureAugmentation()
+
+
+def declared(given: Sequence[Mapping[str, float]] | Mapping[str, float]) -> FeatureAugmentation:
+    """A checked declaration from one mapping or several.
+
+    Raises UsageError for a name that is not known or comes twice, and for a number that cannot be.
 
     >>> declared([{"noise": 0.1}, {"dropout": 0.5}])
-    Jitter(interpolate=0.0, mixup=0.0, noise=0.1, dropout=0.5)
+    FeatureAugmentation(interpolate=0.0, mixup=0.0, noise=0.1, dropout=0.5)
     """
-    names = [f.name for f in fields(Jitter)]
-    pairs = [
-        pair
-        for part in ([given] if isinstance(given, Mapping) else given)
-        for pair in _pairs(part, names)
-    ]
-    if len(dict(pairs)) < len(pairs):
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    mappings: Sequence[Any] = given if several else [given]  # type: ignore[assignment]
+    pairs: list[tuple[str, float]] = []
+    for mapping in mappings:
+        pairs += _pairs(mapping)
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
         raise UsageError(
-            "a change given twice",
-            "augment",
-            "each name once",
-            ", ".join(n for n, _ in pairs),
-            _HINT,
+            "a change given twice", "augment", "each name once", ", ".join(names), _HINT
         )
-    made = Jitter(**dict(pairs))
-    for name, value in asdict(made).items():
-        if not 0 <= value < (1 if name == "dropout" else np.inf) or (
-            name == "interpolate" and value > 1
-        ):
+    for name, value in pairs:
+        if not _can_be(name, value):
             raise UsageError(
                 "a change of features that cannot be",
                 f"augment {name}",
@@ -74,15 +74,34 @@ def declared(given: Sequence[Mapping[str, float]] | Mapping[str, float]) -> Jitt
                 str(value),
                 _HINT,
             )
-    return made
+    return FeatureAugmentation(**dict(pairs))
 
 
-def _pairs(part: Any, names: Sequence[str]) -> list[tuple[str, float]]:
-    if not isinstance(part, Mapping) or set(part) - {*names}:
+def _pairs(mapping: Any) -> list[tuple[str, float]]:
+    """The changes of one mapping, each with its number."""
+    names = [field.name for field in fields(FeatureAugmentation)]
+    if not isinstance(mapping, Mapping) or not set(mapping) <= set(names):
         raise UsageError(
-            "augment names what features do not know", "augment", ", ".join(names), str(part), _HINT
+            "augment names what features do not know",
+            "augment",
+            ", ".join(names),
+            str(mapping),
+            _HINT,
         )
-    return [(name, float(value)) for name, value in part.items()]
+    try:
+        return [(name, float(value)) for name, value in mapping.items()]
+    except (TypeError, ValueError):
+        raise UsageError(
+            "a change of features needs a number", "augment", "a number", str(mapping), _HINT
+        ) from None
+
+
+def _can_be(name: str, value: float) -> bool:
+    if name == "dropout":  # by 1 nothing would be left to scale up
+        return 0 <= value < 1
+    if name == "interpolate":
+        return 0 <= value <= 1
+    return 0 <= value < np.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,42 +116,53 @@ class ClassIndex:
         """For each row one of its class, drawn by the moment."""
         code = self.codes[rows]
         start = self.starts[code]
-        place = scatter(
-            moment.positions, self.starts[code + 1] - start, _seed(moment, "interpolate")
-        )
+        count = self.starts[code + 1] - start
+        place = scatter(moment.positions, count, _seed(moment, "interpolate"))
         return np.asarray(self.order[start + place])
 
 
-def kin(codes: Rows) -> ClassIndex:
+def class_index(codes: Rows) -> ClassIndex:
     """The rows of each class, from the class of each row.
 
-    >>> kin(np.array([0, 1, 0])).starts.tolist()
+    >>> class_index(np.array([0, 1, 0])).starts.tolist()
     [0, 2, 3]
     """
-    return ClassIndex(codes, *by_code(codes, int(codes.max()) + 1))
+    order, starts = by_code(codes, int(codes.max()) + 1)
+    return ClassIndex(codes, order, starts)
 
 
-def others(moment: Moment, length: int) -> Rows:
-    """For each position another of the epoch's `length`, to mix with."""
+def partners(moment: Moment, length: int) -> Rows:
+    """For each position another of the epoch's `length` positions, to mix with."""
     return scatter(moment.positions, length, _seed(moment, "partner"))
 
 
-def parts(moment: Moment, limit: float) -> Float:
-    """How far each row moves towards another of its class: uniform in [0, limit), float32 [k, 1]."""
-    return _cells(moment, "part", lambda random, size: random.uniform(0, limit, (size, 1)))
+def interpolations(moment: Moment, limit: float) -> Float:
+    """How far each row moves towards another of its class: float32 [k, 1] in [0, limit)."""
+
+    def draw(random: np.random.Generator, size: int) -> Array:
+        return random.uniform(0, limit, (size, 1))
+
+    return _by_position(moment, "part", draw)
 
 
 def mixtures(moment: Moment, alpha: float) -> Float:
-    """The share of the other row in each mixture, float32 [k, 1]; the row itself has the larger one."""
-    drawn = _cells(moment, "mixup", lambda random, size: random.beta(alpha, alpha, (size, 1)))
+    """The share of the other row in each mixture, float32 [k, 1], at most a half.
+
+    So the row itself has the larger share.
+    """
+
+    def draw(random: np.random.Generator, size: int) -> Array:
+        return random.beta(alpha, alpha, (size, 1))
+
+    drawn = _by_position(moment, "mixup", draw)
     return np.minimum(drawn, 1 - drawn)
 
 
-def towards(x: Float, other: Float, share: Float) -> None:
-    """Move `x` that share of the way to `other`, in place.
+def move_towards(x: Float, other: Float, share: Float) -> None:
+    """Move `x` that share of the way to `other`, in place; `other` is used up.
 
     >>> x = np.zeros((1, 2), np.float32)
-    >>> towards(x, np.ones((1, 2), np.float32), np.full((1, 1), 0.25, np.float32))
+    >>> move_towards(x, np.ones((1, 2), np.float32), np.full((1, 1), 0.25, np.float32))
     >>> x.tolist()
     [[0.25, 0.25]]
     """
@@ -141,31 +171,39 @@ def towards(x: Float, other: Float, share: Float) -> None:
     x += other
 
 
-def disturb(x: Float, jitter: Jitter, moment: Moment) -> None:
+def disturb(x: Float, augmentation: FeatureAugmentation, moment: Moment) -> None:
     """Add noise and drop numbers, in place."""
     width = x.shape[1]
-    if jitter.noise:
-        noise = _cells(
-            moment, "noise", lambda random, size: random.standard_normal((size, width), np.float32)
-        )
-        noise *= np.float32(jitter.noise)
+    if augmentation.noise:
+        noise = _by_position(moment, "noise", partial(_normal, width))
+        noise *= np.float32(augmentation.noise)
         x += noise
-    if jitter.dropout:
-        kept = _cells(
-            moment, "dropout", lambda random, size: random.random((size, width), np.float32)
-        )
-        x *= (kept >= jitter.dropout) * np.float32(1 / (1 - jitter.dropout))
+    if augmentation.dropout:
+        kept = _by_position(moment, "dropout", partial(_uniform, width)) >= augmentation.dropout
+        x *= kept * np.float32(1 / (1 - augmentation.dropout))
 
 
-def _cells(moment: Moment, name: str, draw: Callable[[np.random.Generator, int], Array]) -> Float:
-    """Numbers of each position, whatever batch it is in: cells of positions have a generator each."""
+def _normal(width: int, random: np.random.Generator, size: int) -> Array:
+    return random.standard_normal((size, width), np.float32)
+
+
+def _uniform(width: int, random: np.random.Generator, size: int) -> Array:
+    return random.random((size, width), np.float32)
+
+
+def _by_position(
+    moment: Moment, name: str, draw: Callable[[np.random.Generator, int], Array]
+) -> Float:
+    """The random numbers of each position, the same in whatever batch it is.
+
+    Positions are in cells of `_CELL`, each of which has a generator.
+    """
     cells, place = np.divmod(moment.positions, _CELL)
     found, code = np.unique(cells, return_inverse=True)
-    drawn = [
-        draw(np.random.default_rng(key(_seed(moment, name), cell)), _CELL)
-        for cell in found.tolist()
-    ]
-    return np.concatenate(drawn)[code * _CELL + place].astype(np.float32, copy=False)
+    seed = _seed(moment, name)
+    drawn = [draw(np.random.default_rng(key(seed, cell)), _CELL) for cell in found.tolist()]
+    numbers = np.concatenate(drawn)[code * _CELL + place]
+    return numbers.astype(np.float32, copy=False)
 
 
 def _seed(moment: Moment, name: str) -> int:

@@ -1,294 +1,179 @@
-"""From a loader's options to its plan: what balance, uniform, weights, views and groups mean for these columns."""
+"""What can be asked of the loaders: the options, each with its meaning, and the check of their
+names.
+
+`loader/typed.py` is written from these classes: `python -m tests.support.typed_options`.
+"""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow.errors import DofWarning, UsageError
-from dof_arrow.sampling import samplers
-from dof_arrow.sampling.permutation import Rows
-from dof_arrow.sampling.plan import Groups, Plan
-from dof_arrow.sampling.samplers import Draw, Every, ViewSampler
-from dof_arrow.tables import targets
-from dof_arrow.tables.gather import Gather
-from dof_arrow.tables.targets import Flags, Tabular
+from dof_arrow.errors import UsageError, refuse_unknown
 
 Array = NDArray[Any]
 Balance = str | Mapping[str, float | Mapping[str, float]]
 
+T = TypeVar("T")
+
+
+def from_keywords(kind: type[T], given: Mapping[str, Any], where: str) -> T:
+    """Options of a kind from keyword arguments.
+
+    Raises UsageError that lists every name that is no such option, with the nearest right one.
+    """
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    refuse_unknown(given, known, where)
+    return kind(**given)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Options:
-    """How batches are made.
-
-    - `batch_size`, `drop_last`: rows a batch, and whether a smaller last one is left out;
-    - `shuffle`, `seed`: a new order each epoch, from the seed;
-    - `feature`: the feature column, the primary one by default;
-    - `target`: what to learn, encoded as the metadata says; `feature` gives the inputs themselves (autoencoders);
-    - `columns`: what else comes with each batch;
-    - `balance`: a column whose classes are drawn equally often, or `{column: share of the positive class}`, or
-      `{column: {class: share, ...}}`; by over-sampling, so that every row is used;
-    - `uniform`: `{column: bins}`, values of a number drawn equally often from each of so many equal bins;
-    - `weights`: a column, or one number a row, that rows are drawn in proportion to;
-    - `group`: a column whose equal values stay together, in the order of the file;
-    - `views`: `all` rows, the `first` view of each record, or a `random` one each epoch;
-    - `augment`: changes of features, see `dof_arrow.loader.feature_augment` (of pictures: `dof_arrow.loader.raw.pictures.Pictures.loader`);
-    - `normalize`: a split whose mean and standard deviation become 0 and 1, or (mean, deviation);
-    - `rank`, `world_size`: which of how many processes this is;
-    - `workers`: threads that make batches ahead, by default up to two; 0 makes them when they are asked for. Of
-      pictures: processes that decode them, by default threads.
-    """
+class EpochOptions:
+    """What every loader can be asked: how an epoch is shuffled, cut into batches and dealt out."""
 
     batch_size: int = 256
+    """Rows in a batch; clips in a batch of clips."""
+
     shuffle: bool = False
+    """Whether each epoch has a new order, which follows from `seed` and the number of the epoch."""
+
     seed: int = 0
+    """Where everything random starts: the same seed gives the same batches."""
+
     feature: str | None = None
+    """The feature column, by default the primary one."""
+
     target: str | None = None
+    """The column to learn, encoded as the metadata says. A clip has the target of its first row."""
+
     columns: Sequence[str] = ()
-    balance: Balance | None = None
-    uniform: Mapping[str, int] | None = None
-    weights: str | Sequence[float] | Array | None = None
-    group: str | None = None
-    views: Literal["all", "first", "random"] = "all"
-    augment: Sequence[Mapping[str, float]] | Mapping[str, float] = ()
+    """Further columns that come with each batch, in a dict. A clip has those of its first row."""
+
     normalize: str | tuple[Array, Array] | None = None
+    """A split whose mean and standard deviation become 0 and 1, or a pair (mean, deviation)."""
+
     rank: int = 0
+    """Which of the `world_size` processes this is, counted from 0."""
+
     world_size: int = 1
+    """How many processes share the batches of an epoch."""
+
     drop_last: bool = False
+    """Whether a last batch that is not full is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RowOptions(EpochOptions):
+    """What loaders of rows can be asked besides: which rows are drawn, and how often."""
+
+    target: str | None = None
+    """The column to learn, encoded as the metadata says. `feature` gives the inputs themselves, for
+    autoencoders."""
+
+    balance: Balance | None = None
+    """A column whose classes are drawn equally often, or `{column: share of the positive class}`,
+    or `{column: {class: share, ...}}`. Rare classes are drawn more than once, so every row is
+    used."""
+
+    uniform: Mapping[str, int] | None = None
+    """`{column: bins}`: the values of a number are drawn equally often from so many equal bins."""
+
+    weights: str | Sequence[float] | Array | None = None
+    """A column, or one number for each row: rows are drawn in proportion to it."""
+
+    group: str | None = None
+    """A column whose equal values stay together, in the order of the file."""
+
+    views: Literal["all", "first", "random"] = "all"
+    """`all` rows, the `first` view of each record, or a `random` view of each in each epoch."""
+
     workers: int | None = None
+    """Threads that make batches ahead, by default up to two; 0 makes each when it is asked for."""
 
 
-class CountedRows(Tabular, Protocol):
-    """A dataset whose rows are counted."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Options(RowOptions):
+    """How batches of rows are made."""
 
-    @property
-    def path(self) -> Any: ...
-
-    def __len__(self) -> int: ...
-
-
-def arrange(data: CountedRows, asked: Options, gather: Gather) -> Plan:
-    """The plan for these options; UsageError where they contradict each other or the columns."""
-    _check(asked)
-    views = _views(data, asked)
-    pick: Rows | None = views.plain if views else None
-    offer_mapping(data.path, gather, asked.shuffle)
-    return Plan(
-        draw=_draw(data, asked, pick),
-        seed=asked.seed,
-        shuffle=asked.shuffle,
-        views=views,
-        groups=_groups(data, asked.group),
-        blocks=gather.blocks,
-        window=gather.window,
-    )
+    augment: Sequence[Mapping[str, float]] | Mapping[str, float] = ()
+    """Changes of the features, such as `[{"noise": 0.1}, {"mixup": 0.2}]`: `interpolate`, `mixup`,
+    `noise` and `dropout`, see `dof_arrow.loader.feature_augment`."""
 
 
-def offer_mapping(path: Any, gather: Gather, shuffle: bool) -> None:
-    """Say, once a place in the caller's program, what a mapped file would spare one that is decoded anew each epoch."""
-    if gather.blocks is not None:
-        how = (
-            f"rows are shuffled within windows of {gather.window} row groups"
-            if shuffle
-            else "each epoch decodes it"
-        )
-        warnings.warn(
-            f"{path} is not mapped: {how}. For full shuffles at full speed: "
-            "dof convert IN.parquet OUT.parquet --layout mapped",
-            DofWarning,
-            stacklevel=5,
-        )
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClipOptions(EpochOptions):
+    """How batches of clips are made."""
+
+    batch_size: int = 16
+    """Clips in a batch."""
+
+    chunk: int | None = None
+    """Longer clips are cut into pieces of so many steps, and each piece counts as a clip."""
+
+    bucket: int = 1
+    """The clips of so many batches are sorted by length, which saves padding, then cut into
+    batches; the order of these batches is shuffled again."""
+
+    augment: Sequence[Mapping[str, float]] | Mapping[str, float] = ()
+    """Changes of the features, drawn once for each clip, such as `[{"noise": 0.1}]`: `noise` and
+    `dropout`, see `dof_arrow.loader.feature_augment`."""
 
 
-def _check(asked: Options) -> None:
-    given = [
-        name
-        for name in ("balance", "uniform", "weights", "group")
-        if getattr(asked, name) is not None
-    ]
-    if len(given) > 1:
+def check_options(options: EpochOptions, rows: int, where: str) -> None:
+    """Refuse a dataset without rows, and numbers that cannot be, by UsageError."""
+    if not rows:
         raise UsageError(
-            "only one of these can decide what is drawn",
-            "loader",
-            "one of balance, uniform, weights, group",
-            " and ".join(given),
-            f"Leave out {given[-1]}.",
+            "no rows to load",
+            where,
+            "a split or filter with rows",
+            "an empty one",
+            "ds.metadata.splits says how many rows each split has.",
         )
-    if given and given[0] != "group" and not asked.shuffle:
+    if options.batch_size < 1:
         raise UsageError(
-            f"{given[0]} draws rows more than once, in no order",
-            "loader",
-            "shuffle=True",
-            "shuffle=False",
-            "Add shuffle=True.",
+            "batches need rows",
+            where,
+            "batch_size of 1 or more",
+            str(options.batch_size),
+            "Write for example batch_size=256.",
         )
-    if asked.views not in ("all", "first", "random"):
+    if options.world_size < 1:
         raise UsageError(
-            "no such choice of views", "views", "all, first or random", str(asked.views)
+            "no processes to share an epoch",
+            where,
+            "world_size of 1 or more",
+            str(options.world_size),
+            "Leave out world_size for one process.",
         )
-    if asked.group is not None and asked.views != "all":
+    if not 0 <= options.rank < options.world_size:
         raise UsageError(
-            "groups keep all their rows", "group", "views='all'", asked.views, "Leave out views."
+            "no such rank",
+            where,
+            f"rank 0 to {options.world_size - 1}",
+            str(options.rank),
+            "Ranks count from 0 to world_size - 1.",
         )
 
 
-def _draw(data: CountedRows, asked: Options, pick: Rows | None) -> Draw:
-    """What is drawn; `pick` chooses one row a unit where units are records."""
-    chosen: Callable[[Array], Array] = (
-        (lambda values: values) if pick is None else (lambda values: values[pick])
-    )
-    if asked.balance is not None:
-        return _balanced(data, asked.balance, asked.seed, chosen)
-    if asked.uniform is not None:
-        return _uniform(data, asked.uniform, asked.seed, chosen)
-    if asked.weights is not None:
-        return samplers.weighted(chosen(_weights(data, asked.weights)), asked.seed)
-    return Every(len(data) if pick is None else len(pick))
-
-
-def _balanced(
-    data: CountedRows, balance: Balance, seed: int, chosen: Callable[[Array], Array]
-) -> Draw:
-    name, wanted = _single(balance, "balance") if isinstance(balance, Mapping) else (balance, None)
-    targets.known(data, name)
-    if _is_multilabel(data, name):
-        return samplers.balanced(
-            chosen(_flag(data, name, wanted)), _two(_only(name, wanted), name), seed, name
-        )
-    codes, names = targets.strata(data, name)
-    codes = chosen(codes)
-    if wanted is None:
-        return samplers.balanced(codes, None, seed, name)
-    if isinstance(wanted, Mapping):
-        return _shared(codes, names, wanted, seed, name)
-    if len(names) != 2:
-        first = names[0] if names else "class"
+def check_length(options: EpochOptions, length: int, unit: str) -> None:
+    """Refuse, by UsageError, more ranks than rows, and `drop_last` that leaves no batch."""
+    if length < options.world_size:
         raise UsageError(
-            "a share of the positives needs two classes",
-            name,
-            "two classes",
-            f"{len(names)}",
-            f"Name the class: balance={{{name!r}: {{{first!r}: {wanted}}}}}.",
+            f"more ranks than {unit}",
+            "world_size",
+            f"at most {length}",
+            str(options.world_size),
+            f"Use world_size={length} or fewer.",
         )
-    return samplers.balanced(codes, _two(wanted, name), seed, name)
-
-
-def _shared(
-    codes: Array, names: tuple[str, ...], wanted: Mapping[str, float], seed: int, name: str
-) -> Draw:
-    """Named classes by their shares; all others together have what is left, in the proportions they stand in."""
-    if unknown := set(wanted) - set(names):
-        raise UsageError("no such class", name, ", ".join(names), ", ".join(sorted(unknown)))
-    left = 1 - sum(wanted.values())
-    shares = {names.index(n): _share(share, name) for n, share in wanted.items()}
-    merged = np.where(np.isin(codes, list(shares)), codes, len(names))
-    if left > 1e-9:
-        shares[len(names)] = left
-    elif left < -1e-9:
-        raise UsageError("shares above 1 in sum", name, "at most 1", f"{1 - left:g}")
-    return samplers.balanced(merged, shares, seed, name)
-
-
-def _uniform(
-    data: CountedRows, uniform: Mapping[str, int], seed: int, chosen: Callable[[Array], Array]
-) -> Draw:
-    name, count = _single(uniform, "uniform")
-    values = targets.target(data, name)
-    if not isinstance(values, targets.NumberTarget):
+    full = options.batch_size * options.world_size
+    if options.drop_last and length < full:
         raise UsageError(
-            "only numbers have bins",
-            name,
-            "a number in every row",
-            "classes",
-            f"Try balance={name!r}.",
+            "no full batch",
+            "drop_last",
+            f"{full} {unit} or more",
+            str(length),
+            f"Use batch_size={length // options.world_size}, or drop_last=False.",
         )
-    return samplers.balanced(
-        samplers.bins(chosen(values.take(np.arange(len(data)))), count), None, seed, name
-    )
-
-
-def _weights(data: CountedRows, weights: str | Sequence[float] | Array) -> Array:
-    if isinstance(weights, str):
-        values = targets.target(data, weights)
-        return values.take(np.arange(len(data)))
-    if len(weights) != len(data):
-        raise UsageError("one weight a row", "weights", f"{len(data)}", f"{len(weights)}")
-    return np.asarray(weights, np.float64)
-
-
-def _views(data: CountedRows, asked: Options) -> ViewSampler | None:
-    record = data.metadata.record
-    if asked.views == "all" or record.view is None:
-        return None
-    table = data.to_arrow([record.id, record.view, *([record.frame] if record.frame else [])])
-    records = targets.distinct(table.column(0))
-    if record.frame:  # a frame of a clip is a record of its own
-        frames = table.column(2).to_numpy().astype(np.int64)
-        records = records * (frames.max(initial=0) + 1) + frames
-    return samplers.views(
-        records, table.column(1).to_numpy(), random=asked.views == "random", seed=asked.seed
-    )
-
-
-def _groups(data: CountedRows, name: str | None) -> Groups | None:
-    if name is None:
-        return None
-    codes, _ = targets.strata(data, name)
-    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))[codes]
-    return Groups(*samplers.by_code(rank, len(first)))
-
-
-def _is_multilabel(data: CountedRows, name: str) -> bool:
-    about = data.metadata.targets.get(name)
-    return about is not None and about.kind == "multilabel"
-
-
-def _flag(data: CountedRows, name: str, wanted: Any) -> Array:
-    values = targets.target(data, name)
-    if not isinstance(values, Flags) or not isinstance(wanted, Mapping) or len(wanted) != 1:
-        raise UsageError(
-            "of several labels a row, one is balanced",
-            name,
-            f"balance={{{name!r}: {{label: share}}}}",
-            str(wanted),
-        )
-    (label,) = wanted
-    if label not in values.classes:
-        raise UsageError("no such class", name, ", ".join(values.classes), str(label))
-    return values.take(np.arange(len(data)))[:, values.classes.index(label)].astype(np.int64)
-
-
-def _only(name: str, wanted: Any) -> float:
-    return float(next(iter(wanted.values())))
-
-
-def _two(share: float, name: str) -> dict[int, float]:
-    share = _share(share, name)
-    return {0: 1 - share, 1: share}
-
-
-def _share(share: float, name: str) -> float:
-    if not 0 < share < 1:
-        raise UsageError(
-            "a share that cannot be",
-            f"balance {name}",
-            "a number between 0 and 1",
-            str(share),
-            f"Write for example balance={{{name!r}: 0.3}}.",
-        )
-    return float(share)
-
-
-def _single(given: Mapping[str, Any], option: str) -> tuple[str, Any]:
-    if len(given) != 1:
-        raise UsageError(
-            "one column decides", option, "a mapping of one column", f"{len(given)} columns"
-        )
-    return next(iter(given.items()))

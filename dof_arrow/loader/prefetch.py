@@ -1,4 +1,4 @@
-"""Work done ahead by threads, delivered in order, into buffers that come back once nobody looks at them."""
+"""Work done ahead by threads and delivered in order, into buffers that are used again."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _ALIGNMENT = 64  # JAX takes no other memory without copying it
 
 
 class Buffers:
-    """Arrays [rows, width] of one type whose memory is used again as soon as the last array over it is gone.
+    """Arrays [rows, width] of one type; memory is used again once the last array over it is gone.
 
-    So batches may be kept as long as one likes, and memory that is warm in the caches goes round if they are not.
+    So batches may be kept for any time, and if they are not, memory that is warm in the caches goes
+    round.
 
     >>> buffers = Buffers(4, 8)
     >>> first = buffers.take().ctypes.data
@@ -33,15 +34,16 @@ class Buffers:
     """
 
     def __init__(self, rows: int, width: int, dtype: Any = np.float32) -> None:
-        self._rows, self._width, self._dtype = rows, width, np.dtype(dtype)
+        self._rows = rows
+        self._width = width
+        self._dtype = np.dtype(dtype)
         self.nbytes = self._dtype.itemsize * rows * width
         self._idle: list[Any] = []
 
     def take(self) -> NDArray[Any]:
         """An array of any content."""
-        memory: Any = (
-            self._idle.pop() if self._idle else np.empty(self.nbytes + _ALIGNMENT, np.uint8)
-        )
+        memory = self._memory()
+        # Every array over a lease keeps it alive, so its end is the end of the last of them.
         lease: Any = (ctypes.c_ubyte * memory.nbytes).from_buffer(memory)
         weakref.finalize(lease, self._idle.append, memory).atexit = False
         start = -memory.ctypes.data % _ALIGNMENT
@@ -49,24 +51,36 @@ class Buffers:
         made: NDArray[Any] = values.view(self._dtype).reshape(self._rows, self._width)
         return made
 
+    def _memory(self) -> Any:
+        """Memory for an array, with room to start it at a multiple of `_ALIGNMENT`."""
+        if self._idle:
+            return self._idle.pop()
+        return np.empty(self.nbytes + _ALIGNMENT, np.uint8)
+
 
 def ordered(items: Iterable[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
-    """The results of `work` in the order of the items, computed by threads up to `ahead` items before they are asked.
+    """The results of `work` in the order of the items, computed by threads up to `ahead` items
+    early.
 
-    The first is computed by the caller, who gets it soonest so; with no threads all are, with some those that he would
-    have to wait for. An error of `work` is raised in its place. Threads end when the iterator ends, is closed or
-    forgotten.
+    The caller computes the first result, which is the quickest way to it, and any other that it
+    would have to wait for; with no threads all of them. An error of `work` is raised in its place.
+    Threads end when the iterator ends, is closed or forgotten.
 
-    >>> list(ordered(range(4), lambda n: n * n, threads=2, ahead=3))
-    [0, 1, 4, 9]
+    >>> list(ordered(range(4), abs, threads=2, ahead=3))
+    [0, 1, 2, 3]
     """
     items = iter(items)
     yield from map(work, islice(items, 1))
-    yield from _threaded(items, work, threads, ahead) if threads else map(work, items)
+    if threads:
+        yield from _threaded(items, work, threads, ahead)
+    else:
+        yield from map(work, items)
 
 
 def beside(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
-    """The items, while a thread does `work` on the one after, if it finds the time; nobody waits for it.
+    """The items, while a thread does `work` on the one after, if it finds the time.
+
+    Nobody waits for it.
 
     >>> list(beside(range(4), str))
     [0, 1, 2, 3]
@@ -78,7 +92,7 @@ def beside(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
         for item, after in pairwise(chain(items, [None])):
             if after is not None:
                 todo.put((after, SimpleQueue()))
-            yield item  # type: ignore[misc]  # only the last is None, and it is no first of a pair
+            yield item  # type: ignore[misc]  # only the last is None, never the first of a pair
     finally:
         _stop(todo, [thread])
 
@@ -87,40 +101,41 @@ def _threaded(items: Iterator[T], work: Callable[[T], R], threads: int, ahead: i
     todo: SimpleQueue[tuple[T, SimpleQueue[Any]] | None] = SimpleQueue()
     waiting: deque[SimpleQueue[Any]] = deque()
 
-    def more() -> None:
-        for item in items:
-            waiting.append(SimpleQueue())
-            todo.put((item, waiting[-1]))
-            return
+    def more(count: int) -> None:
+        for item in islice(items, count):
+            result: SimpleQueue[Any] = SimpleQueue()
+            waiting.append(result)
+            todo.put((item, result))
 
-    running = [
-        threading.Thread(target=_run, args=(todo, work), daemon=True) for _ in range(threads)
-    ]
-    for thread in running:
+    running = []
+    for _ in range(threads):
+        thread = threading.Thread(target=_run, args=(todo, work), daemon=True)
         thread.start()
+        running.append(thread)
     try:
-        for _ in range(ahead):
-            more()
+        more(ahead)
         while waiting:
             while waiting[0].empty() and _worked(todo, work):
                 pass  # the caller, who would only wait, does what no thread has begun
             result, error = waiting.popleft().get()
             if error is not None:
                 raise error
-            more()
+            more(1)
             yield result
-            del result  # its buffer may go round
+            del result  # else its buffer could not go round
     finally:
         _stop(todo, running)
 
 
 def _run(todo: SimpleQueue[Any], work: Callable[[Any], Any]) -> None:
+    """Do what comes, until None does."""
     while (task := todo.get()) is not None:
         _do(work, *task)
-        del task
+        del task  # while it waits, it keeps nothing of the last
 
 
 def _worked(todo: SimpleQueue[Any], work: Callable[[Any], Any]) -> bool:
+    """Do one task that no thread has begun; whether there was one."""
     try:
         task = todo.get_nowait()
     except Empty:
@@ -135,10 +150,11 @@ def _do(work: Callable[[Any], Any], item: Any, done: SimpleQueue[Any]) -> None:
     except BaseException as error:  # it belongs to whoever asks for the result
         done.put((None, error))
         if not isinstance(error, Exception):
-            raise  # Ctrl-C, while the caller works, waits for nothing
+            raise  # Ctrl-C, while the caller works, must not wait for other results
 
 
 def _stop(todo: SimpleQueue[Any], running: list[threading.Thread]) -> None:
+    """Take back what no thread has begun, and wait for the threads to end."""
     with suppress(Empty):
         while True:
             todo.get_nowait()

@@ -1,20 +1,9 @@
-"""Augmented views of a picture or clip: numbers drawn by (seed, operation, index, view), pixels made from them alone.
+"""Augmented views of a picture or clip: numbers drawn by (seed, operation, index, view).
 
-A declaration (`Augmentation`) says from which ranges numbers are drawn; `draw` draws those of one view; `apply` makes
-the view. Lengths are shares of the picture's sides, so that a draw suits a picture decoded at any size. Whatever a
-declaration names, the order is
-
-    crop        a box of that share of the area, of the picture's own proportions times `crop_ratio`
-    flip        left to right (`flip_x`), top to bottom (`flip_y`)
-    warp        about the centre: `scale` (above 1: nearer), `rotate` (degrees, counter-clockwise), then `shift_x` (to
-                the right) and `shift_y` (down), in whole pixels; one cubic interpolation, `fill` where nothing was
-    tone        `normalize` (lowest value to 0, highest to full scale), `brightness` (factor), `contrast` (factor about
-                the mean), in one rounding
-    blur        Gaussian, its sigma a share of the shorter side
-    noise       Gaussian, independent, its sigma a share of full scale
-
-Full scale is 255 for uint8, 1 for floats. A clip [t, h, w, c] takes one draw: each frame is treated alike, though noise
-differs from frame to frame. View 0 is the plain picture: nothing is drawn.
+A declaration (`Augmentation`) says from which ranges numbers are drawn; `draw` draws those of one
+view; `apply` makes the view from them alone (`media.augment_pixels` has the operations and their
+order). Lengths are shares of the picture's sides, so that a draw suits a picture decoded at any
+size. View 0 is the plain picture: nothing is drawn.
 """
 
 from __future__ import annotations
@@ -22,29 +11,42 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.spec.json_model import from_json, spec, to_json
+from dof_arrow.media.augment_pixels import WARPS, Array, Facts, changed
 
-Array = npt.NDArray[Any]
-Facts = Mapping[str, float]
 Range = tuple[float, ...]
 
 _WHOLE = ("fill", "flip_x", "flip_y", "normalize", "noise_seed")
+_PROBABILITIES = ("flip_x", "flip_y", "normalize")
 _PLACE = (0.0, 0.0)
 _SAME = (1.0, 1.0)
+# What each operation stands at when it is not declared, in the order in which numbers are drawn.
+_UNDECLARED: dict[str, float | Range] = {
+    "flip_x": 0.0,
+    "flip_y": 0.0,
+    "scale": _SAME,
+    "rotate": _PLACE,
+    "shift_x": _PLACE,
+    "shift_y": _PLACE,
+    "normalize": 0.0,
+    "brightness": _SAME,
+    "contrast": _SAME,
+    "blur": _PLACE,
+    "noise": _PLACE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """What may happen to a view: ranges [lowest, highest], and probabilities of what either happens or not."""
+    """What may happen to a view: ranges [lowest, highest], and probabilities of yes or no."""
 
     seed: int = spec("what all draws start from", default=0, minimum=0)
     crop: Range = spec("share of the area that is kept", default=_SAME)
@@ -68,7 +70,9 @@ class Augmentation:
 
 
 def presets() -> dict[str, Augmentation]:
-    """Declarations known by name: `xray` never exchanges left and right and stays mild, `photo` does more.
+    """Declarations known by name.
+
+    `xray` stays mild and never exchanges left and right; `photo` does more.
 
     >>> presets()["xray"].flip_x
     0.0
@@ -96,7 +100,9 @@ def presets() -> dict[str, Augmentation]:
 
 
 def load(text: str) -> Augmentation:
-    """A checked declaration from a preset's name, a JSON file's path or JSON text; UsageError names every mistake.
+    """A checked declaration from a preset's name, a JSON file's path or JSON text.
+
+    Raises UsageError, which names every mistake.
 
     >>> load('{"rotate": [-10, 10], "flip_x": 0.5}').rotate
     (-10.0, 10.0)
@@ -105,17 +111,12 @@ def load(text: str) -> Augmentation:
 
 
 def from_mapping(value: Any) -> Augmentation:
-    """A checked declaration from its JSON form, as it stands in a file's metadata."""
-    unknown = (
-        sorted({*value} - {f.name for f in fields(Augmentation)}) if isinstance(value, dict) else []
-    )
-    if unknown:
-        raise UsageError(
-            "the augmentation names what is not known",
-            expected=", ".join(f.name for f in fields(Augmentation)),
-            found=", ".join(unknown),
-            hint="Leave it out, or correct its name.",
-        )
+    """A checked declaration from its JSON form, as it stands in a file's metadata.
+
+    Raises UsageError, which names every mistake.
+    """
+    if isinstance(value, dict):
+        _check_names(value)
     try:
         made = from_json(value, Augmentation)
     except FormatError as error:
@@ -123,7 +124,9 @@ def from_mapping(value: Any) -> Augmentation:
             "the augmentation is not valid: " + "; ".join(map(str, error.problems)),
             hint='Write for example {"rotate": [-10, 10], "flip_x": 0.5}',
         ) from None
-    if wrong := list(_mistakes(made)):
+    # What is valid one by one may still make no picture: all such mistakes are told at once.
+    wrong = list(_mistakes(made))
+    if wrong:
         raise UsageError(
             "the augmentation cannot be done: " + "; ".join(wrong), hint="Correct these numbers."
         )
@@ -140,9 +143,10 @@ def columns(declared: Augmentation) -> dict[str, str]:
 
 
 def draw(declared: Augmentation, index: int, view: int) -> dict[str, float]:
-    """The numbers of one view of one input; `apply` needs nothing else. Empty for view 0, the plain picture.
+    """The numbers of one view of one input; `apply` needs nothing else.
 
-    Each operation has a stream of its own: adding one leaves the draws of the others as they are.
+    Empty for view 0, the plain picture. Each operation has a stream of its own: adding one leaves
+    the draws of the others as they are.
 
     >>> draw(Augmentation(flip_x=1.0), 7, 0), draw(Augmentation(flip_x=1.0), 7, 1)
     ({}, {'flip_x': 1})
@@ -151,34 +155,33 @@ def draw(declared: Augmentation, index: int, view: int) -> dict[str, float]:
 
 
 def apply(pixels: Array, facts: Facts) -> Array:
-    """The view of a picture [h, w, c] or a clip [t, h, w, c], uint8 or float, that these numbers stand for.
+    """The view of a picture [h, w, c] or a clip [t, h, w, c], uint8 or float, by a draw's numbers.
 
-    Equal numbers make equal bits (by one version of Pillow and numpy). Raises UsageError for other arrays.
+    Equal numbers make equal bits (by one version of Pillow and numpy). Raises UsageError for other
+    arrays.
 
     >>> apply(np.array([[[1], [2]]], np.uint8), {"flip_x": 1}).tolist()
     [[[2], [1]]]
     """
-    if (
-        pixels.ndim not in (3, 4)
-        or not pixels.size
-        or (pixels.dtype != np.uint8 and pixels.dtype.kind != "f")
-    ):
+    fits = pixels.ndim in (3, 4) and pixels.size
+    if not fits or (pixels.dtype != np.uint8 and pixels.dtype.kind != "f"):
         raise UsageError(
             "not a picture or clip",
             expected="uint8 or float [h, w, c] or [t, h, w, c]",
             found=f"{pixels.dtype} {list(pixels.shape)}",
         )
-    frames = pixels if pixels.ndim == 4 else pixels[None]
-    for step in (_cropped, _flipped, _warped, _toned, _blurred, _noised):
-        frames = step(frames, facts)
-    return np.ascontiguousarray(frames if pixels.ndim == 4 else frames[0])
+    if pixels.ndim == 4:
+        return np.ascontiguousarray(changed(pixels, facts))
+    return np.ascontiguousarray(changed(pixels[None], facts)[0])
 
 
 def _parsed(text: str) -> Any:
-    where, data = "--augment", text
+    where = "--augment"
+    data = text
     try:
         if not text.lstrip().startswith("{"):
-            where, data = text, Path(text).read_text("utf-8")
+            where = text
+            data = Path(text).read_text("utf-8")
         return json.loads(data)
     except OSError as error:
         raise UsageError(
@@ -191,69 +194,65 @@ def _parsed(text: str) -> Any:
         raise UsageError("the augmentation is no JSON", where, found=str(error)) from None
 
 
+def _check_names(value: dict[str, Any]) -> None:
+    known = [field.name for field in fields(Augmentation)]
+    unknown = sorted(set(value) - set(known))
+    if unknown:
+        raise UsageError(
+            "the augmentation names what is not known",
+            expected=", ".join(known),
+            found=", ".join(unknown),
+            hint="Leave it out, or correct its name.",
+        )
+
+
 def _mistakes(declared: Augmentation) -> Iterator[str]:
-    value = {name: v for name, v in to_json(declared).items() if isinstance(v, list)}
-    for name, pair in value.items():
-        if len(pair) != 2 or pair[0] > pair[1]:
+    for name, value in to_json(declared).items():
+        if isinstance(value, list) and (len(value) != 2 or value[0] > value[1]):
             yield f"{name} needs two numbers, the lower first"
-    positive = [
-        name
-        for name in ("crop", "crop_ratio", "scale")
-        if min(getattr(declared, name), default=1) <= 0
-    ]
-    yield from (f"{name} is above 0" for name in positive)
-    yield from (
-        f"{name} is not below 0"
-        for name in ("brightness", "contrast", "blur", "noise")
-        if min(getattr(declared, name), default=0) < 0
-    )
-    yield from (
-        f"{name} is a probability, at most 1"
-        for name in ("flip_x", "flip_y", "normalize")
-        if getattr(declared, name) > 1
-    )
-    if max(declared.crop, default=0) > 1:
-        yield "crop is a share, at most 1"
-    if max(declared.blur, default=0) > 1:
-        yield "blur is a share, at most 1"
+    for name in ("crop", "crop_ratio", "scale"):
+        if min(getattr(declared, name), default=1) <= 0:
+            yield f"{name} is above 0"
+    for name in ("brightness", "contrast", "blur", "noise"):
+        if min(getattr(declared, name), default=0) < 0:
+            yield f"{name} is not below 0"
+    for name in _PROBABILITIES:
+        if getattr(declared, name) > 1:
+            yield f"{name} is a probability, at most 1"
+    for name in ("crop", "blur"):
+        if max(getattr(declared, name), default=0) > 1:
+            yield f"{name} is a share, at most 1"
     if declared.fill > 255:
         yield "fill is at most 255"
 
 
 def _drawn(declared: Augmentation, index: int, view: int) -> dict[str, float]:
+    def stream(operation: str) -> np.random.Generator:
+        return _stream(declared.seed, operation, index, view)
+
     facts: dict[str, float] = {}
     if declared.crop != _SAME or declared.crop_ratio != _SAME:
-        facts |= _box(declared, _stream(declared.seed, "crop", index, view))
-    for name, none in (
-        ("flip_x", 0.0),
-        ("flip_y", 0.0),
-        ("scale", _SAME),
-        ("rotate", _PLACE),
-        ("shift_x", _PLACE),
-        ("shift_y", _PLACE),
-        ("normalize", 0.0),
-        ("brightness", _SAME),
-        ("contrast", _SAME),
-        ("blur", _PLACE),
-        ("noise", _PLACE),
-    ):
-        if (asked := getattr(declared, name)) != none:
-            number = _stream(declared.seed, name, index, view).random()
-            facts[name] = (
-                _between(asked, number) if isinstance(asked, tuple) else int(number < asked)
-            )
-    if not facts.keys().isdisjoint(("scale", "rotate", "shift_x", "shift_y")):
+        facts |= _box(declared, stream("crop"))
+    for name, undeclared in _UNDECLARED.items():
+        asked = getattr(declared, name)
+        if asked == undeclared:
+            continue
+        # One draw a stream, so that the number does not depend on what else is declared.
+        number = stream(name).random()
+        if name in _PROBABILITIES:
+            facts[name] = int(number < asked)
+        else:
+            facts[name] = _between(asked, number)
+    if not facts.keys().isdisjoint(WARPS):
         facts["fill"] = declared.fill
     if "noise" in facts:
-        facts["noise_seed"] = int(
-            _stream(declared.seed, "noise_seed", index, view).integers(1 << 31)
-        )
+        facts["noise_seed"] = int(stream("noise_seed").integers(1 << 31))
     return facts
 
 
 def _stream(seed: int, operation: str, index: int, view: int) -> np.random.Generator:
-    words = np.random.SeedSequence([seed, zlib.crc32(operation.encode()), index, view])
-    return np.random.Generator(np.random.Philox(words))
+    words = [seed, zlib.crc32(operation.encode()), index, view]
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 
 def _between(limits: Range, number: float) -> float:
@@ -261,172 +260,17 @@ def _between(limits: Range, number: float) -> float:
 
 
 def _box(declared: Augmentation, random: np.random.Generator) -> dict[str, float]:
-    area, ratio, top, left = random.random(4).tolist()
-    area = _between(declared.crop, area)
-    ratio = math.exp(
-        _between((math.log(declared.crop_ratio[0]), math.log(declared.crop_ratio[1])), ratio)
-    )
-    height, width = min(math.sqrt(area / ratio), 1.0), min(math.sqrt(area * ratio), 1.0)
+    """A box of the declared area and proportions, anywhere within the picture; all in shares."""
+    area_number, ratio_number, top, left = random.random(4).tolist()
+    area = _between(declared.crop, area_number)
+    # Between logarithms, so that twice as wide is as likely as twice as high.
+    narrow, wide = declared.crop_ratio
+    ratio = math.exp(_between((math.log(narrow), math.log(wide)), ratio_number))
+    height = min(math.sqrt(area / ratio), 1.0)
+    width = min(math.sqrt(area * ratio), 1.0)
     return {
         "crop_top": top * (1 - height),
         "crop_left": left * (1 - width),
         "crop_height": height,
         "crop_width": width,
     }
-
-
-def _cropped(frames: Array, facts: Facts) -> Array:
-    if "crop_width" not in facts:
-        return frames
-    _, height, width, _ = frames.shape
-    top, bottom = _span(height, facts["crop_top"], facts["crop_height"])
-    left, right = _span(width, facts["crop_left"], facts["crop_width"])
-    return frames[:, top:bottom, left:right]
-
-
-def _span(side: int, start: float, length: float) -> tuple[int, int]:
-    """
-    >>> _span(10, 0.26, 0.5), _span(10, 0.9, 0.5), _span(1, 0.5, 0.1)
-    ((3, 8), (5, 10), (0, 1))
-    """
-    size = min(max(round(length * side), 1), side)
-    first = min(max(round(start * side), 0), side - size)
-    return first, first + size
-
-
-def _flipped(frames: Array, facts: Facts) -> Array:
-    frames = frames[:, :, ::-1] if facts.get("flip_x") else frames
-    return frames[:, ::-1] if facts.get("flip_y") else frames
-
-
-def _warped(frames: Array, facts: Facts) -> Array:
-    warp = [
-        facts.get(name, same)
-        for name, same in (("scale", 1), ("rotate", 0), ("shift_x", 0), ("shift_y", 0))
-    ]
-    if warp == [1, 0, 0, 0]:
-        return frames
-    from PIL import Image
-
-    _, height, width, _ = frames.shape
-    inverse = _inverse(width, height, *warp)
-    fill = facts.get("fill", 0) * _full(frames) / 255
-
-    def warped(plane: Image.Image) -> Image.Image:
-        colour = fill if plane.mode == "F" else (int(fill),) * len(plane.getbands())
-        return plane.transform(
-            (width, height),
-            Image.Transform.AFFINE,
-            inverse,
-            Image.Resampling.BICUBIC,
-            fillcolor=colour,
-        )
-
-    return _by_pillow(frames, warped)
-
-
-def _inverse(
-    width: int, height: int, scale: float, rotate: float, shift_x: float, shift_y: float
-) -> tuple[float, ...]:
-    """From where each pixel of the view comes, as Pillow wants it: x = a x' + b y' + c, y = d x' + e y' + f.
-
-    >>> _inverse(10, 20, 1, 0, 0.1, 0.1)
-    (1.0, -0.0, -1.0, 0.0, 1.0, -2.0)
-    """
-    turn = math.radians(rotate)
-    a, b = (
-        round(math.cos(turn), 12) / scale,
-        -round(math.sin(turn), 12) / scale,
-    )  # right angles stay exact
-    d, e = -b, a
-    x, y = width / 2 + round(shift_x * width), height / 2 + round(shift_y * height)
-    return a, b, width / 2 - a * x - b * y, d, e, height / 2 - d * x - e * y
-
-
-def _by_pillow(frames: Array, change: Any) -> Array:
-    """Every frame changed by Pillow, in one piece where it is grey or RGB in 8 bits, else channel by channel."""
-    from PIL import Image
-
-    if frames.dtype == np.uint8 and frames.shape[3] == 3:
-        return np.stack(
-            [np.asarray(change(Image.fromarray(frame))) for frame in np.ascontiguousarray(frames)]
-        )
-    planes = frames if frames.dtype == np.uint8 else frames.astype(np.float32)
-    made = [
-        [
-            np.asarray(change(Image.fromarray(np.ascontiguousarray(plane))))
-            for plane in np.moveaxis(frame, 2, 0)
-        ]
-        for frame in planes
-    ]
-    return np.moveaxis(np.array(made), 1, 3).astype(frames.dtype)
-
-
-def _toned(frames: Array, facts: Facts) -> Array:
-    normalize, bright, contrast = (
-        facts.get("normalize", 0),
-        facts.get("brightness", 1),
-        facts.get("contrast", 1),
-    )
-    if (normalize, bright, contrast) == (0, 1, 1):
-        return frames
-    values = np.arange(256.0) if frames.dtype == np.uint8 else frames.astype(np.float64)
-    low, high, mean = _levels(frames)
-    full = _full(frames)
-    if normalize and high > low:  # a black frame stays black
-        values, mean = (values - low) * full / (high - low), (mean - low) * full / (high - low)
-    values = bright * (mean + contrast * (values - mean))
-    if frames.dtype == np.uint8:
-        return np.clip(np.rint(values), 0, 255).astype(np.uint8)[frames]
-    return values.astype(frames.dtype)
-
-
-def _levels(frames: Array) -> tuple[float, float, float]:
-    """Lowest value, highest value and mean."""
-    if frames.dtype != np.uint8:
-        return float(frames.min()), float(frames.max()), float(frames.mean(dtype=np.float64))
-    counts = np.bincount(frames.reshape(-1), minlength=256)
-    there = np.flatnonzero(counts)
-    return float(there[0]), float(there[-1]), float(counts @ np.arange(256) / frames.size)
-
-
-def _blurred(frames: Array, facts: Facts) -> Array:
-    sigma = facts.get("blur", 0.0) * min(frames.shape[1:3])
-    if sigma <= 0:
-        return frames
-    if frames.dtype != np.uint8:
-        return _smooth(_smooth(frames, sigma, 1), sigma, 2)
-    from PIL import ImageFilter
-
-    return _by_pillow(frames, lambda plane: plane.filter(ImageFilter.GaussianBlur(sigma)))
-
-
-def _smooth(frames: Array, sigma: float, axis: int) -> Array:
-    """Floats weighed with a Gaussian along one axis; beyond the edge stands the edge's value."""
-    reach = math.ceil(3 * sigma)
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    side = frames.shape[axis]
-    places = np.clip(np.arange(-reach, side + reach), 0, side - 1)
-    padded = np.take(frames, places, axis).astype(np.float64)
-    total = sum(
-        weight * np.take(padded, np.arange(at, at + side), axis)
-        for at, weight in enumerate(weights.tolist())
-    )
-    return np.asarray(total / weights.sum()).astype(frames.dtype)
-
-
-def _noised(frames: Array, facts: Facts) -> Array:
-    sigma = facts.get("noise", 0.0) * _full(frames)
-    if sigma <= 0:
-        return frames
-    random = np.random.Generator(np.random.Philox(int(facts["noise_seed"])))
-    noisy = random.standard_normal(frames.shape, np.float32) * np.float32(sigma) + frames
-    return (
-        np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
-        if frames.dtype == np.uint8
-        else noisy.astype(frames.dtype)
-    )
-
-
-def _full(frames: Array) -> float:
-    return 255.0 if frames.dtype == np.uint8 else 1.0

@@ -1,4 +1,4 @@
-"""A clip kept in one file of many frames."""
+"""A clip kept in one DICOM file of many frames."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from functools import cached_property, partial
 from itertools import accumulate, pairwise
 from typing import Literal
 
-from dof_arrow.media import decode, dicom
-from dof_arrow.media.decode import ReadingOptions
+from dof_arrow.media import dicom
+from dof_arrow.media.decode import DEFAULT, ReadingOptions
 from dof_arrow.media.dicom import Moving
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.frames import Box, Still, steady, unseen
-from dof_arrow.media.image import Pixels
+from dof_arrow.media.intensity import Pixels
 
 
 class Cine:
-    """A clip in the bytes of a DICOM file; frames are decoded one by one.
+    """A clip in the bytes of a DICOM file; its frames are decoded one by one.
 
-    Raises PictureError where the file is refused or cannot be read (see `dicom.decode`), MissingExtra without pydicom.
+    Raises PictureError where the file is refused or cannot be read (see `dicom.decode`),
+    MissingExtra without pydicom.
     """
 
     def __init__(
@@ -28,17 +29,19 @@ class Cine:
         *,
         mode: Literal["RGB", "L"] = "RGB",
         fps: float | None = None,
-        reading: ReadingOptions = decode.DEFAULT,
+        reading: ReadingOptions = DEFAULT,
     ) -> None:
-        self._data, self._mode, self._fps, self._reading = data, mode, fps, reading
-
-    @cached_property
-    def _about(self) -> Moving:
-        return dicom.moving(self._data, self._reading.allow)
+        self._data = data
+        self._mode = mode
+        self._fps = fps
+        self._options = reading
 
     @property
     def region(self) -> Box | None:
-        """The box that holds the pictures, where the file says so: what lies beside may name the patient."""
+        """The box that holds the pictures, where the file names it.
+
+        What lies outside may show the patient's name.
+        """
         return self._about.region
 
     @cached_property
@@ -48,18 +51,36 @@ class Cine:
 
     def stills(self) -> Iterator[Still]:
         """All frames, in order."""
-        return (
-            still._replace(pixels=partial(self._seen, k)) for k, still in enumerate(self.times())
-        )
+        for number, still in enumerate(self.times()):
+            yield still._replace(pixels=partial(self._seen, number))
 
     def times(self) -> Iterator[Still]:
         """The same, without pixels."""
-        if not self._about.lasting:
+        durations = self._about.lasting
+        if not durations:
             return steady(self._about.frames, self._fps, unseen)
-        ends = accumulate(
-            (Fraction(str(seconds)) for seconds in self._about.lasting), initial=Fraction(0)
-        )
-        return (Still(start, stop, unseen) for start, stop in pairwise(ends))
+        # As decimals, or the sum of many frame times would drift.
+        exact = [Fraction(str(seconds)) for seconds in durations]
+        moments = accumulate(exact, initial=Fraction(0))
+        return (Still(start, stop, unseen) for start, stop in pairwise(moments))
+
+    @cached_property
+    def _about(self) -> Moving:
+        return dicom.moving(self._data, self._options.allow)
+
+    @cached_property
+    def _limits(self) -> tuple[int, int] | None:
+        """What becomes black and white in all frames; only used where no window says so."""
+        about = self._about
+        if about.limits is not None or about.frames == 1:
+            return about.limits
+        lowest: list[int] = []
+        highest: list[int] = []
+        for frame in range(about.frames):
+            low, high = dicom.extremes(self._data, frame, self._options.allow)
+            lowest.append(low)
+            highest.append(high)
+        return min(lowest), max(highest)
 
     def _seen(self, frame: int) -> Pixels:
         return self._decoded(frame)[0]
@@ -69,17 +90,7 @@ class Cine:
             self._data,
             mode=self._mode,
             frame=frame,
-            max_pixels=self._reading.max_pixels,
-            allow=self._reading.allow,
+            max_pixels=self._options.max_pixels,
+            allow=self._options.allow,
             limits=self._limits,
         )
-
-    @cached_property
-    def _limits(self) -> tuple[int, int] | None:
-        """What becomes black and white in all frames; only asked for where no window says so."""
-        if self._about.limits is not None or self._about.frames == 1:
-            return self._about.limits
-        found = [
-            dicom.extremes(self._data, k, self._reading.allow) for k in range(self._about.frames)
-        ]
-        return min(low for low, _ in found), max(high for _, high in found)

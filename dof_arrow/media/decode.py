@@ -10,26 +10,33 @@ import numpy as np
 import numpy.typing as npt
 
 from dof_arrow.errors import UsageError
-from dof_arrow.media import array, dicom, facts, image
+from dof_arrow.media import array, dicom, image
+from dof_arrow.media.dicom_file import PERMISSIONS, is_dicom
+from dof_arrow.media.facts import PictureFacts
+from dof_arrow.media.intensity import Pixels
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingOptions:
-    """What may be read: `max_pixels` (None: as many as fit into `media.MEMORY`), and what else would be refused
-    (`dicom.PERMISSIONS`). It changes which pictures are read, never how."""
+    """Which pictures may be read; never how they are read.
+
+    `max_pixels` is the largest size (None: as many as fit into `image.MEMORY`), `allow` names what
+    would be refused otherwise (`dicom_file.PERMISSIONS`). Raises UsageError for other names.
+    """
 
     max_pixels: int | None = None
     allow: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        if unknown := sorted({*self.allow} - {*dicom.PERMISSIONS}):
+        unknown = sorted(set(self.allow) - set(PERMISSIONS))
+        if unknown:
             raise UsageError(
                 "no such permission",
-                expected=" or ".join(dicom.PERMISSIONS),
+                expected=" or ".join(PERMISSIONS),
                 found=", ".join(unknown),
-                hint=f"Write --allow {dicom.PERMISSIONS[0]}",
+                hint=f"Write --allow {PERMISSIONS[0]}",
             )
 
 
@@ -43,15 +50,17 @@ def decode(
     orientation: Literal["exif", "ignore"] = "exif",
     draft: int | None = None,
     reading: ReadingOptions = DEFAULT,
-) -> tuple[image.Pixels, facts.PictureFacts]:
-    """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like; PictureError if none.
+) -> tuple[Pixels, PictureFacts]:
+    """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like.
+
+    Raises PictureError for what is no picture or is refused.
 
     >>> decode(np.zeros((2, 3), np.uint8))[0].shape
     (2, 3, 3)
     """
     if isinstance(stored, np.ndarray):
         return array.decode(stored, mode=mode)
-    if dicom.is_dicom(stored):
+    if is_dicom(stored):
         return dicom.decode(stored, mode=mode, max_pixels=reading.max_pixels, allow=reading.allow)
     return image.decode(
         stored, mode=mode, orientation=orientation, draft=draft, max_pixels=reading.max_pixels

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureFacts:
-    """What a stored picture is like: size before turning (pixels), Pillow mode, bits a channel, format, frames,
-    EXIF orientation 1-8 (1 where absent or invalid), size in bytes; `low` and `high` are the values that became 0 and
-    255 where the picture did not say so by its type."""
+    """What a stored picture is like.
+
+    Width and height in pixels before turning, Pillow mode, bits a channel, format, number of
+    frames, EXIF orientation 1 to 8 (1 where absent or invalid), size in bytes. `low` and `high` are
+    the values that became 0 and 255, where the picture's type did not say so.
+    """
 
     width: int
     height: int

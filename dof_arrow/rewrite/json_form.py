@@ -1,11 +1,12 @@
-"""DoF as JSON: a whole dataset in one text, for small sets and for tools that know no Parquet (row D4).
+"""DoF as JSON: a whole dataset in one text, for small sets and tools without Parquet (row D4).
 
-    {"form": "dof-json-1", "dof": metadata, "vectors": {name: {"dtype", "shape", "base64"}}, "columns": {name: [...]},
-     "schema": the Arrow schema in base64, "errors": [...], "documents": {name: {"media_type", "base64"}}}
+    {"form": "dof-json-1", "dof": metadata,
+     "vectors": {name: {"dtype", "shape", "base64"}}, "columns": {name: [...]},
+     "schema": the Arrow schema in base64,
+     "errors": [...], "documents": {name: {"media_type", "base64"}}}
 
-Dates and timestamps (ISO 8601) and decimals are texts, spans and times of day whole numbers of their unit, bytes are
-base64, what is missing is null; NaN and the infinities are the texts "NaN", "Infinity" and "-Infinity". To be read,
-`schema` may be absent and vectors may be lists.
+`json_values` says how the values of columns are written. A text to be read may leave `schema` out,
+and give vectors as lists of numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import base64
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,69 +25,61 @@ import pyarrow as pa
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.spec import metadata
-from dof_arrow.format.spec.arrow import VECTOR_TYPES, holds_texts, is_vector, vector_field
+from dof_arrow.format.spec.arrow import VECTOR_TYPES, is_vector, vector_field
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.writer import Writer
+from dof_arrow.rewrite import json_values
+from dof_arrow.rewrite.carry import carried
+from dof_arrow.storage.atomic import replacing
 
 FORM = "dof-json-1"
 MAX_BYTES = 1 << 30  # of a text, which takes several times as much in memory
-_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+# What reading a text of another form may raise.
+_UNFIT = (KeyError, ValueError, TypeError, AttributeError, RecursionError, pa.ArrowException)
+
+
+def save(rows: Dataset, path: Path, *, overwrite: bool = False) -> None:
+    """Write a dataset as one JSON text; UsageError if it is too large or has no JSON form."""
+    with replacing(path, overwrite=overwrite) as out:
+        out.write(encode(rows, carried(rows)))
 
 
 def encode(rows: Dataset, about: Mapping[str, Json]) -> bytes:
-    """The dataset as JSON, `about` being its metadata; UsageError if it is too large or a column has no JSON form."""
-    flat = [f for f in rows.schema if not is_vector(f)]
-    vectors = {f.name: _numbers(rows, f.name) for f in rows.schema if is_vector(f)}
-    columns = {f.name: _listed(rows.to_arrow([f.name]).column(0), f) for f in flat}
-    schema = base64.b64encode(rows.schema.remove_metadata().serialize()).decode()
+    """The dataset as JSON, `about` being its metadata.
+
+    Raises UsageError if it is too large or a column has no JSON form.
+    """
+    vectors: dict[str, Json] = {}
+    columns: dict[str, Json] = {}
+    for field in rows.schema:
+        if is_vector(field):
+            vectors[field.name] = _encoded_vectors(rows, field.name)
+        else:
+            column = rows.to_arrow([field.name]).column(0)
+            columns[field.name] = json_values.to_json(column, field)
     value: dict[str, Json] = {
         "form": FORM,
         "dof": about,
         "vectors": vectors,
         "columns": columns,
-        "schema": schema,
+        "schema": _base64(rows.schema.remove_metadata().serialize()),
     }
-    if not rows.derived:
-        value |= {
-            "errors": rows.errors,
-            "documents": {d.name: _document(rows, d) for d in rows.metadata.documents},
-        }
+    if not rows.derived:  # errors and documents of a derived copy may be another file's
+        value["errors"] = rows.errors
+        value["documents"] = _encoded_documents(rows)
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
 def write(path: Path, open_writer: Callable[[Json, pa.Schema], Writer]) -> None:
-    """Write the dataset in a JSON file through the writer that `open_writer` makes of metadata and schema.
+    """Read the dataset in a JSON file and write it through a writer.
 
-    Raises FormatError if the file is no DoF as JSON.
+    `open_writer` makes the writer of metadata and schema. Raises FormatError if the file is no DoF
+    as JSON; then nothing is written.
     """
     try:
-        value = _parsed(path)
-        vectors = {name: _vectors(about) for name, about in value["vectors"].items()}
-        schema = _schema(value, vectors)
-        columns = {
-            n: _column(value["columns"][n], schema.field(n))
-            for n in schema.names
-            if n not in vectors
-        }
-        about = value["dof"]
-        failures = [{k: f[k] for k in ("id", "rule", "reason")} for f in value.get("errors", [])]
-        documents = [
-            (name, base64.b64decode(d["base64"], validate=True), d["media_type"])
-            for name, d in value.get("documents", {}).items()
-        ]
-        if wrong := [p for p in metadata.problems(about) if p.rule != "metadata-missing"]:
-            raise FormatError("its metadata are not valid", str(path), problems=wrong)
-        shapes = {n: _shape(about, n, v) for n, v in vectors.items()}
-        id_name = about.get("record", {}).get("id", "id")
-        ids = columns.pop(id_name)
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        pa.ArrowException,
-    ) as error:
+        content = _read(path)
+    except _UNFIT as error:
         found = f"{type(error).__name__}: {error}"[:200]
         raise FormatError(
             "not a DoF dataset as JSON",
@@ -94,14 +88,12 @@ def write(path: Path, open_writer: Callable[[Json, pa.Schema], Writer]) -> None:
             found,
             "What it is like: dof convert ANY.parquet ANY.dof.json",
         ) from None
-    with open_writer(about, schema) as writer:
-        for failure in failures:
+    with open_writer(content.about, content.schema) as writer:
+        for failure in content.failures:
             writer.fail(**failure)
-        for document in documents:
+        for document in content.documents:
             writer.attach(*document)
-        writer.write(
-            ids=ids, vectors={n: v.reshape(shapes[n]) for n, v in vectors.items()}, columns=columns
-        )
+        writer.write(ids=content.ids, vectors=content.vectors, columns=content.columns)
 
 
 def is_text(path: Path) -> bool:
@@ -112,16 +104,63 @@ def is_text(path: Path) -> bool:
         return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """A dataset as read from its JSON form, ready for a writer."""
+
+    about: Json
+    schema: pa.Schema
+    ids: pa.Array
+    vectors: Mapping[str, np.ndarray[Any, Any]]
+    columns: Mapping[str, pa.Array]
+    failures: list[dict[str, str]]
+    documents: list[tuple[str, bytes, str]]
+
+
+def _read(path: Path) -> _Content:
+    """All of a JSON file; raises one of `_UNFIT` where it is not of this form."""
+    value = _parsed(path)
+    about = value["dof"]
+    flat = {name: _decoded_vectors(item) for name, item in value["vectors"].items()}
+    schema = _schema(value, flat)
+    columns: dict[str, pa.Array] = {}
+    for field in schema:
+        if field.name not in flat:
+            columns[field.name] = json_values.from_json(value["columns"][field.name], field)
+    failures = [_failure(item) for item in value.get("errors", [])]
+    documents = [_document(*item) for item in value.get("documents", {}).items()]
+    _check_metadata(about, path)
+    id_name = about.get("record", {}).get("id", "id")
+    return _Content(
+        about=about,
+        schema=schema,
+        ids=columns.pop(id_name),
+        vectors={name: _as_tensors(about, name, values) for name, values in flat.items()},
+        columns=columns,
+        failures=failures,
+        documents=documents,
+    )
+
+
 def _parsed(path: Path) -> Json:
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path.stat().st_size:,} bytes, at most {MAX_BYTES:,}")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{size:,} bytes, at most {MAX_BYTES:,}")
     value = json.loads(path.read_bytes().decode("utf-8-sig"))
     if value["form"] != FORM:
         raise ValueError(f"form {value['form']!r}"[:100])
     return value
 
 
-def _numbers(rows: Dataset, name: str) -> Json:
+def _check_metadata(about: Json, path: Path) -> None:
+    # What a writer adds by itself may be missing.
+    found = metadata.problems(about)
+    wrong = [problem for problem in found if problem.rule != "metadata-missing"]
+    if wrong:
+        raise FormatError("its metadata are not valid", str(path), problems=wrong)
+
+
+def _encoded_vectors(rows: Dataset, name: str) -> Json:
     values = rows.to_numpy(name)
     if values.nbytes * 4 // 3 > MAX_BYTES:
         raise UsageError(
@@ -131,133 +170,65 @@ def _numbers(rows: Dataset, name: str) -> Json:
             f"{values.nbytes:,}",
             "Keep it as .parquet.",
         )
-    data = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
+    little = values.dtype.newbyteorder("<")
+    data = np.ascontiguousarray(values).astype(little, copy=False)
     return {
         "dtype": str(values.dtype),
         "shape": list(values.shape),
-        "base64": base64.b64encode(data.data).decode(),
+        "base64": _base64(data.data),
     }
 
 
-def _vectors(about: Json) -> np.ndarray[Any, Any]:
-    """Vectors from their JSON form, or from plain lists of numbers."""
+def _decoded_vectors(about: Json) -> np.ndarray[Any, Any]:
+    """Vectors [n, ...] from their JSON form, or from plain lists of numbers."""
     if not isinstance(about, dict):
         return np.asarray(about, np.float32).reshape(len(about), -1)
-    if about["dtype"] not in VECTOR_TYPES:
-        raise ValueError(f"vectors of type {about['dtype']}"[:100])
-    values = np.frombuffer(
-        base64.b64decode(about["base64"], validate=True), np.dtype(about["dtype"]).newbyteorder("<")
-    )
-    return values.reshape(about["shape"]).astype(about["dtype"], copy=False)
+    dtype = about["dtype"]
+    if dtype not in VECTOR_TYPES:
+        raise ValueError(f"vectors of type {dtype}"[:100])
+    data = base64.b64decode(about["base64"], validate=True)
+    values = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"))
+    return values.reshape(about["shape"]).astype(dtype, copy=False)
 
 
-def _shape(about: Json, name: str, values: np.ndarray[Any, Any]) -> tuple[int, ...]:
-    """That of all rows, as tensors of the shape that the metadata gives."""
-    shape = about.get("columns", {}).get(name, {}).get("shape") or values.shape[1:]
-    if math.prod(shape) != math.prod(values.shape[1:]):
-        raise ValueError(
-            f"vectors {name} of {values.shape[1:]} numbers, by the metadata {tuple(shape)}"[:200]
-        )
-    return (len(values), *shape)
+def _as_tensors(about: Json, name: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Vectors in the shape that the metadata gives a row, if it gives one."""
+    width = values.shape[1:]
+    shape = about.get("columns", {}).get(name, {}).get("shape") or width
+    if math.prod(shape) != math.prod(width):
+        wrong = f"vectors {name} of {width} numbers, by the metadata {tuple(shape)}"
+        raise ValueError(wrong[:200])
+    return values.reshape(len(values), *shape)
 
 
 def _schema(value: Json, vectors: Mapping[str, np.ndarray[Any, Any]]) -> pa.Schema:
+    """The schema that the text gives, or else one made of its columns and vectors."""
     if "schema" in value:
-        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value["schema"], validate=True)))
-    flat = {name: pa.array(values) for name, values in value["columns"].items()}
-    fields = [pa.field(n, a.type, nullable=n != "id") for n, a in flat.items()]
-    return pa.schema(
-        [*fields, *(vector_field(n, v.shape[1:], str(v.dtype)) for n, v in vectors.items())]
-    )
+        data = base64.b64decode(value["schema"], validate=True)
+        return pa.ipc.read_schema(pa.py_buffer(data))
+    fields = []
+    for name, column in value["columns"].items():
+        fields.append(pa.field(name, pa.array(column).type, nullable=name != "id"))
+    for name, array in vectors.items():
+        fields.append(vector_field(name, array.shape[1:], str(array.dtype)))
+    return pa.schema(fields)
 
 
-def _document(rows: Dataset, document: Any) -> Json:
-    return {
-        "media_type": document.media_type,
-        "base64": base64.b64encode(rows.document(document.name)).decode(),
-    }
+def _failure(value: Json) -> dict[str, str]:
+    return {name: value[name] for name in ("id", "rule", "reason")}
 
 
-def _listed(column: pa.ChunkedArray, field: pa.Field) -> list[Json]:
-    plain = _plain(field.type)
-    if plain is None:
-        raise UsageError(
-            "a column that has no JSON form",
-            field.name,
-            found=str(field.type),
-            hint="Leave it out, or keep the dataset as .parquet.",
-        )
-    texts = column.cast(plain)
-    if plain == pa.string() != field.type and not texts.cast(field.type).equals(column):
-        raise UsageError(
-            "values that no text gives back",
-            field.name,
-            "times of the years 1 to 9999",
-            str(field.type),
-        )
-    return [_to_json(value) for value in texts.to_pylist()]
+def _document(name: str, value: Json) -> tuple[str, bytes, str]:
+    return name, base64.b64decode(value["base64"], validate=True), value["media_type"]
 
 
-def _column(values: list[Json], field: pa.Field) -> pa.Array:
-    if _plain(field.type) is None:
-        raise ValueError(f"a column of type {field.type}")
-    return _array(values, field.type)
+def _encoded_documents(rows: Dataset) -> Json:
+    encoded: dict[str, Json] = {}
+    for document in rows.metadata.documents:
+        data = _base64(rows.document(document.name))
+        encoded[document.name] = {"media_type": document.media_type, "base64": data}
+    return encoded
 
 
-def _array(values: list[Json], kind: pa.DataType) -> pa.Array:
-    """Values as they stand in JSON as an Arrow array. Nested ones are put together from their parts: Arrow casts what
-    lies under a missing struct too, and cannot."""
-    missing = pa.array([value is None for value in values], pa.bool_())
-    if pa.types.is_struct(kind):
-        parts = [_array([None if v is None else v[f.name] for v in values], f.type) for f in kind]
-        return pa.StructArray.from_arrays(parts, fields=list(kind), mask=missing)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        ends = np.cumsum([0, *(len(v or ()) for v in values)])
-        inner = _array([item for v in values for item in v or ()], kind.value_type)
-        return pa.LargeListArray.from_arrays(pa.array(ends), inner, mask=missing).cast(kind)
-    plain = _plain(kind)
-    return pa.array([_from_json(v, plain) for v in values], plain).cast(kind)
-
-
-def _plain(kind: pa.DataType) -> pa.DataType | None:
-    """The type as which values of a column are written, one that casts to and from it without loss; None for none."""
-    types = pa.types
-    if types.is_struct(kind):
-        fields = [(f, _plain(f.type)) for f in kind]
-        return (
-            pa.struct([f.with_type(t) for f, t in fields])
-            if all(t is not None for _, t in fields)
-            else None
-        )
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        inner = _plain(kind.value_type)
-        return None if inner is None else pa.list_(kind.value_field.with_type(inner))
-    if types.is_dictionary(kind):
-        return _plain(kind.value_type)
-    if types.is_date(kind) or types.is_timestamp(kind) or types.is_decimal(kind):
-        return pa.string()
-    if types.is_duration(kind) or types.is_time(kind):  # Arrow reads no time of day from a text
-        return pa.int32() if types.is_time32(kind) else pa.int64()
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        return pa.binary()
-    if types.is_float16(kind):
-        return pa.float32()
-    return kind if types.is_primitive(kind) or holds_texts(kind) else None
-
-
-def _to_json(value: Any) -> Json:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, list):
-        return [_to_json(item) for item in value]
-    return {k: _to_json(item) for k, item in value.items()} if isinstance(value, dict) else value
-
-
-def _from_json(value: Json, kind: pa.DataType) -> Any:
-    if isinstance(value, str) and pa.types.is_floating(kind):
-        return _NUMBERS[value]
-    if isinstance(value, str) and pa.types.is_binary(kind):
-        return base64.b64decode(value, validate=True)
-    return value
+def _base64(data: Any) -> str:
+    return base64.b64encode(data).decode()

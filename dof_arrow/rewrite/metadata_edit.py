@@ -1,8 +1,8 @@
-"""The owner's sections of the metadata rewritten, as JSON: what an edit asks for, and what it changes (SPEC 4.1).
+"""The owner's sections of the metadata rewritten, as JSON (SPEC 4.1).
 
-Nothing here touches files. The value worked on is the JSON itself, so that fields unknown to this version survive.
-A new field goes where its declaration has it: the same content reached by two ways is the same bytes, and what is
-set and unset again leaves no trace.
+Nothing here touches files. The value worked on is the JSON itself, so that fields unknown to this
+version survive. A new field goes where its declaration has it: the same content reached by two ways
+is the same bytes, and what is set and unset again leaves no trace.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ _OPERATORS = {"AND", "OR", "WITH"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What an edit asks for; what is not named stays. Done in the order of the fields.
+    """What an edit asks for, done in the order of the fields; what is not named stays.
 
-    `info` is the whole section anew. `unset` and `set` name fields of it, `keys.NAME` an owner's own key; `unset` may
-    name `training` or `performance` too. `contacts` are added, or take the place of the one of that name. `training`
-    and `performance` are whole sections; what a template left empty is left out. `detach` names documents, `attach`
-    files; a document detached and attached in one edit keeps its place.
+    `info` replaces the whole section. `unset` and `set` name fields of it, `keys.NAME` a key of the
+    owner's own; `unset` may also name `training` or `performance`. `contacts` are added, or replace
+    the contact of the same name. `training` and `performance` are whole sections; fields that a
+    template left empty are left out. `detach` names documents, `attach` files; a document detached
+    and attached in one edit keeps its place.
     """
 
     info: Mapping[str, Json] | None = None
@@ -55,8 +56,9 @@ def revised(value: Json, wanted: Wanted) -> Json:
     {'version': '1.0', 'info': {'title': 'Lungs', 'keys': {'ward': '7'}}}
     >>> revised({"version": "1.0"}, Wanted(set={"licence": "MIT"}))
     Traceback (most recent call last):
-    dof_arrow.errors.UsageError: info has no such field: expected title, description, contacts, source, \
-source_license, license, citation, homepage, notes, keys or keys.NAME, found licence. Did you mean license?
+    dof_arrow.errors.UsageError: info has no such field: expected title, description, contacts, \
+source, source_license, license, citation, homepage, notes, keys or keys.NAME, found licence. \
+Did you mean license?
     """
     info = value.get("info", {}) if wanted.info is None else _known(wanted.info)
     for name in wanted.unset:
@@ -65,32 +67,34 @@ source_license, license, citation, homepage, notes, keys or keys.NAME, found lic
     for name, item in wanted.set.items():
         info = _put(info, _parts(name), item)
     if wanted.contacts:
-        info = insert(
-            info, "contacts", _contacts(info.get("contacts", []), wanted.contacts), _declared(Info)
-        )
+        contacts = _contacts(info.get("contacts", []), wanted.contacts)
+        info = insert(info, "contacts", contacts, _declared(Info))
     new = section(value, "info", dict(info))
     for name in _FREE:
-        given = {} if name in wanted.unset else value.get(name, {})
-        asked = getattr(wanted, name)
-        new = section(new, name, given if asked is None else templates.filled(asked))
+        new = section(new, name, _free_section(name, value, wanted))
     return new
 
 
 def insert(
     value: Mapping[str, Json], name: str, item: Json, rank: Callable[[str], Any]
 ) -> dict[str, Json]:
-    """A copy with one field set: where it stood, else before the first that ranks higher (None: no rank), else last.
+    """A copy with one field set, in its old place, or before the first field that ranks higher.
+
+    `rank` gives None for a field without a rank. A field that fits nowhere goes last.
 
     >>> insert({"a": 1, "c": 3}, "b", 2, rank=str)
     {'a': 1, 'b': 2, 'c': 3}
     """
     if name in value or rank(name) is None:
         return {**value, name: item}
-    names = list(value)
-    later = (i for i, n in enumerate(names) if rank(n) is not None and rank(n) > rank(name))
-    at = next(later, len(names))
-    pairs = list(value.items())
-    return dict([*pairs[:at], (name, item), *pairs[at:]])
+    copy: dict[str, Json] = {}
+    for other, old in value.items():
+        other_rank = rank(other)
+        if name not in copy and other_rank is not None and other_rank > rank(name):
+            copy[name] = item
+        copy[other] = old
+    copy.setdefault(name, item)
+    return copy
 
 
 def section(value: Mapping[str, Json], name: str, item: Json) -> dict[str, Json]:
@@ -99,24 +103,29 @@ def section(value: Mapping[str, Json], name: str, item: Json) -> dict[str, Json]
     >>> section({"version": "1.0", "documents": [], "training": {"seed": 1}}, "documents", [])
     {'version': '1.0', 'training': {'seed': 1}}
     """
-    return (
-        insert(value, name, item, _declared(Metadata))
-        if item
-        else {k: v for k, v in value.items() if k != name}
-    )
+    if item:
+        return insert(value, name, item, _declared(Metadata))
+    return _except(value, name)
 
 
 def remarks(found: Iterable[Change], new: Json) -> list[str]:
-    """What the owner should look at again: licences that are no SPDX expressions, sections unlike their templates."""
+    """What the owner should look at again among the changed fields of the metadata `new`.
+
+    Licences that are no SPDX expressions, and sections that differ from their templates.
+    """
     touched = {change.where for change in found}
-    licences = [(f"info.{name}", new.get("info", {}).get(name)) for name in _LICENCES]
-    said = [
-        f"{where}: {text!r} is no SPDX licence expression such as CC-BY-4.0 (see spdx.org/licenses)"
-        for where, text in licences
-        if where in touched and isinstance(text, str) and not is_spdx(text)
-    ]
+    said = []
+    for name in _LICENCES:
+        where = f"info.{name}"
+        text = new.get("info", {}).get(name)
+        if where in touched and isinstance(text, str) and not is_spdx(text):
+            said.append(
+                f"{where}: {text!r} is no SPDX licence expression such as CC-BY-4.0 "
+                "(see spdx.org/licenses)"
+            )
+    sections = {where.partition(".")[0] for where in touched}
     for name in _FREE:
-        if any(where.split(".")[0] == name for where in touched):
+        if name in sections:
             said += templates.remarks(name, new.get(name, {}))
     return said
 
@@ -128,14 +137,20 @@ def is_spdx(text: str) -> bool:
     (True, False)
     """
     words = re.sub("[()]", " ", text).split()
+    if len(words) % 2 == 0 or text.count("(") != text.count(")"):
+        return False
     names, between = words[::2], words[1::2]
-    return (
-        len(words) % 2 == 1
-        and _OPERATORS.issuperset(between)
-        and _OPERATORS.isdisjoint(names)
-        and all(map(_SPDX.fullmatch, names))
-        and text.count("(") == text.count(")")
-    )
+    if not _OPERATORS.issuperset(between) or not _OPERATORS.isdisjoint(names):
+        return False
+    return all(map(_SPDX.fullmatch, names))
+
+
+def _free_section(name: str, value: Json, wanted: Wanted) -> Json:
+    """A free section as it is to be: as asked for, emptied, or as it was."""
+    asked = getattr(wanted, name)
+    if asked is not None:
+        return templates.filled(asked)
+    return {} if name in wanted.unset else value.get(name, {})
 
 
 def _known(info: Mapping[str, Json]) -> dict[str, Json]:
@@ -149,8 +164,9 @@ def _known(info: Mapping[str, Json]) -> dict[str, Json]:
 def _parts(name: str) -> tuple[str, str | None]:
     """The field of `info` that a name means, and the key of `keys` in it."""
     first, dot, key = name.partition(".")
-    names = [f.name for f in fields(Info)]
-    if first not in names or (dot and (first != "keys" or not key)):
+    names = [field.name for field in fields(Info)]
+    is_key = first == "keys" and key
+    if first not in names or (dot and not is_key):
         near = get_close_matches(first, names, 1)
         raise UsageError(
             "info has no such field",
@@ -175,21 +191,31 @@ def _put(info: Mapping[str, Json], name: tuple[str, str | None], item: Json) -> 
 
 def _without(info: Mapping[str, Json], name: tuple[str, str | None]) -> dict[str, Json]:
     first, key = name
-    keys = {k: v for k, v in info.get("keys", {}).items() if k != key}
-    if key is not None and keys:
-        return {k: keys if k == "keys" else v for k, v in info.items()}
-    return {k: v for k, v in info.items() if k != first}
+    if key is not None:
+        keys = _except(info.get("keys", {}), key)
+        if keys:
+            return {**info, "keys": keys}
+    return _except(info, first)
+
+
+def _except(value: Mapping[str, Json], name: str) -> dict[str, Json]:
+    """A copy without one field."""
+    return {other: item for other, item in value.items() if other != name}
 
 
 def _contacts(old: Sequence[Json], new: Iterable[Contact | Mapping[str, Json]]) -> list[Json]:
-    found = list(old)
+    """The old contacts and the new ones; a new one replaces the first of its name."""
+    contacts = list(old)
     for contact in map(to_json, new):
+        names = [other.get("name") for other in contacts]
         name = contact.get("name")
-        place = next((i for i, c in enumerate(found) if c.get("name") == name), len(found))
-        found[place : place + 1] = [contact]
-    return found
+        if name in names:
+            contacts[names.index(name)] = contact
+        else:
+            contacts.append(contact)
+    return contacts
 
 
 def _declared(kind: Any) -> Callable[[str], int | None]:
-    """The place of a field in its declaration; None for an unknown one."""
-    return {f.name: place for place, f in enumerate(fields(kind))}.get
+    """A function that gives the place of a field in its declaration, None for an unknown field."""
+    return {field.name: place for place, field in enumerate(fields(kind))}.get

@@ -1,7 +1,8 @@
-"""What a crash left beside an output: told, and removed if asked; never what a living process holds.
+"""What a crash left beside an output: listed, and removed if asked.
 
-Nothing of it is needed for what is whole: an output appears by one rename. Some of it is work that the same command
-goes on with, so it is removed only when asked. A living process holds a lock (flock), which dies with it.
+No finished output needs any of it, because an output appears by one rename. Some of it is work that
+the same command continues, so it is removed only when asked. A living process holds a lock (flock),
+which dies with it; what is locked is never removed.
 """
 
 from __future__ import annotations
@@ -23,11 +24,22 @@ from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import explained, sibling
 
 _HIDDEN = re.compile(r"\.(?P<of>.+)\.(?P<what>partial|staging|lock|new|part\.parquet)")
+# The hidden file of a file in a directory is named after that file: whose it is, is the rest.
+_WITHIN = re.compile(r"\.?(.+?)(?:\.part\.parquet|\.manifest\.parquet|\.data-\d+\.parquet)?")
+_WHAT = {
+    "partial": "the beginning of a file",
+    "lock": "a lock that nobody holds",
+    "new": "the beginning of a directory",
+    "part.parquet": "the beginning of a part",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """Something that a run left: where it is, whose it was, what it is, its size; `held`: by a process that lives."""
+    """Something that a run left: where it is, which output it belongs to, what it is, its size.
+
+    `held`: a living process holds its lock.
+    """
 
     path: Path
     of: str
@@ -49,34 +61,38 @@ def find(path: str | os.PathLike[str]) -> list[Leftover]:
     [('x.parquet', 'the beginning of a file')]
     """
     given = Path(os.path.abspath(path))
-    one = (given / MANIFEST).is_file() or not given.is_dir()
-    folder = given.parent if one else given
+    is_output = (given / MANIFEST).is_file() or not given.is_dir()
+    folder = given.parent if is_output else given
     if not folder.is_dir():
         raise UsageError("no such folder", str(folder))
     with explained(folder):
-        found = [left for left in map(_hidden, sorted(folder.iterdir())) if left]
-        datasets = [given] if one else sorted(p.parent for p in folder.glob(f"*/{MANIFEST}"))
-        found += [stray for dataset in datasets for stray in _strays(dataset)]
-    return [left for left in found if not one or left.of == given.name]
+        found = list(filter(None, map(_hidden, sorted(folder.iterdir()))))
+        if is_output:
+            found.extend(_strays(given))
+            return [left for left in found if left.of == given.name]
+        for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
+            found.extend(_strays(manifest.parent))
+    return found
 
 
 def discard(found: Sequence[Leftover]) -> list[Leftover]:
-    """Remove what was found, but for what a process has taken up meanwhile; returns what was removed."""
+    """Remove what was found, except what a process has locked since; returns what was removed."""
     return [left for left in found if _removed(left)]
 
 
 def _hidden(path: Path) -> Leftover | None:
+    """The leftover that a path is, by its name; None for any other file."""
     match = _HIDDEN.fullmatch(path.name)
     if match is None:
         return None
-    inner = re.fullmatch(
-        r"\.?(.+?)(?:\.part\.parquet|\.manifest\.parquet|\.data-\d+\.parquet)?", match["of"]
-    )
-    of = inner[1] if inner and match["of"] != inner[1] else match["of"]
+    inner = _WITHIN.fullmatch(match["of"])
+    of = inner[1] if inner else match["of"]
+    return _leftover(path, of, _description(path, match["what"]))
+
+
+def _leftover(path: Path, of: str, what: str) -> Leftover:
     with _free(_locks(path)) as free:
-        return Leftover(
-            path=path, of=of, what=_told(path, match["what"]), bytes=_size(path), held=not free
-        )
+        return Leftover(path=path, of=of, what=what, bytes=_size(path), held=not free)
 
 
 def _strays(folder: Path) -> Iterator[Leftover]:
@@ -87,27 +103,17 @@ def _strays(folder: Path) -> Iterator[Leftover]:
         return  # without a manifest nobody knows which parts are its own
     for path in sorted(folder.glob("data-*.parquet")):
         if path.name not in listed:
-            with _free(_locks(path)) as free:
-                what = "a part that the manifest does not list"
-                yield Leftover(
-                    path=path, of=folder.name, what=what, bytes=_size(path), held=not free
-                )
+            yield _leftover(path, folder.name, "a part that the manifest does not list")
 
 
-def _told(path: Path, kind: str) -> str:
+def _description(path: Path, kind: str) -> str:
     if kind == "staging":
         return _run(path)
     if kind == "part.parquet":
         with suppress(DofError):
-            return (
-                f"{File(path).rows:,} rows extracted and not yet added; the same command adds them"
-            )
-    return {
-        "partial": "the beginning of a file",
-        "lock": "a lock that nobody holds",
-        "new": "the beginning of a directory",
-        "part.parquet": "the beginning of a part",
-    }[kind]
+            rows = File(path).rows
+            return f"{rows:,} rows extracted and not yet added; the same command adds them"
+    return _WHAT[kind]
 
 
 def _run(folder: Path) -> str:
@@ -122,7 +128,7 @@ def _run(folder: Path) -> str:
 
 
 def _locks(path: Path) -> list[Path]:
-    """The files of which whoever works on this holds one."""
+    """The lock files; whoever works on this path holds one of them."""
     if path.suffix in (".partial", ".lock"):
         return [path]
     if path.suffix == ".staging":
@@ -135,7 +141,7 @@ def _locks(path: Path) -> list[Path]:
 
 @contextmanager
 def _free(locks: Sequence[Path]) -> Iterator[bool]:
-    """Hold locks if nobody else does; yields whether it is so. A lock file that is not there is not made."""
+    """Hold locks if nobody else does; yields whether that is so. No lock file is created."""
     with ExitStack() as stack:
         yield all(_taken(lock, stack) for lock in locks)
 
@@ -165,6 +171,8 @@ def _removed(left: Leftover) -> bool:
 
 
 def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; 0 if it is gone meanwhile."""
     with suppress(OSError):
-        return sum(p.stat().st_size for p in [path, *path.rglob("*")] if p.is_file())
+        files = filter(Path.is_file, [path, *path.rglob("*")])
+        return sum(file.stat().st_size for file in files)
     return 0

@@ -1,7 +1,7 @@
-"""A shuffled order evaluated where it is needed: a keyed permutation of [0, n), in no memory of its own.
+"""A shuffled order, computed where it is needed: a keyed permutation of [0, n) without memory.
 
-Source: Black and Rogaway, Ciphers with Arbitrary Finite Domains, CT-RSA 2002 (the generalised Feistel network with
-cycle walking). Its rounds only have to mix, not to keep a secret.
+Source: Black and Rogaway, Ciphers with Arbitrary Finite Domains, CT-RSA 2002 (the generalised
+Feistel network with cycle walking). Its rounds only have to mix, not to keep a secret.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
 
-_ROUNDS, _MANY_ROUNDS, _SMALL = (
-    3,
-    8,
-    1 << 12,
-)  # a round mixes both halves once; small halves take more of them
-_FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
+# A round mixes both halves of a number once; small halves need more rounds.
+_ROUNDS = 3
+_MANY_ROUNDS = 8
+_SMALL = 1 << 12
+_FIRST = np.uint64(0x9E3779B97F4A7C15)  # odd multipliers with about as many ones as zeros
+_SECOND = np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
 
 
 def key(*parts: int | str) -> int:
-    """A number of 64 bits that stands for seed, epoch and purpose: other parts give an unrelated one.
+    """A number of 64 bits for a seed, an epoch and a purpose; other parts give an unrelated one.
 
     >>> key(0, 1, "shuffle") == key(0, 1, "shuffle") != key(0, 2, "shuffle")
     True
@@ -34,7 +34,9 @@ def key(*parts: int | str) -> int:
 
 
 def scatter(numbers: Rows, below: int | Rows, seed: int) -> Rows:
-    """A pseudo-random number in [0, below) for each number, by a 64-bit key; `below` at most 2**32.
+    """A pseudo-random number in [0, below) for each number, by a 64-bit key.
+
+    `below` is at most 2**32.
 
     >>> scatter(np.arange(5), 10, seed=7).tolist() == scatter(np.arange(5), 10, seed=7).tolist()
     True
@@ -46,7 +48,7 @@ def scatter(numbers: Rows, below: int | Rows, seed: int) -> Rows:
 
 
 class Permutation:
-    """A permutation of [0, n) that is a function: position -> number, the same for the same key everywhere.
+    """A permutation of [0, n) as a function from position to number, the same on every machine.
 
     >>> sorted(Permutation(5, key(0))(np.arange(5)).tolist())
     [0, 1, 2, 3, 4]
@@ -62,9 +64,13 @@ class Permutation:
     def __call__(self, positions: Rows) -> Rows:
         """The numbers at these positions, int64 [k]."""
         values = self._walk(positions.astype(np.uint64))
-        # The grid high x low holds up to `high` numbers too many: what falls on those walks on until it is below n.
-        while (outside := np.flatnonzero(values >= np.uint64(self.n))).size:
+        # The grid high x low holds up to `high` numbers too many: a value among those walks on
+        # until it is below n.
+        end = np.uint64(self.n)
+        outside = np.flatnonzero(values >= end)
+        while outside.size:
             values[outside] = self._walk(values[outside])
+            outside = outside[values[outside] >= end]
         return values.view(np.int64)
 
     def _walk(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -87,7 +93,8 @@ def _add(to: NDArray[np.uint64], other: NDArray[np.uint64], seed: np.uint64, mod
     step >>= _HALF
     to += step
     np.subtract(to, bound, out=step)
-    np.minimum(to, step, out=to)  # below the bound the subtraction wraps to a huge number
+    # Where `to` was below the bound already, the subtraction has wrapped to a huge number.
+    np.minimum(to, step, out=to)
 
 
 def _mixed(values: NDArray[np.uint64], seed: np.uint64) -> NDArray[np.uint64]:

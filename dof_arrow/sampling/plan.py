@@ -1,7 +1,8 @@
-"""Which row goes where, and when: pure functions of names, seeds and positions, tested without any file.
+"""Which row comes when, and on which rank: pure functions of seeds and positions.
 
-An epoch is a sequence of positions. `Plan.rows` says which row stands at each; `shares` deals the positions out to
-ranks in batches. So what comes next follows from seed, epoch and positions used up, whoever asks and with how many.
+An epoch is a sequence of positions. `Plan.rows` says which row stands at each; `shares` deals the
+positions out to ranks in batches. So what comes next follows from the seed, the epoch and how many
+positions are used up, and nothing else: an epoch can go on with another number of ranks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from dof_arrow.sampling.samplers import Draw, Every, ViewSampler
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One batch of one rank: its positions [start, stop), and how many are used up by all ranks once it is done."""
+    """One batch of one rank: its positions [start, stop).
+
+    `consumed`: how many positions all ranks together have used up once it is done.
+    """
 
     start: int
     stop: int
@@ -33,23 +37,24 @@ def shares(
     world_size: int = 1,
     drop_last: bool = False,
 ) -> Iterator[Share]:
-    """The batches of one rank from a position of the epoch on.
+    """The batches of one rank, from position `consumed` of the epoch on.
 
-    Every position goes to one rank once, and all ranks get equally many batches: what is left at the end is dealt out
-    evenly, so that only the sizes of the last two batches may differ by one between ranks. With `drop_last` all batches
-    are full, and what does not fill one on every rank is left out. Where fewer positions are left than there are ranks
-    (an epoch taken up again with more of them), some get no batch.
+    Every position goes to one rank once, and all ranks get equally many batches: what is left at
+    the end is dealt out evenly, so that only the sizes of the last two batches may differ by one
+    between ranks. With `drop_last` all batches are full, and positions that do not fill one on
+    every rank are left out. Where fewer positions are left than there are ranks (an epoch goes on
+    with more of them), some ranks get no batch.
 
-    >>> [(s.start, s.stop) for s in shares(10, batch_size=4)]
+    >>> [(share.start, share.stop) for share in shares(10, batch_size=4)]
     [(0, 4), (4, 8), (8, 10)]
-    >>> [(s.start, s.stop) for s in shares(9, batch_size=4, rank=1, world_size=2)]
+    >>> [(share.start, share.stop) for share in shares(9, batch_size=4, rank=1, world_size=2)]
     [(4, 7), (8, 9)]
     """
     while consumed < length:
         size = _step(length - consumed, batch_size, world_size, drop_last)
         if not size:
             return
-        each, more = divmod(size, world_size)
+        each, more = divmod(size, world_size)  # the first `more` ranks get one position more
         start = consumed + rank * each + min(rank, more)
         stop = start + each + (rank < more)
         consumed += size
@@ -60,52 +65,68 @@ def shares(
 def steps(length: int, *, batch_size: int, world_size: int = 1, drop_last: bool = False) -> int:
     """How many batches each rank gets of so many positions.
 
-    >>> steps(10, batch_size=4), steps(10, batch_size=4, drop_last=True), steps(9, batch_size=4, world_size=2)
-    (3, 2, 2)
+    >>> steps(10, batch_size=4), steps(10, batch_size=4, drop_last=True)
+    (3, 2)
+    >>> steps(9, batch_size=4, world_size=2)
+    2
     """
     full, left = divmod(length, batch_size * world_size)
-    alone = left and not (batch_size == 1 and full)  # see _step
-    return full + (1 if alone and not drop_last else 0)
+    if not left or drop_last:
+        return full
+    if batch_size == 1 and full:  # the last step takes the rest too, see _step
+        return full
+    return full + 1
 
 
 def _step(left: int, batch_size: int, world_size: int, drop_last: bool) -> int:
-    """Positions that all ranks take together next; one row for each of them stays for a step after it."""
+    """How many positions all ranks together take next.
+
+    Where the step after it would have fewer positions than there are ranks, this one leaves more of
+    them for it, or with batches of one row takes them all: so every rank gets a batch in each step.
+    """
     full = batch_size * world_size
-    if left < full:
-        return 0 if drop_last else left
-    if full < left < full + world_size and not drop_last:
+    if drop_last:
+        return full if left >= full else 0
+    if full < left < full + world_size:
         return left - world_size if batch_size > 1 else left
-    return full
+    return min(full, left)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """Rows that stay together, in the order of the file: group g has `order[starts[g]:starts[g + 1]]`."""
+    """Rows that stay together, in the order of the file.
+
+    Group g has the rows `order[starts[g]:starts[g + 1]]`.
+    """
 
     order: Rows
     starts: Rows
 
     def sequence(self, seed: int | None) -> Rows:
-        """All rows, group after group, the groups shuffled unless `seed` is None.
+        """All rows, group after group; the groups are shuffled unless `seed` is None.
 
         >>> Groups(np.array([0, 2, 1]), np.array([0, 2, 3])).sequence(None).tolist()
         [0, 2, 1]
         """
         if seed is None:
             return self.order
-        chosen = Permutation(len(self.starts) - 1, seed)(np.arange(len(self.starts) - 1))
-        sizes = np.diff(self.starts)[chosen]
-        skipped = np.repeat(self.starts[chosen] - (np.cumsum(sizes) - sizes), sizes)
-        return np.asarray(self.order[skipped + np.arange(len(self.order))])
+        count = len(self.starts) - 1
+        shuffled = Permutation(count, seed)(np.arange(count))
+        starts = self.starts[shuffled]
+        sizes = np.diff(self.starts)[shuffled]
+        before = np.cumsum(sizes) - sizes  # rows of the groups before, in the new order
+        moved = np.repeat(starts - before, sizes)
+        return np.asarray(self.order[moved + np.arange(len(self.order))])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
     """Which row stands at each position of each epoch.
 
-    `draw` is what an epoch consists of, `views` turns records into rows, `groups` keeps rows together. `blocks` (the
-    row group of each row) is for data that can only be read in whole blocks: those are shuffled, and rows within
-    windows of `window` blocks, so that each is read once.
+    `draw` is what an epoch consists of, `views` turns records into rows, `groups` keeps rows
+    together. `blocks` (the row group of each row) is for data that can only be read in whole
+    blocks: blocks are shuffled, and rows only within windows of `window` blocks, so that each block
+    is read once.
 
     >>> plan = Plan(draw=Every(1000), shuffle=True)
     >>> sorted(plan.rows(0, np.arange(1000)).tolist()) == list(range(1000))
@@ -138,27 +159,33 @@ class Plan:
         return self._drawn(epoch, positions)
 
     def _drawn(self, epoch: int, positions: Rows) -> Rows:
-        seed = key(self.seed, epoch, "shuffle")
-        slots = Permutation(self.length, seed)(positions) if self.shuffle else positions
+        slots = positions
+        if self.shuffle:
+            seed = key(self.seed, epoch, "shuffle")
+            slots = Permutation(self.length, seed)(positions)
         units = self.draw.units(slots, epoch)
         return units if self.views is None else self.views.rows(units, epoch)
 
     def _sequence(self, epoch: int) -> Rows:
+        """All rows of an epoch in order; of the epoch that was asked for last it is kept."""
         found = self._sequences.get(epoch)
         if found is None:
-            found = self._grouped(epoch) if self.groups is not None else self._windowed(epoch)
+            found = self._windowed(epoch) if self.groups is None else self._grouped(epoch)
             self._sequences.clear()
             self._sequences[epoch] = found
         return found
 
     def _grouped(self, epoch: int) -> Rows:
         assert self.groups is not None
-        return self.groups.sequence(key(self.seed, epoch, "groups") if self.shuffle else None)
+        seed = key(self.seed, epoch, "groups") if self.shuffle else None
+        return self.groups.sequence(seed)
 
     def _windowed(self, epoch: int) -> Rows:
         assert self.blocks is not None
-        rows, count = self._drawn(epoch, np.arange(self.length)), int(self.blocks.max()) + 1
-        place = Permutation(count, key(self.seed, epoch, "blocks"))(np.arange(count)) // self.window
-        return np.asarray(
-            rows[np.argsort(place[self.blocks[rows]].astype(np.int16), kind="stable")]
-        )
+        rows = self._drawn(epoch, np.arange(self.length))
+        count = int(self.blocks.max()) + 1
+        shuffled = Permutation(count, key(self.seed, epoch, "blocks"))(np.arange(count))
+        window = (shuffled // self.window).astype(np.int16)  # of each block
+        # Stable: within a window rows keep the shuffled order. On int16 NumPy sorts by radix.
+        order = np.argsort(window[self.blocks[rows]], kind="stable")
+        return np.asarray(rows[order])

@@ -1,7 +1,8 @@
-"""What an epoch draws: every row once, classes in chosen shares, targets spread evenly, rows by weight, one view each.
+"""What an epoch draws: every row once, classes in given shares, rows by weight, one view a record.
 
-A draw has `length` slots; `units(slots, epoch)` says which unit each slot stands for, as a pure function, so that any
-part of any epoch is known without what came before. Units are rows, or records where one view of each is taken.
+A draw has `length` slots; `units(slots, epoch)` says which unit each slot stands for. It is a pure
+function, so any part of any epoch is known without what came before. Units are rows, or records
+where one view of each is taken.
 """
 
 from __future__ import annotations
@@ -47,10 +48,13 @@ class Every:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Balanced:
-    """Units by stratum, `quotas[s]` slots to stratum s; every unit is drawn, those of small strata several times.
+    """Units by stratum; stratum s has `quotas[s]` slots.
 
-    A unit is drawn `q // n` or `q // n + 1` times of its stratum's n units and q slots. Who gets the extra draw goes
-    round from epoch to epoch, so that in the long run all are drawn equally often.
+    Every unit is drawn, those of small strata several times: where a stratum has n units and q
+    slots, each is drawn `q // n` or `q // n + 1` times. Which ones get the extra draw changes from
+    epoch to epoch, so that in the long run all are drawn equally often.
+
+    Stratum s has the units `order[starts[s]:starts[s + 1]]`.
     """
 
     order: Rows
@@ -69,19 +73,23 @@ class Balanced:
         stratum = np.searchsorted(ends, slots, side="right")
         sizes = np.diff(self.starts)[stratum]
         turn, place = np.divmod(slots - (ends - self.quotas)[stratum], sizes)
-        extra = self.quotas[stratum] % sizes
+        turns, extra = np.divmod(self.quotas[stratum], sizes)
+        # The last turn has only `extra` slots. They start at a random unit in the first epoch, and
+        # in each later one where those of the epoch before ended.
         first = scatter(stratum, sizes, key(self.seed, "extra"))
-        place = np.where(
-            turn == self.quotas[stratum] // sizes, (place + first + epoch * extra) % sizes, place
-        )
+        in_last_turn = (place + first + epoch * extra) % sizes
+        place = np.where(turn == turns, in_last_turn, place)
         return np.asarray(self.order[self.starts[stratum] + place])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weighted:
-    """As many slots as units, shared out in proportion to weights: a unit is drawn the floor or ceiling of its share.
+    """As many slots as units, in proportion to weights: a unit gets its share, rounded up or down.
 
-    Source: systematic sampling, Madow, On the Theory of Systematic Sampling, Ann. Math. Statist. 20, 1949.
+    `edges` float64 [n] are the cumulative weights.
+
+    Source: systematic sampling, Madow, On the Theory of Systematic Sampling, Ann. Math. Statist.
+    20, 1949.
     """
 
     edges: NDArray[np.float64]
@@ -96,14 +104,16 @@ class Weighted:
         """The units of these slots, in order."""
         offset = key(self.seed, epoch, "weights") / 2**64
         marks = (slots + offset) * (self.edges[-1] / self.length)
-        return np.asarray(
-            np.minimum(np.searchsorted(self.edges, marks, side="right"), self.length - 1)
-        )
+        units = np.searchsorted(self.edges, marks, side="right")
+        return np.asarray(np.minimum(units, self.length - 1))  # a mark may be rounded to the end
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ViewSampler:
-    """The rows of each record: record r has `order[starts[r]:starts[r + 1]]`, its plain view first."""
+    """One row for each record.
+
+    Record r has the rows `order[starts[r]:starts[r + 1]]`, its plain view first.
+    """
 
     order: Rows
     starts: Rows
@@ -121,17 +131,16 @@ class ViewSampler:
         return np.asarray(self.order[self.starts[:-1]])
 
     def rows(self, records: Rows, epoch: int) -> Rows:
-        """One row of each of these records: its first, or one drawn anew each epoch."""
-        start = self.starts[records]
+        """One row of each of these records: its first, or one drawn anew in each epoch."""
+        place = self.starts[records]
         if self.random:
-            start = start + scatter(
-                records, self.starts[records + 1] - start, key(self.seed, epoch, "view")
-            )
-        return np.asarray(self.order[start])
+            sizes = self.starts[records + 1] - place
+            place = place + scatter(records, sizes, key(self.seed, epoch, "view"))
+        return np.asarray(self.order[place])
 
 
 def views(records: Numbers, number: Numbers, *, random: bool, seed: int) -> ViewSampler:
-    """The views of each record, from each row's record (any values) and view number.
+    """The views of each record, from the record (any values) and the view number of each row.
 
     >>> views(np.array([5, 5, 7]), np.array([1, 0, 0]), random=False, seed=0).plain.tolist()
     [1, 2]
@@ -143,31 +152,36 @@ def views(records: Numbers, number: Numbers, *, random: bool, seed: int) -> View
 
 
 def by_code(codes: Numbers, count: int, then: Numbers | None = None) -> tuple[Rows, Rows]:
-    """Rows sorted by code, and where the rows of each code start, `count + 1` numbers.
+    """Rows sorted by code, and where the rows of each code start: `count + 1` numbers.
 
-    >>> [a.tolist() for a in by_code(np.array([1, 0, 1]), 2)]
+    Rows of one code are in the order of `then`, or else in their own.
+
+    >>> [each.tolist() for each in by_code(np.array([1, 0, 1]), 2)]
     [[1, 0, 2], [0, 1, 3]]
     """
     order = np.argsort(codes, kind="stable") if then is None else np.lexsort((then, codes))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=count))])
+    sizes = np.bincount(codes, minlength=count)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
     return order.astype(np.int64), starts.astype(np.int64)
 
 
 def balanced(
     codes: Numbers, shares: Mapping[int, float] | None, seed: int, where: str = "balance"
 ) -> Balanced:
-    """Units of codes `int [n]` drawn in equal shares, or in chosen ones (a share for each code, 1 in sum).
+    """Units of codes int [n] drawn in equal shares, or in given ones: for each code, 1 in sum.
 
-    Over-sampling only: the stratum furthest above its share sets the epoch's length, the others are drawn more often.
-    Raises UsageError for a share of a stratum without units.
+    Over-sampling only: the stratum furthest above its share sets the length of the epoch, the
+    others are drawn more often. Raises UsageError for a share of a stratum without units.
 
     >>> draw = balanced(np.array([0, 0, 0, 1]), None, seed=0)
     >>> np.bincount(draw.units(np.arange(draw.length), epoch=0)).tolist()
     [1, 1, 1, 3]
     """
     present, codes = np.unique(codes, return_inverse=True)
-    shares = dict.fromkeys(present.tolist(), 1 / len(present)) if shares is None else shares
-    if missing := set(shares) ^ set(present.tolist()):
+    if shares is None:
+        shares = dict.fromkeys(present.tolist(), 1 / len(present))
+    missing = set(shares) ^ set(present.tolist())
+    if missing:
         raise UsageError(
             "a share without rows, or rows without a share",
             where,
@@ -176,11 +190,11 @@ def balanced(
             "Leave that class out, or give the others less.",
         )
     order, starts = by_code(codes, len(present))
-    counts, wanted = np.diff(starts), np.array([shares[code] for code in present.tolist()])
+    counts = np.diff(starts)
+    wanted = np.array([shares[code] for code in present.tolist()])
     total = (counts / wanted).max()
-    return Balanced(
-        order, starts, np.maximum(np.rint(total * wanted).astype(np.int64), counts), seed
-    )
+    quotas = np.rint(total * wanted).astype(np.int64)
+    return Balanced(order, starts, np.maximum(quotas, counts), seed)
 
 
 def bins(values: Numbers, count: int) -> Rows:
@@ -197,8 +211,11 @@ def bins(values: Numbers, count: int) -> Rows:
             str(count),
             'Write for example {"age": 20}.',
         )
-    low, high = float(values.min()), float(values.max())
-    scaled = (values.astype(np.float64) - low) * (count / (high - low) if high > low else 0.0)
+    low = float(values.min())
+    high = float(values.max())
+    if high == low:
+        return np.zeros(len(values), np.int64)
+    scaled = (values.astype(np.float64) - low) * (count / (high - low))
     return np.minimum(scaled.astype(np.int64), count - 1)
 
 
@@ -210,7 +227,8 @@ def weighted(weights: Numbers, seed: int) -> Weighted:
     [1, 3]
     """
     weights = np.asarray(weights, np.float64)
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+    usable = np.isfinite(weights) & (weights >= 0)
+    if not usable.all() or not weights.any():
         raise UsageError(
             "weights that cannot be",
             "weights",

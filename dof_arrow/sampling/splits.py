@@ -1,4 +1,4 @@
-"""Rows parted into splits and folds, groups kept together."""
+"""Rows dealt into splits or folds, with groups kept together."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from dof_arrow.errors import UsageError
 
 Array = NDArray[Any]
 
-
 _SPLIT_EXAMPLE = "train=0.8,valid=0.1,test=0.1"
 
 
 def parse_fractions(text: str) -> dict[str, float]:
-    """The fractions of splits as they are typed: names, numbers above 0, 1 in sum; UsageError for anything else.
+    """The fraction of each split from a text: names with numbers above 0, which add up to 1.
+
+    Raises UsageError for anything else.
 
     >>> parse_fractions("train=0.8,test=0.2")
     {'train': 0.8, 'test': 0.2}
     """
-    pairs = [part.partition("=") for part in text.split(",")]
-    names = [name.strip() for name, _, _ in pairs]
-    if not all(names) or len(set(names)) < len(names):
-        raise _not_fractions("each split needs a name of its own", text)
+    numbers: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        name = name.strip()
+        if not name or name in numbers:
+            raise _not_fractions("each split needs a name of its own", text)
+        numbers[name] = number
     try:
-        fractions = {name: float(number) for name, (_, _, number) in zip(names, pairs, strict=True)}
+        fractions = {name: float(number) for name, number in numbers.items()}
     except ValueError:
         raise _not_fractions("each split needs a number", text) from None
     return _checked(fractions)
@@ -43,31 +47,36 @@ def split_by_fraction(
     seed: int = 0,
     stratify: Sequence[Hashable] | None = None,
 ) -> list[str]:
-    """The split of each row, in the order of the rows; rows of one group are never parted.
+    """The split of each row, in the order of the rows; the rows of a group stay together.
 
-    Each split misses its fraction of the rows by less than the largest group. `stratify` (a value a row; a group counts
-    as its most frequent one) brings the rows of each value near the fractions too. Depends on nothing but the groups,
-    their sizes and values, and the seed: not on the order of the rows. A split may stay empty where groups are few.
-    Raises UsageError if fractions or lengths are wrong.
+    Each split misses its fraction of the rows by less than the largest group. `stratify` (a value
+    for each row; a group counts as its most frequent one) brings the rows of each value near the
+    fractions too. The result depends on the groups, their sizes and values, and the seed, but not
+    on the order of the rows. A split may stay empty where there are few groups. Raises UsageError
+    if fractions or lengths are wrong.
 
     >>> split_by_fraction(["ann", "bob", "ann", "cyd"], {"train": 0.75, "test": 0.25})
     ['train', 'train', 'train', 'test']
     """
     fractions = _checked(fractions)
     sizes = Counter(groups)
-    need = dict.fromkeys(fractions, 0.0)
-    chosen: dict[str, str] = {}
+    need = dict.fromkeys(fractions, 0.0)  # rows that each split still needs
+    split_of: dict[str, str] = {}
     for members in _strata(groups, sizes, stratify):
         rows = sum(sizes[group] for group in members)
-        need = {name: need[name] + fraction * rows for name, fraction in fractions.items()}
+        for name, fraction in fractions.items():
+            need[name] += fraction * rows
         for group, draw in _drawn(members, sizes, seed):
-            chosen[group] = _choose(need, sizes[group], draw)
-            need[chosen[group]] -= sizes[group]
-    return [chosen[group] for group in groups]
+            split = _choose(need, sizes[group], draw)
+            split_of[group] = split
+            need[split] -= sizes[group]
+    return [split_of[group] for group in groups]
 
 
 def check_groups(groups: Sequence[str | None], splits: Sequence[str | None]) -> None:
-    """Raise UsageError where rows of one group stand in different splits; rows without group or split count nowhere.
+    """Raise UsageError where rows of one group are in different splits.
+
+    Rows without a group or without a split do not count.
 
     >>> check_groups(["ann", "bob", "ann"], ["train", "test", "train"])
     """
@@ -95,9 +104,8 @@ def _checked(fractions: Mapping[str, float]) -> dict[str, float]:
 
 
 def _not_fractions(what: str, found: str) -> UsageError:
-    return UsageError(
-        what, found=found or "nothing", hint=f"Write for example --split {_SPLIT_EXAMPLE}."
-    )
+    hint = f"Write for example --split {_SPLIT_EXAMPLE}."
+    return UsageError(what, found=found or "nothing", hint=hint)
 
 
 def _strata(
@@ -105,40 +113,46 @@ def _strata(
     sizes: Mapping[str, int],
     stratify: Sequence[Hashable] | None,
 ) -> list[list[str]]:
-    """The groups of each value, the rarest value first: what rounding leaves over, the frequent ones make up for."""
+    """The groups of each value, those of the rarest value first.
+
+    So the frequent values, which come last, make up for what the rounding of rare ones left over.
+    """
     if stratify is None:
         return [list(sizes)]
     if len(stratify) != len(groups):
         raise UsageError(
             "stratify needs a value a row", expected=f"{len(groups)}", found=f"{len(stratify)}"
         )
-    counts = Counter(zip(groups, map(repr, stratify), strict=True))
-    chosen: dict[str, str] = {}
-    for group, value in sorted(counts, key=lambda pair: (-counts[pair], pair)):
-        chosen.setdefault(group, value)
     strata: defaultdict[str, list[str]] = defaultdict(list)
-    for group, value in chosen.items():
+    for group, value in _most_frequent(groups, stratify).items():
         strata[value].append(group)
-    return [
-        members for _, members in sorted(strata.items(), key=lambda item: (len(item[1]), item[0]))
-    ]
+    by_size = sorted(strata, key=lambda value: (len(strata[value]), value))
+    return [strata[value] for value in by_size]
+
+
+def _most_frequent(groups: Sequence[str], values: Sequence[Hashable]) -> dict[str, str]:
+    """The most frequent value of each group, as a text."""
+    counts = Counter(zip(groups, map(repr, values), strict=True))
+    found: dict[str, str] = {}
+    for group, value in sorted(counts, key=lambda pair: (-counts[pair], pair)):
+        found.setdefault(group, value)
+    return found
 
 
 def _drawn(members: Sequence[str], sizes: Mapping[str, int], seed: int) -> list[tuple[str, float]]:
-    """The groups with a number in [0, 1) each, the largest first, so that small ones fill what is left."""
+    """The groups, each with a number in [0, 1); the largest first, so that small ones fill gaps."""
     hashes = {group: _hash(group, seed) for group in members}
     order = sorted(members, key=lambda group: (-sizes[group], hashes[group], group))
     return [(group, hashes[group] / 2**64) for group in order]
 
 
 def _hash(group: str, seed: int) -> int:
-    return int.from_bytes(
-        hashlib.blake2b(group.encode(), digest_size=8, key=str(seed).encode()).digest(), "big"
-    )
+    digest = hashlib.blake2b(group.encode(), digest_size=8, key=str(seed).encode())
+    return int.from_bytes(digest.digest(), "big")
 
 
 def _choose(need: Mapping[str, float], size: int, draw: float) -> str:
-    """One of the splits that the group fits in, by lot in proportion to their need; else the neediest."""
+    """One of the splits that a group fits in, drawn in proportion to need; else the neediest."""
     fitting = {name: rows for name, rows in need.items() if rows >= size - 1e-6}
     mark = draw * sum(fitting.values())
     for name, rows in fitting.items():
@@ -149,23 +163,27 @@ def _choose(need: Mapping[str, float], size: int, draw: float) -> str:
 
 
 def folds(groups: Array, k: int, *, strata: Array | None = None, seed: int = 0) -> Array:
-    """The fold `int64 [n]` of each row: `k` folds of near-equal size, a group never in two of them.
+    """The fold int64 [n] of each row: `k` folds of nearly equal size, a group never in two of them.
 
-    Groups are dealt out like cards, the largest first, stratum by stratum (`strata`: int codes `[n]`), so each fold
-    gets its share of every class. A group of several strata is dealt with its rarest.
+    Groups are dealt out like cards, the largest first, stratum by stratum (`strata`: codes int
+    [n]), so each fold gets its share of every class. A group with rows of several strata is dealt
+    with its rarest.
 
     >>> folds(np.array(["a", "a", "b", "c"]), 3).tolist()
     [0, 0, 2, 1]
     """
     _, group, size = np.unique(groups, return_inverse=True, return_counts=True)
-    stratum = np.zeros(len(size), np.int64) if strata is None else _rarest(strata, group, len(size))
-    chance = np.random.default_rng(seed).random(len(size))
-    dealt = np.empty(len(size), np.int64)
-    dealt[np.lexsort((chance, -size, stratum))] = np.arange(len(size)) % k
+    count = len(size)
+    stratum = np.zeros(count, np.int64) if strata is None else _rarest(strata, group, count)
+    chance = np.random.default_rng(seed).random(count)
+    order = np.lexsort((chance, -size, stratum))
+    dealt = np.empty(count, np.int64)
+    dealt[order] = np.arange(count) % k
     return dealt[group]
 
 
 def _rarest(strata: Array, group: Array, count: int) -> Array:
+    """The rarest stratum of each group, as a rank by size."""
     rank = np.argsort(np.argsort(np.bincount(strata), kind="stable"))
     found = np.full(count, len(rank))
     np.minimum.at(found, group, rank[strata])

@@ -13,15 +13,18 @@ from dof_arrow.system import own_folder
 
 
 def key_file(path: str | Path | None = None) -> Path:
-    """The file that holds the owner's pseudonym key, whether it is there yet or not; by default the user's own."""
-    return Path(path) if path is not None else own_folder("XDG_CONFIG_HOME", ".config") / "id.key"
+    """The file of the owner's pseudonym key, by default the user's own; it need not exist yet."""
+    if path is not None:
+        return Path(path)
+    return own_folder("XDG_CONFIG_HOME", ".config") / "id.key"
 
 
 def load_or_make_key(path: str | Path | None = None) -> tuple[bytes, bool, Path]:
-    """The owner's pseudonym key (32 bytes), whether it was made just now, and the file that holds it in hexadecimal.
+    """The owner's pseudonym key (32 bytes), whether it was made just now, and its file.
 
-    Default: `$XDG_CONFIG_HOME/dof-arrow/id.key`, else under `~/.config`. Of several processes that make it at once one
-    wins and all get its key. Raises OutputError if it cannot be made, UsageError if the file holds no key.
+    The file holds the key in hexadecimal. By default it is `$XDG_CONFIG_HOME/dof-arrow/id.key`, or
+    under `~/.config`. If several processes make it at once, one wins and all get its key. Raises
+    OutputError if it cannot be made or read, UsageError if the file holds no key.
     """
     path = key_file(path)
     try:
@@ -30,26 +33,24 @@ def load_or_make_key(path: str | Path | None = None) -> tuple[bytes, bool, Path]
     except ValueError:
         key = b""
     except OSError as error:
-        hint = "Name another file with --id-key FILE."
         raise OutputError(
             "the pseudonym key can be neither read nor made",
             str(path),
-            "",
-            error.strerror or "",
-            hint,
+            found=error.strerror or "",
+            hint="Name another file with --id-key FILE.",
         ) from None
     if len(key) != KEY_BYTES:
-        hint = "Restore it from a backup, or name another with --id-key FILE."
         raise UsageError(
             "the file holds no pseudonym key",
             str(path),
             f"{2 * KEY_BYTES} hexadecimal digits",
-            hint=hint,
+            hint="Restore it from a backup, or name another with --id-key FILE.",
         )
     return key, made, path
 
 
 def _made(path: Path) -> bool:
+    """Make a key, unless another process makes one first; returns whether it is ours."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".id-key-")  # mode 0600
     try:
@@ -57,9 +58,8 @@ def _made(path: Path) -> bool:
             file.write(secrets.token_hex(KEY_BYTES) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.link(
-            draft, path
-        )  # unlike a rename, it never replaces a key that another process made meanwhile
+        # Unlike a rename, a link never replaces a key that another process made meanwhile.
+        os.link(draft, path)
         return True
     except FileExistsError:
         return False

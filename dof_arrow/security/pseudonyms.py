@@ -1,8 +1,9 @@
-"""Measures that protect the people behind the records: arrays and names in, arrays and names out, keys passed in.
+"""Pseudonyms of inputs and groups, made with the owner's secret key.
 
-A pseudonym is the first 130 bits of HMAC-SHA256 (RFC 2104) over the kind and the name, in lower-case base32 (RFC 4648)
-without padding. Without the key it can be neither undone nor, unlike a plain hash, found by trying likely names; with
-it the same name gives the same pseudonym in every dataset.
+A pseudonym is the first 130 bits of HMAC-SHA256 (RFC 2104) over the kind and the name, in
+lower-case base32 (RFC 4648) without padding. Without the key it cannot be undone, nor found by
+trying likely names, as a plain hash can. With the key the same name gives the same pseudonym in
+every dataset.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ Kind = Literal["id", "group"]
 def pseudonym(key: bytes, kind: Kind, name: str) -> str:
     """The pseudonym of one name: 26 characters of a-z and 2-7.
 
-    An id and a group of equal names get different pseudonyms. Raises UsageError for an empty name, a name that is no
-    Unicode text, a kind that is not known or a key that is not 32 bytes.
+    An id and a group of equal names get different pseudonyms. Raises UsageError for an empty name,
+    a name that is no Unicode text, an unknown kind, or a key that is not 32 bytes.
 
     >>> pseudonym(bytes(32), "id", "patient 7/front.png")
     'dk76dpfpk22mlkylqzghti2crk'
@@ -33,7 +34,7 @@ def pseudonym(key: bytes, kind: Kind, name: str) -> str:
 
 
 def pseudonyms(key: bytes, kind: Kind, names: Iterable[str]) -> list[str]:
-    """The pseudonyms of many names, in their order; raises as `pseudonym` does.
+    """The pseudonyms of many names, in their order. Raises as `pseudonym` does.
 
     >>> first, second = pseudonyms(bytes(32), "group", ["a", "b"])
     >>> first == second

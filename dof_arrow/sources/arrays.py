@@ -1,164 +1,35 @@
-"""Arrays of pictures [n, h, w], [n, h, w, c] or [n, c, h, w] in .npy, .npz or HDF5 files, with arrays of n beside them.
+"""Pictures in an array [n, h, w], [n, h, w, c] or [n, c, h, w], with arrays of n beside them.
 
-The array of pictures is the one of three or more axes and as many rows as no other has, or the one that is named.
-Columns are arrays of as many rows: labels, names, groups, co-factors; one of two axes [n, k] is k columns, or a
-multilabel. Arrays named `train_x`, `val_x`, `test_x` (as MedMNIST's) are one, `x`, and make a column `split`.
-Pictures stay in the file until they are asked for, unless an .npz is compressed. Nothing is unpickled.
+The array of pictures is the one that is named, or else the only one of three or more axes. Columns
+are arrays of as many rows: labels, names, groups, co-factors; one of two axes [n, k] is k columns,
+or a multilabel. Arrays named `train_x`, `val_x`, `test_x` (as MedMNIST's) are one, `x`, and make a
+column `split`.
 """
 
 from __future__ import annotations
 
 import math
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from dof_arrow.errors import PictureError, SourceError, UsageError, require
+from dof_arrow.errors import SourceError, UsageError
+from dof_arrow.sources.array_files import (
+    Array,
+    ChainedArrays,
+    Npy,
+    StoredArray,
+    Unpacked,
+    in_memory,
+    read_arrays,
+)
+from dof_arrow.sources.columns import place as column_place
 from dof_arrow.sources.listing import SPLITS, Listing, numbered
 from dof_arrow.sources.sample import Column, file_stamp
-from dof_arrow.sources.table import place as column_place
-
-Array = npt.NDArray[Any]
-
-MAX_UNPACKED = 4 << 30  # bytes of a compressed .npz that are held in memory
-_LOCAL_HEADER = 30  # bytes before the name in a zip member's own header (APPNOTE 4.3.7)
-
-
-class StoredArray(Protocol):
-    """An array in a file: what it is like, and some of its rows."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-
-    @property
-    def paths(self) -> tuple[Path, ...]: ...
-
-    def rows(self, start: int, stop: int) -> Array:
-        """The rows from start to stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Npy:
-    """An .npy array in a file; `offset` is where its values begin."""
-
-    path: Path
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    fortran: bool
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Its file."""
-        return (self.path,)
-
-    def rows(self, start: int, stop: int) -> Array:
-        """The rows from start to stop, read without a map: a file that shrinks meanwhile is an error, not a crash."""
-        if self.fortran:
-            return np.array(
-                np.memmap(self.path, self.dtype, "r", self.offset, self.shape, "F")[start:stop]
-            )
-        width = math.prod(self.shape[1:]) * self.dtype.itemsize
-        with self.path.open("rb", buffering=0) as file:
-            file.seek(self.offset + start * width)
-            values = np.fromfile(file, self.dtype, (stop - start) * math.prod(self.shape[1:]))
-        if values.nbytes != (stop - start) * width:
-            raise PictureError("the array's file ends too early", rule="truncated")
-        return values.reshape(stop - start, *self.shape[1:])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Unpacked:
-    """An array that was compressed, in memory."""
-
-    path: Path
-    values: Array
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Its file."""
-        return (self.path,)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape."""
-        return self.values.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Its type."""
-        return self.values.dtype
-
-    def rows(self, start: int, stop: int) -> Array:
-        """The rows from start to stop."""
-        return self.values[start:stop]
-
-
-@dataclass(frozen=True, slots=True)
-class Hdf5:
-    """A dataset in an HDF5 file."""
-
-    path: Path
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Its file."""
-        return (self.path,)
-
-    def rows(self, start: int, stop: int) -> Array:
-        """The rows from start to stop; texts as objects."""
-        dataset = _hdf5(self.path, file_stamp(self.path))[self.name]
-        try:
-            return np.asarray((dataset.asstr() if self.dtype.hasobject else dataset)[start:stop])
-        except TypeError:
-            raise SourceError(
-                "a dataset holds neither numbers nor texts", str(self.path), found=self.name
-            ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class ChainedArrays:
-    """Several arrays, one behind the other."""
-
-    parts: tuple[StoredArray, ...]
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The files of all."""
-        return tuple(dict.fromkeys(path for part in self.parts for path in part.paths))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Their shape together."""
-        return (sum(part.shape[0] for part in self.parts), *self.parts[0].shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of the first."""
-        return self.parts[0].dtype
-
-    def rows(self, start: int, stop: int) -> Array:
-        """The rows from start to stop."""
-        found, first = [], 0
-        for part in self.parts:
-            low, high = max(start - first, 0), min(stop - first, part.shape[0])
-            if low < high:
-                found.append(part.rows(low, high))
-            first += part.shape[0]
-        return np.concatenate(found) if len(found) != 1 else found[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +41,11 @@ class Plane:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process goes one picture of an array that is in memory, not all of them."""
-        if not _in_memory(self.array):
+        if not in_memory(self.array):
             return Plane, (self.array, self.index)
-        return Plane, (
-            Unpacked(self.array.paths[0], self.array.rows(self.index, self.index + 1)),
-            0,
-        )
+        values = self.array.rows(self.index, self.index + 1)
+        own = Unpacked(self.array.paths[0], values)
+        return Plane, (own, 0)
 
     def read(self) -> Array:
         """Its values."""
@@ -183,14 +53,11 @@ class Plane:
         return values
 
     def stamp(self) -> tuple[int, ...]:
-        """Its number, and the file's size and time."""
-        return self.index, *(number for path in self.array.paths for number in file_stamp(path))
-
-
-def _in_memory(array: StoredArray) -> bool:
-    return isinstance(array, Unpacked) or (
-        isinstance(array, ChainedArrays) and any(map(_in_memory, array.parts))
-    )
+        """Its number, and the size and time of each file."""
+        numbers = [self.index]
+        for path in self.array.paths:
+            numbers += file_stamp(path)
+        return tuple(numbers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -210,34 +77,32 @@ class Planes(Listing):
 
     def cells(self, names: Sequence[str]) -> dict[str, Column]:
         """Arrays of as many rows, as texts; those of several columns as structs."""
+        path = self.pictures.paths[0]
         rows = self.pictures.shape[0]
-        fitting = {name: array for name, array in self.beside.items() if array.shape[:1] == (rows,)}
+        fitting: dict[str, StoredArray] = {}
+        for name, array in self.beside.items():
+            if array.shape[:1] == (rows,):
+                fitting[name] = array
+        found: dict[str, Column] = {}
         for name in names:
-            column_place(name, list(fitting), self.pictures.paths[0])
-        return {
-            name: _cells(fitting[name].rows(0, rows), self.pictures.paths[0], name)
-            for name in names
-        }
+            column_place(name, list(fitting), path)
+            values = fitting[name].rows(0, rows)
+            found[name] = _cells(values, path, name)
+        return found
 
 
 def open_arrays(path: Path, pictures: str | None = None) -> Planes:
-    """The pictures in an .npy, .npz or HDF5 file, or in a folder of .npy files; `pictures` names their array.
+    """The pictures in an .npy, .npz or HDF5 file, or in a folder of .npy files.
 
-    Raises SourceError where no array or several could be meant, MissingExtra without h5py.
+    `pictures` names their array. Raises SourceError where no array or several could be meant,
+    UsageError for a name that is not there, MissingExtra without h5py.
     """
-    arrays = _joined(_read(path))
-    if (
-        path.is_file()
-        and pictures is None
-        and path.stem in arrays
-        and isinstance(arrays[path.stem], Npy)
-    ):
-        pictures = path.stem
-    name = pictures or _chosen(arrays, path)
+    arrays = _joined(read_arrays(path))
+    # What is asked for, else the array of the file that was given, else the only one it can be.
+    name = pictures or _of_its_own_file(arrays, path) or _chosen(arrays, path)
     if name not in arrays:
-        column_place(name, list(arrays), path)
+        column_place(name, list(arrays), path)  # raises, and names those that are near
     chosen = arrays.pop(name)
-    count = chosen.shape[0] if chosen.shape else 0
     if len(chosen.shape) < 3 or not math.prod(chosen.shape):
         raise SourceError(
             "an array that holds no pictures",
@@ -245,171 +110,89 @@ def open_arrays(path: Path, pictures: str | None = None) -> Planes:
             "[n, h, w] or [n, h, w, c]",
             f"{name} {list(chosen.shape)}",
         )
-    return Planes(names=numbered(count), pictures=chosen, beside=arrays, counts={"ignored": 0})
+    names = numbered(chosen.shape[0])
+    return Planes(names=names, pictures=chosen, beside=arrays, counts={"ignored": 0})
+
+
+def _of_its_own_file(arrays: Mapping[str, StoredArray], path: Path) -> str | None:
+    """The name of the array that is the .npy file at `path`, beside which others may lie."""
+    own = path.is_file() and isinstance(arrays.get(path.stem), Npy)
+    return path.stem if own else None
 
 
 def _chosen(arrays: Mapping[str, StoredArray], path: Path) -> str:
-    likely = [
-        name
-        for name, array in arrays.items()
-        if len(array.shape) >= 3 and array.dtype.kind in "buif"
-    ]
+    likely = [name for name, array in arrays.items() if _may_be_pictures(array)]
     if len(likely) == 1:
         return likely[0]
-    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
-    what = "several arrays could be the pictures" if likely else "no array could be the pictures"
-    hint = (
-        f"Choose with --pictures {likely[0]}"
-        if likely
-        else "Give an array [n, h, w] or [n, h, w, c]."
-    )
-    raise SourceError(what, str(path), found=shapes or "no arrays", hint=hint)
+    if likely:
+        what = "several arrays could be the pictures"
+        hint = f"Choose with --pictures {likely[0]}"
+    else:
+        what = "no array could be the pictures"
+        hint = "Give an array [n, h, w] or [n, h, w, c]."
+    shapes = [f"{name} {list(array.shape)}" for name, array in arrays.items()]
+    raise SourceError(what, str(path), found=", ".join(shapes) or "no arrays", hint=hint)
+
+
+def _may_be_pictures(array: StoredArray) -> bool:
+    return len(array.shape) >= 3 and array.dtype.kind in "buif"
 
 
 def _joined(arrays: Mapping[str, StoredArray]) -> dict[str, StoredArray]:
     """The arrays, those of `train_`, `val_` and `test_` joined where each has its part."""
-    parts = [part for part in SPLITS if any(name.startswith(f"{part}_") for name in arrays)]
-    names = {
-        part: {n.removeprefix(f"{part}_") for n in arrays if n.startswith(f"{part}_")}
-        for part in parts
-    }
-    shared = set.intersection(*names.values()) if len(parts) > 1 else set()
-    alike = sorted(
-        n
-        for n in shared
-        if len({arrays[f"{p}_{n}"].shape[1:] for p in parts}) == 1 and n not in arrays
-    )
+    parts = _parts(arrays)
+    alike = _in_every_part(arrays, parts)
     if not alike:
         return dict(arrays)
-    joined: dict[str, StoredArray] = {
-        n: ChainedArrays(tuple(arrays[f"{p}_{n}"] for p in parts)) for n in alike
-    }
-    rest = {
-        n: a for n, a in arrays.items() if not any(n == f"{p}_{j}" for p in parts for j in alike)
-    }
-    sizes = [arrays[f"{p}_{alike[0]}"].shape[0] for p in parts]
-    split = np.repeat([SPLITS[p] for p in parts], sizes)
-    path = joined[alike[0]].paths[0]
-    return {**rest, **joined, **({} if "split" in rest else {"split": Unpacked(path, split)})}
+    joined: dict[str, StoredArray] = {}
+    taken: set[str] = set()
+    for name in alike:
+        names = [f"{part}_{name}" for part in parts]
+        joined[name] = ChainedArrays(tuple(arrays[each] for each in names))
+        taken.update(names)
+    rest = {name: array for name, array in arrays.items() if name not in taken}
+    # A column `split` of the file's own says more than the names of its arrays.
+    if "split" not in rest:
+        joined["split"] = _splits(arrays, parts, alike[0])
+    return {**rest, **joined}
 
 
-def _read(path: Path) -> dict[str, StoredArray]:
-    """The arrays of a file or folder by name."""
-    try:
-        if path.is_dir():
-            return {file.stem: _npy(file) for file in sorted(path.glob("*.npy"))}
-        with path.open("rb") as file:
-            magic = file.read(8)
-        if magic == b"\x89HDF\r\n\x1a\n":
-            return _datasets(path)
-        if magic.startswith(b"PK"):
-            return _npz(path)
-        return {
-            path.stem: _npy(path),
-            **{f.stem: _npy(f) for f in sorted(path.parent.glob("*.npy")) if f != path},
-        }
-    except OSError as error:
-        raise SourceError(
-            "the arrays cannot be read", str(path), found=error.strerror or "a damaged file"
-        ) from None
-    except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        raise SourceError(
-            "the arrays cannot be read",
-            str(path),
-            found="a damaged file, or pickled objects",
-            hint="Save arrays of numbers or texts with numpy.save.",
-        ) from None
+def _parts(arrays: Mapping[str, StoredArray]) -> list[str]:
+    """The names of splits with which names of arrays begin."""
+    begun = {name.partition("_")[0] for name in arrays if "_" in name}
+    return [part for part in SPLITS if part in begun]
 
 
-def _npy(path: Path) -> Npy:
-    with path.open("rb") as file:
-        shape, fortran, dtype = _header(file)
-        found = Npy(path, file.tell(), shape, dtype, fortran)
-    if found.offset + math.prod(shape) * dtype.itemsize > path.stat().st_size:
-        raise EOFError
+def _in_every_part(arrays: Mapping[str, StoredArray], parts: Sequence[str]) -> list[str]:
+    """The names `x` of which every part has an array, all of one shape but for their rows."""
+    if len(parts) < 2:
+        return []
+    first = f"{parts[0]}_"
+    found = []
+    for whole in sorted(arrays):
+        name = whole.removeprefix(first)
+        if not whole.startswith(first) or name in arrays:
+            continue
+        members = [f"{part}_{name}" for part in parts]
+        if all(member in arrays for member in members):
+            shapes = {arrays[member].shape[1:] for member in members}
+            if len(shapes) == 1:
+                found.append(name)
     return found
 
 
-def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    read: Callable[[Any], Any] = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-        version, np.lib.format.read_array_header_2_0
-    )
-    shape, fortran, dtype = read(file)
-    if dtype.hasobject:
-        raise ValueError("pickled objects")
-    return shape, fortran, dtype
-
-
-def _npz(path: Path) -> dict[str, StoredArray]:
-    found: dict[str, StoredArray] = {}
-    with zipfile.ZipFile(path) as archive:
-        packed = sum(
-            info.file_size
-            for info in archive.infolist()
-            if info.compress_type != zipfile.ZIP_STORED
-        )
-        if packed > MAX_UNPACKED:
-            raise SourceError(
-                "too large a compressed .npz",
-                str(path),
-                f"at most {MAX_UNPACKED} bytes",
-                str(packed),
-                "Save it with numpy.savez, not savez_compressed.",
-            )
-        for info in archive.infolist():
-            if info.filename.endswith(".npy"):
-                found[info.filename.removesuffix(".npy")] = _member(path, archive, info)
-    return found
-
-
-def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> StoredArray:
-    with archive.open(info) as file:
-        shape, fortran, dtype = _header(file)
-        header, size = file.tell(), math.prod(shape) * dtype.itemsize
-        if header + size != info.file_size:
-            raise ValueError("sizes differ")
-        if info.compress_type != zipfile.ZIP_STORED:
-            values = np.frombuffer(file.read(size), dtype).reshape(
-                shape, order="F" if fortran else "C"
-            )
-            return Unpacked(path, values)
-    with path.open("rb") as raw:
-        raw.seek(info.header_offset + _LOCAL_HEADER - 4)
-        lengths = np.frombuffer(raw.read(4), "<u2")
-    start = info.header_offset + _LOCAL_HEADER + int(lengths.sum())
-    return Npy(path, start + header, shape, dtype, fortran)
-
-
-def _datasets(path: Path) -> dict[str, StoredArray]:
-    """Datasets of an HDF5 file, those left out whose values lie in other files."""
-    h5py = require("h5py", extra="hdf5")
-    found: dict[str, StoredArray] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if (
-            isinstance(item, h5py.Dataset)
-            and item.shape
-            and not item.external
-            and not item.is_virtual
-        ):
-            found[name] = Hdf5(path, name, item.shape, item.dtype)
-
-    with h5py.File(path, "r") as file:
-        file.visititems(visit)
-    return found
-
-
-@lru_cache(8)
-def _hdf5(path: Path, stamp: tuple[int, int]) -> Any:
-    return require("h5py", extra="hdf5").File(path, "r")
+def _splits(arrays: Mapping[str, StoredArray], parts: Sequence[str], name: str) -> StoredArray:
+    """The split of each row of a joined array."""
+    members = [arrays[f"{part}_{name}"] for part in parts]
+    sizes = [array.shape[0] for array in members]
+    values = np.repeat([SPLITS[part] for part in parts], sizes)
+    return Unpacked(members[0].paths[0], values)
 
 
 def _cells(values: Array, path: Path, name: str) -> Column:
     """A column's values as texts; several columns as a struct of them."""
-    if values.dtype.names:
+    if values.dtype.names:  # a structured array, such as a table in HDF5
         return _struct({field: values[field] for field in values.dtype.names})
-    flat = values.reshape(len(values), -1)
     if values.ndim > 2:
         raise UsageError(
             "an array of too many axes for a column",
@@ -417,21 +200,22 @@ def _cells(values: Array, path: Path, name: str) -> Column:
             "[n] or [n, k]",
             f"{name} {list(values.shape)}",
         )
-    return (
-        _texts(flat[:, 0])
-        if flat.shape[1] == 1
-        else _struct({str(i): flat[:, i] for i in range(flat.shape[1])})
-    )
+    columns = values.reshape(len(values), -1).T
+    if len(columns) == 1:
+        return _texts(columns[0])
+    return _struct({str(number): column for number, column in enumerate(columns)})
 
 
 def _struct(columns: Mapping[str, Array]) -> Column:
-    return pa.StructArray.from_arrays(
-        [_texts(values) for values in columns.values()], list(columns)
-    )
+    texts = [_texts(values) for values in columns.values()]
+    return pa.StructArray.from_arrays(texts, list(columns))
 
 
 def _texts(values: Array) -> Column:
-    if values.dtype.kind in "SUO":
-        texts = [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
-        return pa.array([text.strip() or None for text in texts], pa.string())
-    return pa.array(np.ascontiguousarray(values)).cast(pa.string())
+    if values.dtype.kind not in "SUO":  # numbers; texts are bytes, strings or objects
+        return pa.array(np.ascontiguousarray(values)).cast(pa.string())
+    texts: list[str | None] = []
+    for value in values.tolist():
+        text = value.decode() if isinstance(value, bytes) else str(value)
+        texts.append(text.strip() or None)
+    return pa.array(texts, pa.string())

@@ -1,7 +1,8 @@
-"""A clip however it is stored -> its frames: video, a folder of pictures, an array, a DICOM cine; told by content.
+"""A clip however it is stored -> its frames: video, a folder of pictures, an array, a DICOM cine.
 
-Frame k of a cine is shown from the sum of the frame times before it on (FrameTimeVector, FrameTime, CineRate, in this
-order). Grey frames without a window become 8 bits by one scale for the whole clip.
+Which of them it is is told by its content. Frame k of a cine is shown from the sum of the frame
+times before it on (FrameTimeVector, FrameTime, CineRate, in this order). Grey frames without a
+window become 8 bits by one scale for the whole clip.
 """
 
 from __future__ import annotations
@@ -13,19 +14,24 @@ import numpy as np
 
 from dof_arrow.errors import PictureError
 from dof_arrow.media import decode as picture
-from dof_arrow.media import dicom, facts, frames, image
 from dof_arrow.media.cine import Cine
 from dof_arrow.media.decode import ReadingOptions
-from dof_arrow.media.frames import Cropped, Footage, Frames, PictureFrames, Sampling
+from dof_arrow.media.dicom_file import is_dicom
+from dof_arrow.media.facts import PictureFacts
+from dof_arrow.media.frame_sequences import ArrayFrames, PictureFrames, load_array
+from dof_arrow.media.frames import EVERY, Cropped, Footage, Sampling
+from dof_arrow.media.image import Pixels
 from dof_arrow.media.video import Video
+from dof_arrow.sources import folder
 from dof_arrow.sources.sample import Sample, read_bytes
 
 _ARRAYS = (b"\x93NUMPY", b"PK\3\4")
+_START = 132  # bytes by which arrays and DICOM are told
 
 
 def open_clip(
     sample: Sample,
-    sampling: Sampling = frames.EVERY,
+    sampling: Sampling = EVERY,
     *,
     mode: Literal["RGB", "L"] = "RGB",
     orientation: Literal["exif", "ignore"] = "exif",
@@ -36,8 +42,10 @@ def open_clip(
     PictureError for what is no clip, MissingExtra without PyAV or pydicom where it is needed.
     """
     clip = _opened(sample, sampling, mode, orientation, reading)
-    own = clip.region if isinstance(clip, Cine) and sampling.crop is None else None
-    box = sampling.box or own
+    box = sampling.box
+    # What lies beside the regions of an ultrasound clip may show the patient's name.
+    if sampling.crop is None and isinstance(clip, Cine):
+        box = clip.region
     return Cropped(clip, box) if box else clip
 
 
@@ -46,27 +54,29 @@ def _opened(
     sampling: Sampling,
     mode: Literal["RGB", "L"],
     orientation: Literal["exif", "ignore"],
-    reading: ReadingOptions,
+    options: ReadingOptions,
 ) -> Footage:
-    data = sample.data
-    if isinstance(data, Path) and data.is_dir():
-        return _of_folder(data, sampling, mode, orientation, reading)
-    start = _start(data) if isinstance(data, Path) else b""
-    if isinstance(data, Path) and start.startswith(_ARRAYS):
-        return Frames(frames.load_array(data), mode, sampling.fps)
-    streamed = isinstance(data, Path) and not dicom.is_dicom(start)
-    stored = data if streamed and isinstance(data, Path) else sample.load()
-    if isinstance(stored, np.ndarray):
-        return Frames(stored, mode, sampling.fps)
-    if isinstance(stored, bytes) and dicom.is_dicom(stored):
-        return Cine(stored, mode=mode, fps=sampling.fps, reading=reading)
-    return Video(stored, mode=mode, orientation=orientation, max_pixels=reading.max_pixels)
+    stored = sample.data
+    if isinstance(stored, Path):
+        if stored.is_dir():
+            return _of_folder(stored, sampling, mode, orientation, options)
+        start = _start(stored)
+        if start.startswith(_ARRAYS):
+            return ArrayFrames(load_array(stored), mode, sampling.fps)
+        if not is_dicom(start):  # a video, which is read as it is decoded
+            return Video(stored, mode=mode, orientation=orientation, max_pixels=options.max_pixels)
+    loaded = sample.load()
+    if isinstance(loaded, np.ndarray):
+        return ArrayFrames(loaded, mode, sampling.fps)
+    if is_dicom(loaded):
+        return Cine(loaded, mode=mode, fps=sampling.fps, reading=options)
+    return Video(loaded, mode=mode, orientation=orientation, max_pixels=options.max_pixels)
 
 
 def _start(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(132)
+            return file.read(_START)
     except FileNotFoundError:
         raise PictureError("no such file", rule="missing") from None
     except OSError as error:
@@ -76,17 +86,17 @@ def _start(path: Path) -> bytes:
 
 
 def _of_folder(
-    folder: Path,
+    path: Path,
     sampling: Sampling,
     mode: Literal["RGB", "L"],
     orientation: Literal["exif", "ignore"],
-    reading: ReadingOptions,
+    options: ReadingOptions,
 ) -> PictureFrames:
-    from dof_arrow.sources import folder as files
+    found = folder.pictures_only(folder.in_folder(path))
+    paths = [path / name for name in found.names.to_pylist()]
 
-    found = files.pictures_only(files.in_folder(folder))
+    def decode(file: Path) -> tuple[Pixels, PictureFacts]:
+        data = read_bytes(file)
+        return picture.decode(data, mode=mode, orientation=orientation, reading=options)
 
-    def decode(path: Path) -> tuple[image.Pixels, facts.PictureFacts]:
-        return picture.decode(read_bytes(path), mode=mode, orientation=orientation, reading=reading)
-
-    return PictureFrames([folder / name for name in found.names.to_pylist()], decode, sampling.fps)
+    return PictureFrames(paths, decode, sampling.fps)

@@ -1,6 +1,7 @@
 """All that is known of a run's inputs before any of them is read, as Arrow columns.
 
-A million inputs cost what their text costs; a `Sample` of each would cost fifty times that, and ten seconds.
+A million inputs cost what their text costs; a `Sample` of each would cost fifty times that, and ten
+seconds.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.sources.folder import Files
 from dof_arrow.sources.listing import Listing
-from dof_arrow.sources.sample import Source
-
-Column = Any  # pyarrow.Array, which comes without types
+from dof_arrow.sources.sample import Column, Sample, Source
 
 _AT_ONCE = 65_536
-_TYPES = {"category": pa.int64(), "regression": pa.float64(), "multilabel": pa.list_(pa.int64())}
+_TYPES = {
+    "category": pa.int64(),
+    "regression": pa.float64(),
+    "multilabel": pa.list_(pa.int64()),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Roster:
-    """A row for each input: its own name, its targets, its group and split if there are any, its kept columns.
+    """A row for each input: its name, its targets, its group and split if any, its kept columns.
 
     >>> from dof_arrow.sources.sample import Sample
     >>> class Two:
@@ -57,19 +60,7 @@ class Roster:
                 splits=source.splits,
                 kept=source.columns,
             )
-        return cls(
-            keys=_gathered(source, lambda s: s.key, pa.large_string()),
-            targets={
-                n: _gathered(source, _entry("target", n), target_type(t))
-                for n, t in source.targets.items()
-            },
-            groups=_gathered(source, lambda s: s.group, pa.string()) if source.has_group else None,
-            splits=_gathered(source, lambda s: s.split, pa.string()) if source.has_split else None,
-            kept={
-                n: _gathered(source, _entry("kept", n), pa.type_for_alias(t))
-                for n, t in source.kept.items()
-            },
-        )
+        return _gathered(source)
 
     def digest(self, key: bytes) -> str:
         """A keyed digest of everything here: only who has the key can make or recognise it."""
@@ -82,20 +73,13 @@ class Roster:
 
     def _columns(self) -> Iterator[tuple[tuple[str, str], Column]]:
         given = {"key": self.keys, "group": self.groups, "split": self.splits}
-        yield from ((("", name), column) for name, column in given.items() if column is not None)
-        yield from ((("target", name), column) for name, column in self.targets.items())
-        yield from ((("kept", name), column) for name, column in self.kept.items())
-
-
-def _plainly(column: Column) -> Any:
-    """Bytes that are equal where the values are, whichever types their sources give them in."""
-    if pa.types.is_signed_integer(column.type):
-        missing, values = column.is_null(), column.fill_null(0).cast(pa.int64())
-        return missing.to_numpy(zero_copy_only=False).tobytes() + values.to_numpy().tobytes()
-    if not holds_texts(column.type):
-        return repr(column.to_pylist()).encode()
-    whole = pa.concat_arrays([column]).cast(pa.large_string())  # without what lies around a slice
-    return pa.record_batch([whole], ["value"]).serialize()
+        for name, column in given.items():
+            if column is not None:
+                yield ("", name), column
+        for name, column in self.targets.items():
+            yield ("target", name), column
+        for name, column in self.kept.items():
+            yield ("kept", name), column
 
 
 def target_type(target: Target) -> pa.DataType:
@@ -113,23 +97,70 @@ def files(source: Source) -> Iterator[os.stat_result]:
 
 
 def size(source: Source) -> int | None:
-    """Bytes of all pictures, where each is a file of its own."""
-    return sum(status.st_size for status in files(source)) if isinstance(source, Files) else None
+    """Bytes of all pictures, where each is a file of its own; else None."""
+    if not isinstance(source, Files):
+        return None
+    return sum(status.st_size for status in files(source))
+
+
+def _plainly(column: Column) -> Any:
+    """Bytes that are equal where the values are, whichever types their sources give them in."""
+    if pa.types.is_signed_integer(column.type):
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        values = column.fill_null(0).cast(pa.int64()).to_numpy()
+        return missing.tobytes() + values.tobytes()
+    # Integers are compared as int64 and texts as large strings: a source in memory and one of
+    # files give them in other types.
+    if not holds_texts(column.type):
+        return repr(column.to_pylist()).encode()
+    whole = pa.concat_arrays([column]).cast(pa.large_string())  # without what lies around a slice
+    return pa.record_batch([whole], ["value"]).serialize()
 
 
 def _paths(source: Source) -> Iterator[str | Path]:
     if isinstance(source, Listing):
-        return iter(source.files())
-    return (data for i in range(len(source)) if isinstance(data := source[i].data, Path))
+        yield from source.files()
+        return
+    for sample in _samples(source):
+        if isinstance(sample.data, Path):
+            yield sample.data
 
 
-def _gathered(source: Source, value: Callable[[Any], Any], kind: pa.DataType) -> Column:
-    values = (value(source[i]) for i in range(len(source)))
+def _gathered(source: Source) -> Roster:
+    """What the samples of a source say, each asked for once a column."""
+    targets = {}
+    for name, target in source.targets.items():
+        kind = target_type(target)
+        targets[name] = _column(source, _entry("target", name), kind)
+    kept = {}
+    for name, alias in source.kept.items():
+        kind = pa.type_for_alias(alias)
+        kept[name] = _column(source, _entry("kept", name), kind)
+    groups = splits = None
+    if source.has_group:
+        groups = _column(source, _attribute("group"), pa.string())
+    if source.has_split:
+        splits = _column(source, _attribute("split"), pa.string())
+    keys = _column(source, _attribute("key"), pa.large_string())
+    return Roster(keys=keys, targets=targets, groups=groups, splits=splits, kept=kept)
+
+
+def _column(source: Source, value: Callable[[Sample], Any], kind: pa.DataType) -> Column:
+    values = map(value, _samples(source))
     parts = [pa.array([], kind)]
     while batch := list(islice(values, _AT_ONCE)):
         parts.append(pa.array(batch, kind))
     return pa.concat_arrays(parts)
 
 
-def _entry(where: str, name: str) -> Callable[[Any], Any]:
+def _samples(source: Source) -> Iterator[Sample]:
+    for index in range(len(source)):
+        yield source[index]
+
+
+def _attribute(name: str) -> Callable[[Sample], Any]:
+    return lambda sample: getattr(sample, name)
+
+
+def _entry(where: str, name: str) -> Callable[[Sample], Any]:
     return lambda sample: getattr(sample, where).get(name)

@@ -1,4 +1,4 @@
-"""Inputs listed: their ids, groups, labels and splits."""
+"""Inputs listed: their names, groups, labels and splits, as Arrow arrays."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.sources.sample import Column, Data, Sample
+from dof_arrow.sources.sample import Column, Data, Sample, Value
 
+# What data sets call their splits, and what we do.
 SPLITS = {
     "train": "train",
     "val": "valid",
@@ -26,11 +27,12 @@ SPLITS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Listing(ABC):
-    """Named pictures in some container, with what is known of them, all as Arrow arrays; a `Source`.
+    """Named pictures in some container, with what is known of them, all as Arrow arrays.
 
-    `place` says which of the container's pictures each sample is, null where there is none; None: each its own number.
-    `counts`: `ignored` files that are no pictures, `without_row` pictures that the table does not name, `without_file`
-    rows whose picture is missing (they are samples that fail to load).
+    It is a `Source`. `place` says which of the container's pictures each sample is, null where
+    there is none; None: each its own number. `counts`: `ignored` files that are no pictures,
+    `without_row` pictures that the table does not name, `without_file` rows whose picture is
+    missing (they are samples that fail to load).
     """
 
     names: Column
@@ -45,10 +47,10 @@ class Listing(ABC):
     @property
     def kept(self) -> dict[str, str]:
         """The Arrow type name of each kept column."""
-        return {
-            name: str(column.type).replace("double", "float64")
-            for name, column in self.columns.items()
-        }
+        found = {}
+        for name, column in self.columns.items():
+            found[name] = str(column.type).replace("double", "float64")
+        return found
 
     @property
     def has_group(self) -> bool:
@@ -65,15 +67,21 @@ class Listing(ABC):
 
     def __getitem__(self, index: int) -> Sample:
         key = self.names[index].as_py()
-        place = range(len(self))[index] if self.place is None else self.place[index].as_py()
+        place = self._place(index)
         return Sample(
             key=key,
             data=None if place is None else self.stored(key, place),
-            target={name: column[index].as_py() for name, column in self.labels.items()},
+            target=_row(self.labels, index),
             group=self.groups[index].as_py() if self.has_group else None,
             split=self.splits[index].as_py() if self.has_split else None,
-            kept={name: column[index].as_py() for name, column in self.columns.items()},
+            kept=_row(self.columns, index),
         )
+
+    def _place(self, index: int) -> int | None:
+        if self.place is not None:
+            place: int | None = self.place[index].as_py()
+            return place
+        return range(len(self))[index]  # counts from the end too, and refuses what is outside
 
     @abstractmethod
     def stored(self, key: str, place: int) -> Data:
@@ -84,12 +92,19 @@ class Listing(ABC):
         """The files that the pictures lie in."""
 
     def cells(self, names: Sequence[str]) -> dict[str, Column]:
-        """Columns that the container itself has: strings, lists of strings, or structs of strings; UsageError if none."""
-        hint = "Add --table FILE.csv --key COLUMN, or --label folder if pictures lie in a folder for each class."
-        raise UsageError("columns need a table", found=", ".join(names), hint=hint)
+        """Columns that the container itself has: strings, lists of strings, or structs of strings.
+
+        Raises UsageError where it has none.
+        """
+        raise UsageError(
+            "columns need a table",
+            found=", ".join(names),
+            hint="Add --table FILE.csv --key COLUMN, or --label folder if pictures lie in a "
+            "folder for each class.",
+        )
 
     def classes(self, name: str) -> tuple[str, ...]:
-        """The class names of a column, in order, where the container says them."""
+        """The class names of a column, in order, where the container names them."""
         return ()
 
 
@@ -102,4 +117,9 @@ def numbered(count: int) -> Column:
     import pyarrow.compute as pc
 
     numbers = pa.array(np.arange(count)).cast(pa.large_string())
-    return pc.utf8_lpad(numbers, len(str(max(count - 1, 0))), "0")
+    width = len(str(max(count - 1, 0)))
+    return pc.utf8_lpad(numbers, width, "0")
+
+
+def _row(columns: Mapping[str, Column], index: int) -> dict[str, Value]:
+    return {name: column[index].as_py() for name, column in columns.items()}

@@ -1,4 +1,4 @@
-"""One input, and what a source of them is."""
+"""One input, and what a source of inputs is."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from dof_arrow import errors
+from dof_arrow.errors import PictureError
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.media import decode, facts, image
+from dof_arrow.media import decode
+from dof_arrow.media.facts import PictureFacts
+from dof_arrow.media.image import Pixels
 
 Array = npt.NDArray[Any]
 Column = Any  # pyarrow.Array, which comes without types
@@ -26,10 +28,16 @@ MAX_FILE_BYTES = 1 << 30
 
 @runtime_checkable
 class Stored(Protocol):
-    """A picture inside something larger: an archive, an array, a table. Read when asked for, from any thread."""
+    """A picture inside something larger: an archive, an array, a table.
+
+    It is read when asked for, from any thread.
+    """
 
     def read(self) -> bytes | Array:
-        """The picture's bytes, or its values [h, w], [h, w, c] or [c, h, w]; raises PictureError or OSError."""
+        """The picture's bytes, or its values [h, w], [h, w, c] or [c, h, w].
+
+        Raises PictureError or OSError.
+        """
 
     def stamp(self) -> object:
         """Something printable that changes when the picture does; raises OSError."""
@@ -42,7 +50,8 @@ Data = Path | bytes | Array | Stored | None
 class Sample:
     """One input: its own name, where its picture is (None: nowhere), and what is known of it.
 
-    `target` holds a class index, a number or a list of class indexes under each target's name; None where missing.
+    `target` holds a class index, a number or a list of class indexes under each target's name; None
+    where missing.
 
     >>> Sample(key="a.png", data=b"bytes").load()
     b'bytes'
@@ -56,17 +65,16 @@ class Sample:
     kept: Mapping[str, Value] = field(default_factory=dict)
 
     def load(self) -> bytes | Array:
-        """The stored picture; PictureError with rule `missing`, `unreadable` or `too-large`, which names no path."""
+        """The stored picture.
+
+        Raises PictureError with rule `missing`, `unreadable` or `too-large`, which names no path.
+        """
         try:
-            if self.data is None:
-                raise FileNotFoundError
-            if isinstance(self.data, Path):
-                return read_bytes(self.data)
-            return self.data if isinstance(self.data, (bytes, np.ndarray)) else self.data.read()
+            return self._read()
         except FileNotFoundError:
-            raise errors.PictureError("no such file", rule="missing") from None
+            raise PictureError("no such file", rule="missing") from None
         except OSError as error:
-            raise errors.PictureError(
+            raise PictureError(
                 "the file cannot be read", found=error.strerror or "", rule="unreadable"
             ) from None
 
@@ -77,31 +85,48 @@ class Sample:
         orientation: Literal["exif", "ignore"] = "exif",
         draft: int | None = None,
         reading: decode.ReadingOptions = decode.DEFAULT,
-    ) -> tuple[image.Pixels, facts.PictureFacts]:
-        """Pixels uint8 [h, w, 3] or [h, w, 1], and what the stored picture was like; PictureError if there are none."""
+    ) -> tuple[Pixels, PictureFacts]:
+        """Pixels uint8 [h, w, 3] or [h, w, 1], and what the stored picture was like.
+
+        Raises PictureError where there are none.
+        """
         return decode.decode(
             self.load(), mode=mode, orientation=orientation, draft=draft, reading=reading
         )
 
     def stamp(self) -> object:
-        """Something printable that changes when the picture does: a file's size and time, a digest; None if missing."""
+        """Something printable that changes when the picture does; None if it is missing.
+
+        Of a file its size and time, of values in memory a digest.
+        """
         try:
-            if isinstance(self.data, Path):
-                return folder_stamp(self.data) if self.data.is_dir() else file_stamp(self.data)
-            if isinstance(self.data, (bytes, np.ndarray)):
-                values = (
-                    np.frombuffer(self.data, np.uint8)
-                    if isinstance(self.data, bytes)
-                    else self.data
-                )
-                return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
-            return self.data.stamp() if self.data is not None else None
+            return self._stamp()
         except OSError:
             return None
 
+    def _read(self) -> bytes | Array:
+        if self.data is None:  # a row of a table whose picture is not there
+            raise FileNotFoundError
+        if isinstance(self.data, Path):
+            return read_bytes(self.data)
+        if isinstance(self.data, bytes | np.ndarray):
+            return self.data
+        return self.data.read()
+
+    def _stamp(self) -> object:
+        if self.data is None:
+            return None
+        if isinstance(self.data, Path):
+            return folder_stamp(self.data) if self.data.is_dir() else file_stamp(self.data)
+        if isinstance(self.data, bytes):
+            return hashlib.sha256(self.data).hexdigest()
+        if isinstance(self.data, np.ndarray):
+            return hashlib.sha256(np.ascontiguousarray(self.data).data).hexdigest()
+        return self.data.stamp()
+
 
 class Source(Protocol):
-    """What can be extracted from; samples stand in a fixed order and can be asked for by index, in any order."""
+    """What can be extracted from: samples in a fixed order, which can be had by index."""
 
     @property
     def targets(self) -> Mapping[str, Target]:
@@ -125,22 +150,30 @@ class Source(Protocol):
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's bytes; PictureError for one of more than `MAX_FILE_BYTES`, OSError for what cannot be read."""
+    """A file's bytes.
+
+    Raises PictureError for one of more than `MAX_FILE_BYTES`, OSError for what cannot be read.
+    """
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
         raise OSError(0, "not a regular file")
     if status.st_size > MAX_FILE_BYTES:
-        expected, found = f"at most {MAX_FILE_BYTES} bytes", f"{status.st_size} bytes"
-        raise errors.PictureError("the file is too large", "", expected, found, rule="too-large")
+        raise PictureError(
+            "the file is too large",
+            expected=f"at most {MAX_FILE_BYTES} bytes",
+            found=f"{status.st_size} bytes",
+            rule="too-large",
+        )
     return path.read_bytes()
 
 
 def folder_stamp(path: Path) -> list[tuple[str, tuple[int, int]]]:
     """The names of a folder's files, with the size and time of change of each."""
-    return sorted((entry.name, file_stamp(entry.path)) for entry in os.scandir(path))
+    with os.scandir(path) as entries:
+        return sorted((entry.name, file_stamp(entry.path)) for entry in entries)
 
 
 def file_stamp(path: str | Path) -> tuple[int, int]:
-    """A file's size and time of change."""
+    """A file's size in bytes and its time of change in nanoseconds."""
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns

@@ -1,8 +1,8 @@
-"""The one way any output comes to be: a locked temporary sibling, written whole, fsynced, then renamed into place.
+"""How every output is written: to a locked file beside it, fsynced, then renamed into place.
 
-A reader sees the old file or the new one, never a part. The lock is the temporary file's own (flock), so it dies with
-its process; what a crash of ours leaves behind makes way for the next writer of the same output.
-What others left does not: see `owned`.
+A reader sees the old file or the new one, never a part. The lock is the temporary file's own
+(flock), so it ends with its process. What a crash of ours leaves behind makes way for the next
+writer of the same output; what others left does not (see `owned`).
 """
 
 from __future__ import annotations
@@ -22,46 +22,59 @@ Bytes = Any  # whatever has the buffer protocol: bytes, memoryview, a C-contiguo
 
 _AT_ONCE = 512  # buffers a writev call; IOV_MAX is 1,024 on the systems in use
 
+_HINTS = {
+    errno.ENOSPC: "Free some space and repeat the command.",
+    errno.EDQUOT: "Free some space and repeat the command.",
+    errno.ENOENT: "Make the folder first.",
+    errno.EACCES: "Check who may write to the folder.",
+    errno.EROFS: "Choose a folder on a disk that can be written.",
+}
+
 
 class Output:
     """A file being written: append bytes, then leave the `replacing` block to commit them."""
 
     def __init__(self, path: Path, file: int) -> None:
-        self.path, self.file, self.size = path, file, 0
+        self.path = path
+        self.file = file
+        self.size = 0
 
     def write(self, *buffers: Bytes) -> None:
-        """Append buffers, all of them: a full disk may write short without an error, so it loops until done."""
-        views = [v for v in map(_bytes_view, buffers) if len(v)]
+        """Append all bytes of the buffers; raises OSError if the system refuses."""
+        views = [view for view in map(_bytes_view, buffers) if len(view)]
         for first in range(0, len(views), _AT_ONCE):
             _write_all(self.file, views[first : first + _AT_ONCE])
         self.size += sum(map(len, views))
 
 
 class CountedOutput(Output):
-    """An output that only counts: what a file's size would be."""
+    """An output that only counts its bytes: how large a file would be."""
 
     def __init__(self) -> None:
         super().__init__(Path(os.devnull), -1)
 
     def write(self, *buffers: Bytes) -> None:
         """Count the bytes."""
-        self.size += sum(memoryview(b).nbytes for b in buffers)
+        self.size += sum(memoryview(buffer).nbytes for buffer in buffers)
 
 
 class Sink(io.RawIOBase):
-    """An output as pyarrow takes one: a file object to write to."""
+    """An output as a file object, which pyarrow needs."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
 
     def writable(self) -> bool:
+        """Whether it can be written to: always."""
         return True
 
     def write(self, data: Any) -> int:
+        """Append bytes; their number."""
         self._out.write(data)
         return len(memoryview(data))
 
     def tell(self) -> int:
+        """The number of bytes written."""
         return self._out.size
 
 
@@ -74,7 +87,7 @@ def replacing(
     folder: int | None = None,
     mode: int | None = None,
 ) -> Iterator[Output]:
-    """Write a file atomically: it appears at `path` when the block ends, and not at all when the block fails.
+    """Write a file atomically: it appears at `path` when the block ends, never if the block fails.
 
     While it is written it stands beside `path` under a hidden name, or beside the folder `beside`
     that it goes into, and only its owner may read it. It ends with `mode`, by default what the
@@ -94,7 +107,7 @@ def replacing(
     target = Path(path)
     with explained(target):
         refuse_existing(target, overwrite)
-        part = sibling(beside, f"{target.name}.partial") if beside else sibling(target, "partial")
+        part = _partial(target, beside)
         file = lock(part, target, folder=folder)
         try:
             final = owned.usual_mode(part.parent) if mode is None else mode
@@ -110,6 +123,12 @@ def replacing(
             raise
         finally:
             os.close(file)
+
+
+def _partial(target: Path, beside: Path | None) -> Path:
+    if beside is None:
+        return sibling(target, "partial")
+    return sibling(beside, f"{target.name}.partial")
 
 
 def _put_in_place(part: Path, file: int, target: Path, folder: int | None) -> None:
@@ -157,7 +176,7 @@ def explained(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(_reason(error), str(target), hint=_mend(error)) from error
+        raise OutputError(_reason(error), str(target), hint=_hint(error)) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -194,7 +213,7 @@ def lock(path: Path, target: Path, *, folder: int | None = None) -> int:
 
 
 def _taken(path: Path, file: int, target: Path, folder: int | None) -> bool:
-    """Hold an open lock file; whether it still stands at its path. Closed where another has it."""
+    """Lock an open lock file, or close it; whether it still stands at its path."""
     try:
         _flock(file, target)
         return owned.stands(path, file, folder)
@@ -249,6 +268,7 @@ def locked(path: Path, target: Path) -> Iterator[None]:
 
 
 def _write_all(file: int, views: Sequence[memoryview]) -> None:
+    # A full disk may write less than all without an error; the next call then tells it.
     left = list(views)
     while left:
         written = os.writev(file, left)
@@ -260,20 +280,17 @@ def _write_all(file: int, views: Sequence[memoryview]) -> None:
 
 def _bytes_view(buffer: Bytes) -> memoryview:
     view = memoryview(buffer)
-    return view.cast("B") if view.nbytes else memoryview(b"")
+    if not view.nbytes:  # cannot be cast
+        return memoryview(b"")
+    return view.cast("B")
 
 
 def _reason(error: OSError) -> str:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "the disk is full" if full else f"cannot be written: {error.strerror or error}"
+    if full:
+        return "the disk is full"
+    return f"cannot be written: {error.strerror or error}"
 
 
-def _mend(error: OSError) -> str:
-    hints = {
-        errno.ENOSPC: "Free some space and repeat the command.",
-        errno.EDQUOT: "Free some space and repeat the command.",
-        errno.ENOENT: "Make the folder first.",
-        errno.EACCES: "Check who may write to the folder.",
-        errno.EROFS: "Choose a folder on a disk that can be written.",
-    }
-    return hints.get(error.errno or 0, "")
+def _hint(error: OSError) -> str:
+    return _HINTS.get(error.errno or 0, "")

@@ -1,4 +1,4 @@
-"""Bytes of one file copied into another: shared, by the system, or read and written."""
+"""Bytes of one file copied into another: shared, copied by the system, or read and written."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from dof_arrow.errors import OutputError
 from dof_arrow.storage.atomic import Output
 
 _CLONE = 0x40049409  # the ioctl FICLONE of linux/fs.h
-
-
-_STEP = 8 << 20  # bytes a call copies
-
-
-_BLOCK = 1 << 20
+_STEP = 8 << 20  # bytes that one call of the system copies
+_BLOCK = 1 << 20  # bytes that are read at once
 
 
 def copy(old: int, output: Output, size: int) -> None:
-    """Begin an output with the first `size` bytes of an open file: shared if the filesystem can, copied by the system,
-    or read and written. Raises OutputError if the file is shorter."""
-    done = size if _cloned(old, output.file, size) else _copied(old, output.file, size)
+    """Begin an output with the first `size` bytes of an open file.
+
+    They are shared if the filesystem can do so, else copied by the system, else read and written.
+    Raises OutputError if the file is shorter.
+    """
+    cloned = _cloned(old, output.file, size)
+    done = size if cloned else _copied(old, output.file, size)
     os.lseek(output.file, done, os.SEEK_SET)
     output.size = done
     for block in blocks(old, done, size):
@@ -31,7 +31,18 @@ def copy(old: int, output: Output, size: int) -> None:
         raise OutputError("the file became shorter while it was copied", str(output.path))
 
 
+def blocks(file: int, start: int, end: int) -> Iterator[bytes]:
+    """The bytes [start, end) of an open file, a block at a time; fewer if the file is shorter."""
+    while start < end:
+        block = os.pread(file, min(_BLOCK, end - start), start)
+        if not block:
+            return
+        yield block
+        start += len(block)
+
+
 def _cloned(old: int, new: int, size: int) -> bool:
+    """Whether the new file now shares the bytes of the old one."""
     if sys.platform != "linux":
         return False
     import fcntl
@@ -45,20 +56,16 @@ def _cloned(old: int, new: int, size: int) -> bool:
 
 
 def _copied(old: int, new: int, size: int) -> int:
-    """Bytes that the system copied by itself; where it cannot, or fails, reading and writing goes on behind them."""
+    """How many bytes the system copied; where it cannot or fails, the rest is read and written."""
     done = 0
-    with suppress(OSError, AttributeError):
-        while done < size and (
-            count := os.copy_file_range(old, new, min(size - done, _STEP), done, done)
-        ):
+    with suppress(OSError, AttributeError):  # not every system has these calls
+        while done < size:
+            count = os.copy_file_range(old, new, min(size - done, _STEP), done, done)
+            if not count:
+                break
+            start = done
             done += count
-            # Starts writing these bytes now, beside the copying of the next: else the fsync waits for all of them.
-            os.posix_fadvise(new, done - count, count, os.POSIX_FADV_DONTNEED)
+            # Starts writing these bytes now, beside the copying of the next: else the fsync waits
+            # for all of them.
+            os.posix_fadvise(new, start, count, os.POSIX_FADV_DONTNEED)
     return done
-
-
-def blocks(file: int, start: int, end: int) -> Iterator[bytes]:
-    """The bytes [start, end) of an open file, piece by piece; fewer if it is shorter."""
-    while start < end and (block := os.pread(file, min(_BLOCK, end - start), start)):
-        yield block
-        start += len(block)

@@ -1,4 +1,4 @@
-"""Regions of a file mapped side by side at consecutive addresses."""
+"""Regions of open files mapped side by side, at consecutive addresses."""
 
 from __future__ import annotations
 
@@ -15,20 +15,12 @@ from typing import Any
 import numpy as np
 
 _MAP_FIXED = 0x10  # the same on Linux, macOS and the BSDs; Python's mmap module does not name it
-
-
 _FAILED = ctypes.c_void_p(-1).value
 
-
+# Some systems lack some of these; where nothing can be mapped, `stitchable` says so.
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0)
-
-
 _PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | _NO_RESERVE
-
-
 _RESERVED = _PRIVATE | getattr(mmap, "MAP_ANONYMOUS", 0)
-
-
 _READ_WRITE = getattr(mmap, "PROT_READ", 0) | getattr(mmap, "PROT_WRITE", 0)
 
 
@@ -41,63 +33,76 @@ class Region:
 
 
 class Stitched:
-    """Regions of open files as one run of memory, private and copy-on-write: no write ever reaches a file.
+    """Regions of open files as one run of memory, private: no write ever reaches a file.
 
-    A framework that writes into the memory (torch in place) gets its own copy of the page it writes to; on a
-    read-only map the same write would kill the process. The memory lives as long as any array over it.
+    The memory is copied on write. A framework that writes into it (torch in place) gets its own
+    copy of the page; on a read-only map the same write would kill the process. The memory lives as
+    long as any array over it. Raises OSError if the system refuses.
     """
 
     def __init__(self, regions: Sequence[tuple[int, Region]]) -> None:
-        self.nbytes = sum(r.length for _, r in regions)
-        skew = regions[0][1].offset % mmap.PAGESIZE
-        self._base = _reserve(_pages(skew + self.nbytes))
-        unmap = weakref.finalize(self, _libc().munmap, self._base, _pages(skew + self.nbytes))
+        self.nbytes = sum(region.length for _, region in regions)
+        _, first = regions[0]
+        skew = first.offset % mmap.PAGESIZE  # a map starts at a page, the values behind its start
+        size = _whole_pages(skew + self.nbytes)
+        base = _reserve(size)
+        unmap = weakref.finalize(self, _libc().munmap, base, size)
         unmap.atexit = False  # arrays may outlive the interpreter's exit handlers
-        at = self._base
+        at = base
         for file, region in regions:
-            start = region.offset - region.offset % mmap.PAGESIZE
-            _map(at, region.offset + region.length - start, file, start)
+            before = region.offset % mmap.PAGESIZE
+            _map(at, before + region.length, file, region.offset - before)
             at += region.length
-        self.address = self._base + skew
+        self.address = base + skew
 
     def array(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], *, writable: bool = False
     ) -> np.ndarray:
-        """The memory as one C-contiguous array; writes through a writable one stay in this process."""
+        """The memory as one C-contiguous array; what is written to it stays in this process."""
         memory = (ctypes.c_ubyte * self.nbytes).from_address(self.address)
         memory.owner = self  # type: ignore[attr-defined]  # keeps the mapping alive with the array
-        array: np.ndarray = np.frombuffer(memoryview(memory), np.uint8).view(dtype).reshape(shape)
+        flat = np.frombuffer(memoryview(memory), np.uint8)
+        array: np.ndarray = flat.view(dtype).reshape(shape)
         array.flags.writeable = writable
         return array
 
 
 def stitchable(regions: Sequence[Region]) -> bool:
-    """Whether this system can map the regions one behind the other: pages only map at page boundaries."""
-    if os.name != "posix" or not regions or any(r.length == 0 for r in regions):
+    """Whether this system can map the regions one behind the other: maps begin and end at pages."""
+    if os.name != "posix" or not regions:
         return False
-    inner = all(r.length % mmap.PAGESIZE == 0 for r in regions[:-1])
-    return len(regions) == 1 or (inner and all(r.offset % mmap.PAGESIZE == 0 for r in regions))
+    if any(region.length == 0 for region in regions):
+        return False
+    if len(regions) == 1:
+        return True
+    page = mmap.PAGESIZE
+    filled = all(region.length % page == 0 for region in regions[:-1])
+    return filled and all(region.offset % page == 0 for region in regions)
 
 
-def _pages(size: int) -> int:
+def _whole_pages(size: int) -> int:
     return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 @cache
 def _libc() -> Any:
     libc = ctypes.CDLL(None, use_errno=True)
+    flag = ctypes.c_int
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, flag, flag, flag, ctypes.c_int64]
     libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
     libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     return libc
 
 
 def _reserve(size: int) -> int:
+    """Addresses for `size` bytes, which nothing else gets; they hold no memory yet."""
     return _checked(_libc().mmap(None, size, 0, _RESERVED, -1, 0))
 
 
 def _map(address: int, size: int, file: int, offset: int) -> None:
-    _checked(_libc().mmap(address, size, _READ_WRITE, _PRIVATE | _MAP_FIXED, file, offset))
+    """Map a part of a file at a reserved address."""
+    flags = _PRIVATE | _MAP_FIXED
+    _checked(_libc().mmap(address, size, _READ_WRITE, flags, file, offset))
 
 
 def _checked(address: int) -> int:

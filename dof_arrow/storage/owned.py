@@ -1,8 +1,8 @@
-"""What stands beside an output before us is used only if it is ours, and closed to all others.
+"""What stands beside an output already is used only if it is ours and closed to all others.
 
 In a folder that several people write to, somebody else can make `.x.partial` or `.x.staging` before
 we do. They would receive what we write there, or could change it. So files and folders are made
-exclusively, links are never followed, and what stands already is looked at through its open
+exclusively, links are never followed, and what stands there already is examined through its open
 descriptor, which nobody can exchange any more.
 """
 
@@ -19,8 +19,11 @@ from pathlib import Path
 
 from dof_arrow.errors import OutputError
 
-FILE, FOLDER = 0o600, 0o700  # modes of what is for us alone
+# Modes of what is for us alone.
+FILE = 0o600
+FOLDER = 0o700
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a named pipe would wait for its other end
 _KINDS = {
     stat.S_IFREG: "a file",
@@ -68,15 +71,16 @@ def refuse_others(
 ) -> None:
     """Raise OutputError unless what was found at `path` is this user's and closed to all others.
 
-    It has to be a file, or what `kind` says. A file may have so many `names` (hard links): what is
-    written to it would be written to all of them.
+    It has to be a file, or what `kind` says. A file may have at most so many `names` (hard links):
+    what is written to it would be written to all of them.
     """
+    user = os.geteuid()
     plain = stat.S_IFMT(found.st_mode) == kind and _names(found) <= names
-    if plain and (_is_closed(found, os.geteuid()) or _is_as_made_there(path, found, folder)):
+    if plain and (_is_closed(found, user) or _is_as_made_there(path, found, folder)):
         return
     expected = f"nothing, or {_KINDS[kind]} of your own that nobody else may write to"
     hint = "Ask its owner to remove it if it is not in use, or give the output another name."
-    if found.st_uid == os.geteuid():
+    if found.st_uid == user:
         hint = "Remove it, and repeat the command."
     raise OutputError("what stands there is not used", str(path), expected, _told(found), hint)
 
@@ -84,7 +88,8 @@ def refuse_others(
 def stands(path: Path, file: int, folder: int | None = None) -> bool:
     """Whether an open file is still the one that stands at `path`."""
     with suppress(FileNotFoundError):
-        return os.path.samestat(_standing(path, folder), os.fstat(file))
+        found = _standing(path, folder)
+        return os.path.samestat(found, os.fstat(file))
     return False
 
 
@@ -125,7 +130,7 @@ def open_folder(path: Path) -> int:
 
 
 def make_folder(path: Path) -> int:
-    """The same, made for us alone if nothing stands there."""
+    """Open a folder of ours, made for us alone if nothing stands there; raises as `open_folder`."""
     with suppress(FileExistsError):
         os.mkdir(path, FOLDER)
     return open_folder(path)
@@ -166,9 +171,10 @@ def give_mode(file: int, mode: int) -> None:
     """Give an open file or folder a mode, where there are modes; folders keep special bits."""
     with suppress(OSError):
         known = os.fstat(file).st_mode
-        special = known & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX) if stat.S_ISDIR(known) else 0
-        if stat.S_IMODE(known) != mode | special:
-            os.fchmod(file, mode | special)
+        if stat.S_ISDIR(known):
+            mode |= known & _SPECIAL
+        if stat.S_IMODE(known) != mode:
+            os.fchmod(file, mode)
 
 
 def _name(path: Path, folder: int | None) -> str | Path:
@@ -190,7 +196,7 @@ def _is_closed(found: os.stat_result, owner: int, allowed: int = 0) -> bool:
 
 
 def _is_as_made_there(path: Path, found: os.stat_result, folder: int | None) -> bool:
-    """Whether a new file of ours looks the same: some filesystems keep no owners or no modes."""
+    """Whether a new file of ours looks the same: some filesystems keep no owners, or no modes."""
     probe = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         file = make(probe, folder)
@@ -206,11 +212,13 @@ def _is_as_made_there(path: Path, found: os.stat_result, folder: int | None) -> 
 
 def _told(found: os.stat_result) -> str:
     """What was found, whose it is, and what is wrong with it."""
-    told = f"{_KINDS.get(stat.S_IFMT(found.st_mode), 'a device')} of {_user(found.st_uid)}"
+    mode = found.st_mode
+    kind = _KINDS.get(stat.S_IFMT(mode), "a device")
+    told = f"{kind} of {_user(found.st_uid)}"
     if _names(found) > 1:
         told += f" with {found.st_nlink} names (hard links)"
-    if found.st_mode & _OTHERS_WRITE and not stat.S_ISLNK(found.st_mode):
-        told += f" that others may write to (mode {stat.S_IMODE(found.st_mode):04o})"
+    if mode & _OTHERS_WRITE and not stat.S_ISLNK(mode):
+        told += f" that others may write to (mode {stat.S_IMODE(mode):04o})"
     return told
 
 

@@ -1,4 +1,4 @@
-"""Where each clip lies in a table: rows of one id, and of one view of it, one behind the other."""
+"""Where each clip lies in a table; the rows of a clip, or of one view of it, stand together."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def clip_columns(record: Record) -> list[str]:
 
 
 def clip_bounds(data: Tabular, where: str = "") -> tuple[Rows, Rows]:
-    """The first row and the end of each clip, int64 [clips] each.
+    """The first row of each clip and the row after its last one, int64 [clips] each.
 
-    Raises UsageError where the rows of a clip stand apart.
+    Raises UsageError where the rows of a clip do not stand together.
     """
     names = clip_columns(data.metadata.record)
     table = data.to_arrow(names)
@@ -31,25 +31,37 @@ def clip_bounds(data: Tabular, where: str = "") -> tuple[Rows, Rows]:
 def bounds(columns: Sequence[pa.ChunkedArray], where: str = "") -> tuple[Rows, Rows]:
     """The first row and the end of each run of rows that agree in all these columns.
 
-    Raises UsageError where equal rows stand apart.
+    Raises UsageError where equal rows do not stand together.
 
     >>> [each.tolist() for each in bounds([pa.chunked_array([["a", "a", "b"]])])]
     [[0, 2], [2, 3]]
     """
     codes = np.stack([distinct(column) for column in columns])
     rows = codes.shape[1]
-    changes = np.flatnonzero((codes[:, 1:] != codes[:, :-1]).any(axis=0)) + 1
-    starts = np.concatenate([[0], changes]).astype(np.int64)[:rows]
-    apart = len(starts) - np.unique(codes[:, starts], axis=1).shape[1]
-    if apart:
+    if not rows:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    before = codes[:, :-1]
+    after = codes[:, 1:]
+    changed = np.flatnonzero((before != after).any(axis=0))
+    inner = changed + 1  # rows at which another clip starts
+    starts = np.concatenate([[0], inner]).astype(np.int64)
+    stops = np.concatenate([inner, [rows]]).astype(np.int64)
+    _check_together(codes[:, starts], where)
+    return starts, stops
+
+
+def _check_together(codes: Rows, where: str) -> None:
+    """Raise UsageError unless each run of rows, a column of these codes, is a clip of its own."""
+    runs = codes.shape[1]
+    clips = np.unique(codes, axis=1).shape[1]
+    if runs > clips:
         raise UsageError(
             "the rows of a clip do not stand together",
             where,
             "each clip's rows one behind the other, as they lie in the file",
-            f"{apart} clips in pieces",
+            f"{runs - clips} clips in pieces",
             "Take whole clips: load the dataset, or a split of it, as it is, or sort the indices.",
         )
-    return starts, np.append(starts[1:], rows)[: len(starts)]
 
 
 def in_pieces(starts: Rows, stops: Rows, longest: int) -> tuple[Rows, Rows]:
@@ -58,8 +70,10 @@ def in_pieces(starts: Rows, stops: Rows, longest: int) -> tuple[Rows, Rows]:
     >>> [each.tolist() for each in in_pieces(np.array([0, 5]), np.array([5, 7]), 2)]
     [[0, 2, 4, 5], [2, 4, 5, 7]]
     """
-    pieces = -(-(stops - starts) // longest)
-    first = np.repeat(starts, pieces)
-    number = np.arange(len(first)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    begins = first + number * longest
-    return begins, np.minimum(begins + longest, np.repeat(stops, pieces))
+    pieces = -(-(stops - starts) // longest)  # of each clip
+    before = np.cumsum(pieces) - pieces  # of all clips before it
+    clip = np.repeat(np.arange(len(starts)), pieces)
+    number = np.arange(len(clip)) - before[clip]
+    begins = starts[clip] + number * longest
+    ends = np.minimum(begins + longest, stops[clip])
+    return begins, ends

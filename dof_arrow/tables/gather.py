@@ -1,6 +1,7 @@
-"""Chosen rows of a feature column into a buffer: from mapped memory, from several files, or decoded group by group.
+"""Copies selected rows of a feature column into a buffer.
 
-All of it is safe to call from several threads at once.
+The rows come from mapped memory, from several files, or from row groups decoded one by one.
+Everything here is safe to call from several threads at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.format.directory import Directory
 from dof_arrow.format.file import Columns, File
-from dof_arrow.format.parquet.layout import fixed
+from dof_arrow.format.parquet.layout import Fixed, fixed
 from dof_arrow.format.parquet.pages import Encoded
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import numpy_values
@@ -29,17 +30,15 @@ from dof_arrow.sampling.permutation import Rows
 
 Array = NDArray[Any]
 
-IN_MEMORY = (
-    128 << 20
-)  # an encoded column up to this size is decoded whole, a larger one as it is read
+IN_MEMORY = 128 << 20  # bytes: a larger encoded column is decoded as it is read, not whole
 _UNIT = 128  # bytes: shorter pieces cost more to find than to copy
-_NEAR = 512  # rows whose first lines stay in the nearest caches
-_DECODED = 128 << 20  # decoded groups held at a time
+_NEAR = 512  # rows whose first cache lines stay in the nearest caches
+_DECODED = 128 << 20  # bytes of decoded row groups that are held at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a batch is made, which is all that random changes to it may depend on."""
+    """Seed, epoch and positions of a batch: all that its random changes may depend on."""
 
     seed: int
     epoch: int
@@ -47,9 +46,10 @@ class Moment:
 
 
 class Filled(NamedTuple):
-    """How much of each row could be written: `lengths` int32 [k] along its first axis, 0 for a row to be left out.
+    """How much of each row was written.
 
-    `padded`: rows are of different lengths, which belong to the batch.
+    `lengths` int32 [k] counts along the first axis of a row; 0 means that the row is left out.
+    `padded`: rows have different lengths, and the batch says so.
     """
 
     lengths: Array
@@ -57,10 +57,10 @@ class Filled(NamedTuple):
 
 
 class Gather(Protocol):
-    """Where a loader's inputs come from: features of a dataset, or pictures standing in for them.
+    """Where a loader's inputs come from: features of a dataset, or pictures.
 
-    `blocks` int [n] is the block of each row where rows can only be read in whole blocks, else None; `window` is how
-    many of them are held at a time.
+    `blocks` int [n] is the block of each row where rows can only be read in whole blocks, else
+    None; `window` is how many blocks are held at a time.
     """
 
     @property
@@ -70,12 +70,12 @@ class Gather(Protocol):
     def window(self) -> int: ...
 
     def expect(self, blocks: Sequence[int]) -> None:
-        """Be told in which order blocks will be asked for, so that they can be read ahead."""
+        """Learn in which order blocks will be needed, so that they can be read ahead."""
 
     def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> Filled | None:
-        """Write these rows into `out` [k, width]; live augmentation draws its numbers by the moment.
+        """Write these rows into `out` [k, width]; live augmentation draws its numbers by `moment`.
 
-        What was written, or None where that is all of each row.
+        Returns how much was written, or None where every row was written whole.
         """
 
 
@@ -91,10 +91,11 @@ class Memory:
     blocks, window = None, 1
 
     def __init__(self, values: Array) -> None:
-        self.dtype, self._values = values.dtype, values
+        self.dtype = values.dtype
+        self._values = values
 
     def expect(self, blocks: Sequence[int]) -> None:
-        """Nothing: all rows are at hand."""
+        """Nothing to do: all rows are in memory."""
 
     def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
         """Copy these rows."""
@@ -105,51 +106,74 @@ class Memory:
         return self._values[start:stop]
 
     def part(self, rows: slice) -> Memory:
-        """Some of the rows, without a copy."""
+        """A range of the rows, without a copy."""
         return Memory(self._values[rows])
 
 
 class Paged(Memory):
-    """Rows of a mapped column, from one map of the whole file.
+    """Rows of a mapped column, read through one map of the whole file.
 
-    The system chooses where that map lies so that it can use large pages (2 MiB on most systems); where row groups are
-    stitched together it cannot. So a fresh epoch takes a twentieth of the page faults, and any epoch fewer misses. It
-    needs no groups of whole pages either. A row is `each` units of the file: unit `base[g] + each * row` and those
-    behind it, where g is the row's group; `first` is the row that is called 0 here.
+    The operating system can place that map so that it uses large pages (2 MiB on most systems);
+    it cannot where row groups are stitched together. So the first epoch has a twentieth of the
+    page faults, and every epoch fewer cache misses. Row groups need not fill whole pages either.
+
+    The file is seen as units of equal size. A row is `each` of them: row r of row group g starts at
+    unit `base[g] + each * r`. `starts` is the first row of each group, `first` the row of the file
+    that is row 0 here.
     """
 
     def __init__(self, units: Array, each: int, starts: Rows, base: Rows, first: int = 0) -> None:
-        self.dtype, self._units, self._each, self._first = units.dtype, units, each, first
-        self._starts, self._base, self._within = starts, base, np.arange(each)
-        self._list, self._bases = starts.tolist(), base.tolist()
+        self.dtype = units.dtype
+        self._units = units
+        self._each = each
+        self._first = first
+        self._starts = starts
+        self._base = base
+        self._within = np.arange(each)
+        # `view` looks up a single group, which is faster in lists than in arrays.
+        self._start_list = starts.tolist()
+        self._base_list = base.tolist()
 
     def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
         """Copy these rows."""
         rows = rows + self._first
-        units = (
-            self._base[np.searchsorted(self._starts, rows, side="right") - 1] + rows * self._each
-        )
-        units = units if self._each == 1 else (units[:, None] + self._within).reshape(-1)
-        _take(self._units, units, out.reshape(-1, self._units.shape[1]))
+        group = _part(self._starts, rows)
+        units = self._base[group] + rows * self._each
+        if self._each > 1:
+            units = (units[:, None] + self._within).reshape(-1)
+        width = self._units.shape[1]
+        _take(self._units, units, out.reshape(-1, width))
 
     def view(self, start: int, stop: int) -> Array:
-        """Rows as a read-only view [k, width], or as a copy where they are of two row groups."""
-        group = bisect_right(self._list, start + self._first)
-        if group < len(self._list) and stop + self._first > self._list[group]:
-            out = np.empty((stop - start, self._each * self._units.shape[1]), self.dtype)
-            self.fill(np.arange(start, stop), out)
-            out.flags.writeable = False
-            return out
-        unit = self._bases[group - 1] + (start + self._first) * self._each
-        return self._units[unit : unit + (stop - start) * self._each].reshape(stop - start, -1)
+        """Rows as a read-only view [k, width], or as a copy where they lie in two row groups."""
+        first = self._first + start
+        after = self._first + stop
+        group = bisect_right(self._start_list, first)  # the number of the next group
+        if group < len(self._start_list) and after > self._start_list[group]:
+            return self._copied(start, stop)
+        rows = stop - start
+        unit = self._base_list[group - 1] + first * self._each
+        units = self._units[unit : unit + rows * self._each]
+        return units.reshape(rows, -1)
+
+    def _copied(self, start: int, stop: int) -> Array:
+        width = self._each * self._units.shape[1]
+        out = np.empty((stop - start, width), self.dtype)
+        self.fill(np.arange(start, stop), out)
+        out.flags.writeable = False
+        return out
 
     def part(self, rows: slice) -> Memory:
-        """Some of the rows, without a copy."""
-        return Paged(self._units, self._each, self._starts, self._base, self._first + rows.start)
+        """A range of the rows, without a copy."""
+        first = self._first + rows.start
+        return Paged(self._units, self._each, self._starts, self._base, first)
 
 
 def paged(file: File, name: str) -> Paged | None:
-    """A column from a map of the whole file; None unless it is proved to lie in units of `_UNIT` bytes or more."""
+    """A column, read through a map of the whole file.
+
+    None unless the column is proved to lie in units of at least `_UNIT` bytes, or of whole rows.
+    """
     column = fixed(file.schema.field(name))
     if column is None or not file.rows:
         return None
@@ -157,48 +181,62 @@ def paged(file: File, name: str) -> Paged | None:
         regions = file.regions(column)
     except Unproved:
         return None
-    unit = gcd(column.width, *(region.offset - regions[0].offset for region in regions))
+    offsets = np.array([region.offset for region in regions], np.int64)
+    lengths = np.array([region.length for region in regions], np.int64)
+    unit = gcd(column.width, *(offsets - offsets[0]).tolist())
     if unit < min(_UNIT, column.width):
         return None
-    skew = regions[0].offset % unit
-    memory = np.frombuffer(mmap.mmap(file.file, 0, access=mmap.ACCESS_READ), np.uint8)[skew:]
-    units = (
-        memory[: len(memory) // unit * unit]
-        .view(column.stored)
-        .reshape(-1, unit // column.stored.itemsize)
-    )
-    rows, each = (
-        np.array([region.length // column.width for region in regions], np.int64),
-        column.width // unit,
-    )
+    each = column.width // unit
+    rows = lengths // column.width
     starts = np.cumsum(rows) - rows
-    firsts = np.array([(region.offset - skew) // unit for region in regions])
-    return Paged(units, each, starts, firsts - starts * each)
+    skew = int(offsets[0]) % unit
+    base = (offsets - skew) // unit - starts * each
+    units = _units(file, column, unit, skew)
+    return Paged(units, each, starts, base)
+
+
+def _units(file: File, column: Fixed, unit: int, skew: int) -> Array:
+    """The whole file after its first `skew` bytes, mapped as rows of `unit` bytes."""
+    mapped = mmap.mmap(file.file, 0, access=mmap.ACCESS_READ)
+    count = (len(mapped) - skew) // unit
+    width = unit // column.stored.itemsize
+    numbers = np.frombuffer(mapped, column.stored, count * width, skew)
+    return numbers.reshape(count, width)
+
+
+def _part(starts: Rows, rows: Rows) -> Rows:
+    """In which part each row lies, given the first row of each part."""
+    return np.searchsorted(starts, rows, side="right") - 1
 
 
 def _take(values: Array, rows: Rows, out: Array) -> None:
-    """Copy rows [k, width] of a C-contiguous array; all of them are known to be there."""
+    """Copy rows [k, width] of a C-contiguous array; the caller knows that all of them exist."""
     if values.dtype != out.dtype:
         out[...] = values[rows]
         return
-    flat, width = values.reshape(-1), values.shape[1]
+    flat = values.reshape(-1)
+    width = values.shape[1]
     for start in range(0, len(rows), _NEAR):
-        some = rows[start : start + _NEAR]
-        # The first number of each row alone: these misses overlap, and the copies after them find their pages mapped
-        # and their first lines loaded. Measured on rows of 2 kB: 1.4 times the speed.
+        near = slice(start, start + _NEAR)
+        some = rows[near]
+        # Read the first number of each row alone: these cache misses overlap, and the copies after
+        # them find their pages mapped. Measured on rows of 2 kB: 1.4 times the speed.
         flat.take(some * width, mode="clip")
         # Any mode but "raise" writes straight into `out`.
-        np.take(values, some, axis=0, out=out[start : start + _NEAR], mode="clip")
+        np.take(values, some, axis=0, out=out[near], mode="clip")
 
 
 class Placed:
-    """Some rows of another gather, by their places in it: an offset, or one place a row."""
+    """Some rows of another gather, by their places in it: an offset, or one place for each row."""
 
     def __init__(self, inner: Gather, places: int | Rows, rows: int) -> None:
-        self._inner, self._places = inner, places
+        self._inner = inner
+        self._places = places
         self.window = inner.window
-        at = slice(places, places + rows) if isinstance(places, int) else places
-        self.blocks = None if inner.blocks is None else inner.blocks[at]
+        self.blocks = inner.blocks
+        if self.blocks is not None:
+            own = slice(places, places + rows) if isinstance(places, int) else places
+            self.blocks = self.blocks[own]
 
     def expect(self, blocks: Sequence[int]) -> None:
         """Pass it on."""
@@ -211,78 +249,99 @@ class Placed:
 
 
 class Chain:
-    """The rows of several gathers, one after the other."""
+    """The rows of several gathers, one after the other; so are their blocks."""
 
     def __init__(self, parts: Sequence[Gather], sizes: Sequence[int]) -> None:
-        self._parts, self._starts = parts, np.concatenate([[0], np.cumsum(sizes)])
-        self.window = min(p.window for p in parts)
-        counts = [0 if p.blocks is None else int(p.blocks.max(initial=0)) + 1 for p in parts]
-        self._firsts = np.concatenate([[0], np.cumsum(np.maximum(counts, 1))])
+        self._parts = parts
+        self._starts = _offsets(sizes)
+        self.window = min(part.window for part in parts)
+        counts = [_block_count(part) for part in parts]
+        # A part that is not read in blocks counts as one block.
+        self._first_blocks = _offsets(np.maximum(counts, 1))
         self.blocks = self._blocks(sizes) if any(counts) else None
 
     def _blocks(self, sizes: Sequence[int]) -> Array:
-        own = [
-            np.zeros(n, np.int64) if p.blocks is None else p.blocks
-            for p, n in zip(self._parts, sizes, strict=True)
-        ]
-        return np.concatenate([b + first for b, first in zip(own, self._firsts[:-1], strict=True)])
+        own = []
+        firsts = self._first_blocks[:-1]
+        for part, size, first in zip(self._parts, sizes, firsts, strict=True):
+            blocks = np.zeros(size, np.int64) if part.blocks is None else part.blocks
+            own.append(blocks + first)
+        return np.concatenate(own)
 
     def expect(self, blocks: Sequence[int]) -> None:
-        """Tell each part what will be asked of it."""
-        part = np.searchsorted(self._firsts, blocks, side="right") - 1
-        for i in np.unique(part).tolist():
-            self._parts[i].expect((np.asarray(blocks)[part == i] - self._firsts[i]).tolist())
+        """Tell each part which of its blocks will be needed."""
+        asked = np.asarray(blocks)
+        part = _part(self._first_blocks, asked)
+        for number in np.unique(part).tolist():
+            own = asked[part == number] - self._first_blocks[number]
+            self._parts[number].expect(own.tolist())
 
     def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
         """Copy these rows."""
-        part = np.searchsorted(self._starts, rows, side="right") - 1
-        for i in np.unique(part).tolist():
-            chosen = np.flatnonzero(part == i)
-            piece = np.empty((len(chosen), *out.shape[1:]), out.dtype)
-            self._parts[i].fill(rows[chosen] - self._starts[i], piece, moment)
-            out[chosen] = piece
+        part = _part(self._starts, rows)
+        for number in np.unique(part).tolist():
+            at = np.flatnonzero(part == number)
+            own = rows[at] - self._starts[number]
+            piece = np.empty((len(at), *out.shape[1:]), out.dtype)
+            self._parts[number].fill(own, piece, moment)
+            out[at] = piece
+
+
+def _block_count(part: Gather) -> int:
+    return 0 if part.blocks is None else int(part.blocks.max(initial=0)) + 1
+
+
+def _offsets(sizes: Sequence[int] | Array) -> Array:
+    """Where each of these sizes starts, and the end: one number more than sizes."""
+    return np.concatenate([[0], np.cumsum(sizes)])
 
 
 class Decoded:
-    """Rows of an encoded column, decoded row group by row group in the background, within bounded memory."""
+    """Rows of an encoded column; row groups are decoded in the background, in bounded memory."""
 
     def __init__(self, file: File, name: str) -> None:
-        self._name, self._field = name, file.schema.field(name)
-        sizes = [file.parquet.row_group(g).num_rows for g in range(file.parquet.num_row_groups)]
-        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        self._file = file
+        self._name = name
+        self._field = file.schema.field(name)
+        footer = file.parquet
+        sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+        self._starts = _offsets(sizes)
         self.blocks = np.repeat(np.arange(len(sizes), dtype=np.int16), sizes)
         self.largest = max(sizes) * _width(self._field)
         self.window = max(1, _DECODED // (2 * self.largest))
-        self._kept = (
-            2 * self.window if 2 * self.largest <= _DECODED else 1
-        )  # a window and the one after it, or no more
-        memory = mmap.mmap(file.file, 0, access=mmap.ACCESS_READ)
-        self._encoded = Encoded(
-            file.file, file.size, memory, file.parquet, file.schema, file.outline
-        )
-        self._file = file  # keeps the descriptor open
-        self._lock, self._thread = threading.Lock(), ThreadPoolExecutor(1)
+        # A window of groups and the one after it; one group where there is no room for two.
+        self._kept = 2 * self.window if 2 * self.largest <= _DECODED else 1
+        mapped = mmap.mmap(file.file, 0, access=mmap.ACCESS_READ)
+        self._encoded = Encoded(file.file, file.size, mapped, footer, file.schema, file.outline)
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1)
         self._groups: OrderedDict[int, Future[Array]] = OrderedDict()
         self._next: dict[int, Sequence[int]] = {}
 
     def expect(self, blocks: Sequence[int]) -> None:
-        """While a window of blocks is read, the one after it is decoded, if there is room for both."""
+        """While a window of blocks is read, decode the next one, if there is room for both."""
         if self._kept == 1:
             return
-        windows = [blocks[i : i + self.window] for i in range(0, len(blocks), self.window)]
+        starts = range(0, len(blocks), self.window)
+        windows = [blocks[start : start + self.window] for start in starts]
+        following: dict[int, Sequence[int]] = {}
+        for window, after in pairwise(windows):
+            following.update(dict.fromkeys(window, after))
         with self._lock:
-            self._next = {block: after for window, after in pairwise(windows) for block in window}
+            self._next = following
 
     def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
         """Copy these rows, waiting for their groups to be decoded."""
-        block = np.searchsorted(self._starts, rows, side="right") - 1
-        for i in np.unique(block).tolist():
-            chosen = block == i
-            out[chosen] = self._group(i)[rows[chosen] - self._starts[i]]
+        group = _part(self._starts, rows)
+        for number in np.unique(group).tolist():
+            here = group == number
+            values = self._group(number)
+            out[here] = values[rows[here] - self._starts[number]]
 
     def _group(self, number: int) -> Array:
         with self._lock:
-            for block in (number, *self._next.get(number, ())):
+            ahead = self._next.get(number, ())
+            for block in (number, *ahead):
                 if block not in self._groups:
                     self._groups[block] = self._thread.submit(self._decode, block)
                 self._groups.move_to_end(block)
@@ -292,23 +351,30 @@ class Decoded:
         return wanted.result()
 
     def _decode(self, number: int) -> Array:
-        return numpy_values(self._encoded.group(number, self._name), self._field)
+        stored = self._encoded.group(number, self._name)
+        return numpy_values(stored, self._field)
 
 
 def of_columns(table: Columns, name: str) -> Gather:
-    """The gather of a feature column: mapped where it can be, else decoded, whole or as it is read."""
-    if isinstance(table, File) and (found := paged(table, name)) is not None:
-        return found
+    """The gather of a feature column: mapped if possible, else decoded whole or as it is read."""
+    if isinstance(table, File):
+        mapped = paged(table, name)
+        if mapped is not None:
+            return mapped
     values = table.mapped(name)
-    if values is not None or table.rows * _width(table.schema.field(name)) <= IN_MEMORY:
-        return Memory(table.numpy(name) if values is None else values)
+    if values is not None:
+        return Memory(values)
+    row_bytes = _width(table.schema.field(name))
+    if table.rows * row_bytes <= IN_MEMORY:
+        return Memory(table.numpy(name))
     if isinstance(table, Directory):
-        return Chain(
-            [of_columns(part, name) for part in table.parts], [part.rows for part in table.parts]
-        )
+        parts = [of_columns(part, name) for part in table.parts]
+        return Chain(parts, [part.rows for part in table.parts])
     assert isinstance(table, File)
     return Decoded(table, name)
 
 
 def _width(field: Any) -> int:
-    return int(field.type.list_size * field.type.value_type.byte_width)
+    """Bytes of one row of a feature column."""
+    kind = field.type
+    return int(kind.list_size * kind.value_type.byte_width)

@@ -1,4 +1,4 @@
-"""Datasets brought together and cut apart: joined by record, chained, dealt into folds."""
+"""Joins of selections by record, chains of them, and what needs all rows: folds and statistics."""
 
 from __future__ import annotations
 
@@ -15,72 +15,69 @@ from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.metadata import Metadata, Parent, Provenance, Record
 from dof_arrow.sampling import splits
-from dof_arrow.tables import targets as encode
+from dof_arrow.tables import targets
 from dof_arrow.tables.gather import Gather
-from dof_arrow.tables.selection import Chained, JoinedRows, Selection, chunked
+from dof_arrow.tables.selection import Chained, JoinedRows, Selection, Table, chunked
 from dof_arrow.tables.targets import Tabular
 
 Array = NDArray[Any]
 
-_CHUNK = 1 << 12  # rows looked at at a time
+_CHUNK = 1 << 12  # rows read at a time
+
+# For each column of a join: whether it is of the left side, and its name there.
+Sides = Mapping[str, tuple[bool, str]]
 
 
 def join(left: Selection, right: Selection, suffix: str) -> JoinedRows:
     """The rows of the left that the right has too, with the columns of both; see `Dataset.join`."""
-    keys = record_keys(left.table.metadata.record, right.table.metadata.record)
+    ours = left.table
+    theirs = right.table
+    keys = record_keys(ours.metadata.record, theirs.metadata.record)
     here, there = _matched(left, right, keys)
     if here is not None:
         left = left.at(here)
     if there is not None:
         right = right.at(there)
-    names = _names(
-        left.table.schema.names, right.table.schema.names, [own for _, own in keys], suffix
-    )
-    about = _beside(left.table.metadata, right.table.metadata, names)
-    fields = [
-        (left if side else right).table.schema.field(own).with_name(name)
-        for name, (side, own) in names.items()
-    ]
-    return JoinedRows(
-        left=left,
-        right=right,
-        names=names,
-        schema=with_metadata(pa.schema(fields), about),
-        metadata=about,
-    )
+    names = _names(ours.schema.names, theirs.schema.names, keys, suffix)
+    about = _beside(ours.metadata, theirs.metadata, names)
+    fields = []
+    for name, (is_left, own) in names.items():
+        side = ours if is_left else theirs
+        field = side.schema.field(own)
+        fields.append(field.with_name(name))
+    schema = with_metadata(pa.schema(fields), about)
+    return JoinedRows(left=left, right=right, names=names, schema=schema, metadata=about)
 
 
 def chain(parts: Sequence[Selection]) -> Chained:
-    """Several choices of rows with the same columns, one after the other; see `dataset.concat`."""
+    """Several selections with the same columns, one after the other; see `dataset.concat`."""
     if not parts:
         raise UsageError("nothing to put together", "concat", "one dataset or more", "none")
     first = parts[0].table
     for part in parts[1:]:
-        _check_alike(
-            first.schema,
-            first.metadata,
-            part.table.schema,
-            part.table.metadata,
-            str(part.table.path),
-        )
-    uuid = _derived([part.table.metadata for part in parts])
+        _check_alike(first, part.table)
+    sources = [part.table.metadata for part in parts]
     about = replace(
         first.metadata,
-        uuid=uuid,
-        splits=_splits(parts),
+        uuid=_derived(sources),
+        splits=_splits(sources),
         errors=None,
         documents=(),
-        provenance=_made_from([part.table.metadata for part in parts]),
+        provenance=_made_from(sources),
     )
-    return Chained(
-        parts=parts, schema=with_metadata(first.schema.remove_metadata(), about), metadata=about
-    )
+    schema = with_metadata(first.schema.remove_metadata(), about)
+    return Chained(parts=parts, schema=schema, metadata=about)
 
 
 def record_keys(left: Record, right: Record) -> list[tuple[str, str]]:
     """The columns by which rows meet, as named on either side."""
-    pairs = [(left.id, right.id), (left.view, right.view), (left.frame, right.frame)]
-    return [(a, b) for a, b in pairs if a is not None and b is not None]
+    keys = []
+    for name in ("id", "view", "frame"):
+        own = getattr(left, name)
+        other = getattr(right, name)
+        if own is not None and other is not None:
+            keys.append((own, other))
+    return keys
 
 
 def row_names(columns: Sequence[pa.ChunkedArray]) -> pa.Array:
@@ -91,21 +88,23 @@ def row_names(columns: Sequence[pa.ChunkedArray]) -> pa.Array:
     """
     import pyarrow.compute as pc
 
-    texts = [column.combine_chunks().cast(pa.large_string()) for column in columns]
-    joined = (
-        pc.binary_join_element_wise(*texts, pa.scalar("/", pa.large_string()))
-        if len(texts) > 1
-        else texts[0]
-    )
+    kind = pa.large_string()
+    texts = [column.combine_chunks().cast(kind) for column in columns]
+    if len(texts) == 1:
+        return texts[0]
+    separator = pa.scalar("/", kind)
+    joined = pc.binary_join_element_wise(*texts, separator)
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
 def folds(data: Tabular, k: int, group: str, stratify: str | None, seed: int) -> Array:
-    """The fold int64 [n] of each row; rows of equal `group` are in one, `stratify` spreads its classes evenly.
+    """The fold int64 [n] of each row.
 
-    Raises UsageError unless there are as many groups as folds.
+    Rows with equal values of the column `group` are in one fold; the classes of the column
+    `stratify` are spread evenly. Raises UsageError where there are fewer groups than folds.
     """
-    groups = encode.distinct(data.to_arrow([encode.known(data, group)]).column(0))
+    column = data.to_arrow([targets.known(data, group)]).column(0)
+    groups = targets.distinct(column)
     count = len(np.unique(groups))
     if not 2 <= k <= count:
         raise UsageError(
@@ -115,38 +114,45 @@ def folds(data: Tabular, k: int, group: str, stratify: str | None, seed: int) ->
             str(k),
             f"There are {count} different values of {group}.",
         )
-    strata = encode.strata(data, stratify)[0] if stratify is not None else None
+    strata = None
+    if stratify is not None:
+        strata, _ = targets.strata(data, stratify)
     return splits.folds(groups, k, strata=strata, seed=seed)
 
 
 def statistics(gather: Gather, rows: int, width: int) -> tuple[Array, Array]:
     """Mean and standard deviation, float64 [width] each, in one pass and bounded memory.
 
-    Source: Chan, Golub and LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
+    Source: Chan, Golub and LeVeque, Updating Formulae and a Pairwise Algorithm for Computing
+    Sample Variances, 1979.
     """
-    mean, squares, seen = np.zeros(width), np.zeros(width), 0
+    mean = np.zeros(width)
+    squares = np.zeros(width)  # sum of squared distances from the mean
+    before = 0
     buffer = np.empty((min(_CHUNK, rows), width), np.float32)
-    for start in range(0, rows, _CHUNK):
-        x = buffer[: min(_CHUNK, rows - start)]
-        gather.fill(np.arange(start, start + len(x)), x)
-        own = x.mean(axis=0, dtype=np.float64)
-        step, seen = own - mean, seen + len(x)
-        squares += np.square(x - own).sum(axis=0) + step * step * (len(x) * (seen - len(x)) / seen)
-        mean += step * (len(x) / seen)
-    return mean, np.sqrt(squares / seen)
+    while before < rows:
+        seen = min(before + _CHUNK, rows)
+        count = seen - before
+        values = buffer[:count]
+        gather.fill(np.arange(before, seen), values)
+        own_mean = values.mean(axis=0, dtype=np.float64)
+        own_squares = np.square(values - own_mean).sum(axis=0)
+        step = own_mean - mean
+        squares += own_squares + step * step * (count * before / seen)
+        mean += step * (count / seen)
+        before = seen
+    return mean, np.sqrt(squares / rows)
 
 
 def _matched(
     left: Selection, right: Selection, keys: Sequence[tuple[str, str]]
 ) -> tuple[Array | None, Array | None]:
-    """Places of the rows that meet on either side; None where all of a side stand as they are."""
+    """Places of the rows that meet, on either side; None where a side stays as it is."""
     import pyarrow.compute as pc
 
-    a, b = (
-        row_names([chunked(rows.array(pair[side])) for pair in keys])
-        for side, rows in enumerate((left, right))
-    )
-    if pc.count_distinct(b).as_py() != len(b):
+    ours = row_names([chunked(left.array(name)) for name, _ in keys])
+    theirs = row_names([chunked(right.array(name)) for _, name in keys])
+    if pc.count_distinct(theirs).as_py() != len(theirs):
         raise UsageError(
             "rows to join with are not unique",
             str(right.table.path),
@@ -154,54 +160,53 @@ def _matched(
             "several rows of one id",
             "Take one of them: other.filter(pc.field('view') == 0)",
         )
-    if a.equals(b):
+    if ours.equals(theirs):
         return None, None
-    place = pc.index_in(a, b)
-    here = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
-    return here, place.drop_null().to_numpy().astype(np.int64)
+    place = pc.index_in(ours, theirs)
+    met = place.is_valid().to_numpy(zero_copy_only=False)
+    there = place.drop_null().to_numpy()
+    return np.flatnonzero(met), there.astype(np.int64)
 
 
 def _names(
-    left: Sequence[str], right: Sequence[str], keys: Sequence[str], suffix: str
+    left: Sequence[str], right: Sequence[str], keys: Sequence[tuple[str, str]], suffix: str
 ) -> dict[str, tuple[bool, str]]:
+    """The columns of a join, as `Sides` are; the right's keys are left out."""
     names = {name: (True, name) for name in left}
+    skipped = {name for _, name in keys}
     for own in right:
-        if own not in keys:
-            name = own + suffix if own in names else own
-            if name in names:
-                raise UsageError(
-                    "two columns of one name",
-                    "join",
-                    "another suffix",
-                    name,
-                    'Write suffix="_b", say.',
-                )
-            names[name] = (False, own)
+        if own in skipped:
+            continue
+        name = own + suffix if own in names else own
+        if name in names:
+            raise UsageError(
+                "two columns of one name", "join", "another suffix", name, 'Write suffix="_b", say.'
+            )
+        names[name] = (False, own)
     return names
 
 
-def _beside(left: Metadata, right: Metadata, names: Mapping[str, tuple[bool, str]]) -> Metadata:
+def _beside(left: Metadata, right: Metadata, names: Sides) -> Metadata:
     """The metadata of joined rows: the left's, with what the right's columns bring along."""
-    theirs = {own: name for name, (side, own) in names.items() if not side}
-    cores = {
-        n: (n if left.cores.get(n, c) == c else f"{n}_{c.sha256[:8]}")
-        for n, c in right.cores.items()
-    }
-    columns = {
-        name: replace(
-            right.columns[own],
-            role=_role(right.columns[own].role),
-            core=cores.get(right.columns[own].core or ""),
-        )
-        for own, name in theirs.items()
-    }
-    targets = {name: right.targets[own] for own, name in theirs.items() if own in right.targets}
+    theirs = {own: name for name, (is_left, own) in names.items() if not is_left}
+    core_names = _core_names(left, right)
+    columns = dict(left.columns)
+    learned = dict(left.targets)
+    for own, name in theirs.items():
+        column = right.columns[own]
+        core = core_names.get(column.core or "")
+        columns[name] = replace(column, role=_role(column.role), core=core)
+        if own in right.targets:
+            learned[name] = right.targets[own]
+    cores = dict(left.cores)
+    for own, brought in right.cores.items():
+        cores[core_names[own]] = brought
     return replace(
         left,
         uuid=_derived([left, right]),
-        columns={**left.columns, **columns},
-        targets={**left.targets, **targets},
-        cores={**left.cores, **{cores[n]: core for n, core in right.cores.items()}},
+        columns=columns,
+        targets=learned,
+        cores=cores,
         splits={},
         errors=None,
         documents=(),
@@ -209,47 +214,64 @@ def _beside(left: Metadata, right: Metadata, names: Mapping[str, tuple[bool, str
     )
 
 
+def _core_names(left: Metadata, right: Metadata) -> dict[str, str]:
+    """New names of the right's cores: their own, unless the left has another core of that name."""
+    names = {}
+    for name, core in right.cores.items():
+        same = left.cores.get(name, core) == core
+        names[name] = name if same else f"{name}_{core.sha256[:8]}"
+    return names
+
+
 def _role(role: Any) -> Any:
+    """The role of a column of the right side: the roles of a record stay with the left."""
     return role if role in ("feature", "target") else "kept"
 
 
-def _derived(parts: Sequence[Metadata]) -> str:
-    return str(uuid5(UUID(parts[0].uuid), " ".join(part.uuid for part in parts)))
+def _derived(sources: Sequence[Metadata]) -> str:
+    """A UUID that follows from those of the sources."""
+    names = " ".join(source.uuid for source in sources)
+    return str(uuid5(UUID(sources[0].uuid), names))
 
 
-def _made_from(parts: Sequence[Metadata]) -> Provenance:
-    return Provenance(
-        generator="dof_arrow", parents=tuple(Parent(uuid=part.uuid) for part in parts)
-    )
+def _made_from(sources: Sequence[Metadata]) -> Provenance:
+    parents = tuple(Parent(uuid=source.uuid) for source in sources)
+    return Provenance(generator="dof_arrow", parents=parents)
 
 
-def _splits(parts: Sequence[Selection]) -> Any:
-    """Sizes of the splits of all parts; their rows are counted by whoever needs them."""
+def _splits(sources: Sequence[Metadata]) -> Any:
+    """The splits of all sources, with their declared sizes added up."""
     found: dict[str, Any] = {}
-    for part in parts:
-        for name, split in part.table.metadata.splits.items():
+    for source in sources:
+        for name, split in source.splits.items():
             old = found.get(name)
-            found[name] = (
-                split
-                if old is None
-                else replace(old, rows=old.rows + split.rows, records=old.records + split.records)
-            )
+            if old is not None:
+                rows = old.rows + split.rows
+                records = old.records + split.records
+                split = replace(old, rows=rows, records=records)
+            found[name] = split
     return found
 
 
-def _check_alike(
-    schema: pa.Schema, about: Metadata, other: pa.Schema, others: Metadata, where: str
-) -> None:
-    if not schema.equals(other, check_metadata=False):
-        ours, theirs = (", ".join(f"{f.name} {f.type}" for f in s) for s in (schema, other))
+def _check_alike(first: Table, other: Table) -> None:
+    where = str(other.path)
+    if not first.schema.equals(other.schema, check_metadata=False):
         raise UsageError(
-            "the columns differ", where, ours, theirs, "Keep the same columns when extracting."
+            "the columns differ",
+            where,
+            _described(first.schema),
+            _described(other.schema),
+            "Keep the same columns when extracting.",
         )
-    if about.targets != others.targets:
+    if first.metadata.targets != other.metadata.targets:
         raise UsageError(
             "the classes of a target differ",
             where,
-            str(dict(about.targets))[:300],
-            str(dict(others.targets))[:300],
+            str(dict(first.metadata.targets))[:300],
+            str(dict(other.metadata.targets))[:300],
             "Extract with the same class names.",
         )
+
+
+def _described(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)

@@ -1,4 +1,4 @@
-"""Columns as a loader gives them: targets as the metadata says they are to be read, others as they are."""
+"""Columns as a loader gives them: targets by the kind that is declared, others as stored."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from dof_arrow.sampling.permutation import Rows
 
 Array = NDArray[Any]
 
-_CHECKED = (
-    1 << 18
-)  # labels up to this many are checked at once, in a millisecond; more of them as they come
+# Up to so many labels are checked at once, which takes a millisecond; more of them as they come.
+_CHECKED = 1 << 18
 
 
 class Tabular(Protocol):
-    """What is asked of a dataset here."""
+    """What is needed of a dataset here."""
 
     @property
     def metadata(self) -> Metadata: ...
@@ -35,7 +34,7 @@ class Tabular(Protocol):
 
 
 class Values(Protocol):
-    """A column, rows of which can be had."""
+    """The values of a column, by row."""
 
     def take(self, rows: Rows) -> Array:
         """The values of these rows."""
@@ -52,11 +51,10 @@ class Codes:
     def take(self, rows: Rows) -> Array:
         """Class indexes; FormatError for one that is no class."""
         codes = self.codes[rows].astype(np.int64, copy=False)
-        if len(codes) and not (codes.min() >= 0 and codes.max() < len(self.classes)):
-            wrong = codes[(codes < 0) | (codes >= len(self.classes))]
-            raise _unfit(
-                self.name, f"0 to {len(self.classes) - 1}, one for each class", str(wrong[0])
-            )
+        last = len(self.classes) - 1
+        if len(codes) and (codes.min() < 0 or codes.max() > last):
+            wrong = codes[(codes < 0) | (codes > last)]
+            raise _unfit(self.name, f"0 to {last}, one for each class", str(wrong[0]))
         return codes
 
 
@@ -74,17 +72,21 @@ class Flags:
 
     def take(self, rows: Rows) -> Array:
         """Multi-hot flags; FormatError for a code that is no class."""
-        first, sizes = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
-        places = np.repeat(first - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
+        count = len(rows)
+        first = self.starts[rows]
+        sizes = self.starts[rows + 1] - first
+        before = np.cumsum(sizes) - sizes  # codes of the rows before, among those taken
+        of_row = np.repeat(np.arange(count), sizes)
+        places = (first - before)[of_row] + np.arange(len(of_row))
         codes = Codes(self.name, self.codes, self.classes).take(places)
-        flags = np.zeros((len(rows), len(self.classes)), np.float32)
-        flags[np.repeat(np.arange(len(rows)), sizes), codes] = 1
+        flags = np.zeros((count, len(self.classes)), np.float32)
+        flags[of_row, codes] = 1
         return flags
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumberTarget:
-    """Numbers to learn: floats [k] of the width they are stored in, float32 at least."""
+    """Numbers to learn: float64 [k] where they are stored as float64, else float32."""
 
     name: str
     values: Array
@@ -92,20 +94,21 @@ class NumberTarget:
     def take(self, rows: Rows) -> Array:
         """Numbers as floats; FormatError for NaN or infinity."""
         values = self.stored(rows)
-        return values.astype(np.float64 if values.dtype == np.float64 else np.float32, copy=False)
+        if values.dtype == np.float64:
+            return values
+        return values.astype(np.float32, copy=False)
 
     def stored(self, rows: Rows) -> Array:
-        """Numbers of the type that they are stored in; FormatError for NaN or infinity."""
+        """Numbers in their stored type; FormatError for NaN or infinity."""
         values = self.values[rows]
-        strange = int((~np.isfinite(values)).sum())
+        strange = int(np.count_nonzero(~np.isfinite(values)))
         if strange:
-            finite = f"ds.filter(pc.is_finite(pc.field({self.name!r})))"
             raise FormatError(
                 "labels that cannot be learned",
                 f"target {self.name}",
                 "numbers, null where unknown",
                 f"{strange} of {len(values)} NaN or infinite",
-                f"Leave such rows out: {finite}",
+                f"Leave such rows out: ds.filter(pc.is_finite(pc.field({self.name!r})))",
             )
         return values
 
@@ -115,7 +118,7 @@ TargetValues = Codes | Flags | NumberTarget
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plain:
-    """Any other column as it is: numbers, booleans, texts as Python strings."""
+    """A column that is no target, as stored: numbers, booleans, texts as Python strings."""
 
     values: Array
 
@@ -125,10 +128,10 @@ class Plain:
 
 
 def target(data: Tabular, name: str) -> TargetValues:
-    """A column to learn: as its declared kind, or as numbers where none is declared.
+    """A column to learn: by its declared kind, or as numbers if none is declared.
 
-    Raises UsageError for an unknown column, rows without a value, and texts that are no declared
-    target; FormatError for labels that are not what the metadata says.
+    Raises UsageError for an unknown column, rows without a value, and texts that are not a declared
+    target; FormatError for labels that do not agree with the metadata.
     """
     array = _array(data, name)
     if array.null_count:
@@ -148,7 +151,7 @@ def target(data: Tabular, name: str) -> TargetValues:
 def labelled(data: Tabular, name: str) -> tuple[Array, TargetValues]:
     """Which rows have a label, bool [n], and the labels of those rows.
 
-    Raises what `target` raises, but for rows without a value.
+    Raises what `target` raises, except for rows without a value.
     """
     array = _array(data, name)
     valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False))
@@ -158,21 +161,26 @@ def labelled(data: Tabular, name: str) -> tuple[Array, TargetValues]:
 def read(array: pa.Array, name: str, declared: Mapping[str, Target]) -> TargetValues:
     """The values of a column without nulls, by the kind that the metadata declares for it."""
     about = declared.get(name)
-    kind = about.kind if about is not None else "regression"
-    if not _FITS[kind](array.type):
-        if about is not None:
-            raise _unfit(name, _STORED[kind], str(array.type))
+    if about is None:
+        return _undeclared(array, name, declared)
+    if not _FITS[about.kind](array.type):
+        raise _unfit(name, _STORED[about.kind], str(array.type))
+    return _READERS[about.kind](array, name, about.classes)
+
+
+def _undeclared(array: pa.Array, name: str, declared: Mapping[str, Target]) -> TargetValues:
+    if not _is_number(array.type):
         raise UsageError(
             "this column cannot be learned",
             name,
             f"numbers or a declared target ({', '.join(declared) or 'none'})",
             str(array.type),
         )
-    return _READERS[kind](array, name, about.classes if about is not None else ())
+    return _numbers(array, name, ())
 
 
 def column(data: Tabular, name: str) -> Values:
-    """A column that goes along with a batch: a declared target encoded, any other as it is."""
+    """A column that goes along with a batch: a declared target is encoded, any other as stored."""
     if name in data.metadata.targets:
         return target(data, name)
     array = _array(data, name)
@@ -182,11 +190,11 @@ def column(data: Tabular, name: str) -> Values:
 
 
 def strata(data: Tabular, name: str) -> tuple[Array, tuple[str, ...]]:
-    """A code int64 [n] for each row by the value of a column, and what the codes stand for.
+    """A code int64 [n] for each row by the value of a column, and what each code stands for.
 
-    Raises UsageError for measured numbers: those have bins, not classes.
+    Raises UsageError for measured numbers: they need bins, not classes.
     """
-    if data.metadata.targets.get(name) is not None:
+    if name in data.metadata.targets:
         values = target(data, name)
         if isinstance(values, Codes):
             return values.take(np.arange(len(values.codes))), values.classes
@@ -200,14 +208,11 @@ def strata(data: Tabular, name: str) -> tuple[Array, tuple[str, ...]]:
             f"Try uniform={{{name!r}: 20}}.",
         )
     names, codes = np.unique(_numpy(array), return_inverse=True)
-    return codes.astype(np.int64), tuple(map(str, names))
+    return codes.astype(np.int64), tuple(str(each) for each in names)
 
 
 def known(data: Tabular, name: str) -> str:
-    """The name, if there is such a column.
-
-    Raises UsageError that lists the columns there are.
-    """
+    """The name, if there is such a column; else a UsageError that lists the columns."""
     if name not in data.columns:
         raise UsageError("no such column", name, ", ".join(data.columns), name)
     return name
@@ -220,9 +225,8 @@ def distinct(texts: pa.ChunkedArray) -> Rows:
     [0, 1, 0]
     """
     array = pa.chunked_array([texts]) if isinstance(texts, pa.Array) else texts
-    encoded = array.dictionary_encode().unify_dictionaries().combine_chunks()
-    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-    return _numpy(encoded.indices).astype(np.int64)
+    encoded = array.dictionary_encode().unify_dictionaries()
+    return _numpy(_one_chunk(encoded).indices).astype(np.int64)
 
 
 def one_hot(codes: Array, classes: int) -> Array:
@@ -235,17 +239,18 @@ def one_hot(codes: Array, classes: int) -> Array:
 
 
 def _array(data: Tabular, name: str) -> pa.Array:
-    chunks = data.to_arrow([known(data, name)]).column(0)
-    array = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    return _one_chunk(data.to_arrow([known(data, name)]).column(0))
+
+
+def _one_chunk(array: pa.ChunkedArray) -> pa.Array:
+    """A chunked array as one array, without a copy where it is one chunk."""
+    return array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
 
 
 def _numpy(array: pa.Array) -> Array:
-    number = pa.types.is_integer(array.type) or pa.types.is_floating(array.type)
-    if number and not array.null_count and len(array):
-        return np.from_dlpack(
-            array
-        )  # the same memory; `to_numpy` would import pandas, which takes 0.3 s
+    if _is_number(array.type) and not array.null_count and len(array):
+        # The same memory; `to_numpy` would import pandas, which takes 0.3 s.
+        return np.from_dlpack(array)
     return np.asarray(array.to_numpy(zero_copy_only=False))
 
 
@@ -291,17 +296,16 @@ _STORED = {
 
 
 def _discrete(kind: pa.DataType) -> bool:
-    types = pa.types
-    return bool(
-        types.is_integer(kind)
-        or types.is_boolean(kind)
-        or holds_texts(kind)
-        or types.is_dictionary(kind)
-    )
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return True
+    return holds_texts(kind) or bool(pa.types.is_dictionary(kind))
 
 
-def _unfit(name: str, expected: str, found: str, hint: str = "") -> FormatError:
-    mend = hint or "Correct the table and extract again, or choose another target."
+def _unfit(name: str, expected: str, found: str) -> FormatError:
     return FormatError(
-        "labels are not what the metadata says", f"target {name}", expected, found, mend
+        "labels are not what the metadata says",
+        f"target {name}",
+        expected,
+        found,
+        "Correct the table and extract again, or choose another target.",
     )

@@ -25,7 +25,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_digits(tmp_path: Path) -> None:
-    """Under two minutes, at least 0.96 on the 597 digits, and it says what it made, how fast, and what to do next."""
+    """Under two minutes, at least 0.96 on the 597 digits; it says what it made and what is next."""
     said: list[str] = []
     start = time.monotonic()
     report = demo.run(None, tmp_path / "demo", said.append)

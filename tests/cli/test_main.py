@@ -1,4 +1,4 @@
-"""The command line: exit codes, streams, messages that say what to type next, nothing half-written."""
+"""The command line: exit codes, streams, messages that say what is next, nothing half-written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import onnx
 import pytest
 
-from dof_arrow.cli import help, main
+from dof_arrow.cli import exit_codes, help, main
 from dof_arrow.dataset import dataset
 from dof_arrow.heads import train
 from dof_arrow.inference import predict_files
@@ -281,7 +281,7 @@ def test_our_own_mistakes_show_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(dataset, "open", lambda path: 1 / 0)
-    assert main.main(["info", "x"]) == 2
+    assert main.main(["info", "x"]) == exit_codes.OUR_FAULT == 70
     err = capsys.readouterr().err
     assert "Repeat with --debug" in err and "Traceback" not in err
 
@@ -516,7 +516,8 @@ def test_an_interrupt_while_loading_shows_no_traceback(tmp_path: Path) -> None:
     assert process.stderr and "for trying out" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
-    # Python ends by the signal itself, a shell's 130 too, where the interrupt fell into text that was being executed.
+    # Python ends by the signal itself, which is a shell's 130 too, where the interrupt came while a
+    # text was being executed.
     assert (
         process.returncode in (130, -signal.SIGINT)
         and "interrupted" in err

@@ -122,4 +122,4 @@ def test_numbers_as_people_say_them() -> None:
         "1.0 GB",
         "1000.0 TB",
     ]
-    assert table([("a", "bb"), ("ccc", "")]) == "a    bb\nccc"
+    assert table([("a", "bb"), ("ccc", "")]) == ["a    bb", "ccc"]

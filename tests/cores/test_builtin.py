@@ -1,4 +1,4 @@
-"""The built-in core: its bytes are pinned, its wavelets are what the papers say, its figures are measured here."""
+"""The built-in core: its bytes are pinned, its wavelets are the papers', its figures measured."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def linear_head() -> Any:
 
 
 def rebuilt(core: Core, seen: list[Array], unseen: list[Array], strength: float) -> float:
-    """Share of the variance of unseen pictures' thumbnails that ridge regression reads off their features."""
+    """Share of the variance of unseen thumbnails that ridge regression reads off the features."""
     known, hidden = (
         np.stack([core.prepare(p).ravel() for p in pictures]) for pictures in (seen, unseen)
     )
@@ -200,7 +200,7 @@ def test_fit_can_be_chosen() -> None:
 
 
 def test_digits(core: Core) -> None:
-    """Standardised pixels give 92.5%; with other filters and orientations the features gave 96.9% to 98.4%."""
+    """Standardised pixels give 92.5%; features of other filters and orientations 96.9% to 98.4%."""
     digits = load_digits()
     features = core(grey(np.rint(digits.images * 255 / 16).astype(np.uint8)))
     head = linear_head().fit(features[:1200], digits.target[:1200])

@@ -15,7 +15,8 @@ import onnx
 import pytest
 from PIL import Image
 
-from dof_arrow.cores.core import DESCRIPTION, PREPROCESSING_GRAPH, Core, headless
+from dof_arrow.cores.core import Core, headless
+from dof_arrow.cores.core_file import DESCRIPTION, PREPROCESSING_GRAPH
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.format.spec import json_model, metadata
@@ -30,13 +31,17 @@ SQUASHED = Preprocessing(mode="RGB", fit="squash", resize=(SIDE, SIDE), scale=1 
 def small_model(
     dtype: str = "float", layout: str = "NCHW", sides: Any = (SIDE, SIDE), dynamic: bool = False
 ) -> bytes:
-    """A classifier of eight classes: convolution, pooling, Gemm; its features are `flat` float32 [N, 6].
+    """A classifier of eight classes: convolution, pooling, Gemm; its features `flat` are [N, 6].
 
-    `dynamic`: quantised by the range of the whole batch, so that a picture's features depend on its neighbours.
+    `dynamic`: quantised by the range of the whole batch, so that a picture's features depend on its
+    neighbours.
     """
     shape = ["N", 3, *sides] if layout == "NCHW" else ["N", *sides, 3]
     axes = [0, 3, 1, 2] if layout == "NHWC" else [0, 1, 2, 3]
-    ranged = "small, scale, zero = DynamicQuantizeLinear (numbers)  seen = DequantizeLinear (small, scale, zero)"
+    ranged = (
+        "small, scale, zero = DynamicQuantizeLinear (numbers)  "
+        "seen = DequantizeLinear (small, scale, zero)"
+    )
     rng = np.random.default_rng(0)
     model = onnx.parser.parse_model(f"""
         <ir_version: 8, opset_import: ["" : 18]>

@@ -1,4 +1,4 @@
-"""Heads are found and cut off, for every kind of model; the reference is the original with its tensor exposed."""
+"""Heads are found and cut off, for every kind of model; the original itself is the reference."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 from dof_arrow.cores import cut, head_detection
 from dof_arrow.cores.graph import batch_axis
@@ -244,6 +245,22 @@ def test_a_map_whose_size_follows_the_picture_must_be_averaged() -> None:
         cut.cut(model, pool="2x2")
 
 
+@pytest.mark.parametrize("at", ["picture", "flat"])
+def test_a_picture_of_whole_numbers_is_no_place_to_cut(at: str) -> None:
+    nodes = [
+        helper.make_node("Flatten", ["picture"], ["flat"]),
+        helper.make_node("Cast", ["flat"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["numbers", "w"], ["y"]),
+    ]
+    weights = onnx.numpy_helper.from_array(np.ones((48, 5), np.float32), "w")
+    picture = helper.make_tensor_value_info("picture", TensorProto.UINT8, ["N", 3, 4, 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 5])
+    made = helper.make_graph(nodes, "bytes", [picture], [y], [weights])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    with pytest.raises(CoreError, match=f"^{at}: whole numbers without a scale"):
+        cut.cut(model, at=at)
+
+
 def test_a_tensor_called_feature_does_not_collide() -> None:
     for old in ("map", "picture", "w0"):
         model = models.gemm()
@@ -283,7 +300,7 @@ def test_the_stages_of_a_graph_are_its_bottlenecks() -> None:
 def test_names_weigh_in(name: str, verdict: str) -> None:
     model = models.gemm(tail="")
     graph.rename_tensor(model, model.graph.output[0].name, name)
-    assert head_detection.readings(Flow(model))[0].verdict == verdict
+    assert head_detection.verdicts(Flow(model))[0].verdict == verdict
 
 
 @pytest.mark.parametrize("name", REAL)

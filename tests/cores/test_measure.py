@@ -1,4 +1,4 @@
-"""What a core is like: the same numbers each time, and those that tell a steady core from a jumpy one."""
+"""What a core is like: the same numbers each time, which tell a steady core from a jumpy one."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_share_of_the_pixels_is_one_grey_level_off_and_movement_grows_with_it(
     ],
 )
 def test_pixels_are_changed_at_the_size_that_the_core_sees(changes: dict[str, Any]) -> None:
-    """Changed before the resize they would be averaged away: here a resize leaves every value as it is."""
+    """Changed before the resize they would be averaged away: here it leaves all as they are."""
     made = small(models.gemm(), **changes)
     seen = measure._as_seen(made, measure.natural(0))
     kept = np.unique(np.rint(made.prepare(seen) * 255))

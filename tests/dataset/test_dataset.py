@@ -57,7 +57,8 @@ def test_it_says_what_it_is(ds: Dataset, path: Path) -> None:
     """D14: describe, count, list all."""
     assert (
         repr(ds)
-        == "<Dataset x.dof.parquet: 50 rows, feature [2 x 3], id, label, view, note, split, feature>"
+        == "<Dataset x.dof.parquet: 50 rows, feature [2 x 3], "
+        "id, label, view, note, split, feature>"
         or (repr(ds).startswith("<Dataset x.dof.parquet: 50 rows, feature [2 x 3], "))
     )
     assert (ds.path, ds.primary, ds.derived, ds.errors) == (path, "feature", False, [])

@@ -1,4 +1,4 @@
-"""What a dataset gives to frameworks, and datasets brought together: no copy where none is needed."""
+"""What a dataset gives to frameworks, and datasets combined: no copy where none is needed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_c3_torch_without_a_copy(ds: Dataset) -> None:
 
 
 def test_c3_jax_without_a_copy(ds: Dataset) -> None:
-    """The whole matrix, and slices that start at a multiple of 64 bytes; JAX copies others, with equal values."""
+    """The whole matrix, and slices from multiples of 64 bytes; other slices are copied."""
     pytest.importorskip("jax")
     assert ds.to_jax().unsafe_buffer_pointer() == address(ds)
     assert ds[100:300].to_jax().unsafe_buffer_pointer() == address(ds[100:300])
@@ -81,7 +81,7 @@ def test_c5_readers_over_the_same_memory(ds: Dataset) -> None:
 
 
 def test_c5_duckdb_scans_the_same_memory(tmp_path: Path) -> None:
-    """What is written into the map, for this process alone, is what DuckDB sees: it has no copy of its own."""
+    """What is written into the map, for this process alone, is what DuckDB sees: it has no copy."""
     pytest.importorskip("torch")
     duckdb = pytest.importorskip("duckdb")
     ds = made(tmp_path / "x.parquet", 300)
@@ -169,12 +169,12 @@ def test_filters_look_at_no_row_group_that_statistics_exclude(
     numbered: Dataset,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert numbered._chosen.may_match(pc.field("number") >= 12_000) == [
+    assert numbered._selection.may_match(pc.field("number") >= 12_000) == [
         slice(8192, 12288),
         slice(12288, ROWS),
     ]
-    assert numbered[9000:9100]._chosen.may_match(pc.field("number") < 10_000) == [slice(0, 100)]
-    assert numbered._chosen.may_match(pc.field("sex") == "f") == [
+    assert numbered[9000:9100]._selection.may_match(pc.field("number") < 10_000) == [slice(0, 100)]
+    assert numbered._selection.may_match(pc.field("sex") == "f") == [
         slice(0, 4096),
         slice(4096, 8192),
         slice(8192, 12288),
@@ -305,6 +305,8 @@ def test_clips_are_slices(tmp_path: Path) -> None:
     assert clips[2].frame.tolist() == [0, 1, 2, 3, 4] and clips[2].time[1] == pytest.approx(0.04)
     with pytest.raises(UsageError, match="do not stand together"):
         list(ds.take([0, 3, 1]).sequences())
+    for nothing in (ds[0:0], ds.take([]), ds.filter(pc.field("frame") > 99)):
+        assert list(nothing.sequences()) == []
 
 
 def test_statistics_of_a_split(tmp_path: Path) -> None:

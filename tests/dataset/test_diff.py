@@ -13,7 +13,7 @@ import pytest
 import dof_arrow as dof
 from dof_arrow.cli import main
 from dof_arrow.dataset.agreement import Tally
-from dof_arrow.dataset.diff import differing
+from dof_arrow.dataset.column_values import differing
 from dof_arrow.errors import DofError, UsageError
 from dof_arrow.rewrite.merge import merge
 from tests.support import making, making_rows

@@ -1,4 +1,4 @@
-"""Extraction into a directory: refused before it begins where it cannot fit, resumed as ever (row D15)."""
+"""Extraction into a directory: refused at once where it cannot fit, resumed as ever (row D15)."""
 
 from __future__ import annotations
 

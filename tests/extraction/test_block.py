@@ -1,324 +1,125 @@
-"""Staged work that a disk damages is made again: never a wrong row, never a crash."""
+"""The staged block: what goes in comes out again, and nobody else knows how it is kept."""
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-import random
-import shutil
-import sys
-from collections.abc import Callable, Iterator
+import ast
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from dof_arrow.errors import OutputError
-from dof_arrow.extraction import block
-from dof_arrow.extraction.block import Block, Damaged
-from dof_arrow.extraction.run import Extraction
-from dof_arrow.extraction.staging import Staging
-from dof_arrow.storage.atomic import replacing
-from tests.support import scenarios
-from tests.support.faults import Scenario, killed_at, litter, watched
-
-FLIPS = 24  # of each staged file of a run
-EXTRACT = sys.modules["dof_arrow.extraction.extract"]  # the package's name for it is the function
-
-
-def piece(first: int, rows: int) -> pa.Table:
-    numbers = pa.array(np.arange(rows * 3, dtype="f4") + first)
-    vectors = pa.FixedSizeListArray.from_arrays(numbers, 3)
-    names = pa.array([f"{n}" for n in range(rows)], pa.string()).dictionary_encode()
-    inputs = pa.array(range(first, first + rows), pa.int64())
-    table = pa.table({"input": inputs, "name": names, "vector feature": vectors})
-    return table.replace_schema_metadata({"failed": '[{"input": 7}]'})
-
-
-PIECES = (piece(0, 4), piece(4, 1), piece(5, 0), piece(5, 3))
-
-
-@pytest.fixture
-def written(tmp_path: Path) -> Path:
-    with replacing(tmp_path / "b") as out:
-        block.write(out, iter(PIECES), "stamp", b"whose")
-    return tmp_path / "b"
-
-
-def found(path: Path, whose: bytes = b"whose") -> tuple[str, int, list[pa.Table]]:
-    with path.open("rb") as file:
-        known = Block(path, file.fileno(), whose)
-        return known.stamp, known.failed, list(known.pieces())
-
-
-def flip(path: Path, place: int, length: int = 1) -> None:
-    data = bytearray(path.read_bytes())
-    for at in range(place, min(place + length, len(data))):
-        data[at] = (data[at] + 1 + at % 60) % 256  # whoever damages it twice does not mend it
-    with path.open("r+b") as file:
-        file.write(data)
-
-
-def test_a_block_comes_back(written: Path) -> None:
-    stamp, failed, pieces = found(written)
-    assert (stamp, failed) == ("stamp", 1) and pieces == list(PIECES)
-    assert all(p.schema.metadata == PIECES[0].schema.metadata for p in pieces)
-
-
-def test_every_byte_counts(written: Path) -> None:
-    """Of the pieces, their schemas, the stamp, the digests and the lengths."""
-    data = written.read_bytes()
-    for place in range(len(data)):
-        flipped = bytearray(data)
-        flipped[place] ^= 1 << place % 8
-        written.write_bytes(flipped)
-        with pytest.raises(Damaged, match=r"not what was written.*The same command makes"):
-            found(written)
-
-
-def test_every_length_counts(written: Path) -> None:
-    data = written.read_bytes()
-    for length in range(0, len(data), 7):
-        written.write_bytes(data[:length])
-        with pytest.raises(Damaged):
-            found(written)
-    for more in (data + b"\0", b"\0" * 8 + data, data[:8] + data, data + data):
-        written.write_bytes(more)
-        with pytest.raises(Damaged):
-            found(written)
-
-
-def test_a_length_is_not_believed(written: Path) -> None:
-    """No memory is asked for that the file could not fill."""
-    data = written.read_bytes()
-    for length in (2**64 - 1, 2**62, len(data)):
-        written.write_bytes(data[:-40] + length.to_bytes(8, "little") + data[-32:])
-        with pytest.raises(Damaged):
-            found(written)
-
-
-def test_a_block_of_another_run_or_place_is_none(written: Path, tmp_path: Path) -> None:
-    with pytest.raises(Damaged):
-        found(written, b"another's")
-    with Staging(tmp_path / "x").held({"run": 1}) as staging:
-        staging.put(0, PIECES[0], "s")
-        shutil.copy(staging.path(0), staging.path(1))
-        assert staging.found(0, "s") == 1 and staging.found(1, "s") is None
-        with Staging(tmp_path / "y").held({"run": 2}) as other:
-            shutil.copy(staging.path(0), other.path(0))
-            assert other.found(0, "s") is None
-
-
-def test_a_damaged_block_is_dropped_when_it_is_read(tmp_path: Path) -> None:
-    with Staging(tmp_path / "x").held({"run": 1}) as staging:
-        for number in range(3):
-            staging.put(number, PIECES[0], "s")
-        flip(staging.path(1), 40)
-        with pytest.raises(Damaged, match="other bytes in 0 to "):
-            list(staging.tables(range(3)))
-        assert staging.numbers() == [0, 2]
-        with pytest.raises(Damaged, match="No such file"):
-            list(staging.tables(range(3)))
-        flip(staging.path(0), 40)
-        flip(staging.path(2), staging.path(2).stat().st_size - 1)
-        staging.drop_damaged()
-        assert staging.numbers() == []
-
-
-def test_what_the_disk_cannot_read_is_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is dropped then; where the system refuses for another reason, the block stays."""
-
-    def refuse(*_: object) -> int:
-        raise OSError(reasons[0], os.strerror(reasons[0]))
-
-    reasons = [errno.ENOMEM]
-    with Staging(tmp_path / "x").held({"run": 1}) as staging:
-        staging.put(0, PIECES[0], "s")
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "preadv", refuse)
-            assert staging.found(0, "s") is None
-            with pytest.raises(OSError, match="allocate memory"):
-                list(staging.tables([0]))
-            assert staging.numbers() == [0]
-            reasons[0] = errno.EIO
-            with pytest.raises(Damaged, match="Input/output error"):
-                list(staging.tables([0]))
-        assert staging.numbers() == []
-
-
-# A run that goes on
-
-
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
-    """A folder where an extraction was killed with all blocks there; what it would have written."""
-    root = tmp_path_factory.mktemp("killed")
-    scenarios._extract(root)
-    whole = (root / "x.dof.parquet").read_bytes()
-    (root / "x.dof.parquet").unlink()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Extraction, "_finish", _interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            scenarios._extract(root)
-    assert len(list(root.glob(".*.staging/*.arrow"))) == 4
-    return root, whole
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def places(path: Path, seed: int) -> Iterator[tuple[int, int]]:
-    """Seeded places in a file, its first and last byte among them, and how many bytes to flip."""
-    draw, size = random.Random(seed), path.stat().st_size
-    yield from ((0, 1), (size - 1, 1), (size - 33, 1), (size - 40, 8), (size // 2, 64))
-    yield from ((draw.randrange(size), draw.choice((1, 1, 64))) for _ in range(FLIPS - 5))
-
-
-@pytest.mark.parametrize("name", ["000000.arrow", "000003.arrow", "run.json"])
-def test_whatever_is_flipped_it_ends_in_the_same_bytes(
-    name: str, killed: tuple[Path, bytes], tmp_path: Path
-) -> None:
-    root, whole = killed
-    staged = root / ".x.dof.parquet.staging" / name
-    for number, (place, length) in enumerate(places(staged, seed=len(name))):
-        folder = tmp_path / str(number)
-        shutil.copytree(root, folder)
-        flip(folder / ".x.dof.parquet.staging" / name, place, length)
-        scenarios._extract(folder)
-        assert (folder / "x.dof.parquet").read_bytes() == whole
-        assert [p.name for p in folder.iterdir()] == ["x.dof.parquet"]
-
-
-def test_a_record_that_is_flipped_into_another_runs(tmp_path: Path) -> None:
-    """A flipped bit makes 33 of 32: its blocks are not taken for those of the run with 33."""
-    with Staging(tmp_path / "x").held({"batch": 33}) as staging:
-        staging.put(0, PIECES[0], "s")
-    record = tmp_path / ".x.staging" / "run.json"
-    assert json.loads(record.read_bytes())["identity"] == {"batch": 33}
-    record.write_bytes(record.read_bytes().replace(b'"batch": 33', b'"batch": 32'))
-    for batch in (32, 33):
-        with Staging(tmp_path / "x").held({"batch": batch}) as staging:
-            assert staging.numbers() == []
-
-
-def damaging(times: int, names: list[str]) -> Callable[..., None]:
-    """A disk that damages blocks after they are written, so many times."""
-    real, left = EXTRACT.compute, [times]
-
-    def compute(job: Any, staging: Staging, progress: Any) -> None:
-        real(job, staging, progress)
-        if staging.numbers() and left[0]:
-            left[0] -= 1
-            for name in names:
-                flip(staging.folder / name, 200, 64)
-
-    return compute
-
-
-def test_what_a_disk_damages_while_the_run_lasts_is_made_again(
-    killed: tuple[Path, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(EXTRACT, "compute", damaging(3, ["000001.arrow", "000002.arrow"]))
-    scenarios._extract(tmp_path)
-    assert (tmp_path / "x.dof.parquet").read_bytes() == killed[1]
-
-
-def test_a_disk_that_damages_all_that_is_written_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = r"000001\.arrow: a staged block is not what was written.*Check the disk"
-    with monkeypatch.context() as patch:
-        patch.setattr(EXTRACT, "compute", damaging(99, ["000001.arrow"]))
-        with pytest.raises(OutputError, match=told):
-            scenarios._extract(tmp_path)
-    assert not (tmp_path / "x.dof.parquet").exists()
-    scenarios._extract(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["x.dof.parquet"]
-
-
-def test_damage_between_the_two_readings_of_a_block_is_noticed(
-    killed: tuple[Path, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was checked is what is used: facts are gathered first, features are read again later."""
-    real, times = Extraction._staged, []
-
-    def staged(run: Extraction, staging: Staging) -> Iterator[pa.Table]:
-        times.append(1)
-        if len(times) == 2:
-            flip(staging.path(3), 300, 64)
-        return real(run, staging)
-
-    monkeypatch.setattr(Extraction, "_staged", staged)
-    scenarios._extract(tmp_path)
-    assert (tmp_path / "x.dof.parquet").read_bytes() == killed[1] and len(times) == 4
-
-
-# A part that waits to be added
-
-
-def _part(folder: Path) -> Path:
-    return folder / ".x.dof.part.parquet"
-
-
-def _directory() -> Scenario:
-    return next(s for s in scenarios.SCENARIOS if s.name == "extract into a directory")
-
-
-@pytest.fixture(scope="module")
-def waiting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    """A folder where an extraction was killed before its part was added; what it would have been."""
-    root, scenario = tmp_path_factory.mktemp("waiting"), _directory()
-    for name in ("whole", "killed"):
-        scenario.prepare(root / name)
-    scenario.act(root / "whole")
-    with pytest.raises(RuntimeError), watched(_stop_before_linking):
-        scenario.act(root / "killed")
-    assert [p.name for p in (root / "killed").iterdir()] == [_part(root).name]
-    return root / "killed", scenario.contents(root / "whole")
-
-
-def _stop_before_linking(number: int, name: str) -> None:
-    if name == "link":
-        raise RuntimeError
-
-
-def test_a_damaged_part_is_not_added_but_made_again(
-    waiting: tuple[Path, Any], tmp_path: Path
-) -> None:
-    root, whole = waiting
-    for number, (place, length) in enumerate(places(_part(root), seed=1)):
-        folder = tmp_path / str(number)
-        shutil.copytree(root, folder)
-        flip(_part(folder), place, length)
-        _directory().act(folder)
-        assert _directory().contents(folder) == whole and not litter(folder, _directory())
-
-
-def test_a_sound_part_is_added_as_it_is(
-    waiting: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(waiting[0], tmp_path / "x")
-    monkeypatch.setattr(EXTRACT, "compute", lambda *_: pytest.fail("computed"))
-    _directory().act(tmp_path / "x")
-    assert _directory().contents(tmp_path / "x") == waiting[1]
-
-
-def test_killed_by_a_signal_and_flipped(tmp_path: Path) -> None:
-    """As above, after kill -9 at random moments behind the first block."""
-    (scenario,) = [s for s in scenarios.SCENARIOS if s.name == "extract"]
-    _, after, _ = scenario.before_and_after(tmp_path / "whole")
-    draw = random.Random(3)
-    for number in range(6):
-        folder = tmp_path / str(number)
-        scenario.prepare(folder)
-        killed_at(scenario, folder, draw.randrange(20), staged=True)
-        for path in sorted(folder.glob(".*.staging/*.arrow")):
-            flip(path, draw.randrange(path.stat().st_size), 64)
-        scenario.act(folder)
-        assert scenario.contents(folder) == after and not litter(folder, scenario)
+from dof_arrow.extraction import block as module
+from dof_arrow.extraction.block import Block, ClipRow, Failure, PictureRow
+from dof_arrow.extraction.extract import extract
+from dof_arrow.extraction.views import ONE, ViewPlan
+from dof_arrow.media.augment import Augmentation
+from dof_arrow.media.facts import PictureFacts
+from tests.support import clips
+from tests.support.import_table import PACKAGE
+from tests.support.pictures import KEY, core, folder_of
+
+FACTS = PictureFacts(
+    width=8, height=6, mode="L", bits=8, format="PNG", frames=1, orientation=1, bytes=100
+)
+VIEWS = ViewPlan(count=2, augmentation=Augmentation(flip_x=0.5))
+
+
+def features(rows: int) -> dict[str, np.ndarray[Any, Any]]:
+    return {"feature": np.arange(rows * 6, dtype="f4").reshape(rows, 2, 3)}
+
+
+def of_clip(
+    number: int, frames: range, views: ViewPlan = ONE, *, first: bool = True, broken: bool = False
+) -> Block:
+    rows = [ClipRow(frame, frame / 10) for frame in frames]
+    return Block.of_clip(
+        number, rows, features(len(rows)), views, FACTS, first=first, broken=broken
+    )
+
+
+def test_pictures_come_back() -> None:
+    rows = [PictureRow(3, FACTS), PictureRow(5, FACTS)]
+    failed = [Failure(4, "empty", "no bytes")]
+    made = Block.of_pictures(rows, features(2), failed, ONE)
+    assert len(made) == 2 and made.inputs.tolist() == [3, 5] and made.failures == failed
+    assert made.vectors("feature", (2, 3)).tolist() == features(2)["feature"].tolist()
+    assert made.facts.to_pylist()[1]["mode"] == "L" and len(made.facts_of_inputs) == 2
+    assert made.view is made.frame is made.time is None
+    assert made.drawn == [] and made.broken_inputs == 0
+
+
+def test_views_of_a_picture_say_the_same_of_it() -> None:
+    rows = [PictureRow(3, FACTS, 0, {}), PictureRow(3, FACTS, 1, {"flip_x": 1})]
+    made = Block.of_pictures(rows, features(2), [], VIEWS)
+    assert made.view is not None and made.view.to_pylist() == [0, 1]
+    assert [numbers.to_pylist() for numbers in made.drawn] == [[None, 1]]
+    assert len(made.facts) == 2 and len(made.facts_of_inputs) == 1
+
+
+def test_a_clip_comes_back_in_pieces() -> None:
+    pieces = [of_clip(7, range(2)), of_clip(7, range(2, 3), first=False, broken=True)]
+    made = Block.joined([*pieces, of_clip(8, range(1))])
+    assert made.frame is not None and made.frame.to_pylist() == [0, 1, 2, 0]
+    assert made.time is not None and made.time.to_pylist() == [0, 0.1, 0.2, 0]
+    assert made.inputs.tolist() == [7, 7, 7, 8]
+    assert len(made.facts_of_inputs) == 2 and made.broken_inputs == 1
+
+
+def test_a_block_without_rows_may_be_of_another_kind() -> None:
+    """Of a clip that failed nobody knows whether it would have had views, or frames."""
+    failed = Block.of_pictures([], features(0), [Failure(1, "empty", "none")], ONE)
+    made = Block.joined([failed, of_clip(2, range(2)), failed])
+    assert made.inputs.tolist() == [2, 2] and [f.input for f in made.failures] == [1, 1]
+    assert len(Block.joined([failed, failed])) == 0
+
+
+# Nobody else names its columns
+
+
+def _names() -> dict[str, str]:
+    """The constants of the module that name columns and the entry of the schema's metadata."""
+    names = {name: value for name, value in vars(module).items() if isinstance(value, str)}
+    found = {name: value for name, value in names.items() if name[0] == "_" and name[1].isupper()}
+    assert len(found) == 10
+    return found
+
+
+def _extracted(folder: Path) -> list[bytes]:
+    """Outputs of all kinds: pictures in several views, a broken one among them, and clips."""
+    folder.mkdir()
+    (folder_of(folder / "p", 40) / "0003.png").write_bytes(b"broken")
+    clips.pairs(folder / "c", 2, lengths=(3, 9), height=32, width=48)
+    made = []
+    for source, options in (
+        ("p", {"views": 2, "augment": "photo"}),
+        ("p", {}),
+        ("c", {}),
+        ("c", {"views": 2, "augment": "photo", "on_break": "keep"}),
+    ):
+        out = folder / f"{len(made)}.parquet"
+        extract(folder / source, core=core(), out=out, id_key=KEY, workers=2, **options)
+        made.append(out.read_bytes())
+    return made
+
+
+def test_columns_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else knew a name would look for it in vain."""
+    expected = _extracted(tmp_path / "as they are")
+    for name, value in _names().items():
+        monkeypatch.setattr(module, name, f"other {value}")
+    assert _extracted(tmp_path / "renamed") == expected
+
+
+def test_nobody_else_writes_the_names_down() -> None:
+    """Those that stand in an output or its metadata too may be written there."""
+    shared = {"input", "view", "frame", "time", "failed", "broken", "processing"}
+    own = {value.partition("{")[0] for value in _names().values()} - shared
+    assert own == {"facts", "drawn", "first", "vector "}
+    for file in sorted((PACKAGE / "extraction").glob("*.py")):
+        if file.name == "block.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            text = node.value if isinstance(node, ast.Constant) else None
+            assert text not in own, f"{file.name}: {text!r}"
+            assert not isinstance(node, ast.JoinedStr) or "vector " not in ast.unparse(node)

@@ -1,4 +1,4 @@
-"""Clips become rows: a frame each, or a window each, with their times; contiguous, in order, and nothing lost."""
+"""Clips become rows: a frame or a window each, with times; contiguous, in order, nothing lost."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ def in_time(layout: str = "NCTHW", frames: int | str = 4) -> Core:
 
 
 def test_a_row_for_each_frame_row_g13(tmp_path: Path) -> None:
-    """G13: encoded once by a core shared over time; rows, times and counts are PyAV's own, a clip is a slice."""
+    """G13: encoded once by a core shared over time; a clip is a slice.
+
+    Rows, times and counts are PyAV's own.
+    """
     folder = clips.pairs(
         tmp_path / "c",
         30,
@@ -260,7 +263,8 @@ import sys
 from pathlib import Path
 from dof_arrow.cores import builtin
 from dof_arrow.extraction.extract import extract
-ds = extract(sys.argv[1], core=builtin.load(pool="1x1"), out=sys.argv[2], id_key=bytes(32), workers=1)
+core = builtin.load(pool="1x1")
+ds = extract(sys.argv[1], core=core, out=sys.argv[2], id_key=bytes(32), workers=1)
 assert len(ds) == int(sys.argv[3])
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
@@ -269,7 +273,7 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 def test_one_long_clip_is_run_by_all_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two batches of one clip meet inside the core, and a batch that fails is told as the clip's."""
+    """Two batches of one clip meet inside the core; a batch that fails is told as the clip's."""
     (tmp_path / "c.mp4").write_bytes(clips.encode(clips.scene(0, 33, **SMALL)))
     meeting, run = threading.Barrier(2, timeout=60), Core.run
     expected = made(tmp_path / "c.mp4", tmp_path / "x.parquet", workers=1).to_numpy()

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dof_arrow.extraction.dry_run import leaving
 from dof_arrow.extraction.extract import planned
+from dof_arrow.format.spec.json_model import to_json
 from tests.support.pictures import KEY, core, folder_of
+
+# What the metadata of an output holds; whatever joins them must be told by `leaving` too.
+TOLD = {
+    "version",
+    "uuid",
+    "primary_column",
+    "record",
+    "columns",
+    "cores",
+    "augmentation",
+    "privacy",
+    "provenance",
+}
 
 
 def test_every_column_and_string_is_named(tmp_path: Path) -> None:
@@ -37,6 +53,40 @@ def test_every_column_and_string_is_named(tmp_path: Path) -> None:
     assert any("scattering-1" in line and "Apache-2.0" in line for line in what["strings"])
     assert what["metadata"]["targets"]["finding"]["classes"] == ["a", "b"]
     assert "secret" not in repr(what)
+
+
+def test_all_that_an_output_says_of_itself_is_named(tmp_path: Path) -> None:
+    """Versions, the run's digest, and nothing that the plan has not thought of."""
+    run = planned(
+        folder_of(tmp_path / "p", 3),
+        core=core(),
+        out=tmp_path / "x.parquet",
+        id_key=KEY,
+        views=2,
+        augment="photo",
+    )
+    told = " ".join(leaving(run)["strings"])
+    about = to_json(run.run().metadata)
+    provenance = about["provenance"]
+    assert set(about) == TOLD
+    assert set(provenance) == {"generator", "inputs", "failed", "run", "libraries", "raw"}
+    assert set(provenance["libraries"]) == {"dof_arrow", "onnxruntime", "PIL", "pyarrow"}
+    for version in provenance["libraries"].values():
+        assert version in told
+    for said in ("onnxruntime", "Pillow", provenance["run"][:16], "augmented", "EXIF orientation"):
+        assert said in told
+
+
+def test_the_time_that_is_set_for_reproducible_builds_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(tmp_path / "p", 2)
+    run = planned(tmp_path / "p", core=core(), out=tmp_path / "x.parquet", id_key=KEY)
+    assert "SOURCE_DATE_EPOCH" not in repr(leaving(run)["strings"])
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert "the time of SOURCE_DATE_EPOCH, 86400" in leaving(run)["strings"]
+    about = run.run().metadata.provenance
+    assert about is not None and about.created == "1970-01-02T00:00:00+00:00"
 
 
 def test_names_are_called_names(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Extraction: the right features, equal bytes, nothing lost, nothing let out that was not asked for (D1)."""
+"""Extraction: the right features, equal bytes, nothing lost, nothing let out unasked (D1)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def table_of(
 
 
 def test_features_equal_a_hand_cut_reference_d1(tmp_path: Path) -> None:
-    """Row D1: the original model with its inner tensor made an output, on inputs of the same preprocessing graph."""
+    """Row D1: the original model, its inner tensor made an output, on equally prepared inputs."""
     import onnx
     import onnxruntime
 
@@ -85,7 +85,7 @@ def test_features_equal_a_hand_cut_reference_d1(tmp_path: Path) -> None:
 
 
 def test_all_orientations_give_the_same_features(tmp_path: Path) -> None:
-    """Losslessly turned: equal. The public collection's nine files were encoded one by one: nearly so."""
+    """Losslessly turned: equal. A public collection's nine files were encoded singly: nearly so."""
     upright = Image.fromarray(pixels(3, 24))
     (tmp_path / "turned").mkdir()
     stored = [
@@ -172,8 +172,8 @@ import sys, time
 from pathlib import Path
 from dof_arrow.extraction.extract import extract
 from tests.support.pictures import KEY, core
-extract(Path(sys.argv[1]), core=core(), out=sys.argv[2], id_key=KEY, label="folder", split="train=0.5,test=0.5",
-        workers=1, progress=lambda *_: time.sleep(0.1))
+extract(Path(sys.argv[1]), core=core(), out=sys.argv[2], id_key=KEY, label="folder",
+        split="train=0.5,test=0.5", workers=1, progress=lambda *_: time.sleep(0.1))
 """
 
 
@@ -250,7 +250,7 @@ def test_a_finished_run_is_known_again(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_changes_while_others_are_read_is_read_again(tmp_path: Path) -> None:
-    """The file holds what the pictures were when it was written, though one changed after it had been read."""
+    """The file holds what pictures were when it was written; one changed after it was read."""
     folder, changed = folder_of(tmp_path / "p", 70), []
 
     def change(done: int, total: int, failed: int) -> None:
@@ -275,14 +275,14 @@ def test_left_overs_of_a_run_killed_at_its_end_are_swept(tmp_path: Path) -> None
 
 
 def patients(folder: Path, count: int = 60) -> Path:
+    """Four pictures of each patient; every sixth has no finding, every fifth no age."""
     folder_of(folder, count)
-    return table_of(
-        folder.parent,
-        [
-            f"{i:04d},{'flu' if i % 3 else 'cold' if i % 2 else ''},p{i // 4},{i if i % 5 else ''},x"
-            for i in range(count)
-        ],
-    )
+    rows = []
+    for i in range(count):
+        finding = ("", "flu", "flu", "cold", "flu", "flu")[i % 6]
+        age = i if i % 5 else ""
+        rows.append(f"{i:04d},{finding},p{i // 4},{age},x")
+    return table_of(folder.parent, rows)
 
 
 def test_pseudonyms_groups_and_kept_columns(tmp_path: Path) -> None:

@@ -33,3 +33,18 @@ def test_failures_by_their_own_names(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert failures.keep(run, errors).is_relative_to(tmp_path / ".local" / "state")
+
+
+def test_names_that_look_like_formulas_stay_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    folder = folder_of(tmp_path / "p", 3)
+    names = ["=HYPERLINK(a).png", "+1.png", "-1.png", "@x.png", "\tx.png"]
+    for name in names:
+        (folder / name).write_bytes(b"")
+    run = planned(folder, core=core(), out=tmp_path / "x.parquet", id_key=KEY)
+    path = failures.keep(run, run.run().errors)
+    with path.open(newline="") as file:
+        found = [row["input"] for row in csv.DictReader(file)]
+    assert sorted(found) == sorted(f"'{name}" for name in names)

@@ -1,18 +1,16 @@
-"""Blocks by threads: equal whoever computes them, the first error stops all, nothing is computed twice."""
+"""Blocks by threads: equal whoever computes them, stopped by an error, none computed twice."""
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from dof_arrow.errors import SourceError
-from dof_arrow.extraction.block import vector_name
+from dof_arrow.extraction.block import Block
 from dof_arrow.extraction.job import Job
 from dof_arrow.extraction.local_engine import compute
 from dof_arrow.extraction.staging import Staging, blocks
@@ -57,22 +55,19 @@ def job(source: Any, cores: Any = None, **options: Any) -> Job:
     )
 
 
-def staged(folder: Path, work: Job, progress: Any = quiet, identity: Any = None) -> list[Any]:
+def staged(folder: Path, work: Job, progress: Any = quiet, identity: Any = None) -> list[Block]:
     with Staging(folder / "x.parquet").held(identity or {"run": 1}) as staging:
         compute(work, staging, progress)
-        tables = [pa.concat_tables(staging.pieces(n)) for n in staging.numbers()]
-        return [
-            t.take(np.arange(len(t))).replace_schema_metadata(t.schema.metadata) for t in tables
-        ]
+        return [Block.joined(list(staging.pieces(n))) for n in staging.numbers()]
 
 
 def test_every_input_once_and_in_order(tmp_path: Path) -> None:
     seen: list[tuple[int, int, int]] = []
     tables = staged(tmp_path, job(Memory(ROWS)), lambda *update: seen.append(update))
-    assert [t["input"].to_pylist() for t in tables] == [list(rows) for rows in blocks(ROWS)]
+    assert [t.inputs.tolist() for t in tables] == [list(rows) for rows in blocks(ROWS)]
     expected = [pixels(i, 4).astype("f4").mean(axis=(0, 1)) for i in range(ROWS)]
-    found = [row for t in tables for row in t[vector_name("feature")].to_pylist()]
-    np.testing.assert_array_equal(np.array(found, "f4"), np.array(expected, "f4"))
+    found = np.concatenate([t.vectors("feature", (3,)) for t in tables])
+    np.testing.assert_array_equal(found, np.array(expected, "f4"))
     assert seen[0] == (0, ROWS, 0) and seen[-1] == (ROWS, ROWS, 0)
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
 
@@ -84,7 +79,8 @@ def test_blocks_are_equal_whoever_computes_them(workers: int, tmp_path: Path) ->
         staged(tmp_path / name, job(Memory(ROWS), {"feature": core()}, workers=n))
         for name, n in (("a", 2), ("b", workers))
     )
-    assert all(a.equals(b, check_metadata=True) for a, b in zip(first, second, strict=True))
+    for a, b in zip(first, second, strict=True):
+        assert a.table.equals(b.table, check_metadata=True)
 
 
 def test_the_first_error_stops_all_and_is_the_one_raised(tmp_path: Path) -> None:
@@ -113,15 +109,11 @@ def test_a_core_that_fails_stops_the_run(tmp_path: Path) -> None:
 
 def test_features_that_are_no_numbers_are_listed_and_stop_nothing(tmp_path: Path) -> None:
     tables = staged(tmp_path, job(Memory(ROWS), {"feature": Simple(trap=70.0), "other": Simple()}))
-    failed = [f for t in tables for f in json.loads(t.schema.metadata[b"failed"])]
+    failed = [f for t in tables for f in t.failures]
     dark = [i for i in range(ROWS) if pixels(i, 4).astype("f4").mean(axis=(0, 1)).mean() < 70]
-    assert (
-        dark
-        and [f["input"] for f in failed] == dark
-        and {f["rule"] for f in failed} == {"not-finite"}
-    )
+    assert dark and [f.input for f in failed] == dark and {f.rule for f in failed} == {"not-finite"}
     assert sum(map(len, tables)) == ROWS - len(dark)
-    assert all(len(t[vector_name("other")]) == len(t["facts"]) for t in tables)
+    assert all(len(t.vectors("other", (3,))) == len(t.facts) for t in tables)
 
 
 def test_what_float16_cannot_hold_is_listed(tmp_path: Path) -> None:
@@ -130,9 +122,9 @@ def test_what_float16_cannot_hold_is_listed(tmp_path: Path) -> None:
             return batch * np.where(np.arange(len(batch)) == 1, 1e6, 1.0)[:, None].astype("f4")
 
     tables = staged(tmp_path, job(Memory(16), {"feature": Large()}, dtype="float16"))
-    failed = json.loads(tables[0].schema.metadata[b"failed"])
-    assert [f["input"] for f in failed] == [1, 9] and "float16" in failed[0]["reason"]
-    assert str(tables[0][vector_name("feature")].type.value_type) == "halffloat"
+    failed = tables[0].failures
+    assert [f.input for f in failed] == [1, 9] and "float16" in failed[0].reason
+    assert tables[0].vectors("feature", (3,)).dtype == np.float16
 
 
 def test_a_fixed_batch_is_filled(tmp_path: Path) -> None:
@@ -150,7 +142,7 @@ def test_a_fixed_batch_is_filled(tmp_path: Path) -> None:
 def test_threads_take_whole_batches_and_the_last_ones_singly(
     batch: int, views: int, sizes: set[int]
 ) -> None:
-    """So that the numbers of a batch are the same whoever computes it, and threads end at the same time."""
+    """So that a batch is the same whoever computes it, and threads end at the same time."""
     work = job(
         Memory(1),
         batch_size=batch,
@@ -183,13 +175,11 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
             return Sample(key="one", data=file)
 
     identity = {"run": 1}
-    assert staged(tmp_path, job(One(1)), identity=identity)[0][
-        vector_name("feature")
-    ].to_pylist() == [[9, 9, 9]]
+    first = staged(tmp_path, job(One(1)), identity=identity)[0]
+    assert first.vectors("feature", (3,)).tolist() == [[9, 9, 9]]
     file.write_bytes(b"P6 1 1 255 " + bytes([7, 7, 7]) + b"\n")
-    assert staged(tmp_path, job(One(1)), identity=identity)[0][
-        vector_name("feature")
-    ].to_pylist() == [[7, 7, 7]]
+    again = staged(tmp_path, job(One(1)), identity=identity)[0]
+    assert again.vectors("feature", (3,)).tolist() == [[7, 7, 7]]
 
 
 def test_a_file_that_changes_while_it_is_read_is_read_again_by_the_next_start(
@@ -209,8 +199,9 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_by_the_next_start(
             return super().run(batch)
 
     first = staged(tmp_path, job(One(1), {"feature": Meanwhile()}))
-    assert first[0][vector_name("feature")].to_pylist() == [[9, 9, 9]]
-    assert staged(tmp_path, job(One(1)))[0][vector_name("feature")].to_pylist() == [[7, 7, 7]]
+    assert first[0].vectors("feature", (3,)).tolist() == [[9, 9, 9]]
+    again = staged(tmp_path, job(One(1)))[0]
+    assert again.vectors("feature", (3,)).tolist() == [[7, 7, 7]]
 
 
 def test_too_many_failures_stop_the_run(tmp_path: Path) -> None:

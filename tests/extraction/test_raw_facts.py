@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
-
-from dof_arrow.extraction.raw_facts import RawFacts, staged
+from dof_arrow.extraction.block import Block, ClipRow, Failure, PictureRow
+from dof_arrow.extraction.raw_facts import RawFacts
+from dof_arrow.extraction.views import ONE
 from dof_arrow.media.facts import PictureFacts
 
 
@@ -27,13 +27,23 @@ def fact(**given: Any) -> PictureFacts:
     )
 
 
-def block(*facts: PictureFacts, failed: Any = ()) -> pa.Table:
-    return pa.table({"facts": staged(facts)}).replace_schema_metadata(
-        {"failed": json.dumps(list(failed))}
-    )
+def block(*facts: PictureFacts, failed: Sequence[Failure] = ()) -> Block:
+    rows = [PictureRow(number, each) for number, each in enumerate(facts)]
+    return Block.of_pictures(rows, {}, failed, ONE)
 
 
-def gathered(*blocks: pa.Table) -> RawFacts:
+def clip(number: int, rows: int, facts: PictureFacts, *, broken: bool = False) -> list[Block]:
+    """A clip in two pieces, of which the last one tells of damage."""
+    parts = []
+    for first, last in ((0, 1), (1, rows)):
+        frames = [ClipRow(frame, float(frame)) for frame in range(first, last)]
+        ends = broken and last == rows
+        made = Block.of_clip(number, frames, {}, ONE, facts, first=first == 0, broken=ends)
+        parts.append(made)
+    return parts
+
+
+def gathered(*blocks: Block) -> RawFacts:
     facts = RawFacts()
     for each in blocks:
         facts.add(each)
@@ -74,17 +84,16 @@ def test_of_many_numbers_the_range_is_said() -> None:
 
 def test_failures_are_gathered_and_empty_blocks_do_no_harm() -> None:
     facts = gathered(
-        block(failed=[{"input": 3, "rule": "empty", "reason": "the file holds 0 bytes"}]),
+        block(failed=[Failure(3, "empty", "the file holds 0 bytes")]),
         block(fact()),
     )
-    assert [f["input"] for f in facts.failures] == [3] and facts.rows == 1
+    assert [f.input for f in facts.failures] == [3] and facts.rows == 1
     assert gathered(block()).common() == {"bytes": 0}
 
 
 def test_clips_are_counted_once_and_broken_ones_by_themselves() -> None:
-    clips = block(fact(frames=2), fact(frames=2), fact(frames=3), fact(frames=1), fact(frames=1))
-    clips = clips.append_column("input", pa.array([4, 4, 5, 7, 7]))
-    clips = clips.append_column("first", pa.array([True, False, True, True, False]))
-    clips = clips.append_column("broken", pa.array([False, True, False, True, True]))
-    facts = gathered(clips.replace_schema_metadata({"failed": "[]"}))
+    pieces = clip(4, 2, fact(frames=2), broken=True)
+    pieces += clip(5, 1, fact(frames=3))
+    pieces += clip(7, 3, fact(frames=1), broken=True)
+    facts = gathered(Block.joined(pieces))
     assert (facts.rows, facts.broken, facts.common()["broken"]) == (3, 2, 2)

@@ -1,4 +1,4 @@
-"""Rows made again from their source: bit-equal here, told apart from what is not the same, and nothing guessed."""
+"""Rows made again from their source: bit-equal here, other rows told apart, nothing guessed."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_row_d25_every_row_is_made_again_bit_for_bit(
 def test_cores_of_every_kind_are_reproduced_whatever_the_batch(
     name: str, pictures: Path, tmp_path: Path
 ) -> None:
-    """Also those of a fixed batch, and those whose features would change with what else is in a batch."""
+    """Also of a fixed batch, and where features would change with what else is in a batch."""
     for batch in (1, 8):
         path = made(pictures, tmp_path / f"{batch}.parquet", core=small(name), batch_size=batch)
         assert all_equal(again(path, pictures, core=small(name), rows=7))
@@ -110,7 +110,7 @@ def test_cores_of_every_kind_are_reproduced_whatever_the_batch(
 def test_real_cores_give_equal_bits_for_any_batch_and_threads(
     name: str, preprocess: str, tmp_path: Path
 ) -> None:
-    """What `reproduce` takes for granted: rows drawn anew never stand in the batch that they were extracted in."""
+    """What `reproduce` takes for granted: rows that are drawn meet in other batches than before."""
     path = shared_data() / "models" / f"{name}.onnx"
     source, real = Memory(5), Core.load(path, preprocess=preprocess)
     data = made(source, tmp_path / "x.parquet", core=real, batch_size=5, workers=1)

@@ -110,7 +110,7 @@ def test_row_D8_any_row_is_made_again_bit_for_bit(pictures: Path, tmp_path: Path
 def test_row_G4_views_at_extraction_move_both_ways_and_black_pictures_stay_numbers(
     tmp_path: Path,
 ) -> None:
-    """Row G4: shift, rotate, normalize, a draw each view; a clip's frames share theirs (`test_clip_rows`)."""
+    """Row G4: shift, rotate, normalize, a draw each view; a clip's frames share theirs."""
     (tmp_path / "p").mkdir()
     for number, grey in enumerate((0, 90, 255)):
         Image.new("RGB", (12, 12), (grey,) * 3).save(tmp_path / "p" / f"{number}.png")

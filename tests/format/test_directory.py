@@ -85,7 +85,7 @@ def test_the_beginning_of_a_directory_that_a_crash_left_is_not_taken_up(tmp_path
 
 
 def test_parts_that_end_at_pages_map_as_one_array(tmp_path: Path) -> None:
-    """Several files, one address: nothing is copied where no part but the last ends within a page."""
+    """Several files, one address: no copy where no part but the last ends within a page."""
     folder, values = made(tmp_path, [4096, 2048, 1030], Geometry(1024, 4096))
     ds = dof.open(folder)
     x = ds.to_numpy()
@@ -138,7 +138,10 @@ def test_ordinary_readers_see_the_rows(tmp_path: Path) -> None:
 
 
 def test_refusals(tmp_path: Path) -> None:
-    """A part that is doubled, of another kind, unsealed, changed or missing is refused, and the set stays as it was."""
+    """A part that is doubled, of another kind, unsealed, changed or missing is refused.
+
+    The set stays as it was.
+    """
     folder, _ = made(tmp_path, [10, 7])
     part(tmp_path / "again.parquet", 12, 3)
     with pytest.raises(UsageError, match="holds already"):

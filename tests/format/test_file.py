@@ -1,4 +1,7 @@
-"""Files opened: what is no DoF file is refused in words, and nothing that a stranger wrote ends the process."""
+"""Files opened: what is no DoF file is refused in words.
+
+Nothing that a stranger wrote ends the process.
+"""
 
 from __future__ import annotations
 
@@ -161,7 +164,10 @@ def test_a_column_that_another_tool_added(tmp_path: Path) -> None:
 
 
 def test_missing_vectors_are_never_invented(tmp_path: Path) -> None:
-    """Vectors are never null in DoF: a copy with missing ones is refused when they are asked for, not before."""
+    """Vectors are never null in DoF.
+
+    A copy with missing ones is refused when they are asked for, not before.
+    """
     path = making.write(tmp_path / "x", 4, making.vectors(4, 2))
     table = pq.read_table(path)
     for n, values in enumerate(([[1.0, 2.0]] * 3 + [None], [[1.0, 2.0]] * 3 + [[1.0, None]])):

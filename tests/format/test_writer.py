@@ -1,4 +1,7 @@
-"""Rows in, one file out: equal bytes for equal rows, refusals in good words, nothing left behind (rows C1, D3, D19)."""
+"""Rows in, one file out (rows C1, D3, D19).
+
+Equal rows give equal bytes, refusals say what is wrong, and nothing is left behind.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ def test_rows_without_a_label_are_left_out_and_counted() -> None:
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.uint64, np.int32])
 def test_codes_of_any_integer_type(kind: type) -> None:
     found = labels.read(memory(X, {"label": CLASS}, label=np.array([1, 0, 0, 1], kind)))
-    assert found.values.dtype == np.int64 and found.values.tolist() == [1, 0, 0, 1]
+    assert found.values.dtype == np.int64
+    assert found.values.tolist() == [1, 0, 0, 1]
 
 
 def test_lists_of_classes_become_flags() -> None:

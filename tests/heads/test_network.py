@@ -1,4 +1,4 @@
-"""Networks: twenty random suggestions go from metadata to torch to ONNX and say the same everywhere."""
+"""Twenty random suggestions go from metadata to torch to ONNX and give the same everywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dof_arrow.cores.graph import model as graph
-from dof_arrow.heads import architecture, layers, network
+from dof_arrow.heads import architecture, layers, named, network
 from dof_arrow.heads.architecture import Architecture
 
 torch = pytest.importorskip("torch")
@@ -88,7 +88,7 @@ def test_a_random_suggestion_is_the_same_in_torch_and_onnx(seed: int, clips: boo
 
 
 def test_heads_are_written_in_milliseconds() -> None:
-    made = network.Network(network.MLP, 1280, 10)
+    made = network.Network(named.MLP, 1280, 10)
     graph.to_bytes(layers.to_model(made.steps(), "category", 1280, 10))
     start = time.perf_counter()
     for _ in range(5):
@@ -99,9 +99,11 @@ def test_heads_are_written_in_milliseconds() -> None:
 def test_the_callers_torch_is_left_as_it_was() -> None:
     threads, before = torch.get_num_threads(), torch.get_rng_state()
     with network.repeatable():
-        assert torch.get_num_threads() == 1 and torch.are_deterministic_algorithms_enabled()
+        assert torch.get_num_threads() == 1
+        assert torch.are_deterministic_algorithms_enabled()
         torch.manual_seed(1)
-    assert torch.get_num_threads() == threads and not torch.are_deterministic_algorithms_enabled()
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -91,9 +91,8 @@ def test_calibration_of_honest_and_of_boastful_chances() -> None:
     assert metrics.ece(true, honest, whole)[0] < 0.03
     assert metrics.ece(true, boastful, whole)[0] == pytest.approx(0.99 - (true == 0).mean())
     bins = metrics.reliability(true, honest)
-    assert sum(b["n"] for b in bins) == 4000 and all(
-        abs(b["stated"] - b["true"]) < 0.08 for b in bins
-    )
+    assert sum(b["n"] for b in bins) == 4000
+    assert all(abs(b["stated"] - b["true"]) < 0.08 for b in bins)
     flags = np.stack([true == 0, true == 1], 1)
     assert metrics.ece(flags, honest, whole)[0] < 0.03
 
@@ -108,12 +107,13 @@ def test_each_class_has_scores_with_intervals_and_a_baseline() -> None:
         np.arange(300),
         4,
     )
-    assert len(found) == 4 and set(found[0]) == {"recall", "precision", "f1", "auc"}
+    assert len(found) == 4
+    assert set(found[0]) == {"recall", "precision", "f1", "auc"}
     for score in found[1].values():
-        assert score.interval and score.interval[0] < score.score < score.interval[1]
-    assert [each["recall"].baseline for each in found] == [1, 0, 0, 0] and found[2][
-        "auc"
-    ].baseline == 0.5
+        assert score.interval
+        assert score.interval[0] < score.score < score.interval[1]
+    assert [each["recall"].baseline for each in found] == [1, 0, 0, 0]
+    assert found[2]["auc"].baseline == 0.5
     assert scoring.by_class("regression", true, Predictions(true), Predictions(true), true, 4) == []
 
 
@@ -168,7 +168,9 @@ def test_rows_of_one_group_count_as_one() -> None:
     copies = [np.tile(a, 4) for a in (true, predicted, true, np.arange(300))]
     together = judged(*copies)["accuracy"].interval
     apart = judged(*copies[:3], np.arange(1200))["accuracy"].interval
-    assert alone and together and apart
+    assert alone
+    assert together
+    assert apart
     assert together == pytest.approx(alone, abs=0.01)
     assert apart[1] - apart[0] < 0.6 * (together[1] - together[0])
 

@@ -23,7 +23,7 @@ from tests.support.shared import shared_data
 
 
 def small_head(core: Core, classes: int = 3, seed: int = 0, opset: int = 18, **about: Any) -> bytes:
-    """A linear head with random weights: `feature` float32 [N, D] to `probabilities` float32 [N, classes]."""
+    """A linear head with random weights, of features [N, D] to probabilities [N, classes]."""
     width = int(np.prod(core.output_shape))
     model = onnx.parser.parse_model(f"""
         <ir_version: 8, opset_import: ["" : {opset}]>

@@ -1,4 +1,4 @@
-"""A fused model says of the files what the head says of the dataset, and why where it says nothing."""
+"""A fused model predicts for files what the head predicts for the dataset, or says why not."""
 
 from __future__ import annotations
 
@@ -101,14 +101,16 @@ def test_files_and_dataset_give_the_same(
         )
         assert signs.labels == tuple(np.array(["bright", "dark"])[road["signs"][i] >= 0.5])
     first, last = found[0], found[-1]
-    assert isinstance(first, dict) and isinstance(last, dict)
+    assert isinstance(first, dict)
+    assert isinstance(last, dict)
     assert (first["finding"].label, last["finding"].label) == ("low", "high")
     assert (first["signs"].labels, last["signs"].labels) == (("dark",), ("bright",))
 
 
 def test_a_prediction_as_json(folder: Path, model: bytes) -> None:
     ((name, answers),) = predict_files(Predictor(model), [folder / "00.png"])
-    assert name == str(folder / "00.png") and isinstance(answers, dict)
+    assert name == str(folder / "00.png")
+    assert isinstance(answers, dict)
     shown = json_model.to_json(answers)
     assert set(shown["finding"]) == {"kind", "label", "probabilities"}
     assert set(shown["age"]) == {"kind", "value", "unit"}
@@ -257,7 +259,7 @@ def test_real_photographs(name: str) -> None:
 
 
 def clip_head(core: Core, count: int = 24) -> tuple[bytes, list[np.ndarray], np.ndarray]:
-    """A recurrent head on clips that grow brighter or darker, the clips, and what the dataset road says of each."""
+    """A recurrent head on clips that grow brighter or darker; the clips; its outputs for each."""
     pytest.importorskip("torch")
     random = np.random.default_rng(0)
     clips = [
@@ -277,8 +279,8 @@ def clip_head(core: Core, count: int = 24) -> tuple[bytes, list[np.ndarray], np.
     made = dataclasses.replace(
         made, metadata=dataclasses.replace(made.metadata, cores={"core": core.describe()})
     )
-    manners = training.TrainingOptions(epochs=40, batch=4, rate=0.02)
-    head = train.train(made, head="rnn", cv=2, manners=manners).onnx
+    options = training.TrainingOptions(epochs=40, batch=4, rate=0.02)
+    head = train.train(made, head="rnn", cv=2, options=options).onnx
     starts = np.cumsum([0, *map(len, clips)])
     session = graph.session(head)
     road = [
@@ -299,9 +301,8 @@ def test_a_recurrent_head_fused_into_one_model_of_clips(core: Core, tmp_path: Pa
     for i, frame in enumerate(clips[0]):
         Image.fromarray(frame).save(tmp_path / f"{i:03}.png")
     ((_, answers),) = predict_files(predictor, [tmp_path])
-    assert isinstance(answers, dict) and list(
-        answers["way"].probabilities.values()
-    ) == pytest.approx(list(found[0]))
+    assert isinstance(answers, dict)
+    assert list(answers["way"].probabilities.values()) == pytest.approx(list(found[0]))
     with pytest.raises(UsageError, match="not a clip"):
         predictor(clips[0][0])
     with pytest.raises(UsageError, match="way of clips, other of rows"):

@@ -266,9 +266,9 @@ def test_direction_is_in_the_order_not_in_the_mean_row_g13(
         group="pair",
     )
     monkeypatch.delattr(Core, "run")
-    manners = training.TrainingOptions(epochs=60, batch=16, rate=3e-3)
-    report = train.train(ds, head="rnn", manners=manners).report
-    mean = train.train(ds, head="mean", manners=manners).report
+    asked = training.TrainingOptions(epochs=60, batch=16, rate=3e-3)
+    report = train.train(ds, head="rnn", options=asked).report
+    mean = train.train(ds, head="mean", options=asked).report
     assert report["score"] > 0.75
     low, high = mean["interval"]
     assert low <= 0.5 <= high
@@ -340,7 +340,7 @@ def test_frames_and_labels_are_normalised_by_what_is_declared_row_g15(tmp_path: 
         label="speed",
     )
     assert ds.metadata.cores["feature"].preprocessing.scale
-    trained = train.train(ds, head="rnn", cv=2, manners=training.TrainingOptions(epochs=3))
+    trained = train.train(ds, head="rnn", cv=2, options=training.TrainingOptions(epochs=3))
     assert trained.report["kind"] == "regression"
     assert trained.report["scaling"]["mean"] == pytest.approx(1235.5, rel=0.02)
     (answer,) = Predictor(fuse(core(), {"speed": trained.onnx}))(

@@ -1,3 +1,5 @@
+"""Batches in the form of torch, Keras, tf.data and JAX."""
+
 from __future__ import annotations
 
 import os
@@ -5,7 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,8 @@ import pytest
 
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import MissingExtra, UsageError
-from tests.support.making_rows import features, made, numbers
-
-ROWS = 200
-
-
-@pytest.fixture(scope="module")
-def ds(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return made(tmp_path_factory.mktemp("faces") / "x.dof.parquet", ROWS)
+from tests.loader.conftest import ROWS, same
+from tests.support.making_rows import features, numbers
 
 
 @pytest.fixture
@@ -56,14 +52,14 @@ def test_d23_worker_processes_give_the_same_order_each_epoch(
     loader = ds.loader(
         batch_size=16, shuffle=True, target="ill", balance="ill", augment={"noise": 0.1}
     )
-    expected = [[x.copy() for x, _ in loader] for _ in range(2)]
+    first = [x for x, _ in loader]
+    second = [x for x, _ in loader]
     loader.set_epoch(0)
     batches = loader.to_torch()
     data = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=workers)
-    for epoch in expected:
-        found = [x.numpy() for x, _ in data]
-        assert len(found) == len(batches) == len(epoch)
-        assert all(np.array_equal(a, b) for a, b in zip(found, epoch, strict=True))
+    assert len(batches) == len(first) == len(second)
+    assert same([x.numpy() for x, _ in data], first)
+    assert same([x.numpy() for x, _ in data], second)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -85,30 +81,36 @@ def test_d23_resume_with_worker_processes(ds: Dataset, torch: Any, workers: int)
 
 
 def _delivered(batches: Any, workers: int) -> Iterator[Any]:
-    """What a DataLoader of so many workers would deliver, without its processes: each has a loader of its own, and
-    shares one memory with the others."""
+    """What a DataLoader of so many workers would deliver, without its processes.
+
+    Each has a loader of its own, and shares one memory with the others.
+    """
     if not workers:
         return iter(batches)
     make, (loader, *others) = batches.__reduce__()
     copies = [make(pickle.loads(pickle.dumps(loader)), *others) for _ in range(workers)]
     parts = [copy._part(worker, workers) for worker, copy in enumerate(copies)]
-    return (batch for round in zip_longest(*parts) for batch in round if batch is not None)
+    in_turn = chain.from_iterable(zip_longest(*parts))
+    return (batch for batch in in_turn if batch is not None)
 
 
 def test_d23_resume_at_200_random_stops_with_other_workers(ds: Dataset, torch: Any) -> None:
-    """After a stop anywhere, the end of the epoch included, come the batches that would have come."""
+    """After a stop anywhere, at the end of the epoch too, come the batches that would have come."""
     options: dict[str, Any] = {"batch_size": 16, "shuffle": True, "augment": {"noise": 0.5}}
-    whole, random = ds.loader(**options), np.random.default_rng(0)
-    epochs = [[x.copy() for x in whole] for _ in range(2)]
+    whole = ds.loader(**options)
+    epochs = [list(whole), list(whole)]
+    random = np.random.default_rng(0)
     for trial in range(200):
-        before, after, stop = trial % 3, trial // 3 % 3, int(random.integers(0, 14))
-        first, second = (ds.loader(**options, workers=0).to_torch() for _ in range(2))
+        before = trial % 3
+        after = trial // 3 % 3
+        stop = int(random.integers(0, 14))
+        first = ds.loader(**options, workers=0).to_torch()
+        second = ds.loader(**options, workers=0).to_torch()
         head = [x.numpy() for x in islice(_delivered(first, before), stop)]
         second.load_state_dict(first.state_dict(stop if before else None))
         rest = [x.numpy() for x in _delivered(second, after)]
         expected = epochs[0] if stop < 13 else epochs[0] + epochs[1]
-        assert len(head + rest) == len(expected)
-        assert all(np.array_equal(a, b) for a, b in zip(head + rest, expected, strict=True))
+        assert same(head + rest, expected)
 
 
 def test_spawned_workers_find_the_batches(ds: Dataset, torch: Any) -> None:
@@ -116,7 +118,7 @@ def test_spawned_workers_find_the_batches(ds: Dataset, torch: Any) -> None:
     data = torch.utils.data.DataLoader(
         batches, batch_size=None, num_workers=1, multiprocessing_context="spawn"
     )
-    assert sorted(int(v) for x, _ in data for v in x[:, 0]) == list(range(150))
+    assert sorted(numbers([x for x, _ in data])) == list(range(150))
 
 
 def test_a_device_and_a_set_epoch(ds: Dataset, torch: Any) -> None:
@@ -132,7 +134,7 @@ def test_a_device_and_a_set_epoch(ds: Dataset, torch: Any) -> None:
 def test_pinned_batches_go_to_the_device(
     ds: Dataset, torch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every tensor is pinned, then handed over; here, where there is no accelerator, both are only noted."""
+    """Every tensor is pinned, then handed over; as there is no accelerator, both are only noted."""
     seen: list[Any] = []
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: seen.append("pin") or self)
@@ -257,7 +259,7 @@ def test_g12_tf_data_trains_an_epoch(ds: Dataset) -> None:
     data = loader.to_tf().prefetch(2)
     assert int(data.cardinality()) == len(loader) == 9
     for _ in range(2):
-        rows = [int(v) for inputs, _ in data for v in inputs["feature"].numpy()[:, 0]]
+        rows = numbers([inputs["feature"].numpy() for inputs, _ in data])
         assert sorted(rows) == list(range(ROWS))
     weights = tensorflow.Variable(tensorflow.zeros((4, 3)))
     for x, y in ds.loader(batch_size=24, shuffle=True, target="signs").to_tf():
@@ -300,14 +302,14 @@ def test_a_missing_framework_is_named(
     module: str,
     call: Callable[[Any], Any],
 ) -> None:
-    from dof_arrow.loader import frameworks
+    from dof_arrow.loader import frameworks, torch_batches
 
-    frameworks._torch_class.cache_clear()
+    torch_batches._torch_class.cache_clear()
     frameworks._keras_class.cache_clear()
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=r"pip install 'dof-arrow\["):
         call(ds.loader())
-    frameworks._torch_class.cache_clear()
+    torch_batches._torch_class.cache_clear()
     frameworks._keras_class.cache_clear()
 
 

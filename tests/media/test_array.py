@@ -1,3 +1,5 @@
+"""Arrays become pixels as stored pictures do; what is no picture is refused."""
+
 from __future__ import annotations
 
 import io

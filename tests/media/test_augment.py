@@ -1,3 +1,5 @@
+"""Views are drawn from a declaration, and made again from their numbers alone."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""DICOM pictures look as a viewer shows them, and nothing else leaves the file."""
+
 from __future__ import annotations
 
 import io
@@ -10,8 +12,9 @@ import pytest
 from PIL import Image
 
 from dof_arrow.errors import PictureError
-from dof_arrow.media import dicom as reader
-from dof_arrow.media.dicom import attributes, decode, is_dicom
+from dof_arrow.media.dicom import decode
+from dof_arrow.media.dicom_attributes import attributes
+from dof_arrow.media.dicom_file import is_dicom, transfer_syntax
 from dof_arrow.media.image import MEMORY
 from tests.support.dicoms import CANARY, dicom, sequence
 
@@ -237,7 +240,7 @@ def test_deflated_files_are_refused_unless_allowed_and_never_inflated_without_bo
 
 
 def deflated(data: bytes) -> bytes:
-    return data[reader._transfer_syntax(data)[1] :]
+    return data[transfer_syntax(data)[1] :]
 
 
 def test_size_is_checked_before_pixels() -> None:

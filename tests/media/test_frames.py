@@ -1,4 +1,4 @@
-"""Frames and their times, whatever the clip is: sampling by time, windows, folders of pictures, arrays."""
+"""Frames and their times, whatever the clip is: sampling, windows, folders, arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from dof_arrow.errors import PictureError, UsageError
 from dof_arrow.media import decode
 from dof_arrow.media import frames as footage
-from dof_arrow.media.frames import Frames, PictureFrames, Sampling, Still, Watched
+from dof_arrow.media.frame_sequences import ArrayFrames, PictureFrames, load_array
+from dof_arrow.media.frames import Sampling, Still, Watched
 from tests.support.pictures import png
 
 
@@ -122,7 +123,7 @@ def test_arrays(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "a.npy", values)
     np.savez(tmp_path / "a.npz", clip=values, label=np.arange(5))
     for name in ("a.npy", "a.npz"):
-        frames = list(Watched(Frames(footage.load_array(tmp_path / name))))
+        frames = list(Watched(ArrayFrames(load_array(tmp_path / name))))
         assert len(frames) == 5 and frames[0].pixels.shape == (6, 7, 3)
         assert np.array_equal(frames[3].pixels[..., 0], values[3].reshape(6, 7, -1)[..., 0])
 
@@ -132,7 +133,7 @@ def test_numbers_become_8_bits_the_same_way_in_all_frames(dtype: Any) -> None:
     values = np.zeros((2, 2, 2), dtype)
     values[1] = 1023
     values[0, 0, 0] = 511
-    dark, bright = (frame.pixels for frame in Watched(Frames(values)))
+    dark, bright = (frame.pixels for frame in Watched(ArrayFrames(values)))
     assert bright.max() == 255 and dark.max() == 127
 
 
@@ -141,6 +142,6 @@ def test_arrays_that_are_no_clip(tmp_path: Path) -> None:
     (tmp_path / "not.npy").write_bytes(b"\x93NUMPY nothing")
     for name in ("two.npz", "not.npy", "absent.npy"):
         with pytest.raises(PictureError):
-            footage.load_array(tmp_path / name)
+            load_array(tmp_path / name)
     with pytest.raises(PictureError):
-        Frames(np.zeros((4, 4), np.uint8))
+        ArrayFrames(np.zeros((4, 4), np.uint8))

@@ -1,6 +1,7 @@
+"""Stored pictures are decoded upright, within bounds, or refused with a reason."""
+
 from __future__ import annotations
 
-import io
 import pickle
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from PIL import Image, TiffImagePlugin
 
 from dof_arrow.errors import PictureError
 from dof_arrow.media.image import MEMORY, decode, inspect
+from tests.media.stored import grey, raised, stored
 from tests.support.shared import shared_data
 
 BAD = {
@@ -29,30 +31,6 @@ BAD = {
     "truncated_image.png": "truncated",
     "truncated_jpeg.jpg": "truncated",
 }
-
-
-def stored(pixels: Any, format: str = "PNG", mode: str | None = None, **options: Any) -> bytes:
-    file = io.BytesIO()
-    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(np.asarray(pixels))
-    (picture.convert(mode) if mode else picture).save(file, format, **options)
-    return file.getvalue()
-
-
-def grey(data: bytes, **options: Any) -> list[list[int]]:
-    pixels, _ = decode(data, mode="L", **options)
-    values: list[list[int]] = pixels[:, :, 0].tolist()
-    return values
-
-
-def rgb(data: bytes) -> list[int]:
-    values: list[int] = decode(data)[0][0, 0].tolist()
-    return values
-
-
-def raised(data: bytes, **options: Any) -> PictureError:
-    with pytest.raises(PictureError) as caught:
-        decode(data, **options)
-    return caught.value
 
 
 def nasty() -> list[Path]:
@@ -127,83 +105,6 @@ def test_an_orientation_that_cannot_be_is_none() -> None:
     exif = Image.Exif()
     exif[274] = 77
     assert decode(stored(np.array([[1]], np.uint8), "PNG", exif=exif))[1].orientation == 1
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([[0, 256, 65535]], [[0, 1, 255]]),
-        ([[0, 2048, 4095]], [[0, 128, 255]]),
-        ([[0, 7, 255]], [[0, 7, 255]]),
-    ],
-)
-def test_16_bits_keep_the_upper_8_in_use(
-    values: list[list[int]], expected: list[list[int]]
-) -> None:
-    for format in ("PNG", "TIFF"):
-        data = stored(np.array(values, np.uint16), format)
-        assert grey(data) == expected and inspect(data).bits == 16
-
-
-def test_a_pgm_of_12_bits_is_scaled_to_its_maxval() -> None:
-    assert grey(b"P5 3 1 4095 " + np.array([0, 2048, 4095], ">u2").tobytes()) == [[0, 128, 255]]
-
-
-def test_white_is_zero_is_inverted_at_any_depth() -> None:
-    assert grey(stored(np.array([[0, 65535]], np.uint16), "TIFF", tiffinfo={262: 0})) == [[255, 0]]
-    assert grey(stored(np.array([[0, 255]], np.uint8), "TIFF", tiffinfo={262: 0})) in (
-        [[0, 255]],
-        [[255, 0]],
-    )
-
-
-def test_numbers_without_a_range_are_stretched() -> None:
-    assert grey(stored(np.array([[-1, 0, 3]], np.float32), "TIFF")) == [[0, 64, 255]]
-    assert grey(stored(np.array([[np.nan, -np.inf, 0, 1, np.inf]], np.float32), "TIFF")) == [
-        [0, 0, 0, 255, 255]
-    ]
-    assert grey(stored(np.array([[-1000, 0, 3000]], np.int32), "TIFF")) == [[0, 64, 255]]
-    assert grey(stored(np.full((1, 2), 7, np.float32), "TIFF")) == [[0, 0]]
-    assert grey(stored(np.full((1, 2), np.nan, np.float32), "TIFF")) == [[0, 0]]
-
-
-def test_what_is_transparent_is_white() -> None:
-    clear = stored(np.array([[[9, 9, 9, 0], [10, 20, 30, 255]]], np.uint8))
-    assert decode(clear)[0].tolist() == [[[255] * 3, [10, 20, 30]]]
-    assert rgb(stored(np.array([[[0, 0, 0, 128]]], np.uint8))) == [127] * 3
-    assert grey(stored(np.array([[[0, 0], [40, 255]]], np.uint8))) == [[255, 40]]
-    assert grey(stored(np.array([[5, 6]], np.uint8), transparency=5)) == [[255, 6]]
-    assert grey(stored(np.array([[5, 600]], np.uint16), transparency=5)) == [[255, 150]]
-
-
-def test_palettes_with_and_without_transparency() -> None:
-    picture = Image.fromarray(np.array([[0, 1]], np.uint8), "L").convert("P")
-    picture.putpalette([10, 20, 30, 40, 50, 60])
-    assert decode(stored(picture))[0].tolist() == [[[10, 20, 30], [40, 50, 60]]]
-    assert decode(stored(picture, transparency=0))[0].tolist() == [[[255] * 3, [40, 50, 60]]]
-    assert decode(stored(picture, transparency=b"\0\xff"))[0].tolist() == [
-        [[255] * 3, [40, 50, 60]]
-    ]
-    assert decode(stored(picture, "GIF", transparency=1))[0].tolist() == [[[10, 20, 30], [255] * 3]]
-
-
-def test_other_colour_spaces() -> None:
-    assert rgb(stored(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "TIFF")) == [255, 0, 0]
-    adobe = rgb(stored(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100))
-    assert np.abs(np.subtract(adobe, [254, 0, 0])).max() <= 3
-    assert (
-        np.abs(
-            np.subtract(rgb(stored(Image.new("YCbCr", (8, 8), (76, 85, 255)), "TIFF")), [254, 0, 0])
-        ).max()
-        <= 3
-    )
-    assert grey(stored(Image.new("1", (2, 1), 1))) == [[255, 255]]
-    assert (
-        np.abs(
-            np.subtract(rgb(stored(Image.new("LAB", (1, 1), (255, 128, 128)), "TIFF")), 255)
-        ).max()
-        <= 1
-    )
 
 
 def test_the_first_frame_is_taken_and_frames_are_counted() -> None:
@@ -331,42 +232,24 @@ def test_decoding_takes_no_more_memory_than_is_reckoned(
 import io, pathlib, sys
 from PIL import Image
 from dof_arrow.media import image as media
-def memory(what): return int(pathlib.Path("/proc/self/status").read_text().split(what + ":")[1].split()[0]) << 10
+def memory(what):
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.split(what + ":")[1].split()[0]) << 10
 data = pathlib.Path(sys.argv[1]).read_bytes()
-small = io.BytesIO(); Image.new("L", (8, 8)).save(small, sys.argv[2]); media.decode(small.getvalue())
+small = io.BytesIO()
+Image.new("L", (8, 8)).save(small, sys.argv[2])
+media.decode(small.getvalue())
 before = memory("VmRSS")
 media.decode(data)
+used = memory("VmHWM") - before - (9 << 20)
 with Image.open(io.BytesIO(data)) as picture:
-    print(memory("VmHWM") - before - (9 << 20), picture.width * picture.height * media._cost(picture))
+    print(used, picture.width * picture.height * media._cost(picture))
 """
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "x"), format], capture_output=True, text=True
     )
     used, reckoned = map(int, done.stdout.split())
     assert used <= reckoned < MEMORY
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_large_pictures_are_converted_in_bands_to_the_same_pixels(
-    mode: Any,
-    orientation: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    exif = Image.Exif()
-    exif[274] = orientation
-    values = np.random.default_rng(0).integers(0, 256, (23, 31, 4)).astype(np.uint8)
-    pictures = [
-        stored(Image.fromarray(values, "RGBA"), exif=exif),
-        stored(values[..., 0], exif=exif),
-        stored(values[..., 0].astype(np.uint16) * 100, exif=exif),
-        stored(Image.fromarray(values[..., 0].astype(np.float32)), "TIFF", exif=exif),
-    ]
-    whole = [decode(data, mode=mode)[0] for data in pictures]
-    monkeypatch.setattr("dof_arrow.media.image._BAND", 100)
-    for data, expected in zip(pictures, whole, strict=True):
-        made = decode(data, mode=mode)[0]
-        assert made.flags.c_contiguous and np.array_equal(made, expected)
 
 
 def test_pillow_warnings_stay_inside_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""Encoded video is read as PyAV accounts for it, or refused with a reason; nothing is printed, nothing else opened."""
+"""Encoded video is read as PyAV accounts for it, or refused with a reason.
+
+Nothing is printed, and no other file is opened.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +44,11 @@ def test_frames_and_times_are_pyavs(codec: str, container: str) -> None:
         pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p",
     )
     frames = watched(clip)
-    assert [frame.time for frame in frames] == clips.account(clip) == [k / 25 for k in range(17)]
+    times = [frame.time for frame in frames]
+    assert times == clips.account(clip) == [number / 25 for number in range(17)]
     assert [frame.number for frame in frames] == [*range(17)]
-    assert all(
-        np.abs(f.pixels.astype(int) - s).mean() < 32 for f, s in zip(frames, shown, strict=True)
-    )
+    for frame, stored in zip(frames, shown, strict=True):
+        assert np.abs(frame.pixels.astype(int) - stored).mean() < 32
 
 
 def test_sixty_clips_of_different_lengths_and_rates(tmp_path: Path) -> None:
@@ -79,7 +82,8 @@ def test_a_variable_frame_rate() -> None:
     clip = clips.encode(
         clips.scene(0, 6), container="matroska", ticks=ticks, base=Fraction(1, 1000)
     )
-    assert [frame.time for frame in watched(clip)] == [t / 1000 for t in ticks]
+    times = [frame.time for frame in watched(clip)]
+    assert times == [tick / 1000 for tick in ticks]
     assert [frame.number for frame in watched(clip, Sampling(fps=10))] == [0, 2, 2, 3, *[4] * 6, 5]
 
 
@@ -95,7 +99,8 @@ def test_fps(fps: float, chosen: list[int]) -> None:
     clip = clips.encode(clips.scene(0, 20))
     frames = watched(clip, Sampling(fps=fps))
     assert [frame.number for frame in frames] == chosen
-    assert [frame.time for frame in frames] == [k / fps for k in range(len(chosen))]
+    times = [frame.time for frame in frames]
+    assert times == [tick / fps for tick in range(len(chosen))]
     assert [f.number for f in watched(clip, Sampling(fps=fps, max_frames=3))] == chosen[:3]
 
 
@@ -132,7 +137,7 @@ def test_ten_bits_grey_and_transparent() -> None:
 
 
 def test_everything_nasty_is_read_or_refused() -> None:
-    """Each file's frames by PyAV's account; of the broken one what precedes the break, or the reason."""
+    """Each file's frames as PyAV has them; of the broken one those before the break."""
     folder = shared_data() / "video" / "nasty"
     found = sorted(folder.iterdir())
     assert len(found) >= 7
@@ -146,7 +151,8 @@ def test_everything_nasty_is_read_or_refused() -> None:
         watched(folder / "corrupted.mp4")
     assert caught.value.rule == "truncated" and "corrupted" not in str(caught.value)
     kept = Watched(Video(folder / "corrupted.mp4"), Sampling(on_break="keep"))
-    assert [frame.time for frame in kept] == [k / 10 for k in range(29)] and kept.broken
+    times = [frame.time for frame in kept]
+    assert times == [tick / 10 for tick in range(29)] and kept.broken
 
 
 @pytest.mark.parametrize("container", ["mp4", "matroska", "avi", "flv", "mpegts"])
@@ -229,7 +235,8 @@ from dof_arrow.errors import DofError
 from dof_arrow.media.video import Video
 for path in map(Path, sys.argv[1:]):
     data = path.read_bytes()
-    for clip in (data, data[: len(data) // 2], data[: len(data) // 2] + bytes(100) + data[len(data) // 2 + 100 :]):
+    half = len(data) // 2
+    for clip in (data, data[:half], data[:half] + bytes(100) + data[half + 100 :]):
         try:
             list(Watched(Video(clip)))
         except DofError:

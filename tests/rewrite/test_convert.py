@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import inspect
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pytest
 import dof_arrow as dof
 from dof_arrow.cli import main
 from dof_arrow.errors import DofError, FormatError, OutputError, UsageError
-from dof_arrow.rewrite import json_form
+from dof_arrow.rewrite import forms, json_form
 from tests.support import making
 
 UTC = datetime.UTC
@@ -200,7 +202,7 @@ def test_float16_and_what_it_cannot_hold(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_parts_maps_as_one_array(tmp_path: Path) -> None:
-    """Row D16: parts made by us hold whole units of rows, so all of them lie behind one another in memory."""
+    """Row D16: parts made by us hold whole units of rows, so they lie in a row in memory."""
     values = making.vectors(2000, 64)
     making.write(tmp_path / "a.parquet", 2000, values)
     dof.convert(tmp_path / "a.parquet", tmp_path / "x.dof", rows_per_part=700)
@@ -218,9 +220,12 @@ def test_refusals(tmp_path: Path) -> None:
         ("x.txt", {}, "no such form"),
         ("x.parquet", {"dtype": "int8"}, "no such type"),
         ("x.parquet", {"layout": "flat"}, "no such layout"),
-        ("x.npy", {"dtype": "float16"}, "for .parquet only"),
-        ("x.parquet", {"rows_per_part": 3}, "only a directory"),
+        ("x.npy", {"dtype": "float16"}, "dtype is chosen for .parquet and .dof only"),
+        ("x.parquet", {"rows_per_part": 3}, "rows_per_part is chosen for .dof only"),
         ("x.dof", {"rows_per_part": 3}, "so few rows"),
+        ("x.dof", {"rows_per_part": 0}, "so few rows"),
+        (".npy", {}, "no such form"),
+        (".dof.json", {}, "no such form"),
     ):
         with pytest.raises(UsageError, match=message):
             dof.convert(source, tmp_path / out, **options)
@@ -234,6 +239,19 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no dataset"):
         dof.convert(source, tmp_path / "other.dof", overwrite=True)
     assert (tmp_path / "other.dof" / "data-000000.parquet").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("form", forms.FORMS, ids=lambda form: form.suffix)
+def test_each_form_has_a_writer_that_takes_its_options(form: forms.Form) -> None:
+    taken = inspect.signature(form.load_writer()).parameters
+    assert [*taken] == ["rows", "path", *form.options, "overwrite"]
+
+
+def test_the_help_names_each_form(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["convert", "--help"]) == 0
+    text = capsys.readouterr().out
+    for form in forms.FORMS:
+        assert re.search(rf"  x{re.escape(form.suffix)} +{form.help}( |$)", text, re.MULTILINE)
 
 
 def test_damage_is_not_sealed_anew(tmp_path: Path) -> None:

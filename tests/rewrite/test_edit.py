@@ -1,4 +1,7 @@
-"""Editing what a file says of itself (rows D6, D11, D12): data untouched, atomic, nothing hidden, no trace left."""
+"""Editing what a file says of itself (rows D6, D11, D12).
+
+Data are untouched, the edit is atomic, nothing is hidden, and no trace is left.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ import pytest
 
 from dof_arrow.dataset import dataset
 from dof_arrow.errors import OutputError
-from dof_arrow.storage.atomic import replacing
+from dof_arrow.rewrite import reassemble
+from dof_arrow.storage.atomic import Output, replacing
 from tests.support import editing
 from tests.support.editing import edit
 
@@ -42,15 +43,13 @@ def test_a_private_file_is_private_while_it_is_copied(
 ) -> None:
     seen: list[int] = []
     path.chmod(0o400)
-    copy = edit.copy
-    monkeypatch.setattr(
-        edit,
-        "copy",
-        lambda old, out, size: (
-            seen.append(stat.S_IMODE(out.path.stat().st_mode)),
-            copy(old, out, size),
-        ),
-    )
+    copy = reassemble.copy
+
+    def watched(old: int, out: Output, size: int) -> None:
+        seen.append(stat.S_IMODE(out.path.stat().st_mode))
+        copy(old, out, size)
+
+    monkeypatch.setattr(reassemble, "copy", watched)
     edit.edit(path, set={"title": "x"})
     assert seen == [0o600]
 

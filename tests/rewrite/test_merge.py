@@ -1,4 +1,7 @@
-"""Files put together: byte copies where geometry allows, else rewritten; in one file or a directory (row D15)."""
+"""Files put together, in one file or a directory (row D15).
+
+Chunks are copied as bytes where geometry allows, else rows are rewritten.
+"""
 
 from __future__ import annotations
 

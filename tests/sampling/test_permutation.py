@@ -34,7 +34,7 @@ def test_equal_on_every_machine() -> None:
 
 @pytest.mark.parametrize("n", [20, 1000, 20_000])
 def test_rows_stand_anywhere_equally_often(n: int) -> None:
-    """Chi-square of 20 rows' positions over 1,000 epochs, 20 places each: p > 1e-4 for every row."""
+    """Chi-square of 20 rows' positions over 1,000 epochs, 20 places: p > 1e-4 for every row."""
     epochs, rows, places = 1000, 20, 20
     inverse = np.empty((epochs, rows), np.int64)
     wanted = np.linspace(0, n - 1, rows).astype(np.int64)

@@ -1,3 +1,5 @@
+"""Pictures in .npy, .npz and HDF5 files, with arrays beside them."""
+
 from __future__ import annotations
 
 import io
@@ -222,7 +224,7 @@ def test_a_compressed_npz_is_unpacked_within_bounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save("packed", tmp_path)
-    monkeypatch.setattr("dof_arrow.sources.arrays.MAX_UNPACKED", 100)
+    monkeypatch.setattr("dof_arrow.sources.array_files.MAX_UNPACKED", 100)
     with pytest.raises(SourceError, match=r"numpy\.savez"):
         open_source(path)
     with zipfile.ZipFile(path) as archive:

@@ -1,3 +1,5 @@
+"""Pictures in a column of Parquet and Arrow files."""
+
 from __future__ import annotations
 
 import io
@@ -15,7 +17,7 @@ from PIL import Image
 
 from dof_arrow.errors import PictureError, SourceError, UsageError
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.sources import columnar
+from dof_arrow.sources import column_files
 from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.open import open_source
 
@@ -58,10 +60,9 @@ def stored(made: pa.Table, path: Path, form: str) -> Path:
 
 @pytest.mark.parametrize("form", ["parquet", "file", "stream"])
 def test_pictures_in_a_column_with_others_beside(form: str, tmp_path: Path) -> None:
-    rows = range(10)
-    made = table(
-        label=[i % 2 for i in rows], who=[f"p{i // 3}" for i in rows], age=[float(i) for i in rows]
-    )
+    rows = np.arange(10)
+    who = [f"p{row // 3}" for row in rows]
+    made = table(label=rows % 2, who=who, age=rows.astype(float))
     source = open_source(
         stored(made, tmp_path / "x", form), label="label", group="who", keep=["age"]
     )
@@ -79,7 +80,7 @@ def test_threads_read_the_same_pictures(tmp_path: Path) -> None:
     source = open_source(stored(table(40), tmp_path / "x", "parquet"))
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda i: grey(source, i), range(40))) == list(range(40))
-    assert columnar._group.cache_info().currsize <= 4
+    assert column_files.group.cache_info().currsize <= 4
 
 
 def test_class_names_are_those_of_the_file(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+"""Pictures in tar shards, with texts and JSON beside them."""
+
 from __future__ import annotations
 
 import io

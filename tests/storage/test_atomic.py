@@ -222,7 +222,8 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 try:
     with Writer(sys.argv[1]) as w:
-        w.write(ids=[f"{i:05}" for i in range(9000)], vectors={"feature": numpy.ones((9000, 64), "f4")})
+        ids = [f"{number:05}" for number in range(9000)]
+        w.write(ids=ids, vectors={"feature": numpy.ones((9000, 64), "f4")})
 except OutputError as error:
     print(error.what)
 """
@@ -302,11 +303,18 @@ def test_the_folder_is_synced_after_the_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    for name in ("fsync", "rename"):
-        real = getattr(os, name)
-        monkeypatch.setattr(
-            os, name, lambda *a, name=name, real=real: (done.append(name), real(*a))[1]
-        )
+    fsync, rename = os.fsync, os.rename
+
+    def syncing(file: int) -> None:
+        done.append("fsync")
+        fsync(file)
+
+    def renaming(old: Path, new: Path) -> None:
+        done.append("rename")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(os, "rename", renaming)
     with replacing(tmp_path / "x") as out:
         out.write(b"x")
     assert done == ["fsync", "rename", "fsync"]

@@ -15,7 +15,7 @@ import pytest
 import dof_arrow as dof
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.progress import heard_by
-from dof_arrow.storage import download
+from dof_arrow.storage import download, transfer
 from dof_arrow.storage.download import fetch
 from tests.support import models
 from tests.support.servers import Files
@@ -41,7 +41,7 @@ def site() -> Iterator[tuple[Files, str]]:
 
 
 def test_a_core_of_a_url_is_that_of_the_file(site: tuple[Files, str], tmp_path: Path) -> None:
-    """C2: the same features from a URL and from the file, and the file says where it came from and what it was."""
+    """The same features from a URL and from the file; the core says where it came from."""
     _, address = site
     (tmp_path / "small.onnx").write_bytes(MODEL)
     far = dof.Core.load(f"{address}/m/small.onnx?token=t#sha256={DIGEST.upper()}", preprocess=SPEC)
@@ -201,8 +201,8 @@ def test_credentials_do_not_follow_a_redirect(site: tuple[Files, str]) -> None:
 
 
 def test_encryption_is_not_given_up() -> None:
-    handler = download._Redirects()
-    request = download.urllib.request.Request("https://me.example/x?token=hidden")
+    handler = transfer.Redirects()
+    request = transfer.urllib.request.Request("https://me.example/x?token=hidden")
     with pytest.raises(dof.CoreError, match="without encryption") as caught:
         handler.redirect_request(request, None, 302, "", {}, "http://other.example/x?token=hidden")
     assert "hidden" not in str(caught.value)
@@ -224,7 +224,7 @@ def test_a_file_that_is_too_large_is_refused_before_and_while_it_comes(
     site: tuple[Files, str], monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     files, address = site
-    monkeypatch.setattr(download, "MAX_BYTES", 1000)
+    monkeypatch.setattr(transfer, "MAX_BYTES", 1000)
     with pytest.raises(dof.CoreError, match="too large for a model"):
         fetch(f"{address}/m/small.onnx")
     monkeypatch.setattr(files, "_send", lambda handler, data: _endless(handler))

@@ -30,12 +30,11 @@ def _arrow_address(table: pa.Table, name: str) -> int:
     column = table.column(name)
     assert column.num_chunks == 1, "one Arrow chunk over all row groups"
     chunk = column.chunk(0)
-    buffers, dtype = (
-        chunk.buffers(),
-        chunk.type.value_type if pa.types.is_fixed_size_list(chunk.type) else chunk.type,
-    )
-    width = chunk.type.list_size if pa.types.is_fixed_size_list(chunk.type) else 1
-    return int(buffers[-1].address) + chunk.offset * width * dtype.byte_width
+    dtype, width = chunk.type, 1
+    if pa.types.is_fixed_size_list(dtype):
+        dtype, width = dtype.value_type, dtype.list_size
+    values = chunk.buffers()[-1]
+    return int(values.address) + chunk.offset * width * dtype.byte_width
 
 
 def _check(
@@ -66,15 +65,15 @@ def test_one_array_whatever_the_rows_groups_widths_and_types(
     data: Any, tmp_path_factory: Any
 ) -> None:
     """C3: several vector columns and a label column, as numpy and as Arrow, at one address each."""
-    kinds = data.draw(
-        st.lists(st.tuples(WIDTHS, st.sampled_from(["float32", "float16"])), min_size=1, max_size=3)
-    )
-    group = making.group_rows(8, *(w * np.dtype(d).itemsize for w, d in kinds)) * data.draw(
-        st.sampled_from([1, 1, 2])
-    )
-    most = max(int(2e6 / sum(w * np.dtype(d).itemsize for w, d in kinds)), 1)
+    kind = st.tuples(WIDTHS, st.sampled_from(["float32", "float16"]))
+    kinds = data.draw(st.lists(kind, min_size=1, max_size=3))
+    sizes = [width * np.dtype(dtype).itemsize for width, dtype in kinds]
+    group = making.group_rows(8, *sizes) * data.draw(st.sampled_from([1, 1, 2]))
+    most = max(int(2e6 / sum(sizes)), 1)
     rows = data.draw(st.integers(1, min(most, 5 * group)) | st.just(min(most, 3 * group)))
-    feature = {f"f{i}": making.vectors(rows, w, dtype=d, seed=i) for i, (w, d) in enumerate(kinds)}
+    feature = {}
+    for seed, (width, dtype) in enumerate(kinds):
+        feature[f"f{seed}"] = making.vectors(rows, width, dtype=dtype, seed=seed)
     path = making.write(
         tmp_path_factory.mktemp("s") / "x", rows, feature, {"label": np.arange(rows)}, group=group
     )
@@ -221,7 +220,7 @@ print("lived")
 
 
 def test_an_in_place_write_neither_crashes_nor_reaches_the_file(tmp_path: Path) -> None:
-    """The map is private and copy-on-write: on a read-only map the same write would kill the process."""
+    """The map is private, copied on write; on a read-only map the write would kill the process."""
     pytest.importorskip("torch")
     path = making.write(tmp_path / "x", 3000, making.vectors(3000, 64), group=1024)
     before = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What stands beside an output before us is used only if it is ours; what we make is for us alone."""
+"""What stands beside an output is used only if it is ours; what we make is for us alone."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 import dof_arrow as dof
 from dof_arrow.errors import OutputError
 from dof_arrow.extraction import staging as work
+from dof_arrow.extraction.block import Block
 from dof_arrow.extraction.staging import Staging
 from dof_arrow.format.append import growing
 from dof_arrow.storage import owned
@@ -23,7 +24,7 @@ from tests.support import making, scenarios
 from tests.support.faults import Scenario, killed_at, litter, watched
 from tests.support.planting import NOBODY, SECRET, Planted, for_files, for_folders, looks, victim
 
-TABLE = pa.table({"input": [1, 2]}).replace_schema_metadata({"failed": "[]"})
+BLOCK = Block(pa.table({"input": [1, 2]}).replace_schema_metadata({"failed": "[]"}))
 MASKS = (0o022, 0o002, 0o077)
 
 
@@ -108,7 +109,7 @@ def test_the_folder_of_staged_blocks(planted: Planted, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["lock", "run.json", "000001.arrow"])
 def test_what_is_staged(name: str, planted: Planted, tmp_path: Path) -> None:
     with Staging(tmp_path / "x").held({"run": 1}) as staging:
-        staging.put(0, TABLE, "s")
+        staging.put(0, BLOCK, "s")
     path = tmp_path / ".x.staging" / name
     path.unlink(missing_ok=True)
     planted(path)
@@ -119,11 +120,11 @@ def test_what_is_staged(name: str, planted: Planted, tmp_path: Path) -> None:
 @for_files
 def test_a_block_that_is_read_to_be_written(planted: Planted, tmp_path: Path) -> None:
     with Staging(tmp_path / "x").held({"run": 1}) as staging:
-        staging.put(0, TABLE, "s")
+        staging.put(0, BLOCK, "s")
         staging.path(0).unlink()
         planted(staging.path(0))
         with refused(tmp_path, planted, staging.path(0)):
-            list(staging.tables([0]))
+            list(staging.read([0]))
 
 
 @for_files
@@ -132,7 +133,7 @@ def test_the_beginning_of_a_block(planted: Planted, tmp_path: Path) -> None:
         path = tmp_path / ".x.staging" / ".000000.arrow.partial"
         planted(path)
         with refused(tmp_path, planted, path):
-            staging.put(0, TABLE, "s")
+            staging.put(0, BLOCK, "s")
 
 
 @for_files
@@ -228,12 +229,12 @@ def test_a_staging_folder_that_is_exchanged_while_it_is_held(tmp_path: Path) -> 
     (other / "000000.arrow").write_bytes(SECRET)
     before = looks(other)
     with Staging(tmp_path / "x").held({"run": 1}) as staging:
-        staging.put(0, TABLE, "s")
+        staging.put(0, BLOCK, "s")
         staging.folder.rename(tmp_path / "moved")
         staging.folder.symlink_to(other)
-        staging.put(1, TABLE, "s")
+        staging.put(1, BLOCK, "s")
         assert staging.numbers() == [0, 1] and staging.found(0, "s") == 0
-        assert pa.concat_tables(staging.tables([0, 1])).num_rows == 4
+        assert sum(map(len, staging.read([0, 1]))) == 4
         staging.drop()
     assert looks(other) == before and list((tmp_path / "moved").iterdir()) == []
 
@@ -281,7 +282,7 @@ def test_a_filesystem_without_owners(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with replacing(tmp_path / "x") as out:
         out.write(b"new")
     with Staging(tmp_path / "y").held({"run": 1}) as staging:
-        staging.put(0, TABLE, "s")
+        staging.put(0, BLOCK, "s")
     with Staging(tmp_path / "y").held({"run": 1}) as staging:
         assert staging.found(0, "s") == 0
         staging.drop()
@@ -344,13 +345,13 @@ def test_an_access_list_of_the_folder_has_its_say(tmp_path: Path) -> None:
 
 def test_an_extraction(tmp_path: Path, mask: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[tuple[str, int]] = set()
-    real = work.Staging.tables
+    real = work.Staging.read
 
-    def tables(staging: Staging, blocks: object) -> Iterator[pa.Table]:
+    def read(staging: Staging, blocks: object) -> Iterator[Block]:
         seen.update((path.name, mode(path)) for path in [staging.folder, *staging.folder.iterdir()])
         return real(staging, blocks)
 
-    monkeypatch.setattr(work.Staging, "tables", tables)
+    monkeypatch.setattr(work.Staging, "read", read)
     scenarios._extract(tmp_path)
     blocks = {(f"{number:06d}.arrow", 0o600) for number in range(4)}
     others = {(".x.dof.parquet.staging", 0o700), ("lock", 0o600), ("run.json", 0o600)}

@@ -14,6 +14,7 @@ from dof_arrow.format.parquet import digests as integrity
 from dof_arrow.format.parquet import footer
 from dof_arrow.format.parquet.footer import FileMetaData, Struct, get, items
 from dof_arrow.format.writer import Writer
+from dof_arrow.rewrite.reassemble import arrow_schema
 from tests.support import making
 
 edit = importlib.import_module("dof_arrow.rewrite.edit")  # the package's own `edit` is the function
@@ -70,7 +71,7 @@ def with_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
             if get(pair, 1) == b"dof":
                 footer.put(pair, 2, data)
             elif get(pair, 1) == b"ARROW:schema":
-                footer.put(pair, 2, edit._arrow_schema(keys[b"ARROW:schema"], data))
+                footer.put(pair, 2, arrow_schema(keys[b"ARROW:schema"], data))
 
     resealed(path, both)
 

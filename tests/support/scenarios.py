@@ -12,8 +12,6 @@ import numpy as np
 import dof_arrow as dof
 from dof_arrow.cores.core import Core
 from dof_arrow.errors import UsageError
-from dof_arrow.extraction.append import Enlargement
-from dof_arrow.extraction.run import Extraction
 from dof_arrow.format.parquet.layout import Geometry
 from dof_arrow.format.writer import Writer
 from tests.support.faults import Scenario
@@ -51,14 +49,14 @@ def core() -> Core:
 
 
 def _extract(folder: Path) -> None:
-    Extraction(
-        source=Noise(),
-        cores={"feature": core()},
+    dof.extract(
+        Noise(),
+        core=core(),
         out=folder / "x.dof.parquet",
         id_key=bytes(32),
         overwrite=True,
         workers=2,
-    ).run()
+    )
 
 
 def _old(folder: Path) -> None:
@@ -127,9 +125,7 @@ def _append(folder: Path) -> None:
 
 
 def _extract_into(folder: Path) -> None:
-    Enlargement(
-        source=Noise(), cores={"feature": core()}, out=folder / "x.dof", id_key=bytes(32), workers=2
-    ).run()
+    dof.extract(Noise(), core=core(), out=folder / "x.dof", id_key=bytes(32), workers=2)
 
 
 def rows(folder: Path) -> Any:

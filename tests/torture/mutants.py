@@ -48,21 +48,26 @@ _APPEND = [
     "tests/format/test_directory.py",
     "tests/extraction/test_append.py",
 ]
+_EDIT = ["tests/rewrite/test_edit_file.py", "tests/rewrite/test_edit_whole.py"]
 WRITING = {
     "storage/atomic.py": [*_STAGING, "tests/storage/test_atomic.py", "tests/rewrite/test_edit.py"],
     "storage/copy.py": ["tests/storage/test_atomic.py", "tests/rewrite/test_edit.py"],
     "storage/owned.py": ["tests/storage/test_owned.py", "tests/storage/test_atomic.py"],
     "extraction/staging.py": _STAGING,
-    "extraction/block.py": _STAGING,
+    "extraction/block_file.py": ["tests/extraction/test_block_file.py", *_STAGING],
+    "extraction/destination.py": ["tests/extraction/test_extract.py"],
     "extraction/failures.py": ["tests/extraction/test_failures.py"],
     "extraction/local_engine.py": ["tests/extraction/test_local_engine.py"],
     "extraction/extract.py": ["tests/extraction/test_extract.py"],
     "extraction/run.py": ["tests/extraction/test_extract.py"],
+    "heads/checkpoint.py": ["tests/heads/test_training.py"],
     "format/writer.py": ["tests/format/test_writer.py"],
     "extraction/append.py": ["tests/extraction/test_append.py"],
     "format/append.py": _APPEND,
     "rewrite/repair.py": ["tests/rewrite/test_repair.py"],
-    "rewrite/edit.py": ["tests/rewrite/test_edit_file.py", "tests/rewrite/test_edit_whole.py"],
+    "rewrite/edit.py": _EDIT,
+    "rewrite/edit_check.py": _EDIT,
+    "rewrite/reassemble.py": _EDIT,
 }
 SUITES = {
     "mutants": Suite(faults_seeded.FAULTS, VALIDATOR, ["-k", "not made_again"]),

@@ -29,6 +29,14 @@ def test_each_fault_has_its_place(suite: str) -> None:
         assert ast.parse(text.replace(old, new))
 
 
+@pytest.mark.parametrize("suite", SUITES)
+def test_each_fault_has_tests_that_are_to_notice_it(suite: str) -> None:
+    asked = SUITES[suite]
+    assert {fault[0] for fault in asked.faults} <= set(asked.own)
+    paths = [path for tests in asked.own.values() for path in tests if path.endswith(".py")]
+    assert [path for path in paths if not (PACKAGE.parent / path).exists()] == []
+
+
 def test_there_are_enough_of_them() -> None:
     """At least 40 in all, and 20 in what writes."""
     assert len(SUITES["mutants"].faults) >= 40 and len(SUITES["mutants_commit"].faults) >= 20

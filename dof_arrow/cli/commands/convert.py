@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import click
 
 from dof_arrow.cli.exit_codes import DONE
 from dof_arrow.cli.options import spoken
 from dof_arrow.cli.report import report_made
 from dof_arrow.cli.terminal import Terminal
-
-if TYPE_CHECKING:
-    pass
-
-import click
+from dof_arrow.rewrite.forms import FORMS
 
 
-@click.command()
+def _help() -> str:
+    """The help text, with all forms in two columns."""
+    half = (len(FORMS) + 1) // 2
+    lines = [f"x{form.suffix:15}{form.help:25}" for form in FORMS[:half]]
+    for index, form in enumerate(FORMS[half:]):
+        lines[index] += f"x{form.suffix:14}{form.help}"
+    # click leaves the line breaks of a paragraph alone after \b.
+    table = "\n".join(["\b", *lines])
+    return f"Write SOURCE in another form, told by the name of OUT.\n\n{table}"
+
+
+@click.command(help=_help())
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
@@ -33,13 +42,7 @@ import click
 @click.option("--overwrite", is_flag=True, help="Replace the output.")
 @spoken
 def convert(terminal: Terminal, source: Path, out: Path, **options: Any) -> int:
-    """Write SOURCE in another form, told by the name of OUT.
-
-    \b
-    x.parquet       a DoF file               x.arrow        an Arrow IPC file
-    x.dof           a directory of files     x.npy          the vectors alone
-    x.dof.json      DoF as JSON              x.safetensors  vectors and numbers
-    """
+    """Write SOURCE in another form, told by the name of OUT."""
     from dof_arrow.rewrite.convert import convert as write
 
     with terminal.busy(f"writing {out}"):

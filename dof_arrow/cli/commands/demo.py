@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import click
 
 from dof_arrow.cli.exit_codes import DONE
 from dof_arrow.cli.options import spoken
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.progress import duration
-
-if TYPE_CHECKING:
-    pass
-import click
 
 
 @click.command()
@@ -27,7 +24,8 @@ import click
 )
 @spoken
 def demo(terminal: Terminal, folder: Path | None, out: Path) -> int:
-    """The whole job on real pictures: handwritten digits, or FOLDER with a folder of pictures for each class."""
+    """The whole job on real pictures: handwritten digits, or FOLDER with a folder of pictures for
+    each class."""
     from dof_arrow.cli.demo import run
 
     report = run(folder, out, terminal.say)

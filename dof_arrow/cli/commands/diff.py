@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dof_arrow.cli.commands.reproduce import WIDTH
+import click
+
 from dof_arrow.cli.exit_codes import DONE, NO
 from dof_arrow.cli.options import spoken
 from dof_arrow.cli.report import agreements, finite
@@ -16,7 +17,8 @@ from dof_arrow.cli.terminal import Terminal, table
 if TYPE_CHECKING:
     from dof_arrow.dataset.diff import Difference, Some
     from dof_arrow.format.spec.json_diff import Change
-import click
+
+_WIDTH = 48  # characters of a value in the table of metadata
 
 
 @click.command()
@@ -31,7 +33,8 @@ import click
 )
 @spoken
 def diff(terminal: Terminal, a: Path, b: Path, tolerance: float) -> int:
-    """Say what differs between datasets A and B: metadata, rows, values. Exit code 1 if anything does."""
+    """Say what differs between datasets A and B: metadata, rows, values. Exit code 1 if anything
+    does."""
     from dof_arrow.dataset.diff import diff as compare
 
     with terminal.busy("comparing"):
@@ -39,7 +42,8 @@ def diff(terminal: Terminal, a: Path, b: Path, tolerance: float) -> int:
     same = "hold the same" if found.equal else "differ"
     terminal.result(
         {"equal": found.equal, **asdict(found), "features": finite(found.features)},
-        "\n".join([f"{a} and {b} {same}", *_differences(found)]),
+        f"{a} and {b} {same}",
+        *_differences(found),
     )
     for change in found.stored:
         terminal.say(f"Stored otherwise: {change.where} {_short(change.old)}, {_short(change.new)}")
@@ -49,7 +53,8 @@ def diff(terminal: Terminal, a: Path, b: Path, tolerance: float) -> int:
 
 
 def _differences(found: Difference) -> Iterable[str]:
-    yield f"\nrows: {found.rows[0]:,} and {found.rows[1]:,}, in both {found.both:,}"
+    yield ""
+    yield f"rows: {found.rows[0]:,} and {found.rows[1]:,}, in both {found.both:,}"
     for which, some in zip("AB", found.only, strict=True):
         if some.rows:
             yield f"only in {which}: {_some(some)}"
@@ -57,19 +62,22 @@ def _differences(found: Difference) -> Iterable[str]:
         if columns:
             yield f"columns only in {which}: {', '.join(columns)}"
     if found.metadata:
-        yield "\n" + table([("metadata", "A", "B"), *map(_change, found.metadata)])
+        yield ""
+        yield from table([("metadata", "A", "B"), *map(_change, found.metadata)])
     if found.features:
-        yield "\n" + agreements(found.features)
+        yield ""
+        yield from agreements(found.features)
     if found.values:
-        yield "\n" + table(
-            [("column", "rows that differ"), *((n, _some(s)) for n, s in found.values.items())]
-        )
+        rows = [(name, _some(some)) for name, some in found.values.items()]
+        yield ""
+        yield from table([("column", "rows that differ"), *rows])
 
 
 def _some(some: Some) -> str:
-    return (
-        f"{some.rows:,} rows: {', '.join(some.first)}{', …' if some.rows > len(some.first) else ''}"
-    )
+    names = list(some.first)
+    if some.rows > len(names):
+        names.append("…")
+    return f"{some.rows:,} rows: {', '.join(names)}"
 
 
 def _change(change: Change) -> tuple[str, str, str]:
@@ -78,4 +86,4 @@ def _change(change: Change) -> tuple[str, str, str]:
 
 def _short(value: Any) -> str:
     text = "-" if value is None else " ".join(str(value).split())
-    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"

@@ -1,9 +1,11 @@
-"""Commands that ready a dataset for others: edit, convert, merge; and repair."""
+"""`dof edit`: rewrite what a file says of itself."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +13,15 @@ import click
 
 from dof_arrow.cli.exit_codes import DONE
 from dof_arrow.cli.options import spoken
-from dof_arrow.cli.terminal import Terminal, table
+from dof_arrow.cli.terminal import Terminal, as_json_text, table
 
 if TYPE_CHECKING:
     from dof_arrow.format.spec.json_diff import Change
     from dof_arrow.rewrite.edit import EditPlan
     from dof_arrow.rewrite.metadata_edit import Wanted
 
-_CONTACT = re.compile(
-    r"\s*,\s*(?=(?:name|role|email|orcid|organization)=)"
-)  # a comma inside a name is no separator
+# The commas between the fields of a contact; a comma inside a name is no separator.
+_CONTACT = re.compile(r"\s*,\s*(?=(?:name|role|email|orcid|organization)=)")
 _SHOWN = 60  # characters of a value in the table of changes
 
 
@@ -95,7 +96,8 @@ def edit(
     dry_run: bool,
     **options: Any,
 ) -> int:
-    """Rewrite what FILE says of itself: title, licence, contacts, documents, results. Its data stay as they are."""
+    """Rewrite what FILE says of itself: title, licence, contacts, documents, results. Its data stay
+    as they are."""
     from dof_arrow.rewrite.edit import carry_out, prepare
 
     if template is not None:
@@ -105,12 +107,12 @@ def edit(
     plan = prepare(file, _wanted(**options), drop_signature=drop_signature)
     if not dry_run:
         carry_out(plan, out, overwrite=overwrite)
+    path = out or file
     written = bool(plan.changes or out) and not dry_run
-    terminal.result(
-        _report(plan, out or file, written), _changes(plan.changes) or f"{file}: nothing to change"
-    )
+    lines = _changes(plan.changes) if plan.changes else [f"{file}: nothing to change"]
+    terminal.result(_report(plan, path, written), *lines)
     if written:
-        terminal.say(f"Next: dof info {out or file}")
+        terminal.say(f"Next: dof info {path}")
     elif plan.changes:
         terminal.say("Nothing was written. The same command without --dry-run writes it.")
     return DONE
@@ -121,7 +123,8 @@ def _wanted(set_: tuple[str, ...], contacts: tuple[str, ...], **options: Any) ->
     from dof_arrow.rewrite.metadata_edit import Wanted
 
     for section in ("info", "training", "performance"):
-        options[section] = read_json(options[section]) if options[section] else None
+        path = options[section]
+        options[section] = read_json(path) if path else None
     return Wanted(
         set=dict(_pair(text, "--set") for text in set_),
         contacts=[_contact(text) for text in contacts],
@@ -149,20 +152,21 @@ def _print_template(terminal: Terminal, section: str, file: Path | None) -> int:
 
     held = getattr(dataset.open(file).metadata, section) if file else {}
     empty = templates.template(section)
-    print(json.dumps({**empty, **held}, ensure_ascii=False, indent=2))
-    terminal.say(table([("field", "type", "what it says"), *templates.guide(section)]))
+    print(as_json_text({**empty, **held}, 2))
+    for line in table([("field", "type", "what it says"), *templates.guide(section)]):
+        terminal.say(line)
     terminal.say("Fill in what you can; null and [] are left out.")
     terminal.say(f"Then: dof edit {file or 'FILE'} --{section} FILLED.json")
     return DONE
 
 
 def _report(plan: EditPlan, path: Path, written: bool) -> dict[str, Any]:
-    found = [{"where": c.where, "old": c.old, "new": c.new} for c in plan.changes]
-    return {"path": str(path), "written": written, "changes": found}
+    changes = [asdict(change) for change in plan.changes]
+    return {"path": str(path), "written": written, "changes": changes}
 
 
-def _changes(found: Any) -> str:
-    return table([("field", "old", "new"), *map(_row, found)]) if found else ""
+def _changes(found: Sequence[Change]) -> list[str]:
+    return table([("field", "old", "new"), *map(_row, found)])
 
 
 def _row(change: Change) -> tuple[str, str, str]:
@@ -172,7 +176,6 @@ def _row(change: Change) -> tuple[str, str, str]:
 def _said(value: Any) -> str:
     if value is None:
         return "-"
-    text = " ".join(
-        (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split()
-    )
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import click
 
 from dof_arrow.cli.exit_codes import DONE
 from dof_arrow.cli.options import making, spoken
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.progress import size
 
-if TYPE_CHECKING:
-    pass
-import click
+_BYTES = {"float32": 4, "float16": 2}
 
 
 @click.command()
@@ -36,7 +36,8 @@ def estimate(
     group: bool,
     **options: Any,
 ) -> int:
-    """Say how large a file of so many rows will be; of pictures that are there: dof extract --dry-run."""
+    """Say how large a file of so many rows will be; of pictures that are there: dof extract
+    --dry-run."""
     from dof_arrow.cores import builtin
     from dof_arrow.extraction.dry_run import size_of_rows
 
@@ -47,10 +48,11 @@ def estimate(
     shape = made.output_shape if made else (width or 1,)
     with terminal.busy("counting"):
         count = size_of_rows(rows, shape, core=made, dtype=dtype, label=label, group=group)
-    vectors = rows * prod(shape) * (4 if dtype == "float32" else 2)
+    vectors = rows * prod(shape) * _BYTES[dtype]
+    ratio = count / vectors
     terminal.result(
-        {"bytes": count, "vector_bytes": vectors, "ratio": count / vectors},
-        f"{count:,} bytes ({size(count)}), {count / vectors:.4f} of the vectors alone; "
+        {"bytes": count, "vector_bytes": vectors, "ratio": ratio},
+        f"{count:,} bytes ({size(count)}), {ratio:.4f} of the vectors alone; "
         "class names and other metadata come on top",
     )
     terminal.say(

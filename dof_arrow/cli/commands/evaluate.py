@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import spoken
-from dof_arrow.cli.report import judging, noted, text, written
+from dof_arrow.cli.options import judging, spoken
+from dof_arrow.cli.report import say_warnings, score_lines, write_report
 from dof_arrow.cli.terminal import Terminal
 
 
@@ -27,10 +27,10 @@ def evaluate(
     from dof_arrow.heads.evaluate import evaluate as judge
     from dof_arrow.heads.scoring import summary
 
-    ds = open_dataset(dataset)
-    with terminal.busy(f"judging on {len(ds):,} rows"):
-        found = judge(head, ds, **options)
-    written(report, found)
-    terminal.result(found, text(f"{head}: {summary(found)}", found))
-    noted(terminal, found)
+    rows = open_dataset(dataset)
+    with terminal.busy(f"judging on {len(rows):,} rows"):
+        found = judge(head, rows, **options)
+    write_report(report, found)
+    terminal.result(found, *score_lines(f"{head}: {summary(found)}", found))
+    say_warnings(terminal, found)
     return DONE

@@ -1,8 +1,8 @@
-"""Commands that make datasets and cores: extract, headless, estimate, demo."""
+"""`dof extract`: run pictures once through a core and write their features as one file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,24 @@ if TYPE_CHECKING:
     from dof_arrow.dataset.dataset import Dataset
     from dof_arrow.extraction.run import Extraction
 
-_WAYS = """A core is needed, one of
-  --core MODEL.onnx --preprocess imagenet   a model of your own, by its path or https://…#sha256=HEX;
-                                            a core that dof headless made has its preprocessing inside
-  --core hf://OWNER/REPO/FILE.onnx          a model on the Hugging Face hub (pip install 'dof-arrow[hub]');
-  --core timm:NAME                          or one of timm's, exported here (pip install 'dof-arrow[timm]')
-  --core builtin                            a wavelet network inside this program: for trying out,
-                                            not for sharing patients' pictures"""
-
-_SHOWN = 5
+_CHOICES = (
+    (
+        "--core MODEL.onnx --preprocess imagenet",
+        "a model of your own, by its path or https://…#sha256=HEX;",
+    ),
+    ("", "a core that dof headless made has its preprocessing inside"),
+    (
+        "--core hf://OWNER/REPO/FILE.onnx",
+        "a model on the Hugging Face hub (pip install 'dof-arrow[hub]');",
+    ),
+    (
+        "--core timm:NAME",
+        "or one of timm's, exported here (pip install 'dof-arrow[timm]')",
+    ),
+    ("--core builtin", "a wavelet network inside this program: for trying out,"),
+    ("", "not for sharing patients' pictures"),
+)
+_SHOWN = 5  # failed inputs of which the reasons are told
 
 
 @click.command()
@@ -168,24 +177,13 @@ def extract(
 
     Interrupt it and repeat the command: it goes on where it was.
     """
-    from dof_arrow.extraction.extract import planned
-    from dof_arrow.security.keys import key_file
-    from dof_arrow.security.pseudonyms import KEY_BYTES
-
     if not cores:
-        raise click.UsageError(_WAYS)
+        raise click.UsageError(_ways())
     _caution(terminal, cores)
     given = {name: value for name, value in options.items() if value is not None}
-    key = key_file(options["id_key"])
-    there = key.exists()
-    given["id_key"] = bytes(KEY_BYTES) if dry_run and not there else key  # a plan makes no key
-    with terminal.busy("preparing"):
-        run = planned(source, core=list(cores), keep=tuple(filter(None, keep.split(","))), **given)
-    if not there:
-        terminal.say(
-            f"{'Extracting will make' if dry_run else 'Made'} a key for pseudonyms: {key}. Keep it, and keep "
-            "it secret: with it names can be found again."
-        )
+    given["core"] = list(cores)
+    given["keep"] = tuple(filter(None, keep.split(",")))
+    run = _planned(terminal, source, given, dry_run=dry_run)
     _note_left_out(terminal, run)
     if dry_run:
         _describe_plan(terminal, run)
@@ -198,6 +196,35 @@ def extract(
     return _describe_made(terminal, run, dataset, fresh=True)
 
 
+def _ways() -> str:
+    lines = ["A core is needed, one of"]
+    for typed, meaning in _CHOICES:
+        lines.append(f"  {typed:39}   {meaning}")
+    return "\n".join(lines)
+
+
+def _planned(
+    terminal: Terminal, source: Path, given: dict[str, Any], *, dry_run: bool
+) -> Extraction:
+    """The run; says so where a key for pseudonyms is made, which a dry run does not do."""
+    from dof_arrow.extraction.extract import planned
+    from dof_arrow.security.keys import key_file
+    from dof_arrow.security.pseudonyms import KEY_BYTES
+
+    key = key_file(given.get("id_key"))
+    known = key.exists()
+    given["id_key"] = bytes(KEY_BYTES) if dry_run and not known else key
+    with terminal.busy("preparing"):
+        run = planned(source, **given)
+    if not known:
+        done = "Extracting will make" if dry_run else "Made"
+        terminal.say(
+            f"{done} a key for pseudonyms: {key}. Keep it, and keep it secret: "
+            "with it names can be found again."
+        )
+    return run
+
+
 def _caution(terminal: Terminal, cores: Iterable[str]) -> None:
     from dof_arrow.cores import builtin
 
@@ -207,12 +234,13 @@ def _caution(terminal: Terminal, cores: Iterable[str]) -> None:
 
 def _note_left_out(terminal: Terminal, run: Extraction) -> None:
     counts = getattr(run.source, "counts", {})
-    said = {
-        "ignored": f"Files left out because they are no {_inputs(run)}",
-        "without_row": f"{_inputs(run).capitalize()} left out because the table has no row for them",
+    inputs = _inputs(run)
+    texts = {
+        "ignored": f"Files left out because they are no {inputs}",
+        "without_row": f"{inputs.capitalize()} left out because the table has no row for them",
         "without_file": "Rows of the table whose picture is missing, to be listed as failed",
     }
-    for name, text in said.items():
+    for name, text in texts.items():
         if counts.get(name):
             terminal.say(f"{text}: {counts[name]:,}")
 
@@ -222,19 +250,25 @@ def _describe_plan(terminal: Terminal, run: Extraction) -> None:
 
     what = leaving(run)
     what["bytes"] = size_of_run(run)
-    columns = [(f"  {c['name']}", c["type"], c["holds"]) for c in what["columns"]]
-    lines = [
-        f"Would read {what['inputs']:,} {_inputs(run)} and write {run.out}, {size(what['bytes'])}",
-        f"({what['bytes']:,} bytes if all can be read and are of the first one's kind).",
-        "",
-        "What leaves, column by column:",
-        table(columns),
-        "",
-        "What leaves beside the columns:",
-        *(f"  {text}" for text in what["strings"]),
-    ]
-    terminal.result(what, "\n".join(lines))
-    terminal.say("\nNothing was written. To extract: the same command without --dry-run.")
+    terminal.result(what, *_plan_lines(run, what))
+    terminal.say()
+    terminal.say("Nothing was written. To extract: the same command without --dry-run.")
+
+
+def _plan_lines(run: Extraction, what: dict[str, Any]) -> Iterator[str]:
+    count = what["bytes"]
+    yield f"Would read {what['inputs']:,} {_inputs(run)} and write {run.out}, {size(count)}"
+    yield f"({count:,} bytes if all can be read and are of the first one's kind)."
+    yield ""
+    yield "What leaves, column by column:"
+    rows = []
+    for column in what["columns"]:
+        rows.append((f"  {column['name']}", column["type"], column["holds"]))
+    yield from table(rows)
+    yield ""
+    yield "What leaves beside the columns:"
+    for text in what["strings"]:
+        yield f"  {text}"
 
 
 def _inputs(run: Extraction) -> str:
@@ -244,7 +278,9 @@ def _inputs(run: Extraction) -> str:
 def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fresh: bool) -> int:
     about = dataset.metadata.provenance
     raw = int(about.raw.get("bytes", 0)) if about else 0
-    stored, failed, path = dataset.size, len(dataset.errors), dataset.path
+    stored = dataset.size
+    failed = len(dataset.errors)
+    path = dataset.path
     value = {
         "path": str(path),
         "rows": len(dataset),
@@ -271,7 +307,8 @@ def _describe_failures(terminal: Terminal, run: Extraction, errors: list[dict[st
     from dof_arrow.extraction.failures import keep
 
     terminal.say(
-        f"{len(errors):,} inputs gave no row; the list, with reasons, stands in the file. The first:"
+        f"{len(errors):,} inputs gave no row; the list, with reasons, stands in the file. "
+        "The first:"
     )
     for error in errors[:_SHOWN]:
         terminal.say(f"  {error['id']}  {error['reason']}")

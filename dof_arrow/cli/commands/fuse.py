@@ -20,7 +20,8 @@ from dof_arrow.progress import size
     required=True,
     multiple=True,
     metavar="CORE",
-    help="The core whose features the heads were trained on; repeat it for heads that read several.",
+    help="The core whose features the heads were trained on; repeat it for heads that read "
+    "several.",
 )
 @making
 @click.option(
@@ -50,7 +51,8 @@ def fuse(
     overwrite: bool,
     **options: Any,
 ) -> int:
-    """Join preprocessing, cores and heads into one ONNX file: pictures or clips in, predictions out."""
+    """Join preprocessing, cores and heads into one ONNX file: pictures or clips in, predictions
+    out."""
     from dof_arrow.cores import builtin
     from dof_arrow.inference.fuse import fuse as join
     from dof_arrow.storage.atomic import refuse_existing, replacing

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from dof_arrow.cli.exit_codes import DONE
 from dof_arrow.cli.options import making, running, spoken
 from dof_arrow.cli.terminal import Terminal, table
@@ -13,7 +15,6 @@ from dof_arrow.progress import size
 if TYPE_CHECKING:
     from dof_arrow.cores.core import Core
     from dof_arrow.cores.measure import Appraisal
-import click
 
 _SAMPLE = 16  # pictures of the user's own that a core is measured on
 
@@ -48,30 +49,31 @@ def headless(
     overwrite: bool,
     **options: Any,
 ) -> int:
-    """Cut the head off MODEL; what is left is a core: pictures in, features out, preprocessing inside.
+    """Cut the head off MODEL; what is left is a core: pictures in, features out, preprocessing
+    inside.
 
     MODEL is an ONNX file, https://…, hf://OWNER/REPO/FILE.onnx or timm:NAME.
     """
+    from dof_arrow.cores.core import headless as make
+    from dof_arrow.storage.atomic import refuse_existing, replacing
+
     if list_only:
         return _list_candidates(terminal, model)
     if out is None:
         raise click.UsageError(
             "say where to write the core: -o CORE.onnx, or --list to see the choices"
         )
-    from dof_arrow.cores.core import headless as make
-    from dof_arrow.storage.atomic import refuse_existing, replacing
-
     refuse_existing(out, overwrite)
     data = make(model, **options)
     bare = options["preprocess"] is None and b"dof.preprocessing.graph" not in data
-    about, text = (
-        ({}, "a core without preprocessing") if bare else _tried(data, provider, measure, sample)
-    )
+    about: dict[str, Any] = {}
+    lines = ["a core without preprocessing"]
+    if not bare:
+        about, lines = _tried(data, provider, measure, sample)
     with replacing(out, overwrite=overwrite) as file:
         file.write(data)
-    terminal.result(
-        {"path": str(out), "bytes": len(data), **about}, f"{out}: {size(len(data))}, {text}"
-    )
+    lines[0] = f"{out}: {size(len(data))}, {lines[0]}"
+    terminal.result({"path": str(out), "bytes": len(data), **about}, *lines)
     asked = " --preprocess imagenet" if bare else ""
     terminal.say(f"Next: dof extract PICTURES --core {out}{asked} -o OUT.dof.parquet")
     return DONE
@@ -79,8 +81,8 @@ def headless(
 
 def _tried(
     core: bytes, provider: str, measure: bool, sample: Path | None
-) -> tuple[dict[str, Any], str]:
-    """What a core gives, before it is written: as JSON values and as text."""
+) -> tuple[dict[str, Any], list[str]]:
+    """What a core gives, before it is written: as JSON values and as lines."""
     from dataclasses import asdict
 
     from dof_arrow.cores.core import Core
@@ -88,17 +90,13 @@ def _tried(
 
     made = Core(core, provider=provider)
     shape = " x ".join(map(str, made.output_shape))
-    about, text = (
-        {"sha256": made.sha256, "shape": made.output_shape},
-        f"features [{shape}], sha256 {made.sha256}",
-    )
-    if not measure:
-        return about, text
-    found = appraise(made, _sampled(made, sample) if sample else None)
-    return {
-        **about,
-        "appraisal": asdict(found),
-    }, f"{text}\n{_appraised(found, drawn=sample is None)}"
+    about: dict[str, Any] = {"sha256": made.sha256, "shape": made.output_shape}
+    lines = [f"features [{shape}], sha256 {made.sha256}"]
+    if measure:
+        found = appraise(made, _sampled(made, sample) if sample else None)
+        about["appraisal"] = asdict(found)
+        lines += _appraised(found, drawn=sample is None)
+    return about, lines
 
 
 def _sampled(core: Core, sample: Path) -> list[Any]:
@@ -106,33 +104,37 @@ def _sampled(core: Core, sample: Path) -> list[Any]:
     from dof_arrow.media import decode
     from dof_arrow.sources.open import open_source
 
-    wanted, source = core.preprocessing, open_source(sample)
-    return [
-        decode.decode(source[i].load(), mode=wanted.mode, orientation=wanted.orientation)[0]
-        for i in range(min(len(source), _SAMPLE))
-    ]
+    wanted = core.preprocessing
+    source = open_source(sample)
+    pictures = []
+    for place in range(min(len(source), _SAMPLE)):
+        data = source[place].load()
+        picture, _ = decode.decode(data, mode=wanted.mode, orientation=wanted.orientation)
+        pictures.append(picture)
+    return pictures
 
 
-def _appraised(found: Appraisal, drawn: bool) -> str:
+def _appraised(found: Appraisal, drawn: bool) -> list[str]:
     runs = {
         "any": "of any size; no row depends on the others",
         "one by one": "one by one: rows depend on the others",
     }
     kind = "drawn pictures" if drawn else "pictures"
+    steadiness = (
+        f"1.3% of the pixels one grey level off move features by {found.moved:.2%} "
+        f"(median of {found.pictures} {kind}, at most {found.moved_most:.2%})"
+    )
+    whole = found.preprocessing_ms + found.network_ms
+    cost = (
+        f"{whole:.1f} ms a picture, {found.preprocessing_ms:.1f} of them preprocessing, "
+        f"on one thread: {found.per_second:,.0f} a second"
+    )
     return table(
         [
             ("parameters", f"{found.parameters:,}"),
             ("batches", runs.get(found.batch, found.batch)),
-            (
-                "steadiness",
-                f"1.3% of the pixels one grey level off move features by {found.moved:.2%} "
-                f"(median of {found.pictures} {kind}, at most {found.moved_most:.2%})",
-            ),
-            (
-                "cost",
-                f"{found.preprocessing_ms + found.network_ms:.1f} ms a picture, {found.preprocessing_ms:.1f} of them "
-                f"preprocessing, on one thread: {found.per_second:,.0f} a second",
-            ),
+            ("steadiness", steadiness),
+            ("cost", cost),
         ]
     )
 
@@ -144,12 +146,11 @@ def _list_candidates(terminal: Terminal, model: str) -> int:
     from dof_arrow.cores.origins import resolve
 
     found = cut.candidates(resolve.find(model).model)
-    rows = [
-        ("*" if c.chosen else " ", c.tensor, " x ".join(map(str, c.shape)), c.kind, c.why)
-        for c in found
-    ]
-    terminal.result(
-        [asdict(c) for c in found], table([(" ", "tensor", "shape", "kind", "why"), *rows])
-    )
+    rows = [(" ", "tensor", "shape", "kind", "why")]
+    for each in found:
+        mark = "*" if each.chosen else " "
+        shape = " x ".join(map(str, each.shape))
+        rows.append((mark, each.tensor, shape, each.kind, each.why))
+    terminal.result([asdict(each) for each in found], *table(rows))
     terminal.say("* is where dof cuts; another: --at TENSOR")
     return DONE

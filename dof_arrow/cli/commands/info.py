@@ -1,9 +1,10 @@
-"""Commands that use datasets: info, validate, fuse, predict, doctor."""
+"""`dof info`: what a dataset holds and how it came to be."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,10 @@ from dof_arrow.cli.exit_codes import DONE
 from dof_arrow.cli.options import spoken
 from dof_arrow.cli.terminal import Terminal, table
 from dof_arrow.progress import size
+
+if TYPE_CHECKING:
+    from dof_arrow.dataset.dataset import Dataset
+    from dof_arrow.format.spec.metadata import CoreMetadata
 
 
 @click.command()
@@ -21,48 +26,41 @@ def info(terminal: Terminal, file: Path) -> int:
     from dof_arrow.dataset import dataset
 
     ds = dataset.open(file)
-    terminal.result(dataset.describe(ds), _portrait(ds))
+    terminal.result(dataset.describe(ds), *_lines(ds))
     terminal.say(f"Next: dof validate --deep {file}")
     return DONE
 
 
-def _portrait(ds: Any) -> str:
+def _lines(ds: Dataset) -> list[str]:
+    columns = [("column", "role", "type", "layout")]
+    for name, column in ds.metadata.columns.items():
+        kind = f"{column.dtype}{list(column.shape) or ''}"
+        columns.append((name, column.role, kind, column.layout))
+    return [str(ds.path), "", *table(list(_facts(ds))), "", *table(columns)]
+
+
+def _facts(ds: Dataset) -> Iterator[tuple[str, str]]:
     about = ds.metadata
-    rows: list[tuple[str, ...]] = [
-        ("rows", f"{len(ds):,}"),
-        ("size", size(ds.size)),
-        ("uuid", about.uuid),
-        ("title", about.info.title or "none; set one with dof edit"),
-        ("licence", about.info.license or "not stated"),
-    ]
+    yield "rows", f"{len(ds):,}"
     if about.parts:
-        rows.insert(
-            1,
-            (
-                "parts",
-                f"{len(about.parts):,} files, of up to {max(p.rows for p in about.parts):,} rows",
-            ),
-        )
+        largest = max(part.rows for part in about.parts)
+        yield "parts", f"{len(about.parts):,} files, of up to {largest:,} rows"
+    yield "size", size(ds.size)
+    yield "uuid", about.uuid
+    yield "title", about.info.title or "none; set one with dof edit"
+    yield "licence", about.info.license or "not stated"
     for name, core in about.cores.items():
-        rows.append(
-            (
-                f"core of {name}",
-                f"{core.name}, licence {core.license or 'not stated'}, "
-                f"sha256 {core.sha256[:16]}…, cut at {core.cut or 'its output'}",
-            )
-        )
+        yield f"core of {name}", _core(core)
     for name, target in about.targets.items():
-        rows.append((f"target {name}", f"{target.kind} {', '.join(target.classes)}".strip()))
-    rows += [
-        (f"split {name}", f"{s.rows:,} rows, {s.records:,} records")
-        for name, s in about.splits.items()
-    ]
+        yield f"target {name}", f"{target.kind} {', '.join(target.classes)}".strip()
+    for name, split in about.splits.items():
+        yield f"split {name}", f"{split.rows:,} rows, {split.records:,} records"
     if about.errors:
-        rows.append(("failed inputs", f"{about.errors.rows:,}"))
-    columns = [
-        (name, c.role, f"{c.dtype}{list(c.shape) or ''}", c.layout)
-        for name, c in about.columns.items()
-    ]
-    return "\n".join(
-        [str(ds.path), "", table(rows), "", table([("column", "role", "type", "layout"), *columns])]
+        yield "failed inputs", f"{about.errors.rows:,}"
+
+
+def _core(core: CoreMetadata) -> str:
+    return (
+        f"{core.name}, licence {core.license or 'not stated'}, "
+        f"sha256 {core.sha256[:16]}…, cut at {core.cut or 'its output'}"
     )

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import click
 
 from dof_arrow.cli.exit_codes import DONE
 from dof_arrow.cli.options import spoken
 from dof_arrow.cli.report import report_made
 from dof_arrow.cli.terminal import Terminal
-
-if TYPE_CHECKING:
-    pass
-
-import click
 
 
 @click.command()
@@ -28,7 +24,8 @@ import click
 @click.option("--overwrite", is_flag=True, help="Replace the output.")
 @spoken
 def merge(terminal: Terminal, parts: tuple[Path, ...], out: Path, overwrite: bool) -> int:
-    """Put datasets together, rows one after the other; to a directory that is there already, they are added."""
+    """Put datasets together, rows one after the other; to a directory that is there already, they
+    are added."""
     from dof_arrow.rewrite.merge import merge as write
 
     with terminal.busy(f"writing {out}"):

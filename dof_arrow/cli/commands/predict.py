@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ import click
 from dof_arrow.cli.exit_codes import DONE, SOME_FAILED
 from dof_arrow.cli.options import running, spoken
 from dof_arrow.cli.terminal import Terminal
+from dof_arrow.errors import shown
 from dof_arrow.progress import Update
+from dof_arrow.storage.csv_cells import guarded
 
 Answer = dict[str, Any]  # a prediction in its JSON form by head, or `error`
 
@@ -51,18 +53,16 @@ def predict(
     def answers() -> Iterator[tuple[str, Answer]]:
         nonlocal failed
         with _watched(terminal) as update:
-            for done, (path, answer) in enumerate(predict_files(predictor, inputs, key=key), 1):
-                said = _answer(answer)
-                failed += "error" in said
+            for done, (path, found) in enumerate(predict_files(predictor, inputs, key=key), 1):
+                answer = _answer(found)
+                failed += "error" in answer
                 update(done, None, failed)
-                yield path, said
+                yield path, answer
 
     if as_csv and not terminal.as_json:
-        _print_csv(answers(), predictor.heads)
+        _print_csv(answers(), list(predictor.heads))
     else:
-        terminal.results(
-            ({"input": path, **answer}, _line(path, answer)) for path, answer in answers()
-        )
+        terminal.results(_told(answers()))
     return SOME_FAILED if failed else DONE
 
 
@@ -71,58 +71,66 @@ def _watched(terminal: Terminal) -> AbstractContextManager[Update]:
     return Terminal(quiet=terminal.quiet or sys.stdout.isatty()).progress("predicting")
 
 
-def _answer(answer: Any) -> Answer:
+def _answer(found: Any) -> Answer:
     from dof_arrow.errors import DofError
     from dof_arrow.format.spec.json_model import to_json
 
-    if isinstance(answer, DofError):
-        return {"error": str(answer)}
-    return {name: to_json(prediction) for name, prediction in answer.items()}
+    if isinstance(found, DofError):
+        return {"error": str(found)}
+    return {name: to_json(prediction) for name, prediction in found.items()}
 
 
-def _line(path: str, answer: Answer) -> str:
+def _told(answers: Iterable[tuple[str, Answer]]) -> Iterator[tuple[Answer, str]]:
+    """Each answer as a JSON value and as a line."""
+    for path, answer in answers:
+        yield {"input": path, **answer}, f"{path}  {_line(answer)}"
+
+
+def _line(answer: Answer) -> str:
     if "error" in answer:
-        return f"{path}  failed: {answer['error']}"
-    return f"{path}  " + "; ".join(f"{name} {_said(value)}" for name, value in answer.items())
+        return f"failed: {answer['error']}"
+    return "; ".join(f"{name} {_prediction(value)}" for name, value in answer.items())
 
 
-def _said(value: dict[str, Any]) -> str:
+def _prediction(value: dict[str, Any]) -> str:
     if "value" in value:
         return f"{value['value']:.4g} {value.get('unit', '')}".strip()
-    probabilities = value.get("probabilities", {})
-    chosen = (
-        value.get("labels") or [value["label"]] if "label" in value else value.get("labels", [])
-    )
-    return ", ".join(f"{label} ({probabilities[label]:.1%})" for label in chosen) or "none"
+    chances = value.get("probabilities", {})
+    return ", ".join(f"{label} ({chances[label]:.1%})" for label in _labels(value)) or "none"
 
 
-def _print_csv(answers: Iterable[tuple[str, Answer]], heads: Mapping[str, Any]) -> None:
-    """One line an input, each when it comes; with several heads, columns bear their names."""
+def _labels(value: dict[str, Any]) -> list[str]:
+    """The one label of a category, or those of a multilabel prediction."""
+    return [value["label"]] if "label" in value else list(value.get("labels", []))
+
+
+def _print_csv(answers: Iterable[tuple[str, Answer]], heads: Sequence[str]) -> None:
+    """One line for each input, when it comes; with several heads, columns bear their names."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    suffixes = [""] if len(heads) == 1 else [f"_{name}" for name in heads]
-    writer.writerow(
-        [
-            "input",
-            *(f"{column}{s}" for s in suffixes for column in ("prediction", "confidence")),
-            "error",
-        ]
-    )
+    header = ["input"]
+    for name in heads:
+        suffix = "" if len(heads) == 1 else f"_{name}"
+        header += [f"prediction{suffix}", f"confidence{suffix}"]
+    writer.writerow(map(_cell, [*header, "error"]))
     for path, answer in answers:
-        writer.writerow(
-            [
-                path,
-                *(cell for name in heads for cell in _cells(answer.get(name))),
-                answer.get("error", ""),
-            ]
-        )
+        row = [path]
+        for name in heads:
+            row += _cells(answer.get(name))
+        writer.writerow(map(_cell, [*row, answer.get("error", "")]))
         sys.stdout.flush()
 
 
 def _cells(value: dict[str, Any] | None) -> tuple[Any, Any]:
+    """What is predicted, and how sure that is."""
     if value is None:
         return "", ""
     if "value" in value:
         return value["value"], ""
-    labels = [value["label"]] if "label" in value else list(value.get("labels", []))
+    labels = _labels(value)
     chances = [value["probabilities"][label] for label in labels]
     return "|".join(labels), f"{min(chances):.6f}" if chances else ""
+
+
+def _cell(value: Any) -> Any:
+    """A text from a file or a label, safe for a terminal and a spreadsheet; numbers as they are."""
+    return guarded(shown(value)) if isinstance(value, str) else value

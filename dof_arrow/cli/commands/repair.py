@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import click
 
 from dof_arrow.cli.exit_codes import DONE
 from dof_arrow.cli.options import spoken
 from dof_arrow.cli.terminal import Terminal, table
 from dof_arrow.progress import size
-
-if TYPE_CHECKING:
-    pass
-
-import click
 
 
 @click.command()
@@ -28,16 +24,19 @@ def repair(terminal: Terminal, path: Path, discard: bool) -> int:
 
     found = repairing.find(path)
     removed = repairing.discard(found) if discard else []
-    rows = [(str(f.path), f.what + (" (in use)" if f.held else ""), size(f.bytes)) for f in found]
-    terminal.result(
-        [{**asdict(f), "path": str(f.path), "removed": f in removed} for f in found],
-        table(rows) if rows else f"{path}: nothing was left behind",
-    )
+    values = []
+    rows = []
+    for each in found:
+        values.append({**asdict(each), "path": str(each.path), "removed": each in removed})
+        what = f"{each.what} (in use)" if each.held else each.what
+        rows.append((str(each.path), what, size(each.bytes)))
+    lines = table(rows) if rows else [f"{path}: nothing was left behind"]
+    terminal.result(values, *lines)
     if removed:
         terminal.say(f"Removed: {len(removed)} of {len(found)}")
     elif found and not discard:
         terminal.say(
-            f"Finished outputs do not need it. To go on, repeat the command; to remove it: "
+            "Finished outputs do not need it. To go on, repeat the command; to remove it: "
             f"dof repair {path} --discard"
         )
     return DONE

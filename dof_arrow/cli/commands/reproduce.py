@@ -1,7 +1,8 @@
-"""Commands that compare: a dataset with what it came from, and with another."""
+"""`dof reproduce`: make rows again from their source, and compare."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from dof_arrow.cli.terminal import Terminal
 if TYPE_CHECKING:
     from dof_arrow.extraction.reproduce import Remark, Reproduction
 
-_SHOWN, WIDTH = 5, 48
+_SHOWN = 5  # rows that do not agree, of which the reasons are told
 
 
 def _portion(context: click.Context, option: click.Parameter, value: str) -> int | float:
@@ -86,7 +87,7 @@ def reproduce(terminal: Terminal, dataset: Path, **options: Any) -> int:
     with terminal.progress("reproducing") as progress:
         found = again(dataset, progress=progress, **options)
     value = {"agrees": found.agrees, **asdict(found), "columns": finite(found.columns)}
-    terminal.result(value, _told(found))
+    terminal.result(value, *_lines(found))
     for name, (noted, here) in found.libraries.items():
         terminal.say(f"Made with {name} {noted}; here is {here}.")
     if not found.agrees:
@@ -98,26 +99,26 @@ def reproduce(terminal: Terminal, dataset: Path, **options: Any) -> int:
 
 def _explain(terminal: Terminal, found: Reproduction) -> None:
     terminal.say(
-        f"{found.lost:,} rows have no input that can be read, {found.differing:,} differ; the first:"
+        f"{found.lost:,} rows have no input that can be read, {found.differing:,} differ; "
+        "the first:"
     )
     for remark in found.remarks[:_SHOWN]:
         terminal.say(f"  {_name(remark)}  {remark.reason}")
 
 
-def _told(found: Reproduction) -> str:
+def _lines(found: Reproduction) -> Iterator[str]:
     agreeing = found.rows - found.lost - found.differing
-    lines = [
-        f"{agreeing:,} of {found.rows:,} rows, drawn of {found.of:,}, agree within {found.tolerance:g} "
-        "of their largest magnitude",
-        "",
-        agreements(found.columns),
-    ]
+    yield (
+        f"{agreeing:,} of {found.rows:,} rows, drawn of {found.of:,}, "
+        f"agree within {found.tolerance:g} of their largest magnitude"
+    )
+    yield ""
+    yield from agreements(found.columns)
     if found.skipped:
-        lines.append(f"\nNot compared, no core was given: {', '.join(found.skipped)}")
-    return "\n".join(lines)
+        yield ""
+        yield f"Not compared, no core was given: {', '.join(found.skipped)}"
 
 
 def _name(remark: Remark) -> str:
-    return "/".join(
-        str(part) for part in (remark.id, remark.view, remark.frame) if part is not None
-    )
+    parts = (remark.id, remark.view, remark.frame)
+    return "/".join(str(part) for part in parts if part is not None)

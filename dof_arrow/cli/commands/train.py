@@ -1,19 +1,24 @@
-"""Commands that make and judge heads: train, evaluate."""
+"""`dof train`: train a head on a dataset, judge it, write it as ONNX."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import spoken
-from dof_arrow.cli.report import judging, noted, text, written
+from dof_arrow.cli.options import judging, spoken
+from dof_arrow.cli.report import say_warnings, score_lines, write_report
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.heads import training
+from dof_arrow.heads.named import HEADS
+
+if TYPE_CHECKING:
+    from dof_arrow.dataset.dataset import Dataset
+    from dof_arrow.heads.train import TrainingMonitor
 
 _NUMBERS = ("epochs", "batch", "rate", "patience")
 
@@ -25,7 +30,7 @@ _NUMBERS = ("epochs", "batch", "rate", "patience")
 )
 @click.option(
     "--head",
-    type=click.Choice(["linear", "mlp", "rnn", "lstm", "mean", "suggested"]),
+    type=click.Choice(HEADS),
     default="linear",
     show_default=True,
     help="rnn (a GRU) and lstm read clips, mean their mean over time; suggested is what "
@@ -76,45 +81,54 @@ def train(
     from dof_arrow.storage.atomic import refuse_existing, replacing
 
     refuse_existing(out, overwrite)
-    manners = training.TrainingOptions(
-        **{n: v for n in _NUMBERS if (v := options.pop(n)) is not None}
-    )
+    asked = _training_options(options)
     ds = open_dataset(dataset)
     with (
         replacing(out, overwrite=overwrite) as file,
-        _watched(terminal, ds, options["head"], out, metrics) as watch,
+        _watched(terminal, ds, options["head"], out, metrics) as monitor,
     ):
-        trained = heads.train(ds, manners=manners, watch=watch, **options)
+        trained = heads.train(ds, options=asked, monitor=monitor, **options)
         file.write(trained.onnx)
-    written(report, trained.report)
-    terminal.result({"path": str(out), **trained.report}, text(f"{out}: {trained}", trained.report))
-    noted(terminal, trained.report)
-    cores = " ".join(f"--core {_core_of(ds, name)}" for name in options["features"] or [ds.primary])
+    write_report(report, trained.report)
+    lines = score_lines(f"{out}: {trained}", trained.report)
+    terminal.result({"path": str(out), **trained.report}, *lines)
+    say_warnings(terminal, trained.report)
+    features = options["features"] or [ds.primary]
+    cores = " ".join(f"--core {_core_of(ds, name)}" for name in features)
     terminal.say(f"Next: dof fuse {cores} --head {out} -o model.onnx")
     return DONE
 
 
+def _training_options(options: dict[str, Any]) -> training.TrainingOptions:
+    """The numbers among the options, which are taken out of them."""
+    given = {}
+    for name in _NUMBERS:
+        value = options.pop(name)
+        if value is not None:
+            given[name] = value
+    return training.TrainingOptions(**given)
+
+
 @contextmanager
 def _watched(
-    terminal: Terminal, ds: Any, head: str, out: Path, metrics: Path | None
-) -> Iterator[Any]:
-    """Who looks on: a progress bar over epochs, and a checkpoint beside the output."""
+    terminal: Terminal, ds: Dataset, head: str, out: Path, metrics: Path | None
+) -> Iterator[TrainingMonitor | None]:
+    """What follows the training: a progress bar over epochs, and a checkpoint beside the output."""
     from dof_arrow.heads.train import TrainingMonitor
 
     if head == "linear":
         with terminal.busy(f"training on {len(ds):,} rows"):
             yield None
         return
+    checkpoint = out.with_name(f".{out.name}.training")
     with terminal.progress("training, epochs") as update:
-        yield TrainingMonitor(
-            checkpoint=out.with_name(f".{out.name}.training"), metrics=metrics, progress=update
-        )
+        yield TrainingMonitor(checkpoint=checkpoint, metrics=metrics, progress=update)
 
 
-def _core_of(ds: Any, feature: str) -> str:
+def _core_of(ds: Dataset, feature: str) -> str:
     """What to type for the core that made a feature column."""
-    core = ds.metadata.cores.get(ds.metadata.columns[feature].core or "")
-    source = (core.source if core else None) or ""
-    if core is None or not source.startswith("builtin"):
+    name = ds.metadata.columns[feature].core
+    core = ds.metadata.cores.get(name or "")
+    if core is None or not (core.source or "").startswith("builtin"):
         return "CORE.onnx"
-    return f"{source} --pool {core.pool}" if core.pool else source
+    return f"{core.source} --pool {core.pool}" if core.pool else str(core.source)

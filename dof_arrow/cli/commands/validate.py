@@ -22,12 +22,10 @@ def validate(terminal: Terminal, file: Path, deep: bool) -> int:
     from dof_arrow.format.validation.validate import validate as check
 
     found = check(file, deep=deep)
-    text = (
-        "\n".join(map(str, found))
-        if found
-        else f"{file}: valid" + (", every byte checked" if deep else "")
-    )
-    terminal.result([asdict(p) for p in found], text)
+    lines = [str(problem) for problem in found]
+    if not found:
+        lines = [f"{file}: valid, every byte checked" if deep else f"{file}: valid"]
+    terminal.result([asdict(problem) for problem in found], *lines)
     if found:
         terminal.say(f"{len(found)} problem(s). Each id stands in schemas/SPEC.md, appendix A.")
     elif not deep:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dof_arrow.cores.graph.messages import AGAIN, shown
 from dof_arrow.errors import CoreError
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
 NODE = "onnx.NodeProto"
-AGAIN = "Export or download the model again."
 
 _TENSOR = "onnx.TensorProto"
 _COMPILED = "EPContext"  # reads what a provider compiled, maybe from a file that it names
-_KEY = re.compile(rb"\s*[0-9a-fA-F]{64,}\s*")  # see `source.load_or_make_key`
+_PACKED_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+_KEY = re.compile(rb"\s*[0-9a-fA-F]{64,}\s*")  # see `security.keys`
 _KEY_ROOM = 1 << 10  # bytes; no file longer than this is a key
-_SHOWN = 100  # characters of a name out of a model
+_INSIDE = "Save it with its weights inside: onnx.save(onnx.load('MODEL.onnx'), 'WHOLE.onnx')."
 
 Find = Callable[[str], Path]
 
@@ -55,7 +56,7 @@ def bring_in(model: ModelProto, where: str, find: Find | None = None) -> None:
 
     Raises CoreError where `find` is None or finds no file, and for a model of compiled code.
     """
-    if any(node.op_type == _COMPILED for node in within(model, NODE)):
+    if _is_compiled(model):
         raise CoreError(
             "the model is compiled for one machine",
             where,
@@ -71,10 +72,14 @@ def bring_in(model: ModelProto, where: str, find: Find | None = None) -> None:
                 "the model's weights lie in another file",
                 where,
                 "weights inside the model",
-                _shown(tensor.name),
-                "Load the model by its path.",
+                shown(tensor.name),
+                _INSIDE,
             )
         inline(tensor, find, where)
+
+
+def _is_compiled(model: ModelProto) -> bool:
+    return any(node.op_type == _COMPILED for node in within(model, NODE))
 
 
 def inline(tensor: TensorProto, find: Find, where: str) -> None:
@@ -84,14 +89,15 @@ def inline(tensor: TensorProto, find: Find, where: str) -> None:
     """
     entries = {entry.key: entry.value for entry in tensor.external_data}
     path = find(entries.get("location", ""))
-    expected = -(-math.prod(tensor.dims) * _bits(tensor.data_type) // 8)
+    bits = math.prod(tensor.dims) * _bits(tensor.data_type)
+    expected = -(-bits // 8)  # bytes, rounded up
     try:
         tensor.raw_data = _part(path, entries, expected)
     except (OSError, ValueError) as error:
         raise CoreError(
-            f"the weights {_shown(tensor.name)} cannot be read",
+            f"the weights {shown(tensor.name)} cannot be read",
             where,
-            f"{expected} bytes in {_shown(path.name)}",
+            f"{expected} bytes in {shown(path.name)}",
             str(error),
             AGAIN,
         ) from error
@@ -132,7 +138,7 @@ def in_folder(location: str, *, folder: Path, where: str) -> Path:
         "the model's weights do not lie beside it",
         where,
         "a file in the model's own folder, not hidden",
-        _shown(location),
+        shown(location),
         "Put the weights into the model's folder, as a file and not as a link.",
     )
 
@@ -148,12 +154,17 @@ class _Field(NamedTuple):
 @cache
 def _fields_towards(kind: str, holder: Descriptor) -> tuple[_Field, ...]:
     """The fields of a message through which messages of this kind may be reached."""
-    return tuple(_field(each) for each in _holding(holder) if kind in _reachable(each.message_type))
+    found: list[_Field] = []
+    for field in _holding(holder):
+        if kind in _reachable(field.message_type):
+            keyed = field.message_type.GetOptions().map_entry
+            found.append(_Field(field.name, field.is_repeated, keyed))
+    return tuple(found)
 
 
 @cache
 def _reachable(holder: Descriptor) -> frozenset[str]:
-    """The full names of all kinds of message that may stand in one, its own included."""
+    """The full names of all kinds of message that one may hold, with its own."""
     names: set[str] = set()
     ahead = [holder]
     while ahead:
@@ -165,11 +176,8 @@ def _reachable(holder: Descriptor) -> frozenset[str]:
 
 
 def _holding(holder: Descriptor) -> list[FieldDescriptor]:
+    """The fields of a message that hold messages."""
     return [field for field in holder.fields if field.message_type is not None]
-
-
-def _field(found: FieldDescriptor) -> _Field:
-    return _Field(found.name, found.is_repeated, found.message_type.GetOptions().map_entry)
 
 
 def _held(message: Message, field: _Field) -> Iterable[Message]:
@@ -186,33 +194,33 @@ def _held(message: Message, field: _Field) -> Iterable[Message]:
 def _part(path: Path, entries: dict[str, str], expected: int) -> bytes:
     """The bytes that a tensor declares; ValueError if it needs more or fewer, or they are a key."""
     size = path.stat().st_size
-    offset, length = int(entries.get("offset", 0)), int(entries.get("length", expected))
-    if length != expected or min(offset, length) < 0 or offset + length > size:
-        raise ValueError(f"bytes {offset} to {offset + length} of {size}")
+    start = int(entries.get("offset", 0))
+    length = int(entries.get("length", expected))
+    end = start + length
+    if length != expected or min(start, length) < 0 or end > size:
+        raise ValueError(f"bytes {start} to {end} of {size}")
     with path.open("rb") as file:
         # A core is made to be shared, and so is what is brought into it.
         if size <= _KEY_ROOM and _KEY.fullmatch(file.read()):
             raise ValueError("a key")
-        file.seek(offset)
+        file.seek(start)
         return file.read(length)
 
 
 def _bits(data_type: int) -> int:
+    """The bits that one number of a tensor takes in a file; CoreError for texts."""
     import onnx
 
-    if data_type == onnx.TensorProto.STRING or data_type not in onnx.TensorProto.DataType.values():
+    kinds = onnx.TensorProto.DataType
+    if data_type == onnx.TensorProto.STRING or data_type not in kinds.values():
         raise CoreError(
             "weights of this type cannot lie in another file", found=f"type {data_type}", hint=AGAIN
         )
-    name = onnx.TensorProto.DataType.Name(data_type)
-    packed = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
-    return packed.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize
+    name = kinds.Name(data_type)
+    if name in _PACKED_BITS:
+        return _PACKED_BITS[name]
+    return 8 * int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize)
 
 
 def _parts(location: str) -> list[str]:
     return location.replace("\\", "/").split("/")
-
-
-def _shown(name: str | bytes) -> str:
-    """A name out of a model, printable; what is no UTF-8 comes out of protobuf as bytes."""
-    return repr(name[:_SHOWN])

@@ -1,4 +1,4 @@
-"""What flows through a graph: its stages from the input on, with their shapes."""
+"""The data's way through a graph: which tensors carry it, and the stages it passes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dof_arrow.cores.graph.model import Array, inputs, reads
+from dof_arrow.cores.graph.names import Array, inputs, reads
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -17,7 +17,7 @@ _ABOUT_SHAPE = frozenset({"Shape", "Size"})  # what they give depends on sizes, 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All that lies between two bottlenecks: `tensor` is computed from `source` alone, by `nodes` (last one first)."""
+    """All between two bottlenecks: `nodes`, the last first, make `tensor` from `source` alone."""
 
     source: str
     tensor: str
@@ -25,7 +25,7 @@ class Stage:
 
 
 class Flow:
-    """The tensors of a graph that carry the inputs' data, and who makes and who takes each of them."""
+    """The tensors of a graph that carry the inputs' data, with the nodes that make and use them."""
 
     def __init__(self, model: ModelProto) -> None:
         self.model = model
@@ -38,11 +38,13 @@ class Flow:
             self._visit(node, position)
 
     def _visit(self, node: NodeProto, position: int) -> None:
-        names = [name for name in node.output if name]
-        self.producer |= dict.fromkeys(names, node)
-        self.position |= dict.fromkeys(names, position)
-        if node.op_type not in _ABOUT_SHAPE and self.data & reads(node):
-            self.data.update(names)
+        carries_data = node.op_type not in _ABOUT_SHAPE and not self.data.isdisjoint(reads(node))
+        for name in node.output:
+            if name:
+                self.producer[name] = node
+                self.position[name] = position
+                if carries_data:
+                    self.data.add(name)
 
     def sources(self, node: NodeProto) -> set[str]:
         """The tensors carrying data that a node reads."""
@@ -60,21 +62,27 @@ class Flow:
         node = self.producer.get(name)
         if node is not None and node.op_type == "Constant" and node.attribute[0].name == "value":
             tensor = node.attribute[0].t
-        value: Array | None = None if tensor is None else onnx.numpy_helper.to_array(tensor)
+        if tensor is None:
+            return None
+        value: Array = onnx.numpy_helper.to_array(tensor)
         return value
 
     def stages(self, tensor: str) -> Iterator[Stage]:
         """The stages that lead to a tensor, from it back towards the input.
 
-        A sweep against the graph's order keeps the tensors that are still to be explained. Whenever a single one is
-        left, every path of the data passes through it.
+        A sweep against the graph's order keeps the tensors that are still to be explained.
+        Whenever a single one is left, every path of the data passes through it.
         """
-        open_ends, nodes = {tensor}, []
+        open_ends = {tensor}
+        nodes: list[NodeProto] = []
         while open_ends - self.inputs:
-            node = self.producer[max(open_ends - self.inputs, key=self.position.__getitem__)]
-            open_ends = (open_ends - set(node.output)) | self.sources(node)
+            latest = max(open_ends - self.inputs, key=self.position.__getitem__)
+            node = self.producer[latest]
+            open_ends -= set(node.output)
+            open_ends |= self.sources(node)
             nodes.append(node)
             if len(open_ends) == 1:
                 (source,) = open_ends
                 yield Stage(source, tensor, tuple(nodes))
-                tensor, nodes = source, []
+                tensor = source
+                nodes = []

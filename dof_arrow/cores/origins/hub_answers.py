@@ -7,21 +7,24 @@ refused, and none becomes a path.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from dof_arrow.errors import CoreError, DofError, require
-from dof_arrow.storage.download import check_pointed_to
+from dof_arrow.storage.transfer import Asked, check_pointed_to, read_small
 
+BRANCH = "main"  # where none is named
 COMMIT = re.compile("[0-9a-f]{40}")
 _TAG = re.compile("[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 _SHA256 = re.compile("[0-9a-f]{64}")
 _PORTS = {"http": 80, "https": 443}
+_MAX_LISTING = 1 << 22  # bytes; the hub sends a thousand names at a time
 _SHOWN = 60  # characters of what the hub says, in messages
 _PASSING = (408, 429, 500, 502, 503, 504)
 _WAITS = (0.5, 1.0)  # seconds before another try
@@ -50,7 +53,7 @@ class Unreachable(CoreError):
 
 
 class _Busy(Unreachable):
-    """The hub says that it cannot answer just now."""
+    """The hub says that it cannot answer at the moment."""
 
 
 def ask(name: str, revision: str | None, path: str, where: str) -> Said | None:
@@ -65,6 +68,22 @@ def ask(name: str, revision: str | None, path: str, where: str) -> Said | None:
         except _Busy:
             time.sleep(wait)
     return _asked(name, revision, path, where)
+
+
+def listed(name: str, revision: str | None, where: str) -> list[str]:
+    """The names of a repository's files, as far as the first answer of the hub holds them.
+
+    Raises CoreError where the hub does not answer, or sends more than 4 MiB.
+    """
+    constants = require("huggingface_hub.constants", extra="hub")
+    branch = quote(revision or BRANCH, safe="")
+    address = f"{constants.ENDPOINT}/api/models/{name}/tree/{branch}?recursive=true"
+    asked = replace(Asked.of(address), authorization=_login(where))
+    try:
+        entries = json.loads(read_small(asked, _MAX_LISTING))
+        return [str(entry["path"]) for entry in entries if entry["type"] == "file"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        raise _no_hub(where, "a list of files", "") from None
 
 
 @contextmanager
@@ -114,7 +133,8 @@ def _asked(name: str, revision: str | None, path: str, where: str) -> Said | Non
 
 
 def _checked(found: Any, url: str, revision: str | None, where: str) -> Said:
-    commit, tag = found.commit_hash or "", found.etag or ""
+    commit = found.commit_hash or ""
+    tag = found.etag or ""
     if not COMMIT.fullmatch(commit):
         raise _no_hub(where, "a commit of 40 hexadecimal digits", commit)
     if COMMIT.fullmatch(revision or "") and commit != revision:
@@ -123,17 +143,18 @@ def _checked(found: Any, url: str, revision: str | None, where: str) -> Said:
         raise _no_hub(where, "an ETag of letters and digits", tag)
     address = _joined(url, found.location or "")
     check_pointed_to(url, address, where)
+    is_own_address = _origin(address) == _origin(url)
     return Said(
         commit=commit,
         address=address,
         size=found.size,
         sha256=tag if _SHA256.fullmatch(tag) else None,
-        authorization=_login(where) if _origin(address) == _origin(url) else None,
+        authorization=_login(where) if is_own_address else None,
     )
 
 
 def _login(where: str) -> str | None:
-    """What opens private repositories: of HF_TOKEN, or of a login under HF_HOME."""
+    """What opens private repositories: from HF_TOKEN, or from a login under HF_HOME."""
     utils = require("huggingface_hub.utils", extra="hub")
     with explained(where):
         login: str | None = utils.build_hf_headers().get("authorization")

@@ -14,107 +14,78 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import unquote
 
 from dof_arrow.cores.graph.external_data import is_beside, may_hold_weights
-from dof_arrow.cores.origins.hub_answers import COMMIT, Said, Unreachable, ask, explained
+from dof_arrow.cores.origins import licenses
+from dof_arrow.cores.origins.hub_answers import (
+    BRANCH,
+    COMMIT,
+    Said,
+    Unreachable,
+    ask,
+    explained,
+    listed,
+)
 from dof_arrow.errors import CoreError, DofError, OutputError, UsageError, require
 from dof_arrow.progress import listening
 from dof_arrow.storage import caches, download
+from dof_arrow.storage.transfer import Asked, TooLarge
 
 _ADDRESS = re.compile(
     r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.%-]+))?/(?P<path>[^@]+\.onnx)", re.A
 )
-_CARD, _MAX_TEXT = "README.md", 1 << 20
-_SHOWN = 10
-_BRANCH = "main"  # where none is named
+_CARD = "README.md"
+_MAX_TEXT = 1 << 20  # bytes
+_SHOWN = 10  # names of files, in messages
 _SUFFIXES = (".json", ".md", ".onnx", ".safetensors")
 _WORTH_SHOWING = 1_000_000  # bytes
-
-# Licences that model cards name and SPDX knows; others become a LicenseRef, which is what SPDX asks for.
-_SPDX = {
-    name.lower(): name
-    for name in (
-        "AFL-3.0",
-        "AGPL-3.0",
-        "Apache-2.0",
-        "BSD-2-Clause",
-        "BSD-3-Clause",
-        "BSD-3-Clause-Clear",
-        "BSL-1.0",
-        "CC-BY-3.0",
-        "CC-BY-4.0",
-        "CC-BY-NC-3.0",
-        "CC-BY-NC-4.0",
-        "CC-BY-NC-ND-4.0",
-        "CC-BY-NC-SA-4.0",
-        "CC-BY-ND-4.0",
-        "CC-BY-SA-3.0",
-        "CC-BY-SA-4.0",
-        "CC0-1.0",
-        "CDLA-Permissive-2.0",
-        "ECL-2.0",
-        "EPL-2.0",
-        "EUPL-1.2",
-        "GPL-2.0",
-        "GPL-3.0",
-        "ISC",
-        "LGPL-2.1",
-        "LGPL-3.0",
-        "MIT",
-        "MPL-2.0",
-        "MS-PL",
-        "NCSA",
-        "ODbL-1.0",
-        "PDDL-1.0",
-        "Unlicense",
-        "WTFPL",
-        "Zlib",
-    )
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """A model repository at a revision: a branch, a tag, a commit, or None for its default branch."""
+    """A model repository at a revision: a branch, a tag, a commit, or None: its default branch."""
 
     name: str
     revision: str | None = None
 
     def __str__(self) -> str:
-        return f"hf://{self.name}" + (f"@{self.revision}" if self.revision else "")
+        at = f"@{self.revision}" if self.revision else ""
+        return f"hf://{self.name}{at}"
 
     def file(self, path: str) -> Path:
-        """One of its files as it lies in a cache, fetched if need be.
+        """One of its files in a cache, fetched if need be.
 
         Raises CoreError if it cannot be had, OutputError if no copy can be kept.
         """
         return self.pinned(path)[1]
 
     def pinned(self, path: str) -> tuple[Repository, Path]:
-        """The repository at the commit that a file of it is of, and that file; errors as `file`."""
+        """The repository at the commit of one of its files, and that file; errors as `file`."""
         found = self._find(path)
         if found is None:
             raise CoreError("no such file in the repository", f"{self}/{path}", hint=self._offer())
         return found
 
     def text(self, path: str) -> str | None:
-        """A small text file; None where the repository has none of that name and of that size, or cannot be asked."""
+        """A text file of at most 1 MiB.
+
+        None where the repository has none of that name, or a larger one, or cannot be asked.
+        """
         try:
-            found = self._find(path)
-        except Unreachable:
+            found = self._find(path, _MAX_TEXT)
+        except (Unreachable, TooLarge):
             return None
         if found is None or found[1].stat().st_size > _MAX_TEXT:
             return None
         return found[1].read_text("utf-8", "replace")
 
     def beside(self, path: str) -> Callable[[str], Path]:
-        """What fetches the files that a model at `path` keeps its weights in."""
+        """A function that fetches the files in which a model at `path` keeps its weights."""
         folder = PurePosixPath(path).parent
 
         @functools.cache  # asked for each tensor
@@ -129,31 +100,30 @@ class Repository:
                 )
             found = self.file(str(folder / location))
             with found.open("rb") as file:
-                check_blob(
-                    found, hashlib.file_digest(file, "sha256").hexdigest(), f"{self}/{location}"
-                )
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            check_blob(found, digest, f"{self}/{location}")
             return found
 
         return find
 
     def license(self) -> str | None:
         """The licence that the model card names, as SPDX has it."""
-        card = _front_matter(self.text(_CARD) or "")
-        named = card.get("license")
-        named = card.get("license_name") or named if named == "other" else named
-        return spdx(named) if isinstance(named, str) else None
+        return licenses.of_card(self.text(_CARD) or "")
 
-    def _find(self, path: str) -> tuple[Repository, Path] | None:
-        """The repository at a commit, and a file of it; None if the hub says that there is none."""
+    def _find(self, path: str, limit: int | None = None) -> tuple[Repository, Path] | None:
+        """The repository at a commit, and a file of it; None if the hub says that there is none.
+
+        What has more bytes than `limit` is not fetched: raises TooLarge.
+        """
         exact = self._at_commit(path)
         if exact is None:
             return None
         copy = download.kept(exact._kept_as(path))
-        found = copy.path if copy else exact._shared_or_fetched(path)
+        found = copy.path if copy else exact._shared_or_fetched(path, limit)
         return None if found is None else (exact, found)
 
     def _at_commit(self, path: str) -> Repository | None:
-        """The repository at its commit of now, or where the hub cannot be asked, the last known."""
+        """The repository at its present commit; at the last known where the hub cannot be asked."""
         if COMMIT.fullmatch(self.revision or ""):
             return self
         try:
@@ -171,30 +141,34 @@ class Repository:
     def _ask(self, path: str) -> Said | None:
         return ask(self.name, self.revision, path, f"{self}/{path}")
 
-    def _shared_or_fetched(self, path: str) -> Path | None:
-        """A file at a commit: of the cache under HF_HOME if that may be believed, else the hub."""
-        doubt = None
+    def _shared_or_fetched(self, path: str, limit: int | None) -> Path | None:
+        """A file at a commit: from the cache under HF_HOME if it can be trusted, else the hub."""
+        doubt: OutputError | None = None
         try:
             found = self._shared(path)
         except OutputError as error:
-            found, doubt = None, error
+            found = None
+            doubt = error
             listening().say(f"{self}/{path}: not taken from the cache under HF_HOME. {error}")
         try:
-            return found or self._fetched(path)
+            return found or self._fetched(path, limit)
         except Unreachable as unreachable:
             raise (doubt or unreachable) from None
 
-    def _fetched(self, path: str) -> Path | None:
+    def _fetched(self, path: str, limit: int | None) -> Path | None:
         """A file at a commit, fetched into the cache of this program; None if the hub has none."""
         said = self._ask(path)
         if said is None:
             return None
+        if limit is not None and (said.size or 0) > limit:
+            raise TooLarge("the file is too large", f"{self}/{path}", f"at most {limit} bytes")
         asked = replace(
-            download.Asked.of(said.address),
+            Asked.of(said.address),
             source=f"{self}/{path}",
             name=PurePosixPath(path).name,
             authorization=said.authorization,
             quiet=(said.size or 0) < _WORTH_SHOWING,
+            limit=limit,  # of what comes, whatever size was said
         )
         return download.keep(asked, self._kept_as(path), said.sha256).path
 
@@ -209,7 +183,7 @@ class Repository:
         if found is None:
             return None
         snapshot = _snapshot(found, path)
-        note = snapshot.parent.parent / "refs" / (self.revision or _BRANCH)
+        note = snapshot.parent.parent / "refs" / (self.revision or BRANCH)
         caches.check_shared(note, _shared_cache())
         return snapshot.name if COMMIT.fullmatch(snapshot.name) else None
 
@@ -230,7 +204,7 @@ class Repository:
     def _key(self, *what: str) -> str:
         """A name for something of this repository at this revision."""
         constants = require("huggingface_hub.constants", extra="hub")
-        whole = [constants.ENDPOINT, self.name, self.revision or _BRANCH, *what]
+        whole = [constants.ENDPOINT, self.name, self.revision or BRANCH, *what]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
     def _note_commit(self, commit: str) -> None:
@@ -246,18 +220,21 @@ class Repository:
 
     def _offer(self) -> str:
         """Which models the repository has, if that can be known."""
-        import huggingface_hub
-
-        with suppress(DofError), explained(str(self)):
-            names = huggingface_hub.HfApi().list_repo_files(self.name, revision=self.revision)
-            if models := [name for name in names if name.endswith(".onnx") and name.isprintable()]:
-                more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
-                return f"Its models are {', '.join(models[:_SHOWN])}{more}."
-        return "Look at the repository's page for the names of its files."
+        try:
+            names = listed(self.name, self.revision, str(self))
+        except DofError:
+            names = []
+        models = [name for name in names if name.endswith(".onnx") and name.isprintable()]
+        if not models:
+            return "Look at the repository's page for the names of its files."
+        more = " and more" if len(models) > _SHOWN else ""
+        return f"Its models are {', '.join(models[:_SHOWN])}{more}."
 
 
 def parse(address: str) -> tuple[Repository, str]:
-    """The repository and the path in it that `hf://OWNER/REPO[@REVISION]/PATH.onnx` names; UsageError otherwise.
+    """The repository and the path that `hf://OWNER/REPO[@REVISION]/PATH.onnx` names.
+
+    Raises UsageError for any other address.
 
     >>> print(*parse("hf://owner/repo@v1/onnx/model.onnx"))
     hf://owner/repo@v1 onnx/model.onnx
@@ -277,7 +254,10 @@ def parse(address: str) -> tuple[Repository, str]:
 
 
 def check_blob(path: Path, digest: str, where: str) -> None:
-    """Raise CoreError where a file in the cache is not the one of its digest, by which the cache names large files."""
+    """Raise CoreError where a cached file does not have the digest that its link names.
+
+    The cache of huggingface_hub stores large files by their SHA-256, and links to them.
+    """
     name = Path(os.readlink(path)).name if path.is_symlink() else ""
     if re.fullmatch("[0-9a-f]{64}", name) and name != digest:
         raise CoreError(
@@ -289,34 +269,11 @@ def check_blob(path: Path, digest: str, where: str) -> None:
         )
 
 
-def spdx(license: str) -> str:
-    """A licence as model cards write it, as an SPDX expression.
-
-    >>> spdx("apache-2.0"), spdx("creativeml-openrail-m")
-    ('Apache-2.0', 'LicenseRef-creativeml-openrail-m')
-    """
-    return (
-        _SPDX.get(license.lower()) or "LicenseRef-" + re.sub("[^A-Za-z0-9.-]+", "-", license)[:64]
-    )
-
-
-def _front_matter(card: str) -> Mapping[str, Any]:
-    """The YAML block at the head of a model card."""
-    import yaml
-
-    match = re.match(r"\s*---[ \t]*\r?\n(.*?)\r?\n---", card, re.S)
-    try:
-        found = yaml.safe_load(match[1]) if match else None
-    except (yaml.YAMLError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _shared_cache() -> Path:
     """The cache of huggingface_hub, which other programs use too."""
     return Path(require("huggingface_hub.constants", extra="hub").HF_HUB_CACHE)
 
 
 def _snapshot(found: Path, path: str) -> Path:
-    """The folder models--OWNER--REPO/snapshots/COMMIT of huggingface_hub that has a file."""
+    """The folder models--OWNER--REPO/snapshots/COMMIT of huggingface_hub that holds a file."""
     return found.parents[len(PurePosixPath(path).parts) - 1]

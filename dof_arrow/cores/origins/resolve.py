@@ -1,4 +1,4 @@
-"""Where people have models: a file, a URL, the Hugging Face hub, timm, a module of torch; what is known of each."""
+"""Models by name: a file, a URL, the Hugging Face hub, timm, a module of torch."""
 
 from __future__ import annotations
 
@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 _CONFIG = "preprocessor_config.json"
 
 
+def _nothing_declared() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """A model as its makers give it, or a core that was made of one: `data` its bytes, `sha256` of what was loaded.
+    """A model as its makers give it, or a core that was made of one.
 
-    `declared` asks for the preprocessing that comes with it: None where there is none, UsageError where it is said in
-    a way that cannot be taken over.
+    `data` are its bytes, `sha256` is the digest of what was loaded. `declared` asks for the
+    preprocessing that comes with it: it gives None where there is none, and raises UsageError where
+    it cannot be taken over.
     """
 
     model: ModelProto
@@ -38,15 +43,17 @@ class Original:
     sha256: str
     source: str | None = None
     license: str | None = None
-    declared: Callable[[], Preprocessing | None] = lambda: None
+    declared: Callable[[], Preprocessing | None] = _nothing_declared
 
 
 def find(name: str | os.PathLike[str]) -> Original:
     """The model that a name stands for.
 
-    A path; `https://…` or `http://…`; `hf://OWNER/REPO[@REVISION]/PATH.onnx` (extra `hub`); `timm:NAME` (extra `timm`).
-    Behind all but a path `#sha256=HEX` may stand: the digest of the file, of timm's the weights, which is then checked.
-    Raises UsageError for a name that is none, CoreError for a model that cannot be had or read,
+    A name is a path; `https://…` or `http://…`; `hf://OWNER/REPO[@REVISION]/PATH.onnx` (extra
+    `hub`); or `timm:NAME` (extra `timm`). Behind all but a path `#sha256=HEX` may stand: the digest
+    of the file, for timm of the weights, which is then checked.
+
+    Raises UsageError for what is no such name, CoreError for a model that cannot be had or read,
     OutputError where no copy of it can be kept, or another user may have put one there.
     """
     text = os.fspath(name)
@@ -55,45 +62,43 @@ def find(name: str | os.PathLike[str]) -> Original:
         return _of_url(text)
     if kind == "hf":
         return _of_hub(text)
-    return _of_timm(text) if kind == "timm" else _of_file(Path(text))
+    if kind == "timm":
+        return _of_timm(text)
+    return _of_file(Path(text))
 
 
 def of_bytes(data: bytes, name: str, source: str | None = None) -> Original:
     """The model in some bytes, its weights inside."""
-    digest = hashlib.sha256(data).hexdigest()
     return Original(
-        model=graph.from_bytes(data, name), data=data, name=name, sha256=digest, source=source
+        model=graph.from_bytes(data, name),
+        data=data,
+        name=name,
+        sha256=hashlib.sha256(data).hexdigest(),
+        source=source,
     )
 
 
 def of_module(module: Any, preprocess: Any = None) -> Original:
-    """A module of torch, exported; `preprocess` as `torch_models.declared` takes it."""
+    """A module of torch, exported; `preprocess` as `torch_export.declared` takes it."""
     from dof_arrow.cores.origins import torch_export
 
     spec = torch_export.declared(module, preprocess)
     kind = type(module)
     model = torch_export.exported(module, spec)
-    return _exported(
-        model,
-        kind.__name__.lower(),
-        f"{kind.__module__}.{kind.__qualname__}",
-        declared=lambda: spec,
-    )
-
-
-def _exported(model: ModelProto, name: str, source: str, **facts: Any) -> Original:
     data = graph.to_bytes(model)
     return Original(
         model=model,
         data=data,
-        name=name,
-        source=source,
-        **{"sha256": hashlib.sha256(data).hexdigest(), **facts},
+        name=kind.__name__.lower(),
+        source=f"{kind.__module__}.{kind.__qualname__}",
+        sha256=hashlib.sha256(data).hexdigest(),
+        declared=lambda: spec,
     )
 
 
 def _of_file(path: Path) -> Original:
-    data, beside = graph.read(path), partial(in_folder, folder=path.parent, where=str(path))
+    data = graph.read(path)
+    beside = partial(in_folder, folder=path.parent, where=str(path))
     return Original(
         model=graph.from_bytes(data, str(path), find=beside),
         data=data,
@@ -118,13 +123,16 @@ def _of_url(address: str) -> Original:
 
 def _of_hub(address: str) -> Original:
     from dof_arrow.cores.origins import huggingface
-    from dof_arrow.storage.download import check_digest, split_digest
+    from dof_arrow.storage.addresses import split_digest
+    from dof_arrow.storage.download import check_digest
 
     plain, expected = split_digest(address)
     asked, path = huggingface.parse(plain)
     repository, file = asked.pinned(path)
-    source, data = f"{repository}/{path}", graph.read(file)
-    digest, license = hashlib.sha256(data).hexdigest(), repository.license()
+    source = f"{repository}/{path}"
+    data = graph.read(file)
+    digest = hashlib.sha256(data).hexdigest()
+    license = repository.license()
     huggingface.check_blob(file, digest, source)
     check_digest(digest, expected, source)
     listening().say(f"{source}: SHA-256 {digest}, {_licensed(license)}")
@@ -141,33 +149,39 @@ def _of_hub(address: str) -> Original:
 
 def _called(repository: str, path: str) -> str:
     """A short name for one of a repository's models, most of which are called `model`."""
-    own, stem = repository.partition("/")[2], PurePosixPath(path).stem
+    own = repository.partition("/")[2]
+    stem = PurePosixPath(path).stem
     return own if stem == "model" else f"{own}-{stem}"
 
 
 def _declared(repository: Repository, path: str) -> Preprocessing | None:
     """What the configuration beside a model says, or else that of the whole repository."""
+    beside = str(PurePosixPath(path).with_name(_CONFIG))
+    for place in dict.fromkeys((beside, _CONFIG)):
+        text = repository.text(place)
+        if text is not None:
+            return _of_config(text, f"{repository}/{place}")
+    return None
+
+
+def _of_config(text: str, where: str) -> Preprocessing:
     from dof_arrow.cores.origins import transforms
 
-    for place in dict.fromkeys((str(PurePosixPath(path).with_name(_CONFIG)), _CONFIG)):
-        text, where = repository.text(place), f"{repository}/{place}"
-        if text is None:
-            continue
-        try:
-            return transforms.of_config(parse(text.encode()), where)
-        except FormatError as error:
-            raise UsageError(
-                "the preprocessing is not valid JSON",
-                where,
-                found=str(error),
-                hint="Say it yourself: --preprocess with a preset's name or a JSON file.",
-            ) from None
-    return None
+    try:
+        return transforms.of_config(parse(text.encode()), where)
+    except FormatError as error:
+        raise UsageError(
+            "the preprocessing is not valid JSON",
+            where,
+            found=str(error),
+            hint="Say it yourself: --preprocess with a preset's name or a JSON file.",
+        ) from None
 
 
 def _of_timm(address: str) -> Original:
     from dof_arrow.cores.origins import huggingface, torch_export
-    from dof_arrow.storage.download import check_digest, split_digest
+    from dof_arrow.storage.addresses import split_digest
+    from dof_arrow.storage.download import check_digest
 
     plain, expected = split_digest(address)
     name, _, revision = plain.partition(":")[2].partition("@")
@@ -177,10 +191,12 @@ def _of_timm(address: str) -> Original:
     check_digest(digest, expected, plain)
     source = f"timm:{name}@{made.repository.revision}"
     listening().say(f"{source}: weights of SHA-256 {digest}, {_licensed(made.license)}; exporting")
-    return _exported(
-        torch_export.exported(made.module, made.preprocessing),
-        name,
-        source,
+    model = torch_export.exported(made.module, made.preprocessing)
+    return Original(
+        model=model,
+        data=graph.to_bytes(model),
+        name=name,
+        source=source,
         sha256=digest,
         license=made.license,
         declared=lambda: made.preprocessing,

@@ -1,4 +1,4 @@
-"""Models of torch as ONNX, by torch's own exporter: those of timm by name, any other module as it is.
+"""Models of torch as ONNX, by torch's own exporter: those of timm by name, other modules as given.
 
 Weights come from safetensors files alone: nothing is unpickled, and no code of a repository is run.
 """
@@ -17,7 +17,8 @@ from dof_arrow.cores.graph import model
 from dof_arrow.cores.graph.model import Array
 from dof_arrow.cores.graph.torch_onnx import evaluating, onnx_of
 from dof_arrow.cores.origins import transforms
-from dof_arrow.cores.origins.huggingface import Repository, spdx
+from dof_arrow.cores.origins.huggingface import Repository
+from dof_arrow.cores.origins.licenses import spdx
 from dof_arrow.errors import CoreError, MissingExtra, UsageError, require
 from dof_arrow.format.spec.metadata import Preprocessing
 from dof_arrow.format.spec.preprocessing import as_text, channel_count, load_spec, output_size
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
 _ROWS = 2  # torch's exporter takes a batch of one for a batch that is always one
 _ITSELF = "Export it yourself, and name the .onnx file."
+_WEIGHTS = "model.safetensors"
 _DECLARED: list[Any] = []  # torch forgets operators with the object that declared them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pretrained:
-    """A model of timm without its classifier, as timm publishes it: where its weights lie, and what is said of them."""
+    """A model of timm without its classifier, the file of its weights, and what is known of it."""
 
     module: Any
     preprocessing: Preprocessing
@@ -42,10 +44,12 @@ class Pretrained:
 
 
 def exported(module: Any, spec: Preprocessing) -> ModelProto:
-    """A module as an ONNX model: `input` float32 [N, channels, height, width] as `spec` makes it, N free.
+    """A module as an ONNX model.
 
-    A module that gives several tensors by name, as those of transformers do, has them as outputs of these names.
-    Raises CoreError where torch cannot export it, UsageError where `spec` leaves the size of its input open.
+    It takes `input` float32 [N, channels, height, width] as `spec` makes it, N free. A module that
+    gives several tensors by name, as those of transformers do, has them as outputs of these names.
+    Raises CoreError where torch cannot export it, UsageError where `spec` leaves the size of its
+    input open.
     """
     size = output_size(spec)
     if size is None:
@@ -56,11 +60,8 @@ def exported(module: Any, spec: Preprocessing) -> ModelProto:
             as_text(spec),
             "Give one with resize, or a preset.",
         )
-    sample = (
-        np.random.default_rng(0)
-        .standard_normal((_ROWS, channel_count(spec), *size))
-        .astype(np.float32)
-    )
+    shape = (_ROWS, channel_count(spec), *size)
+    sample = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     with evaluating(module):
         try:
             return _exported(module, sample)
@@ -76,50 +77,43 @@ def exported(module: Any, spec: Preprocessing) -> ModelProto:
 
 
 def declared(module: Any, preprocess: Any) -> Preprocessing:
-    """The preprocessing of a module: as given by a preset's name, a declaration, a transform or an image processor;
-    else as timm's models carry it themselves. UsageError where there is none."""
+    """The preprocessing of a module; UsageError where there is none.
+
+    `preprocess` is a preset's name, a declaration, a transform or an image processor; where it is
+    None, modules of timm carry their own.
+    """
     if isinstance(preprocess, str):
         return load_spec(preprocess)
+    if isinstance(preprocess, Preprocessing):
+        return preprocess
     if preprocess is not None:
-        return (
-            preprocess
-            if isinstance(preprocess, Preprocessing)
-            else transforms.of_transform(preprocess)
-        )
+        return transforms.of_transform(preprocess)
     if not hasattr(module, "pretrained_cfg"):
         raise UsageError(
             "the module carries no preprocessing, and it is never guessed",
             type(module).__name__,
-            hint="Give preprocess: a preset's name, weights.transforms(), or the model's image processor.",
+            hint="Give preprocess: a preset's name, weights.transforms(), "
+            "or the model's image processor.",
         )
     return _of_timm(module)
 
 
 def pretrained(name: str, revision: str | None = None) -> Pretrained:
-    """The model of timm of this name with its weights; CoreError where these are no safetensors file on the hub."""
+    """The model of timm of this name with its weights.
+
+    Raises UsageError for a name that timm does not know, CoreError where its weights are no
+    safetensors file on the hub.
+    """
     timm = _timm()
-    base, _, tag = name.partition(".")
-    if not timm.is_model(base) or (tag and name not in timm.list_pretrained()):
-        near = difflib.get_close_matches(name, timm.list_pretrained(), 3)
-        raise UsageError(
-            "timm has no pretrained model of this name",
-            name,
-            hint=" ".join(
-                ["Did you mean " + " or ".join(near) + "?"]
-                if near
-                else ["timm.list_pretrained() lists them."]
-            ),
-        )
+    _check_name(timm, name)
     config = timm.get_pretrained_cfg(name)
-    file = (config.hf_hub_filename or "model.safetensors").replace(
-        "pytorch_model.bin", "model.safetensors"
-    )
+    file = (config.hf_hub_filename or _WEIGHTS).replace("pytorch_model.bin", _WEIGHTS)
     if not config.hf_hub_id or not file.endswith(".safetensors"):
         raise CoreError(
             "timm has no safetensors file for this model",
             name,
-            hint="Choose another: other files of "
-            "weights may run code when they are read, and are not read here.",
+            hint="Choose another: other files of weights may run code when they are read, "
+            "and are not read here.",
         )
     repository, path = Repository(name=config.hf_hub_id, revision=revision).pinned(file)
     module = _loaded(timm, name, path)
@@ -133,16 +127,25 @@ def pretrained(name: str, revision: str | None = None) -> Pretrained:
     )
 
 
+def _check_name(timm: ModuleType, name: str) -> None:
+    base, _, tag = name.partition(".")
+    if timm.is_model(base) and (not tag or name in timm.list_pretrained()):
+        return
+    near = difflib.get_close_matches(name, timm.list_pretrained(), 3)
+    hint = "timm.list_pretrained() lists them."
+    if near:
+        hint = f"Did you mean {' or '.join(near)}?"
+    raise UsageError("timm has no pretrained model of this name", name, hint=hint)
+
+
 def _loaded(timm: ModuleType, name: str, weights: Path) -> Any:
-    # custom_load speaks of the files of other projects that timm made its own of
+    # custom_load is for the files of other projects that timm's own were made from.
     overlay = {"file": str(weights), "custom_load": False}
     try:
         return timm.create_model(
             name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
         )
-    except (
-        Exception
-    ) as error:  # whatever timm, torch and safetensors raise at weights that do not fit
+    except Exception as error:  # whatever timm, torch and safetensors raise
         raise CoreError(
             "timm cannot load the weights",
             name,
@@ -182,9 +185,10 @@ def _timm() -> ModuleType:
 
 
 def torchvision() -> ModuleType:
-    """torchvision, also one whose compiled part was built for another torch, the one with CUDA say.
+    """torchvision, also if its compiled part was built for another torch, for example with CUDA.
 
-    It then fails for two operators that it describes and does not have. A core needs neither: they are declared.
+    It then fails for two operators that it describes and does not have. A core needs neither: they
+    are declared here.
     """
     require("torch", extra="timm")
     try:

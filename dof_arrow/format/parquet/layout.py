@@ -1,9 +1,9 @@
-"""The mapped layout: group sizes, pages, the proof that a file keeps to it, and the map as one array (SPEC section 6).
+"""The mapped layout: which columns it takes, how rows are grouped, how a page begins (SPEC 6).
 
-Every required fixed-width column is one PLAIN uncompressed page per row group, whose values are the last bytes of its
-column chunk and start at a multiple of the alignment. We encode such chunks ourselves: page header and levels depend
-on the row count alone, the values are the array's own bytes. What is proved to lie so is mapped, group by group, at
-consecutive addresses.
+Every required fixed-width column is one PLAIN uncompressed page per row group. Its values are the
+last bytes of its column chunk and start at a multiple of the alignment. We encode such chunks
+ourselves: page header and levels depend on the row count alone, the values are the array's own
+bytes. So the values of all row groups can be mapped at consecutive addresses.
 """
 
 from __future__ import annotations
@@ -15,24 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.format.parquet.footer import (
-    BINARY,
-    DATA_PAGE,
-    I32,
-    I64,
-    LIST,
-    PLAIN,
-    RLE,
-    STRUCT,
-    TRUE,
-    UNCOMPRESSED,
-    ColumnMeta,
-    Page,
-    Struct,
-    encode,
-    structs,
-    varint,
-)
+from dof_arrow.format.parquet.compact import I32, STRUCT, Struct, encode, varint
+from dof_arrow.format.parquet.footer import DATA_PAGE, PLAIN, RLE, Page
 
 ALIGNMENTS = (65_536, 16_384, 4_096)  # the page sizes of the systems in use, the coarsest first
 SMALL_ALIGNMENT = 64  # a cache line; JAX and Arrow want no more
@@ -43,21 +27,10 @@ MAX_GROUPS = 1024
 _MAX_PAGE_BYTES = (1 << 31) - 1
 _PACKED_ITEMS = 32  # up to here one bit a value is shorter than one run a row
 
-_PHYSICAL = {
-    "i4": 1,
-    "i8": 2,
-    "f4": 4,
-    "f8": 5,
-    "f2": 7,
-}  # numpy kind and size -> parquet.thrift Type
-_STORED = {
-    "i1": "i4",
-    "i2": "i4",
-    "u1": "i4",
-    "u2": "i4",
-    "u4": "i4",
-    "u8": "i8",
-}  # Parquet has no narrower integers
+# numpy kind and size -> parquet.thrift Type
+_PHYSICAL = {"i4": 1, "i8": 2, "f4": 4, "f8": 5, "f2": 7}
+# Parquet has no integers of less than 32 bits, and stores unsigned ones in the bits of signed ones.
+_STORED = {"i1": "i4", "i2": "i4", "u1": "i4", "u2": "i4", "u4": "i4", "u8": "i8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +51,7 @@ class Fixed:
     @property
     def physical(self) -> int:
         """The physical type, by its number in parquet.thrift."""
-        return _PHYSICAL[f"{self.stored.kind}{self.stored.itemsize}"]
+        return _PHYSICAL[_code(self.stored)]
 
     @property
     def path(self) -> list[str]:
@@ -88,56 +61,71 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How a file is cut into row groups: rows in each but the last, and the alignment of values in bytes."""
+    """Rows in each row group but the last, and the alignment of values in bytes."""
 
     rows: int
     alignment: int
 
 
 def fixed(field: pa.Field) -> Fixed | None:
-    """What is mapped of a column, or None if it must be decoded: nullable, of varying width, or boolean.
+    """What is mapped of a column; None if it is nullable, of varying width or boolean.
 
     >>> fixed(pa.field("view", pa.int16(), nullable=False)).stored
     dtype('int32')
     """
-    kind, items, nested = field.type, 1, pa.types.is_fixed_size_list(field.type)
+    if field.nullable:
+        return None
+    kind = field.type
+    items = 1
+    nested = pa.types.is_fixed_size_list(kind)
     if nested:
-        items, inner = kind.list_size, kind.value_field
-        if inner.nullable or not pa.types.is_floating(inner.type) or items < 1:
+        items = kind.list_size
+        inner = kind.value_field
+        if items < 1 or inner.nullable:
             return None
         kind = inner.type
-    memory = None if field.nullable else _numpy_type(kind)
+        if not pa.types.is_floating(kind):
+            return None
+    memory = _numpy_type(kind)
     if memory is None:
         return None
-    code = f"{memory.kind}{memory.itemsize}"
-    return Fixed(field.name, items, nested, memory, np.dtype("<" + _STORED.get(code, code)))
+    code = _code(memory)
+    stored = np.dtype("<" + _STORED.get(code, code))
+    return Fixed(field.name, items, nested, memory, stored)
+
+
+def _code(dtype: np.dtype[Any]) -> str:
+    return f"{dtype.kind}{dtype.itemsize}"
 
 
 def _numpy_type(kind: pa.DataType) -> np.dtype[Any] | None:
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        letter = (
-            "f" if pa.types.is_floating(kind) else "i" if pa.types.is_signed_integer(kind) else "u"
-        )
-        return np.dtype(f"<{letter}{kind.byte_width}")
-    # Parquet knows no seconds: pyarrow stores them as milliseconds, so their bytes are not Arrow's.
-    if pa.types.is_date32(kind) or (pa.types.is_time32(kind) and kind.unit != "s"):
+    types = pa.types
+    if types.is_floating(kind):
+        return np.dtype(f"<f{kind.byte_width}")
+    if types.is_signed_integer(kind):
+        return np.dtype(f"<i{kind.byte_width}")
+    if types.is_unsigned_integer(kind):
+        return np.dtype(f"<u{kind.byte_width}")
+    if types.is_date32(kind):
         return np.dtype("<i4")
-    if pa.types.is_time64(kind) or (pa.types.is_timestamp(kind) and kind.unit != "s"):
-        return np.dtype("<i8")
+    if types.is_time(kind) or types.is_timestamp(kind):
+        # Parquet knows no seconds: pyarrow stores milliseconds, so the bytes are not Arrow's.
+        return None if kind.unit == "s" else np.dtype(f"<i{kind.byte_width}")
     return None
 
 
 def geometry(widths: Iterable[int]) -> Geometry:
-    """Rows per group and alignment for columns of these widths in bytes, when there is more than one group.
+    """Rows per group and alignment for columns of these widths in bytes, for more than one group.
 
-    Groups aim at 64 MiB of the widest column; every group but the last holds a multiple of the alignment of each.
+    Groups aim at 64 MiB of the widest column; every group but the last holds a multiple of the
+    alignment of each.
 
     >>> geometry([2048, 8])
     Geometry(rows=32768, alignment=65536)
     """
     widths = list(widths)
     for alignment in ALIGNMENTS:
-        unit = max((alignment // _power_of_two(w, alignment) for w in widths), default=1)
+        unit = max((_aligned_rows(width, alignment) for width in widths), default=1)
         if unit * sum(widths) < MAX_GROUP_BYTES:
             return Geometry(_group_rows(widths, unit), alignment)
     return Geometry(_group_rows(widths, 1), SMALL_ALIGNMENT)
@@ -145,50 +133,27 @@ def geometry(widths: Iterable[int]) -> Geometry:
 
 def most_rows(schema: pa.Schema) -> int:
     """How many rows of these columns one file can hold in the mapped layout."""
-    return MAX_GROUPS * geometry([c.width for c in map(fixed, schema) if c]).rows
+    mapped = [column for column in map(fixed, schema) if column]
+    return MAX_GROUPS * geometry(column.width for column in mapped).rows
 
 
-def _power_of_two(width: int, limit: int) -> int:
-    return min(width & -width, limit)
+def _aligned_rows(width: int, alignment: int) -> int:
+    """The smallest number of rows of this width that fills a multiple of the alignment."""
+    power_of_two = width & -width  # the largest one that divides the width
+    return alignment // min(power_of_two, alignment)
 
 
 def _group_rows(widths: Sequence[int], unit: int) -> int:
+    """The rows of a group: a multiple of `unit`."""
     wanted = min(GROUP_BYTES // max(widths, default=1), MAX_GROUP_ROWS)
     return max(wanted // unit, 1) * unit
 
 
-def levels(rows: int, items: int) -> bytes:
-    """Repetition and definition levels of `rows` full lists of `items` values, each with its length before it.
-
-    A list starts with repetition level 0 and goes on with 1; every value is present. Both are encoded in Parquet's
-    run-length and bit-packing hybrid with one bit a value.
-
-    >>> levels(3, 1).hex(" ", 2)
-    '0200 0000 0600 0200 0000 0601'
-    """
-    repetition, definition = _repetition(rows, items), varint(rows * items << 1) + b"\x01"
-    return b"".join(len(part).to_bytes(4, "little") + part for part in (repetition, definition))
-
-
-def _repetition(rows: int, items: int) -> bytes:
-    if items == 1:
-        return varint(rows << 1) + b"\x00"
-    if items <= _PACKED_ITEMS:
-        # Eight rows fill whole bytes whatever `items` is, so the pattern of eight rows repeats.
-        eight = np.packbits(np.tile(np.arange(items) > 0, 8), bitorder="little").tobytes()
-        packed = (eight * -(-rows // 8))[: -(-rows * items // 8)]
-        return varint(len(packed) << 1 | 1) + _clear_after(packed, rows * items)
-    # Eight packed bits 0,1,1,1,1,1,1,1 and a run of ones, once a row.
-    return (b"\x03\xfe" + varint(items - 8 << 1) + b"\x01") * rows
-
-
-def _clear_after(packed: bytes, bits: int) -> bytes:
-    spare = -bits % 8
-    return packed[:-1] + bytes([packed[-1] & 0xFF >> spare]) if spare else packed
-
-
 def page_start(column: Fixed, rows: int) -> bytes:
-    """All bytes of a column chunk before its values: the page header and, for vectors, the levels."""
+    """All bytes of a column chunk before its values: the page header and, for vectors, the levels.
+
+    Raises ValueError if the page would be larger than Parquet allows.
+    """
     before = levels(rows, column.items) if column.nested else b""
     size = len(before) + rows * column.width
     if size > _MAX_PAGE_BYTES:
@@ -208,47 +173,54 @@ def page_start(column: Fixed, rows: int) -> bytes:
     return encode(header) + before
 
 
-def chunk_meta(
-    column: Fixed, rows: int, offset: int, size: int, statistics: Struct | None
-) -> Struct:
-    """The footer's description of a mapped column chunk of `size` bytes at `offset`."""
-    encodings = [PLAIN, RLE] if column.nested else [PLAIN]
-    meta: Struct = {
-        ColumnMeta.TYPE: (I32, column.physical),
-        ColumnMeta.ENCODINGS: (LIST, (I32, encodings)),
-        ColumnMeta.PATH: (LIST, (BINARY, [part.encode() for part in column.path])),
-        ColumnMeta.CODEC: (I32, UNCOMPRESSED),
-        ColumnMeta.VALUES: (I64, rows * column.items),
-        ColumnMeta.BYTES: (I64, size),
-        ColumnMeta.STORED_BYTES: (I64, size),
-        ColumnMeta.DATA_PAGE: (I64, offset),
-        ColumnMeta.ENCODING_STATS: structs([{1: (I32, DATA_PAGE), 2: (I32, PLAIN), 3: (I32, 1)}]),
-    }
-    if statistics:
-        meta[ColumnMeta.STATISTICS] = (STRUCT, statistics)
-    return meta
+def levels(rows: int, items: int) -> bytes:
+    """Repetition and definition levels of `rows` full lists of `items` values, each length first.
+
+    A list starts with repetition level 0 and goes on with 1; every value is present. Both are
+    encoded in Parquet's hybrid of runs and packed bits, with one bit a value. A number that begins
+    a part of it is twice the length of a run, or twice the bytes of packed bits, plus one.
+
+    >>> levels(3, 1).hex(" ", 2)
+    '0200 0000 0600 0200 0000 0601'
+    """
+    repetition = _repetition(rows, items)
+    definition = _run(rows * items, 1)
+    return _with_length(repetition) + _with_length(definition)
 
 
-def statistics(column: Fixed, pieces: Sequence[np.ndarray]) -> Struct | None:
-    """Smallest and largest value of a flat column, so that readers can skip groups; None where order is unclear."""
-    # Unsigned numbers are stored in the bits of signed ones of their size; their order is their own.
-    same = column.memory.itemsize == column.stored.itemsize
-    values = [p.view(column.memory) if same else p for p in pieces if len(p)]
-    if column.nested or not values or column.memory == np.float16:
-        return None
-    low, high = min(p.min() for p in values), max(p.max() for p in values)
-    if low != low or high != high:
-        return None  # NaN has no place in an order
-    if column.memory.kind == "f":
-        low, high = (-0.0 if low == 0 else low), (0.0 if high == 0 else high)
-    return {
-        3: (I64, 0),
-        5: (BINARY, _plain(high, column)),
-        6: (BINARY, _plain(low, column)),
-        7: (TRUE, True),
-        8: (TRUE, True),
-    }
+def _with_length(level: bytes) -> bytes:
+    return len(level).to_bytes(4, "little") + level
 
 
-def _plain(value: Any, column: Fixed) -> bytes:
-    return np.asarray(value, column.memory).astype(column.stored).tobytes()
+def _run(count: int, bit: int) -> bytes:
+    """A run of one bit."""
+    return varint(count << 1) + bytes([bit])
+
+
+def _repetition(rows: int, items: int) -> bytes:
+    if items == 1:
+        return _run(rows, 0)
+    if items <= _PACKED_ITEMS:
+        return _packed(rows, items)
+    # Eight packed bits 0,1,1,1,1,1,1,1 and a run of ones, once a row.
+    return (b"\x03\xfe" + _run(items - 8, 1)) * rows
+
+
+def _packed(rows: int, items: int) -> bytes:
+    """For each row a zero and `items` - 1 ones, packed into bytes."""
+    # Eight rows fill whole bytes whatever `items` is, so the pattern of eight rows repeats.
+    eight_rows = np.tile(np.arange(items) > 0, 8)
+    pattern = np.packbits(eight_rows, bitorder="little").tobytes()
+    bits = rows * items
+    size = (bits + 7) // 8
+    packed = (pattern * ((rows + 7) // 8))[:size]
+    return varint(size << 1 | 1) + _clear_after(packed, bits)
+
+
+def _clear_after(packed: bytes, bits: int) -> bytes:
+    """Packed bits with zeros behind the first `bits`."""
+    spare = -bits % 8
+    if not spare:
+        return packed
+    last = packed[-1] & 0xFF >> spare
+    return packed[:-1] + bytes([last])

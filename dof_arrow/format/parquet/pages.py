@@ -1,7 +1,7 @@
-"""Encoded columns decoded within bounds: no page header makes a reader take more than the file is worth (SPEC 6.6).
+"""Encoded columns decoded within bounds, whatever their page headers claim (SPEC 6.6).
 
-A file of 622 bytes can claim a page of 2 GiB, and a dictionary of one long text can be named by a million rows. So
-the pages of a chunk are walked by our own bounded parser before pyarrow decodes them.
+A file of 622 bytes can claim a page of 2 GiB, and a million rows can name one long text of a
+dictionary. So our own bounded parser walks the pages of a chunk before pyarrow decodes them.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import pyarrow as pa
 
 from dof_arrow.errors import FormatError
 from dof_arrow.format.parquet import footer
+from dof_arrow.format.parquet.compact import I32, Struct, get
 from dof_arrow.format.parquet.footer import (
     DATA_PAGE,
     DATA_PAGE_V2,
     DICTIONARY_PAGE,
-    I32,
     ColumnMeta,
     Page,
-    Struct,
-    get,
 )
 from dof_arrow.format.parquet.outline import Outline
 from dof_arrow.format.spec.rules import broken
 
 MAX_PAGE = 128 << 20  # pyarrow writes pages of 1 MiB, DuckDB of up to 100 MB
-_FLOOR, _GROWTH = 128 << 20, 64  # a column decodes to at most 128 MiB and 64 times the file
-_HEADERS = (
-    1 << 10,
-    1 << 20,
-)  # most page headers are short; statistics of long texts make them longer
+# A column decodes to at most 128 MiB and 64 times the file.
+_FLOOR = 128 << 20
+_GROWTH = 64
+# Most page headers are short; statistics of long texts make them longer.
+_SHORT_HEADER = 1 << 10
+_LONG_HEADER = 1 << 20
+_MAX_ERROR = 200  # letters of pyarrow's error in a message
 _WIDTH = {
     "BOOLEAN": 1,
     "INT32": 4,
@@ -42,6 +42,7 @@ _WIDTH = {
     "DOUBLE": 8,
     "BYTE_ARRAY": 4,
 }
+_DATA_HEADER = {DATA_PAGE: Page.DATA, DATA_PAGE_V2: Page.DATA_V2}
 _PAGE = {
     Page.TYPE: I32,
     Page.BYTES: I32,
@@ -52,40 +53,45 @@ _PAGE = {
 
 
 class Encoded:
-    """The encoded columns of a Parquet file of `size` bytes open as `file`, decoded one row group at a time.
+    """The encoded columns of a Parquet file of `size` bytes open as `file`, a row group at a time.
 
-    `memory` is the file's bytes (a map of it), `parquet` pyarrow's FileMetaData. Raises FormatError: `page-bounds` for
-    claims that the file cannot hold, `data-unreadable` for what pyarrow cannot decode, and as `Outline.check` does.
+    `memory` is the file's bytes (a map of it), `parquet` pyarrow's FileMetaData. Reading raises
+    FormatError: `page-bounds` for claims that the file cannot hold, `data-unreadable` for what
+    pyarrow cannot decode, and as `Outline.check` does.
     """
 
     def __init__(
         self, file: int, size: int, memory: Any, parquet: Any, schema: pa.Schema, outline: Outline
     ) -> None:
-        self.file, self.size, self.parquet, self.schema, self.outline = (
-            file,
-            size,
-            parquet,
-            schema,
-            outline,
-        )
-        self._memory, self._reader = memory, None
-        self._limit, self._names = _FLOOR + _GROWTH * size, frozenset(schema.names)
+        self.file = file
+        self.size = size
+        self.parquet = parquet
+        self.schema = schema
+        self.outline = outline
+        self._memory = memory
+        self._reader = None
+        self._limit = _FLOOR + _GROWTH * size
+        self._names = frozenset(schema.names)
 
     def column(self, name: str) -> pa.Array:
         """A whole column as one Arrow array."""
         self._check_claims(name)
-        chunks = [chunk for group in self.groups(name, checked=True) for chunk in group.chunks]
-        return pa.concat_arrays(chunks) if chunks else pa.array([], self.schema.field(name).type)
+        chunks: list[pa.Array] = []
+        for group in self.groups(name, checked=True):
+            chunks += group.chunks
+        if not chunks:
+            return pa.array([], self.schema.field(name).type)
+        return pa.concat_arrays(chunks)
 
     def groups(self, name: str, *, checked: bool = False) -> Iterator[pa.ChunkedArray]:
-        """A column, row group by row group."""
+        """A column, row group by row group; `checked` if the claims of its pages are checked."""
         if not checked:
             self._check_claims(name)
         for number in range(self.parquet.num_row_groups):
             yield self.group(number, name)
 
     def group(self, number: int, name: str) -> pa.ChunkedArray:
-        """A column's part of one row group; its claims are not checked again."""
+        """A column's part of one row group; the claims of its pages are not checked again."""
         try:
             table = self._open().read_row_group(number, columns=[name], use_threads=False)
             if name not in table.column_names:
@@ -96,92 +102,89 @@ class Encoded:
             column.validate(full=True)  # texts that are not UTF-8, say
             return column
         except (pa.ArrowException, OSError, ValueError) as error:
-            found = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise broken(
-                "data-unreadable", f"row group {number}, column {name}", "", found
-            ) from None
+            where = f"row group {number}, column {name}"
+            raise broken("data-unreadable", where, "", _first_line(error)) from None
 
     def _open(self) -> Any:
         import pyarrow.parquet as pq
 
         if self._reader is None:
-            texts = [leaf.path for leaf in self._leaves() if leaf.physical_type == "BYTE_ARRAY"]
-            flat = [path for path in texts if path in self.schema.names]
+            leaves = self._leaves()
+            texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+            flat = [path for path in texts if path in self._names]
             source = pa.BufferReader(pa.py_buffer(self._memory))
             self._reader = pq.ParquetFile(source, metadata=self.parquet, read_dictionary=flat)
         return self._reader
 
     def _plain(self, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-        """Texts come as dictionaries, so that their decoded size is known before they are decoded."""
+        """A column as the schema has it.
+
+        Texts come as dictionaries, so that their decoded size is known before they are decoded.
+        """
         kind = self.schema.field(name).type
         if column.type == kind:
             return column
         if pa.types.is_dictionary(column.type):
-            size = sum(map(_decoded_bytes, column.chunks))
-            if size > self._limit:
-                raise broken(
-                    "page-bounds", f"column {name}", f"at most {self._limit} bytes decoded", size
-                )
+            self._check_decoded(name, sum(map(_decoded_bytes, column.chunks)))
         return column.cast(kind)
 
     def _check_claims(self, name: str) -> None:
-        mine = [
-            (i, leaf)
-            for i, leaf in enumerate(self._leaves())
-            if _owner(leaf.path, self._names) == name
-        ]
-        claimed = sum(self._claim(name, number, leaf) for number, leaf in mine)
-        if claimed > self._limit:
-            raise broken(
-                "page-bounds", f"column {name}", f"at most {self._limit} bytes decoded", claimed
-            )
+        claimed = 0
+        for number, leaf in enumerate(self._leaves()):
+            if _owner(leaf.path, self._names) == name:
+                claimed += self._claim(name, number, leaf)
+        self._check_decoded(name, claimed)
+
+    def _check_decoded(self, name: str, size: int) -> None:
+        if size > self._limit:
+            expected = f"at most {self._limit} bytes decoded"
+            raise broken("page-bounds", f"column {name}", expected, size)
 
     def _claim(self, name: str, number: int, leaf: Any) -> int:
-        chunks = self.outline.column(number)
-        claims = [
-            claim(self.file, self.size, c, f"row group {g}, column {name}")
-            for g, c in enumerate(chunks)
-        ]
-        return sum(max(size, values * _WIDTH.get(leaf.physical_type, 1)) for size, values in claims)
+        """Bytes that a leaf's chunks say they decode to."""
+        width = _WIDTH.get(leaf.physical_type, 1)
+        claimed = 0
+        for group, chunk in enumerate(self.outline.column(number)):
+            where = f"row group {group}, column {name}"
+            size, values = claim(self.file, self.size, chunk, where)
+            claimed += max(size, values * width)
+        return claimed
 
     def _leaves(self) -> list[Any]:
-        parquet = self.parquet.schema
-        return [parquet.column(i) for i in range(len(parquet))]
+        schema = self.parquet.schema
+        return [schema.column(number) for number in range(len(schema))]
 
 
 def claim(file: int, size: int, chunk: Struct, where: str) -> tuple[int, int]:
-    """Bytes and values that a column chunk says it decodes to, its pages walked.
+    """Bytes and values that a column chunk says it decodes to, found by a walk over its pages.
 
-    `chunk` is its ColumnMeta in the footer of the file of `size` bytes open as `file`. Raises FormatError
-    (`page-bounds`) if its pages do not tile it, or claim too much.
+    `chunk` is its ColumnMeta in the footer of the file of `size` bytes open as `file`. Raises
+    FormatError (`page-bounds`) if its pages do not tile it, or claim too much.
     """
     start, end = footer.chunk_range(chunk)
     if not 0 < start <= end <= size:
-        raise broken(
-            "page-bounds", where, f"a chunk in a file of {size} bytes", f"{start} to {end}"
-        )
-    total = values = 0
+        expected = f"a chunk in a file of {size} bytes"
+        raise broken("page-bounds", where, expected, f"{start} to {end}")
+    decoded = values = 0
     while start < end:
         header, length = _header(file, start, end, where)
-        stored, claimed = get(header, Page.STORED_BYTES), get(header, Page.BYTES)
+        stored = get(header, Page.STORED_BYTES)
+        claimed = get(header, Page.BYTES)
         start += length + stored
-        if stored < 0 or start > end or not 0 <= claimed <= max(MAX_PAGE, stored):
-            raise broken(
-                "page-bounds",
-                where,
-                f"a page of at most {MAX_PAGE} bytes inside its chunk",
-                claimed,
-            )
-        total, values = total + claimed, values + _values(header)
+        inside = stored >= 0 and start <= end
+        if not inside or not 0 <= claimed <= max(MAX_PAGE, stored):
+            expected = f"a page of at most {MAX_PAGE} bytes inside its chunk"
+            raise broken("page-bounds", where, expected, claimed)
+        decoded += claimed
+        values += _values(header)
     if values != get(chunk, ColumnMeta.VALUES):
-        raise broken(
-            "page-bounds", where, f"{get(chunk, ColumnMeta.VALUES)} values in its pages", values
-        )
-    return total, values
+        expected = f"{get(chunk, ColumnMeta.VALUES)} values in its pages"
+        raise broken("page-bounds", where, expected, values)
+    return decoded, values
 
 
 def _header(file: int, start: int, end: int, where: str) -> tuple[Struct, int]:
-    for window in _HEADERS:
+    for window in (_SHORT_HEADER, _LONG_HEADER):
         data = os.pread(file, min(window, end - start), start)
         try:
             header, length = footer.decode_page(data)
@@ -194,25 +197,36 @@ def _header(file: int, start: int, end: int, where: str) -> tuple[Struct, int]:
 
 
 def _values(header: Struct) -> int:
+    """The number of values in a page; a dictionary has none of the column's own."""
     kind = get(header, Page.TYPE)
     if kind == DICTIONARY_PAGE:
         return 0
-    data = get(header, {DATA_PAGE: Page.DATA, DATA_PAGE_V2: Page.DATA_V2}.get(kind, 0), {})
+    data = get(header, _DATA_HEADER.get(kind, 0), {})
     return max(int(get(data, Page.VALUES, 0)), 0)
 
 
 def _owner(path: str, names: frozenset[str]) -> str:
-    # Names may have dots themselves: `a.b` is a column of that name if there is one, else a part of `a`.
-    ends = [i for i, letter in enumerate(f"{path}.") if letter == "."]
-    return next((path[:end] for end in reversed(ends) if path[:end] in names), "")
+    """The column of the schema that a leaf belongs to, or an empty text.
+
+    Names may have dots themselves: `a.b` is a column of that name if there is one, else a part of
+    `a`.
+    """
+    while path and path not in names:
+        path = path.rpartition(".")[0]
+    return path
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return (lines[0] if lines else type(error).__name__)[:_MAX_ERROR]
 
 
 def _decoded_bytes(array: pa.DictionaryArray) -> int:
+    """Bytes of the texts that a dictionary-encoded array decodes to."""
     import numpy as np
     import pyarrow.compute as pc
 
     lengths = pc.binary_length(array.dictionary).fill_null(0).to_numpy(zero_copy_only=False)
-    uses = np.bincount(
-        array.indices.drop_null().to_numpy(zero_copy_only=False), minlength=len(lengths)
-    )
+    indices = array.indices.drop_null().to_numpy(zero_copy_only=False)
+    uses = np.bincount(indices, minlength=len(lengths))
     return int(uses @ lengths.astype(np.int64))

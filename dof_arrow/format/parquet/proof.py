@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from itertools import repeat
 
 from dof_arrow.errors import FormatError
+from dof_arrow.format.parquet.compact import Struct, get
 from dof_arrow.format.parquet.footer import (
     DATA_PAGE,
+    MAGIC,
     PLAIN,
     RLE,
     UNCOMPRESSED,
     ColumnMeta,
     Page,
-    Struct,
     decode_page,
     fits,
-    get,
 )
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.storage.memory_map import Region
 
 _MAX_HEADER = 64  # a version 1 page header without statistics takes at most this
 
-
-Marks = list[
-    tuple[int, bytes]
-]  # bytes of a chunk that tell how it is laid out, and where in it they stand
+# The bytes of a chunk that tell how it is laid out, each with its position in the chunk.
+Marks = list[tuple[int, bytes]]
 
 
 class Unproved(Exception):
@@ -35,77 +32,95 @@ class Unproved(Exception):
 
 
 def prove(file: int, size: int, chunks: Sequence[Struct], column: Fixed) -> list[Region]:
-    """Where the values of a column lie, group by group, once it is proved that they lie as the layout says.
+    """Where the values of a column lie in each row group, once it is proved that the layout holds.
 
-    `chunks` is what the footer of the file of `size` bytes open as `file` says of them (`Outline.column`). What is
-    proved: each chunk is one PLAIN uncompressed page without dictionary, its parts add up to the byte, and it lies
-    inside the file. Raises Unproved otherwise; then the column is decoded, with the same values.
+    `chunks` is what the footer says of them (`Outline.column`), in the file of `size` bytes open as
+    `file`. What is proved of each chunk: it is one PLAIN uncompressed page without dictionary, its
+    parts add up to the byte, and it lies inside the file. Raises Unproved otherwise; the column is
+    then decoded, with the same values.
     """
-    known: dict[
-        tuple[int, int], Marks
-    ] = {}  # by values and bytes of a chunk: those of equal ones are the same
     physical = column.physical
     for number, chunk in enumerate(chunks):
         if get(chunk, ColumnMeta.TYPE) != physical:
             raise Unproved(f"row group {number}, column {column.name}: values of another type")
-    return [
-        _prove_chunk(file, size, chunk, column, f"row group {g}, column {column.name}", known)
-        for g, chunk in enumerate(chunks)
-    ]
+    proof = _Proof(file, size, column)
+    return [proof.region(number, chunk) for number, chunk in enumerate(chunks)]
 
 
-def _prove_chunk(
-    file: int,
-    size: int,
-    chunk: Struct,
-    column: Fixed,
-    where: str,
-    known: dict[tuple[int, int], Marks],
-) -> Region:
-    count, stored = get(chunk, ColumnMeta.VALUES), get(chunk, ColumnMeta.STORED_BYTES)
-    start, values = get(chunk, ColumnMeta.DATA_PAGE), count * column.stored.itemsize
-    if (
-        get(chunk, ColumnMeta.CODEC) != UNCOMPRESSED
-        or ColumnMeta.DICTIONARY_PAGE in chunk
-        or count % column.items
-    ):
-        raise Unproved(f"{where}: compressed, with a dictionary, or no whole number of rows")
-    if get(chunk, ColumnMeta.BYTES) != stored:
-        raise Unproved(f"{where}: its size is another once it is decoded")
-    if start < 4 or not 0 <= values <= stored or start + stored > size:
-        raise Unproved(f"{where}: the chunk does not lie in the file")
-    marks = known.get((count, stored))
-    if marks is None or any(os.pread(file, len(data), start + at) != data for at, data in marks):
-        known[count, stored] = _marks(file, start, stored, count, column, where)
-    return Region(start + stored - values, values)
+class _Proof:
+    """The proof for one column, chunk by chunk.
 
+    Chunks of as many values and bytes are laid out in the same way. So what was read of the first
+    is only compared with the others: two short reads each, in place of a page header decoded.
+    """
 
-def _marks(file: int, start: int, stored: int, count: int, column: Fixed, where: str) -> Marks:
-    """What says how a chunk is laid out: its page header, and the lengths of its levels."""
-    head = _page_header(file, start, stored, count, where)
-    marks, at = [(0, head)], len(head)
-    for _ in repeat(None, 2 if column.nested else 0):
-        length = os.pread(file, 4, start + at)
-        marks.append((at, length))
-        at += 4 + int.from_bytes(length, "little")
-    if at + count * column.stored.itemsize != stored:
-        raise Unproved(f"{where}: levels and values do not add up")
-    return [
-        (0, b"".join(data for _, data in marks[:2])),
-        *marks[2:],
-    ]  # the first two stand together: one read less
+    def __init__(self, file: int, size: int, column: Fixed) -> None:
+        self._file = file
+        self._size = size
+        self._column = column
+        self._known: dict[tuple[int, int], Marks] = {}
+
+    def region(self, number: int, chunk: Struct) -> Region:
+        """Where the values of a chunk lie; raises Unproved."""
+        where = f"row group {number}, column {self._column.name}"
+        count = get(chunk, ColumnMeta.VALUES)
+        stored = get(chunk, ColumnMeta.STORED_BYTES)
+        start = get(chunk, ColumnMeta.DATA_PAGE)
+        values = count * self._column.stored.itemsize
+        encoded = (
+            get(chunk, ColumnMeta.CODEC) != UNCOMPRESSED or ColumnMeta.DICTIONARY_PAGE in chunk
+        )
+        if encoded or count % self._column.items:
+            raise Unproved(f"{where}: compressed, with a dictionary, or no whole number of rows")
+        if get(chunk, ColumnMeta.BYTES) != stored:
+            raise Unproved(f"{where}: its size is another once it is decoded")
+        inside = len(MAGIC) <= start and start + stored <= self._size
+        if not inside or not 0 <= values <= stored:
+            raise Unproved(f"{where}: the chunk does not lie in the file")
+        marks = self._known.get((count, stored))
+        if marks is None or not self._stand(marks, start):
+            self._known[count, stored] = self._marks(start, stored, count, where)
+        return Region(start + stored - values, values)
+
+    def _stand(self, marks: Marks, start: int) -> bool:
+        """Whether the chunk that starts at `start` has these marks."""
+        return all(os.pread(self._file, len(data), start + at) == data for at, data in marks)
+
+    def _marks(self, start: int, stored: int, count: int, where: str) -> Marks:
+        """The page header of a chunk and the lengths of its levels; they add up with its values."""
+        marks = [(0, _page_header(self._file, start, stored, count, where))]
+        at = len(marks[0][1])
+        levels = 2 if self._column.nested else 0  # repetition and definition, length first
+        for _ in range(levels):
+            length = os.pread(self._file, 4, start + at)
+            marks.append((at, length))
+            at += 4 + int.from_bytes(length, "little")
+        if at + count * self._column.stored.itemsize != stored:
+            raise Unproved(f"{where}: levels and values do not add up")
+        # The first two stand side by side: compared together, they take one read less.
+        first = b"".join(data for _, data in marks[:2])
+        return [(0, first), *marks[2:]]
 
 
 def _page_header(file: int, start: int, stored: int, count: int, where: str) -> bytes:
+    """The page header at `start`, found to say that the page is all of the chunk, and plain."""
     data = os.pread(file, min(_MAX_HEADER, stored), start)
     try:
         header, end = decode_page(data)
     except FormatError:
         raise Unproved(f"{where}: no page header to begin with") from None
-    page = get(header, Page.DATA, {}) if fits(header, {Page.DATA: {}}) else {}
-    plain = get(header, Page.TYPE) == DATA_PAGE and get(page, Page.ENCODING) == PLAIN
-    plain &= get(page, Page.DEFINITION) == get(page, Page.REPETITION) == RLE
-    sizes = get(header, Page.BYTES) == get(header, Page.STORED_BYTES) == stored - end
-    if not (plain and sizes and get(page, Page.VALUES) == count):
+    page: Struct = {}
+    if fits(header, {Page.DATA: {}}):
+        page = get(header, Page.DATA)
+    sizes = (get(header, Page.BYTES), get(header, Page.STORED_BYTES))
+    fills_chunk = sizes == (stored - end, stored - end)
+    has_all = get(page, Page.VALUES) == count
+    if not (fills_chunk and has_all and _is_plain(header, page)):
         raise Unproved(f"{where}: the page is not all of the chunk, or not plain")
     return data[:end]
+
+
+def _is_plain(header: Struct, page: Struct) -> bool:
+    levels = (get(page, Page.DEFINITION), get(page, Page.REPETITION))
+    kinds = (get(header, Page.TYPE), get(page, Page.ENCODING))
+    return kinds == (DATA_PAGE, PLAIN) and levels == (RLE, RLE)

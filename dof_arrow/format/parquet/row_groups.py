@@ -1,4 +1,4 @@
-"""Row groups put where the mapped layout wants them, every byte digested, the footer assembled (SPEC 6 and 7)."""
+"""Row groups written as the mapped layout wants them, closed by a sealed footer (SPEC 6 and 7)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,75 +15,80 @@ import pyarrow as pa
 from dof_arrow.errors import OutputError
 from dof_arrow.format.parquet import digests as integrity
 from dof_arrow.format.parquet import footer, layout
-from dof_arrow.format.parquet.footer import (
-    I16,
-    I64,
-    STRUCT,
-    Chunk,
-    ColumnMeta,
-    FileMetaData,
-    RowGroup,
-    Struct,
-)
-from dof_arrow.format.spec.arrow import element_type, is_vector
+from dof_arrow.format.parquet.column_encoding import decoded_footer, encoded_chunks, parquet_bytes
+from dof_arrow.format.parquet.compact import I16, I64, STRUCT, Struct, encode, get, items, put
+from dof_arrow.format.parquet.footer import Chunk, ColumnMeta, FileMetaData, RowGroup
+from dof_arrow.format.parquet.mapped_chunk import chunk_meta, statistics
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.storage.atomic import Output
 from dof_arrow.storage.copy import blocks
 
-Pieces = Mapping[
-    str, Sequence[Any]
-]  # column -> its values, piece by piece: stored arrays if mapped, else Arrow arrays
-_FIXED_TEXT = (
-    "id",
-    "group",
-)  # stored plain: pseudonyms have one length, so a file's size is known ahead
+# For each column its values, piece by piece: stored arrays if it is mapped, else Arrow arrays.
+Pieces = Mapping[str, Sequence[Any]]
 
 
 class RowGroupWriter:
-    """Puts chunks where the layout wants them, digests every byte (if given a thread for it), assembles the footer."""
+    """Writes row groups, attachments and the footer of one file to an output.
+
+    Every byte is digested, in a thread of the `pool` if there is one; a dry run needs no digests.
+    """
 
     def __init__(self, out: Output, pool: ThreadPoolExecutor | None) -> None:
-        self.out, self.pool = out, pool
+        self.out = out
+        self.pool = pool
         self.groups: list[Struct] = []
         self.digests: list[bytes] = []
         self.fixed: dict[str, layout.Fixed] = {}
         self._state = hashlib.sha256()
 
     def begin(self, schema: pa.Schema, fixed: Sequence[layout.Fixed], alignment: int) -> None:
-        """Fix the columns, those to be mapped, and the alignment of a file with more than one row group."""
-        self.fixed, self.alignment = {c.name: c for c in fixed}, alignment
+        """Begin the file.
+
+        `fixed` are the columns to be mapped; `alignment` is that of a file with more than one row
+        group, in bytes.
+        """
+        self.fixed = {column.name: column for column in fixed}
+        self.alignment = alignment
         self._names = schema.names
-        self._encoded = pa.schema([f for f in schema if f.name not in self.fixed])
+        encoded = [field for field in schema if field.name not in self.fixed]
+        self._encoded = pa.schema(encoded)
         self._emit(footer.MAGIC)
 
     def place(self, pieces: Pieces, rows: int, *, alone: bool) -> None:
-        """Append one row group; the only group of a file needs no more than a small alignment."""
-        alignment = layout.SMALL_ALIGNMENT if alone else self.alignment
+        """Append one row group; the only one of a file needs no more than a small alignment.
+
+        Raises OutputError if there are too many.
+        """
         if len(self.groups) == layout.MAX_GROUPS:
             raise OutputError(
                 "more row groups than one file may have",
                 found=f"{layout.MAX_GROUPS} x {rows} rows",
                 hint="Write a directory of several files.",
             )
+        alignment = layout.SMALL_ALIGNMENT if alone else self.alignment
         encoded = self._encode(pieces)
         chunks: list[Struct] = []
         for name in self._names:
             if name in self.fixed:
-                chunks.append(self._place_fixed(self.fixed[name], pieces[name], rows, alignment))
-            else:
-                chunks += [self._place_encoded(meta, data) for meta, data in encoded[name]]
+                column = self.fixed[name]
+                chunks.append(self._place_fixed(column, pieces[name], rows, alignment))
+                continue
+            for meta, data in encoded[name]:
+                chunks.append(self._place_encoded(meta, data))
         self.groups.append(_row_group(chunks, rows, len(self.groups)))
 
     def copy(self, file: int, group: Struct, alignment: int) -> None:
-        """Append a row group of another open file as it stands there: `group` is what that file's footer says of it."""
-        rows, chunks = footer.get(group, RowGroup.ROWS), list[Struct]()
-        for chunk in footer.items(group, RowGroup.COLUMNS):
-            meta = footer.get(chunk, Chunk.META)
-            column = self.fixed.get(footer.items(meta, ColumnMeta.PATH)[0].decode())
+        """Append a row group of another open file; `group` is what its own footer says of it."""
+        rows = get(group, RowGroup.ROWS)
+        chunks = []
+        for chunk in items(group, RowGroup.COLUMNS):
+            meta = get(chunk, Chunk.META)
             start, end = footer.chunk_range(meta)
-            values = end - rows * column.width if column else start
-            self._emit(bytes(-(self.out.size + values - start) % (alignment if column else 1)))
-            chunks.append(self._moved(meta, self.out.size))
+            column = self.fixed.get(_column_name(meta))
+            if column:
+                values = end - rows * column.width  # its values are the chunk's last bytes
+                self._align(values - start, alignment)
+            chunks.append(_moved(meta, self.out.size))
             for block in blocks(file, start, end):
                 self._emit(block)
             self._end_segment()
@@ -93,17 +97,23 @@ class RowGroupWriter:
     def attach(
         self, errors: Sequence[Json], documents: Sequence[tuple[Json, bytes]]
     ) -> dict[str, Json]:
-        """Write the errors table and the documents behind the last chunk; returns where they lie, for the metadata."""
+        """Write the errors table and the documents behind the last chunk.
+
+        Returns where they lie, as the metadata has it.
+        """
         placed: dict[str, Json] = {}
         if errors:
-            lines = b"".join(json.dumps(e, ensure_ascii=False).encode() + b"\n" for e in errors)
-            placed["errors"] = {**self._attach(lines), "rows": len(errors)}
+            lines = [json.dumps(error, ensure_ascii=False) + "\n" for error in errors]
+            where = self._attach("".join(lines).encode())
+            placed["errors"] = {**where, "rows": len(errors)}
         if documents:
-            placed["documents"] = [{**about, **self._attach(data)} for about, data in documents]
+            placed["documents"] = []
+        for about, data in documents:
+            placed["documents"].append({**about, **self._attach(data)})
         return placed
 
     def finish(self, schema: pa.Schema) -> None:
-        """Write the footer: `schema` carries the metadata."""
+        """Write the footer; `schema` carries the metadata."""
         self._end_segment()
         self.out.write(assemble(schema, self.groups, self.digests))
 
@@ -120,45 +130,40 @@ class RowGroupWriter:
         self, column: layout.Fixed, pieces: Sequence[np.ndarray], rows: int, alignment: int
     ) -> Struct:
         before = layout.page_start(column, rows)
-        self._emit(bytes(-(self.out.size + len(before)) % alignment))
+        self._align(len(before), alignment)
         start = self.out.size
         self._emit(before, *pieces)
         self._end_segment()
-        meta = layout.chunk_meta(
-            column, rows, start, self.out.size - start, layout.statistics(column, pieces)
-        )
+        size = self.out.size - start
+        meta = chunk_meta(column, rows, start, size, statistics(column, pieces))
         return {Chunk.OFFSET: (I64, start), Chunk.META: (STRUCT, meta)}
 
     def _place_encoded(self, meta: Struct, data: memoryview) -> Struct:
-        chunk = self._moved(meta, self.out.size)
+        chunk = _moved(meta, self.out.size)
         self._emit(data)
         self._end_segment()
         return chunk
 
-    @staticmethod
-    def _moved(meta: Struct, start: int) -> Struct:
-        """What the footer says of a chunk that begins at another place than where it was made."""
-        shift = start - footer.chunk_range(meta)[0]
-        for position in (ColumnMeta.DATA_PAGE, ColumnMeta.DICTIONARY_PAGE):
-            if position in meta:
-                footer.put(meta, position, footer.get(meta, position) + shift)
-        return {Chunk.OFFSET: (I64, start), Chunk.META: (STRUCT, meta)}
-
     def _encode(self, pieces: Pieces) -> dict[str, list[tuple[Struct, memoryview]]]:
-        """The other columns' chunks of one row group, made by pyarrow in memory."""
-        chunks: dict[str, list[tuple[Struct, memoryview]]] = {f.name: [] for f in self._encoded}
-        if not chunks:
+        """The chunks of one row group's other columns, made by pyarrow in memory."""
+        chunks: dict[str, list[tuple[Struct, memoryview]]] = {}
+        if not self._encoded.names:
             return chunks
-        columns = [pa.chunked_array(pieces[f.name], f.type) for f in self._encoded]
-        data = _parquet(pa.table(columns, schema=self._encoded))
-        tail = footer.footer_length(bytes(data[-8:]), len(data))
-        for _, _, meta in footer.chunks(footer.decode(data[-tail:-8])[0]):
-            start, end = footer.chunk_range(meta)
-            chunks[footer.get(meta, ColumnMeta.PATH)[1][0].decode()].append((meta, data[start:end]))
+        columns = []
+        for field in self._encoded:
+            columns.append(pa.chunked_array(pieces[field.name], field.type))
+        table = pa.table(columns, schema=self._encoded)
+        for meta, data in encoded_chunks(table):
+            chunks.setdefault(_column_name(meta), []).append((meta, data))
         return chunks
 
+    def _align(self, before: int, alignment: int) -> None:
+        """Fill up with zeros, so that what comes `before` bytes later is aligned."""
+        missing = -(self.out.size + before) % alignment
+        self._emit(bytes(missing))
+
     def _emit(self, *buffers: Any) -> None:
-        # hashlib and writev both let go of the interpreter lock, so digesting costs no time of its own.
+        # hashlib and writev both release the interpreter lock: digesting costs no time of its own.
         hashed = self.pool.submit(_update, self._state, buffers) if self.pool else None
         self.out.write(*buffers)
         if hashed:
@@ -170,35 +175,36 @@ class RowGroupWriter:
 
 
 def assemble(schema: pa.Schema, groups: Sequence[Struct], digests: Sequence[bytes]) -> bytes:
-    """Footer, length and magic of a file with these row groups: schema by pyarrow, the rest by us, sealed."""
-    skeleton = _parquet(schema.empty_table())
-    tail = footer.footer_length(bytes(skeleton[-8:]), len(skeleton))
-    struct = footer.decode(skeleton[-tail:-8])[0]
+    """Footer, length and magic of a file with these row groups, sealed.
+
+    The schema is written by pyarrow, the rest by us.
+    """
+    struct = decoded_footer(parquet_bytes(schema.empty_table()))
     keys = dict(footer.key_values(struct))
-    footer.put(struct, FileMetaData.ROWS, sum(footer.get(g, RowGroup.ROWS) for g in groups))
-    footer.put(struct, FileMetaData.GROUPS, (STRUCT, list(groups)))
-    footer.put(struct, FileMetaData.CREATED_BY, generator().encode())
-    footer.set_key_values(
-        struct,
-        [
-            (b"ARROW:schema", keys[b"ARROW:schema"]),
-            (b"dof", keys[b"dof"]),
-            (integrity.DIGESTS, integrity.encode_digests(digests)),
-            (integrity.SEAL, integrity.UNSEALED),
-        ],
-    )
-    data = footer.encode(struct)
-    return integrity.seal(data + len(data).to_bytes(4, "little") + footer.MAGIC)
+    pairs = [
+        (b"ARROW:schema", keys[b"ARROW:schema"]),
+        (b"dof", keys[b"dof"]),
+        (integrity.DIGESTS, integrity.encode_digests(digests)),
+        (integrity.SEAL, integrity.UNSEALED),
+    ]
+    rows = sum(get(group, RowGroup.ROWS) for group in groups)
+    put(struct, FileMetaData.ROWS, rows)
+    put(struct, FileMetaData.GROUPS, (STRUCT, list(groups)))
+    put(struct, FileMetaData.CREATED_BY, generator().encode())
+    footer.set_key_values(struct, pairs)
+    data = encode(struct)
+    length = len(data).to_bytes(4, "little")
+    return integrity.seal(data + length + footer.MAGIC)
 
 
 def content_uuid(digests: Sequence[bytes], cores: Sequence[str]) -> str:
-    """The identity of a file's content: from the digests of its chunks and of its cores (SPEC 4.2)."""
-    raw = bytearray(
-        hashlib.sha256(
-            b"dof-uuid-1\n" + b"".join(digests) + "".join(sorted(cores)).encode()
-        ).digest()[:16]
-    )
-    raw[6], raw[8] = raw[6] & 0x0F | 0x80, raw[8] & 0x3F | 0x80  # RFC 9562: version 8, the variant
+    """The identity of a file's content, from the digests of its chunks and its cores (SPEC 4.2)."""
+    cores = sorted(cores)
+    content = b"dof-uuid-1\n" + b"".join(digests) + "".join(cores).encode()
+    raw = bytearray(hashlib.sha256(content).digest()[:16])
+    # RFC 9562: four bits say version 8, two bits the variant.
+    raw[6] = raw[6] & 0x0F | 0x80
+    raw[8] = raw[8] & 0x3F | 0x80
     return str(uuid.UUID(bytes=bytes(raw)))
 
 
@@ -209,61 +215,30 @@ def generator() -> str:
     return f"dof-arrow version {__version__} (pyarrow {pa.__version__})"
 
 
-@cache
-def encoding(schema: pa.Schema) -> dict[str, Any]:
-    """How pyarrow encodes the columns that are not mapped: its options for `write_table`.
-
-    Vectors: byte-stream-split for float32, plain for float16 (DuckDB reads no float16 byte-stream-split), both zstd.
-    Ids and groups: plain, uncompressed. The rest: dictionary and zstd.
-    """
-    kinds = {leaf: _kind(field) for field in schema for leaf in _leaves(field)}
-    of = {
-        kind: [leaf for leaf, k in kinds.items() if k == kind]
-        for kind in ("float32", "float16", "text", "other")
-    }
-    return {
-        "compression": {leaf: "NONE" if kind == "text" else "ZSTD" for leaf, kind in kinds.items()}
-        or "NONE",
-        "use_dictionary": of["other"],
-        "use_byte_stream_split": of["float32"],
-        "write_statistics": of["other"],
-        "row_group_size": layout.MAX_GROUP_ROWS,
-    }
+def _column_name(meta: Struct) -> str:
+    first: bytes = items(meta, ColumnMeta.PATH)[0]
+    return first.decode()
 
 
-def _kind(field: pa.Field) -> str:
-    if is_vector(field):
-        return element_type(field)
-    return "text" if field.name in _FIXED_TEXT else "other"
-
-
-def _leaves(field: pa.Field) -> list[str]:
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.schema([field]).empty_table(), sink)
-    parquet = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
-    return [parquet.column(i).path for i in range(len(parquet))]
-
-
-def _parquet(table: pa.Table) -> memoryview:
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, **encoding(table.schema.remove_metadata()))
-    return memoryview(sink.getvalue()).cast("B")
+def _moved(meta: Struct, start: int) -> Struct:
+    """The description of a chunk that was made at another place and now begins at `start`."""
+    shift = start - footer.chunk_range(meta)[0]
+    for position in (ColumnMeta.DATA_PAGE, ColumnMeta.DICTIONARY_PAGE):
+        if position in meta:
+            put(meta, position, get(meta, position) + shift)
+    return {Chunk.OFFSET: (I64, start), Chunk.META: (STRUCT, meta)}
 
 
 def _row_group(chunks: list[Struct], rows: int, number: int) -> Struct:
-    metas = [footer.get(c, Chunk.META) for c in chunks]
-    size, stored = (
-        sum(footer.get(m, f) for m in metas) for f in (ColumnMeta.BYTES, ColumnMeta.STORED_BYTES)
-    )
+    metas = [get(chunk, Chunk.META) for chunk in chunks]
+    size = sum(get(meta, ColumnMeta.BYTES) for meta in metas)
+    stored = sum(get(meta, ColumnMeta.STORED_BYTES) for meta in metas)
+    first, _ = footer.chunk_range(metas[0])
     return {
         RowGroup.COLUMNS: footer.structs(chunks),
         RowGroup.BYTES: (I64, size),
         RowGroup.ROWS: (I64, rows),
-        RowGroup.OFFSET: (I64, footer.chunk_range(metas[0])[0]),
+        RowGroup.OFFSET: (I64, first),
         RowGroup.STORED_BYTES: (I64, stored),
         RowGroup.ORDINAL: (I16, number),
     }

@@ -1,4 +1,4 @@
-"""The metadata in an Arrow schema: its key, and the Arrow types of DoF columns (SPEC sections 3 and 4)."""
+"""The Arrow side of the specification: the metadata key and the types of columns (SPEC 3, 4)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from dof_arrow.format.spec.metadata import Metadata, encode
 
 KEY = b"dof"
 VECTOR_TYPES = ("float32", "float16")
+_FLOATS = {"float": "float32", "halffloat": "float16", "double": "float64"}  # Arrow's own names
 
 
 def vector_field(name: str, shape: Sequence[int], dtype: str = "float32") -> pa.Field:
     """The Arrow field of a feature column: a required fixed-size list, tensors flattened row-major.
+
+    Raises UsageError for another element type than float32 and float16, or an empty tensor.
 
     >>> vector_field("feature", (7, 7, 512)).type
     FixedSizeListType(fixed_size_list<element: float not null>[25088])
@@ -50,19 +53,20 @@ def holds_texts(kind: pa.DataType) -> bool:
 
 
 def element_type(field: pa.Field) -> str:
-    """The name of a column's element type, as metadata has it.
+    """The name of a column's element type, as the metadata has it.
 
     >>> element_type(vector_field("feature", (4,)))
     'float32'
     """
-    kind = field.type.value_type if is_vector(field) else field.type
-    return {"float": "float32", "halffloat": "float16", "double": "float64"}.get(
-        str(kind), str(kind)
-    )
+    kind = str(field.type.value_type if is_vector(field) else field.type)
+    return _FLOATS.get(kind, kind)
 
 
 def storable(field: pa.Field) -> pa.Field:
-    """The field as Parquet gives it back: seconds become milliseconds, elements of lists are called `element`.
+    """The field as Parquet gives it back.
+
+    Seconds become milliseconds, for example, and elements of lists are called `element`. Raises
+    UsageError for a type that Parquet cannot store.
 
     >>> storable(pa.field("when", pa.timestamp("s"))).type
     TimestampType(timestamp[ms])
@@ -86,28 +90,28 @@ def with_metadata(schema: pa.Schema, metadata: Metadata) -> pa.Schema:
 
 def vector_array(values: np.ndarray, field: pa.Field) -> pa.FixedSizeListArray:
     """An Arrow array over the memory of a C-contiguous float [n, D] array, without a copy."""
-    flat = pa.Array.from_buffers(
-        field.type.value_type, values.size, [None, pa.py_buffer(values.reshape(-1))]
-    )
+    data = pa.py_buffer(values.reshape(-1))
+    flat = pa.Array.from_buffers(field.type.value_type, values.size, [None, data])
     return pa.FixedSizeListArray.from_buffers(field.type, len(values), [None], children=[flat])
 
 
 def flat_array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """An Arrow array over the memory of a one-dimensional array of a required column, without a copy."""
-    return pa.Array.from_buffers(
-        kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
-    )
+    """An Arrow array over the memory of the array [n] of a required column, without a copy."""
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(kind, len(values), [None, data])
 
 
 def numpy_values(array: pa.Array | pa.ChunkedArray, field: pa.Field) -> np.ndarray[Any, Any]:
-    """A decoded column as one numpy array, [n, D] for vectors; zero-copy where Arrow's memory allows it."""
+    """A decoded column as one numpy array, [n, D] for vectors.
+
+    It is not copied where Arrow's memory allows that.
+    """
     if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
+        array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
     if not is_vector(field):
         return np.asarray(array.to_numpy(zero_copy_only=False))
-    return np.asarray(array.flatten().to_numpy(zero_copy_only=False)).reshape(
-        len(array), field.type.list_size
-    )
+    flat = np.asarray(array.flatten().to_numpy(zero_copy_only=False))
+    return flat.reshape(len(array), field.type.list_size)
 
 
 def finite(values: np.ndarray) -> bool:
@@ -118,8 +122,8 @@ def finite(values: np.ndarray) -> bool:
     """
     if not values.size:
         return True
-    if (
-        values.dtype == np.float16
-    ):  # numpy compares these one by one; their exponent bits tell as much
-        return not bool(((values.view(np.uint16) & 0x7C00) == 0x7C00).any())
+    if values.dtype == np.float16:
+        # numpy compares these slowly, one by one. All exponent bits are set in NaN and infinities.
+        exponents = values.view(np.uint16) & 0x7C00
+        return not bool((exponents == 0x7C00).any())
     return bool(np.isfinite(values.min()) and np.isfinite(values.max()))

@@ -25,11 +25,12 @@ def changes(old: Json, new: Json) -> list[Change]:
     [Change(where='info.title', old='a', new='b'), Change(where='info.notes', old=None, new='c')]
     """
     before, after = dict(_leaves(old)), dict(_leaves(new))
-    return [
-        Change(where=where, old=before.get(where), new=after.get(where))
-        for where in {**before, **after}
-        if _text(before.get(where)) != _text(after.get(where))
-    ]
+    found = []
+    for where in {**before, **after}:
+        change = Change(where=where, old=before.get(where), new=after.get(where))
+        if _text(change.old) != _text(change.new):
+            found.append(change)
+    return found
 
 
 def _text(value: Json) -> str:
@@ -37,6 +38,7 @@ def _text(value: Json) -> str:
 
 
 def _leaves(value: Json, where: str = "") -> Iterator[tuple[str, Json]]:
+    """Each value that is no object, or an empty one, with its place."""
     if isinstance(value, Mapping) and (value or not where):
         for name, item in value.items():
             yield from _leaves(item, f"{where}.{name}" if where else name)

@@ -1,4 +1,7 @@
-"""Dataclasses whose fields are declared once: JSON in and out, every problem, JSON Schema and tables from one place."""
+"""Dataclasses whose fields are declared once: JSON in and out, and every problem of a JSON value.
+
+`json_schema` makes the JSON Schema of the same declarations.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,16 @@ from dof_arrow.errors import FormatError, Problem
 
 Json = Any
 T = TypeVar("T")
-_MOST = 1000  # problems told of one value: a stranger's file may have a million
+UNIONS = (Union, types.UnionType)  # the origins of `A | B` and of `Optional[A]`
+_JSON_TYPES = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+_TYPE_NAMES = {**_JSON_TYPES, Any: "any"}
+_MOST = 1000  # problems listed of one value: a stranger's file may have a million
 
 
 def spec(
@@ -40,11 +52,7 @@ def spec(
 def to_json(value: Any) -> Json:
     """The JSON form of a declared object; fields at their default are left out."""
     if dataclasses.is_dataclass(value):
-        return {
-            f.name: to_json(getattr(value, f.name))
-            for f in dataclasses.fields(value)
-            if _is_required(f) or getattr(value, f.name) != _default(f)
-        }
+        return _object_to_json(value)
     if isinstance(value, Mapping):
         return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -67,7 +75,7 @@ def problems(value: Json, kind: Any, where: str = "$") -> Iterator[Problem]:
     elif not isinstance(value, dict):
         yield _wrong_type(where, "an object", value)
     else:
-        for field, hint in _declared(typing.cast(Any, kind)):
+        for field, hint in declared(typing.cast(Any, kind)):
             yield from _field_problems(value, field, hint, f"{where}.{field.name}")
 
 
@@ -82,13 +90,25 @@ def json_schema(kind: Any) -> dict[str, Json]:
     }
 
 
+def schema_name(kind: Any) -> str:
+    """What a declared class is called in the schema and the specification.
+
+    That is its own name, unless its class attribute `schema_name` gives another.
+
+    >>> class Core: schema_name = "core"
+    >>> schema_name(Core)
+    'core'
+    """
+    return str(getattr(kind, "schema_name", kind.__name__))
+
+
 def declarations(kind: Any) -> Iterator[tuple[str, str, bool, str, str]]:
     """Rows of a specification table: name, type, required, since, meaning."""
-    for field, hint in _declared(kind):
+    for field, hint in declared(kind):
         yield (
             field.name,
             type_name(hint),
-            _is_required(field),
+            is_required(field),
             field.metadata["since"],
             field.metadata["doc"],
         )
@@ -102,29 +122,41 @@ def type_name(hint: Any) -> str:
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin is Literal:
-        return " or ".join(f"`{a}`" for a in args)
-    if origin in (Union, types.UnionType):
-        return " or ".join(type_name(a) for a in args if a is not type(None))
+        return " or ".join(f"`{choice}`" for choice in args)
+    if origin in UNIONS:
+        return " or ".join(type_name(choice) for choice in args if choice is not type(None))
     if origin is tuple:
         return f"array of {type_name(args[0])}"
     if origin is Mapping:
         return f"object of {type_name(args[1])}"
-    return {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any"}.get(
-        hint
-    ) or hint.__name__
+    return _TYPE_NAMES.get(hint) or schema_name(hint)
 
 
 @cache
-def _declared(kind: Any) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
+def declared(kind: Any) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
+    """The fields of a declared class in order, each with its type."""
     hints = get_type_hints(kind)
     return tuple((field, hints[field.name]) for field in dataclasses.fields(kind))
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:
-    return field.default_factory() if field.default_factory is not MISSING else field.default
+def _object_to_json(value: Any) -> Json:
+    made = {}
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        if is_required(field) or item != default_of(field):
+            made[field.name] = to_json(item)
+    return made
 
 
-def _is_required(field: dataclasses.Field[Any]) -> bool:
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """The default of a field that has one, made anew."""
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def is_required(field: dataclasses.Field[Any]) -> bool:
+    """Whether a field has no default."""
     return field.default is MISSING and field.default_factory is MISSING
 
 
@@ -133,27 +165,34 @@ def _build(hint: Any, value: Json) -> Any:
     if value is None:
         return None
     if dataclasses.is_dataclass(hint):
-        return typing.cast(Any, hint)(
-            **{
-                f.name: _build(h, value[f.name])
-                for f, h in _declared(typing.cast(Any, hint))
-                if f.name in value
-            }
-        )
+        return _build_object(hint, value)
     if origin is tuple:
         return tuple(_build(args[0], item) for item in value)
     if origin is Mapping:
         return {key: _build(args[1], item) for key, item in value.items()}
-    if origin in (Union, types.UnionType):
-        return _build(next((a for a in args if dataclasses.is_dataclass(a)), Any), value)
+    if origin in UNIONS:
+        return _build(_declared_choice(args) or Any, value)
     return float(value) if hint is float else value
+
+
+def _build_object(kind: Any, value: dict[str, Json]) -> Any:
+    given = {}
+    for field, hint in declared(kind):
+        if field.name in value:
+            given[field.name] = _build(hint, value[field.name])
+    return kind(**given)
+
+
+def _declared_choice(choices: tuple[Any, ...]) -> Any:
+    """The declared class among the choices of a union, or None."""
+    return next(filter(dataclasses.is_dataclass, choices), None)
 
 
 def _field_problems(
     value: dict[str, Json], field: dataclasses.Field[Any], hint: Any, where: str
 ) -> Iterator[Problem]:
     if field.name not in value:
-        if _is_required(field):
+        if is_required(field):
             yield Problem(
                 rule="metadata-missing",
                 where=where,
@@ -170,36 +209,31 @@ def _field_problems(
 def _bound_problems(value: Json, about: Mapping[str, Any], where: str) -> Iterator[Problem]:
     pattern, minimum = about["pattern"], about["minimum"]
     if pattern and isinstance(value, str) and not re.fullmatch(pattern, value):
-        found = repr(value)[:80]
         yield Problem(
             rule="metadata-pattern",
             where=where,
             message="wrong form",
             expected=pattern,
-            found=found,
+            found=repr(value)[:80],
         )
-    if minimum is not None:
-        for item in value if isinstance(value, list) else [value]:
-            if item is not None and item < minimum:
-                yield Problem(
-                    rule="metadata-range",
-                    where=where,
-                    message="too small",
-                    expected=f"at least {minimum}",
-                    found=str(item),
-                )
+    if minimum is None:
+        return
+    numbers = value if isinstance(value, list) else [value]
+    for number in numbers:
+        if number is not None and number < minimum:
+            yield Problem(
+                rule="metadata-range",
+                where=where,
+                message="too small",
+                expected=f"at least {minimum}",
+                found=str(number),
+            )
 
 
 def _type_problems(value: Json, hint: Any, where: str) -> Iterator[Problem]:
     origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        if not any(not list(problems(value, a, where)) for a in args):
-            inner = next((a for a in args if dataclasses.is_dataclass(a)), None)
-            yield from (
-                problems(value, inner, where)
-                if inner
-                else [_wrong_type(where, type_name(hint), value)]
-            )
+    if origin in UNIONS:
+        yield from _union_problems(value, hint, where)
     elif origin is tuple and isinstance(value, list):
         for index, item in enumerate(value):
             yield from problems(item, args[0], f"{where}[{index}]")
@@ -210,43 +244,61 @@ def _type_problems(value: Json, hint: Any, where: str) -> Iterator[Problem]:
         yield _wrong_type(where, type_name(hint), value)
 
 
+def _union_problems(value: Json, hint: Any, where: str) -> Iterator[Problem]:
+    """Nothing if one choice fits, else what is wrong by the declared class among the choices."""
+    choices = get_args(hint)
+    for choice in choices:
+        if not list(problems(value, choice, where)):
+            return
+    declared_class = _declared_choice(choices)
+    if declared_class:
+        yield from problems(value, declared_class, where)
+    else:
+        yield _wrong_type(where, type_name(hint), value)
+
+
 def _matches(value: Json, hint: Any, origin: Any, args: tuple[Any, ...]) -> bool:
     if hint is Any:
         return True
     if origin is Literal:
         return isinstance(value, str) and value in args
     if hint is float:
-        return (
-            isinstance(value, (int, float))
-            and not isinstance(value, bool)
-            and abs(value) <= sys.float_info.max
-        )
+        return _is_number(value, int | float) and abs(value) <= sys.float_info.max
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return _is_number(value, int)
     return origin is None and isinstance(value, hint)
 
 
+def _is_number(value: Json, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)  # to Python, a bool is an int
+
+
 def _wrong_type(where: str, expected: str, value: Json) -> Problem:
-    found = json.dumps(value, default=str)[:80]
     return Problem(
         rule="metadata-type",
         where=where,
         message="wrong type or value",
         expected=expected,
-        found=found,
+        found=json.dumps(value, default=str)[:80],
     )
 
 
 def _object_schema(kind: Any, defs: dict[str, Json]) -> dict[str, Json]:
-    fields = {f.name: _field_schema(f, h, defs) for f, h in _declared(kind)}
-    required = [f.name for f, _ in _declared(kind) if _is_required(f)]
-    return {
-        "title": kind.__name__,
+    fields = {}
+    required = []
+    for field, hint in declared(kind):
+        fields[field.name] = _field_schema(field, hint, defs)
+        if is_required(field):
+            required.append(field.name)
+    schema = {
+        "title": schema_name(kind),
         "description": kind.__doc__.strip(),
         "type": "object",
         "properties": fields,
-        **({"required": required} if required else {}),
     }
+    if required:
+        schema["required"] = required
+    return schema
 
 
 def _field_schema(
@@ -263,25 +315,28 @@ def _field_schema(
 def _hint_schema(hint: Any, defs: dict[str, Json]) -> dict[str, Json]:
     origin, args = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint):
-        name = typing.cast(Any, hint).__name__
-        if name not in defs:
-            defs[name] = None
-            defs[name] = _object_schema(hint, defs)
-        return {"$ref": f"#/$defs/{name}"}
+        return _reference(hint, defs)
     if origin is Literal:
         return {"enum": list(args)}
     if origin is tuple:
         return {"type": "array", "items": _hint_schema(args[0], defs)}
     if origin is Mapping:
         return {"type": "object", "additionalProperties": _hint_schema(args[1], defs)}
-    if origin in (Union, types.UnionType):
+    if origin in UNIONS:
         return _union_schema(args, defs)
-    names = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-    return {"type": names[hint]} if hint in names else {}
+    return {"type": _JSON_TYPES[hint]} if hint in _JSON_TYPES else {}
 
 
-def _union_schema(args: tuple[Any, ...], defs: dict[str, Json]) -> dict[str, Json]:
-    parts = [_hint_schema(a, defs) for a in args]
-    if all(set(p) == {"type"} for p in parts):
-        return {"type": [p["type"] for p in parts]}
-    return {"anyOf": parts}
+def _reference(kind: Any, defs: dict[str, Json]) -> dict[str, Json]:
+    name = schema_name(kind)
+    if name not in defs:
+        defs[name] = None  # a class that holds itself ends here
+        defs[name] = _object_schema(kind, defs)
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _union_schema(choices: tuple[Any, ...], defs: dict[str, Json]) -> dict[str, Json]:
+    schemas = [_hint_schema(choice, defs) for choice in choices]
+    if all(set(schema) == {"type"} for schema in schemas):
+        return {"type": [schema["type"] for schema in schemas]}
+    return {"anyOf": schemas}

@@ -1,7 +1,8 @@
 """The specification as code: what the `dof` key of a file's metadata holds (SPEC section 4).
 
-Each field is declared once, with its type, meaning and first version. Reading, writing, checking, the JSON Schema
-and the specification's tables are all made from these declarations. Nothing here knows of Arrow or of files.
+Each field is declared once, with its type, meaning and first version. Reading, writing, checking,
+the JSON Schema and the specification's tables are all made from these declarations. Nothing here
+knows about files.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from itertools import chain
+from typing import Any, ClassVar, Literal, TypeVar
 
 import pyarrow as pa
 
@@ -95,6 +97,8 @@ class Preprocessing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreMetadata:
     """A frozen headless model, and all that is needed to run it again on the same footing."""
+
+    schema_name: ClassVar[str] = "Core"
 
     name: str = spec("a short name")
     sha256: str = spec("SHA-256 of the core's ONNX bytes", pattern=SHA256)
@@ -249,7 +253,8 @@ class Provenance:
         "what the raw inputs were like: sizes, modes, bit depths, bytes", factory=dict
     )
     providers: Mapping[str, tuple[str, ...]] = spec(
-        "by feature column: ONNX Runtime's execution providers that ran its core, unless it was the CPU's alone",
+        "by feature column: ONNX Runtime's execution providers that ran its core, "
+        "unless it was the CPU's alone",
         factory=dict,
     )
     created: str | None = spec(
@@ -376,16 +381,20 @@ def _no_constant(name: str) -> Json:
 
 
 def _check_depth(value: Json) -> None:
-    layer, depth = [value], 0
+    """Raise ValueError if a value is nested too deep; goes through it layer by layer."""
+    layer = [value]
+    depth = 0
     while layer:
         depth += 1
         if depth > _MAX_DEPTH:
             raise ValueError(f"nested deeper than {_MAX_DEPTH}")
-        layer = [item for v in layer for item in _children(v)]
+        layer = list(chain.from_iterable(map(_children, layer)))
 
 
 def _children(value: Json) -> Iterable[Json]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 TYPES = {

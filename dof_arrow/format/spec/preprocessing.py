@@ -1,4 +1,4 @@
-"""Preprocessing as declared: presets, JSON, and what makes a declaration consistent (SPEC section 4.4)."""
+"""Preprocessing as declared: presets, JSON, and what a declaration must keep to (SPEC 4.4)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def presets() -> dict[str, Preprocessing]:
 
 
 def load_spec(text: str, *, fit: Fit | None = None) -> Preprocessing:
-    """A checked declaration from a preset's name, a JSON file's path or JSON text; `fit` changes only how it fits.
+    """A checked declaration, from a preset's name, a JSON file's path or JSON text.
+
+    `fit` changes only how pictures are fitted into the final size.
 
     Raises UsageError for an unknown name, and for JSON that is wrong, naming every mistake.
 
@@ -59,8 +61,11 @@ def load_spec(text: str, *, fit: Fit | None = None) -> Preprocessing:
     >>> load_spec("imagenet", fit="pad").resize
     (224, 224)
     """
-    spec = presets().get(text) or _from_json(*_json_bytes(text))
-    spec = with_fit(spec, fit) if fit else spec
+    spec = presets().get(text)
+    if spec is None:
+        spec = _from_json(*_json_bytes(text))
+    if fit:
+        spec = with_fit(spec, fit)
     check(spec)
     return spec
 
@@ -82,7 +87,8 @@ def with_fit(spec: Preprocessing, fit: Fit) -> Preprocessing:
             expected='"resize" in the preprocessing',
             hint=f"Give the sizes: --preprocess '{as_text(with_size(spec, 224, 224))}'",
         )
-    return dataclasses.replace(spec, fit=fit, resize=size, crop=() if fit == "squash" else size)
+    crop = () if fit == "squash" else size
+    return dataclasses.replace(spec, fit=fit, resize=size, crop=crop)
 
 
 def with_size(spec: Preprocessing, height: int, width: int) -> Preprocessing:
@@ -96,7 +102,8 @@ def with_size(spec: Preprocessing, height: int, width: int) -> Preprocessing:
         return dataclasses.replace(spec, fit="squash", resize=(height, width))
     box = resize_box(spec)
     resize = round(box[0] * height / old[0]), round(box[1] * width / old[1])
-    return dataclasses.replace(spec, resize=resize, crop=(height, width) if spec.crop else ())
+    crop = (height, width) if spec.crop else ()
+    return dataclasses.replace(spec, resize=resize, crop=crop)
 
 
 def as_text(spec: Preprocessing) -> str:
@@ -131,7 +138,10 @@ def output_size(spec: Preprocessing) -> tuple[int, int] | None:
 
 
 def resize_box(spec: Preprocessing) -> tuple[int, int]:
-    """The [height, width] that the resize covers, lies in or fills; one number stands for a square."""
+    """The [height, width] that a resized picture covers, lies in or fills.
+
+    One number in the declaration stands for a square.
+    """
     return spec.resize[0], spec.resize[-1]
 
 
@@ -159,12 +169,13 @@ def _json_bytes(text: str) -> tuple[bytes, str]:
 def _from_json(data: bytes, where: str) -> Preprocessing:
     try:
         value = metadata.parse(data)
-        unknown = sorted(value.keys() - {field.name for field in dataclasses.fields(Preprocessing)})
+        known = [field.name for field in dataclasses.fields(Preprocessing)]
+        unknown = sorted(value.keys() - set(known))
         if unknown:
             raise UsageError(
                 "unknown field of a preprocessing",
                 where,
-                _field_names(),
+                ", ".join(known),
                 ", ".join(unknown),
                 hint="Correct its name.",
             )
@@ -175,10 +186,6 @@ def _from_json(data: bytes, where: str) -> Preprocessing:
             where,
             hint=f"An example: {as_text(presets()['imagenet'])}",
         ) from None
-
-
-def _field_names() -> str:
-    return ", ".join(field.name for field in dataclasses.fields(Preprocessing))
 
 
 def _mistakes(spec: Preprocessing) -> Iterator[str]:
@@ -197,8 +204,8 @@ def _channel_mistakes(spec: Preprocessing) -> Iterator[str]:
     count = channel_count(spec)
     if (spec.mode == "L") != (spec.channels == "L"):
         yield (
-            f"mode {spec.mode} cannot give channels {spec.channels}: grey pictures decoded as RGB have three "
-            "equal channels"
+            f"mode {spec.mode} cannot give channels {spec.channels}: "
+            "grey pictures decoded as RGB have three equal channels"
         )
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (0, count):
@@ -212,7 +219,10 @@ def _size_mistakes(spec: Preprocessing) -> Iterator[str]:
         yield f"sides lie between 1 and {MAX_SIDE}"
     elif spec.fit == "none":
         if spec.resize or spec.crop:
-            yield "fit none leaves pictures as they are: leave out resize and crop, or name another fit"
+            yield (
+                "fit none leaves pictures as they are: "
+                "leave out resize and crop, or name another fit"
+            )
     elif not spec.resize:
         yield f"fit {spec.fit} needs resize"
     else:

@@ -1,4 +1,4 @@
-"""Every rule a DoF file can break: its stable id, the section of the specification, and what it means (appendix A)."""
+"""Every rule a DoF file can break: its stable id, its section, what it means (appendix A)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from dof_arrow.errors import FormatError, Problem
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: where SPEC states it, what a file that breaks it is like, and whether only `--deep` looks for it."""
+    """One rule: the section of SPEC that states it, and what a file that breaks it is like.
+
+    Only `--deep` looks for a `deep` one.
+    """
 
     section: str
     meaning: str
@@ -133,8 +136,8 @@ RULES: dict[str, Rule] = {
 def problem(rule: str, where: str, expected: object = "", found: object = "") -> Problem:
     """A problem with its rule's own words.
 
-    >>> print(problem("footer-slack", "footer", "0 bytes", "3"))
-    footer-slack at footer: bytes are left between the footer and its length: expected 0 bytes, found 3
+    >>> print(problem("file-magic", "footer", "PAR1", "PARE"))
+    file-magic at footer: the file does not begin and end with PAR1: expected PAR1, found PARE
     """
     return Problem(
         rule=rule,

@@ -1,7 +1,8 @@
-"""Templates of the free sections `training` and `performance`: what their readers look for, and what it means.
+"""Templates of the free sections `training` and `performance`: their fields and what they mean.
 
-The two sections are the owner's: nothing in them is refused. A template names what is worth saying, after the model
-information of the legacy format: what a model is for, how it was trained, how well it did, each field with its type.
+The two sections are the owner's: nothing in them is refused. A template names what is worth saying,
+after the model information of the legacy format: what a model is for, how it was trained, how well
+it did, each field with its type.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, get_args, get_type_hints
 
-from dof_arrow.format.spec.json_model import Json, declarations, problems, spec, to_json
+from dof_arrow.format.spec.json_model import (
+    Json,
+    declarations,
+    default_of,
+    problems,
+    spec,
+    to_json,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +142,7 @@ class Performance:
 
 
 SECTIONS: Mapping[str, Any] = {"training": Training, "performance": Performance}
+_EMPTY: tuple[Json, ...] = (None, "", [], {})
 
 
 def template(section: str) -> dict[str, Json]:
@@ -151,12 +160,13 @@ def filled(value: Mapping[str, Json]) -> dict[str, Json]:
     >>> filled({"f1": 0.4, "note": None, "roc": {"auc": None, "thresholds": []}})
     {'f1': 0.4}
     """
-    inner = {
-        key: filled(item) if isinstance(item, Mapping) else item for key, item in value.items()
-    }
-    return {
-        key: item for key, item in inner.items() if item is not None and item not in ("", [], {})
-    }
+    given = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            item = filled(item)
+        if item not in _EMPTY:
+            given[name] = item
+    return given
 
 
 def guide(section: str) -> list[tuple[str, str, str]]:
@@ -169,45 +179,48 @@ def guide(section: str) -> list[tuple[str, str, str]]:
 
 
 def remarks(section: str, value: Json) -> list[str]:
-    """What a reader who expects the template may stumble over: wrong types, names nearly those of the template.
+    """What a reader who expects the template may stumble over.
 
-    >>> remarks("performance", {"treshold": 0.4, "accuracy": "high"})
-    ['performance.accuracy: expected number, found "high"', 'performance.treshold: did you mean threshold?']
+    These are wrong types, and names that differ a little from those of the template.
+
+    >>> for remark in remarks("performance", {"treshold": 0.4, "accuracy": "high"}):
+    ...     print(remark)
+    performance.accuracy: expected number, found "high"
+    performance.treshold: did you mean threshold?
     """
     kind = SECTIONS[section]
-    wrong = [
-        f"{p.where}: expected {p.expected}, found {p.found}" for p in problems(value, kind, section)
-    ]
+    found = []
+    for problem in problems(value, kind, section):
+        found.append(f"{problem.where}: expected {problem.expected}, found {problem.found}")
     known = [field.name for field in dataclasses.fields(kind)]
-    near = {name: get_close_matches(name, known, 1, 0.7) for name in value if name not in known}
-    return wrong + [
-        f"{section}.{name}: did you mean {found[0]}?" for name, found in near.items() if found
-    ]
+    for name in value:
+        if name in known:
+            continue
+        near = get_close_matches(name, known, 1, 0.7)
+        if near:
+            found.append(f"{section}.{name}: did you mean {near[0]}?")
+    return found
 
 
 def _empty(kind: Any) -> dict[str, Json]:
     inner = _inner(kind)
-    return {
-        field.name: _empty(inner[field.name]) if field.name in inner else to_json(_default(field))
-        for field in dataclasses.fields(kind)
-    }
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    return (
-        field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    )
+    empty: dict[str, Json] = {}
+    for field in dataclasses.fields(kind):
+        if field.name in inner:
+            empty[field.name] = _empty(inner[field.name])
+        else:
+            empty[field.name] = to_json(default_of(field))
+    return empty
 
 
 def _inner(kind: Any) -> dict[str, Any]:
-    """The fields of a template that are templates themselves."""
-    choices = {name: (hint, *get_args(hint)) for name, hint in get_type_hints(kind).items()}
-    return {
-        name: inner
-        for name, kinds in choices.items()
-        for inner in kinds
-        if dataclasses.is_dataclass(inner)
-    }
+    """The fields of a template that are templates themselves, each with its class."""
+    inner = {}
+    for name, hint in get_type_hints(kind).items():
+        for choice in (hint, *get_args(hint)):
+            if dataclasses.is_dataclass(choice):
+                inner[name] = choice
+    return inner
 
 
 def _guide(kind: Any, before: str) -> Iterator[tuple[str, str, str]]:

@@ -1,71 +1,91 @@
-"""The errors table and the documents that lie inside a file: where they are, and what they hold (SPEC section 5)."""
+"""The errors table and the documents inside a file: where they lie, and what they hold (SPEC 5)."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 
 from dof_arrow.errors import Problem
 from dof_arrow.format.parquet import digests, footer
-from dof_arrow.format.parquet.footer import Struct
+from dof_arrow.format.parquet.compact import Struct
 from dof_arrow.format.spec.metadata import Attachment, Errors, Metadata
 from dof_arrow.format.spec.rules import problem
+from dof_arrow.format.validation.file_parts import FileParts
+from dof_arrow.format.validation.spans import Span, overlaps
 
-_MAX_LINE = 1 << 16
+_MAX_LINE = 1 << 16  # bytes of an errors table's line
+_ERROR_FIELDS = ("id", "rule", "reason")
 
 
-def problems(
-    file: int, struct: Struct, start: int, metadata: Metadata, deep: bool
-) -> Iterator[Problem]:
-    """Attachments out of place, or (deep) other than they are said to be; the footer begins at byte `start`."""
+def problems(parts: FileParts, metadata: Metadata, deep: bool) -> Iterator[Problem]:
+    """Attachments out of place, and (deep) those that are not what the metadata says."""
+    first = _end_of_chunks(parts.footer)
     placed = _placed(metadata)
-    gap = max(
-        (footer.chunk_range(meta)[1] for _, _, meta in footer.chunks(struct)),
-        default=len(footer.MAGIC),
-    )
-    sound = {
-        where: a for where, a in placed.items() if gap <= a.offset <= a.offset + a.length <= start
-    }
+    sound: dict[str, Attachment] = {}
+    spans = []
+    for where, attachment in placed.items():
+        start = attachment.offset
+        end = start + attachment.length
+        if first <= start <= end <= parts.start:
+            sound[where] = attachment
+            spans.append(Span(start, end, where))
     for where in sorted(placed.keys() - sound.keys()):
-        yield problem("attachment-bounds", where, f"bytes {gap} to {start}", "others")
-    spans = sorted((a.offset, a.offset + a.length, where) for where, a in sound.items())
-    for (_, end, _), (first, _, where) in pairwise(spans):
-        if first < end:
-            yield problem("attachment-bounds", where, f"a start at {end} or later", first)
+        expected = f"bytes {first} to {parts.start}"
+        yield problem("attachment-bounds", where, expected, "others")
+    yield from overlaps("attachment-bounds", spans)
     if deep:
         for where, attachment in sound.items():
-            yield from _content(file, where, attachment)
+            yield from _content(parts.file, where, attachment)
+
+
+def _end_of_chunks(struct: Struct) -> int:
+    ends = []
+    for _, _, meta in footer.chunks(struct):
+        _, end = footer.chunk_range(meta)
+        ends.append(end)
+    return max(ends, default=len(footer.MAGIC))
 
 
 def _placed(metadata: Metadata) -> dict[str, Attachment]:
-    documents: dict[str, Attachment] = {
-        f"$.documents[{i}]": d for i, d in enumerate(metadata.documents)
-    }
-    return {"$.errors": metadata.errors, **documents} if metadata.errors else documents
+    """Every attachment, by its place in the metadata."""
+    placed: dict[str, Attachment] = {}
+    if metadata.errors:
+        placed["$.errors"] = metadata.errors
+    for number, document in enumerate(metadata.documents):
+        placed[f"$.documents[{number}]"] = document
+    return placed
 
 
 def _content(file: int, where: str, attachment: Attachment) -> Iterator[Problem]:
-    found = digests.digest(file, attachment.offset, attachment.offset + attachment.length).hex()
+    start = attachment.offset
+    found = digests.digest(file, start, start + attachment.length).hex()
     if found != attachment.sha256:
         yield problem("attachment-digest", where, attachment.sha256, found)
     if isinstance(attachment, Errors):
-        lines = os.pread(file, attachment.length, attachment.offset).splitlines()
-        wrong = next((n for n, line in enumerate(lines, 1) if not _is_error(line)), None)
-        if wrong is not None:
-            yield problem(
-                "errors-table", where, "objects of the texts id, rule and reason", f"line {wrong}"
-            )
-        elif len(lines) != attachment.rows:
-            yield problem("errors-table", where, f"{attachment.rows} lines", len(lines))
+        data = os.pread(file, attachment.length, start)
+        yield from _errors_table(data.splitlines(), attachment, where)
+
+
+def _errors_table(lines: Sequence[bytes], attachment: Errors, where: str) -> Iterator[Problem]:
+    for number, line in enumerate(lines, 1):
+        if not _is_error(line):
+            expected = "objects of the texts id, rule and reason"
+            yield problem("errors-table", where, expected, f"line {number}")
+            return
+    if len(lines) != attachment.rows:
+        expected = f"{attachment.rows} lines"
+        yield problem("errors-table", where, expected, len(lines))
 
 
 def _is_error(line: bytes) -> bool:
+    if len(line) > _MAX_LINE:
+        return False
     try:
-        value = json.loads(line) if len(line) <= _MAX_LINE else None
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and all(
-        isinstance(value.get(key), str) for key in ("id", "rule", "reason")
-    )
+    if not isinstance(value, dict):
+        return False
+    fields = [value.get(name) for name in _ERROR_FIELDS]
+    return all(isinstance(field, str) for field in fields)

@@ -17,9 +17,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from onnx import SparseTensorProto, TensorProto, helper
 
 from dof_arrow.cli import main
-from dof_arrow.cores import core
 from dof_arrow.cores.core import Core, headless
-from dof_arrow.cores.graph import external_data
+from dof_arrow.cores.core_file import PREPROCESSING_GRAPH
+from dof_arrow.cores.graph import external_data, session
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.origins import huggingface
 from dof_arrow.cores.preprocess import Preprocess
@@ -169,7 +169,7 @@ def in_properties(data: bytes, preprocessing: bytes) -> bytes:
     """A core that carries another preprocessing."""
     model = Model.FromString(data)
     encoded = base64.b64encode(preprocessing).decode()
-    graph.set_properties(model, {core.PREPROCESSING_GRAPH: encoded})
+    graph.set_properties(model, {PREPROCESSING_GRAPH: encoded})
     return graph.to_bytes(model)
 
 
@@ -303,7 +303,7 @@ def test_the_runtime_itself_finds_no_file_in_the_current_folder(
 ) -> None:
     """The second belt: what a check of ours might overlook is not read either."""
     model = adding_sparse_weights("id.key")
-    monkeypatch.setattr(graph, "bring_in", lambda *_: None)
+    monkeypatch.setattr(session, "bring_in", lambda *_: None)
     ways = ("id.key", f"{work}/id.key", f"../../..{work}/id.key", f"../../../..{work}/id.key")
     for location in ways:
         values = model.graph.node[0].attribute[0].sparse_tensor.values
@@ -455,4 +455,13 @@ def test_the_walk_does_not_read_weights() -> None:
     """What is pruned cannot be slow: through a tensor nothing is reached but itself."""
     assert external_data._fields_towards("onnx.TensorProto", TensorProto.DESCRIPTOR) == ()
     assert external_data._fields_towards("onnx.NodeProto", TensorProto.DESCRIPTOR) == ()
-    assert os.path.isabs(graph._NO_FOLDER) and not os.path.exists(graph._NO_FOLDER)
+    assert os.path.isabs(session._NO_FOLDER) and not os.path.exists(session._NO_FOLDER)
+
+
+def test_a_head_given_as_bytes_is_told_to_hold_its_weights(parts: dict[str, bytes]) -> None:
+    """`dof fuse --head` hands bytes over: to load them by their path would be no advice."""
+    head = tainted(parts["head"], add_initializer, "weights.bin")
+    with pytest.raises(CoreError, match="another file") as raised:
+        fuse(Core(parts["core"]), {"finding": head})
+    assert raised.value.where == "finding"
+    assert raised.value.hint.startswith("Save it with its weights inside: onnx.save(")

@@ -147,7 +147,7 @@ def test_external_data_of_another_length_is_refused(tmp_path: Path) -> None:
 
 
 def test_bytes_alone_may_not_point_to_other_files(tmp_path: Path) -> None:
-    with pytest.raises(CoreError, match="another file"):
+    with pytest.raises(CoreError, match=r"another file.*Save it with its weights inside"):
         graph.from_bytes(with_external_data(tmp_path).read_bytes())
 
 
@@ -214,6 +214,63 @@ def test_names_added_are_new_and_renaming_is_complete() -> None:
     graph.rename_tensor(model, "feat", "renamed")
     assert outputs(model, np.ones((2, 3, 16, 16), np.float32))[0].shape == (2, 5)
     assert "feat" not in graph.tensor_names(model)
+
+
+def with_sparse_weights(name: str = "w") -> onnx.ModelProto:
+    """`y` = `f` v, `f` = relu(x w), with weights `w` of which three numbers are stored."""
+    places = onnx.numpy_helper.from_array(np.array([0, 4, 8]), f"{name}_places")
+    numbers = onnx.numpy_helper.from_array(np.array([1, 2, 3], np.float32), name)
+    rows = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])]
+    scores = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])]
+    made = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", name], ["h"]),
+            helper.make_node("Relu", ["h"], ["f"]),
+            helper.make_node("MatMul", ["f", "v"], ["scores"]),
+            helper.make_node("Softmax", ["scores"], ["y"]),
+        ],
+        "sparse",
+        rows,
+        scores,
+        [onnx.numpy_helper.from_array(np.ones((3, 2), np.float32), "v")],
+        sparse_initializer=[helper.make_sparse_tensor(numbers, places, [3, 3])],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def test_sparse_weights_are_renamed_like_others() -> None:
+    model = with_sparse_weights()
+    graph.rename_tensor(model, "w", "renamed")
+    graph.rename_tensor(model, "w_places", "renamed_places")
+    (stored,) = model.graph.sparse_initializer
+    assert (stored.values.name, stored.indices.name) == ("renamed", "renamed_places")
+    assert "w" not in graph.tensor_names(model)
+    rows = np.eye(3, dtype=np.float32)
+    np.testing.assert_array_equal(outputs(model, rows), outputs(with_sparse_weights(), rows))
+
+
+def test_sparse_weights_stay_in_a_part_and_give_way_to_its_output() -> None:
+    """A cut calls its output `feature`, whatever else has that name."""
+    part = cut.cut(with_sparse_weights("feature"))
+    assert part.tensor == "f" and len(part.model.graph.sparse_initializer) == 1
+    found = outputs(part.model, np.eye(3, dtype=np.float32))[0]
+    np.testing.assert_array_equal(found, np.diag([1, 2, 3]))
+
+
+def test_sparse_weights_listed_as_inputs_need_not_be_fed() -> None:
+    model = with_sparse_weights()
+    model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [3, 3]))
+    assert [value.name for value in graph.inputs(model)] == ["x"]
+
+
+def test_notes_on_quantisation_name_a_renamed_tensor() -> None:
+    model = models.gemm(tail="")
+    note = model.graph.quantization_annotation.add(tensor_name="feat")
+    note.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="small")
+    graph.rename_tensor(model, "feat", "renamed")
+    graph.rename_tensor(model, "small", "scale")
+    assert note.tensor_name == "renamed"
+    assert [each.value for each in note.quant_parameter_tensor_names] == ["scale"]
 
 
 @pytest.mark.parametrize("name", MODELS)

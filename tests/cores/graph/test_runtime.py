@@ -1,4 +1,4 @@
-"""Execution providers: the one that is asked for runs all that pixels pass through, or an error says why not."""
+"""Execution providers: the one asked for runs all that pixels pass through, or an error says so."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
                 else _Pretended(made, provider[0], dict.fromkeys(strays, ""))
             )
 
-        monkeypatch.setattr(graph, "session", session)
+        monkeypatch.setattr(runtime, "plain_session", session)
         return seen
 
     return leaving
@@ -117,7 +117,7 @@ def test_a_provider_that_is_not_installed(name: str, said: str) -> None:
     "ignore:Specified provider"
 )  # ONNX Runtime's own, since nothing but the list is faked
 def test_a_provider_that_onnx_runtime_drops_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with onnxruntime-gpu and no driver: it is listed, and the session then has the CPU alone."""
+    """As with onnxruntime-gpu and no driver: it is listed, and a session then has the CPU alone."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     assert graph.session(core().data, 1, ("CUDAExecutionProvider", {})).get_providers() == [
         "CPUExecutionProvider"
@@ -144,7 +144,7 @@ def test_one_operator_on_the_cpu_is_one_too_many(cuda: Any) -> None:
 
 
 def test_what_works_out_shapes_may_run_on_the_cpu(cuda: Any) -> None:
-    """A class token is repeated for each picture of a batch: how often is worked out on the CPU, as CUDA wants it."""
+    """A class token is repeated for each picture: how often is worked out on the CPU, for CUDA."""
     seen = cuda("Shape", "Expand")
     runtime.session(graph.to_bytes(models.vit()), provider="CUDA")
     assert seen == [
@@ -283,7 +283,7 @@ def test_threads_change_no_feature(tmp_path: Path) -> None:
 def test_a_core_that_depends_on_its_batch_gives_the_same_at_any_batch_size_and_workers(
     tmp_path: Path,
 ) -> None:
-    """DynamicQuantizeLinear takes its scale from all rows of a batch: such a core runs one picture at a time (C2)."""
+    """Where a scale is taken from all rows of a batch, a core runs one picture at a time."""
     folder = folder_of(tmp_path / "p", 41, side=16)
     (folder / "0007.png").write_bytes(b"broken")
     ranged = Core.from_bytes(

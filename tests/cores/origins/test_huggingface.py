@@ -1,4 +1,4 @@
-"""`hf://`: by huggingface_hub itself, against a hub on the loopback that speaks its download protocol."""
+"""`hf://`: by huggingface_hub itself, against a hub on the loopback that speaks its protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -120,7 +122,7 @@ def run(site: Hub, tmp_path: Path) -> Iterator[Run]:
 
 
 def test_a_core_of_the_hub(run: Run, site: Hub, tmp_path: Path) -> None:
-    """C2: one command; preprocessing and licence from the repository; the commit and the digest recorded and said."""
+    """One command; preprocessing and licence from the repository; commit and digest recorded."""
     made = run("headless", "hf://owner/small/model.onnx", "-o", "core.onnx")
     assert made.returncode == 0, made.stderr
     source = f"hf://owner/small@{COMMIT}/model.onnx"
@@ -158,15 +160,16 @@ print(json.dumps(said))
 
 def test_what_can_be_wrong_is_told_apart(run: Run) -> None:
     wrong = {
-        "hf://owner/none/model.onnx": "CoreError hf://owner/none/model.onnx: no such repository on the hub",
+        "hf://owner/none/model.onnx": "CoreError hf://owner/none/model.onnx: "
+        "no such repository on the hub",
         "hf://owner/private/model.onnx": "or a private one",
         "hf://owner/gated/model.onnx": "accept the terms",
         "hf://owner/small@v9/model.onnx": "no such revision",
         "hf://owner/bare/model.onnx": "Its models are sub/net.onnx, sub/net_int8.onnx.",
         "hf://owner/bare/sub/net.onnx": "UsageError bare-net: the core carries no preprocessing",
-        "hf://owner/odd/model.onnx": f"hf://owner/odd@{COMMIT}/preprocessor_config.json: this preprocessing cannot be "
-        "taken over: expected resize, centre crop, rescale, normalise, found "
-        "interpolation 1. Say it yourself: --preprocess",
+        "hf://owner/odd/model.onnx": f"hf://owner/odd@{COMMIT}/preprocessor_config.json: "
+        "this preprocessing cannot be taken over: expected resize, centre crop, rescale, "
+        "normalise, found interpolation 1. Say it yourself: --preprocess",
         "hf://owner/broken/model.onnx": "not valid JSON",
         f"hf://owner/small/model.onnx#sha256={'0' * 64}": "another file than the one asked for",
         "hf://owner/../x.onnx": "names no model on the hub",
@@ -308,7 +311,8 @@ _LIES: dict[str, list[dict[str, str]]] = {
 
 
 _REFUSALS = {
-    "to": "^CoreError.*(points to what is no address|could not be fetched|another file than the one)",
+    "to": "^CoreError.*(points to what is no address|could not be fetched"
+    "|another file than the one)",
     "commit": "^CoreError.*does not answer as a hub does: expected (a|the) commit",
     "nul": "^Unreachable.*the hub cannot be reached",  # which is a CoreError
 }
@@ -442,6 +446,84 @@ def test_a_planted_cache_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "cache" / "dof-arrow").chmod(0o777)
     said = run("hf://owner/small/model.onnx", code=_ALL).stdout
     assert "OutputError" in said and "found mode 0777" in said and "XDG_CACHE_HOME" in said
+
+
+_ENDLESS = 96 << 20  # bytes, after which the server gives up to be asked to stop
+_ROOM = 32 << 20  # for what lies in the buffers of both sides
+
+
+def _send_endless(handler: Any, piece: bytes, sent: list[int]) -> None:
+    """An answer that does not say how long it is; `sent` counts what went out."""
+    handler.close_connection = True
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[")
+    with suppress(OSError):
+        while sum(sent) < _ENDLESS:
+            handler.wfile.write(piece)
+            sent.append(len(piece))
+
+
+def test_a_listing_without_end_is_not_read_to_its_end(
+    run: Run, site: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    names = b'{"type": "file", "path": "x.onnx", "size": 1, "oid": "1"},' * 1000
+    monkeypatch.setattr(site, "_api", lambda handler, *_: _send_endless(handler, names, sent))
+    said = json.loads(run("hf://owner/bare/none.onnx", code=_ALL).stdout)
+    assert "no such file in the repository" in said["hf://owner/bare/none.onnx"]
+    assert "Look at the repository's page" in said["hf://owner/bare/none.onnx"]
+    assert 0 < sum(sent) < _ROOM
+
+
+@pytest.mark.parametrize("answer", [b"[1]", b'{"a": 1}', b"[" * 100_000, b"[{}]", b"\xff", b"7"])
+def test_a_listing_that_is_none_offers_nothing(
+    run: Run, site: Hub, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(site, "_api", lambda handler, *_: handler.send(200, answer))
+    said = run("hf://owner/bare/none.onnx", code=_ALL)
+    assert "Look at the repository's page" in said.stdout, said.stdout + said.stderr
+
+
+def test_of_many_models_some_are_offered(run: Run, site: Hub) -> None:
+    site.repositories["owner/many"] = {f"{number:02}.onnx": MODEL for number in range(12)}
+    said = run("hf://owner/many/none.onnx", "hf://owner/many@v1/none.onnx", code=_ALL).stdout
+    assert said.count("Its models are 00.onnx, 01.onnx") == 2
+    assert said.count("09.onnx and more.") == 2
+
+
+def test_of_a_large_model_card_only_the_size_is_asked(run: Run, site: Hub, tmp_path: Path) -> None:
+    card = CARD + b"x" * (1 << 20)
+    site.repositories["owner/small"]["README.md"] = card
+    address = "hf://owner/small/model.onnx"
+    assert json.loads(run(address, code=_UNIT).stdout) == {address: "made"}
+    kept = (tmp_path / "cache" / "dof-arrow" / "models").iterdir()
+    assert all(path.stat().st_size < 1 << 20 for path in kept)
+    digest = hashlib.sha256(card).hexdigest()
+    assert not [path for _, path, _ in site.asked if digest in path]
+
+
+def test_a_model_card_without_end_is_not_read_to_its_end(
+    run: Run, site: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the hub said that it is small."""
+    sent: list[int] = []
+    digest = hashlib.sha256(CARD).hexdigest()
+    site.repositories["owner/bare"]["README.md"] = CARD
+    told = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(CARD))}
+    real = site.answer
+
+    def answer(handler: Any) -> None:
+        if handler.path.startswith("/store/endless"):
+            _send_endless(handler, bytes(1 << 16), sent)
+        elif handler.path.endswith("README.md"):
+            place = f"{site.store}/store/endless"
+            handler.send(302, b"", {"X-Repo-Commit": COMMIT, "Location": place, **told})
+        else:
+            real(handler)
+
+    monkeypatch.setattr(site, "answer", answer)
+    address = "hf://owner/bare/sub/net.onnx"
+    assert json.loads(run(address, code=_UNIT).stdout) == {address: "made"}
+    assert 0 < sum(sent) < _ROOM
 
 
 @pytest.mark.parametrize("revision", ["%2Fetc%2Fpasswd", "..%2F..%2Fx", "%2e%2e", "a%00b"])

@@ -1,4 +1,4 @@
-"""Models of timm, torchvision and transformers as cores, against torch itself; small, random, no network."""
+"""Models of timm, torchvision and transformers as cores, against torch itself; no network."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ print(numpy.abs(core.run(x) - module(torch.from_numpy(x)).detach().numpy()).max(
 
 
 def test_a_model_of_timm_by_its_name(vision: Any, tmp_path: Path) -> None:
-    """`timm:NAME` in full: weights from a hub on the loopback, safetensors, by timm's own loader; export, cut, run."""
+    """`timm:NAME` in full: weights from a hub on the loopback, timm's loader, export, cut, run."""
     timm = pytest.importorskip("timm")
     safetensors = pytest.importorskip("safetensors.torch")
     torch.manual_seed(0)

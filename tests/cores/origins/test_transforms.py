@@ -1,4 +1,4 @@
-"""Preprocessing taken over from torchvision, timm and transformers, against what these libraries do themselves."""
+"""Preprocessing taken over from torchvision, timm and transformers, against these libraries."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def _pictures() -> list[Image.Image]:
 
 
 def _compare(spec: Preprocessing, own: Callable[[Image.Image], Any]) -> None:
-    """Both give the same: 0.0001 grey levels apart on average, 0.3 where the other resizes columns before rows. A shift
-    by one pixel would make it three."""
+    """Both give the same: 0.0001 grey levels apart on average, 0.3 where the other resizes columns
+    before rows. A shift by one pixel would make it three."""
     ours = Preprocess(spec)
     scale = 255 * np.array(spec.std).reshape(3, 1, 1)
     for picture in _pictures():

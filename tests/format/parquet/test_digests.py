@@ -38,29 +38,34 @@ def _segments(data: bytes) -> list[tuple[int, int]]:
 def test_segments_tile_the_file(data: bytes) -> None:
     segments = _segments(data)
     assert segments[0][0] == 0 and segments[-1][1] == len(data) - len(_tail(data))
-    assert all(a[1] == b[0] for a, b in itertools.pairwise(segments))
+    for (_, end), (start, _) in itertools.pairwise(segments):
+        assert end == start
 
 
 def test_the_digests_in_the_footer_are_those_of_the_segments(data: bytes) -> None:
-    keys = dict(footer.key_values(footer.decode(_tail(data)[:-8])[0]))
+    keys = dict(_key_values(_tail(data)))
     stated = digests.decode_digests(keys[digests.DIGESTS])
-    assert stated == [hashlib.sha256(data[a:b]).digest() for a, b in _segments(data)]
+    assert stated == _segment_digests(data, _segments(data))
+
+
+def _segment_digests(data: bytes, segments: list[tuple[int, int]]) -> list[bytes]:
+    return [hashlib.sha256(data[start:end]).digest() for start, end in segments]
+
+
+def _key_values(tail: bytes) -> list[tuple[bytes, bytes]]:
+    return list(footer.key_values(footer.decode_footer(tail)[0]))
 
 
 def _stated(tail: bytes) -> bytes:
     """The value of the key `dof.seal`."""
-    return dict(footer.key_values(footer.decode(tail[:-8])[0]))[digests.SEAL]
+    return dict(_key_values(tail))[digests.SEAL]
 
 
 def test_the_seal_is_true_and_stands_last(data: bytes) -> None:
     seal, true = digests.read_seal(_tail(data), _stated(_tail(data)))
     assert true and seal is not None and len(seal) == 64
-    assert [k for k, _ in footer.key_values(footer.decode(_tail(data)[:-8])[0])] == [
-        b"ARROW:schema",
-        b"dof",
-        digests.DIGESTS,
-        digests.SEAL,
-    ]
+    keys = [key for key, _ in _key_values(_tail(data))]
+    assert keys == [b"ARROW:schema", b"dof", digests.DIGESTS, digests.SEAL]
 
 
 def test_no_flipped_bit_of_the_footer_is_silent(data: bytes) -> None:
@@ -75,11 +80,13 @@ def test_no_flipped_bit_of_the_footer_is_silent(data: bytes) -> None:
 
 
 def test_no_flipped_bit_of_the_data_is_silent(data: bytes, tmp_path: Path) -> None:
-    stated = [hashlib.sha256(data[a:b]).digest() for a, b in _segments(data)]
-    for bit in range(0, 8 * _segments(data)[-1][1], 97):
+    segments = _segments(data)
+    stated = _segment_digests(data, segments)
+    _, end = segments[-1]
+    for bit in range(0, 8 * end, 97):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
-        assert [hashlib.sha256(flipped[a:b]).digest() for a, b in _segments(data)] != stated
+        assert _segment_digests(bytes(flipped), segments) != stated
 
 
 def test_a_seal_is_made_once_only(data: bytes) -> None:
@@ -97,7 +104,7 @@ def test_two_seals_are_none(data: bytes) -> None:
 
 
 def test_a_seal_that_is_not_the_keys_is_none(data: bytes) -> None:
-    """What looks like the key may stand in a text; readers of Parquet find the key elsewhere, or none."""
+    """What looks like the key may stand in a text; readers of Parquet find another, or none."""
     tail = _tail(data)
     assert digests.read_seal(tail, None) == (None, False)
     assert digests.read_seal(tail, b"0" * 64) == ("0" * 64, False)
@@ -112,10 +119,8 @@ def test_a_digest_stops_at_the_files_end(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     file = os.open(tmp_path / "x", os.O_RDONLY)
     try:
-        assert (
-            digests.digest(file, 1, 3)
-            == digests.digest(file, 1, 300)
-            == hashlib.sha256(b"bc").digest()
-        )
+        expected = hashlib.sha256(b"bc").digest()
+        assert digests.digest(file, 1, 3) == expected
+        assert digests.digest(file, 1, 300) == expected
     finally:
         os.close(file)

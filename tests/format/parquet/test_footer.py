@@ -1,4 +1,4 @@
-"""The Thrift codec: whatever pyarrow writes comes back to the byte, whatever a stranger writes stays bounded."""
+"""The Thrift codec: what pyarrow writes comes back to the byte, a stranger's bytes are bounded."""
 
 from __future__ import annotations
 

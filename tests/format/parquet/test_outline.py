@@ -1,4 +1,4 @@
-"""The outline of a footer: of every column it says what other readers find, or the file is refused."""
+"""The outline of a footer: it says of every column what other readers find, or refuses the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from dof_arrow.dataset import dataset
 from dof_arrow.errors import FormatError
-from dof_arrow.format.parquet import footer, outline
+from dof_arrow.format.parquet import footer
 from dof_arrow.format.parquet.footer import (
     BINARY,
     I32,
@@ -33,7 +33,9 @@ from dof_arrow.format.parquet.footer import (
     items,
     put,
 )
+from dof_arrow.format.parquet.footer_walk import FooterWalk
 from dof_arrow.format.parquet.outline import Outline
+from dof_arrow.format.parquet.schema_tree import leaf_paths
 from dof_arrow.format.validation.validate import validate
 from tests.conformance.breaks import sealed_elsewhere
 from tests.conformance.spoil import respelled, split
@@ -45,7 +47,7 @@ FEATURE = ["feature", "list", "element"]
 
 
 def _columns() -> dict[str, Any]:
-    """Mapped and encoded ones, and nested ones whose names are alike in bytes: `ab.c`, `a.bc`, `abcd`."""
+    """Mapped, encoded and nested ones, some with names alike in bytes: `ab.c`, `a.bc`, `abcd`."""
     numbers = np.arange(ROWS)
     return {
         "label": numbers,
@@ -111,13 +113,18 @@ def test_it_says_of_each_column_what_the_footer_says(files: list[bytes]) -> None
 def walked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is walked field by field: `group` or `chunk`, each time."""
     seen: list[str] = []
-    for kind in ("group", "chunk"):
-        walk = getattr(outline._Walk, f"_new_{kind}")
-        monkeypatch.setattr(
-            outline._Walk,
-            f"_new_{kind}",
-            lambda *a, walk=walk, kind=kind: seen.append(kind) or walk(*a),
-        )
+    walk_group, walk_chunk = FooterWalk._walk_group, FooterWalk._walk_chunk
+
+    def group(*arguments: Any) -> Any:
+        seen.append("group")
+        return walk_group(*arguments)
+
+    def chunk(*arguments: Any) -> Any:
+        seen.append("chunk")
+        return walk_chunk(*arguments)
+
+    monkeypatch.setattr(FooterWalk, "_walk_group", group)
+    monkeypatch.setattr(FooterWalk, "_walk_chunk", chunk)
     return seen
 
 
@@ -132,8 +139,15 @@ def test_elements_alike_are_walked_once(tmp_path: Path, walked: list[str]) -> No
 
 def test_chunks_alike_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tail = _tail(making.write(tmp_path / "x", 204, columns={"label": np.arange(204)}, group=8))
-    found, seen, decode = Outline(tail), [], footer.decode
-    monkeypatch.setattr(footer, "decode", lambda *a, **more: seen.append(0) or decode(*a, **more))
+    found = Outline(tail)
+    decode = footer.decode
+    seen = []
+
+    def decoding(*arguments: Any) -> Any:
+        seen.append(arguments)
+        return decode(*arguments)
+
+    monkeypatch.setattr(footer, "decode", decoding)
     assert len(found.column(2)) == 26
     assert len(seen) < 6  # 25 groups of eight rows, and one of four; offsets of more and more bytes
     assert len({get(get(meta, ColumnMeta.STATISTICS), 5) for meta in found.column(1)}) == 26
@@ -143,18 +157,16 @@ def _decoded(tail: bytes) -> list[list[Struct]] | None:
     """What is said of each leaf where the whole footer is decoded; None for one that is refused."""
     try:
         struct = footer.decode_footer(tail)[0]
-        leaves = outline.leaves(items(struct, FileMetaData.SCHEMA))
+        leaves = leaf_paths(items(struct, FileMetaData.SCHEMA))
     except FormatError:
         return None
     for group in items(struct, FileMetaData.GROUPS):
         metas = [get(chunk, Chunk.META, {}) for chunk in items(group, RowGroup.COLUMNS)]
         if [tuple(items(meta, ColumnMeta.PATH)) for meta in metas] != leaves:
             return None
-    return (
-        [_stated(struct, leaf) for leaf in range(len(leaves))]
-        if footer.fits(struct, footer.SHAPE)
-        else None
-    )
+    if not footer.fits(struct, footer.SHAPE):
+        return None
+    return [_stated(struct, leaf) for leaf in range(len(leaves))]
 
 
 def _outlined(tail: bytes) -> list[list[Struct]] | None:
@@ -167,7 +179,7 @@ def _outlined(tail: bytes) -> list[list[Struct]] | None:
 
 
 def test_footers_not_quite_alike_are_read_as_they_are(tmp_path: Path) -> None:
-    """Any bit of the footer turned: each chunk is what it is when all is decoded, or both refuse it."""
+    """Any bit of the footer turned: each chunk is as when all is decoded, or both refuse it."""
     tail = _tail(making.write(tmp_path / "x", 50, columns={"label": np.arange(50)}, group=8))
     turned, refused = random.Random(0), 0
     for _ in range(2000):
@@ -180,7 +192,7 @@ def test_footers_not_quite_alike_are_read_as_they_are(tmp_path: Path) -> None:
 
 
 def test_paths_of_one_length_are_told_apart(tmp_path: Path) -> None:
-    """`ef.g` and `abcd` are written in five bytes each; a chunk that counts two names has no more than it says."""
+    """`ef.g` and `abcd` are written in five bytes each; a chunk that counts two names has two."""
     path = making.write(
         tmp_path / "x", 50, columns={"abcd": np.arange(50), "efgh": np.arange(50)}, group=4
     )
@@ -218,7 +230,7 @@ def test_no_footer_gives_other_data_than_others_find(files: list[bytes], tmp_pat
 
 
 def test_a_column_planted_in_a_text_is_not_believed(tmp_path: Path) -> None:
-    """A sealed, valid file whose paths have fields in the long form, and look short in the value of a key."""
+    """A sealed, valid file whose paths have long fields, and look short in the value of a key."""
     vectors = {"feature": making.vectors(2048, 4), "second": making.vectors(2048, 4, seed=1)}
     data = making.write(tmp_path / "x", 2048, vectors, group=1024).read_bytes()
     path = (LIST, (BINARY, [part.encode() for part in FEATURE]))
@@ -364,7 +376,7 @@ LEAF = _element("x", type=1)
 )
 def test_a_schema_is_a_tree(schema: list[Struct]) -> None:
     with pytest.raises(FormatError) as caught:
-        outline.leaves(schema)
+        leaf_paths(schema)
     assert [p.rule for p in caught.value.problems] == ["footer-schema"]
 
 
@@ -376,8 +388,8 @@ def test_the_leaves_of_a_schema_stand_in_order() -> None:
         _element("y", type=1),
         _element("z", type=1),
     ]
-    assert outline.leaves(schema) == [(b"a", b"x"), (b"a", b"y"), (b"z",)]
-    assert outline.leaves([_element("")]) == []
+    assert leaf_paths(schema) == [(b"a", b"x"), (b"a", b"y"), (b"z",)]
+    assert leaf_paths([_element("")]) == []
 
 
 def test_a_strangers_footer_costs_no_hours(tmp_path: Path) -> None:

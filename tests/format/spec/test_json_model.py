@@ -1,10 +1,10 @@
-"""Declared fields: JSON in and out, every problem at once, JSON Schema and tables from one place."""
+"""Declared fields: JSON in and out, every problem at once, JSON Schema and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, make_dataclass
+from typing import Any, ClassVar, Literal
 
 import pytest
 
@@ -120,3 +120,19 @@ def test_tables_name_the_fields_in_order() -> None:
     assert [r[0] for r in rows] == list(FULL)
     assert rows[0] == ("name", "string", True, "1.0", "a name")
     assert rows[3][1] == "object of Inner"
+
+
+def test_a_class_may_bear_another_name_in_the_schema() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class PartMetadata:
+        """A part."""
+
+        schema_name: ClassVar[str] = "Part"
+        size: int = spec("how large")
+
+    kind = make_dataclass("Whole", [("part", PartMetadata, spec("a part"))])
+    schema = json_model.json_schema(kind)
+    assert schema["properties"]["part"]["$ref"] == "#/$defs/Part"
+    assert schema["$defs"]["Part"]["title"] == "Part"
+    assert [row[1] for row in json_model.declarations(kind)] == ["Part"]
+    assert json_model.to_json(PartMetadata(size=1)) == {"size": 1}

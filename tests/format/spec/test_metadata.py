@@ -1,4 +1,7 @@
-"""The content of the key `dof` (row C1: file-level key-value metadata; row D6: information about the dataset)."""
+"""The content of the key `dof`.
+
+Row C1: file-level key-value metadata; row D6: information about the dataset.
+"""
 
 from __future__ import annotations
 

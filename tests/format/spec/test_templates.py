@@ -1,4 +1,4 @@
-"""Templates of `training` and `performance` (row D11): every field of the legacy ones has a place."""
+"""Templates of `training` and `performance` (row D11): each field of the legacy has a place."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dof_arrow.format.spec import json_model, templates
 from dof_arrow.format.spec.json_model import to_json
 from dof_arrow.format.spec.metadata import Metadata, from_json
 
-# The fields of the legacy template, as `ModelInfo.from_template` of dofpy 2.0.1 had them, and where they are now. Its
-# model and training parts are one here; its flips and crops belong to `cores` and `augmentation`, or, in words, here.
+# The fields of the legacy template, as `ModelInfo.from_template` of dofpy 2.0.1 had them, and where
+# they are now. Its model and training parts are one here; its flips and crops belong to `cores` and
+# `augmentation`, or, in words, here.
 LEGACY = {
     "model": {
         "model_name": "model_name",

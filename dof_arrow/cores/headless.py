@@ -1,0 +1,148 @@
+"""A core made from a model: its head cut off, its description and its preprocessing put in."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+from dof_arrow.cores import core_file, cut
+from dof_arrow.cores.core_file import FROM_ORIGINAL
+from dof_arrow.cores.core_input import in_form_of, input_of
+from dof_arrow.cores.graph import model as graph
+from dof_arrow.cores.origins import resolve
+from dof_arrow.cores.origins.resolve import Original
+from dof_arrow.errors import UsageError
+from dof_arrow.format.spec import json_model, metadata
+from dof_arrow.format.spec.metadata import CoreMetadata, Preprocessing, TensorSpec
+from dof_arrow.format.spec.preprocessing import Fit, as_text, load_spec, presets, with_fit
+
+_UNKNOWN_SHA256 = "0" * 64
+
+
+def _nothing_declared() -> None:
+    return None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """How a core is to be made: where to cut, how to pool, what is done to pictures first.
+
+    `declared` gives what the model's makers say; it is asked only where `preprocess` is None.
+    """
+
+    at: str | None = None
+    pool: str | None = None
+    preprocess: str | Preprocessing | None = None
+    fit: Fit | None = None
+    declared: Callable[[], Preprocessing | None] = _nothing_declared
+
+
+def headless(
+    path: str | os.PathLike[str],
+    *,
+    at: str | None = None,
+    pool: str | None = None,
+    preprocess: str | Preprocessing | None = None,
+    fit: Fit | None = None,
+    name: str | None = None,
+    license: str | None = None,
+) -> bytes:
+    """The ONNX bytes of a core: the model without its head, its description and preprocessing.
+
+    Equal models and options give equal bytes. A file that is a core already is returned as it is,
+    completed by a preprocessing where it carries none. `name` is the file's stem unless given,
+    `license` an SPDX expression. Raises CoreError for a model that cannot serve, UsageError for
+    options that contradict it or one another.
+    """
+    found = resolve.find(path)
+    found = dataclasses.replace(found, name=name or found.name, license=license or found.license)
+    request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit, declared=found.declared)
+    return core_bytes(found, request)
+
+
+def core_bytes(original: Original, request: Request) -> bytes:
+    """The bytes of a core of a model; errors as `headless`."""
+    if core_file.is_core(original.model):
+        return _completed(original, request)
+    part = cut.cut(original.model, at=request.at, pool=request.pool)
+    about = CoreMetadata(
+        name=original.name,
+        sha256=_UNKNOWN_SHA256,
+        opset=graph.opset(part.model),
+        cut=part.tensor,
+        pool=part.pool,
+        source=original.source,
+        source_sha256=original.sha256,
+        license=original.license,
+        input=input_of(part.model),
+        preprocessing=None,  # type: ignore[arg-type]
+        deterministic=not part.batch_dependent,
+    )
+    spec = _asked_preprocessing(request, about.input)
+    return core_file.describe(part.model, json_model.to_json(about), spec, original.name)
+
+
+def _completed(original: Original, request: Request) -> bytes:
+    """A file that is a core already, with the asked preprocessing where it carries none."""
+    about = core_file.read_json(original.model)
+    _check_cut(original.name, "--at", request.at, about.get("cut"))
+    _check_cut(original.name, "--pool", request.pool, about.get("pool"))
+    taken = input_of(original.model)
+    if "preprocessing" in about:
+        carried = metadata.from_json(about["preprocessing"], Preprocessing)
+        _check_preprocessing(original.name, carried, request, taken)
+        return original.data
+    spec = _asked_preprocessing(request, taken)
+    if spec is None:
+        return original.data
+    return core_file.describe(original.model, about, spec, original.name)
+
+
+def _check_cut(name: str, option: str, asked: str | None, carried: str | None) -> None:
+    if asked not in (None, carried):
+        raise UsageError(
+            "the core is cut already",
+            name,
+            f"{option} {carried}",
+            f"{option} {asked}",
+            f"Leave {option} out, or cut the original again: {FROM_ORIGINAL}",
+        )
+
+
+def _check_preprocessing(
+    name: str, carried: Preprocessing, request: Request, taken: TensorSpec
+) -> None:
+    """Raise UsageError where another preprocessing is asked for than the core carries."""
+    user_alone = dataclasses.replace(request, declared=_nothing_declared)
+    asked = _asked_preprocessing(user_alone, taken) or _fitted(carried, request.fit)
+    if asked != carried:
+        raise UsageError(
+            "the core carries a preprocessing of its own",
+            name,
+            as_text(carried),
+            as_text(asked),
+            f"Leave --preprocess and --fit out, or make another core: {FROM_ORIGINAL}",
+        )
+
+
+def _asked_preprocessing(request: Request, taken: TensorSpec) -> Preprocessing | None:
+    """The preprocessing that was asked for.
+
+    A preset says what is done to the pixels; their element type and axis order come from the
+    core's input.
+    """
+    asked = request.preprocess
+    if asked is None:
+        declared = request.declared()
+        if declared is None:
+            return None
+        return in_form_of(_fitted(declared, request.fit), taken)
+    if not isinstance(asked, str):
+        return _fitted(asked, request.fit)
+    spec = load_spec(asked, fit=request.fit)
+    return in_form_of(spec, taken) if asked in presets() else spec
+
+
+def _fitted(spec: Preprocessing, fit: Fit | None) -> Preprocessing:
+    return with_fit(spec, fit) if fit else spec

@@ -1,0 +1,199 @@
+"""Selected rows of a table, handed to NumPy, Arrow and other frameworks over the same memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dof_arrow.dataset.clips import as_tensors
+from dof_arrow.errors import UsageError, require
+from dof_arrow.format.spec.arrow import is_vector
+from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.tables.gather import Gather
+from dof_arrow.tables.selection import Places, Selection, Table, files
+
+_CPU = (1, 0)  # kDLCPU, and the number of the device
+
+
+class SelectedRows:
+    """Rows of a table: what they are, and how other libraries get them.
+
+    It speaks the Arrow PyCapsule protocol, so `pyarrow.table(ds)`, `polars.DataFrame(ds)`,
+    `duckdb.sql("from ds")` and `pandas.DataFrame.from_arrow(ds)` take it as it is, over the same
+    memory.
+    """
+
+    def __init__(self, file: Table, rows: Places) -> None:
+        self._file = file
+        self._selection = Selection(file, rows)
+
+    def __len__(self) -> int:
+        return len(self._selection)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the file says about itself (SPEC section 4)."""
+        return self._file.metadata
+
+    @property
+    def derived(self) -> bool:
+        """Whether another tool rewrote the file, or it is damaged: its metadata may be stale."""
+        return self._file.state != "sealed"
+
+    @property
+    def path(self) -> Path:
+        """The file, or the directory of files."""
+        return self._file.path
+
+    @property
+    def table(self) -> Table:
+        """The table of these rows: a file, a directory, or the result of `join` or `concat`."""
+        return self._file
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files that the rows lie in, however many of the rows are selected."""
+        return sum(file.size for file in files(self._file))
+
+    @property
+    def seal(self) -> str | None:
+        """The 64 digits that cover every byte, if the file has them (SPEC section 7)."""
+        return self._file.seal
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, metadata included."""
+        return self._file.schema
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, in order."""
+        return list(self.schema.names)
+
+    @property
+    def primary(self) -> str:
+        """The feature column that is used when none is named."""
+        return self.metadata.primary_column
+
+    def gather(self, name: str | None = None) -> Gather:
+        """Where a loader gets the rows of a feature column from."""
+        return self._selection.gather(self._vector(name))
+
+    def shape(self, name: str | None = None) -> tuple[int, ...]:
+        """The shape of one row of a feature column."""
+        return self._shape(self._vector(name))
+
+    def dtype(self, name: str | None = None) -> np.dtype[Any]:
+        """The type in which a loader gives a feature column: float32, however it is stored."""
+        return np.dtype(np.float32)
+
+    def to_numpy(self, name: str | None = None) -> np.ndarray:
+        """A column as an array; the primary vectors [n, D] if none is named.
+
+        In the mapped layout, and for a slice of rows, it is a read-only view of the file's memory:
+        nothing is copied.
+        """
+        return self._numpy(self._known(name), writable=False)
+
+    def to_torch(self, name: str | None = None) -> Any:
+        """A column as a torch tensor over the same memory (extra `torch`).
+
+        What is written into it stays in this process.
+        """
+        torch = require("torch", extra="torch")
+        return torch.from_numpy(self._exportable(self._known(name)))
+
+    def to_jax(self, name: str | None = None) -> Any:
+        """A column as a JAX array (extra `jax`).
+
+        It lies over the same memory if that starts at a multiple of 64 bytes.
+        """
+        jax = require("jax", extra="jax")
+        return jax.numpy.from_dlpack(self._exportable(self._known(name)))
+
+    def to_tf(self, name: str | None = None) -> Any:
+        """A column as a TensorFlow tensor over the same memory (needs tensorflow)."""
+        tensorflow = require("tensorflow", extra="keras")
+        values = self._exportable(self._known(name))
+        return tensorflow.experimental.dlpack.from_dlpack(values.__dlpack__())
+
+    def to_arrow(self, columns: Sequence[str] | None = None, *, tensors: bool = False) -> pa.Table:
+        """The rows as an Arrow table; vectors and other mapped columns lie over the file's memory.
+
+        `tensors`: feature columns become `arrow.fixed_shape_tensor` of their shape, as Ray Data
+        wants them.
+        """
+        names = self.columns
+        if columns is not None:
+            names = [self._known(name) for name in columns]
+        fields = [self.schema.field(name) for name in names]
+        arrays = [self._selection.array(name) for name in names]
+        schema = pa.schema(fields, self.schema.metadata)
+        table = pa.Table.from_arrays(arrays, schema=schema)
+        if not tensors:
+            return table
+        return as_tensors(table, {name: self._shape(name) for name in names})
+
+    def to_pandas(self, **options: Any) -> Any:
+        """The rows as a pandas DataFrame of Arrow-backed columns (needs pandas)."""
+        pandas = require("pandas", extra="dev")
+        return self.to_arrow().to_pandas(types_mapper=pandas.ArrowDtype, **options)
+
+    def to_polars(self) -> Any:
+        """The rows as a Polars DataFrame (needs polars)."""
+        return require("polars", extra="dev").DataFrame(self)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        if requested_schema is None:
+            return self.to_arrow().__arrow_c_stream__()
+        # It names the columns that are wanted, and their types, which Arrow casts to where it can.
+        wanted = pa.Schema._import_from_c_capsule(requested_schema)
+        return self.to_arrow(wanted.names).cast(wanted).__arrow_c_stream__()
+
+    def __arrow_c_schema__(self) -> object:
+        return self.schema.__arrow_c_schema__()
+
+    def __dlpack__(self, **options: Any) -> object:
+        """The primary vectors for any framework, such as `torch.from_dlpack(ds)`."""
+        return self._exportable(self.primary).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return _CPU
+
+    def _numpy(self, name: str, *, writable: bool) -> np.ndarray:
+        return self._selection.values(name, writable=writable)
+
+    def _exportable(self, name: str) -> np.ndarray:
+        """An array that DLPack takes: writable; what is written stays in this process."""
+        values = self._numpy(name, writable=True)
+        return values if values.flags.writeable else values.copy()
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        field = self.schema.field(name)
+        if not is_vector(field):
+            return ()
+        width = field.type.list_size
+        column = self.metadata.columns.get(name)
+        if column and prod(column.shape) == width:
+            return column.shape
+        return (width,)  # a column that another tool added, or changed
+
+    def _known(self, name: str | None) -> str:
+        """The name of a column that exists: the primary one if none is named."""
+        name = self.primary if name is None else name
+        if name not in self.schema.names:
+            raise UsageError("no such column", str(self.path), ", ".join(self.columns), name)
+        return name
+
+    def _vector(self, name: str | None) -> str:
+        """The name of a feature column that exists."""
+        name = self._known(name)
+        if not is_vector(self.schema.field(name)):
+            vectors = ", ".join(field.name for field in self.schema if is_vector(field))
+            raise UsageError("not a feature column", str(self.path), vectors, name)
+        return name

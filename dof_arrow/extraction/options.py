@@ -1,0 +1,184 @@
+"""What can be asked of `extract`: each option with its meaning, and the checks of their values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dof_arrow.cores.core import BATCH
+from dof_arrow.cores.graph.runtime import CPU
+from dof_arrow.errors import UsageError
+from dof_arrow.format.spec.metadata import Preprocessing
+from dof_arrow.format.spec.preprocessing import Fit
+from dof_arrow.media.augment import Augmentation
+from dof_arrow.media.frames import Sampling
+
+_CHOICES = {
+    "ids": ("pseudonym", "name"),
+    "dtype": ("float32", "float16"),
+    "layout": ("mapped", "compact"),
+}
+_LEAST = {"batch_size": 1, "workers": 1, "threads": 1, "max_errors": 0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExtractOptions:
+    """How pictures or clips are run through cores, and what is written of them.
+
+    Raises UsageError for a choice that there is not, or a number that is too small.
+    """
+
+    # How a core is made of a model
+
+    preprocess: str | Preprocessing | None = None
+    """What is done to a picture before the core sees it: the name of a preset such as `imagenet`, a
+    JSON file or text, or a `Preprocessing`. By default what the core itself says."""
+
+    fit: Fit | None = None
+    """How a picture is given the size that the core takes: `crop`, `pad`, `squash` or `none`."""
+
+    at: str | None = None
+    """The tensor of the model at which its head is cut off, by default found by the program."""
+
+    pool: str | None = None
+    """How a feature map is averaged: `1x1`, `2x2`, `KxK` cells, or `none`."""
+
+    threads: int = 1
+    """Threads on which each worker runs a core. A `Core` brings its own number."""
+
+    provider: str = CPU
+    """ONNX Runtime's execution provider: `cpu`, `cuda` and others. A `Core` brings its own."""
+
+    # What is known of the inputs
+
+    table: str | os.PathLike[str] | None = None
+    """A CSV or Parquet file with a row for each input. By default the columns that the source has
+    itself: those of a Parquet file of pictures, or attributes of DICOM files."""
+
+    key: str | None = None
+    """The column of the table that names the inputs: by relative name, file name, or file name
+    without its suffix."""
+
+    label: str | None = None
+    """The column to be learned, or `folder`: the first folder of each input's name is its class."""
+
+    group: str | None = None
+    """The column of what must stay on one side of a split, such as the patient."""
+
+    split: str | Mapping[str, float] | None = None
+    """A column with the split of each input; or fractions, as `{"train": 0.8, "test": 0.2}` or as
+    the text `train=0.8,test=0.2`, which make splits that never part a group."""
+
+    keep: Sequence[str] = ()
+    """Further columns to copy into the output; no other column is copied."""
+
+    pictures: str | None = None
+    """Which pictures are meant, where a container such as a tar archive holds several kinds."""
+
+    # What is written
+
+    ids: Literal["pseudonym", "name"] = "pseudonym"
+    """What inputs and groups are called in the output: pseudonyms, or their own names."""
+
+    id_key: str | os.PathLike[str] | bytes | None = None
+    """The secret key for pseudonyms: 32 bytes, or the file that holds it. By default the user's own
+    file, which is made on first use."""
+
+    dtype: Literal["float32", "float16"] = "float32"
+    """The type of the features."""
+
+    layout: Literal["mapped", "compact"] = "mapped"
+    """`mapped` features are read in place; `compact` ones are compressed and take less room."""
+
+    overwrite: bool = False
+    """Whether an output that is there, or an unfinished run of another kind, is replaced."""
+
+    # How inputs are read and run
+
+    batch_size: int = BATCH
+    """Rows that a core runs at a time."""
+
+    workers: int | None = None
+    """Inputs worked on at a time, each from file to features by one thread. By default as many as
+    there are processors, divided by `threads`."""
+
+    max_errors: int | None = None
+    """How many inputs may fail before the run stops. By default any number: failures are listed in
+    `Dataset.errors`."""
+
+    max_pixels: int | None = None
+    """Pictures with more pixels are refused. By default those that memory cannot hold."""
+
+    allow: Sequence[str] = ()
+    """What is read though it is refused otherwise: `burned-in` (DICOM files that say that names are
+    burned into their pixels), `deflated` (DICOM files that are compressed as a whole)."""
+
+    # Several rows of an input
+
+    views: int = 1
+    """Rows of each input: the plain one, and `views - 1` augmented ones."""
+
+    augment: str | Augmentation | None = None
+    """What happens to augmented views: the name of a preset (`xray`, `photo`), a JSON file or text,
+    or an `Augmentation`."""
+
+    # Clips
+
+    clips: Sampling | bool | None = None
+    """Whether the inputs are clips, with a row for each frame or window; or, as a `Sampling`, which
+    frames are taken. By default told by the names of the files."""
+
+    fps: float | None = None
+    """Of a clip, the frame shown each 1 / fps seconds is taken. By default each frame."""
+
+    max_frames: int | None = None
+    """Of a clip, only the first so many of these frames are taken."""
+
+    window: int | None = None
+    """Frames that make one row together, for cores with a time axis."""
+
+    stride: int | None = None
+    """Frames from one window to the next. By default windows do not overlap."""
+
+    crop: str | None = None
+    """What is seen of each frame of a clip: `left,top,right,bottom` in pixels, or `all`. By default
+    the regions that a DICOM file names, else all."""
+
+    on_break: Literal["keep", "fail"] = "fail"
+    """What becomes of a damaged clip: `fail` lists it as failed, `keep` keeps what precedes the
+    damage."""
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in known:
+                raise UsageError(
+                    f"no such choice for {name}", expected=" or ".join(known), found=str(value)
+                )
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be at least {least}", found=str(value))
+
+    @property
+    def making(self) -> dict[str, Any]:
+        """The options that make a core of a model, those that are not given left out."""
+        names = ("preprocess", "fit", "at", "pool", "threads", "provider")
+        given = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which frames are taken of inputs that are clips."""
+        if isinstance(self.clips, Sampling):
+            return self.clips
+        return Sampling(
+            fps=self.fps,
+            max_frames=self.max_frames,
+            window=self.window,
+            stride=self.stride,
+            crop=self.crop,
+            on_break=self.on_break,
+        )

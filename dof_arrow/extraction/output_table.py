@@ -1,0 +1,292 @@
+"""The table that a run will write: its identity, its columns, and what it says of itself."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dof_arrow.cores.core import BATCH, Core
+from dof_arrow.cores.graph.runtime import CPU
+from dof_arrow.errors import UsageError
+from dof_arrow.extraction.block import Block, Column
+from dof_arrow.extraction.raw_facts import RawFacts
+from dof_arrow.extraction.versions import LIBRARIES, versions
+from dof_arrow.extraction.views import ONE, ViewPlan
+from dof_arrow.format.spec.arrow import vector_field
+from dof_arrow.format.spec.json_model import Json, to_json
+from dof_arrow.media import decode
+from dof_arrow.media.decode import ReadingOptions
+from dof_arrow.media.frames import Sampling
+from dof_arrow.sampling import splits
+from dof_arrow.security.pseudonyms import Kind, pseudonyms
+from dof_arrow.sources import input_table
+from dof_arrow.sources.input_table import Roster
+from dof_arrow.sources.sample import Source
+
+PROCESSING = "processing"
+
+Numbers = Sequence[int] | NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputTable:
+    """All that the bytes of an output depend on, and what follows from it before anything is read.
+
+    `cores` are by feature column; `fractions` make splits that never part a group; `id_key` is the
+    owner's key for pseudonyms. Equal tables give equal bytes whoever computes them.
+    """
+
+    source: Source
+    cores: Mapping[str, Core]
+    id_key: bytes
+    ids: Literal["pseudonym", "name"] = "pseudonym"
+    fractions: Mapping[str, float] | None = None
+    dtype: Literal["float32", "float16"] = "float32"
+    layout: Literal["mapped", "compact"] = "mapped"
+    batch_size: int = BATCH
+    reading: ReadingOptions = decode.DEFAULT
+    views: ViewPlan = ONE
+    clips: Sampling | None = None
+
+    # What makes it this table and no other
+
+    @cached_property
+    def identity(self) -> dict[str, Json]:
+        """What makes a run what it is; two runs with equal identity give equal bytes."""
+        return {
+            "inputs": len(self.source),
+            "names and labels": self._inputs.digest(self.id_key),
+            "core": {name: core.sha256 for name, core in self.cores.items()},
+            # Other providers, threads and batches may add up the same numbers in another order.
+            "provider": {name: core.provider for name, core in self.cores.items()},
+            "threads": {name: core.threads for name, core in self.cores.items()},
+            "batch size": self.batch_size,
+            "dtype": self.dtype,
+            "layout": self.layout,
+            "ids": self.ids,
+            "split": dict(self.fractions or {}),
+            "id key": self._keyed(b"id key"),
+            "views": self.views.to_json(),
+            "max pixels": self.reading.max_pixels,
+            "allow": sorted(self.reading.allow),
+            **self._sampled,
+            **self.libraries,
+        }
+
+    @cached_property
+    def run_digest(self) -> str:
+        """A digest of the identity that only the owner of the key can make or recognise."""
+        return self._keyed(json.dumps(self.identity, sort_keys=True).encode())
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Versions of what features depend on, by module."""
+        return versions(LIBRARIES if self.clips is not None else LIBRARIES[:-1])
+
+    @property
+    def _sampled(self) -> dict[str, Json]:
+        """Which frames are taken, where inputs are clips."""
+        return {} if self.clips is None else {"clips": self.clips.to_json()}
+
+    def _keyed(self, data: bytes) -> str:
+        return hmac.new(self.id_key, data, "sha256").hexdigest()
+
+    # Its columns
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns but for `processing`, which depends on what the pictures are like.
+
+        Raises UsageError where two columns have one name.
+        """
+        fields = [
+            pa.field("id", pa.string(), nullable=False),
+            *self._fields_of_rows(),
+            *self._fields_of_inputs(),
+        ]
+        for name, core in self.cores.items():
+            fields.append(vector_field(name, core.output_shape, self.dtype))
+        # Whether there will be a column `processing` is not known yet: its name is taken anyhow.
+        counts = Counter([PROCESSING, *(field.name for field in fields)])
+        twice = sorted(name for name, count in counts.items() if count > 1)
+        if twice:
+            raise UsageError(
+                "two columns of one name",
+                found=", ".join(twice),
+                hint="Rename the table's column, or the core's file.",
+            )
+        return pa.schema(fields)
+
+    def schema_with(self, facts: RawFacts) -> pa.Schema:
+        """All columns, once it is known what the pictures are like."""
+        if facts.type is None:
+            return self.schema
+        place = len(self.schema) - len(self.cores)
+        return self.schema.insert(place, pa.field(PROCESSING, facts.type))
+
+    def _fields_of_rows(self) -> list[pa.Field]:
+        """What rows of one input differ in."""
+        fields = []
+        if self.views.count > 1:
+            fields.append(pa.field("view", pa.int16(), nullable=False))
+        if self.clips is not None:
+            fields.append(pa.field("frame", pa.int32(), nullable=False))
+            fields.append(pa.field("time", pa.float64(), nullable=False))
+        return fields
+
+    def _fields_of_inputs(self) -> list[pa.Field]:
+        """What is known of inputs before they are read: group, split, targets, kept columns."""
+        fields = []
+        if self.source.has_group:
+            fields.append(pa.field("group", pa.string()))
+        if self.fractions or self.source.has_split:
+            fields.append(pa.field("split", pa.string()))
+        for name, target in self.source.targets.items():
+            missing = self._inputs.targets[name].null_count > 0
+            nullable = missing or target.kind == "multilabel"
+            fields.append(pa.field(name, input_table.target_type(target), nullable))
+        for name, alias in self.source.kept.items():
+            fields.append(pa.field(name, pa.type_for_alias(alias)))
+        return fields
+
+    # The values of its columns
+
+    @cached_property
+    def _inputs(self) -> Roster:
+        """All that is known of the inputs before any is read."""
+        return Roster.of(self.source)
+
+    @cached_property
+    def splits(self) -> pa.Array | None:
+        """The split of each input, or None. Raises UsageError where a given split parts a group."""
+        known = self._inputs
+        if self.fractions:
+            drawn = splits.split_by_fraction(
+                self._unparted().to_pylist(), self.fractions, stratify=self._classes()
+            )
+            return pa.array(drawn)
+        if known.splits is not None and known.groups is not None:
+            splits.check_groups(known.groups.to_pylist(), known.splits.to_pylist())
+        return known.splits
+
+    def _unparted(self) -> Column:
+        """What a split must not part: each input's group, or the input itself."""
+        import pyarrow.compute as pc
+
+        known = self._inputs
+        if known.groups is None:
+            return known.keys
+        return pc.coalesce(known.groups.cast(known.keys.type), known.keys)
+
+    def _classes(self) -> list[int | None] | None:
+        """The classes within each of which fractions are to be met: those of the first category."""
+        for name, target in self.source.targets.items():
+            if target.kind == "category":
+                return list(self._inputs.targets[name].to_pylist())
+        return None
+
+    def known(self, column: str) -> pa.Array:
+        """The values of a target or kept column for all inputs."""
+        if column in self._inputs.targets:
+            return self._inputs.targets[column]
+        return self._inputs.kept[column]
+
+    @property
+    def keys(self) -> list[str]:
+        """The inputs' own names."""
+        return list(self._inputs.keys.to_pylist())
+
+    def names(self, inputs: Numbers) -> list[str]:
+        """What some inputs, by number, are called in the file."""
+        keys = self._inputs.keys.take(pa.array(inputs, pa.int64()))
+        return self._called("id", keys.to_pylist())
+
+    def _called(self, kind: Kind, names: list[str]) -> list[str]:
+        return names if self.ids == "name" else pseudonyms(self.id_key, kind, names)
+
+    def _groups(self, inputs: pa.Array) -> pa.Array:
+        """What some inputs' groups are called in the file; each group is named once."""
+        # Many rows have few groups, and a pseudonym costs more than a look into a dictionary.
+        groups = self._inputs.groups.take(inputs).dictionary_encode()
+        called = self._called("group", groups.dictionary.to_pylist())
+        return pa.array(called, pa.string()).take(groups.indices)
+
+    def columns(self, inputs: Numbers) -> dict[str, Any]:
+        """What is known of the inputs of some rows, by number: names, groups, targets and such.
+
+        Every view and every frame is a row: an input stands there once for each.
+        """
+        known = self._inputs
+        places = pa.array(inputs, pa.int64())
+        columns: dict[str, Any] = {"id": self.names(inputs)}
+        if known.groups is not None:
+            columns["group"] = self._groups(places)
+        if self.splits is not None:
+            columns["split"] = self.splits.take(places)
+        for name, column in {**known.targets, **known.kept}.items():
+            columns[name] = column.take(places)
+        return columns
+
+    def columns_of(self, block: Block, facts: RawFacts) -> dict[str, Any]:
+        """The values of all columns but the features, for the rows of a block."""
+        columns = self.columns(block.inputs)
+        own = {"view": block.view, "frame": block.frame, "time": block.time}
+        for name, values in own.items():
+            if values is not None:
+                columns[name] = values
+        if facts.type is not None:
+            columns[PROCESSING] = facts.own(block)
+        return columns
+
+    def vectors_of(self, block: Block) -> dict[str, Any]:
+        """The features [n, *shape] of a block's rows, by column."""
+        vectors = {}
+        for name, core in self.cores.items():
+            vectors[name] = block.vectors(name, core.output_shape)
+        return vectors
+
+    # What it says of itself
+
+    def metadata(self, raw: Mapping[str, Json] | None = None, failed: int = 0) -> dict[str, Json]:
+        """The file's metadata, as far as it is known before the file is written."""
+        return {
+            "primary_column": next(iter(self.cores)),
+            "columns": self._described_columns(),
+            "augmentation": self.views.to_json(),
+            "cores": {name: to_json(core.describe()) for name, core in self.cores.items()},
+            "targets": {name: to_json(target) for name, target in self.source.targets.items()},
+            "privacy": {"ids": self.ids},
+            "provenance": self._provenance(raw or {}, failed),
+        }
+
+    def _described_columns(self) -> dict[str, Json]:
+        columns: dict[str, Json] = {}
+        for name, core in self.cores.items():
+            shape = list(core.output_shape)
+            columns[name] = {"core": name, "tensor": core.output_name, "shape": shape}
+        for name in self.source.kept:
+            columns[name] = {"role": "kept"}
+        return columns
+
+    def _provenance(self, raw: Mapping[str, Json], failed: int) -> dict[str, Json]:
+        providers = {}
+        for name, core in self.cores.items():
+            if core.provider != CPU:
+                providers[name] = [core.provider]
+        return {
+            "inputs": len(self.source),
+            "failed": failed,
+            "run": self.run_digest,
+            "libraries": self.libraries,
+            "raw": {**self._sampled, **raw},
+            "providers": providers,
+        }

@@ -1,0 +1,143 @@
+"""The rows of some pictures: decoded, augmented, prepared and run through all cores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dof_arrow.cores.core import Core, wanted
+from dof_arrow.errors import DofError
+from dof_arrow.extraction.block import Block, Failure, PictureRow
+from dof_arrow.extraction.job import Array, Job
+from dof_arrow.media import augment, decode
+from dof_arrow.media.facts import PictureFacts
+from dof_arrow.media.image import Pixels
+from dof_arrow.sources.sample import Sample
+
+
+class PictureBatch:
+    """Features and facts of the inputs of a batch, by number; all views of an input stand together.
+
+    An input that fails is listed in `failures` and stops nothing.
+    """
+
+    def __init__(self, job: Job, samples: Sequence[tuple[int, Sample]]) -> None:
+        self._job = job
+        self.inputs = len(samples)
+        self.rows: list[PictureRow] = []
+        self.failures: list[Failure] = []
+        self._ready = {
+            name: _Ready(core, core.room(len(samples) * job.views.count))
+            for name, core in job.cores.items()
+        }
+        for number, sample in samples:
+            try:
+                self.rows += self._prepared(number, sample)
+            except DofError as error:
+                self.failures.append(failure_of(number, error))
+        self.features: dict[str, Array] = {}
+        for name, ready in self._ready.items():
+            self.features[name] = job.features(name, ready.until(len(self.rows)))
+        self._ready.clear()  # a batch waits for its block: what was prepared need not
+        self._keep_finite()
+
+    def _prepared(self, number: int, sample: Sample) -> list[PictureRow]:
+        """Prepare each view of a sample for all cores."""
+        decoded = _decoded(self._job, sample)
+        facts = next(iter(decoded.values()))[1]
+        draws = self._job.views.draws(number)
+        rows: list[PictureRow] = []
+        for view, draw in enumerate(draws):
+            seen = {}
+            for how, (pixels, _) in decoded.items():
+                seen[how] = augment.apply(pixels, draw) if draw else pixels
+            for ready in self._ready.values():
+                ready.add(seen[wanted(ready.core)], len(self.rows) + view)
+            rows.append(PictureRow(number, facts, view, draw))
+        return rows
+
+    def _keep_finite(self) -> None:
+        """Keep the inputs all of whose features are finite; list the others."""
+        sound = np.ones(len(self.rows), bool)
+        for values in self.features.values():
+            sound &= np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+        if sound.all():
+            return
+        views = self._job.views.count
+        # An input goes as a whole: a missing view would shift those of its neighbours.
+        sound = sound.reshape(-1, views).all(axis=1).repeat(views)
+        reason = f"the core's features are no finite {self._job.dtype} numbers"
+        kept = []
+        for row, fine in zip(self.rows, sound, strict=True):
+            if fine:
+                kept.append(row)
+            elif row.view == 0:
+                self.failures.append(Failure(row.input, "not-finite", reason))
+        self.rows = kept
+        self.features = {name: values[sound] for name, values in self.features.items()}
+
+
+def failure_of(number: int, error: DofError) -> Failure:
+    """An input that failed, by the error that stopped it."""
+    return Failure(number, getattr(error, "rule", "unfit"), str(error))
+
+
+def block_of(job: Job, parts: Sequence[PictureBatch]) -> Block:
+    """A block of all its batches, in order."""
+    rows: list[PictureRow] = []
+    failures: list[Failure] = []
+    for part in parts:
+        rows += part.rows
+        failures += part.failures
+    features = {}
+    for name in job.cores:
+        features[name] = np.concatenate([part.features[name] for part in parts])
+    return Block.of_pictures(rows, features, failures, job.views)
+
+
+def block_of_failure(job: Job, number: int, error: DofError) -> Block:
+    """A block of one input of which there is nothing but the reason why."""
+    features = {}
+    for name, core in job.cores.items():
+        features[name] = np.empty((0, *core.output_shape), job.dtype)
+    return Block.of_pictures([], features, [failure_of(number, error)], job.views)
+
+
+class _Ready:
+    """A core's inputs that are ready.
+
+    Where they are of one size they lie in one buffer, so that no batch is copied together.
+    """
+
+    def __init__(self, core: Core, room: Array | None) -> None:
+        self.core = core
+        self._room = room
+        self._values: list[Array] = []
+
+    def add(self, pixels: Pixels, place: int) -> None:
+        """Prepare a picture; what a failed input has put in this place or behind is overwritten."""
+        del self._values[place:]
+        out = None if self._room is None else self._room[place]
+        self._values.append(self.core.prepare(pixels, out))
+
+    def until(self, place: int) -> Array | list[Array]:
+        """The inputs before this place, in one array if they lie in the buffer."""
+        if self._room is None:
+            return self._values[:place]
+        return self._room[:place]
+
+
+def _decoded(job: Job, sample: Sample) -> Mapping[Any, tuple[Pixels, PictureFacts]]:
+    """The picture, decoded once for all cores that want the same pixels."""
+    data = sample.load()
+    decoded = {}
+    for core in job.cores.values():
+        how = wanted(core)
+        if how not in decoded:
+            mode, orientation, draft = how
+            decoded[how] = decode.decode(
+                data, mode=mode, orientation=orientation, draft=draft, reading=job.reading
+            )
+    return decoded

@@ -1,0 +1,132 @@
+"""Options as keyword arguments, for editors and type checkers.
+
+Written by `python -m tests.support.typed_options`: change the dataclasses instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from dof_arrow.format.spec.metadata import Preprocessing
+    from dof_arrow.format.spec.preprocessing import Fit
+    from dof_arrow.media.augment import Augmentation
+    from dof_arrow.media.frames import Sampling
+
+
+class ExtractKeywords(TypedDict, total=False):
+    """How pictures or clips are run through cores, and what is written of them.
+
+    Raises UsageError for a choice that there is not, or a number that is too small.
+    """
+
+    preprocess: str | Preprocessing | None
+    """What is done to a picture before the core sees it: the name of a preset such as `imagenet`, a
+    JSON file or text, or a `Preprocessing`. By default what the core itself says."""
+
+    fit: Fit | None
+    """How a picture is given the size that the core takes: `crop`, `pad`, `squash` or `none`."""
+
+    at: str | None
+    """The tensor of the model at which its head is cut off, by default found by the program."""
+
+    pool: str | None
+    """How a feature map is averaged: `1x1`, `2x2`, `KxK` cells, or `none`."""
+
+    threads: int
+    """Threads on which each worker runs a core. A `Core` brings its own number."""
+
+    provider: str
+    """ONNX Runtime's execution provider: `cpu`, `cuda` and others. A `Core` brings its own."""
+
+    table: str | os.PathLike[str] | None
+    """A CSV or Parquet file with a row for each input. By default the columns that the source has
+    itself: those of a Parquet file of pictures, or attributes of DICOM files."""
+
+    key: str | None
+    """The column of the table that names the inputs: by relative name, file name, or file name
+    without its suffix."""
+
+    label: str | None
+    """The column to be learned, or `folder`: the first folder of each input's name is its class."""
+
+    group: str | None
+    """The column of what must stay on one side of a split, such as the patient."""
+
+    split: str | Mapping[str, float] | None
+    """A column with the split of each input; or fractions, as `{"train": 0.8, "test": 0.2}` or as
+    the text `train=0.8,test=0.2`, which make splits that never part a group."""
+
+    keep: Sequence[str]
+    """Further columns to copy into the output; no other column is copied."""
+
+    pictures: str | None
+    """Which pictures are meant, where a container such as a tar archive holds several kinds."""
+
+    ids: Literal["pseudonym", "name"]
+    """What inputs and groups are called in the output: pseudonyms, or their own names."""
+
+    id_key: str | os.PathLike[str] | bytes | None
+    """The secret key for pseudonyms: 32 bytes, or the file that holds it. By default the user's own
+    file, which is made on first use."""
+
+    dtype: Literal["float32", "float16"]
+    """The type of the features."""
+
+    layout: Literal["mapped", "compact"]
+    """`mapped` features are read in place; `compact` ones are compressed and take less room."""
+
+    overwrite: bool
+    """Whether an output that is there, or an unfinished run of another kind, is replaced."""
+
+    batch_size: int
+    """Rows that a core runs at a time."""
+
+    workers: int | None
+    """Inputs worked on at a time, each from file to features by one thread. By default as many as
+    there are processors, divided by `threads`."""
+
+    max_errors: int | None
+    """How many inputs may fail before the run stops. By default any number: failures are listed in
+    `Dataset.errors`."""
+
+    max_pixels: int | None
+    """Pictures with more pixels are refused. By default those that memory cannot hold."""
+
+    allow: Sequence[str]
+    """What is read though it is refused otherwise: `burned-in` (DICOM files that say that names are
+    burned into their pixels), `deflated` (DICOM files that are compressed as a whole)."""
+
+    views: int
+    """Rows of each input: the plain one, and `views - 1` augmented ones."""
+
+    augment: str | Augmentation | None
+    """What happens to augmented views: the name of a preset (`xray`, `photo`), a JSON file or text,
+    or an `Augmentation`."""
+
+    clips: Sampling | bool | None
+    """Whether the inputs are clips, with a row for each frame or window; or, as a `Sampling`, which
+    frames are taken. By default told by the names of the files."""
+
+    fps: float | None
+    """Of a clip, the frame shown each 1 / fps seconds is taken. By default each frame."""
+
+    max_frames: int | None
+    """Of a clip, only the first so many of these frames are taken."""
+
+    window: int | None
+    """Frames that make one row together, for cores with a time axis."""
+
+    stride: int | None
+    """Frames from one window to the next. By default windows do not overlap."""
+
+    crop: str | None
+    """What is seen of each frame of a clip: `left,top,right,bottom` in pixels, or `all`. By default
+    the regions that a DICOM file names, else all."""
+
+    on_break: Literal["keep", "fail"]
+    """What becomes of a damaged clip: `fail` lists it as failed, `keep` keeps what precedes the
+    damage."""

@@ -1,0 +1,131 @@
+"""Rules about the rows of a record: ids, order, splits (SPEC 3 and 4.3, deep)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from dof_arrow.errors import Problem
+from dof_arrow.format.spec.metadata import Metadata, Split
+from dof_arrow.format.spec.rules import problem
+
+Flat = Mapping[str, pa.Array]  # columns that can be read and have the right type, by name
+
+
+def problems(metadata: Metadata, flat: Flat) -> Iterator[Problem]:
+    """Rows that are repeated, scattered or out of order; ids and splits that are wrong."""
+    record = metadata.record
+    column = flat.get(record.id)
+    if column is not None and len(column):
+        ids = _codes(column)
+        view = _numbers(record.view, flat, len(ids))
+        frame = _numbers(record.frame, flat, len(ids))
+        yield from _order(ids, view, frame, record.id)
+    if metadata.privacy is not None and metadata.privacy.ids == "pseudonym":
+        for name in (record.id, record.group):
+            yield from _one_width(name, flat)
+    yield from _splits(metadata, flat)
+
+
+def _order(ids: np.ndarray, view: np.ndarray, frame: np.ndarray, name: str) -> Iterator[Problem]:
+    """Problems of the order of rows; `ids` are codes, all three arrays [rows]."""
+    runs = np.count_nonzero(np.diff(ids)) + 1
+    records = len(np.unique(ids))
+    if runs > records:
+        yield problem("id-scattered", f"column {name}", f"{records} runs of rows", runs)
+    order = np.lexsort((view, ids))  # stable: frames stay in file order within each clip
+    same_record = np.diff(ids[order]) == 0
+    same_view = np.diff(view[order]) == 0
+    same_clip = same_record & same_view
+    step = np.diff(frame[order])
+    wrong = {
+        "id-repeated": same_clip & (step == 0),
+        "frame-order": same_clip & (step < 0),
+    }
+    for rule, is_wrong in wrong.items():
+        rows = order[1:][is_wrong]
+        if len(rows):
+            first = rows.min()
+            yield problem(rule, f"row {first}", "", f"{len(rows)} such rows")
+
+
+def _one_width(name: str | None, flat: Flat) -> Iterator[Problem]:
+    column = flat.get(name or "")
+    if column is None:
+        return
+    widths = _widths(column)
+    if len(widths) > 1:
+        yield problem(
+            "id-width",
+            where=f"column {name}",
+            expected="one length",
+            found=f"{widths[0]} to {widths[-1]}",
+        )
+
+
+def _splits(metadata: Metadata, flat: Flat) -> Iterator[Problem]:
+    ids = flat.get(metadata.record.id)
+    splits = flat.get(metadata.record.split or "")
+    if ids is None or splits is None:
+        return
+    sizes = _split_sizes(_codes(ids), splits)
+    for name in sorted(sizes.keys() | metadata.splits.keys()):
+        actual = sizes.get(name)
+        stated = metadata.splits.get(name)
+        if actual != stated:
+            yield problem(
+                "split-count",
+                where=f"$.splits.{name}",
+                expected=_told(actual),
+                found=_told(stated),
+            )
+
+
+def _split_sizes(ids: np.ndarray, splits: pa.Array) -> dict[str, Split]:
+    names, codes = _encoded(splits)
+    sizes = {}
+    for code, name in enumerate(names):
+        if name is not None:
+            rows = ids[codes == code]
+            records = np.unique(rows)
+            sizes[name] = Split(rows=len(rows), records=len(records))
+    return sizes
+
+
+def _told(split: Split | None) -> str:
+    if split is None:
+        return "nothing"
+    return f"{split.rows} rows of {split.records} records"
+
+
+def _encoded(column: pa.Array) -> tuple[list[str | None], np.ndarray]:
+    """The different values of a column, and for each row the place of its own there, or -1."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return column.dictionary.to_pylist(), codes
+
+
+def _codes(column: pa.Array) -> np.ndarray:
+    _, codes = _encoded(column)
+    return codes.astype(np.int64)
+
+
+def _numbers(name: str | None, flat: Flat, rows: int) -> np.ndarray:
+    """A column of integers; zeros if there is none."""
+    column = flat.get(name or "")
+    if column is None:
+        return np.zeros(rows, np.int64)
+    numbers: np.ndarray = column.to_numpy(zero_copy_only=False)
+    return numbers.astype(np.int64)
+
+
+def _widths(column: pa.Array) -> list[int]:
+    """The lengths of a column's texts in bytes, each once, in order."""
+    import pyarrow.compute as pc
+
+    lengths = pc.binary_length(column.cast(pa.string()))
+    different = pc.unique(lengths).drop_null()
+    return sorted(different.to_pylist())

@@ -1,0 +1,120 @@
+"""Clips without a clock of their own: folders of pictures, and arrays.
+
+Frame k is shown from k / fps on, or from second k on where no `fps` is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dof_arrow.errors import PictureError
+from dof_arrow.media import array
+from dof_arrow.media.facts import PictureFacts
+from dof_arrow.media.frames import Still, steady, unseen
+from dof_arrow.media.intensity import Pixels, rule_for
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFrames:
+    """A clip that is a folder of pictures, in the order of `paths`.
+
+    `decode` gives the pixels and the facts of one.
+    """
+
+    paths: Sequence[Path]
+    decode: Callable[[Path], tuple[Pixels, PictureFacts]]
+    fps: float | None = None
+
+    @property
+    def facts(self) -> PictureFacts:
+        """Those of the first picture, but for how many there are, and their bytes."""
+        first = self.decode(self.paths[0])[1]
+        size = sum(path.stat().st_size for path in self.paths)
+        return replace(first, frames=len(self.paths), bytes=size)
+
+    def stills(self) -> Iterator[Still]:
+        """One frame a picture."""
+        return steady(len(self.paths), self.fps, self._seen)
+
+    times = stills
+
+    def _seen(self, number: int) -> Pixels:
+        return self.decode(self.paths[number])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayFrames:
+    """A clip that is an array [frames, h, w] or [frames, h, w, c], mapped or in memory.
+
+    Numbers become 8 bits by the range of the whole clip (`media.intensity`). Raises PictureError
+    for arrays of other shapes.
+    """
+
+    values: Array
+    mode: Literal["RGB", "L"] = "RGB"
+    fps: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim not in (3, 4) or not self.values.size:
+            raise PictureError(
+                "an array that is no clip",
+                expected="[frames, h, w] or [frames, h, w, c]",
+                found=str(list(self.values.shape)),
+                rule="unsupported-mode",
+            )
+
+    @property
+    def facts(self) -> PictureFacts:
+        """Those of the first frame, but for how many there are, and their bytes."""
+        first = array.decode(self.values[0], mode=self.mode)[1]
+        return replace(first, frames=len(self.values), bytes=self.values.nbytes)
+
+    def stills(self) -> Iterator[Still]:
+        """One frame a row."""
+        # One range for all frames, or the clip would flicker.
+        to_bytes = rule_for(self.values.dtype, self.values)
+
+        def see(number: int) -> Pixels:
+            frame = to_bytes(self.values[number])
+            return array.decode(frame, mode=self.mode)[0]
+
+        return steady(len(self.values), self.fps, see)
+
+    def times(self) -> Iterator[Still]:
+        """The same, without looking at the values."""
+        return steady(len(self.values), self.fps, unseen)
+
+
+def load_array(path: Path) -> Array:
+    """The array of an .npy file, mapped, or the only clip in an .npz; nothing is unpickled.
+
+    Raises PictureError for files that cannot be read, and for an .npz of no clip or several.
+    """
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            return _only_clip([found[name] for name in found.files])
+    except (OSError, ValueError, EOFError, KeyError):
+        raise PictureError("the array cannot be read") from None
+
+
+def _only_clip(arrays: Sequence[Array]) -> Array:
+    fitting = [values for values in arrays if values.ndim in (3, 4)]
+    if len(fitting) != 1:
+        raise PictureError(
+            "the file holds no clip, or several",
+            expected="one array of 3 or 4 axes",
+            found=str(len(fitting)),
+            rule="unsupported-mode",
+        )
+    return fitting[0]
