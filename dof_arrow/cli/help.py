@@ -39,10 +39,9 @@ Start with: dof demo
 
 
 _OPTIONS = """
-Of each command: dof COMMAND --help. Of all: --json (the result as JSON), --quiet, --debug; \
-dof --version.
-Exit codes: 0 done; 1 the answer is no; 2 wrong use; 3 done, but some inputs failed; 70 a fault of
-this program; 130 interrupted."""
+Of each command: dof COMMAND --help. Of all: --json, --quiet, --debug.
+Exit codes: 0 done; 1 the answer is no; 2 wrong use; 3 done, but some inputs
+failed; 70 a fault of this program; 130 interrupted. Version: dof --version."""
 
 
 def overview() -> str:
