@@ -13,7 +13,7 @@ from dof_arrow.extraction.block import Block, Failure, PictureRow
 from dof_arrow.extraction.job import Array, Job
 from dof_arrow.media import augment, decode
 from dof_arrow.media.facts import PictureFacts
-from dof_arrow.media.image import Pixels
+from dof_arrow.media.intensity import Pixels
 from dof_arrow.sources.sample import Sample
 
 

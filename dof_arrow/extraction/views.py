@@ -19,7 +19,7 @@ from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.media import augment
 from dof_arrow.media.augment import Augmentation
 from dof_arrow.media.decode import DEFAULT, ReadingOptions
-from dof_arrow.media.image import Pixels
+from dof_arrow.media.intensity import Pixels
 from dof_arrow.sources.sample import Sample
 
 MAX_VIEWS = 1 << 10

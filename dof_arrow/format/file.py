@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from dof_arrow.errors import FormatError, Problem, UsageError
-from dof_arrow.format.columns import Columns as Columns
+from dof_arrow.format.columns import Columns
 from dof_arrow.format.parquet import digests as integrity
 from dof_arrow.format.parquet import footer
 from dof_arrow.format.parquet.layout import Fixed

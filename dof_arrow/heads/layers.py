@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from dof_arrow.cores.graph import model
 from dof_arrow.heads.graph_writer import INT32, GraphWriter
-from dof_arrow.heads.graph_writer import NEXT as NEXT  # part of how a head is called
 
 if TYPE_CHECKING:
     from onnx import ModelProto

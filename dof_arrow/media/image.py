@@ -20,7 +20,7 @@ from dof_arrow.media.decoder_noise import listen_to_libtiff, load, without_warni
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.image_facts import facts_of
 from dof_arrow.media.image_modes import converted, rule_of
-from dof_arrow.media.intensity import Pixels as Pixels
+from dof_arrow.media.intensity import Pixels
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
 MEMORY = 512 << 20  # bytes that decoding one picture may take

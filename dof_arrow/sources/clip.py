@@ -20,7 +20,7 @@ from dof_arrow.media.dicom_file import is_dicom
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.frame_sequences import ArrayFrames, PictureFrames, load_array
 from dof_arrow.media.frames import EVERY, Cropped, Footage, Sampling
-from dof_arrow.media.image import Pixels
+from dof_arrow.media.intensity import Pixels
 from dof_arrow.media.video import Video
 from dof_arrow.sources import folder
 from dof_arrow.sources.sample import Sample, read_bytes

@@ -17,7 +17,7 @@ from dof_arrow.errors import PictureError
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.media import decode
 from dof_arrow.media.facts import PictureFacts
-from dof_arrow.media.image import Pixels
+from dof_arrow.media.intensity import Pixels
 
 Array = npt.NDArray[Any]
 Column = Any  # pyarrow.Array, which comes without types

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dof_arrow.format.columns import Columns
 from dof_arrow.format.directory import Directory
-from dof_arrow.format.file import Columns, File
+from dof_arrow.format.file import File
 from dof_arrow.format.parquet.layout import Fixed, fixed
 from dof_arrow.format.parquet.pages import Encoded
 from dof_arrow.format.parquet.proof import Unproved

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dof_arrow.format.columns import Columns
 from dof_arrow.format.directory import Directory
-from dof_arrow.format.file import Columns, File
+from dof_arrow.format.file import File
 from dof_arrow.format.parquet import footer
 from dof_arrow.format.parquet.footer import ColumnMeta, get
 from dof_arrow.format.parquet.layout import Fixed, fixed

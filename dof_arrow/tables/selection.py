@@ -16,8 +16,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError
+from dof_arrow.format.columns import Columns
 from dof_arrow.format.directory import Directory
-from dof_arrow.format.file import Columns, File, State
+from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import fixed
 from dof_arrow.format.spec.arrow import flat_array, is_vector, vector_array
 from dof_arrow.format.spec.metadata import Metadata

@@ -14,9 +14,10 @@ from dof_arrow.cores.core import Core
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.extraction.extract import extract
-from dof_arrow.heads import layers as stack
 from dof_arrow.heads import network, train, training
 from dof_arrow.heads.architecture import Architecture, Dense, Pool, Recurrent
+from dof_arrow.heads.graph_writer import NEXT
+from dof_arrow.heads.layers import Function, to_model
 from dof_arrow.inference.fuse import fuse
 from dof_arrow.inference.predict import PART, Predictor
 from dof_arrow.inference.predict_files import predict_files
@@ -48,9 +49,7 @@ def head(layers: tuple[Any, ...], width: int = WIDTH, **about: Any) -> bytes:
     torch.manual_seed(0)
     steps = network.Network(Architecture(layers), width, 3).steps()
     said = {"dof.head": json.dumps(about)} if about else {}
-    return graph.to_bytes(
-        stack.to_model([*steps, stack.Function("softmax")], "category", width, 3, said)
-    )
+    return graph.to_bytes(to_model([*steps, Function("softmax")], "category", width, 3, said))
 
 
 def in_parts(session: Any, clip: np.ndarray, size: int) -> np.ndarray:
@@ -64,9 +63,7 @@ def in_parts(session: Any, clip: np.ndarray, size: int) -> np.ndarray:
                 strict=True,
             )
         )
-        kept = {
-            n.replace("next_", ""): value for n, value in found.items() if n.startswith(stack.NEXT)
-        }
+        kept = {n.replace("next_", ""): value for n, value in found.items() if n.startswith(NEXT)}
     return found["probabilities"]
 
 

@@ -25,7 +25,7 @@ from dof_arrow.media import augment, decode
 from dof_arrow.media.augment import Augmentation
 from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Footage, Sampling, Watched, chosen
-from dof_arrow.media.image import Pixels
+from dof_arrow.media.intensity import Pixels
 from dof_arrow.sources.clip import open_clip
 from dof_arrow.sources.sample import Sample
 
