@@ -71,7 +71,7 @@ class Sink(io.RawIOBase):
     def write(self, data: Any) -> int:
         """Append bytes; their number."""
         self._out.write(data)
-        return len(memoryview(data))
+        return memoryview(data).nbytes
 
     def tell(self) -> int:
         """The number of bytes written."""

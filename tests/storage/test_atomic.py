@@ -299,6 +299,12 @@ def test_an_output_knows_its_size(tmp_path: Path) -> None:
     assert out.size == (tmp_path / "x").stat().st_size == 30
 
 
+def test_a_file_object_counts_bytes(tmp_path: Path) -> None:
+    with replacing(tmp_path / "x") as out:
+        sink = atomic.Sink(out)
+        assert sink.writable() and sink.write(np.zeros(3, "float32")) == 12 == sink.tell()
+
+
 def test_the_folder_is_synced_after_the_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
