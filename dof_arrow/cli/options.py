@@ -62,6 +62,25 @@ def making(function: Command) -> Command:
     return _with(options, function)
 
 
+def reading(function: Command) -> Command:
+    """The options that say which pictures may be read."""
+    options = [
+        click.option(
+            "--max-pixels",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Refuse larger pictures [default: by memory].",
+        ),
+        click.option(
+            "--allow",
+            multiple=True,
+            metavar="WHAT",
+            help="Read what is refused otherwise; the message names it.",
+        ),
+    ]
+    return _with(options, function)
+
+
 def judging(function: Command) -> Command:
     """The options that train and evaluate share."""
     options = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE, SOME_FAILED
-from dof_arrow.cli.options import making, running, spoken
+from dof_arrow.cli.options import making, reading, running, spoken
 from dof_arrow.cli.terminal import Terminal, table
 from dof_arrow.progress import size
 
@@ -145,18 +145,7 @@ _SHOWN = 5  # failed inputs of which the reasons are told
     show_default=True,
     help="Of a damaged clip, list it as failed, or keep what precedes the damage.",
 )
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Refuse larger pictures [default: by memory].",
-)
-@click.option(
-    "--allow",
-    multiple=True,
-    metavar="WHAT",
-    help="Read what is refused otherwise; the message names it.",
-)
+@reading
 @click.option(
     "--max-errors", type=click.IntRange(0), metavar="N", help="Stop after more failures than this."
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE, NO
-from dof_arrow.cli.options import making, spoken
+from dof_arrow.cli.options import making, reading, spoken
 from dof_arrow.cli.report import agreements, finite
 from dof_arrow.cli.terminal import Terminal
 
@@ -47,18 +47,7 @@ def _portion(context: click.Context, option: click.Parameter, value: str) -> int
 @click.option(
     "--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds."
 )
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Refuse larger pictures [default: by memory].",
-)
-@click.option(
-    "--allow",
-    multiple=True,
-    metavar="WHAT",
-    help="Read what is refused otherwise; the message names it.",
-)
+@reading
 @click.option(
     "--rows",
     metavar="N|SHARE",
