@@ -187,9 +187,16 @@ def _opened(
         group=given.group,
         split=split_column,
         keep=given.keep,
+        match=_several(given.match),
         pictures=given.pictures,
         clips=clips is not None,
     )
+
+
+def _several(given: str | Sequence[str]) -> list[str]:
+    """What is given as a sequence, or as one text with commas."""
+    parts = given.split(",") if isinstance(given, str) else given
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _key(given: ExtractOptions) -> bytes:

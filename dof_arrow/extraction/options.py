@@ -61,6 +61,10 @@ class ExtractOptions:
     """The column of the table that names the inputs: by relative name, file name, or file name
     without its suffix."""
 
+    match: str | Sequence[str] = ()
+    """How names in the key column are matched further, where they find no input as they are:
+    `case`, `folder`, `suffix`, `padding`, or several of these; see `sources.table_keys`."""
+
     label: str | None = None
     """The column to be learned, or `folder`: the first folder of each input's name is its class."""
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.sources import folder, table, table_keys
+from dof_arrow.sources import doubled_rows, folder, table, table_keys
 from dof_arrow.sources.clip_files import ClipFiles
 from dof_arrow.sources.columns import nulled, typed
 from dof_arrow.sources.folder import Files
@@ -37,6 +37,7 @@ class Asked:
     group: str | None
     split: str | None
     keep: tuple[str, ...]
+    match: tuple[str, ...]
     kind: Kind | None
     separator: str
 
@@ -66,14 +67,22 @@ def joined(found: Listing, path: Path, asked: Asked) -> Listing:
     import pyarrow.compute as pc
 
     cells = table.read(path, asked.columns)
-    names, place = table_keys.match(cells[asked.key or ""], found.names, path)
-    # Rows come in the order of names, as pictures of a folder do, whatever the table's order.
-    order = pc.sort_indices(names)
+    rows = table_keys.match(cells[asked.key or ""], found.names, path, asked.match)
+    # Rows come in the order of names, as pictures of a folder do, whatever the table's order;
+    # those without a name come last, and are left out.
+    order = pc.sort_indices(rows.names)[: len(rows.names) - rows.names.null_count]
     sorted_cells = {name: column.take(order) for name, column in cells.items()}
     listed = replace(
-        found, names=names.take(order), place=place.take(order), counts=_counts(found, place)
+        found,
+        names=rows.names.take(order),
+        place=rows.place.take(order),
+        refused=rows.refused.take(order),
+        offers=rows.offers,
+        counts=_counts(found, rows),
     )
-    return _described(listed, sorted_cells, asked)
+    listed = doubled_rows.united(_described(listed, sorted_cells, asked))
+    known = None if listed.refused.null_count == len(listed) else listed.refused
+    return replace(listed, refused=known)
 
 
 def labelled_by_folder(found: L, path: str | Path) -> L:
@@ -187,10 +196,13 @@ def _coded(cells: Column, classes: tuple[str, ...]) -> tuple[Target, Column]:
     return Target(kind="category", classes=classes), known
 
 
-def _counts(found: Listing, place: Column) -> dict[str, int]:
-    """How many files are no pictures, pictures have no row, and rows have no picture."""
+def _counts(found: Listing, rows: table_keys.Matched) -> dict[str, int]:
+    """What became of files and rows, by the names in `listing.COUNTED`."""
     named = np.zeros(len(found), bool)
-    named[place.drop_null().to_numpy()] = True
+    named[rows.place.drop_null().to_numpy()] = True
+    without_key = rows.names.null_count
+    lost = rows.place.null_count - without_key
+    refused = len(rows.refused) - rows.refused.null_count
     # What has a row is a picture, whatever its suffix; of the rest the suffix tells.
     # Only in a folder of files lies what is no input.
     if isinstance(found, Files) and not isinstance(found, ClipFiles):
@@ -198,8 +210,12 @@ def _counts(found: Listing, place: Column) -> dict[str, int]:
     else:
         pictures = np.ones(len(found), bool)
     unnamed = ~named
-    return {
+    counts = {
+        **found.counts,
         "ignored": found.counts.get("ignored", 0) + int((unnamed & ~pictures).sum()),
         "without_row": int((unnamed & pictures).sum()),
-        "without_file": place.null_count,
+        "without_key": without_key,
+        "without_file": lost - refused,
+        **rows.counts,
     }
+    return {name: count for name, count in counts.items() if count}

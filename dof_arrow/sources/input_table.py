@@ -48,6 +48,7 @@ class Roster:
     groups: Column = None
     splits: Column = None
     kept: Mapping[str, Column] = field(default_factory=dict)
+    refused: Column = None
 
     @classmethod
     def of(cls, source: Source) -> Roster:
@@ -59,6 +60,7 @@ class Roster:
                 groups=source.groups,
                 splits=source.splits,
                 kept=source.columns,
+                refused=source.refused,
             )
         return _gathered(source)
 
@@ -72,7 +74,12 @@ class Roster:
         return state.hexdigest()
 
     def _columns(self) -> Iterator[tuple[tuple[str, str], Column]]:
-        given = {"key": self.keys, "group": self.groups, "split": self.splits}
+        given = {
+            "key": self.keys,
+            "group": self.groups,
+            "split": self.splits,
+            "refused": self.refused,
+        }
         for name, column in given.items():
             if column is not None:
                 yield ("", name), column

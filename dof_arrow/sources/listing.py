@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.sources.sample import Column, Data, Sample, Value
+from dof_arrow.sources.sample import NOT_THERE, Column, Data, Refused, Sample, Value
 
 # What data sets call their splits, and what we do.
 SPLITS = {
@@ -24,15 +25,27 @@ SPLITS = {
     "test": "test",
 }
 
+# What `Listing.counts` counts beside `without_file`, in the order in which it is told.
+COUNTED = {
+    "ignored": "files left out: no {inputs}",
+    "without_row": "{inputs} left out: the table has no row for them",
+    "without_key": "rows of the table left out: they name no picture",
+    "respelled": "rows matched by another spelling of the name",
+    "loosely": "rows matched by --match",
+    "doubled": "rows of a picture that has several, taken as one",
+    "united_groups": "groups joined to others that share a picture",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Listing(ABC):
     """Named pictures in some container, with what is known of them, all as Arrow arrays.
 
     It is a `Source`. `place` says which of the container's pictures each sample is, null where
-    there is none; None: each its own number. `counts`: `ignored` files that are no pictures,
-    `without_row` pictures that the table does not name, `without_file` rows whose picture is
-    missing (they are samples that fail to load).
+    there is none; None: each its own number. `refused` says why a sample cannot be used, null where
+    nothing is known against it. Samples of either kind fail to load. `counts` says what became of
+    files and rows (`COUNTED`, and `without_file`: rows whose picture is not there), `offers` how many more rows of a table further readings of its keys
+    would find.
     """
 
     names: Column
@@ -43,6 +56,8 @@ class Listing(ABC):
     splits: Column = None
     columns: Mapping[str, Column] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    offers: Mapping[str, int] = field(default_factory=dict)
+    refused: Column = None
 
     @property
     def kept(self) -> dict[str, str]:
@@ -67,21 +82,36 @@ class Listing(ABC):
 
     def __getitem__(self, index: int) -> Sample:
         key = self.names[index].as_py()
-        place = self._place(index)
         return Sample(
             key=key,
-            data=None if place is None else self.stored(key, place),
+            data=self._data(index, key),
             target=_row(self.labels, index),
             group=self.groups[index].as_py() if self.has_group else None,
             split=self.splits[index].as_py() if self.has_split else None,
             kept=_row(self.columns, index),
         )
 
+    def _data(self, index: int, key: str) -> Data:
+        reason = None if self.refused is None else self.refused[index].as_py()
+        if reason is not None:
+            return Refused(reason)
+        place = self._place(index)
+        return None if place is None else self.stored(key, place)
+
     def _place(self, index: int) -> int | None:
         if self.place is not None:
             place: int | None = self.place[index].as_py()
             return place
         return range(len(self))[index]  # counts from the end too, and refuses what is outside
+
+    def known_failures(self) -> Counter[str]:
+        """How many samples are known to fail, by reason."""
+        reasons: Counter[str] = Counter()
+        if self.refused is not None:
+            reasons.update(self.refused.drop_null().to_pylist())
+        lost = 0 if self.place is None else self.place.null_count
+        reasons[NOT_THERE] = lost - reasons.total()
+        return +reasons  # only what occurs
 
     @abstractmethod
     def stored(self, key: str, place: int) -> Data:

@@ -19,6 +19,7 @@ from dof_arrow.sources.described import FOLDER, Asked, joined, labelled_by_folde
 from dof_arrow.sources.folder import Files
 from dof_arrow.sources.labels import Kind
 from dof_arrow.sources.listing import Listing
+from dof_arrow.sources.table_keys import READINGS
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _ARRAYS = (b"PK\3\4", b"\x93NUMPY", HDF5_MAGIC)
@@ -35,6 +36,7 @@ def open_source(
     group: str | None = None,
     split: str | None = None,
     keep: Sequence[str] = (),
+    match: Sequence[str] = (),
     kind: Kind | None = None,
     separator: str = "|",
     pictures: str | None = None,
@@ -50,7 +52,7 @@ def open_source(
 
     Columns are those of the CSV or Parquet `table`, else the container's own, or attributes of
     DICOM files. `key` names the column that holds each picture's relative name, file name, or file
-    name without suffix. `label` names a column, or is `folder`: the first folder of each name is
+    name without suffix; `match` adds readings of it (`table_keys`). `label` names a column, or is `folder`: the first folder of each name is
     its class, and the target is called `label`. `kind` and `separator` are those of `labels.label`.
 
     Raises UsageError for a wrong call, SourceError for what cannot be read; links and table keys
@@ -62,6 +64,7 @@ def open_source(
         group=group,
         split=split,
         keep=tuple(keep),
+        match=_readings(match),
         kind=kind,
         separator=separator,
     )
@@ -76,6 +79,15 @@ def open_source(
     elif asked.columns:
         found = with_own(found, path, asked)
     return labelled_by_folder(found, path) if label == FOLDER else found
+
+
+def _readings(given: Sequence[str]) -> tuple[str, ...]:
+    unknown = sorted(set(given) - set(READINGS))
+    if unknown:
+        raise UsageError(
+            "no such reading of keys", expected=" or ".join(READINGS), found=", ".join(unknown)
+        )
+    return tuple(given)
 
 
 def _find(path: Path, pictures: str | None, *, named: bool) -> Listing:

@@ -24,6 +24,7 @@ Column = Any  # pyarrow.Array, which comes without types
 Value = bool | int | float | str | list[int] | None
 
 MAX_FILE_BYTES = 1 << 30
+NOT_THERE = "no such file"
 
 
 @runtime_checkable
@@ -41,6 +42,21 @@ class Stored(Protocol):
 
     def stamp(self) -> object:
         """Something printable that changes when the picture does; raises OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """In place of a picture: why it cannot be used, known before it is read."""
+
+    reason: str
+
+    def read(self) -> bytes:
+        """Raises PictureError with the reason."""
+        raise PictureError(self.reason, rule="table")
+
+    def stamp(self) -> str:
+        """The reason."""
+        return self.reason
 
 
 Data = Path | bytes | Array | Stored | None
@@ -72,7 +88,7 @@ class Sample:
         try:
             return self._read()
         except FileNotFoundError:
-            raise PictureError("no such file", rule="missing") from None
+            raise PictureError(NOT_THERE, rule="missing") from None
         except OSError as error:
             raise PictureError(
                 "the file cannot be read", found=error.strerror or "", rule="unreadable"

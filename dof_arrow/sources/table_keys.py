@@ -1,96 +1,247 @@
-"""Which picture each row of a table is about, by the names in its key column."""
+"""Which picture each row of a table is about, by the names in its key column.
+
+Keys are relative names, file names, or file names without suffix: whichever finds most pictures. A
+key that finds none is tried in another spelling: composed characters (Unicode's form NFC) and
+slashes for backslashes. Further readings are tried only if they are asked for, since they could
+find the wrong picture:
+
+case      letters in any case
+folder    the file name alone, whatever folder the key names
+suffix    without the suffix, so that `a.jpg` finds `a.png`
+padding   numbers without leading zeros, so that `7` finds `0007.png`
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dof_arrow.errors import SourceError
+from dof_arrow.sources.columns import nulled
 from dof_arrow.sources.sample import Column
 
+Fold = Callable[[Column], Column]
+
+OUTSIDE = "the table's key leads out of the folder"
+SEVERAL = "the table's key fits several pictures"
 _UNSAFE = r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)"
 
 
-def match(keys: Column, names: Column, path: Path) -> tuple[Column, Column]:
-    """The picture's relative name of each row, and its place among the sorted `names`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """What each row is about: the picture's `name`, and its `place`, null where none is found.
 
-    The place is null where no picture has that name. Keys are relative names, file names or file
-    names without suffix: whichever finds most files. Raises SourceError for a key that is empty,
-    leads out of the folder, fits several files or comes twice; it names rows, never keys.
+    `refused` says why a row can be about no picture, null where nothing speaks against it.
+    `counts`: rows `respelled` and read `loosely`. `offers`: how many more rows each further
+    reading, or all together, would find.
+    """
+
+    names: Column
+    place: Column
+    refused: Column
+    counts: Mapping[str, int] = field(default_factory=dict)
+    offers: Mapping[str, int] = field(default_factory=dict)
+
+
+def match(keys: Column, names: Column, path: Path, loosely: Collection[str] = ()) -> Matched:
+    """The picture among the sorted `names` that each key names; `loosely` adds readings.
+
+    An empty key has no name. Raises SourceError where no key finds a picture; it names no key.
     """
     import pyarrow.compute as pc
 
-    keys = _safe(keys, path)
-    places = _places(keys, names, path)
-    found = pc.coalesce(names.take(places), keys)
-    _check_once(found, path)
-    return found, places
+    keys = _plain(keys)
+    search = _Search(keys, names)
+    safe = pc.invert(pc.match_substring_regex(keys, _UNSAFE))
+    search.look(_same, among=safe)
+    respelled = search.look(_spelled, among=safe)
+    asked = tuple(name for name in READINGS if name in loosely)
+    found = search.look(_folded(asked)) if asked else 0
+    offers = search.offers(asked)
+    if search.places.null_count == len(keys):
+        raise _nothing_found(len(keys), offers, path)
+    return Matched(
+        names=pc.coalesce(names.take(search.places), keys),
+        place=search.places,
+        refused=search.refused(safe),
+        counts={"respelled": respelled, "loosely": found},
+        offers=offers,
+    )
 
 
-def _safe(keys: Column, path: Path) -> Column:
-    """The keys as relative names; refuses an empty one and one that leads out of the folder."""
+class _Search:
+    """Places found so far; each look is at the keys that have none yet."""
+
+    def __init__(self, keys: Column, names: Column) -> None:
+        self._keys = keys
+        self._levels = tuple(_levels(names))
+        self.places = pa.nulls(len(keys), pa.int32())
+        self._several = np.zeros(len(keys), bool)
+
+    def look(self, fold: Fold, among: Column = None) -> int:
+        """Find places for keys, both sides folded; returns how many more are found.
+
+        A key that fits several pictures finds none.
+        """
+        import pyarrow.compute as pc
+
+        open_keys = nulled(self._keys, self.places.is_valid())
+        if among is not None:
+            open_keys = nulled(open_keys, pc.invert(among))
+        if open_keys.null_count == len(open_keys):
+            return 0
+        places, several = self._best(fold(open_keys), fold)
+        before = self.places.null_count
+        self.places = pc.coalesce(self.places, places)
+        self._several |= several.to_numpy(zero_copy_only=False)
+        return int(before - self.places.null_count)
+
+    def _best(self, keys: Column, fold: Fold) -> tuple[Column, Column]:
+        """Places, and which keys fit several pictures, at the level that most keys fit."""
+        levels = [_found(keys, fold(level)) for level in self._levels]
+        return max(levels, key=_fitting)
+
+    def offers(self, asked: Collection[str]) -> dict[str, int]:
+        """How many more rows each reading that is not asked for would find, and all together."""
+        left = [name for name in READINGS if name not in asked]
+        offers = {name: self._would_find((*asked, name)) for name in left}
+        offers = {name: count for name, count in offers.items() if count}
+        together = self._would_find(tuple(READINGS)) if len(left) > 1 else 0
+        if together > max(offers.values(), default=0):
+            offers[",".join(READINGS)] = together
+        return offers
+
+    def _would_find(self, readings: Collection[str]) -> int:
+        trial = _Search(self._keys, self._levels[0])
+        trial.places = self.places
+        return trial.look(_folded(readings))
+
+    def refused(self, safe: Column) -> Column:
+        """Why rows can be about no picture; a row that is found after all is about it."""
+        import pyarrow.compute as pc
+
+        lost = self.places.is_null()
+        several = pc.and_(lost, pa.array(self._several))
+        outside = pc.and_(lost, pc.fill_null(pc.invert(safe), False))
+        conditions = pa.StructArray.from_arrays([outside, several], ["outside", "several"])
+        return pc.case_when(conditions, OUTSIDE, SEVERAL)
+
+
+def _fitting(found: tuple[Column, Column]) -> int:
+    places, several = found
+    return len(places) - int(places.null_count) + int(several.true_count)
+
+
+def _found(keys: Column, names: Column) -> tuple[Column, Column]:
+    """The place of each key among names, null where it fits several, and which those are."""
     import pyarrow.compute as pc
 
-    if not len(keys):
-        raise SourceError("the table has no rows", str(path))
-    bad = pc.fill_null(pc.match_substring_regex(keys, _UNSAFE), True)
-    if pc.any(bad).as_py():
-        hint = "Keys are names relative to the folder, without a leading / and without `..`."
-        raise SourceError(
-            "a key is empty or leads out of the folder", _row(path, bad.index(True)), hint=hint
-        )
+    counts = names.value_counts()
+    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    several = pc.is_in(keys, value_set=repeated, skip_nulls=True)
+    places = pc.index_in(keys, value_set=names, skip_nulls=True)
+    return nulled(places, several), several
+
+
+def _plain(keys: Column) -> Column:
+    """Keys as large strings, without `./` before them."""
+    import pyarrow.compute as pc
+
     if pc.any(pc.starts_with(keys, "./")).as_py():
         keys = pc.replace_substring_regex(keys, r"^(\./+)+", "")
     return keys.cast(pa.large_string())
 
 
-def _places(keys: Column, names: Column, path: Path) -> Column:
-    """The place of each key among the names, in the reading that finds most."""
+def _levels(names: Column) -> Iterator[Column]:
+    """Relative names, file names, file names without suffix."""
+    yield names
+    base = _base(names)
+    yield base
+    yield _stem(base)
+
+
+# How keys and names are made alike before they are compared
+
+
+def _same(texts: Column) -> Column:
+    return texts
+
+
+def _spelled(texts: Column) -> Column:
     import pyarrow.compute as pc
 
-    base = pc.replace_substring_regex(names, "(?s)^.*/", "")
-    stem = pc.replace_substring_regex(base, r"(?s)(.)\.[^.]*$", r"\1")
-    best = names
-    places = pc.index_in(keys, value_set=names)
-    for reading in (base, stem):
-        found = pc.index_in(keys, value_set=reading)
-        if found.null_count < places.null_count:
-            best = reading
-            places = found
-    _check_clear(keys, best, path)
-    return places
+    return pc.utf8_normalize(pc.replace_substring(texts, "\\", "/"), "NFC")
 
 
-def _check_clear(keys: Column, names: Column, path: Path) -> None:
-    """Refuse a key that several files have."""
+def _base(texts: Column) -> Column:
     import pyarrow.compute as pc
 
-    counts = names.value_counts()
-    repeated = pc.greater(counts.field("counts"), 1)
-    several = counts.field("values").filter(repeated)
-    unclear = pc.is_in(keys, value_set=several)
-    if pc.any(unclear).as_py():
-        hint = "Write names relative to the folder into the key column, as in `sub/a.png`."
-        raise SourceError("a key fits several files", _row(path, unclear.index(True)), hint=hint)
+    return pc.replace_substring_regex(texts, "(?s)^.*/", "")
 
 
-def _check_once(names: Column, path: Path) -> None:
-    # Which rows they are is only looked for where there are some.
-    if len(names.unique()) == len(names):
-        return
-    seen: dict[str, int] = {}
-    for row, name in enumerate(names.to_pylist()):
-        first = seen.setdefault(name, row)
-        if first != row:
-            raise SourceError(
-                "two rows name the same picture",
-                str(path),
-                found=f"rows {first + 1} and {row + 1}",
-                hint="Leave one row for each picture.",
-            )
+def _stem(texts: Column) -> Column:
+    import pyarrow.compute as pc
+
+    return pc.replace_substring_regex(texts, r"(?s)([^/])\.[^./]*$", r"\1")
 
 
-def _row(path: Path, index: Any) -> str:
-    return f"{path}, row {index.as_py() + 1} after the header"
+def _lower(texts: Column) -> Column:
+    import pyarrow.compute as pc
+
+    return pc.utf8_lower(texts)
+
+
+def _unpadded(texts: Column) -> Column:
+    """
+    >>> _unpadded(pa.array(["p007_00.png", "100"])).to_pylist()
+    ['p7_0.png', '100']
+    """
+    import pyarrow.compute as pc
+
+    return pc.replace_substring_regex(texts, "(^|[^0-9])0+([0-9])", r"\1\2")
+
+
+READINGS: Mapping[str, Fold] = {
+    "case": _lower,
+    "folder": _base,
+    "suffix": _stem,
+    "padding": _unpadded,
+}
+
+
+def _folded(readings: Collection[str]) -> Fold:
+    """Some readings, one after the other, of what is spelled alike."""
+
+    def fold(texts: Column) -> Column:
+        texts = _spelled(texts)
+        for name in readings:
+            texts = READINGS[name](texts)
+        return texts
+
+    return fold
+
+
+def _nothing_found(rows: int, offers: Mapping[str, int], path: Path) -> SourceError:
+    if not rows:
+        return SourceError("the table has no rows", str(path))
+    hint = offered(offers) or (
+        "Keys are names relative to the source, file names, or file names without suffix. "
+        "Is --key the right column?"
+    )
+    return SourceError(
+        "no row of the table names a picture", str(path), found=f"{rows:,} rows", hint=hint
+    )
+
+
+def offered(offers: Mapping[str, int]) -> str:
+    """What further readings would find, as a sentence; empty where they would find nothing.
+
+    >>> offered({"case": 6})
+    '--match case would find 6 more.'
+    """
+    told = [f"--match {name} would find {count:,} more" for name, count in offers.items()]
+    return "; ".join(told) + "." if told else ""

@@ -15,6 +15,7 @@ from dof_arrow.progress import size
 
 if TYPE_CHECKING:
     from dof_arrow.dataset.dataset import Dataset
+    from dof_arrow.extraction.report import Report
     from dof_arrow.extraction.run import Extraction
 
 _CHOICES = (
@@ -34,7 +35,6 @@ _CHOICES = (
     ("--core builtin", "a wavelet network inside this program: for trying out,"),
     ("", "not for sharing patients' pictures"),
 )
-_SHOWN = 5  # failed inputs of which the reasons are told
 
 
 @click.command()
@@ -58,6 +58,11 @@ _SHOWN = 5  # failed inputs of which the reasons are told
     "--table", type=click.Path(path_type=Path), help="A CSV file with a row for each picture."
 )
 @click.option("--key", metavar="COLUMN", help="The table's column of file names.")
+@click.option(
+    "--match",
+    metavar="case,folder,…",
+    help="Further readings of keys that find no picture: case, folder, suffix, padding.",
+)
 @click.option(
     "--label", metavar="COLUMN|folder", help="The target: a column, or `folder` for class folders."
 )
@@ -173,7 +178,6 @@ def extract(
     given["core"] = list(cores)
     given["keep"] = tuple(filter(None, keep.split(",")))
     run = _planned(terminal, source, given, dry_run=dry_run)
-    _note_left_out(terminal, run)
     if dry_run:
         _describe_plan(terminal, run)
         return DONE
@@ -221,33 +225,25 @@ def _caution(terminal: Terminal, cores: Iterable[str]) -> None:
         terminal.say(builtin.CAUTION)
 
 
-def _note_left_out(terminal: Terminal, run: Extraction) -> None:
-    counts = getattr(run.source, "counts", {})
-    inputs = _inputs(run)
-    texts = {
-        "ignored": f"Files left out because they are no {inputs}",
-        "without_row": f"{inputs.capitalize()} left out because the table has no row for them",
-        "without_file": "Rows of the table whose picture is missing, to be listed as failed",
-    }
-    for name, text in texts.items():
-        if counts.get(name):
-            terminal.say(f"{text}: {counts[name]:,}")
-
-
 def _describe_plan(terminal: Terminal, run: Extraction) -> None:
     from dof_arrow.extraction.dry_run import leaving, size_of_run
+    from dof_arrow.extraction.report import of_plan
 
+    report = of_plan(run)
     what = leaving(run)
     what["bytes"] = size_of_run(run)
-    terminal.result(what, *_plan_lines(run, what))
+    what["report"] = report.to_json()
+    terminal.result(what, *_plan_lines(run, what, report))
     terminal.say()
     terminal.say("Nothing was written. To extract: the same command without --dry-run.")
 
 
-def _plan_lines(run: Extraction, what: dict[str, Any]) -> Iterator[str]:
+def _plan_lines(run: Extraction, what: dict[str, Any], report: Report) -> Iterator[str]:
     count = what["bytes"]
     yield f"Would read {what['inputs']:,} {_inputs(run)} and write {run.out}, {size(count)}"
     yield f"({count:,} bytes if all can be read and are of the first one's kind)."
+    yield ""
+    yield from report.lines()
     yield ""
     yield "What leaves, column by column:"
     rows = []
@@ -265,6 +261,9 @@ def _inputs(run: Extraction) -> str:
 
 
 def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fresh: bool) -> int:
+    from dof_arrow.extraction.report import of_run
+
+    report = of_run(run, dataset)
     about = dataset.metadata.provenance
     raw = int(about.raw.get("bytes", 0)) if about else 0
     stored = dataset.size
@@ -278,12 +277,15 @@ def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fre
         "failed": failed,
         "new": fresh,
         "errors": dataset.errors,
+        "report": report.to_json(),
     }
     terminal.result(
         value,
         f"{path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row; "
         f"the {_inputs(run)} were {size(raw)}",
     )
+    for line in report.lines():
+        terminal.say(line)
     if failed:
         _describe_failures(terminal, run, dataset.errors)
     next_step = f"dof train {path} -o head.onnx" if dataset.metadata.targets else f"dof info {path}"
@@ -295,12 +297,7 @@ def _describe_failures(terminal: Terminal, run: Extraction, errors: list[dict[st
     from dof_arrow.errors import OutputError
     from dof_arrow.extraction.failures import keep
 
-    terminal.say(
-        f"{len(errors):,} inputs gave no row; the list, with reasons, stands in the file. "
-        "The first:"
-    )
-    for error in errors[:_SHOWN]:
-        terminal.say(f"  {error['id']}  {error['reason']}")
+    terminal.say("Each input that gave no row is listed in the file, with the reason.")
     try:
         terminal.say(f"Which files these are stands in {keep(run, errors)}, which stays with you.")
     except OutputError as error:  # the dataset is made all the same
