@@ -28,6 +28,7 @@ Fold = Callable[[Column], Column]
 
 OUTSIDE = "the table's key leads out of the folder"
 SEVERAL = "the table's key fits several pictures"
+_TRIED = 4096  # keys that tell whether further readings find any
 _UNSAFE = r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)"
 
 
@@ -58,7 +59,9 @@ def match(keys: Column, names: Column, path: Path, loosely: Collection[str] = ()
     search = _Search(keys, names)
     safe = pc.invert(pc.match_substring_regex(keys, _UNSAFE))
     search.look(_same, among=safe)
-    respelled = search.look(_spelled, among=safe)
+    respelled = 0
+    if _may_be_respelled(keys) or _may_be_respelled(names):
+        respelled = search.look(_spelled, among=safe)
     asked = tuple(name for name in READINGS if name in loosely)
     found = search.look(_folded(asked)) if asked else 0
     offers = search.offers(asked)
@@ -108,17 +111,27 @@ class _Search:
     def offers(self, asked: Collection[str]) -> dict[str, int]:
         """How many more rows each reading that is not asked for would find, and all together."""
         left = [name for name in READINGS if name not in asked]
-        offers = {name: self._would_find((*asked, name)) for name in left}
+        # All together find what one finds: most tables that need none are told by few of their rows.
+        if not left or not self._would_find(READINGS, self._some_lost()):
+            return {}
+        lost = self._keys.filter(self.places.is_null())
+        offers = {name: self._would_find((*asked, name), lost) for name in left}
         offers = {name: count for name, count in offers.items() if count}
-        together = self._would_find(tuple(READINGS)) if len(left) > 1 else 0
+        together = self._would_find(READINGS, lost)
         if together > max(offers.values(), default=0):
             offers[",".join(READINGS)] = together
         return offers
 
-    def _would_find(self, readings: Collection[str]) -> int:
-        trial = _Search(self._keys, self._levels[0])
-        trial.places = self.places
-        return trial.look(_folded(readings))
+    def _some_lost(self) -> Column:
+        """Some of the keys without a place, evenly spread."""
+        import pyarrow.compute as pc
+
+        lost = pc.indices_nonzero(self.places.is_null())
+        step = max(len(lost) // _TRIED, 1)
+        return self._keys.take(lost[::step])
+
+    def _would_find(self, readings: Collection[str], keys: Column) -> int:
+        return _Search(keys, self._levels[0]).look(_folded(readings))
 
     def refused(self, safe: Column) -> Column:
         """Why rows can be about no picture; a row that is found after all is about it."""
@@ -129,6 +142,14 @@ class _Search:
         outside = pc.and_(lost, pc.fill_null(pc.invert(safe), False))
         conditions = pa.StructArray.from_arrays([outside, several], ["outside", "several"])
         return pc.case_when(conditions, OUTSIDE, SEVERAL)
+
+
+def _may_be_respelled(texts: Column) -> bool:
+    import pyarrow.compute as pc
+
+    if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+        return True
+    return bool(pc.any(pc.match_substring(texts, "\\")).as_py())
 
 
 def _fitting(found: tuple[Column, Column]) -> int:
