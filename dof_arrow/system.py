@@ -1,9 +1,12 @@
-"""The machine: processors, and this program's own folders."""
+"""The machine: processors, this program's own folders, and the one way to open a user's file."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
 def own_folder(variable: str, usual: str) -> Path:
@@ -27,3 +30,25 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux; it knows the limits of a container
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    """A file of the user's, opened for reading bytes.
+
+    Raises OSError for what cannot be opened, and for a folder, pipe, socket or device: to open or
+    to read one might never end, or do something to a machine.
+    """
+    _check_regular(os.stat(path).st_mode)
+    # The file may have been replaced in the meantime: so as not to wait, and looked at again.
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        _check_regular(os.fstat(handle).st_mode)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def _check_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file")

@@ -54,7 +54,7 @@ class _WhileAny:
 @contextmanager
 def _decoders_warnings_ignored() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
+        warnings.filterwarnings("ignore", module=r"(PIL|pydicom|pillow_heif|pillow_jxl)\b")
         yield
 
 

@@ -9,15 +9,17 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from dof_arrow.errors import DofError, PictureError, require
+from dof_arrow.errors import DofError, MissingExtra, PictureError, require
 from dof_arrow.media.decoder_noise import without_warnings
 from dof_arrow.media.image import MEMORY
+from dof_arrow.media.plugins import missing
 
 PERMISSIONS = ("burned-in", "deflated")
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
 _PREAMBLE = 128
 _MAGIC = b"DICM"
+START = _PREAMBLE + len(_MAGIC)  # bytes by which such a file is told
 # Value representations whose length takes four bytes, after two that are reserved (PS3.5, 7.1.2).
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _META_GROUP = b"\x02\x00"
@@ -32,7 +34,7 @@ def is_dicom(data: bytes) -> bool:
     >>> is_dicom(bytes(128) + b"DICM")
     True
     """
-    return data[_PREAMBLE : _PREAMBLE + len(_MAGIC)] == _MAGIC
+    return data[_PREAMBLE:START] == _MAGIC
 
 
 def read(data: bytes, names: Sequence[str], allow: Collection[str]) -> Any:
@@ -53,7 +55,7 @@ def transfer_syntax(data: bytes) -> tuple[str, int]:
 
     Source: PS3.10, section 7.1.
     """
-    at = _PREAMBLE + len(_MAGIC)
+    at = START
     syntax = ""
     while data[at : at + 2] == _META_GROUP:
         if data[at + 4 : at + 6] in _LONG:
@@ -72,12 +74,14 @@ def transfer_syntax(data: bytes) -> tuple[str, int]:
 def explained() -> Iterator[None]:
     """Any failure on a stranger's bytes becomes a PictureError that quotes nothing of them.
 
-    Raises MissingExtra without pydicom.
+    So does pydicom's absence, with rule `missing-extra`.
     """
-    require("pydicom", extra="dicom")
     try:
+        require("pydicom", extra="dicom")
         with without_warnings:
             yield
+    except MissingExtra as error:
+        raise missing(error) from None
     except DofError:
         raise
     except MemoryError:

@@ -1,4 +1,4 @@
-"""Clips without a clock of their own: folders of pictures, and arrays.
+"""Clips without a clock of their own: folders of pictures, pages of a TIFF file, and arrays.
 
 Frame k is shown from k / fps on, or from second k on where no `fps` is given.
 """
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dof_arrow.errors import PictureError
-from dof_arrow.media import array
+from dof_arrow.media import array, image, tiff_pages
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.frames import Still, steady, unseen
 from dof_arrow.media.intensity import Pixels, rule_for
@@ -37,7 +37,7 @@ class PictureFrames:
     def facts(self) -> PictureFacts:
         """Those of the first picture, but for how many there are, and their bytes."""
         first = self.decode(self.paths[0])[1]
-        size = sum(path.stat().st_size for path in self.paths)
+        size = sum(map(_size, self.paths))
         return replace(first, frames=len(self.paths), bytes=size)
 
     def stills(self) -> Iterator[Still]:
@@ -48,6 +48,55 @@ class PictureFrames:
 
     def _seen(self, number: int) -> Pixels:
         return self.decode(self.paths[number])[0]
+
+
+def _size(path: Path) -> int:
+    """The bytes of a file; 0 where there is none, which is said when it is decoded."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class TiffFrames:
+    """A clip that is the bytes of a TIFF file, a page a frame; PictureError where it is damaged.
+
+    Levels of a pyramid and masks are no frames (`tiff_pages`).
+    """
+
+    data: bytes
+    mode: Literal["RGB", "L"] = "RGB"
+    fps: float | None = None
+    orientation: Literal["exif", "ignore"] = "exif"
+    max_pixels: int | None = None
+
+    @property
+    def facts(self) -> PictureFacts:
+        """Those of the first page, but for how many there are."""
+        pages = self._pages()
+        return replace(self._decoded(pages[0])[1], frames=len(pages))
+
+    def stills(self) -> Iterator[Still]:
+        """One frame a page."""
+        pages = self._pages()
+        return steady(len(pages), self.fps, lambda number: self._decoded(pages[number])[0])
+
+    def times(self) -> Iterator[Still]:
+        """The same, without decoding."""
+        return steady(len(self._pages()), self.fps, unseen)
+
+    def _pages(self) -> list[int]:
+        return tiff_pages.pictures(tiff_pages.pages(self.data))
+
+    def _decoded(self, page: int) -> tuple[Pixels, PictureFacts]:
+        return image.page(
+            self.data,
+            page,
+            mode=self.mode,
+            orientation=self.orientation,
+            max_pixels=self.max_pixels,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Picture bytes -> uint8 pixels, upright, by rules that are stated once (SPEC.md 4.4, "Decode").
 
-Formats read: `FORMATS`; all others are refused by name. Of an animation the first frame is taken.
+Formats read: `FORMATS`, by plugins HEIF and JPEG XL (`media.plugins`); all others are refused by
+name. Of an animation the first frame is taken; a TIFF of several pictures is refused.
 Colour profiles are not applied. How each kind of pixel becomes 8 bits says `media.image_modes`.
 Nothing here names a file or quotes what a picture holds.
 """
@@ -8,6 +9,7 @@ Nothing here names a file or quotes what a picture holds.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -16,17 +18,19 @@ from PIL import Image, UnidentifiedImageError
 
 from dof_arrow.errors import PictureError
 from dof_arrow.media import orientation as exif
+from dof_arrow.media import tiff_pages
 from dof_arrow.media.decoder_noise import listen_to_libtiff, load, without_warnings
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.image_facts import facts_of
 from dof_arrow.media.image_modes import converted, rule_of
 from dof_arrow.media.intensity import Pixels
+from dof_arrow.media.plugins import HEIF, JXL, jxl_size, plugin_format
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
 MEMORY = 512 << 20  # bytes that decoding one picture may take
 # Bytes that a pixel takes in a decoder at its worst, measured; 4 where no other number stands.
 _IN_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-_IN_DECODER = {"WEBP": 16, "JPEG2000": 20, "AVIF": 10}
+_IN_DECODER = {"WEBP": 16, "JPEG2000": 20, "AVIF": 10, HEIF: 12, JXL: 16}
 _DRAFTS = (2, 4, 8)  # the divisors by which a JPEG can be decoded smaller
 # Where other formats have their magic bytes, and what they are called.
 _OTHERS = (
@@ -37,10 +41,17 @@ _OTHERS = (
     (0, b"PK\3\4", "a zip archive"),
     (0, b"<svg", "SVG"),
     (0, b"\xd7\xcd\xc6\x9a", "a Windows metafile"),
-    (4, b"ftyphei", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"BZh", "a bzip2 archive"),
+    (0, b"\xfd7zXZ", "an xz archive"),
+    (0, b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
+    (0, b"\x93NUMPY", "an array"),
+    (0, b"\x89HDF", "HDF5"),
+    (0, b"\x1aE\xdf\xa3", "a video"),
+    (4, b"ftyp", "a video"),
     (128, b"DICM", "DICOM"),
 )
+_HTML = re.compile(rb"(\xef\xbb\xbf)?\s*(<!--.{0,1000}?-->\s*)?<(!doctype\s+html|html)", re.I | re.S)
 
 
 def decode(
@@ -63,11 +74,9 @@ def decode(
     ([[[7], [9]]], 'PPM', 8)
     """
     with _opened(data, max_pixels, draft) as (picture, facts):
-        if draft:  # which all formats but JPEG pass over
+        if draft and picture.format == "JPEG":
             picture.draft(None, (draft, draft))
-        load(picture)
-        turn = _turn(facts, upright=orientation == "exif")
-        return converted(picture, facts, mode, turn), facts
+        return _decoded(picture, facts, mode, upright=orientation == "exif"), facts
 
 
 def inspect(data: bytes, *, max_pixels: int | None = None) -> PictureFacts:
@@ -82,33 +91,66 @@ def inspect(data: bytes, *, max_pixels: int | None = None) -> PictureFacts:
         return facts
 
 
+def page(
+    data: bytes,
+    number: int,
+    *,
+    mode: Literal["RGB", "L"] = "RGB",
+    orientation: Literal["exif", "ignore"] = "exif",
+    max_pixels: int | None = None,
+) -> tuple[Pixels, PictureFacts]:
+    """The same, of one page of a TIFF file."""
+    with _opened(data, max_pixels, page=number) as (picture, facts):
+        return _decoded(picture, facts, mode, upright=orientation == "exif"), facts
+
+
+def _decoded(
+    picture: Image.Image, facts: PictureFacts, mode: Literal["RGB", "L"], *, upright: bool
+) -> Pixels:
+    load(picture)
+    return converted(picture, facts, mode, _turn(facts, upright=upright))
+
+
 @contextmanager
 def _opened(
-    data: bytes, max_pixels: int | None, draft: int | None = None
+    data: bytes, max_pixels: int | None, draft: int | None = None, page: int | None = None
 ) -> Iterator[tuple[Image.Image, PictureFacts]]:
-    """The picture, its size checked, nothing of it decoded yet but a PNG."""
+    """The picture, its size checked, nothing of it decoded yet but a PNG or JPEG XL."""
     listen_to_libtiff()
-    with (
-        _explained(data),
-        without_warnings,
-        Image.open(io.BytesIO(data), formats=FORMATS) as picture,
-    ):
-        _check_size(picture, max_pixels, draft)
-        facts = facts_of(picture, data)
-        rule_of(facts.mode)  # refuses modes that are not read, before the pixels are decoded
-        yield picture, facts
+    with _explained(data), without_warnings:
+        plugin = plugin_format(data)
+        if plugin == JXL:  # which would be decoded as it is opened
+            _check_pixels(jxl_size(data), max_pixels or MEMORY // (_IN_DECODER[JXL] + 1))
+        formats = FORMATS if plugin is None else (plugin,)
+        with Image.open(io.BytesIO(data), formats=formats) as picture:
+            if picture.format == "TIFF":
+                _turn_to(picture, tiff_pages.only_picture(data) if page is None else page)
+            _check_size(picture, max_pixels, draft)
+            facts = facts_of(picture, data)
+            rule_of(facts.mode)  # refuses modes that are not read, before the pixels are decoded
+            yield picture, facts
+
+
+def _turn_to(picture: Image.Image, page: int) -> None:
+    if page:
+        picture.seek(page)
 
 
 def _check_size(picture: Image.Image, max_pixels: int | None, draft: int | None) -> None:
     """Refuse a picture before its pixels are decoded."""
     if max_pixels is None:
         max_pixels = MEMORY * _shrunk(picture, draft) ** 2 // _cost(picture)
-    if picture.width * picture.height > max_pixels:
+    _check_pixels(picture.size, max_pixels)
+
+
+def _check_pixels(size: tuple[int, int], most: int) -> None:
+    width, height = size
+    if width * height > most:
         raise PictureError(
             "too many pixels",
-            expected=f"at most {max_pixels}",
+            expected=f"at most {most}",
             rule="too-large",
-            found=f"{picture.width} x {picture.height}",
+            found=f"{width} x {height}",
             hint="Allow more with --max-pixels N.",
         )
 
@@ -151,6 +193,10 @@ def _explained(data: bytes) -> Iterator[None]:
 def _unknown(data: bytes) -> PictureError:
     if not data:
         return PictureError("the file holds 0 bytes", rule="empty")
+    if _HTML.match(data):  # as servers send it in the place of a picture
+        return PictureError(
+            "no picture: HTML text", hint="Download it anew.", rule="unsupported-format"
+        )
     for offset, magic, name in _OTHERS:
         if data.startswith(magic, offset):
             hint = f"Convert it to one of {', '.join(FORMATS)}."

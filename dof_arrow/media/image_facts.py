@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import struct
 from contextlib import suppress
 
 from PIL import Image
 
-from dof_arrow.media import orientation
+from dof_arrow.media import orientation, plugins, tiff_pages
 from dof_arrow.media.decoder_noise import load
 from dof_arrow.media.facts import PictureFacts
 
@@ -40,6 +39,8 @@ def facts_of(picture: Image.Image, data: bytes) -> PictureFacts:
 
 
 def _orientation(picture: Image.Image) -> int:
+    if _is_upright(picture):
+        return orientation.UPRIGHT
     if picture.format == "PNG":
         load(picture)  # getexif would, and its failure would pass unseen below
     with suppress(Exception):  # damaged EXIF is no reason to lose a picture
@@ -47,6 +48,13 @@ def _orientation(picture: Image.Image) -> int:
         if orientation.exists(value):
             return int(value)
     return orientation.UPRIGHT
+
+
+def _is_upright(picture: Image.Image) -> bool:
+    """Whether the plugin that decodes a picture turns it, whatever its EXIF still says."""
+    if picture.format == plugins.JXL:
+        return not getattr(picture, "jpeg", False)  # a JPEG inside lies as it was stored
+    return picture.format == plugins.HEIF
 
 
 def _bits(picture: Image.Image, data: bytes) -> int:
@@ -64,29 +72,9 @@ def _bits(picture: Image.Image, data: bytes) -> int:
 def _frames(picture: Image.Image, data: bytes) -> int:
     with suppress(Exception):  # what is wrong in later frames does not matter to the first
         if picture.format == "TIFF":
-            return _tiff_frames(data)
+            return len(tiff_pages.pages(data))
         if picture.format == "GIF":  # counting walks through the frames and may end astray
             with Image.open(io.BytesIO(data), formats=("GIF",)) as again:
                 return int(getattr(again, "n_frames", 1))
         return int(getattr(picture, "n_frames", 1))
     return 1
-
-
-def _tiff_frames(data: bytes) -> int:
-    """The length of the chain of directories (TIFF 6.0, section 2; BigTIFF).
-
-    Pillow would read the tags of each of them.
-    """
-    order = "<" if data.startswith(b"II") else ">"
-    if 43 in data[2:4]:  # the version number of a BigTIFF
-        first, offset, count, entry = 8, order + "Q", order + "Q", 20
-    else:
-        first, offset, count, entry = 4, order + "I", order + "H", 12
-    (at,) = struct.unpack_from(offset, data, first)
-    seen: set[int] = set()
-    while at and at not in seen:
-        seen.add(at)
-        (entries,) = struct.unpack_from(count, data, at)
-        end = at + struct.calcsize(count) + entry * entries
-        (at,) = struct.unpack_from(offset, data, end)
-    return len(seen)

@@ -1,4 +1,6 @@
-"""A clip however it is stored -> its frames: video, a folder of pictures, an array, a DICOM cine.
+"""A clip however it is stored -> its frames.
+
+It is a video, a folder of pictures, an array, a DICOM cine or a TIFF file of several pages.
 
 Which of them it is is told by its content. Frame k of a cine is shown from the sum of the frame
 times before it on (FrameTimeVector, FrameTime, CineRate, in this order). Grey frames without a
@@ -16,17 +18,17 @@ from dof_arrow.errors import PictureError
 from dof_arrow.media import decode as picture
 from dof_arrow.media.cine import Cine
 from dof_arrow.media.decode import ReadingOptions
-from dof_arrow.media.dicom_file import is_dicom
+from dof_arrow.media.dicom_file import START, is_dicom
 from dof_arrow.media.facts import PictureFacts
-from dof_arrow.media.frame_sequences import ArrayFrames, PictureFrames, load_array
+from dof_arrow.media.frame_sequences import ArrayFrames, PictureFrames, TiffFrames, load_array
 from dof_arrow.media.frames import EVERY, Cropped, Footage, Sampling
 from dof_arrow.media.intensity import Pixels
+from dof_arrow.media.tiff_pages import is_tiff
 from dof_arrow.media.video import Video
 from dof_arrow.sources import folder
-from dof_arrow.sources.sample import Sample, read_bytes
+from dof_arrow.sources.sample import Sample, read_start
 
 _ARRAYS = (b"\x93NUMPY", b"PK\3\4")
-_START = 132  # bytes by which arrays and DICOM are told
 
 
 def open_clip(
@@ -63,20 +65,21 @@ def _opened(
         start = _start(stored)
         if start.startswith(_ARRAYS):
             return ArrayFrames(load_array(stored), mode, sampling.fps)
-        if not is_dicom(start):  # a video, which is read as it is decoded
+        if not is_dicom(start) and not is_tiff(start):  # a video, which is read as it is decoded
             return Video(stored, mode=mode, orientation=orientation, max_pixels=options.max_pixels)
     loaded = sample.load()
     if isinstance(loaded, np.ndarray):
         return ArrayFrames(loaded, mode, sampling.fps)
     if is_dicom(loaded):
         return Cine(loaded, mode=mode, fps=sampling.fps, reading=options)
+    if is_tiff(loaded):
+        return TiffFrames(loaded, mode, sampling.fps, orientation, options.max_pixels)
     return Video(loaded, mode=mode, orientation=orientation, max_pixels=options.max_pixels)
 
 
 def _start(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(_START)
+        return read_start(path, START)
     except FileNotFoundError:
         raise PictureError("no such file", rule="missing") from None
     except OSError as error:
@@ -92,11 +95,10 @@ def _of_folder(
     orientation: Literal["exif", "ignore"],
     options: ReadingOptions,
 ) -> PictureFrames:
-    found = folder.pictures_only(folder.in_folder(path))
-    paths = [path / name for name in found.names.to_pylist()]
+    paths = list(folder.pictures_only(folder.in_folder(path)).paths())
 
     def decode(file: Path) -> tuple[Pixels, PictureFacts]:
-        data = read_bytes(file)
+        data = Sample(key=file.name, data=file).load()
         return picture.decode(data, mode=mode, orientation=orientation, reading=options)
 
     return PictureFrames(paths, decode, sampling.fps)

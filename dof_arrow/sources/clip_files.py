@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from dof_arrow.errors import SourceError
-from dof_arrow.media import video
+from dof_arrow.errors import PictureError, SourceError
+from dof_arrow.media import tiff_pages, video
 from dof_arrow.sources.folder import Files, are_pictures, in_folder, one_name, with_suffix
 from dof_arrow.sources.listing import Listing
-from dof_arrow.sources.sample import Column
+from dof_arrow.sources.sample import Column, read_bytes
 
 _SUFFIXES = (*video.SUFFIXES, ".npy", ".npz", ".dcm", ".dicom")
-_CONTAINERS = (".tar", ".parquet", ".arrow")  # which hold several inputs
+_CONTAINERS = (".tar", ".zip", ".parquet", ".arrow")  # which hold several inputs
+_PAGED = (".tif", ".tiff")  # which may hold a clip, a page a frame
 _FILES_OF_ARRAYS = (".h5", ".hdf5")
 
 
@@ -37,9 +39,10 @@ class ClipFolders(Listing):
     def files(self) -> Iterator[Path]:
         """The pictures in all of them."""
         for name in self.names.to_pylist():
-            for entry in os.scandir(self.root / name):
-                if entry.is_file():
-                    yield Path(entry.path)
+            with suppress(OSError), os.scandir(self.root / name) as entries:
+                for entry in entries:
+                    if entry.is_file():
+                        yield Path(entry.path)
 
 
 def clips_at(path: Path) -> Listing | None:
@@ -63,11 +66,13 @@ def _in_folder(path: Path) -> Listing | None:
     names = found.names.filter(with_suffix(found.names, _SUFFIXES))
     # Pictures may lie beside clips, as previews do: then the clips are the inputs.
     if len(names):
-        ignored = len(found) - len(names)
-        return ClipFiles(root=path, names=names, counts={"ignored": ignored})
-    folders = _folders_of_pictures(found)
+        return ClipFiles(root=path, names=names, counts=_counts(found, len(names)))
+    pictures = found.names.filter(are_pictures(found.names))
+    if _hold_pages(found, pictures):
+        return ClipFiles(root=path, names=pictures, counts=_counts(found, len(pictures)))
+    folders = _folders_of(pictures)
     if len(folders):
-        return ClipFolders(root=path, names=folders)
+        return ClipFolders(root=path, names=folders, counts=_counts(found, len(pictures)))
     if any(name.endswith(_CONTAINERS) for name in found.names.to_pylist()):
         return None
     raise SourceError(
@@ -79,11 +84,29 @@ def _in_folder(path: Path) -> Listing | None:
     )
 
 
-def _folders_of_pictures(found: Files) -> Column:
+def _counts(found: Files, taken: int) -> dict[str, int]:
+    return {**found.counts, "ignored": len(found) - taken}
+
+
+def _hold_pages(found: Files, pictures: Column) -> bool:
+    """Whether pictures are TIFF files, one of them at least of several pages."""
+    import pyarrow.compute as pc
+
+    if not pc.all(with_suffix(pictures, _PAGED)).as_py():
+        return False
+    return any(_is_paged(found.root / name) for name in pictures.to_pylist())
+
+
+def _is_paged(path: Path) -> bool:
+    with suppress(OSError, PictureError):
+        return len(tiff_pages.pages(read_bytes(path))) > 1
+    return False
+
+
+def _folders_of(pictures: Column) -> Column:
     """The folders in which pictures lie, sorted; the folder itself where they lie in it alone."""
     import pyarrow.compute as pc
 
-    pictures = found.names.filter(are_pictures(found.names))
     holders = pc.replace_substring_regex(pictures, r"/?[^/]*$", "").unique()
     names = sorted(name or "." for name in holders.to_pylist())
     return pa.array(names, pa.large_string())

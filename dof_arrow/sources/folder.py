@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,8 +14,9 @@ from dof_arrow.errors import PictureError, SourceError, UsageError, require
 from dof_arrow.media import dicom_file, image, video
 from dof_arrow.media.dicom_attributes import ATTRIBUTES, GROUPS, attributes
 from dof_arrow.sources.listing import Listing
-from dof_arrow.sources.sample import Column, read_bytes
+from dof_arrow.sources.sample import Column, read_bytes, read_start
 from dof_arrow.sources.table import ROWS_AT_ONCE
+from dof_arrow.sources.walk import files_below
 
 SUFFIXES = (
     ".apng",
@@ -44,7 +44,7 @@ SUFFIXES = (
 ALSO_CLIPS = (".apng", ".gif")  # pictures, but clips too where nothing else is there
 _HEADER = 1 << 18  # bytes in which most DICOM files come to their pixels
 _UNNAMED = r"(^|/)[^./]+$|\.[0-9]+$"  # as DICOM files are often called
-_INDEX = "DICOMDIR"  # a DICOM file without a picture
+_INDEX = r"(^|/)DICOMDIR$"  # a DICOM file without a picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,24 +63,33 @@ class Files(Listing):
             for name in self.names.slice(start, ROWS_AT_ONCE).to_pylist():
                 yield f"{self.root}/{name}"
 
+    def paths(self) -> Iterator[Path]:
+        """All of them."""
+        return map(Path, self.files())
+
     def cells(self, names: Sequence[str]) -> dict[str, Column]:
         """Attributes of DICOM files, those of a list; read from all headers.
 
-        Raises UsageError for other attributes, and where the files are no DICOM.
+        Of other files they are missing. Raises UsageError for other attributes, and where no file
+        is DICOM.
         """
-        if not len(self) or not is_dicom(self.root / self.names[0].as_py()):
+        if not any(map(is_dicom, self.paths())):
             return super(Files, self).cells(names)  # a dataclass with slots knows no bare super()
         _check_attributes(names)
         found: dict[str, list[str | None]] = {name: [] for name in names}
-        for file in self.files():
-            for name, value in _header(Path(file), names).items():
+        for path in self.paths():
+            for name, value in _header(path, names).items():
                 found[name].append(value)
         return {name: pa.array(values, pa.string()) for name, values in found.items()}
 
 
 def in_folder(root: Path) -> Files:
-    """All files in a folder but hidden ones, sorted; links that lead out of it are refused."""
-    return Files(root=root, names=_listed(root))
+    """All files in a folder but hidden ones, sorted; links are followed (`walk`).
+
+    `counts` says what was left out.
+    """
+    names, counts = files_below(root)
+    return Files(root=root, names=names, counts=counts)
 
 
 def single(path: Path) -> Files:
@@ -103,14 +112,13 @@ def single(path: Path) -> Files:
 
 
 def pictures_only(files: Files) -> Files:
-    """Those with a picture's suffix; where there are none, those without a suffix that hold DICOM.
+    """Those with a picture's suffix, and those without a suffix that hold DICOM.
 
-    Raises SourceError where there are none either, MissingExtra for DICOM without pydicom.
+    Raises SourceError where there are none, MissingExtra without pydicom where all are DICOM.
     """
-    names = files.names.filter(are_pictures(files.names))
-    if not len(names):
-        names = _unnamed_dicom(files)
-    ignored = len(files) - len(names)
+    found, counts = _without_indexes(files)
+    names = _pictures(found)
+    ignored = len(found) - len(names)
     if not len(names):
         raise SourceError(
             "no picture in the folder",
@@ -120,9 +128,10 @@ def pictures_only(files: Files) -> Files:
             "Give the folder that holds the pictures; files without a suffix need a --table that "
             "names them.",
         )
-    if is_dicom(files.root / names[0].as_py()):
-        require("pydicom", extra="dicom")
-    return replace(files, names=names, counts={"ignored": ignored})
+    pictures = replace(files, names=names, counts={**counts, "ignored": ignored})
+    if find_spec("pydicom") is None and all(map(is_dicom, pictures.paths())):
+        require("pydicom", extra="dicom")  # else those that are DICOM fail by themselves
+    return pictures
 
 
 def are_pictures(names: Column) -> Column:
@@ -150,8 +159,7 @@ def one_name(path: Path) -> Column:
 def is_dicom(path: Path) -> bool:
     """Whether a file is there and begins as DICOM does."""
     try:
-        with path.open("rb") as file:
-            return dicom_file.is_dicom(file.read(132))
+        return dicom_file.is_dicom(read_start(path, dicom_file.START))
     except OSError:
         return False
 
@@ -178,65 +186,37 @@ def _check_attributes(names: Sequence[str]) -> None:
         )
 
 
-def _unnamed_dicom(files: Files) -> Column:
-    """The names of DICOM files without a suffix, or with a number for one."""
+def _without_indexes(files: Files) -> tuple[Files, dict[str, int]]:
+    """The files but those called DICOMDIR, and how many of all kinds were left out so far."""
     import pyarrow.compute as pc
 
-    likely = files.names.filter(pc.match_substring_regex(files.names, _UNNAMED))
-    found = []
-    for name in likely.to_pylist():
-        if name.rpartition("/")[2] != _INDEX and is_dicom(files.root / name):
-            found.append(name)
-    return pa.array(found, pa.large_string())
+    counts = dict(files.counts)
+    indexes = pc.match_substring_regex(files.names, _INDEX, ignore_case=True)
+    found = pc.sum(indexes).as_py()
+    if not found:
+        return files, counts
+    counts["dicomdir"] = found
+    return replace(files, names=files.names.filter(pc.invert(indexes))), counts
+
+
+def _pictures(files: Files) -> Column:
+    """The names that bear a picture's suffix, and those without one that are DICOM, in order."""
+    import pyarrow.compute as pc
+
+    named = are_pictures(files.names)
+    likely = pc.and_not(pc.match_substring_regex(files.names, _UNNAMED), named)
+    places = pc.indices_nonzero(likely).to_pylist()
+    dicom = [place for place in places if is_dicom(files.root / files.names[place].as_py())]
+    if not dicom:
+        return files.names.filter(named)
+    taken = named.to_numpy(zero_copy_only=False).copy()
+    taken[dicom] = True
+    return files.names.filter(pa.array(taken))
 
 
 def _header(path: Path, names: Sequence[str]) -> dict[str, str | None]:
-    with suppress(OSError, PictureError), path.open("rb") as file:
-        return attributes(file.read(_HEADER), names)
+    with suppress(OSError, PictureError):
+        return attributes(read_start(path, _HEADER), names)
     with suppress(OSError, PictureError):  # deflated, or of a longer header
         return attributes(read_bytes(path), names, dicom_file.PERMISSIONS)
     return dict.fromkeys(names)  # it will be listed among the failures
-
-
-def _listed(root: Path) -> Column:
-    """The relative names of all files under a folder, sorted by their UTF-8 bytes."""
-    import pyarrow.compute as pc
-
-    parts = [pa.array([], pa.large_string())]
-    names = _walk(root, root.resolve())
-    try:
-        while batch := list(islice(names, ROWS_AT_ONCE)):
-            parts.append(pa.array(batch, pa.large_string()))
-    except UnicodeEncodeError:
-        raise SourceError(
-            "a file name is not UTF-8", str(root), hint="Rename it, for example with convmv."
-        ) from None
-    except OSError as error:
-        raise SourceError(
-            "a folder cannot be read", str(root), found=error.strerror or ""
-        ) from None
-    found = pa.concat_arrays(parts)
-    return found.take(pc.sort_indices(found))
-
-
-def _walk(root: Path, real: Path) -> Iterator[str]:
-    """The relative names of all files under a folder but hidden ones, in any order."""
-    folders = [""]  # still to be read; a stack, since folders may lie deeper than calls may nest
-    while folders:
-        prefix = folders.pop()
-        with os.scandir(root / prefix) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_symlink():
-                    _check_link(entry, real)
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(f"{prefix}{entry.name}/")
-                elif not entry.is_dir():  # linked folders are read where they really are
-                    yield prefix + entry.name
-
-
-def _check_link(entry: os.DirEntry[str], real: Path) -> None:
-    if not Path(os.path.realpath(entry.path)).is_relative_to(real):
-        hint = "Copy what it points to into the folder, or give that folder instead."
-        raise SourceError("a link leads out of the folder", entry.path, hint=hint)

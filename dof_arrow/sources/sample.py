@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from dof_arrow.format.spec.metadata import Target
 from dof_arrow.media import decode
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.intensity import Pixels
+from dof_arrow.system import open_file
 
 Array = npt.NDArray[Any]
 Column = Any  # pyarrow.Array, which comes without types
@@ -170,23 +170,44 @@ def read_bytes(path: Path) -> bytes:
 
     Raises PictureError for one of more than `MAX_FILE_BYTES`, OSError for what cannot be read.
     """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
-        raise OSError(0, "not a regular file")
-    if status.st_size > MAX_FILE_BYTES:
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        check_size(size)
+        return file.read(size)  # no more of it, though it may grow meanwhile
+
+
+def read_start(path: Path, count: int) -> bytes:
+    """The first bytes of a file, at most `count`; raises OSError for what cannot be read."""
+    with open_file(path) as file:
+        return file.read(count)
+
+
+def check_size(count: int) -> None:
+    """Refuse so many bytes for one input if they are more than `MAX_FILE_BYTES`."""
+    if count > MAX_FILE_BYTES:
         raise PictureError(
             "the file is too large",
             expected=f"at most {MAX_FILE_BYTES} bytes",
-            found=f"{status.st_size} bytes",
+            found=f"{count} bytes",
             rule="too-large",
         )
-    return path.read_bytes()
 
 
 def folder_stamp(path: Path) -> list[tuple[str, tuple[int, int]]]:
-    """The names of a folder's files, with the size and time of change of each."""
+    """The names of a folder's files, with the size and time of change of each.
+
+    Of one that is not there, as where a link leads nowhere, they are those of the link.
+    """
+    found = []
     with os.scandir(path) as entries:
-        return sorted((entry.name, file_stamp(entry.path)) for entry in entries)
+        for entry in entries:
+            try:
+                stamp = file_stamp(entry.path)
+            except OSError:
+                status = entry.stat(follow_symlinks=False)
+                stamp = status.st_size, status.st_mtime_ns
+            found.append((entry.name, stamp))
+    return sorted(found)
 
 
 def file_stamp(path: str | Path) -> tuple[int, int]:

@@ -22,7 +22,7 @@ def test_a_folder_in_order_at_any_depth_with_hidden_and_other_files_left_out(fol
         folder("b.png", "a/x.JPG", "a/.hidden.png", ".git/c.png", "a.png", "notes.txt", "é/ü.tif")
     )
     assert keys(files) == ["a.png", "a/x.JPG", "b.png", "é/ü.tif"]
-    assert files.counts == {"ignored": 1} and files[1].load() == b"a/x.JPG"
+    assert files.counts == {"hidden": 2, "ignored": 1} and files[1].load() == b"a/x.JPG"
     assert (files.targets, files.kept, files.has_group, files.has_split) == ({}, {}, False, False)
     with pytest.raises(IndexError):
         files[4]
@@ -55,42 +55,11 @@ def test_folders_that_hold_nothing(folder: Make, tmp_path: Path) -> None:
         open_source(folder("a.txt", "b.csv"))
 
 
-def test_links_out_of_the_folder_are_refused_and_inner_ones_followed(
-    folder: Make, tmp_path: Path
-) -> None:
-    root = folder("a.png", "sub/b.png")
-    (root / "link.png").symlink_to("sub/b.png")
-    (root / "loop").symlink_to(".")
-    (root / "gone.png").symlink_to("sub/gone.png")
-    files = open_source(root)
-    assert (
-        keys(files) == ["a.png", "gone.png", "link.png", "sub/b.png"]
-        and files[2].load() == b"sub/b.png"
-    )
-    assert rule(files[1]) == "missing"
-    (tmp_path / "secret.png").write_bytes(b"secret")
-    for target in (tmp_path / "secret.png", tmp_path):
-        (root / "out.png").symlink_to(target)
-        with pytest.raises(SourceError, match="leads out of the folder"):
-            open_source(root)
-        (root / "out.png").unlink()
-
-
 def test_the_folder_itself_may_be_a_link(folder: Make, tmp_path: Path) -> None:
     root = folder("a.png", "b.png")
     (root / "c.png").symlink_to("a.png")
     (tmp_path / "link").symlink_to(root)
     assert len(open_source(tmp_path / "link")) == 3
-
-
-def test_a_name_that_is_not_utf8_is_said(folder: Make) -> None:
-    root = folder("a.png")
-    try:
-        (root / os.fsdecode(b"\xff.png")).write_bytes(b"")
-    except OSError:
-        pytest.skip("this file system keeps names in Unicode")
-    with pytest.raises(SourceError, match="not UTF-8"):
-        open_source(root)
 
 
 def test_a_file_that_cannot_be_read_names_no_path(folder: Make, tmp_path: Path) -> None:
