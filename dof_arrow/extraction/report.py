@@ -105,14 +105,16 @@ def _report(run: Extraction, first: Sequence[Line], columns: Mapping[str, Any]) 
 
 def _failed(errors: Sequence[Mapping[str, str]]) -> Iterator[Line]:
     """The failures by kind, the most frequent first."""
-    rules = {}
+    options: dict[str, str] = {}
     kinds: Counter[str] = Counter()
     for error in errors:
-        kind = _DETAIL.sub("", error["reason"])
+        # A sentence of what is wrong, and mostly one of what to do.
+        what, _, hint = error["reason"].partition(". ")
+        kind = _DETAIL.sub("", what)
         kinds[kind] += 1
-        rules[kind] = error["rule"]
+        options[kind] = _OPTIONS.get(error["rule"]) or hint.rstrip(".")
     for kind, count in _most(kinds):
-        yield Line(count=count, what=f"failed: {kind}", option=_OPTIONS.get(rules[kind], ""))
+        yield Line(count=count, what=f"failed: {kind}", option=options[kind])
 
 
 def _left_out(run: Extraction) -> Iterator[Line]:

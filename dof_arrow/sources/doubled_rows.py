@@ -53,7 +53,7 @@ def united(listed: L) -> L:
     for name, target in listed.targets.items():
         kept = nulled(labels[name], refused.is_valid())
         targets[name], labels[name] = _without_lost(target, listed.labels[name], kept)
-    counts = {"doubled": len(listed) - len(first), "united_groups": united_groups}
+    counts = {"doubled": settled.put_together(), "united_groups": united_groups}
     return replace(
         listed,
         names=listed.names.take(first),
@@ -100,6 +100,14 @@ class _Settled:
             elif said:
                 chosen[number] = start + values.index(said[0])
         return column.take(pa.array(chosen))
+
+    def put_together(self) -> int:
+        """How many rows went into another that says the same."""
+        lengths = [length for _, _, length in self._agreeing()]
+        return sum(lengths) - len(lengths)
+
+    def _agreeing(self) -> Iterator[tuple[int, int, int]]:
+        return (run for run in self._runs.several() if run[0] not in self._differing)
 
     def refused(self, before: Column) -> Column:
         """Why pictures cannot be used: what was known before, and rows that differ."""

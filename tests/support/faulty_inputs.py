@@ -6,10 +6,16 @@ the table that name it: key, label, group. Every one of them must be listed as f
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import os
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -213,3 +219,46 @@ def folder_with_faults(folder: Path, sound: int, each: int) -> tuple[Path, Path,
     lines = [",".join(row) for row in [("file", "label", "who"), *rows]]
     table.write_text("\n".join(lines) + "\n")
     return pictures, table, each * len(KINDS)
+
+
+def check(folder: Path, sound: int, each: int) -> dict[str, Any]:
+    """Extract such a folder twice; hold that every fault is told and the bytes are the same.
+
+    Returns the report.
+    """
+    pictures, table, faults = folder_with_faults(folder / "in", sound, each)
+    command = ["extract", str(pictures), "--core", "builtin", "--pool", "1x1", "--table"]
+    command += [str(table), "--key", "file", "--label", "label", "--group", "who", "--json"]
+    outputs = [folder / "1.parquet", folder / "2.parquet"]
+    reports = [extracted([*command, "-o", str(out)], folder / "home") for out in outputs]
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    for value in reports:
+        assert value["rows"] == sound and value["failed"] == faults
+        lines = [line for line in value["report"]["inputs"] if line["what"].startswith("failed")]
+        assert sum(line["count"] for line in lines) == faults
+    check_reasons(folder / "home", each)
+    return dict(reports[0]["report"])
+
+
+def extracted(command: list[str], home: Path) -> dict[str, Any]:
+    places = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"), str(home))
+    said = subprocess.run(
+        [sys.executable, "-m", "dof_arrow", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **places},
+    )
+    assert said.returncode == 3, said.stderr
+    assert "Traceback" not in said.stderr and "our own mistake" not in said.stderr
+    return dict(json.loads(said.stdout))
+
+
+def check_reasons(home: Path, each: int) -> None:
+    """Every fault stands in the owner's list, by its own name, with a reason for people."""
+    (kept,) = home.rglob("failed-*.csv")
+    with kept.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = Counter(row["input"].removeprefix("../").rpartition("-")[0] for row in rows)
+    assert kinds == dict.fromkeys(KINDS, each)
+    assert all(row["reason"] and "Errno" not in row["reason"] for row in rows)
