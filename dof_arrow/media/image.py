@@ -51,7 +51,9 @@ _OTHERS = (
     (4, b"ftyp", "a video"),
     (128, b"DICM", "DICOM"),
 )
-_HTML = re.compile(rb"(\xef\xbb\xbf)?\s*(<!--.{0,1000}?-->\s*)?<(!doctype\s+html|html)", re.I | re.S)
+_HTML = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<!--.{0,1000}?-->\s*)?<(!doctype\s+html|html)", re.I | re.S
+)
 
 
 def decode(

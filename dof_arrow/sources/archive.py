@@ -303,10 +303,7 @@ def _chosen(names: Column, ends: Column, pictures: str | None) -> Numbers:
     """The rows of pictures, by the ending that is asked for, or by any of theirs."""
     import pyarrow.compute as pc
 
-    if pictures:
-        mask = pc.equal(ends, pictures.lower())
-    else:
-        mask = are_pictures(names)
+    mask = pc.equal(ends, pictures.lower()) if pictures else are_pictures(names)
     rows: Numbers = pc.indices_nonzero(mask).to_numpy().astype(np.int64)
     return rows
 
@@ -357,7 +354,9 @@ def _joined(*parts: str | Column) -> Column:
     """Texts, the same for all rows or one each, behind one another."""
     import pyarrow.compute as pc
 
-    texts = [pa.scalar(part, pa.large_string()) if isinstance(part, str) else part for part in parts]
+    texts = [
+        pa.scalar(part, pa.large_string()) if isinstance(part, str) else part for part in parts
+    ]
     return pc.binary_join_element_wise(*texts, pa.scalar("", pa.large_string()))
 
 

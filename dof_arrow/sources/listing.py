@@ -30,9 +30,12 @@ class Listing(ABC):
     """Named pictures in some container, with what is known of them, all as Arrow arrays.
 
     It is a `Source`. `place` says which of the container's pictures each sample is, null where
-    there is none; None: each its own number. `counts`: `ignored` files that are no pictures,
-    `without_row` pictures that the table does not name, `without_file` rows whose picture is
-    missing (they are samples that fail to load).
+    there is none; None: each its own number. `counts`, by name: `without_row` pictures that the
+    table does not name, `without_file` rows whose picture is missing (they are samples that fail to
+    load), and what was left out: `ignored` files that are no pictures, `dicomdir` indexes of DICOM
+    files; of folders what `walk.LEFT_OUT` names; of archives `hidden` and `not_utf8` members,
+    `links`, `special` and `sparse` files, names that lead `outside`, and `repeated` members of one
+    name and content.
     """
 
     names: Column
@@ -90,6 +93,10 @@ class Listing(ABC):
     @abstractmethod
     def files(self) -> Iterator[str | Path]:
         """The files that the pictures lie in."""
+
+    def within(self) -> Column:
+        """The names by which folders are told: without that of an archive in front."""
+        return self.names
 
     def cells(self, names: Sequence[str]) -> dict[str, Column]:
         """Columns that the container itself has: strings, lists of strings, or structs of strings.

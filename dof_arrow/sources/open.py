@@ -15,7 +15,8 @@ from pathlib import Path
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.sources import archive, arrays, clip_files, columnar, folder, zip_archive
 from dof_arrow.sources.array_files import HDF5_MAGIC
-from dof_arrow.sources.described import FOLDER, Asked, joined, labelled_by_folder, with_own
+from dof_arrow.sources.class_folders import FOLDER, by_folder
+from dof_arrow.sources.described import Asked, joined, with_own
 from dof_arrow.sources.folder import Files
 from dof_arrow.sources.labels import Kind
 from dof_arrow.sources.listing import Listing
@@ -44,19 +45,22 @@ def open_source(
 ) -> Listing:
     """The pictures at `path`, with those columns that are named here and no others.
 
-    `path` is a picture, a folder (read to any depth; hidden files are left out, and without a table
-    what bears no picture's suffix too), a tar archive or a folder of them (`tar`), an .npy, .npz or
-    HDF5 file (`arrays`), a Parquet or Arrow file or a folder of them (`columnar`). `pictures`
-    chooses among several in such a container. With `clips`, each file is a clip, and so is each
-    folder of pictures where there are no other clips (`clip_files`).
+    `path` is a picture, a folder (read to any depth, links followed; hidden files are left out, and
+    without a table what bears no picture's suffix too, unless it is DICOM without one: `folder`), a
+    tar or zip archive or a folder of them (`archive`), an .npy, .npz or HDF5 file (`arrays`), a
+    Parquet or Arrow file or a folder of them (`columnar`). `pictures` chooses among several in such
+    a container. With `clips`, each file is a clip, and so is each folder of pictures where there
+    are no other clips (`clip_files`). What was left out, and why, says `Listing.counts`.
 
     Columns are those of the CSV or Parquet `table`, else the container's own, or attributes of
     DICOM files. `key` names the column that holds each picture's relative name, file name, or file
     name without suffix. `label` names a column, or is `folder`: the first folder of each name is
-    its class, and the target is called `label`. `kind` and `separator` are those of `labels.label`.
+    its class, and the target is called `label`. `split` names a column, or is `folder`: the first
+    folder is the split, and the class is the one below (`class_folders`). `kind` and `separator`
+    are those of `labels.label`.
 
-    Raises UsageError for a wrong call, SourceError for what cannot be read; links and table keys
-    that lead out of the folder are refused.
+    Raises UsageError for a wrong call, SourceError for what cannot be read; table keys that lead
+    out of the folder are refused.
     """
     asked = Asked(
         key=key,
@@ -77,7 +81,7 @@ def open_source(
         found = joined(found, Path(table), asked)
     elif asked.columns:
         found = with_own(found, path, asked)
-    return labelled_by_folder(found, path) if label == FOLDER else found
+    return by_folder(found, path, label=label == FOLDER, split=split == FOLDER)
 
 
 def _find(path: Path, pictures: str | None, *, named: bool) -> Listing:

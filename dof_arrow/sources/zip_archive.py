@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,10 +147,8 @@ def _name(info: zipfile.ZipInfo) -> str:
     """A member's name; one without the mark of UTF-8 that is UTF-8 all the same is read so."""
     name = info.filename
     if not info.flag_bits & _UTF8 and not name.isascii():
-        try:
+        with suppress(UnicodeError):
             name = name.encode("cp437").decode()
-        except UnicodeError:
-            pass
     on_dos = info.create_system == 0
     return name.replace("\\", "/") if on_dos else name
 
