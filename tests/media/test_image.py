@@ -15,7 +15,8 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from dof_arrow.errors import PictureError
-from dof_arrow.media.image import MEMORY, decode, inspect
+from dof_arrow.media.bounds import MEMORY
+from dof_arrow.media.image import decode, inspect
 from tests.media.stored import grey, raised, stored
 from tests.support.shared import shared_data
 
