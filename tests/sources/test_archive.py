@@ -196,7 +196,9 @@ def test_bombs_are_refused_by_their_true_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sample_module, "MAX_FILE_BYTES", 1 << 20)
-    path = deflated(tmp_path / "a.zip", [P[0], ("big.png", bytes(1 << 21)), ("lie.png", bytes(9999))])
+    path = deflated(
+        tmp_path / "a.zip", [P[0], ("big.png", bytes(1 << 21)), ("lie.png", bytes(9999))]
+    )
     data = bytearray(path.read_bytes())
     entry = data.rindex(b"PK\1\2")
     data[entry + 24 : entry + 28] = struct.pack("<I", 99)  # says that it holds 99 bytes
@@ -279,7 +281,12 @@ def test_links_devices_and_sparse_members_of_a_tar_are_counted(tmp_path: Path) -
             info.type, info.linkname = kind, "/etc/passwd"
             archive.addfile(info)
         sparse = tarfile.TarInfo("4.png")
-        sparse.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.map": "0,1", "GNU.sparse.size": "1"}
+        sparse.pax_headers = {
+            "GNU.sparse.major": "0",
+            "GNU.sparse.minor": "1",
+            "GNU.sparse.map": "0,1",
+            "GNU.sparse.size": "1",
+        }
         sparse.size = 1
         archive.addfile(sparse, io.BytesIO(b"x"))
         info = tarfile.TarInfo("5.png")

@@ -195,9 +195,7 @@ def test_what_one_may_not_read(folder: Make) -> None:
         (root / "shut").chmod(0o700)
 
 
-def test_the_folder_itself_must_be_readable(
-    folder: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_itself_must_be_readable(folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder("a.png")
     monkeypatch.setattr(walk.os, "scandir", Failing(at_once="pictures"))
     with pytest.raises(SourceError, match="the folder cannot be read: found Permission denied"):
