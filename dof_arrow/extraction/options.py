@@ -72,7 +72,8 @@ class ExtractOptions:
     """The column of what must stay on one side of a split, such as the patient."""
 
     split: str | Mapping[str, float] | None = None
-    """A column with the split of each input; or fractions, as `{"train": 0.8, "test": 0.2}` or as
+    """A column with the split of each input; `folder`, where the first folder of each name is its
+    split, as `train`; or fractions, as `{"train": 0.8, "test": 0.2}` or as
     the text `train=0.8,test=0.2`, which make splits that never part a group."""
 
     keep: Sequence[str] = ()

@@ -131,7 +131,7 @@ class _Ready:
 
 def _decoded(job: Job, sample: Sample) -> Mapping[Any, tuple[Pixels, PictureFacts]]:
     """The picture, decoded once for all cores that want the same pixels."""
-    data = sample.load()
+    data = sample.load_picture(job.reading.max_pixels)
     decoded = {}
     for core in job.cores.values():
         how = wanted(core)

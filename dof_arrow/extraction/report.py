@@ -14,7 +14,8 @@ from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.extraction.run import Extraction
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.sources.listing import COUNTED, Listing
+from dof_arrow.sources.counted import COUNTED
+from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.table_keys import offered
 
 _SHOWN = 12  # classes or kinds of failure that are told one by one

@@ -114,7 +114,7 @@ def _read(predictor: Predictor, sample: Sample | DofError) -> Array | Sample:
         raise sample
     if predictor.clips:
         return sample
-    pixels = predictor.decode(sample.load())
+    pixels = predictor.decode(sample.load_picture())
     predictor.check(pixels)
     return pixels
 

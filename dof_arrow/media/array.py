@@ -7,12 +7,14 @@ alpha; what is transparent lies on white.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from dof_arrow.errors import PictureError
+from dof_arrow.media.bounds import MEMORY, check_pixels
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.intensity import Pixels, to_bytes
 
@@ -45,6 +47,29 @@ def decode(
         bytes=values.nbytes,
     )
     return in_mode(to_bytes(picture), mode), facts
+
+
+def check_size(shape: Sequence[int], dtype: np.dtype[Any], max_pixels: int | None = None) -> None:
+    """Refuse an array of too many pixels for a picture, before its values are read.
+
+    By default those that would take more than `bounds.MEMORY` bytes are too many.
+
+    >>> check_size((60_000, 60_000), np.dtype(np.uint8))
+    Traceback (most recent call last):
+    dof_arrow.errors.PictureError: too many pixels: expected at most 107374182, found ...
+    """
+    if len(shape) == 2:
+        height, width, channels = *shape, 1
+    elif len(shape) == 3 and (shape[2] in _MODES or shape[0] not in _MODES):
+        height, width, channels = shape
+    elif len(shape) == 3:
+        channels, height, width = shape
+    else:
+        return  # it is no picture, which is said when it is decoded
+    # Values of other types than uint8 are scaled as float64.
+    working = 0 if dtype.itemsize == 1 else 8
+    cost = channels * (dtype.itemsize + working) + 4
+    check_pixels((width, height), MEMORY // cost if max_pixels is None else max_pixels)
 
 
 def channels_last(values: Array) -> Array:

@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 class ReadingOptions:
     """Which pictures may be read; never how they are read.
 
-    `max_pixels` is the largest size (None: as many as fit into `image.MEMORY`), `allow` names what
+    `max_pixels` is the largest size (None: as many as fit into `bounds.MEMORY`), `allow` names what
     would be refused otherwise (`dicom_file.PERMISSIONS`). Raises UsageError for other names.
     """
 
@@ -59,6 +59,7 @@ def decode(
     (2, 3, 3)
     """
     if isinstance(stored, np.ndarray):
+        array.check_size(stored.shape, stored.dtype, reading.max_pixels)
         return array.decode(stored, mode=mode)
     if is_dicom(stored):
         return dicom.decode(stored, mode=mode, max_pixels=reading.max_pixels, allow=reading.allow)

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from dof_arrow.errors import PictureError
 from dof_arrow.media import dicom_file, dicom_grey
 from dof_arrow.media.array import in_mode
+from dof_arrow.media.bounds import MEMORY
 from dof_arrow.media.dicom_grey import Levels, grey_levels
 from dof_arrow.media.facts import PictureFacts
-from dof_arrow.media.image import MEMORY
 from dof_arrow.media.intensity import Pixels, upper_bits
 
 Array = npt.NDArray[Any]

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from dof_arrow.errors import DofError, MissingExtra, PictureError, require
+from dof_arrow.media.bounds import MEMORY
 from dof_arrow.media.decoder_noise import without_warnings
-from dof_arrow.media.image import MEMORY
 from dof_arrow.media.plugins import missing
 
 PERMISSIONS = ("burned-in", "deflated")

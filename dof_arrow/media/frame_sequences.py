@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import ZipInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from dof_arrow.media.frames import Still, steady, unseen
 from dof_arrow.media.intensity import Pixels, rule_for
 
 Array = npt.NDArray[Any]
+
+_MOST_UNPACKED = 4 << 30  # bytes of an .npz that are held in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class ArrayFrames:
     values: Array
     mode: Literal["RGB", "L"] = "RGB"
     fps: float | None = None
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim not in (3, 4) or not self.values.size:
@@ -119,6 +123,7 @@ class ArrayFrames:
                 found=str(list(self.values.shape)),
                 rule="unsupported-mode",
             )
+        array.check_size(self.values.shape[1:], self.values.dtype, self.max_pixels)
 
     @property
     def facts(self) -> PictureFacts:
@@ -152,9 +157,26 @@ def load_array(path: Path) -> Array:
         if isinstance(found, np.ndarray):
             return found
         with found:
+            _check_packed(found.zip.infolist())
             return _only_clip([found[name] for name in found.files])
-    except (OSError, ValueError, EOFError, KeyError):
+    except PictureError:
+        raise
+    # A damaged header may claim any size, and a damaged archive raises what its parsing does.
+    except Exception:
         raise PictureError("the array cannot be read") from None
+
+
+def _check_packed(members: Sequence[ZipInfo]) -> None:
+    """Refuse an .npz that would take too much memory, before any of it is unpacked."""
+    size = sum(member.file_size for member in members)
+    if size > _MOST_UNPACKED:
+        raise PictureError(
+            "too large an .npz",
+            expected=f"at most {_MOST_UNPACKED} bytes",
+            found=f"{size} bytes",
+            hint="Save the clip as .npy.",
+            rule="too-large",
+        )
 
 
 def _only_clip(arrays: Sequence[Array]) -> Array:

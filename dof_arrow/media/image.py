@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from dof_arrow.errors import PictureError
 from dof_arrow.media import orientation as exif
 from dof_arrow.media import tiff_pages
+from dof_arrow.media.bounds import MEMORY, check_pixels
 from dof_arrow.media.decoder_noise import listen_to_libtiff, load, without_warnings
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.image_facts import facts_of
@@ -27,7 +28,6 @@ from dof_arrow.media.intensity import Pixels
 from dof_arrow.media.plugins import HEIF, JXL, jxl_size, plugin_format
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
-MEMORY = 512 << 20  # bytes that decoding one picture may take
 # Bytes that a pixel takes in a decoder at its worst, measured; 4 where no other number stands.
 _IN_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 _IN_DECODER = {"WEBP": 16, "JPEG2000": 20, "AVIF": 10, HEIF: 12, JXL: 16}
@@ -51,7 +51,9 @@ _OTHERS = (
     (4, b"ftyp", "a video"),
     (128, b"DICM", "DICOM"),
 )
-_HTML = re.compile(rb"(\xef\xbb\xbf)?\s*(<!--.{0,1000}?-->\s*)?<(!doctype\s+html|html)", re.I | re.S)
+_HTML = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<!--.{0,1000}?-->\s*)?<(!doctype\s+html|html)", re.I | re.S
+)
 
 
 def decode(
@@ -120,7 +122,7 @@ def _opened(
     with _explained(data), without_warnings:
         plugin = plugin_format(data)
         if plugin == JXL:  # which would be decoded as it is opened
-            _check_pixels(jxl_size(data), max_pixels or MEMORY // (_IN_DECODER[JXL] + 1))
+            check_pixels(jxl_size(data), max_pixels or MEMORY // (_IN_DECODER[JXL] + 1))
         formats = FORMATS if plugin is None else (plugin,)
         with Image.open(io.BytesIO(data), formats=formats) as picture:
             if picture.format == "TIFF":
@@ -140,19 +142,7 @@ def _check_size(picture: Image.Image, max_pixels: int | None, draft: int | None)
     """Refuse a picture before its pixels are decoded."""
     if max_pixels is None:
         max_pixels = MEMORY * _shrunk(picture, draft) ** 2 // _cost(picture)
-    _check_pixels(picture.size, max_pixels)
-
-
-def _check_pixels(size: tuple[int, int], most: int) -> None:
-    width, height = size
-    if width * height > most:
-        raise PictureError(
-            "too many pixels",
-            expected=f"at most {most}",
-            rule="too-large",
-            found=f"{width} x {height}",
-            hint="Allow more with --max-pixels N.",
-        )
+    check_pixels(picture.size, max_pixels)
 
 
 def _shrunk(picture: Image.Image, draft: int | None) -> int:

@@ -40,7 +40,7 @@ class _Layout(NamedTuple):
 
     order: str
     offset: str
-    count: str
+    number: str
     entry: int
     value: int  # where, in an entry, its value begins
 
@@ -107,8 +107,8 @@ def _layout(data: bytes) -> _Layout:
 
 def _page(data: bytes, at: int, layout: _Layout) -> tuple[Page, int]:
     """The page at an offset, and where the next one lies; 0 where none does."""
-    (entries,) = struct.unpack_from(layout.count, data, at)
-    first = at + struct.calcsize(layout.count)
+    (entries,) = struct.unpack_from(layout.number, data, at)
+    first = at + struct.calcsize(layout.number)
     (behind,) = struct.unpack_from(layout.offset, data, first + layout.entry * entries)
     values = dict.fromkeys((_KIND, _OLD_KIND, _WIDTH, _HEIGHT), 0)
     for entry in range(first, first + layout.entry * entries, layout.entry):

@@ -20,9 +20,9 @@ import numpy as np
 
 from dof_arrow.errors import require
 from dof_arrow.media import array, orientation
+from dof_arrow.media.bounds import MEMORY
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.frames import Still, unseen, with_ends
-from dof_arrow.media.image import MEMORY
 from dof_arrow.media.intensity import Pixels
 from dof_arrow.media.video_stream import (
     check_end,

@@ -29,7 +29,7 @@ from dof_arrow.sources.array_files import (
 )
 from dof_arrow.sources.columns import place as column_place
 from dof_arrow.sources.listing import SPLITS, Listing, numbered
-from dof_arrow.sources.sample import Column, file_stamp
+from dof_arrow.sources.sample import Column, check_size, file_stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,19 @@ class Plane:
         own = Unpacked(self.array.paths[0], values)
         return Plane, (own, 0)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape, that of a row."""
+        return self.array.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its type."""
+        return self.array.dtype
+
     def read(self) -> Array:
-        """Its values."""
+        """Its values; PictureError for too many bytes."""
+        check_size(math.prod(self.shape) * self.dtype.itemsize)
         values: Array = self.array.rows(self.index, self.index + 1)[0]
         return values
 

@@ -1,8 +1,7 @@
 """A clip however it is stored -> its frames.
 
-It is a video, a folder of pictures, an array, a DICOM cine or a TIFF file of several pages.
-
-Which of them it is is told by its content. Frame k of a cine is shown from the sum of the frame
+It is a video, a folder of pictures, an array, a DICOM cine or a TIFF file of several pages; which
+of them is told by its content. Frame k of a cine is shown from the sum of the frame
 times before it on (FrameTimeVector, FrameTime, CineRate, in this order). Grey frames without a
 window become 8 bits by one scale for the whole clip.
 """
@@ -64,12 +63,12 @@ def _opened(
             return _of_folder(stored, sampling, mode, orientation, options)
         start = _start(stored)
         if start.startswith(_ARRAYS):
-            return ArrayFrames(load_array(stored), mode, sampling.fps)
+            return ArrayFrames(load_array(stored), mode, sampling.fps, options.max_pixels)
         if not is_dicom(start) and not is_tiff(start):  # a video, which is read as it is decoded
             return Video(stored, mode=mode, orientation=orientation, max_pixels=options.max_pixels)
     loaded = sample.load()
     if isinstance(loaded, np.ndarray):
-        return ArrayFrames(loaded, mode, sampling.fps)
+        return ArrayFrames(loaded, mode, sampling.fps, options.max_pixels)
     if is_dicom(loaded):
         return Cine(loaded, mode=mode, fps=sampling.fps, reading=options)
     if is_tiff(loaded):

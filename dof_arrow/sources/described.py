@@ -13,6 +13,7 @@ import pyarrow as pa
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.sources import doubled_rows, folder, table, table_keys
+from dof_arrow.sources.class_folders import FOLDER
 from dof_arrow.sources.clip_files import ClipFiles
 from dof_arrow.sources.columns import nulled, typed
 from dof_arrow.sources.folder import Files
@@ -21,7 +22,6 @@ from dof_arrow.sources.labels import label as read_label
 from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.sample import Column
 
-FOLDER = "folder"
 _UNIT = "\x1f"  # the ASCII unit separator, which no class name holds
 _HOT = ("1", "1.0", "true")  # the cells of a class that a row has
 
@@ -45,7 +45,8 @@ class Asked:
     def columns(self) -> list[str]:
         """Their names, the key's first; one may stand there twice."""
         label = None if self.label == FOLDER else self.label
-        named = (self.key, label, self.group, self.split, *self.keep)
+        split = None if self.split == FOLDER else self.split
+        named = (self.key, label, self.group, split, *self.keep)
         return [name for name in named if name is not None]
 
 
@@ -85,27 +86,6 @@ def joined(found: Listing, path: Path, asked: Asked) -> Listing:
     return replace(listed, refused=known)
 
 
-def labelled_by_folder(found: L, path: str | Path) -> L:
-    """A listing whose target `label` is the first folder of each name.
-
-    Raises SourceError where a picture lies in none.
-    """
-    import pyarrow.compute as pc
-
-    within = pc.match_substring(found.names, "/")
-    loose = pc.sum(pc.invert(within)).as_py()
-    if loose:
-        raise SourceError(
-            "pictures lie in no class folder",
-            str(path),
-            found=f"{loose} at the top",
-            hint="Move each into its class's folder, or leave out --label folder.",
-        )
-    folders = pc.replace_substring_regex(found.names, "(?s)/.*$", "")
-    target, codes = read_label("label", folders.cast(pa.string()), "category")
-    return replace(found, targets={"label": target}, labels={"label": codes})
-
-
 def _names(cells: Column, path: str | Path) -> Column:
     """Cells as the names of pictures, of which each has one of its own."""
     if cells.null_count or len(cells.unique()) < len(cells):
@@ -123,7 +103,9 @@ def _described(found: L, cells: Mapping[str, Column], asked: Asked) -> L:
         for name, column in _flattened(each, cells[each]).items():
             kept[name] = typed(column)
     groups = _flat(asked.group, cells[asked.group]) if asked.group else None
-    splits = _flat(asked.split, cells[asked.split]) if asked.split else None
+    splits = None
+    if asked.split is not None and asked.split != FOLDER:
+        splits = _flat(asked.split, cells[asked.split])
     found = replace(found, groups=groups, splits=splits, columns=kept)
     if asked.label is None or asked.label == FOLDER:
         return found

@@ -25,17 +25,6 @@ SPLITS = {
     "test": "test",
 }
 
-# What `Listing.counts` counts beside `without_file`, in the order in which it is told.
-COUNTED = {
-    "ignored": "files left out: no {inputs}",
-    "without_row": "{inputs} left out: the table has no row for them",
-    "without_key": "rows of the table left out: they name no picture",
-    "respelled": "rows matched by another spelling of the name",
-    "loosely": "rows matched by --match",
-    "doubled": "rows of a picture that has several, taken as one",
-    "united_groups": "groups joined to others that share a picture",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Listing(ABC):
@@ -44,8 +33,8 @@ class Listing(ABC):
     It is a `Source`. `place` says which of the container's pictures each sample is, null where
     there is none; None: each its own number. `refused` says why a sample cannot be used, null where
     nothing is known against it. Samples of either kind fail to load. `counts` says what became of
-    files and rows (`COUNTED`, and `without_file`: rows whose picture is not there), `offers` how many more rows of a table further readings of its keys
-    would find.
+    files and rows (`counted.COUNTED`, and `without_file`: rows whose picture is not there), `offers`
+    how many more rows of a table further readings of its keys would find.
     """
 
     names: Column
@@ -120,6 +109,10 @@ class Listing(ABC):
     @abstractmethod
     def files(self) -> Iterator[str | Path]:
         """The files that the pictures lie in."""
+
+    def within(self) -> Column:
+        """The names by which folders are told: without that of an archive in front."""
+        return self.names
 
     def cells(self, names: Sequence[str]) -> dict[str, Column]:
         """Columns that the container itself has: strings, lists of strings, or structs of strings.

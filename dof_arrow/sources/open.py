@@ -13,16 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dof_arrow.errors import SourceError, UsageError
-from dof_arrow.sources import arrays, clip_files, columnar, folder, tar
+from dof_arrow.sources import archive, arrays, clip_files, columnar, folder, zip_archive
 from dof_arrow.sources.array_files import HDF5_MAGIC
-from dof_arrow.sources.described import FOLDER, Asked, joined, labelled_by_folder, with_own
+from dof_arrow.sources.class_folders import FOLDER, by_folder
+from dof_arrow.sources.described import Asked, joined, with_own
 from dof_arrow.sources.folder import Files
 from dof_arrow.sources.labels import Kind
 from dof_arrow.sources.listing import Listing
+from dof_arrow.sources.sample import read_start
 from dof_arrow.sources.table_keys import READINGS
 
+_TELLING = 512  # bytes of a file that tell what it is
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-_ARRAYS = (b"PK\3\4", b"\x93NUMPY", HDF5_MAGIC)
+_ARRAYS = (b"\x93NUMPY", HDF5_MAGIC)
 _COLUMNS = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")  # the last begins an Arrow stream
 _CACHE = re.compile(r"(^|/)cache-[^/]*$")  # what `datasets` leaves beside a saved data set
 
@@ -44,19 +47,22 @@ def open_source(
 ) -> Listing:
     """The pictures at `path`, with those columns that are named here and no others.
 
-    `path` is a picture, a folder (read to any depth; hidden files are left out, and without a table
-    what bears no picture's suffix too), a tar archive or a folder of them (`tar`), an .npy, .npz or
-    HDF5 file (`arrays`), a Parquet or Arrow file or a folder of them (`columnar`). `pictures`
-    chooses among several in such a container. With `clips`, each file is a clip, and so is each
-    folder of pictures where there are no other clips (`clip_files`).
+    `path` is a picture, a folder (read to any depth, links followed; hidden files are left out, and
+    without a table what bears no picture's suffix too, unless it is DICOM without one: `folder`), a
+    tar or zip archive or a folder of them (`archive`), an .npy, .npz or HDF5 file (`arrays`), a
+    Parquet or Arrow file or a folder of them (`columnar`). `pictures` chooses among several in such
+    a container. With `clips`, each file is a clip, and so is each folder of pictures where there
+    are no other clips (`clip_files`). What was left out, and why, says `Listing.counts`.
 
     Columns are those of the CSV or Parquet `table`, else the container's own, or attributes of
     DICOM files. `key` names the column that holds each picture's relative name, file name, or file
-    name without suffix; `match` adds readings of it (`table_keys`). `label` names a column, or is `folder`: the first folder of each name is
-    its class, and the target is called `label`. `kind` and `separator` are those of `labels.label`.
+    name without suffix; `match` adds readings of it (`table_keys`). `label` names a column, or is
+    `folder`: the first folder of each name is its class, and the target is called `label`. `split`
+    names a column, or is `folder`: the first folder is the split, and the class is the one below
+    (`class_folders`). `kind` and `separator` are those of `labels.label`.
 
-    Raises UsageError for a wrong call, SourceError for what cannot be read; links and table keys
-    that lead out of the folder are refused.
+    Raises UsageError for a wrong call, SourceError for what cannot be read; table keys that lead
+    out of the folder are refused.
     """
     asked = Asked(
         key=key,
@@ -78,7 +84,7 @@ def open_source(
         found = joined(found, Path(table), asked)
     elif asked.columns:
         found = with_own(found, path, asked)
-    return labelled_by_folder(found, path) if label == FOLDER else found
+    return by_folder(found, path, label=label == FOLDER, split=split == FOLDER)
 
 
 def _readings(given: Sequence[str]) -> tuple[str, ...]:
@@ -97,7 +103,9 @@ def _find(path: Path, pictures: str | None, *, named: bool) -> Listing:
     start = _start(path)
     # A compressed archive goes the same way, to be refused with what to do about it.
     if start[257:262] == b"ustar" or start.startswith(_COMPRESSED):
-        return tar.open_shards([path], pictures)
+        return archive.open_shards([path], pictures)
+    if start.startswith(archive.ZIPPED):
+        return _in_zip(path, pictures)
     if start.startswith(_ARRAYS):
         return arrays.open_arrays(path, pictures)
     if start.startswith(_COLUMNS):
@@ -105,15 +113,21 @@ def _find(path: Path, pictures: str | None, *, named: bool) -> Listing:
     return folder.single(path)
 
 
+def _in_zip(path: Path, pictures: str | None) -> Listing:
+    """The pictures in a zip archive; one of .npy files alone is an .npz."""
+    if zip_archive.holds_arrays(path):
+        return arrays.open_arrays(path, pictures)
+    return archive.open_shards([path], pictures)
+
+
 def _start(path: Path) -> bytes:
     """As many bytes of a file as tell what it is."""
-    if not path.is_file():
+    try:
+        return read_start(path, _TELLING)
+    except (FileNotFoundError, NotADirectoryError):
         raise SourceError(
             "no such folder or file", str(path), hint="Give the folder that holds the pictures."
-        )
-    try:
-        with path.open("rb") as file:
-            return file.read(512)
+        ) from None
     except OSError as error:
         raise SourceError(
             "the file cannot be read", str(path), found=error.strerror or ""
@@ -136,9 +150,9 @@ def _in_folder(path: Path, pictures: str | None, *, named: bool) -> Listing:
 
 
 def _containers(found: Files, path: Path, pictures: str | None) -> Listing | None:
-    shards = _ending(found, r"\.tar$")
+    shards = _ending(found, r"(?i)\.(tar|zip)$")
     if shards:
-        return tar.open_shards([path / name for name in shards], pictures)
+        return archive.open_shards([path / name for name in shards], pictures)
     tables = _ending(found, r"\.(parquet|arrow)$")
     tables = [name for name in tables if not _CACHE.search(name)]
     if tables:

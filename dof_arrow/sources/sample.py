@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from dof_arrow.errors import PictureError
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.media import decode
+from dof_arrow.media import array, decode
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.intensity import Pixels
 from dof_arrow.system import open_file
@@ -59,6 +59,17 @@ class Refused:
         return self.reason
 
 
+@runtime_checkable
+class StoredArray(Stored, Protocol):
+    """Stored values, whose shape and type are known before they are read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+
 Data = Path | bytes | Array | Stored | None
 
 
@@ -94,6 +105,15 @@ class Sample:
                 "the file cannot be read", found=error.strerror or "", rule="unreadable"
             ) from None
 
+    def load_picture(self, max_pixels: int | None = None) -> bytes | Array:
+        """The same; an array of too many pixels is refused before it is read.
+
+        By default those are too many that would not fit into memory (`array.check_size`).
+        """
+        if isinstance(self.data, StoredArray):
+            array.check_size(self.data.shape, self.data.dtype, max_pixels)
+        return self.load()
+
     def picture(
         self,
         *,
@@ -107,7 +127,11 @@ class Sample:
         Raises PictureError where there are none.
         """
         return decode.decode(
-            self.load(), mode=mode, orientation=orientation, draft=draft, reading=reading
+            self.load_picture(reading.max_pixels),
+            mode=mode,
+            orientation=orientation,
+            draft=draft,
+            reading=reading,
         )
 
     def stamp(self) -> object:

@@ -63,12 +63,17 @@ def _column(names: list[str], left_out: Counter[str]) -> Column:
         return pa.array(names, pa.large_string())
     except UnicodeEncodeError:
         # Python stands halves of surrogate pairs for bytes that are not UTF-8.
-        sound = [name for name in names if name.isascii() or _is_utf8(name)]
+        sound = [name for name in names if is_utf8(name)]
         left_out["not_utf8"] += len(names) - len(sound)
         return pa.array(sound, pa.large_string())
 
 
-def _is_utf8(name: str) -> bool:
+def is_utf8(name: str) -> bool:
+    r"""Whether a name as the system gave it is UTF-8.
+
+    >>> is_utf8("\xfc.png"), is_utf8("\udcff.png")
+    (True, False)
+    """
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from dof_arrow.errors import PictureError
+from dof_arrow.media.bounds import MEMORY
 from dof_arrow.media.dicom import decode
 from dof_arrow.media.dicom_attributes import attributes
 from dof_arrow.media.dicom_file import is_dicom, transfer_syntax
-from dof_arrow.media.image import MEMORY
 from tests.support.dicoms import CANARY, dicom, sequence
 
 pytest.importorskip("pydicom")

@@ -13,8 +13,11 @@ import pytest
 
 from dof_arrow.errors import MissingExtra, PictureError, SourceError, UsageError
 from dof_arrow.format.spec.metadata import Target
+from dof_arrow.media.decode import ReadingOptions
+from dof_arrow.sources import arrays
 from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.open import open_source
+from dof_arrow.sources.sample import Sample
 from tests.support.shared import shared_data
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (12, 9, 7), dtype=np.uint8)
@@ -240,3 +243,32 @@ def test_hdf5_values_in_other_files_are_left_out(tmp_path: Path) -> None:
         file["link"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "x")
     source = open_source(tmp_path / "x.h5")
     assert np.array_equal(pixels(source, 2), PICTURES[2])
+
+
+def test_pictures_beyond_the_bounds_are_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        # Of no bytes on disk, and 3.6 GB in memory.
+        file.create_dataset("x", (2, 60_000, 60_000), np.uint8, chunks=(1, 1000, 1000))
+    huge = open_source(tmp_path / "huge.h5")
+    np.save(tmp_path / "small.npy", np.zeros((2, 30, 40, 3), np.uint16))
+    small = open_source(tmp_path / "small.npy")
+    monkeypatch.setattr(arrays.Plane, "read", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(PictureError, match="found 60000 x 60000") as caught:
+        huge[0].picture()
+    assert caught.value.rule == "too-large"
+    with pytest.raises(PictureError, match="expected at most 1199, found 40 x 30"):
+        small[0].picture(reading=ReadingOptions(max_pixels=1199))
+    monkeypatch.undo()
+    assert small[0].picture(reading=ReadingOptions(max_pixels=1200))[0].shape == (30, 40, 3)
+    with pytest.raises(PictureError, match="at most 1073741824 bytes"):
+        huge[1].load()
+
+
+def test_arrays_in_memory_keep_the_bound_that_is_asked_for() -> None:
+    reading = ReadingOptions(max_pixels=11)
+    for shape in ((3, 4), (3, 4, 1), (3, 4, 4)):
+        with pytest.raises(PictureError, match="too many pixels"):
+            Sample(key="k", data=np.zeros(shape, np.uint8)).picture(reading=reading)

@@ -69,7 +69,9 @@ _CHOICES = (
 @click.option(
     "--group", metavar="COLUMN", help="What must stay on one side of a split: the patient."
 )
-@click.option("--split", metavar="COLUMN|train=0.8,…", help="A column, or fractions.")
+@click.option(
+    "--split", metavar="COLUMN|folder|train=0.8,…", help="A column, `folder`, or fractions."
+)
 @click.option(
     "--keep", metavar="A,B", default="", help="More columns to copy; nothing else is copied."
 )

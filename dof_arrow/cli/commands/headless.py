@@ -108,7 +108,7 @@ def _sampled(core: Core, sample: Path) -> list[Any]:
     source = open_source(sample)
     pictures = []
     for place in range(min(len(source), _SAMPLE)):
-        data = source[place].load()
+        data = source[place].load_picture()
         picture, _ = decode.decode(data, mode=wanted.mode, orientation=wanted.orientation)
         pictures.append(picture)
     return pictures
