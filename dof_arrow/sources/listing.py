@@ -14,16 +14,6 @@ from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.sources.sample import Column, Data, Sample, Value
 
-# What data sets call their splits, and what we do.
-SPLITS = {
-    "train": "train",
-    "val": "valid",
-    "valid": "valid",
-    "validation": "valid",
-    "dev": "valid",
-    "test": "test",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Listing(ABC):
@@ -32,7 +22,8 @@ class Listing(ABC):
     It is a `Source`. `place` says which of the container's pictures each sample is, null where
     there is none; None: each its own number. `counts`: `ignored` files that are no pictures,
     `without_row` pictures that the table does not name, `without_file` rows whose picture is
-    missing (they are samples that fail to load).
+    missing (they are samples that fail to load). `remarks` are sentences on what was chosen where
+    the columns left it open; no name of a picture or group stands in them.
     """
 
     names: Column
@@ -43,6 +34,7 @@ class Listing(ABC):
     splits: Column = None
     columns: Mapping[str, Column] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def kept(self) -> dict[str, str]:
@@ -92,7 +84,8 @@ class Listing(ABC):
         """The files that the pictures lie in."""
 
     def cells(self, names: Sequence[str]) -> dict[str, Column]:
-        """Columns that the container itself has: strings, lists of strings, or structs of strings.
+        """Columns that the container itself has: strings, ordered dictionaries or lists of them, or
+        structs of strings.
 
         Raises UsageError where it has none.
         """

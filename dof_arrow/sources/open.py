@@ -9,15 +9,17 @@ come from a table beside it, or from the container itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.sources import arrays, clip_files, columnar, folder, tar
+from dof_arrow.sources import table as tables
 from dof_arrow.sources.array_files import HDF5_MAGIC
-from dof_arrow.sources.described import FOLDER, Asked, joined, labelled_by_folder, with_own
+from dof_arrow.sources.asked import FOLDER, Asked, Kind, TableOptions, named, parted, rules_of
+from dof_arrow.sources.described import joined, labelled_by_folder, with_own
 from dof_arrow.sources.folder import Files
-from dof_arrow.sources.labels import Kind
 from dof_arrow.sources.listing import Listing
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
@@ -31,12 +33,16 @@ def open_source(
     *,
     table: str | Path | None = None,
     key: str | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     group: str | None = None,
     split: str | None = None,
-    keep: Sequence[str] = (),
-    kind: Kind | None = None,
-    separator: str = "|",
+    keep: str | Sequence[str] = (),
+    kind: Kind | Mapping[str, Kind] | None = None,
+    classes: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
+    map: str | Mapping[str, str | None] | Mapping[str, Mapping[str, str | None]] | None = None,
+    missing: str | Sequence[str] | Mapping[str, str | Sequence[str]] = (),
+    separator: str | Mapping[str, str] = "|",
+    encoding: str | None = None,
     pictures: str | None = None,
     clips: bool = False,
 ) -> Listing:
@@ -48,23 +54,28 @@ def open_source(
     chooses among several in such a container. With `clips`, each file is a clip, and so is each
     folder of pictures where there are no other clips (`clip_files`).
 
-    Columns are those of the CSV or Parquet `table`, else the container's own, or attributes of
-    DICOM files. `key` names the column that holds each picture's relative name, file name, or file
-    name without suffix. `label` names a column, or is `folder`: the first folder of each name is
-    its class, and the target is called `label`. `kind` and `separator` are those of `labels.label`.
+    Columns are those of the `table`, else the container's own, or attributes of DICOM files. `key`
+    names the column that holds each picture's relative name, file name, or file name without
+    suffix. A `label` names a column, or is `folder`: the first folder of each name is its class,
+    and the target is called `label`. The other options are those of `asked.TableOptions`.
 
     Raises UsageError for a wrong call, SourceError for what cannot be read; links and table keys
     that lead out of the folder are refused.
     """
-    asked = Asked(
+    given = TableOptions(
+        table=Path(table) if table is not None else None,
         key=key,
         label=label,
         group=group,
-        split=split,
-        keep=tuple(keep),
+        keep=keep,
         kind=kind,
+        classes=classes,
+        map=map,
+        missing=missing,
         separator=separator,
+        encoding=encoding,
     )
+    asked = _asked(given, split)
     if table is not None and key is None:
         hint = "Add --key COLUMN: the column with file names."
         raise UsageError("a table needs the column that names the pictures", hint=hint)
@@ -75,7 +86,34 @@ def open_source(
         found = joined(found, Path(table), asked)
     elif asked.columns:
         found = with_own(found, path, asked)
-    return labelled_by_folder(found, path) if label == FOLDER else found
+    if FOLDER in asked.labels:
+        found = labelled_by_folder(found, path, asked.rule(FOLDER))
+    return found
+
+
+def _asked(given: TableOptions, split: str | None) -> Asked:
+    """The columns that are asked for, each with its rule."""
+    asked = Asked(
+        key=given.key,
+        labels=named(given.label),
+        group=given.group,
+        split=split,
+        keep=_kept(given),
+        encoding=given.encoding,
+    )
+    return replace(asked, rules=rules_of(asked, given))
+
+
+def _kept(given: TableOptions) -> tuple[str, ...]:
+    """The columns to keep: a text with commas is several, unless the table has one of that name."""
+    texts = [given.keep] if isinstance(given.keep, str) else list(given.keep)
+    known: list[str] = []
+    if given.table is not None and any("," in text for text in texts):
+        known = tables.header(Path(given.table), given.encoding)
+    names: list[str] = []
+    for text in texts:
+        names += [text] if text in known else parted(text)
+    return named(names)
 
 
 def _find(path: Path, pictures: str | None, *, named: bool) -> Listing:
