@@ -68,7 +68,7 @@ def refuse_lookalikes(words: Words, what: str) -> None:
     if pair is None:
         return
     raise SourceError(
-        f"a {what} is written in two ways",
+        f"a number in the {what} column is written in two ways",
         f"column {words.name}",
         "each number in one spelling",
         "two cells that differ only in leading zeros, a sign or an exponent",

@@ -48,6 +48,8 @@ class Cell:
             stamp = file_stamp(self.path)
             group = column_files.group(self.path, stamp, self.column, self.group)
             value = group[self.row]
+        if isinstance(value, pa.DictionaryScalar):
+            value = value.value
         if pa.types.is_struct(value.type) and value.is_valid:
             value = value["bytes"]
         if not value.is_valid:
@@ -218,7 +220,10 @@ def _chosen(schema: Any, asked: str | None, path: Path) -> str:
 def _holds_pictures(kind: Any) -> bool:
     if pa.types.is_struct(kind):
         return _has_field(kind, "bytes") and _holds_pictures(kind.field("bytes").type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    if pa.types.is_dictionary(kind):
+        return _holds_pictures(kind.value_type)
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _has_field(kind: Any, name: str) -> bool:
