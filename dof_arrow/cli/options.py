@@ -62,6 +62,86 @@ def making(function: Command) -> Command:
     return _with(options, function)
 
 
+def describing(function: Command) -> Command:
+    """The options that say what is known of inputs; `described` makes arguments of them."""
+    options = [
+        click.option(
+            "--table",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="A CSV, Parquet or Excel table with a row for each picture.",
+        ),
+        click.option("--key", metavar="COLUMN", help="The table's column of file names."),
+        click.option(
+            "--match",
+            metavar="case,folder,…",
+            help="Further readings of keys: case, folder, suffix, padding.",
+        ),
+        click.option(
+            "--label",
+            multiple=True,
+            metavar="COLUMN|folder",
+            help="The target: a column, or `folder` for class folders; repeatable.",
+        ),
+        click.option(
+            "--group", metavar="COLUMN", help="What must stay on one side of a split: the patient."
+        ),
+        click.option(
+            "--split", metavar="COLUMN|folder|train=0.8,…", help="A column, `folder`, or fractions."
+        ),
+        click.option(
+            "--keep",
+            multiple=True,
+            metavar="A,B",
+            help="More columns to copy; nothing else is copied.",
+        ),
+        click.option(
+            "--kind",
+            multiple=True,
+            metavar="number|classes|several",
+            help="What labels are [default: by their cells].",
+        ),
+        click.option(
+            "--classes", multiple=True, metavar="A,B", help="All classes of labels, in their order."
+        ),
+        click.option(
+            "--map",
+            multiple=True,
+            metavar="PATTERN=NAME,…",
+            help="What cells of labels are called; no name: missing.",
+        ),
+        click.option(
+            "--missing", multiple=True, metavar="A,B", help="More words for a missing label."
+        ),
+        click.option(
+            "--separator",
+            multiple=True,
+            metavar="TEXT",
+            help="What parts several classes in a cell [default: |].",
+        ),
+        click.option("--encoding", metavar="NAME", help="Of a CSV table [default: UTF-8]."),
+    ]
+    return _with(options, function)
+
+
+def described(given: dict[str, Any]) -> dict[str, Any]:
+    """Options of `describing` as arguments: what is said of one column as `COLUMN:…`, by column."""
+    from dof_arrow.sources.asked import by_column, parted, patterns
+
+    found = dict(given)
+    split = given.get("split") or ""
+    kept = [name for text in given["keep"] for name in (text, *parted(text))]
+    columns = [*given["label"], given.get("group"), "" if "=" in split else split, *kept]
+    known = [name for name in columns if name]
+    for option in ("kind", "classes", "map", "missing", "separator"):
+        texts = found.pop(option)
+        if texts:
+            found[option] = by_column(option, texts, known)
+    if "map" in found:
+        found["map"] = {column: patterns(text) for column, text in found["map"].items()}
+    return found
+
+
 def reading(function: Command) -> Command:
     """The options that say which pictures may be read."""
     options = [

@@ -22,6 +22,7 @@ from dof_arrow.dataset.clips import Clip
 from dof_arrow.dataset.selected_rows import SelectedRows
 from dof_arrow.errors import DofWarning, FormatError, UsageError
 from dof_arrow.format.spec.arrow import is_vector
+from dof_arrow.format.spec.split_names import standard_or_own
 from dof_arrow.tables.clip_bounds import clip_bounds
 from dof_arrow.tables.selection import Selection, Table, opened
 
@@ -120,13 +121,15 @@ class Dataset(SelectedRows):
     def split(self, name: str) -> Dataset:
         """The rows of one split: `train`, `valid`, `test` or a name of the owner's own.
 
-        Raises UsageError if the dataset has no splits or not this one.
+        All spellings of one of the three are one split. Raises UsageError if the dataset has no
+        splits or not this one.
         """
         column = self.metadata.record.split
-        known = ", ".join(self.metadata.splits) or "none"
-        if column is None or name not in self.metadata.splits:
-            raise UsageError("no such split", str(self.path), known, name)
-        return self._where(np.asarray(self.to_numpy(column) == name))
+        known = list(self.metadata.splits)
+        spellings = [each for each in known if standard_or_own(each) == standard_or_own(name)]
+        if column is None or not spellings:
+            raise UsageError("no such split", str(self.path), ", ".join(known) or "none", name)
+        return self._where(np.isin(self.to_numpy(column), spellings))
 
     def filter(self, condition: Any) -> Dataset:
         """The rows where a pyarrow expression is true, such as `pc.field("age") > 60`.

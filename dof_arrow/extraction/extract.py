@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -30,6 +31,7 @@ from dof_arrow.media.frames import EVERY, Sampling
 from dof_arrow.progress import unheard
 from dof_arrow.sampling import splits
 from dof_arrow.security.keys import load_or_make_key
+from dof_arrow.sources.asked import TableOptions
 from dof_arrow.sources.folder import holds_clips
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
@@ -179,24 +181,8 @@ def _opened(
 ) -> Source:
     if not isinstance(source, (str, os.PathLike)):
         return source
-    return open_source(
-        Path(source),
-        table=Path(given.table) if given.table else None,
-        key=given.key,
-        label=given.label,
-        group=given.group,
-        split=split_column,
-        keep=given.keep,
-        match=_several(given.match),
-        pictures=given.pictures,
-        clips=clips is not None,
-    )
-
-
-def _several(given: str | Sequence[str]) -> list[str]:
-    """What is given as a sequence, or as one text with commas."""
-    parts = given.split(",") if isinstance(given, str) else given
-    return [part.strip() for part in parts if part.strip()]
+    about = {field.name: getattr(given, field.name) for field in fields(TableOptions)}
+    return open_source(Path(source), split=split_column, clips=clips is not None, **about)
 
 
 def _key(given: ExtractOptions) -> bytes:

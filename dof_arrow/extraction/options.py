@@ -14,6 +14,7 @@ from dof_arrow.format.spec.metadata import Preprocessing
 from dof_arrow.format.spec.preprocessing import Fit
 from dof_arrow.media.augment import Augmentation
 from dof_arrow.media.frames import Sampling
+from dof_arrow.sources.asked import TableOptions
 
 _CHOICES = {
     "ids": ("pseudonym", "name"),
@@ -24,7 +25,7 @@ _LEAST = {"batch_size": 1, "workers": 1, "threads": 1, "max_errors": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ExtractOptions:
+class ExtractOptions(TableOptions):
     """How pictures or clips are run through cores, and what is written of them.
 
     Raises UsageError for a choice that there is not, or a number that is too small.
@@ -51,36 +52,12 @@ class ExtractOptions:
     provider: str = CPU
     """ONNX Runtime's execution provider: `cpu`, `cuda` and others. A `Core` brings its own."""
 
-    # What is known of the inputs
-
-    table: str | os.PathLike[str] | None = None
-    """A CSV or Parquet file with a row for each input. By default the columns that the source has
-    itself: those of a Parquet file of pictures, or attributes of DICOM files."""
-
-    key: str | None = None
-    """The column of the table that names the inputs: by relative name, file name, or file name
-    without its suffix."""
-
-    match: str | Sequence[str] = ()
-    """How names in the key column are matched further, where they find no input as they are:
-    `case`, `folder`, `suffix`, `padding`, or several of these; see `sources.table_keys`."""
-
-    label: str | None = None
-    """The column to be learned, or `folder`: the first folder of each input's name is its class."""
-
-    group: str | None = None
-    """The column of what must stay on one side of a split, such as the patient."""
+    # What is known of the inputs, beside `TableOptions`
 
     split: str | Mapping[str, float] | None = None
     """A column with the split of each input; `folder`, where the first folder of each name is its
     split, as `train`; or fractions, as `{"train": 0.8, "test": 0.2}` or as
     the text `train=0.8,test=0.2`, which make splits that never part a group."""
-
-    keep: Sequence[str] = ()
-    """Further columns to copy into the output; no other column is copied."""
-
-    pictures: str | None = None
-    """Which pictures are meant, where a container such as a tar archive holds several kinds."""
 
     # What is written
 

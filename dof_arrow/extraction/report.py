@@ -100,7 +100,7 @@ def _report(run: Extraction, first: Sequence[Line], columns: Mapping[str, Any]) 
     for name, column in columns.items():
         values[name] = _counts(column, run.source.targets.get(name))
     offers = offered(getattr(run.source, "offers", {}))
-    remarks = [offers] if offers else []
+    remarks = [*getattr(run.source, "remarks", ()), *([offers] if offers else [])]
     return Report(inputs=[*first, *_left_out(run)], values=values, remarks=remarks)
 
 

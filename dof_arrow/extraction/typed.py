@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
+    from os import PathLike
 
     from dof_arrow.format.spec.metadata import Preprocessing
     from dof_arrow.format.spec.preprocessing import Fit
     from dof_arrow.media.augment import Augmentation
     from dof_arrow.media.frames import Sampling
+    from dof_arrow.sources.asked import Kind
 
 
 class ExtractKeywords(TypedDict, total=False):
@@ -22,6 +24,55 @@ class ExtractKeywords(TypedDict, total=False):
 
     Raises UsageError for a choice that there is not, or a number that is too small.
     """
+
+    table: str | PathLike[str] | None
+    """A CSV, Parquet, Arrow or Excel file with a row for each input; it needs `key`. A sheet of a
+    workbook is named as in `meta.xlsx#Sheet2`. By default the columns that the source has itself:
+    those of a Parquet file of pictures, or attributes of DICOM files."""
+
+    key: str | None
+    """The column of the table that names the inputs: by relative name, file name, or file name
+    without its suffix."""
+
+    match: str | Sequence[str]
+    """How names in the key column are matched further, where they find no input as they are:
+    `case`, `folder`, `suffix`, `padding`, or several of these; see `sources.table_keys`."""
+
+    label: str | Sequence[str] | None
+    """The column to be learned, or several; `folder`: the first folder of each input's name is its
+    class."""
+
+    group: str | None
+    """The column of what must stay on one side of a split, such as the patient."""
+
+    keep: str | Sequence[str]
+    """Further columns to copy into the output, in a text parted by commas; no other column is
+    copied."""
+
+    kind: Kind | Mapping[str, Kind] | None
+    """What labels are: a `number`, one of some `classes`, or `several` classes at once. By default
+    told by the cells: numbers of which more than 20 differ are a number. As all rules for labels,
+    for all of them, or in a mapping by column."""
+
+    classes: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
+    """All classes, in their order; by default they are sorted. In a text parted by commas."""
+
+    map: str | Mapping[str, str | None] | Mapping[str, Mapping[str, str | None]] | None
+    """What cells are called instead, by patterns as of file names that are tried in order, as
+    `{"COVID*": "covid", "todo": None}`; None is missing. Comes before everything else."""
+
+    missing: str | Sequence[str] | Mapping[str, str | Sequence[str]]
+    """Words that stand for a missing cell, beside those that pandas knows: `NA`, `NaN`, `null`,
+    `None` and so on."""
+
+    separator: str | Mapping[str, str]
+    """What stands between `several` classes in one cell."""
+
+    encoding: str | None
+    """The encoding of a CSV table, such as `latin-1`; by default UTF-8, or UTF-16 with its mark."""
+
+    pictures: str | None
+    """Which pictures are meant, where a container such as a tar archive holds several kinds."""
 
     preprocess: str | Preprocessing | None
     """What is done to a picture before the core sees it: the name of a preset such as `imagenet`, a
@@ -42,34 +93,10 @@ class ExtractKeywords(TypedDict, total=False):
     provider: str
     """ONNX Runtime's execution provider: `cpu`, `cuda` and others. A `Core` brings its own."""
 
-    table: str | os.PathLike[str] | None
-    """A CSV or Parquet file with a row for each input. By default the columns that the source has
-    itself: those of a Parquet file of pictures, or attributes of DICOM files."""
-
-    key: str | None
-    """The column of the table that names the inputs: by relative name, file name, or file name
-    without its suffix."""
-
-    match: str | Sequence[str]
-    """How names in the key column are matched further, where they find no input as they are:
-    `case`, `folder`, `suffix`, `padding`, or several of these; see `sources.table_keys`."""
-
-    label: str | None
-    """The column to be learned, or `folder`: the first folder of each input's name is its class."""
-
-    group: str | None
-    """The column of what must stay on one side of a split, such as the patient."""
-
     split: str | Mapping[str, float] | None
     """A column with the split of each input; `folder`, where the first folder of each name is its
     split, as `train`; or fractions, as `{"train": 0.8, "test": 0.2}` or as
     the text `train=0.8,test=0.2`, which make splits that never part a group."""
-
-    keep: Sequence[str]
-    """Further columns to copy into the output; no other column is copied."""
-
-    pictures: str | None
-    """Which pictures are meant, where a container such as a tar archive holds several kinds."""
 
     ids: Literal["pseudonym", "name"]
     """What inputs and groups are called in the output: pseudonyms, or their own names."""

@@ -77,13 +77,39 @@ def arrow_array(name: str, value: Any, kind: pa.DataType | None = None) -> pa.Ar
     """
     try:
         if not isinstance(value, pa.Array | pa.ChunkedArray):
-            value = pa.array(value, kind, from_pandas=False)
+            value = _as_arrow(value, kind)
         if isinstance(value, pa.ChunkedArray):
             value = value.combine_chunks()
-        return value.cast(kind) if kind else value
+        return value.cast(kind or without_views(value.type))
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         expected = str(kind or "values of one type, one a row")
         raise UsageError("values do not fit the column", name, expected, str(error)[:200]) from None
+
+
+def _as_arrow(value: Any, kind: pa.DataType | None) -> pa.Array | pa.ChunkedArray:
+    try:
+        return pa.array(value, kind, from_pandas=False)
+    except (pa.ArrowException, ValueError, TypeError):
+        if not hasattr(value, "__arrow_c_stream__"):
+            raise
+        return pa.chunked_array(value)  # columns of lists of other libraries, such as Polars
+
+
+def without_views(kind: pa.DataType) -> pa.DataType:
+    """A type without views, which Parquet does not know: readers differ in what they make of them.
+
+    >>> str(without_views(pa.list_(pa.string_view())))
+    'list<item: string>'
+    """
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        item = kind.value_field
+        plain = item.with_type(without_views(item.type))
+        return pa.list_(plain) if pa.types.is_list(kind) else pa.large_list(plain)
+    return kind
 
 
 def stored_array(array: pa.Array, fixed: layouts.Fixed) -> np.ndarray:

@@ -26,6 +26,7 @@ from dof_arrow.format.batch import (
     joined_dims,
     split_batches,
     stored_array,
+    without_views,
 )
 from dof_arrow.format.describe import Description, SplitCounts, record_columns
 from dof_arrow.format.parquet import layout as layouts
@@ -33,6 +34,7 @@ from dof_arrow.format.parquet.row_groups import RowGroupWriter
 from dof_arrow.format.spec.arrow import (
     element_type,
     finite,
+    holds_texts,
     is_vector,
     storable,
     vector_field,
@@ -40,6 +42,7 @@ from dof_arrow.format.spec.arrow import (
 )
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.format.spec.split_names import standardised
 from dof_arrow.storage.atomic import explained, replacing
 
 
@@ -78,7 +81,9 @@ class Writer:
     ) -> None:
         self.path = Path(path)
         self._declared: dict[str, Json] = {} if metadata is None else dict(to_json(metadata))
-        self._fields: dict[str, pa.Field] = {field.name: field for field in schema or ()}
+        self._fields: dict[str, pa.Field] = {}
+        for field in schema or ():
+            self._fields[field.name] = field.with_type(without_views(field.type))
         self._allow_nonfinite = allow_nonfinite
         self._mapped = layout == "mapped"
         self._given_geometry = geometry
@@ -112,8 +117,10 @@ class Writer:
         if self._schema is None:
             self._begin(given, vectors)
         batch = self._batch(given, vectors)
-        splits = batch.values.get(self._record().get("split", ""))
+        split = self._record().get("split", "")
+        splits = batch.values.get(split)
         if isinstance(splits, pa.Array):
+            splits = batch.values[split] = _standard(splits)
             self._counts.add(batch.values[id_name], splits)
         self._pending.append(batch)
         self._flush_full()
@@ -318,3 +325,8 @@ class Writer:
 
 def _geometry(columns: Sequence[layouts.Fixed]) -> layouts.Geometry:
     return layouts.geometry([column.width for column in columns] or [1])
+
+
+def _standard(splits: pa.Array) -> pa.Array:
+    """Splits by their standard names; a column of anything but strings stays as it is."""
+    return standardised(splits) if holds_texts(splits.type) else splits

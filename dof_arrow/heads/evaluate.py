@@ -16,6 +16,7 @@ from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import CoreError, UsageError
 from dof_arrow.format.spec.json_model import from_json
 from dof_arrow.format.spec.metadata import Metadata, Target, parse
+from dof_arrow.format.spec.split_names import standard_or_own
 from dof_arrow.heads import judged, labels
 from dof_arrow.heads import task as tasks
 from dof_arrow.heads.estimators import outputs, said
@@ -58,6 +59,7 @@ def evaluate(
     match.
     """
     loaded = _load(head)
+    split = standard_or_own(split) if split is not None else None
     metadata = dataset.metadata
     names = _columns(loaded, metadata)
     name = _target(loaded, metadata, target)

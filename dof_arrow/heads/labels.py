@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Record, Target
+from dof_arrow.format.spec.split_names import TEST, TRAIN, VALID, standardised
 from dof_arrow.tables import targets
 
 Array = NDArray[Any]
 
-PARTS = ("train", "valid", "test")
+PARTS = (TRAIN, VALID, TEST)
 
 
 class Labelled(targets.Tabular, Protocol):
@@ -45,19 +46,33 @@ class Labels:
     missing: int
 
     def parts(self) -> dict[str, Array]:
-        """The labelled rows of each split of PARTS; without a `train` split, all for training.
+        """The labelled rows of each split of PARTS; without any split, all for training.
 
         Raises UsageError if a group is in several parts: its patients would have been seen before.
+        And if there are splits, but no `train`: some of the rows may be meant for testing.
         """
         found = {}
         for name in PARTS:
             rows = np.flatnonzero(self.splits == name)
             if rows.size:
                 found[name] = rows
-        if "train" not in found:
-            return {"train": np.arange(len(self.rows))}
+        if TRAIN not in found:
+            self._refuse_splits()
+            return {TRAIN: np.arange(len(self.rows))}
         self._refuse_crossing(found)
         return found
+
+    def _refuse_splits(self) -> None:
+        """Refuse splits of which none is for training."""
+        known = sorted(set(self.splits.tolist()) - {""})
+        if known:
+            raise UsageError(
+                "no labelled row is in the split train",
+                where="split column",
+                expected="train, and valid or test beside it",
+                found=", ".join(known),
+                hint="Name them when extracting: dof extract … --map 'COLUMN:NAME=train'",
+            )
 
     def _refuse_crossing(self, parts: Mapping[str, Array]) -> None:
         # Each part names a group once: a group that is counted twice is in two parts.
@@ -196,5 +211,5 @@ def _splits(table: pa.Table, record: Record) -> Array:
     """The split of each row, empty where there is none."""
     if record.split not in table.column_names:
         return np.full(len(table), "", object)
-    texts = table[record.split].cast(pa.string())
-    return np.asarray(texts.fill_null("").to_numpy())
+    texts = table[record.split].cast(pa.string()).combine_chunks()
+    return np.asarray(standardised(texts).fill_null("").to_numpy(zero_copy_only=False))

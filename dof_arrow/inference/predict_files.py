@@ -77,7 +77,7 @@ def _in_list(path: Path, clips: bool, key: str | None) -> Iterator[_Named]:
 
 def _listed(path: Path, key: str | None) -> list[Path]:
     """The paths in a column of a CSV file; SourceError if its first line is no header."""
-    columns = table.read(path, [key] if key else [])
+    columns = table.read(path, [key] if key else []).cells
     for name, cells in columns.items():
         # A first line that names an existing file is an input, not a header.
         if not (path.parent / name).is_file():

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
+from dof_arrow.format.spec.split_names import standard_or_own
 
 Array = NDArray[Any]
 
@@ -21,7 +22,8 @@ _SPLIT_EXAMPLE = "train=0.8,valid=0.1,test=0.1"
 def parse_fractions(text: str) -> dict[str, float]:
     """The fraction of each split from a text: names with numbers above 0, which add up to 1.
 
-    Raises UsageError for anything else.
+    `train`, `valid` and `test` may be written in other ways, as `Training` or `dev`. Raises
+    UsageError for anything else.
 
     >>> parse_fractions("train=0.8,test=0.2")
     {'train': 0.8, 'test': 0.2}
@@ -100,7 +102,10 @@ def _checked(fractions: Mapping[str, float]) -> dict[str, float]:
         raise _not_fractions("each split needs a number above 0", shown)
     if not math.isclose(math.fsum(fractions.values()), 1, abs_tol=1e-6):
         raise _not_fractions("the fractions do not add up to 1", shown)
-    return dict(fractions)
+    named = {standard_or_own(name): number for name, number in fractions.items()}
+    if len(named) < len(fractions):
+        raise _not_fractions("two names of one split", shown)
+    return named
 
 
 def _not_fractions(what: str, found: str) -> UsageError:

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.errors import SourceError, UsageError
+from dof_arrow.format.spec.split_names import SPELLINGS, standard_or_own
 from dof_arrow.sources.array_files import (
     Array,
     ChainedArrays,
@@ -27,8 +28,9 @@ from dof_arrow.sources.array_files import (
     in_memory,
     read_arrays,
 )
+from dof_arrow.sources.columns import flat_texts, places
 from dof_arrow.sources.columns import place as column_place
-from dof_arrow.sources.listing import SPLITS, Listing, numbered
+from dof_arrow.sources.listing import Listing, numbered
 from dof_arrow.sources.sample import Column, check_size, file_stamp
 
 
@@ -95,8 +97,8 @@ class Planes(Listing):
             if array.shape[:1] == (rows,):
                 fitting[name] = array
         found: dict[str, Column] = {}
+        places(names, list(fitting), path)
         for name in names:
-            column_place(name, list(fitting), path)
             values = fitting[name].rows(0, rows)
             found[name] = _cells(values, path, name)
         return found
@@ -171,7 +173,9 @@ def _joined(arrays: Mapping[str, StoredArray]) -> dict[str, StoredArray]:
 def _parts(arrays: Mapping[str, StoredArray]) -> list[str]:
     """The names of splits with which names of arrays begin."""
     begun = {name.partition("_")[0] for name in arrays if "_" in name}
-    return [part for part in SPLITS if part in begun]
+    order = list(SPELLINGS)
+    known = [part for part in begun if part.lower() in SPELLINGS]
+    return sorted(known, key=lambda part: (order.index(part.lower()), part))
 
 
 def _in_every_part(arrays: Mapping[str, StoredArray], parts: Sequence[str]) -> list[str]:
@@ -196,7 +200,7 @@ def _splits(arrays: Mapping[str, StoredArray], parts: Sequence[str], name: str) 
     """The split of each row of a joined array."""
     members = [arrays[f"{part}_{name}"] for part in parts]
     sizes = [array.shape[0] for array in members]
-    values = np.repeat([SPLITS[part] for part in parts], sizes)
+    values = np.repeat([standard_or_own(part) for part in parts], sizes)
     return Unpacked(members[0].paths[0], values)
 
 
@@ -224,7 +228,7 @@ def _struct(columns: Mapping[str, Array]) -> Column:
 
 def _texts(values: Array) -> Column:
     if values.dtype.kind not in "SUO":  # numbers; texts are bytes, strings or objects
-        return pa.array(np.ascontiguousarray(values)).cast(pa.string())
+        return flat_texts(pa.array(np.ascontiguousarray(values)))
     texts: list[str | None] = []
     for value in values.tolist():
         text = value.decode() if isinstance(value, bytes) else str(value)

@@ -15,34 +15,48 @@ import pyarrow as pa
 
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.format.spec.split_names import standard
+from dof_arrow.sources.asked import Rule
+from dof_arrow.sources.described import with_label
 from dof_arrow.sources.labels import label as read_label
 from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.sample import Column
 
-FOLDER = "folder"
+_TARGET = "label"  # what the target is called
 _SHOWN = 3  # names that a message tells
 _SPLITS = "folders called train, valid (val, validation, dev) or test"
 
 L = TypeVar("L", bound=Listing)
 
 
-def by_folder(found: L, path: str | Path, *, label: bool, split: bool) -> L:
+def by_folder(found: L, path: str | Path, *, label: Rule | None, split: bool) -> L:
     """A listing whose target `label`, or whose splits, are the folders of each name.
 
-    Raises SourceError where a picture lies in none, and where folders are no splits; UsageError
-    where all classes would be splits.
+    The classes are read by the rule `label`; None: they are no classes. Raises SourceError where a
+    picture lies in none, and where folders are no splits; UsageError where all classes would be
+    splits, and where another target is called `label`.
     """
     names = found.within()
     if split:
-        splits, names = _splits(names, path, label=label)
+        splits, names = _splits(names, path, label=label is not None)
         found = replace(found, splits=splits)
-    if not label:
+    if label is None:
         return found
+    _check_free(found)
     classes = _classes(names, path, below_splits=split)
     if not split:
         _check_no_splits(classes.unique().to_pylist(), path)
-    target, codes = read_label("label", classes, "category")
-    return replace(found, targets={"label": target}, labels={"label": codes})
+    # A folder was made for its class, whatever it is called.
+    rule = replace(label, kind=label.kind or "classes")
+    return with_label(found, _TARGET, read_label(_TARGET, classes, rule, frozenset()))
+
+
+def _check_free(found: Listing) -> None:
+    if _TARGET in found.targets:
+        raise UsageError(
+            "two labels of one name",
+            found=f"folder, which is called {_TARGET}, and the column {_TARGET}",
+            hint="Leave one of them out.",
+        )
 
 
 def _splits(names: Column, path: str | Path, *, label: bool) -> tuple[Column, Column]:

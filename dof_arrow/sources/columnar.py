@@ -20,15 +20,16 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.errors import PictureError, SourceError
+from dof_arrow.format.spec.split_names import SPELLINGS, standard_or_own
 from dof_arrow.sources import column_files
 from dof_arrow.sources.columns import place as column_place
-from dof_arrow.sources.columns import texts
-from dof_arrow.sources.listing import SPLITS, Listing, numbered
+from dof_arrow.sources.columns import places, texts
+from dof_arrow.sources.listing import Listing, numbered
 from dof_arrow.sources.sample import MAX_FILE_BYTES, Column, file_stamp
 
 # The longest first, or "val" would be found in "valid".
-_NAMES = "|".join(sorted(SPLITS, key=len, reverse=True))
-_SPLIT = re.compile(rf"(?:^|/)({_NAMES})(?![a-z])")
+_NAMES = "|".join(sorted(SPELLINGS, key=len, reverse=True))
+_SPLIT = re.compile(rf"(?:^|/)({_NAMES})(?![a-z])", re.IGNORECASE)
 _lock = threading.Lock()
 
 
@@ -47,6 +48,8 @@ class Cell:
             stamp = file_stamp(self.path)
             group = column_files.group(self.path, stamp, self.column, self.group)
             value = group[self.row]
+        if isinstance(value, pa.DictionaryScalar):
+            value = value.value
         if pa.types.is_struct(value.type) and value.is_valid:
             value = value["bytes"]
         if not value.is_valid:
@@ -102,8 +105,7 @@ class Cells(Listing):
         header = list(column_files.schema(self.paths[0]).names)
         if splits is not None:
             header.append("split")
-        for name in names:
-            column_place(name, header, self.paths[0])
+        places(names, header, self.paths[0])
         found: dict[str, Column] = {}
         for name in names:
             if splits is None or name != "split":
@@ -130,7 +132,7 @@ class Cells(Listing):
         if "split" in column_files.schema(self.paths[0]).names:
             return None
         told = [_SPLIT.search(name) for name in self.shown]
-        splits = [SPLITS[match[1]] for match in told if match]
+        splits = [standard_or_own(match[1]) for match in told if match]
         return splits if len(splits) == len(told) else None
 
     def _by_row(self, values: Sequence[str]) -> Column:
@@ -141,10 +143,7 @@ class Cells(Listing):
 
     def _texts(self, name: str) -> Column:
         columns = [column_files.column(path, name) for path in self.paths]
-        joined = _chained(columns, columns[0].type)
-        if pa.types.is_list(joined.type) or pa.types.is_large_list(joined.type):
-            return joined.combine_chunks().cast(pa.list_(pa.string()))
-        return texts(joined, self.paths[0], name)
+        return texts(_chained(columns, columns[0].type), self.paths[0], name)
 
 
 def open_columns(root: Path, names: Sequence[str], pictures: str | None = None) -> Cells:
@@ -221,7 +220,10 @@ def _chosen(schema: Any, asked: str | None, path: Path) -> str:
 def _holds_pictures(kind: Any) -> bool:
     if pa.types.is_struct(kind):
         return _has_field(kind, "bytes") and _holds_pictures(kind.field("bytes").type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    if pa.types.is_dictionary(kind):
+        return _holds_pictures(kind.value_type)
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _has_field(kind: Any, name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,50 +11,30 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.errors import SourceError, UsageError
+from dof_arrow.format.spec import split_names
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.sources import doubled_rows, folder, table, table_keys
-from dof_arrow.sources.class_folders import FOLDER
+from dof_arrow.sources import column_values, doubled_rows, folder, table, table_keys
+from dof_arrow.sources.asked import FOLDER, Asked, Rule
 from dof_arrow.sources.clip_files import ClipFiles
-from dof_arrow.sources.columns import nulled, typed
+from dof_arrow.sources.columns import decoded, is_list, nulled, typed
 from dof_arrow.sources.folder import Files
-from dof_arrow.sources.labels import Kind
+from dof_arrow.sources.labels import Label
 from dof_arrow.sources.labels import label as read_label
 from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.sample import Column
 
-_UNIT = "\x1f"  # the ASCII unit separator, which no class name holds
-_HOT = ("1", "1.0", "true")  # the cells of a class that a row has
+_HOT = ("1", "true")  # the cells of a class that a row has
+_FLOAT = r"^-?[0-9]+\.0*$"
+_SHOWN = 20  # names that a message lists
 
 L = TypeVar("L", bound=Listing)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """The columns of a table, or of the source itself, that are asked for."""
-
-    key: str | None
-    label: str | None
-    group: str | None
-    split: str | None
-    keep: tuple[str, ...]
-    match: tuple[str, ...]
-    kind: Kind | None
-    separator: str
-
-    @property
-    def columns(self) -> list[str]:
-        """Their names, the key's first; one may stand there twice."""
-        label = None if self.label == FOLDER else self.label
-        split = None if self.split == FOLDER else self.split
-        named = (self.key, label, self.group, split, *self.keep)
-        return [name for name in named if name is not None]
 
 
 def with_own(found: L, path: str | Path, asked: Asked) -> L:
     """A listing with columns of its own; UsageError for one that it does not have."""
     cells = found.cells(list(dict.fromkeys(asked.columns)))
     if asked.key is not None:
-        keys = _flat(asked.key, cells[asked.key])
+        keys = whole_keys(_flat(asked.key, cells[asked.key]), found.names)
         found = replace(found, names=_names(keys, path))
     return _described(found, cells, asked)
 
@@ -67,8 +47,11 @@ def joined(found: Listing, path: Path, asked: Asked) -> Listing:
     """
     import pyarrow.compute as pc
 
-    cells = table.read(path, asked.columns)
-    rows = table_keys.match(cells[asked.key or ""], found.names, path, asked.match)
+    read = table.read(path, asked.columns, asked.encoding)
+    cells = read.cells
+    asked = read.understood(asked)
+    keys = whole_keys(_flat(asked.key or "", cells[asked.key or ""]), found.names)
+    rows = table_keys.match(keys, found.names, path, asked.match)
     # Rows come in the order of names, as pictures of a folder do, whatever the table's order;
     # those without a name come last, and are left out.
     order = pc.sort_indices(rows.names)[: len(rows.names) - rows.names.null_count]
@@ -80,10 +63,27 @@ def joined(found: Listing, path: Path, asked: Asked) -> Listing:
         refused=rows.refused.take(order),
         offers=rows.offers,
         counts=_counts(found, rows),
+        remarks=read.remarks,
     )
     listed = doubled_rows.united(_described(listed, sorted_cells, asked))
     known = None if listed.refused.null_count == len(listed) else listed.refused
     return replace(listed, refused=known)
+
+
+def whole_keys(keys: Column, names: Column) -> Column:
+    """Keys without the `.0` that whole numbers have where they were kept as floats.
+
+    They stay as they are where pictures have such names.
+    """
+    import pyarrow.compute as pc
+
+    floats = pc.match_substring_regex(keys, _FLOAT)
+    if not len(keys) or not pc.all(floats, min_count=0).as_py():
+        return keys
+    base = pc.replace_substring_regex(names, "(?s)^.*/", "")
+    if pc.any(pc.match_substring_regex(base, r"^-?[0-9]+\.0+(\.|$)")).as_py():
+        return keys
+    return pc.replace_substring_regex(keys, r"\.0*$", "")
 
 
 def _names(cells: Column, path: str | Path) -> Column:
@@ -98,19 +98,66 @@ def _names(cells: Column, path: str | Path) -> Column:
 
 def _described(found: L, cells: Mapping[str, Column], asked: Asked) -> L:
     """A listing with what cells, one a sample, say of it."""
+    remarks = list(found.remarks)
     kept: dict[str, Column] = {}
     for each in asked.keep:
         for name, column in _flattened(each, cells[each]).items():
-            kept[name] = typed(column)
-    groups = _flat(asked.group, cells[asked.group]) if asked.group else None
-    splits = None
-    if asked.split is not None and asked.split != FOLDER:
-        splits = _flat(asked.split, cells[asked.split])
-    found = replace(found, groups=groups, splits=splits, columns=kept)
-    if asked.label is None or asked.label == FOLDER:
-        return found
-    target, values = _label(found, asked.label, cells[asked.label], asked)
-    return replace(found, targets={asked.label: target}, labels={asked.label: values})
+            words = column_values.read(name, column, asked.rule(each))
+            remarks += words.remarks
+            kept[name] = words.cells
+    groups = splits = None
+    if asked.group:
+        groups = _groups(asked.group, cells[asked.group], asked.rule(asked.group), remarks)
+    if asked.split and asked.split != FOLDER:
+        splits = _splits(asked.split, cells[asked.split], asked.rule(asked.split), remarks)
+    found = replace(found, groups=groups, splits=splits, columns=kept, remarks=tuple(remarks))
+    for name in asked.labels:
+        if name != FOLDER:
+            label = _label(found, name, cells[name], asked.rule(name))
+            found = with_label(found, name, label)
+    return found
+
+
+def with_label(found: L, name: str, label: Label) -> L:
+    """A listing with one more target."""
+    return replace(
+        found,
+        targets={**found.targets, name: label.target},
+        labels={**found.labels, name: label.values},
+        remarks=(*found.remarks, *label.remarks),
+    )
+
+
+def _groups(name: str, cells: Column, rule: Rule, remarks: list[str]) -> Column:
+    words = column_values.read(name, _flat(name, cells), rule)
+    column_values.refuse_lookalikes(words, "group")
+    remarks += words.remarks
+    return words.texts
+
+
+def _splits(name: str, cells: Column, rule: Rule, remarks: list[str]) -> Column:
+    """Splits by their standard names; those that --map gives may be of the user's own."""
+    words = column_values.read(name, _flat(name, cells), rule)
+    found = {
+        text: split_names.standard(text)
+        for text in sorted(words.texts.unique().to_pylist(), key=str)
+        if text
+    }
+    own = set(rule.map.values())
+    unknown = [text for text, standard in found.items() if standard is None and text not in own]
+    if unknown:
+        raise SourceError(
+            "not the names of splits",
+            f"column {name}",
+            "train, valid and test, in any of their spellings",
+            ", ".join(unknown[:_SHOWN]),
+            f"Say which is which: --map '{name}:{unknown[0]}=test'.",
+        )
+    remarks += words.remarks
+    renamed = [f"{text} is {to}" for text, to in found.items() if to is not None and to != text]
+    if renamed:
+        remarks.append(f"{name}: {', '.join(renamed)}")
+    return split_names.standardised(words.texts)
 
 
 def _flat(name: str, cells: Column) -> Column:
@@ -118,7 +165,7 @@ def _flat(name: str, cells: Column) -> Column:
         raise UsageError(
             "a column of several values a row", found=name, hint="Choose one with one value a row."
         )
-    return cells
+    return decoded(cells)
 
 
 def _flattened(name: str, cells: Column) -> dict[str, Column]:
@@ -129,17 +176,24 @@ def _flattened(name: str, cells: Column) -> dict[str, Column]:
     return dict(zip(names, cells.flatten(), strict=True))
 
 
-def _label(found: Listing, name: str, cells: Column, asked: Asked) -> tuple[Target, Column]:
-    import pyarrow.compute as pc
-
+def _label(found: Listing, name: str, cells: Column, rule: Rule) -> Label:
     classes = found.classes(name)
     if classes:
-        return _coded(cells, classes)
+        target, values = _coded(cells, classes)
+        if not rule.own:
+            return Label(target=target, values=values)
+        cells = _class_names(values, classes)  # which are read as other cells are
     if pa.types.is_struct(cells.type):  # a column for each class
         cells = _hot_entries(cells)
-    if pa.types.is_list(cells.type):
-        return read_label(name, pc.binary_join(cells, _UNIT), "multilabel", _UNIT)
-    return read_label(name, cells, asked.kind, asked.separator)
+    return read_label(name, cells, rule)
+
+
+def _class_names(codes: Column, classes: tuple[str, ...]) -> Column:
+    names = pa.array(classes, pa.string())
+    if not pa.types.is_list(codes.type):
+        return names.take(codes)
+    values = names.take(codes.values)
+    return pa.ListArray.from_arrays(codes.offsets, values, mask=codes.is_null())
 
 
 def _hot_entries(cells: Column) -> Column:
@@ -148,7 +202,7 @@ def _hot_entries(cells: Column) -> Column:
 
     rows: list[list[str]] = [[] for _ in range(len(cells))]
     for field, values in zip(cells.type, cells.flatten(), strict=True):
-        on = pc.is_in(values, value_set=pa.array(_HOT))
+        on = pc.is_in(typed(values).cast(pa.string()), value_set=pa.array(_HOT))
         for row in pc.indices_nonzero(on).to_pylist():
             rows[row].append(field.name)
     return pa.array(rows, pa.list_(pa.string()))
@@ -158,12 +212,12 @@ def _coded(cells: Column, classes: tuple[str, ...]) -> tuple[Target, Column]:
     """Values that are codes already; a negative one is missing."""
     import pyarrow.compute as pc
 
-    several = pa.types.is_list(cells.type)
+    several = is_list(cells.type)
     if several:
         values = cells.cast(pa.list_(pa.int32()))
         flat = values.flatten()
     else:
-        values = cells.cast(pa.int32())
+        values = typed(decoded(cells)).cast(pa.int32())
         flat = values.drop_null()
     if pc.any(pc.greater_equal(flat, len(classes))).as_py():
         raise SourceError(

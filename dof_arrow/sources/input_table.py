@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.metadata import Target
+from dof_arrow.format.spec.split_names import standardised
 from dof_arrow.sources.folder import Files
 from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.sample import Column, Sample, Source
@@ -147,7 +148,7 @@ def _gathered(source: Source) -> Roster:
     if source.has_group:
         groups = _column(source, _attribute("group"), pa.string())
     if source.has_split:
-        splits = _column(source, _attribute("split"), pa.string())
+        splits = standardised(_column(source, _attribute("split"), pa.string()))
     keys = _column(source, _attribute("key"), pa.large_string())
     return Roster(keys=keys, targets=targets, groups=groups, splits=splits, kept=kept)
 

@@ -15,16 +15,6 @@ from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.sources.sample import NOT_THERE, Column, Data, Refused, Sample, Value
 
-# What data sets call their splits, and what we do.
-SPLITS = {
-    "train": "train",
-    "val": "valid",
-    "valid": "valid",
-    "validation": "valid",
-    "dev": "valid",
-    "test": "test",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Listing(ABC):
@@ -34,7 +24,8 @@ class Listing(ABC):
     there is none; None: each its own number. `refused` says why a sample cannot be used, null where
     nothing is known against it. Samples of either kind fail to load. `counts` says what became of
     files and rows (`counted.COUNTED`, and `without_file`: rows whose picture is not there), `offers`
-    how many more rows of a table further readings of its keys would find.
+    how many more rows of a table further readings of its keys would find. `remarks` are sentences on what was chosen
+    where the columns left it open; no name of a picture or group stands in them.
     """
 
     names: Column
@@ -47,6 +38,7 @@ class Listing(ABC):
     counts: Mapping[str, int] = field(default_factory=dict)
     offers: Mapping[str, int] = field(default_factory=dict)
     refused: Column = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def kept(self) -> dict[str, str]:
@@ -115,7 +107,8 @@ class Listing(ABC):
         return self.names
 
     def cells(self, names: Sequence[str]) -> dict[str, Column]:
-        """Columns that the container itself has: strings, lists of strings, or structs of strings.
+        """Columns that the container itself has: strings, ordered dictionaries or lists of them, or
+        structs of strings.
 
         Raises UsageError where it has none.
         """

@@ -9,16 +9,18 @@ come from a table beside it, or from the container itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.sources import archive, arrays, clip_files, columnar, folder, zip_archive
+from dof_arrow.sources import table as tables
 from dof_arrow.sources.array_files import HDF5_MAGIC
-from dof_arrow.sources.class_folders import FOLDER, by_folder
-from dof_arrow.sources.described import Asked, joined, with_own
+from dof_arrow.sources.asked import FOLDER, Asked, Kind, TableOptions, named, parted, rules_of
+from dof_arrow.sources.class_folders import by_folder
+from dof_arrow.sources.described import joined, with_own
 from dof_arrow.sources.folder import Files
-from dof_arrow.sources.labels import Kind
 from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.sample import read_start
 from dof_arrow.sources.table_keys import READINGS
@@ -35,13 +37,17 @@ def open_source(
     *,
     table: str | Path | None = None,
     key: str | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     group: str | None = None,
     split: str | None = None,
-    keep: Sequence[str] = (),
-    match: Sequence[str] = (),
-    kind: Kind | None = None,
-    separator: str = "|",
+    keep: str | Sequence[str] = (),
+    match: str | Sequence[str] = (),
+    kind: Kind | Mapping[str, Kind] | None = None,
+    classes: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
+    map: str | Mapping[str, str | None] | Mapping[str, Mapping[str, str | None]] | None = None,
+    missing: str | Sequence[str] | Mapping[str, str | Sequence[str]] = (),
+    separator: str | Mapping[str, str] = "|",
+    encoding: str | None = None,
     pictures: str | None = None,
     clips: bool = False,
 ) -> Listing:
@@ -54,26 +60,31 @@ def open_source(
     a container. With `clips`, each file is a clip, and so is each folder of pictures where there
     are no other clips (`clip_files`). What was left out, and why, says `Listing.counts`.
 
-    Columns are those of the CSV or Parquet `table`, else the container's own, or attributes of
-    DICOM files. `key` names the column that holds each picture's relative name, file name, or file
-    name without suffix; `match` adds readings of it (`table_keys`). `label` names a column, or is
-    `folder`: the first folder of each name is its class, and the target is called `label`. `split`
-    names a column, or is `folder`: the first folder is the split, and the class is the one below
-    (`class_folders`). `kind` and `separator` are those of `labels.label`.
+    Columns are those of the `table`, else the container's own, or attributes of DICOM files. `key`
+    names the column that holds each picture's relative name, file name, or file name without
+    suffix; `match` adds readings of it (`table_keys`). A `label` names a column, or is `folder`: the
+    first folder of each name is its class, and the target is called `label`. `split` names a column,
+    or is `folder`: the first folder is the split, and the class is the one below (`class_folders`).
+    The other options are those of `asked.TableOptions`.
 
     Raises UsageError for a wrong call, SourceError for what cannot be read; table keys that lead
     out of the folder are refused.
     """
-    asked = Asked(
+    given = TableOptions(
+        table=Path(table) if table is not None else None,
         key=key,
         label=label,
         group=group,
-        split=split,
-        keep=tuple(keep),
-        match=_readings(match),
+        keep=keep,
+        match=match,
         kind=kind,
+        classes=classes,
+        map=map,
+        missing=missing,
         separator=separator,
+        encoding=encoding,
     )
+    asked = _asked(given, split)
     if table is not None and key is None:
         hint = "Add --key COLUMN: the column with file names."
         raise UsageError("a table needs the column that names the pictures", hint=hint)
@@ -84,16 +95,44 @@ def open_source(
         found = joined(found, Path(table), asked)
     elif asked.columns:
         found = with_own(found, path, asked)
-    return by_folder(found, path, label=label == FOLDER, split=split == FOLDER)
+    rule = asked.rule(FOLDER) if FOLDER in asked.labels else None
+    return by_folder(found, path, label=rule, split=split == FOLDER)
 
 
-def _readings(given: Sequence[str]) -> tuple[str, ...]:
-    unknown = sorted(set(given) - set(READINGS))
+def _readings(given: str | Sequence[str]) -> tuple[str, ...]:
+    readings = parted(given)
+    unknown = sorted(set(readings) - set(READINGS))
     if unknown:
         raise UsageError(
             "no such reading of keys", expected=" or ".join(READINGS), found=", ".join(unknown)
         )
-    return tuple(given)
+    return tuple(readings)
+
+
+def _asked(given: TableOptions, split: str | None) -> Asked:
+    """The columns that are asked for, each with its rule."""
+    asked = Asked(
+        key=given.key,
+        labels=named(given.label),
+        group=given.group,
+        split=split,
+        keep=_kept(given),
+        match=_readings(given.match),
+        encoding=given.encoding,
+    )
+    return replace(asked, rules=rules_of(asked, given))
+
+
+def _kept(given: TableOptions) -> tuple[str, ...]:
+    """The columns to keep: a text with commas is several, unless the table has one of that name."""
+    texts = [given.keep] if isinstance(given.keep, str) else list(given.keep)
+    known: list[str] = []
+    if given.table is not None and any("," in text for text in texts):
+        known = tables.header(Path(given.table), given.encoding)
+    names: list[str] = []
+    for text in texts:
+        names += [text] if text in known else parted(text)
+    return named(names)
 
 
 def _find(path: Path, pictures: str | None, *, named: bool) -> Listing:

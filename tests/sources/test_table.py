@@ -124,14 +124,14 @@ def test_an_absent_or_empty_table(folder: Make, table: Make, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["k;v\na.png;1,5\n", "k\tv\na.png\t1,5\n", 'k,v\n\n" a.png ","1,5"\n\n']
+    "text", ["k;v\na.png;1 x,5\n", "k\tv\na.png\t1 x,5\n", 'k,v\n\n" a.png ","1 x,5"\n\n']
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_separators_marks_and_blank_lines(
     folder: Make, table: Make, text: str, encoding: str
 ) -> None:
     files = open_source(folder("a.png"), table=table(text, encoding), key="k", keep=["v"])
-    assert files[0].kept == {"v": "1,5"}
+    assert files[0].kept == {"v": "1 x,5"}
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,10 @@ def test_separators_marks_and_blank_lines(
         (["007", "12"], "string", ["007", "12"]),
         (["12345678901234567890", "1"], "string", ["12345678901234567890", "1"]),
         (["True", "false", ""], "bool", [True, False, None]),
-        (["NA", "b"], "string", ["NA", "b"]),
+        (["NA", "b"], "string", [None, "b"]),
+        (["1.0", "2", "+3"], "int64", [1, 2, 3]),
+        (["True", "0"], "bool", [True, False]),
+        (["inf", "1"], "float64", [float("inf"), 1.0]),
         (["", ""], "string", [None, None]),
         (["1.2.840.1", "1"], "string", ["1.2.840.1", "1"]),
     ],
@@ -182,20 +185,20 @@ def test_labels_are_categories_unless_they_measure(folder: Make, table: Make) ->
     assert few.targets["v"].kind == "category"
     many = labelled(folder, table, [f"{i}.5" for i in range(21)] + [""])
     assert many.targets["v"].kind == "regression" and column(many, "v")[-2:] == [20.5, None]
-    assert labelled(folder, table, [str(i) for i in range(30)]).targets["v"].kind == "category"
+    whole = [str(i) for i in range(30)]
+    assert labelled(folder, table, whole).targets["v"].kind == "regression"
+    assert labelled(folder, table, whole, kind="classes").targets["v"].kind == "category"
 
 
 def test_the_kind_of_a_label_can_be_said(folder: Make, table: Make) -> None:
-    ages = labelled(folder, table, ["61", "7"], kind="regression")
+    ages = labelled(folder, table, ["61", "7"], kind="number")
     assert ages.targets["v"].kind == "regression" and column(ages, "v") == [61.0, 7.0]
     with pytest.raises(UsageError, match="needs numbers"):
-        labelled(folder, table, ["old", "7"], kind="regression")
-    both = labelled(folder, table, ["b | a", "", "a|a", "|"], kind="multilabel")
+        labelled(folder, table, ["old", "7"], kind="number")
+    both = labelled(folder, table, ["b | a", "", "a|a", "|"], kind="several")
     assert both.targets["v"] == Target(kind="multilabel", classes=("a", "b"))
     assert column(both, "v") == [[0, 1], None, [0], []]
-    assert column(labelled(folder, table, ["x;y"], kind="multilabel", separator=";"), "v") == [
-        [0, 1]
-    ]
+    assert column(labelled(folder, table, ["x;y"], kind="several", separator=";"), "v") == [[0, 1]]
 
 
 def test_class_folders_beside_a_table(folder: Make, table: Make) -> None:
@@ -247,7 +250,8 @@ def test_both_readers_of_tables_read_the_same(
         data = data[: spoil[0]] + spoil[1] + data[spoil[0] :]
     path = tmp_path / "t.csv"
     path.write_bytes(data.encode())
-    quick = table_module._read_plain(path, ",", {"l": 1})
+    form = table_module._Form(encoding="utf-8", above="", delimiter=",")
+    quick = table_module._read_plain(path, form, {"l": 1})
     if quick is not None:
         strict = csv.reader(io.StringIO(data, newline=""), strict=True)
         assert quick["l"].to_pylist() == [row[1].strip() or None for row in list(strict)[1:] if row]

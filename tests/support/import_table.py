@@ -49,7 +49,7 @@ _LIBRARY = (*_EXTRACTION, "extraction", "heads", "inference", "rewrite")
 
 MAY: dict[str, tuple[str, ...]] = {
     "storage": (),
-    "sampling": (),
+    "sampling": ("format/spec",),
     "format/spec": (),
     "format/parquet": ("format/spec", "storage"),
     "format": ("format/spec", "format/parquet", "storage"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE, SOME_FAILED
-from dof_arrow.cli.options import making, reading, running, spoken
+from dof_arrow.cli.options import described, describing, making, reading, running, spoken
 from dof_arrow.cli.terminal import Terminal, table
 from dof_arrow.progress import size
 
@@ -54,27 +54,7 @@ _CHOICES = (
     help="An ONNX file, https://…, hf://…, timm:NAME or `builtin`; more: more columns.",
 )
 @making
-@click.option(
-    "--table", type=click.Path(path_type=Path), help="A CSV file with a row for each picture."
-)
-@click.option("--key", metavar="COLUMN", help="The table's column of file names.")
-@click.option(
-    "--match",
-    metavar="case,folder,…",
-    help="Further readings of keys that find no picture: case, folder, suffix, padding.",
-)
-@click.option(
-    "--label", metavar="COLUMN|folder", help="The target: a column, or `folder` for class folders."
-)
-@click.option(
-    "--group", metavar="COLUMN", help="What must stay on one side of a split: the patient."
-)
-@click.option(
-    "--split", metavar="COLUMN|folder|train=0.8,…", help="A column, `folder`, or fractions."
-)
-@click.option(
-    "--keep", metavar="A,B", default="", help="More columns to copy; nothing else is copied."
-)
+@describing
 @click.option(
     "--ids", type=click.Choice(["pseudonym", "name"]), default="pseudonym", show_default=True
 )
@@ -166,7 +146,6 @@ def extract(
     source: Path,
     cores: tuple[str, ...],
     dry_run: bool,
-    keep: str,
     **options: Any,
 ) -> int:
     """Run every picture of SOURCE once through a core and write what it saw as one file.
@@ -176,9 +155,8 @@ def extract(
     if not cores:
         raise click.UsageError(_ways())
     _caution(terminal, cores)
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in described(options).items() if value is not None}
     given["core"] = list(cores)
-    given["keep"] = tuple(filter(None, keep.split(",")))
     run = _planned(terminal, source, given, dry_run=dry_run)
     if dry_run:
         _describe_plan(terminal, run)

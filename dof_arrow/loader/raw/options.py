@@ -7,45 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Literal
 
 from dof_arrow.format.spec.preprocessing import Fit
 from dof_arrow.loader.options import Options, RowOptions
 from dof_arrow.media.augment import Augmentation
-from dof_arrow.sources.labels import Kind
+from dof_arrow.sources.asked import TableOptions
 
 Augment = str | Augmentation | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RawOptions:
+class RawOptions(TableOptions):
     """Which pictures or clips are loaded, what is known of them, and how they are decoded."""
-
-    table: str | Path | None = None
-    """A CSV or Parquet file with columns about the pictures; it needs `key`."""
-
-    key: str | None = None
-    """The column of `table` that names each picture: its relative name, or its file name with or
-    without suffix."""
-
-    label: str | None = None
-    """The column to learn, or `folder`: the first folder of each name is its class."""
-
-    group: str | None = None
-    """The column whose equal values, such as a patient, are never on both sides of a split."""
-
-    keep: Sequence[str] = ()
-    """Further columns to keep."""
-
-    kind: Kind | None = None
-    """How `label` is to be read, where its values leave that open."""
-
-    separator: str = "|"
-    """What stands between several classes in one cell."""
-
-    pictures: str | None = None
-    """Which array or column holds the pictures, where a container has several."""
 
     split: str | Mapping[str, float] | None = None
     """A column, or fractions as `"train=0.8,valid=0.2"` or a mapping; they never part a group."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.format.spec.metadata import Column, Metadata, Preprocessing
+from dof_arrow.format.spec.split_names import standard_or_own
 from dof_arrow.loader.options import from_keywords
 from dof_arrow.loader.raw.asked import augmentation_of, fractions_of, preprocessing_of, sampling_of
 from dof_arrow.loader.raw.live_decode import LiveDecoder
@@ -22,6 +23,7 @@ from dof_arrow.loader.raw.picture_form import PictureForm
 from dof_arrow.loader.raw.picture_table import metadata_of, picture_table
 from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.sampling.permutation import Rows
+from dof_arrow.sources.asked import TableOptions
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
 from dof_arrow.tables import join
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 # What `open_source` makes of a path; a source of one's own has it already.
-_OF_A_PATH = ("table", "key", "label", "group", "keep", "kind", "separator", "pictures")
+_OF_A_PATH = tuple(option.name for option in fields(TableOptions))
 
 
 def pictures(
@@ -164,6 +166,7 @@ class Pictures:
         Raises UsageError if there is no such split.
         """
         known = self.metadata.splits
+        name = standard_or_own(name)
         if name not in known:
             raise UsageError(
                 "no such split",

@@ -9,41 +9,65 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from os import PathLike
 
     from dof_arrow.format.spec.preprocessing import Fit
     from dof_arrow.loader.options import Array, Balance
     from dof_arrow.loader.raw.options import Augment
-    from dof_arrow.sources.labels import Kind
+    from dof_arrow.sources.asked import Kind
 
 
 class PicturesOptions(TypedDict, total=False):
     """Which pictures or clips are loaded, what is known of them, and how they are decoded."""
 
-    table: str | Path | None
-    """A CSV or Parquet file with columns about the pictures; it needs `key`."""
+    table: str | PathLike[str] | None
+    """A CSV, Parquet, Arrow or Excel file with a row for each input; it needs `key`. A sheet of a
+    workbook is named as in `meta.xlsx#Sheet2`. By default the columns that the source has itself:
+    those of a Parquet file of pictures, or attributes of DICOM files."""
 
     key: str | None
-    """The column of `table` that names each picture: its relative name, or its file name with or
-    without suffix."""
+    """The column of the table that names the inputs: by relative name, file name, or file name
+    without its suffix."""
 
-    label: str | None
-    """The column to learn, or `folder`: the first folder of each name is its class."""
+    match: str | Sequence[str]
+    """How names in the key column are matched further, where they find no input as they are:
+    `case`, `folder`, `suffix`, `padding`, or several of these; see `sources.table_keys`."""
+
+    label: str | Sequence[str] | None
+    """The column to be learned, or several; `folder`: the first folder of each input's name is its
+    class."""
 
     group: str | None
-    """The column whose equal values, such as a patient, are never on both sides of a split."""
+    """The column of what must stay on one side of a split, such as the patient."""
 
-    keep: Sequence[str]
-    """Further columns to keep."""
+    keep: str | Sequence[str]
+    """Further columns to copy into the output, in a text parted by commas; no other column is
+    copied."""
 
-    kind: Kind | None
-    """How `label` is to be read, where its values leave that open."""
+    kind: Kind | Mapping[str, Kind] | None
+    """What labels are: a `number`, one of some `classes`, or `several` classes at once. By default
+    told by the cells: numbers of which more than 20 differ are a number. As all rules for labels,
+    for all of them, or in a mapping by column."""
 
-    separator: str
-    """What stands between several classes in one cell."""
+    classes: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
+    """All classes, in their order; by default they are sorted. In a text parted by commas."""
+
+    map: str | Mapping[str, str | None] | Mapping[str, Mapping[str, str | None]] | None
+    """What cells are called instead, by patterns as of file names that are tried in order, as
+    `{"COVID*": "covid", "todo": None}`; None is missing. Comes before everything else."""
+
+    missing: str | Sequence[str] | Mapping[str, str | Sequence[str]]
+    """Words that stand for a missing cell, beside those that pandas knows: `NA`, `NaN`, `null`,
+    `None` and so on."""
+
+    separator: str | Mapping[str, str]
+    """What stands between `several` classes in one cell."""
+
+    encoding: str | None
+    """The encoding of a CSV table, such as `latin-1`; by default UTF-8, or UTF-16 with its mark."""
 
     pictures: str | None
-    """Which array or column holds the pictures, where a container has several."""
+    """Which pictures are meant, where a container such as a tar archive holds several kinds."""
 
     split: str | Mapping[str, float] | None
     """A column, or fractions as `"train=0.8,valid=0.2"` or a mapping; they never part a group."""
