@@ -89,19 +89,21 @@ def decode(
     data: bytes,
     *,
     mode: Literal["RGB", "L"] = "RGB",
-    frame: int = 0,
+    frame: int | None = None,
     max_pixels: int | None = None,
     allow: Collection[str] = (),
     limits: tuple[int, int] | None = None,
 ) -> tuple[Pixels, PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like.
 
+    `frame`: the one to read of several; None: there must be one alone.
     `limits`: the stored grey values taken for the lowest and highest, instead of this frame's own.
     `allow` may name `burned-in` and `deflated`. Raises PictureError, whose text quotes nothing of
     the file, for what is refused or cannot be read; MissingExtra without pydicom.
     """
     with dicom_file.explained():
         about = dicom_file.read(data, _SHOWN, allow)
+        frame = _only_frame(about) if frame is None else frame
         _check(about, frame, max_pixels, allow)
         values = _frame(data, about, frame)
         if about.PhotometricInterpretation in dicom_grey.PHOTOMETRIC:
@@ -174,6 +176,19 @@ def _limits(about: Any) -> tuple[int, int] | None:
     if bits > 8 or about.get("PixelRepresentation"):
         return None
     return 0, (1 << bits) - 1
+
+
+def _only_frame(about: Any) -> int:
+    """The number of the frame that is the picture; PictureError where there are several."""
+    frames = int(about.get("NumberOfFrames") or 1)
+    if frames > 1:
+        raise PictureError(
+            f"the DICOM file holds {frames} frames",
+            expected="one picture",
+            hint="Give --clips to take each as a frame of a clip.",
+            rule="several-pages",
+        )
+    return 0
 
 
 def _check(about: Any, frame: int, max_pixels: int | None, allow: Collection[str]) -> None:

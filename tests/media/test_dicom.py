@@ -135,14 +135,15 @@ def test_tables_of_values() -> None:
     assert grey(dicom(row(0, 1, 2), ModalityLUTSequence=modality)) == [0, 255, 128]
 
 
-def test_of_several_frames_the_first_or_the_one_asked_for() -> None:
+def test_of_several_frames_the_one_asked_for() -> None:
     data = dicom(
         np.array([[[0, 10]], [[20, 20]], [[5, 9]]], np.uint8),
         frames=3,
         WindowCenter=10.5,
         WindowWidth=21,
     )
-    assert grey(data) == [0, 128] and decode(data)[1].frames == 3
+    assert refused(data).rule == "several-pages"
+    assert grey(data, frame=0) == [0, 128] and decode(data, frame=0)[1].frames == 3
     assert grey(data, frame=1) == [255, 255]
     assert refused(data, frame=3).rule == "undecodable"
 

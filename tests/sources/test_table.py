@@ -63,7 +63,7 @@ def test_rows_without_file_fail_and_files_without_row_are_counted(
     files = open_source(root, table=table("k\ngone.png\na.png\n.hidden.png\n"), key="k")
     assert keys(files) == [".hidden.png", "a.png", "gone.png"] and files[1].load() == b"a.png"
     assert rule(files[0]) == rule(files[2]) == "missing"
-    assert files.counts == {"ignored": 1, "without_row": 1, "without_file": 2}
+    assert files.counts == {"hidden": 1, "ignored": 1, "without_row": 1, "without_file": 2}
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,11 @@ def written(folder: Path, name: str, data: bytes) -> Rows:
     return named(name)
 
 
-def encoded(form: str, pixels: np.ndarray | None = None, **options: object) -> bytes:
+def encoded(form: str, **options: Any) -> bytes:
     """A noisy picture of 32 x 32 in a format of Pillow's."""
     noise = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
     out = io.BytesIO()
-    Image.fromarray(noise if pixels is None else pixels).save(out, form, **options)
+    Image.fromarray(noise).save(out, form, **options)
     return out.getvalue()
 
 
@@ -134,8 +134,14 @@ def without_width(folder: Path, stem: str) -> Rows:
 
 
 @kind
-def no_number(folder: Path, stem: str) -> Rows:
-    return written(folder, f"{stem}.tif", encoded("TIFF", np.full((4, 4), np.nan, np.float32)))
+def zip_archive(folder: Path, stem: str) -> Rows:
+    return written(folder, f"{stem}.png", b"PK\3\4" + bytes(60))
+
+
+@kind
+def several_pages(folder: Path, stem: str) -> Rows:
+    data = encoded("TIFF", save_all=True, append_images=[Image.new("RGB", (32, 32))])
+    return written(folder, f"{stem}.tif", data)
 
 
 @kind
