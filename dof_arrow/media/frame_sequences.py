@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dof_arrow.errors import PictureError
-from dof_arrow.media import array, image, tiff_pages
+from dof_arrow.media import array, image
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.frames import Still, steady, unseen
 from dof_arrow.media.intensity import Pixels, rule_for
@@ -77,28 +77,20 @@ class TiffFrames:
     @property
     def facts(self) -> PictureFacts:
         """Those of the first page, but for how many there are."""
-        pages = self._pages()
-        return replace(self._decoded(pages[0])[1], frames=len(pages))
+        return self._pages().decode(0)[1]
 
     def stills(self) -> Iterator[Still]:
         """One frame a page."""
         pages = self._pages()
-        return steady(len(pages), self.fps, lambda number: self._decoded(pages[number])[0])
+        return steady(len(pages.numbers), self.fps, lambda number: pages.decode(number)[0])
 
     def times(self) -> Iterator[Still]:
         """The same, without decoding."""
-        return steady(len(self._pages()), self.fps, unseen)
+        return steady(len(self._pages().numbers), self.fps, unseen)
 
-    def _pages(self) -> list[int]:
-        return tiff_pages.pictures(tiff_pages.pages(self.data))
-
-    def _decoded(self, page: int) -> tuple[Pixels, PictureFacts]:
-        return image.page(
-            self.data,
-            page,
-            mode=self.mode,
-            orientation=self.orientation,
-            max_pixels=self.max_pixels,
+    def _pages(self) -> image.TiffPages:
+        return image.TiffPages(
+            self.data, mode=self.mode, orientation=self.orientation, max_pixels=self.max_pixels
         )
 
 

@@ -25,7 +25,7 @@ from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.image_facts import facts_of
 from dof_arrow.media.image_modes import converted, rule_of
 from dof_arrow.media.intensity import Pixels
-from dof_arrow.media.plugins import HEIF, JXL, jxl_size, plugin_format
+from dof_arrow.media.plugins import HEIF, JXL, is_heif, jxl_size, plugin_format
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
 # Bytes that a pixel takes in a decoder at its worst, measured; 4 where no other number stands.
@@ -93,17 +93,37 @@ def inspect(data: bytes, *, max_pixels: int | None = None) -> PictureFacts:
         return facts
 
 
-def page(
-    data: bytes,
-    number: int,
-    *,
-    mode: Literal["RGB", "L"] = "RGB",
-    orientation: Literal["exif", "ignore"] = "exif",
-    max_pixels: int | None = None,
-) -> tuple[Pixels, PictureFacts]:
-    """The same, of one page of a TIFF file."""
-    with _opened(data, max_pixels, page=number) as (picture, facts):
-        return _decoded(picture, facts, mode, upright=orientation == "exif"), facts
+class TiffPages:
+    """The pages of a TIFF file, decoded as `decode` does, in any order; the file is opened once.
+
+    `numbers` are the pages that are pictures. Raises PictureError.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        *,
+        mode: Literal["RGB", "L"] = "RGB",
+        orientation: Literal["exif", "ignore"] = "exif",
+        max_pixels: int | None = None,
+    ) -> None:
+        listen_to_libtiff()
+        self.numbers = tiff_pages.pictures(tiff_pages.pages(data))
+        self._data = data
+        self._mode = mode
+        self._upright = orientation == "exif"
+        self._max_pixels = max_pixels
+        with _explained(data), without_warnings:
+            self._picture = Image.open(io.BytesIO(data), formats=("TIFF",))
+
+    def decode(self, number: int) -> tuple[Pixels, PictureFacts]:
+        """The pixels of one of the pictures, and what it is like."""
+        picture = self._picture
+        with _explained(self._data), without_warnings:
+            picture.seek(self.numbers[number])
+            _check_size(picture, self._max_pixels, None)
+            facts = facts_of(picture, self._data, frames=len(self.numbers))
+            return _decoded(picture, facts, self._mode, upright=self._upright), facts
 
 
 def _decoded(
@@ -115,7 +135,7 @@ def _decoded(
 
 @contextmanager
 def _opened(
-    data: bytes, max_pixels: int | None, draft: int | None = None, page: int | None = None
+    data: bytes, max_pixels: int | None, draft: int | None = None
 ) -> Iterator[tuple[Image.Image, PictureFacts]]:
     """The picture, its size checked, nothing of it decoded yet but a PNG or JPEG XL."""
     listen_to_libtiff()
@@ -126,16 +146,11 @@ def _opened(
         formats = FORMATS if plugin is None else (plugin,)
         with Image.open(io.BytesIO(data), formats=formats) as picture:
             if picture.format == "TIFF":
-                _turn_to(picture, tiff_pages.only_picture(data) if page is None else page)
+                picture.seek(tiff_pages.only_picture(data))
             _check_size(picture, max_pixels, draft)
             facts = facts_of(picture, data)
             rule_of(facts.mode)  # refuses modes that are not read, before the pixels are decoded
             yield picture, facts
-
-
-def _turn_to(picture: Image.Image, page: int) -> None:
-    if page:
-        picture.seek(page)
 
 
 def _check_size(picture: Image.Image, max_pixels: int | None, draft: int | None) -> None:
@@ -187,6 +202,8 @@ def _unknown(data: bytes) -> PictureError:
         return PictureError(
             "no picture: HTML text", hint="Download it anew.", rule="unsupported-format"
         )
+    if is_heif(data):
+        return PictureError("the picture's bytes are damaged")
     for offset, magic, name in _OTHERS:
         if data.startswith(magic, offset):
             hint = f"Convert it to one of {', '.join(FORMATS)}."

@@ -16,8 +16,10 @@ _PNG_BIT_DEPTH = 24  # the offset of that byte in the header chunk
 _BITS = {"1": 1, "I": 16, "F": 32}
 
 
-def facts_of(picture: Image.Image, data: bytes) -> PictureFacts:
+def facts_of(picture: Image.Image, data: bytes, frames: int | None = None) -> PictureFacts:
     """The facts of an opened picture, of which `data` are the stored bytes.
+
+    Its frames are counted where `frames` does not say how many there are.
 
     Raises what Pillow raises, and PictureError, where a PNG's pixels are damaged.
     """
@@ -32,7 +34,7 @@ def facts_of(picture: Image.Image, data: bytes) -> PictureFacts:
         mode=picture.mode,
         bits=_bits(picture, data),
         format=picture.format or "",
-        frames=_frames(picture, data),
+        frames=_frames(picture, data) if frames is None else frames,
         orientation=turn,
         bytes=len(data),
     )

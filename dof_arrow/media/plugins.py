@@ -31,7 +31,7 @@ def plugin_format(data: bytes) -> str | None:
 
     Raises PictureError with rule `missing-extra` where its plugin is not installed.
     """
-    if _is_heif(data):
+    if is_heif(data):
         _load_heif()
         return HEIF
     if data.startswith((_CODESTREAM, _CONTAINER)):
@@ -101,7 +101,12 @@ def _codestream_at(data: bytes) -> int:
     return -1
 
 
-def _is_heif(data: bytes) -> bool:
+def is_heif(data: bytes) -> bool:
+    r"""Whether these bytes begin as a HEIF picture does, and not as an AVIF one (ISO/IEC 23008-12).
+
+    >>> is_heif(b"\0\0\0\x14ftypheic\0\0\0\0mif1")
+    True
+    """
     if data[4:8] != b"ftyp":
         return False
     size = min(int.from_bytes(data[:4], "big"), _MOST_BRANDS)

@@ -6,18 +6,23 @@ a mask (NewSubfileType), and levels of a pyramid, belong to the full page; all o
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from dof_arrow.errors import PictureError
+from dof_arrow.system import open_file
 
 _KIND, _OLD_KIND, _WIDTH, _HEIGHT = 254, 255, 256, 257  # tags
 _REDUCED_OR_MASK = 1 | 4  # bits of NewSubfileType
 _OLD_REDUCED = 2  # the value of SubfileType that says the same
 _FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # by the type of a tag's value
-_MOST = 1 << 16  # pages that are looked at
+_MOST = 1 << 16  # pages, and tags of a page, that are looked at
+
+Read = Callable[[int, int], bytes]  # an offset and a count -> at most so many bytes from there
 
 
 class Page(NamedTuple):
@@ -55,17 +60,30 @@ def is_tiff(data: bytes) -> bool:
 
 
 def pages(data: bytes) -> list[Page]:
-    """The pages of a file, as far as their chain is sound; no pixels are looked at."""
+    """The pages of a file's bytes, as far as their chain is sound; no pixels are looked at."""
+    return _chain(lambda at, count: data[at : at + count])
+
+
+def pages_of_file(path: Path) -> list[Page]:
+    """The pages of a file, of which little is read; raises OSError where it cannot be."""
+    with open_file(path) as file:
+        handle = file.fileno()
+        return _chain(lambda at, count: os.pread(handle, count, at))
+
+
+def _chain(read: Read) -> list[Page]:
     found: list[Page] = []
-    if not is_tiff(data):
+    start = read(0, 16)
+    if not is_tiff(start):
         return found
-    layout = _layout(data)
-    with suppress(struct.error):
-        (at,) = struct.unpack_from(layout.offset, data, 8 if layout.entry == 20 else 4)
+    layout = _layout(start)
+    # What lies behind the file's end is read as nothing; offsets beyond any file's are refused.
+    with suppress(struct.error, OverflowError, OSError):
+        (at,) = struct.unpack_from(layout.offset, start, 8 if layout.entry == 20 else 4)
         seen: set[int] = set()
         while at and at not in seen and len(found) < _MOST:
             seen.add(at)
-            page, at = _page(data, at, layout)
+            page, at = _page(read, at, layout)
             found.append(page)
     return found
 
@@ -105,16 +123,18 @@ def _layout(data: bytes) -> _Layout:
     return _Layout(order, order + "I", order + "H", 12, 8)
 
 
-def _page(data: bytes, at: int, layout: _Layout) -> tuple[Page, int]:
+def _page(read: Read, at: int, layout: _Layout) -> tuple[Page, int]:
     """The page at an offset, and where the next one lies; 0 where none does."""
-    (entries,) = struct.unpack_from(layout.number, data, at)
-    first = at + struct.calcsize(layout.number)
-    (behind,) = struct.unpack_from(layout.offset, data, first + layout.entry * entries)
+    before = struct.calcsize(layout.number)
+    (entries,) = struct.unpack(layout.number, read(at, before))
+    length = layout.entry * min(entries, _MOST)
+    directory = read(at + before, length + struct.calcsize(layout.offset))
+    (behind,) = struct.unpack_from(layout.offset, directory, length)
     values = dict.fromkeys((_KIND, _OLD_KIND, _WIDTH, _HEIGHT), 0)
-    for entry in range(first, first + layout.entry * entries, layout.entry):
-        tag, kind = struct.unpack_from(layout.order + "HH", data, entry)
+    for entry in range(0, length, layout.entry):
+        tag, kind = struct.unpack_from(layout.order + "HH", directory, entry)
         if tag in values and kind in _FORMATS:
             form = layout.order + _FORMATS[kind]
-            (values[tag],) = struct.unpack_from(form, data, entry + layout.value)
+            (values[tag],) = struct.unpack_from(form, directory, entry + layout.value)
     belongs = bool(values[_KIND] & _REDUCED_OR_MASK) or values[_OLD_KIND] == _OLD_REDUCED
     return Page(values[_WIDTH], values[_HEIGHT], belongs), behind

@@ -48,10 +48,11 @@ class Members(Listing):
 
     `kinds` says of each archive what its members are. `lie` says where pictures lie, int64 [n, k]:
     the number of the archive, and those of its member; `beside`, by ending, the samples and places
-    of the other members.
+    of the other members. `prefixed`: names begin with their archive's.
     """
 
     shards: tuple[Path, ...]
+    prefixed: bool
     kinds: tuple[type[Member], ...]
     lie: Numbers
     beside: Mapping[str, tuple[Numbers, Numbers]]
@@ -68,6 +69,8 @@ class Members(Listing):
         """The names without their archive's, which they begin with where they would repeat."""
         import pyarrow.compute as pc
 
+        if not self.prefixed:
+            return self.names
         first = pc.replace_substring_regex(self.names, "(?s)/.*$", "")
         own = pa.array([path.name for path in self.shards], first.type)
         rest = pc.replace_substring_regex(self.names, "(?s)^[^/]*/", "")
@@ -210,8 +213,10 @@ def open_shards(paths: Sequence[Path], pictures: str | None = None) -> Members:
     for ending, parts in index.beside.items():
         samples = np.concatenate([part[0] for part in parts])
         beside[ending] = (samples, _stacked([part[1] for part in parts]))
+    names, prefixed = _named(index, paths)
     return Members(
-        names=_named(index, paths),
+        names=names,
+        prefixed=prefixed,
         shards=tuple(paths),
         kinds=tuple(kinds),
         lie=_stacked(index.lie),
@@ -374,13 +379,13 @@ def _some(names: Sequence[str]) -> str:
     return f"{told} and {more} more" if more > 0 else told
 
 
-def _named(index: _Index, paths: Sequence[Path]) -> Column:
-    """The members' names, with their archive's where two have one name."""
+def _named(index: _Index, paths: Sequence[Path]) -> tuple[Column, bool]:
+    """The members' names, with their archive's where two have one name, and whether they have."""
     import pyarrow.compute as pc
 
     names = pa.concat_arrays(index.names)
     if pc.count_distinct(names).as_py() == len(names):
-        return names
+        return names, False
     prefixed = []
     for path, some in zip(paths, index.names, strict=True):
         prefixed.append(_joined(path.name, "/", some))
@@ -389,7 +394,7 @@ def _named(index: _Index, paths: Sequence[Path]) -> Column:
         raise SourceError(
             "two archives of one name", str(paths[0]), hint="Give each a name of its own."
         )
-    return found
+    return found, True
 
 
 def _text(part: Member) -> str | None:

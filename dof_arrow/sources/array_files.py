@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from dof_arrow.errors import PictureError, SourceError, require
 from dof_arrow.sources.sample import file_stamp
+from dof_arrow.system import open_file
 
 Array = npt.NDArray[Any]
 
@@ -69,7 +70,7 @@ class Npy:
             return np.array(whole[start:stop])
         count = math.prod(self.shape[1:])
         width = count * self.dtype.itemsize
-        with self.path.open("rb", buffering=0) as file:
+        with open_file(self.path) as file:
             file.seek(self.offset + start * width)
             values = np.fromfile(file, self.dtype, (stop - start) * count)
         if values.nbytes != (stop - start) * width:
@@ -198,7 +199,7 @@ def read_arrays(path: Path) -> dict[str, StoredArray]:
 def _read(path: Path) -> dict[str, StoredArray]:
     if path.is_dir():
         return _npys(sorted(path.glob("*.npy")))
-    with path.open("rb") as file:
+    with open_file(path) as file:
         magic = file.read(8)
     if magic == HDF5_MAGIC:
         return _datasets(path)
@@ -213,7 +214,7 @@ def _npys(paths: Sequence[Path]) -> dict[str, StoredArray]:
 
 
 def _npy(path: Path) -> Npy:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         shape, fortran, dtype = _header(file)
         found = Npy(path, file.tell(), shape, dtype, fortran)
     # Told when the source is opened, not when its last picture is read.
@@ -272,7 +273,7 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stor
         if info.compress_type != zipfile.ZIP_STORED:
             values = np.frombuffer(member.read(size), dtype)
             return Unpacked(path, values.reshape(shape, order="F" if fortran else "C"))
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = _member_start(file, info)
     return Npy(path, start + header, shape, dtype, fortran)
 

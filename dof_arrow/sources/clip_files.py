@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dof_arrow.errors import PictureError, SourceError
+from dof_arrow.errors import SourceError
 from dof_arrow.media import tiff_pages, video
 from dof_arrow.sources.folder import Files, are_pictures, in_folder, one_name, with_suffix
 from dof_arrow.sources.listing import Listing
-from dof_arrow.sources.sample import Column, read_bytes
+from dof_arrow.sources.sample import Column
 
 _SUFFIXES = (*video.SUFFIXES, ".npy", ".npz", ".dcm", ".dicom")
 _CONTAINERS = (".tar", ".zip", ".parquet", ".arrow")  # which hold several inputs
@@ -98,9 +98,11 @@ def _hold_pages(found: Files, pictures: Column) -> bool:
 
 
 def _is_paged(path: Path) -> bool:
-    with suppress(OSError, PictureError):
-        return len(tiff_pages.pages(read_bytes(path))) > 1
-    return False
+    try:
+        pages = tiff_pages.pages_of_file(path)
+    except OSError:  # it will be listed among the failures
+        return False
+    return len(tiff_pages.pictures(pages)) > 1
 
 
 def _folders_of(pictures: Column) -> Column:

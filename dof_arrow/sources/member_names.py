@@ -19,7 +19,8 @@ def member_name(name: str, left_out: Counter[str]) -> str | None:
     >>> member_name("a/../../b.png", Counter()), member_name(".git/b.png", Counter())
     (None, None)
     """
-    if name[0] not in "./_" and "/." not in name:  # as nearly all of them
+    # As nearly all names are; the others are looked at part by part.
+    if not name.startswith((".", "/", "_")) and "/." not in name and "//" not in name:
         return name
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -25,7 +26,7 @@ _HEADER = b"PK\3\4"
 # Bytes of a member's own header, before its name (APPNOTE 4.3.7); the last four are the lengths of
 # the name and of the extra field, which may differ from those in the archive's directory.
 _LENGTH = 30
-_USUAL = 256  # bytes that name and extra field rarely exceed: then one reading is enough
+_OTHER_METHODS = {9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 95: "xz"}
 _ENCRYPTED = 1  # a flag (APPNOTE 4.4.4)
 _UTF8 = 1 << 11
 _METHOD = 8  # bits by which the flags stand above the method, in `how`
@@ -77,7 +78,7 @@ class ZipMember:
             raise PictureError(
                 "the member of the archive is packed in a way that is not read",
                 expected="stored or deflated",
-                found=zipfile.compressor_names.get(self._method, str(self._method)),  # type: ignore[attr-defined]
+                found=_OTHER_METHODS.get(self._method, str(self._method)),
                 hint="Make the archive again: zip -0 -r FILE.zip FOLDER",
                 rule="unsupported-format",
             )
@@ -88,16 +89,14 @@ class ZipMember:
         """The bytes as they are stored."""
         with open_file(self.path) as file:
             handle = file.fileno()
-            read = os.pread(handle, _LENGTH + _USUAL + self.packed, self.offset)
-            if not read.startswith(_HEADER) or len(read) < _LENGTH:
+            header = os.pread(handle, _LENGTH, self.offset)
+            if not header.startswith(_HEADER) or len(header) < _LENGTH:
                 raise PictureError("the archive has changed, or is damaged")
-            start = _LENGTH + sum(memoryview(read)[_LENGTH - 4 : _LENGTH].cast("H"))
-            stop = start + self.packed
-            if stop > _LENGTH + _USUAL + self.packed:
-                read = os.pread(handle, stop, self.offset)
-        if stop > len(read):
+            name, extra = struct.unpack_from("<HH", header, _LENGTH - 4)
+            data = os.pread(handle, self.packed, self.offset + _LENGTH + name + extra)
+        if len(data) < self.packed:
             raise PictureError("the archive ends too early", rule="truncated")
-        return read[start:stop]
+        return data
 
 
 def members(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, int, int, int, int, int]]:

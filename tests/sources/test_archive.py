@@ -157,6 +157,22 @@ def test_names_that_repeat_across_archives_keep_their_class_folders(tmp_path: Pa
     assert [source[i].target["label"] for i in range(4)] == [0, 1, 0, 1]
 
 
+def test_an_archive_called_as_a_folder_in_it(tmp_path: Path) -> None:
+    path = tarred(tmp_path / "cat", [("cat/dog/1.png", png(1)), ("cow/2.png", png(2))])
+    assert open_source(path, label="folder").targets["label"].classes == ("cat", "cow")
+
+
+def test_names_of_a_tar_that_are_not_utf8_are_counted(tmp_path: Path) -> None:
+    old = {"format": tarfile.GNU_FORMAT, "encoding": "latin-1"}
+    with tarfile.open(tmp_path / "a.tar", "w", **old) as archive:
+        for name in ("\xe9.png", "b.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(png(3))
+            archive.addfile(info, io.BytesIO(png(3)))
+    source = open_source(tmp_path / "a.tar")
+    assert keys(source) == ["b.png"] and source.counts == {"ignored": 0, "not_utf8": 1}
+
+
 def test_an_npz_stays_arrays_and_a_zip_with_pictures_does_not(tmp_path: Path) -> None:
     images = np.arange(2 * 5 * 6, dtype=np.uint8).reshape(2, 5, 6)
     np.savez(tmp_path / "x.npz", images=images)
