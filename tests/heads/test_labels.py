@@ -128,7 +128,7 @@ def test_spellings_of_splits_are_understood_and_rows_for_testing_never_train() -
     parts = {name: rows.tolist() for name, rows in found.parts().items()}
     assert parts == {"train": [0], "valid": [2], "test": [1, 3]}
     only = labels.read(memory(X, {"label": CLASS}, label=[0, 1, 0, 1], split=["Test", "x"] * 2))
-    with pytest.raises(UsageError, match="no labelled row is in the split train.*found test, x"):
+    with pytest.raises(UsageError, match=r"no labelled row is in the split train.*found test, x"):
         only.parts()
 
 
