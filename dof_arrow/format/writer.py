@@ -329,4 +329,8 @@ def _geometry(columns: Sequence[layouts.Fixed]) -> layouts.Geometry:
 
 def _standard(splits: pa.Array) -> pa.Array:
     """Splits by their standard names; a column of anything but strings stays as it is."""
-    return standardised(splits) if holds_texts(splits.type) else splits
+    if holds_texts(splits.type):
+        return standardised(splits)
+    if pa.types.is_dictionary(splits.type) and holds_texts(splits.type.value_type):
+        return standardised(splits.dictionary_decode()).dictionary_encode().cast(splits.type)
+    return splits

@@ -46,10 +46,10 @@ class Labels:
     missing: int
 
     def parts(self) -> dict[str, Array]:
-        """The labelled rows of each split of PARTS; without any split, all for training.
+        """The labelled rows of each split of PARTS; where rows are in none of them, all train.
 
         Raises UsageError if a group is in several parts: its patients would have been seen before.
-        And if there are splits, but no `train`: some of the rows may be meant for testing.
+        And if rows are meant for validation or testing, and none for training.
         """
         found = {}
         for name in PARTS:
@@ -57,22 +57,22 @@ class Labels:
             if rows.size:
                 found[name] = rows
         if TRAIN not in found:
-            self._refuse_splits()
+            if found:
+                raise self._untrained()
             return {TRAIN: np.arange(len(self.rows))}
         self._refuse_crossing(found)
         return found
 
-    def _refuse_splits(self) -> None:
-        """Refuse splits of which none is for training."""
+    def _untrained(self) -> UsageError:
+        """What is wrong where rows of `valid` or `test` are there, and none of `train`."""
         known = sorted(set(self.splits.tolist()) - {""})
-        if known:
-            raise UsageError(
-                "no labelled row is in the split train",
-                where="split column",
-                expected="train, and valid or test beside it",
-                found=", ".join(known),
-                hint="Name them when extracting: dof extract … --map 'COLUMN:NAME=train'",
-            )
+        return UsageError(
+            "no labelled row is in the split train",
+            where="split column",
+            expected="train, and valid or test beside it",
+            found=", ".join(known),
+            hint="Name it when extracting: dof extract … --map 'COLUMN:NAME=train'",
+        )
 
     def _refuse_crossing(self, parts: Mapping[str, Array]) -> None:
         # Each part names a group once: a group that is counted twice is in two parts.

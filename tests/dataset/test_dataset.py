@@ -159,8 +159,11 @@ def test_splits(ds: Dataset) -> None:
     )
     _same(ds[25:35].split("train"), np.arange(25, 30))
     assert len(ds[:5].split("test")) == 0
-    with pytest.raises(UsageError, match="no such split: expected test, train, valid, found dev"):
-        ds.split("dev")
+    _same(ds.split("Dev"), np.arange(30, 40))
+    with pytest.raises(
+        UsageError, match="no such split: expected test, train, valid, found holdout"
+    ):
+        ds.split("holdout")
 
 
 def test_a_dataset_without_splits_says_so(tmp_path: Path) -> None:

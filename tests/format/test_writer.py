@@ -458,3 +458,18 @@ def test_a_split_that_is_no_text_is_refused(tmp_path: Path) -> None:
             tmp_path / "x", 3, columns={"fold": [0, 1, 2]}, metadata={"record": {"split": "fold"}}
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_columns_of_views_lists_and_splits_of_other_libraries(tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    columns = {
+        "sex": pa.array(["f", "m"], pa.string_view()),
+        "split": polars.Series(["Train", "TEST"]),
+        "marks": polars.Series([[1, 2], None]),
+    }
+    with Writer(tmp_path / "x.dof.parquet") as writer:
+        writer.write(ids=["a", "b"], vectors={"feature": np.eye(2, dtype="f4")}, columns=columns)
+    found = pq.read_table(tmp_path / "x.dof.parquet")
+    assert found.schema.field("sex").type == pa.string()
+    assert found["split"].to_pylist() == ["train", "test"]
+    assert found["marks"].to_pylist() == [[1, 2], None]

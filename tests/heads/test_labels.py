@@ -122,6 +122,16 @@ def test_parts_are_the_splits_that_have_labels() -> None:
     }
 
 
+def test_spellings_of_splits_are_understood_and_rows_for_testing_never_train() -> None:
+    split = ["Training", "TEST", "dev", "test"]
+    found = labels.read(memory(X, {"label": CLASS}, label=[0, 1, 0, 1], split=split))
+    parts = {name: rows.tolist() for name, rows in found.parts().items()}
+    assert parts == {"train": [0], "valid": [2], "test": [1, 3]}
+    only = labels.read(memory(X, {"label": CLASS}, label=[0, 1, 0, 1], split=["Test", "x"] * 2))
+    with pytest.raises(UsageError, match=r"no labelled row is in the split train.*found test, x"):
+        only.parts()
+
+
 def test_groups_on_both_sides_are_refused_and_counted() -> None:
     found = labels.read(
         memory(
