@@ -37,6 +37,7 @@ Member = TarMember | ZipMember
 
 ZIPPED = (b"PK\3\4", b"PK\5\6")  # a zip archive, and one that holds nothing
 _MAX_TEXT = 1 << 20  # bytes of a member that is a cell of a column
+TWO_OF_ONE_NAME = "two files of one name in the archive differ"
 _SHOWN = 3  # names that a message tells
 # Endings of which all parts but the last are numbers: these are rather part of the name.
 _NUMBERED = r"^([0-9]+\.)+[a-z0-9]+$"
@@ -138,18 +139,24 @@ class _Index:
     names: list[Column] = field(default_factory=list)
     lie: list[Numbers] = field(default_factory=list)
     beside: dict[str, list[tuple[Numbers, Numbers]]] = field(default_factory=dict)
+    unclear: list[Column] = field(default_factory=list)
     samples: int = 0
     counts: Counter[str] = field(default_factory=lambda: Counter(ignored=0))
 
     def add(self, found: _Shard, pictures: str | None) -> None:
         """The samples of an archive; `pictures` is the ending of pictures, None for any."""
-        parted = _Parted.of(_without_doubles(found, self.counts), pictures)
+        import pyarrow.compute as pc
+
+        once, unclear = _without_doubles(found, self.counts)
+        parted = _Parted.of(once, pictures)
         members = parted.members
         sample_of = np.full(len(parted.codes) + 1, -1)
         sample_of[parted.codes[parted.pictures]] = self.samples + np.arange(len(parted.pictures))
         samples = sample_of[parted.codes]
         self.counts["ignored"] += int((samples < 0).sum())
-        self.names.append(members.names.take(pa.array(parted.pictures)))
+        names = members.names.take(pa.array(parted.pictures))
+        self.names.append(names)
+        self.unclear.append(pc.is_in(stems(names), value_set=unclear))
         self.lie.append(members.lie[parted.pictures])
         self.samples += len(parted.pictures)
         samples[parted.pictures] = -1
@@ -192,8 +199,8 @@ def open_shards(paths: Sequence[Path], pictures: str | None = None) -> Members:
     """The pictures in some archives; `pictures` chooses an ending where samples have several.
 
     Where two archives hold one name, all names begin with their archive's. `counts` says what was
-    left out. Raises SourceError for archives that are damaged, compressed, hold no picture or two
-    members of one name that differ, UsageError where a choice is needed.
+    left out; a sample with two members of one name that differ is refused. Raises SourceError for
+    archives that are damaged, compressed or hold no picture, UsageError where a choice is needed.
     """
     index = _Index()
     kinds = []
@@ -221,8 +228,19 @@ def open_shards(paths: Sequence[Path], pictures: str | None = None) -> Members:
         kinds=tuple(kinds),
         lie=_stacked(index.lie),
         beside=beside,
+        refused=_refused(index),
         counts=dict(sorted(index.counts.items())),
     )
+
+
+def _refused(index: _Index) -> Column:
+    """Why samples cannot be used, null where nothing is known against them; None for none."""
+    import pyarrow.compute as pc
+
+    unclear = pa.concat_arrays(index.unclear)
+    if not unclear.true_count:
+        return None
+    return pc.if_else(unclear, TWO_OF_ONE_NAME, pa.scalar(None, pa.string()))
 
 
 def _shard(number: int, path: Path, left_out: Counter[str]) -> _Shard:
@@ -260,8 +278,8 @@ def _made(kind: type[Member], path: Path, numbers: Sequence[int]) -> Member:
     return kind(path, *numbers[: len(fields(kind)) - 1])
 
 
-def _without_doubles(found: _Shard, counts: Counter[str]) -> _Shard:
-    """The members, each name once; SourceError for two of one name whose bytes differ.
+def _without_doubles(found: _Shard, counts: Counter[str]) -> tuple[_Shard, Column]:
+    """The members, each name once, and the samples in which two of one name differ in their bytes.
 
     Endings in capitals are the same as in small letters.
     """
@@ -271,24 +289,17 @@ def _without_doubles(found: _Shard, counts: Counter[str]) -> _Shard:
     counted = whole.value_counts()
     values = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
     if not len(values):
-        return found
-    dropped = []
-    differ = []
+        return found, pa.array([], pa.large_string())
+    dropped: list[int] = []
+    differ: list[int] = []
     rows = pc.indices_nonzero(pc.is_in(whole, value_set=values)).to_numpy().astype(np.int64)
-    for name, some in _by_value(whole, rows):
-        if _are_alike(found, some):
-            dropped += some[1:].tolist()
-        else:
-            differ.append(name)
-    if differ:
-        raise SourceError(
-            "members of one name in an archive, whose contents differ",
-            str(found.path),
-            found=_some(differ),
-            hint="Leave one of them, or give each a name of its own.",
-        )
+    for _, some in _by_value(whole, rows):
+        dropped += some[1:].tolist()
+        if not _are_alike(found, some):
+            differ.append(int(some[0]))
     counts["repeated"] += len(dropped)
-    return found.taken(np.delete(np.arange(len(found.names)), dropped))
+    unclear = stems(found.names.take(pa.array(differ, pa.int64())))
+    return found.taken(np.delete(np.arange(len(found.names)), dropped)), unclear
 
 
 def _are_alike(found: _Shard, rows: Numbers) -> bool:

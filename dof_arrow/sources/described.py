@@ -60,7 +60,7 @@ def joined(found: Listing, path: Path, asked: Asked) -> Listing:
         found,
         names=rows.names.take(order),
         place=rows.place.take(order),
-        refused=rows.refused.take(order),
+        refused=_refused(found, rows).take(order),
         offers=rows.offers,
         counts=_counts(found, rows),
         remarks=read.remarks,
@@ -68,6 +68,15 @@ def joined(found: Listing, path: Path, asked: Asked) -> Listing:
     listed = doubled_rows.united(_described(listed, sorted_cells, asked))
     known = None if listed.refused.null_count == len(listed) else listed.refused
     return replace(listed, refused=known)
+
+
+def _refused(found: Listing, rows: table_keys.Matched) -> Column:
+    """Why rows cannot be used: for their key, or for what is known of their picture."""
+    import pyarrow.compute as pc
+
+    if found.refused is None:
+        return rows.refused
+    return pc.coalesce(rows.refused, found.refused.take(rows.place))
 
 
 def whole_keys(keys: Column, names: Column) -> Column:

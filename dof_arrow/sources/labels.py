@@ -146,7 +146,7 @@ def _classes(words: Words, rule: Rule) -> Label:
     found = _in_order(words)
     names = _given(words, rule.classes, found) if rule.classes else found
     codes = pc.index_in(texts, value_set=pa.array(names, pa.string())).take(words.codes)
-    remarks = [*words.remarks, *_class_remarks(words.name, names, rule)]
+    remarks = [*words.remarks, *_class_remarks(words.name, names)]
     target = Target(kind="category", classes=tuple(names))
     return Label(target=target, values=codes, remarks=tuple(remarks))
 
@@ -184,18 +184,14 @@ def _as_values(name: str, kind: Any) -> str:
     return str(spelled(typed(pa.array(words)))[0].as_py())
 
 
-def _class_remarks(name: str, classes: Sequence[str], rule: Rule) -> list[str]:
-    remarks = []
-    if not rule.classes:
-        count = "1 class" if len(classes) == 1 else f"{len(classes):,} classes"
-        remarks.append(f"{name}: {count}: {_shown(classes)}")
+def _class_remarks(name: str, classes: Sequence[str]) -> list[str]:
     near = _near(classes)
-    if near:
-        remarks.append(
-            f"{name}: {_shown(near)} differ only in case or blanks, and are classes of their own; "
-            "--map makes one of them"
-        )
-    return remarks
+    if not near:
+        return []
+    return [
+        f"{name}: {_shown(near)} differ only in case or blanks, and are classes of their own; "
+        "--map makes one of them"
+    ]
 
 
 def _near(classes: Sequence[str]) -> list[str]:

@@ -22,21 +22,12 @@ from dof_arrow.errors import SourceError
 from dof_arrow.sources.sample import Column
 from dof_arrow.sources.table import ROWS_AT_ONCE
 
-LEFT_OUT = {
-    "hidden": "hidden files and folders, whose names begin with a dot",
-    "linked_folders": "links to folders that are read elsewhere",
-    "loops": "links to folders that they lie in themselves",
-    "not_utf8": "files whose names are not UTF-8",
-    "special": "pipes, sockets and devices",
-    "unreadable": "folders that cannot be read",
-}
-
 
 def files_below(root: Path) -> tuple[Column, dict[str, int]]:
     """The relative names of all files but hidden ones, sorted by their UTF-8 bytes.
 
-    Links that lead nowhere are among them. Beside them, how many of each kind in `LEFT_OUT` there
-    were. Raises SourceError where the folder itself cannot be read.
+    Links that lead nowhere are among them. Beside them, how many of each kind in `counted.COUNTED`
+    there were. Raises SourceError where the folder itself cannot be read.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -18,9 +18,10 @@ from PIL import Image
 
 from dof_arrow.errors import PictureError, SourceError, UsageError
 from dof_arrow.sources import sample as sample_module
+from dof_arrow.sources.archive import TWO_OF_ONE_NAME
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
-from tests.sources.listed import keys
+from tests.sources.listed import keys, rule
 
 Members = list[tuple[str, bytes]]
 Archive = Callable[[Path, Members], Path]
@@ -85,11 +86,21 @@ def test_members_of_a_sample_lie_anywhere(tmp_path: Path, pack: Archive, members
 
 
 @archives
-def test_members_of_one_name_that_differ_are_refused(tmp_path: Path, pack: Archive) -> None:
+def test_a_sample_of_two_members_that_differ_fails_alone(tmp_path: Path, pack: Archive) -> None:
     for twice in (("0.cls", b"0"), ("0.CLS", b"0"), ("0.png", png(9))):
         path = pack(tmp_path / "a", [P[0], ("0.cls", b"1"), P[1], C[1], twice])
-        with pytest.raises(SourceError, match=r"whose contents differ: found 0\.(cls|png)"):
-            open_source(path, label="cls")
+        source = open_source(path, label="cls")
+        assert source.refused.to_pylist() == [TWO_OF_ONE_NAME, None]
+        assert rule(source[0]) == "table" and source[1].load() == P[1][1]
+
+
+@archives
+def test_such_a_sample_fails_beside_a_table_too(tmp_path: Path, pack: Archive) -> None:
+    path = pack(tmp_path / "a", [P[0], P[1], ("0.png", png(9))])
+    (tmp_path / "t.csv").write_text("k,y\n1.png,a\n0.png,b\n2.png,a\n")
+    source = open_source(path, table=tmp_path / "t.csv", key="k", label="y")
+    assert keys(source) == ["0.png", "1.png", "2.png"]
+    assert source.refused.to_pylist() == [TWO_OF_ONE_NAME, None, None]
 
 
 @archives
@@ -271,10 +282,10 @@ def test_damaged_zips(tmp_path: Path) -> None:
     path = zipped(tmp_path / "b.zip", [*P])
     source = open_source(path)
     path.write_bytes(whole[:100])
-    for index, rule in ((0, "truncated"), (3, "undecodable")):
+    for index, reason in ((0, "truncated"), (3, "undecodable")):
         with pytest.raises(PictureError) as caught:
             source[index].load()
-        assert caught.value.rule == rule
+        assert caught.value.rule == reason
 
 
 def test_threads_read_one_archive_together(tmp_path: Path) -> None:

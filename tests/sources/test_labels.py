@@ -339,7 +339,6 @@ def test_remarks_say_what_was_chosen(pictures: Path) -> None:
     assert found.remarks == (
         "y: no cell fits dgo of --map",
         "y: 3 cells are missing: NA (1), None (2); --map 'NA=NAME' would make a value of such a cell",
-        "y: 6 classes: Cat, a, b, c, cat …",
         "y: Cat, cat differ only in case or blanks, and are classes of their own; --map makes one "
         "of them",
     )
