@@ -1,4 +1,4 @@
-"""What `Listing.counts` counts: what was left out or put together, and why, as a report tells it."""
+"""What `Listing.counts` counts: what was left out or put together, as a report tells it."""
 
 from __future__ import annotations
 

@@ -62,10 +62,10 @@ def open_source(
 
     Columns are those of the `table`, else the container's own, or attributes of DICOM files. `key`
     names the column that holds each picture's relative name, file name, or file name without
-    suffix; `match` adds readings of it (`table_keys`). A `label` names a column, or is `folder`: the
-    first folder of each name is its class, and the target is called `label`. `split` names a column,
-    or is `folder`: the first folder is the split, and the class is the one below (`class_folders`).
-    The other options are those of `asked.TableOptions`.
+    suffix; `match` adds readings of it (`table_keys`). A `label` names a column, or is `folder`:
+    the first folder of each name is its class, and the target is called `label`. `split` names a
+    column, or is `folder`: the first folder is the split, and the class is the one below
+    (`class_folders`). The other options are those of `asked.TableOptions`.
 
     Raises UsageError for a wrong call, SourceError for what cannot be read; table keys that lead
     out of the folder are refused.

@@ -111,7 +111,7 @@ class _Search:
     def offers(self, asked: Collection[str]) -> dict[str, int]:
         """How many more rows each reading that is not asked for would find, and all together."""
         left = [name for name in READINGS if name not in asked]
-        # All together find what one finds: most tables that need none are told by few of their rows.
+        # All together find what one finds: a table that needs none is told by a few of its rows.
         if not left or not self._would_find(READINGS, self._some_lost()):
             return {}
         lost = self._keys.filter(self.places.is_null())

@@ -24,7 +24,7 @@ def described(path: Path, text: str, **info: str) -> Path:
     numbers = np.arange(rows)
     columns = {
         "label": numbers % 2,
-        "split": [f"train{text}" if row < 40 else "test" for row in range(rows)],
+        "split": ["train"] * 40 + [f"mine{text}"] * 5 + ["test"] * 15,
         f"sex{text}": [f"f{text}", "m"] * 30,
     }
     features = np.random.default_rng(0).random((rows, 8), np.float32)
