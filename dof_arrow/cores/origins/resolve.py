@@ -70,6 +70,17 @@ def find(name: str | os.PathLike[str]) -> Original:
     return _of_file(Path(text))
 
 
+def is_elsewhere(name: str) -> bool:
+    """Whether a name stands for a model that is no file of the user's own.
+
+    >>> is_elsewhere("timm:resnet18"), is_elsewhere("models/resnet18.onnx")
+    (True, False)
+    """
+    kind = name.partition(":")[0].lower()
+    named = name.partition("#")[0] == efficientnet_lite.NAME
+    return named or kind in ("http", "https", "hf", "timm")
+
+
 def of_bytes(data: bytes, name: str, source: str | None = None) -> Original:
     """The model in some bytes, its weights inside."""
     return Original(

@@ -32,7 +32,7 @@ class _Storage(NamedTuple):
 
     key: str
     dtype: str
-    count: int
+    length: int
 
 
 class _Tensor(NamedTuple):
@@ -101,7 +101,7 @@ class _Rebuild:
         if not all(isinstance(each, int) and each >= 0 for each in numbers):
             raise _Refused("a tensor that lies before its storage")
         last = offset + _reach(shape, stride)
-        if math.prod(shape) > storage.count or (math.prod(shape) and last >= storage.count):
+        if math.prod(shape) > storage.length or (math.prod(shape) and last >= storage.length):
             raise _Refused("a tensor that reaches beyond its storage")
         return _Tensor(storage, offset, tuple(shape), tuple(stride))
 
@@ -149,10 +149,10 @@ def _storages(file: io.BytesIO, data: bytes, named: Mapping[str, _Tensor]) -> di
     for key in keys:
         storage = known[key]
         counted = int.from_bytes(data[place : place + _COUNT], "little")
-        if counted != storage.count:
+        if counted != storage.length:
             raise _Refused("a storage of another size")
         place += _COUNT
-        found[key] = np.frombuffer(data, storage.dtype, storage.count, place)
+        found[key] = np.frombuffer(data, storage.dtype, storage.length, place)
         place += found[key].nbytes
     if place != len(data):
         raise _Refused("bytes behind its end")
