@@ -37,8 +37,8 @@ def run(folder: Path | None, out: Path, say: Say, core: str | None = None) -> di
 
     `folder` holds a folder of pictures for each class; without it, scikit-learn's handwritten
     digits are written as PNG files first. `core` is a core's name: without it, the one to start
-    with (extra `starter`) or the built-in one. Returns sizes, rates and the score. Raises OutputError if
-    `out` exists, MissingExtra without scikit-learn.
+    with (extra `starter`) or the built-in one. Returns sizes, rates and the score. Raises
+    OutputError if `out` exists, MissingExtra without scikit-learn.
     """
     require("sklearn", extra="train")
     if out.exists():

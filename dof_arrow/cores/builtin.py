@@ -81,8 +81,8 @@ def resolve(core: str | os.PathLike[str], **options: Any) -> Core:
     """The core that an argument names: `builtin`, `builtin:scattering-1`, or any other model.
 
     Other models are found by `origins.resolve.find`. A core made of a model that is no file of the
-    user's is kept in the cache, where `find_cores` finds it by its digest. `options` are those of `load` or of
-    `Core.load`. Raises UsageError for options that the built-in core does not have.
+    user's is kept in the cache, where `find_cores` finds it by its digest. `options` are those of
+    `load` or of `Core.load`. Raises UsageError for options that the built-in core does not have.
 
     >>> resolve("builtin").output_shape
     (688,)

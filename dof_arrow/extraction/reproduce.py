@@ -112,9 +112,9 @@ def reproduce(
     - A row agrees if no number is off by more than `tolerance` times the row's largest magnitude
       (SPEC section 10); 0 asks for equal numbers.
 
-    Raises CoreError for a core that is not found, UsageError for another core, for a key that is not there, where no input bears the name
-    of any row, for options that cannot be; SourceError if the source cannot be read; what `open`
-    raises.
+    Raises CoreError for a core that is not found; UsageError for another core, for a key that is
+    not there, where no input bears the name of any row, for options that cannot be; SourceError if
+    the source cannot be read; what `open` raises.
     """
     found = data if isinstance(data, Dataset) else dataset.open(data)
     making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
