@@ -26,9 +26,10 @@ Array = NDArray[Any]
 
 IN_MEMORY = 1 << 28  # bytes of features, up to which scikit-learn has them all at once
 
+_STEP = 1 << 25  # bytes of float64 at a time
 _START = 1 << 26  # bytes of features that the solver begins with
 _MAX_PASSES = 200
-_TOLERANCE = 1e-5  # of the gradient of the mean loss; scikit-learn stops at 1e-4
+_TOLERANCE = 1e-6  # of the gradient of the mean loss; scikit-learn stops at 1e-4
 _ROUNDING = 64 * np.finfo(np.float64).eps  # of the value, as scikit-learn has it
 _WIDEST_SQUARE = 4096  # columns, up to which a matrix of their products is made
 
@@ -97,14 +98,13 @@ class _Rows:
 
     def parts(self) -> Iterator[tuple[slice, Array]]:
         """All rows, standardised, float64, some at a time, with their places among all."""
-        start = 0
-        for part in self.inputs.rows(self.places):
-            stop = start + len(part)
-            wide = part.astype(np.float64)
-            wide -= self.mean
-            wide *= self.factor
-            yield slice(start, stop), wide
-            start = stop
+        step = max(_STEP // (8 * self.width), 1)
+        for start in range(0, len(self), step):
+            place = slice(start, start + step)
+            part = np.asarray(self.inputs.take(self.places[place]), np.float64)
+            part -= self.mean
+            part *= self.factor
+            yield place, part
 
     def spread(self) -> Array:
         """Rows from everywhere, as many as the solver begins with."""
@@ -118,23 +118,31 @@ def _ridge(rows: _Rows, y: Array, strength: float) -> Linear:
     wanted = ((y - mean) / unit)[:, None]
     penalty = rows.width / strength
     if rows.width <= _WIDEST_SQUARE:
-        weights, converged = _normal_equations(rows, wanted, penalty), True
+        weights, bias = _normal_equations(rows, wanted, penalty)
+        converged = True
     else:
         problem = _Problem(rows, wanted, penalty, _squares)
-        weights, _, converged = problem.solved(np.zeros((rows.width, 1)), np.zeros(1))
-    bias = np.array([mean])
-    return linear.made_of("regression", weights * unit, bias, np.arange(1), strength, converged)
+        weights, bias, converged = problem.solved(np.zeros((rows.width, 1)), np.zeros(1))
+    weights, bias = weights * unit, bias * unit + mean
+    return linear.made_of("regression", weights, bias, np.arange(1), strength, converged)
 
 
-def _normal_equations(rows: _Rows, wanted: Array, penalty: float) -> Array:
-    """The weights of ridge regression from one pass; features and `wanted` have mean zero."""
+def _normal_equations(rows: _Rows, wanted: Array, penalty: float) -> tuple[Array, Array]:
+    """The weights [D, 1] and bias [1] of ridge regression from one pass."""
     products = np.zeros((rows.width, rows.width))
     answers = np.zeros((rows.width, 1))
+    sums = np.zeros(rows.width)
     for place, part in rows.parts():
         products += part.T @ part
         answers += part.T @ wanted[place]
+        sums += part.sum(axis=0)
+    # The mean was rounded to float32: what is left of it counts where it is large.
+    left = sums / len(rows)
+    products -= np.outer(sums, left)
+    answers -= np.outer(left, wanted.sum(axis=0))
     products[np.diag_indices(rows.width)] += penalty
-    return np.asarray(np.linalg.solve(products, answers))
+    weights = np.linalg.solve(products, answers)
+    return weights, wanted.mean(axis=0) - left @ weights
 
 
 def _category(rows: _Rows, y: Array, strength: float, balance: bool) -> Linear:
