@@ -216,6 +216,7 @@ def constant_logit(y: Array) -> Array:
 def made_of(
     kind: str, weights: Array, bias: Array, codes: Array, strength: float, converged: bool = True
 ) -> Linear:
+    """A model of standardised features: weights [D, K], bias [K], the class code of each column."""
     return Linear(
         kind=kind,
         mean=np.zeros(len(weights), np.float32),
