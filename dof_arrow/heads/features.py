@@ -16,7 +16,8 @@ from dof_arrow.tables.clip_bounds import clip_bounds
 
 Array = NDArray[Any]
 
-_CHUNK = 1 << 12  # rows looked at together
+_CHUNK = 1 << 12  # rows looked at together,
+_CHUNK_BYTES = 1 << 27  # and bytes of them
 # A column that varies by less than this part of its mean is constant up to the rounding of a core's
 # float32 arithmetic; scaled to unit variance it would be noise.
 CONSTANT = 1e-5
@@ -41,8 +42,9 @@ class RowFeatures:
 
     def rows(self, places: Array) -> Iterator[Array]:
         """The same, a bounded number of rows at a time."""
-        for start in range(0, len(places), _CHUNK):
-            yield self.take(places[start : start + _CHUNK])
+        step = min(_CHUNK, max(_CHUNK_BYTES // (4 * self.width), 1))
+        for start in range(0, len(places), step):
+            yield self.take(places[start : start + step])
 
 
 @dataclass(frozen=True, slots=True)

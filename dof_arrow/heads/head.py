@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from dof_arrow.format.spec import json_model
-from dof_arrow.format.spec.metadata import SHA256, UUID
+from dof_arrow.format.spec.metadata import SHA256, UUID, CoreMetadata, Metadata
 
 Json = Any
 
@@ -47,4 +47,17 @@ class Head:
     sampling: Mapping[str, Json] = json_model.spec(
         "which frames of a clip it was trained on", factory=dict
     )
+    cores: tuple[CoreMetadata, ...] = json_model.spec(
+        "what is known of those cores, so that they can be found, without `graph`", default=()
+    )
     report: Mapping[str, Json] = json_model.spec("how it was trained and judged")
+
+
+def cores_of(metadata: Metadata, names: Sequence[str]) -> tuple[CoreMetadata, ...]:
+    """The cores of some feature columns, each once, as a head describes them."""
+    found = {}
+    for name in names:
+        core = metadata.cores.get(metadata.columns[name].core or "")
+        if core is not None:
+            found[core.sha256] = replace(core, graph=None)
+    return tuple(found.values())

@@ -80,8 +80,8 @@ def fit(
     # long as one.
     with limits(1):
         standard, mean, scale = _standardise(x)
-        strength = _choose_strength(kind, standard, y, groups, balance, seed)
-        model = _solve(kind, standard, y, strength, balance)
+        strength = choose_strength(kind, standard, y, groups, balance, seed)
+        model = solve(kind, standard, y, strength, balance)
     weights = model.weights / scale[:, None]
     return replace(model, mean=mean, weights=weights.astype(np.float32))
 
@@ -100,13 +100,13 @@ def _standardise(x: Array) -> tuple[Array, Array, Array]:
     return standard, mean, scale
 
 
-def _choose_strength(
+def choose_strength(
     kind: str, x: Array, y: Array, groups: Array, balance: bool, seed: int
 ) -> float:
     """The strength with the least loss on rows left out."""
-    sample = _sample(kind, y, groups, seed)
-    x, y = x[sample], y[sample]
-    groups = groups[sample]
+    chosen = sample(kind, y, groups, seed)
+    x, y = x[chosen], y[chosen]
+    groups = groups[chosen]
     if len(np.unique(groups)) < _INNER_FOLDS:
         return _DEFAULT_STRENGTH
     strata = y if kind == "category" else None
@@ -117,7 +117,7 @@ def _choose_strength(
         for fold in range(_INNER_FOLDS):
             out = fold_of == fold
             kept = ~out
-            model = _solve(kind, x[kept], y[kept], strength, balance)
+            model = solve(kind, x[kept], y[kept], strength, balance)
             losses = _losses(model, x[out], y[out])
             total += float(losses.sum())
         return total
@@ -125,7 +125,7 @@ def _choose_strength(
     return min(STRENGTHS, key=loss)
 
 
-def _sample(kind: str, y: Array, groups: Array, seed: int) -> Array:
+def sample(kind: str, y: Array, groups: Array, seed: int) -> Array:
     """A mask of about _INNER_ROWS rows, or of all if there are fewer, in whole groups."""
     parts = -(-len(y) // _INNER_ROWS)
     strata = y if kind == "category" else None
@@ -133,7 +133,7 @@ def _sample(kind: str, y: Array, groups: Array, seed: int) -> Array:
     return np.asarray(fold_of == 0)
 
 
-def _solve(kind: str, x: Array, y: Array, strength: float, balance: bool) -> Linear:
+def solve(kind: str, x: Array, y: Array, strength: float, balance: bool) -> Linear:
     """Fit to features that are standardised already."""
     if kind == "category":
         return _softmax(x, y, strength, balance)
@@ -149,7 +149,7 @@ def _softmax(x: Array, y: Array, strength: float, balance: bool) -> Linear:
         # The solver gives the second class's logit only: the first class's is zero.
         weights = np.pad(weights, ((0, 0), (1, 0)))
         bias = np.pad(bias, (1, 0))
-    return _linear("category", weights, bias, codes, strength, converged)
+    return made_of("category", weights, bias, codes, strength, converged)
 
 
 def _sigmoids(x: Array, y: Array, strength: float, balance: bool) -> Linear:
@@ -162,7 +162,7 @@ def _sigmoids(x: Array, y: Array, strength: float, balance: bool) -> Linear:
         converged = converged and done
     codes = np.arange(y.shape[1])
     together = np.concatenate(weights, axis=-1)
-    return _linear(
+    return made_of(
         "multilabel", together, np.concatenate(biases, axis=-1), codes, strength, converged
     )
 
@@ -177,7 +177,7 @@ def _ridge(x: Array, y: Array, strength: float) -> Linear:
     weights = model.coef_.astype(np.float64) * unit
     bias = float(model.intercept_) * unit + mean
     codes = np.arange(1)
-    return _linear("regression", weights[:, None], np.array([bias]), codes, strength)
+    return made_of("regression", weights[:, None], np.array([bias]), codes, strength)
 
 
 def _logistic(x: Array, y: Array, strength: float, balance: bool) -> tuple[Array, Array, bool]:
@@ -187,7 +187,7 @@ def _logistic(x: Array, y: Array, strength: float, balance: bool) -> tuple[Array
 
     width = x.shape[1]
     if (y == y[0]).all():
-        return np.zeros((width, 1)), _constant_logit(y), True
+        return np.zeros((width, 1)), constant_logit(y), True
     model = LogisticRegression(
         C=strength / width,
         max_iter=_MAX_STEPS,
@@ -202,7 +202,7 @@ def _logistic(x: Array, y: Array, strength: float, balance: bool) -> tuple[Array
     return weights, bias, steps < _MAX_STEPS
 
 
-def _constant_logit(y: Array) -> Array:
+def constant_logit(y: Array) -> Array:
     """The logit of a flag that is the same in all n rows, by the rule of succession.
 
     Of k rows that have it, its probability is (k + 1) / (n + 2).
@@ -213,9 +213,10 @@ def _constant_logit(y: Array) -> Array:
     return np.array([np.log(odds)])
 
 
-def _linear(
+def made_of(
     kind: str, weights: Array, bias: Array, codes: Array, strength: float, converged: bool = True
 ) -> Linear:
+    """A model of standardised features: weights [D, K], bias [K], the class code of each column."""
     return Linear(
         kind=kind,
         mean=np.zeros(len(weights), np.float32),

@@ -17,7 +17,7 @@ from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.heads import features, judged
 from dof_arrow.heads.estimators import Model
 from dof_arrow.heads.features import Clips
-from dof_arrow.heads.head import Head, HeadInput
+from dof_arrow.heads.head import Head, HeadInput, cores_of
 from dof_arrow.heads.judged import Judged
 from dof_arrow.heads.labels import Labels
 from dof_arrow.heads.task import Task
@@ -108,6 +108,7 @@ def describe(
         inputs=() if alone else tuple(read),
         clips=isinstance(task.inputs, Clips),
         sampling=features.sampling(metadata),
+        cores=cores_of(metadata, names),
         report=report,
     )
     return json.dumps(to_json(head), ensure_ascii=False, separators=(",", ":"))

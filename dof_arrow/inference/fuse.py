@@ -166,7 +166,10 @@ def _provenance(
     about = [json_model.to_json(core.describe()) for core in cores]
     for each in about:
         each.pop("graph", None)  # the model holds the preprocessing itself
-    described: dict[str, Any] = {"cores": about, "heads": dict(outputs)}
+    heads = {}
+    for name, head in outputs.items():
+        heads[name] = {key: value for key, value in head.items() if key != "cores"}
+    described: dict[str, Any] = {"cores": about, "heads": heads}
     if windows is not None:
         described |= {"window": windows.length, "stride": windows.stride}
     return json.dumps(described, ensure_ascii=False, sort_keys=True)

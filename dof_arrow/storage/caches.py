@@ -35,12 +35,14 @@ def path_of(name: str) -> Path:
 def read(name: str) -> bytes | None:
     """A file of the cache; None where there is none.
 
-    Raises OutputError where another user may have put it, or the folder, there.
+    Raises OutputError where another user may have put it, or the folder, there, or the system
+    refuses.
     """
     path = path_of(name)
-    if not (_is_own_folder(path.parent.parent) and _is_own_folder(path.parent)):
-        return None
-    return _own_bytes(path)
+    with explained(path):
+        if not (_is_own_folder(path.parent.parent) and _is_own_folder(path.parent)):
+            return None
+        return _own_bytes(path)
 
 
 @contextmanager
@@ -107,7 +109,7 @@ def _is_own_folder(path: Path) -> bool:
     try:
         _check(path, "folder", {os.geteuid()}, _OWN)
         around = path.parent.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     if around & stat.S_IWOTH and not around & stat.S_ISVTX:
         mode = f"{stat.S_IMODE(around):04o}"

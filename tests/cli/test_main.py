@@ -36,6 +36,9 @@ class Said(NamedTuple):
     err: str
 
 
+SMALL = '{"mode": "RGB", "fit": "squash", "resize": [16, 16], "scale": 0.01}'
+
+
 @pytest.fixture
 def dof(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """The command line in this process, in an empty folder, with a home of its own."""
@@ -328,6 +331,38 @@ def test_the_main_job(dof: Any, pictures: Path) -> None:
     for command in (("info", "x.parquet"), ("validate", "--deep", "x.parquet"), ("doctor",)):
         assert dof(*command).code == 0
     assert contents(Path()) == ["head.onnx", "model.onnx", "x.parquet"]
+
+
+def test_a_core_that_is_not_named_is_found_by_its_digest(
+    dof: Any, pictures: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """fuse, predict and reproduce; two files of one name and other content do not confuse them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home" / "cache"))
+    Path("cores").mkdir()
+    for name, kind in (("cores/core.onnx", "gemm"), ("core.onnx", "matmul_add")):
+        Path("model.onnx").write_bytes(getattr(models, kind)().SerializeToString())
+        made = dof("headless", "model.onnx", "--preprocess", SMALL, "--no-measure", "-o", name)
+        assert made.code == 0, made.err
+    core = Path("cores", "core.onnx").resolve()
+    extract = ("extract", pictures, "--core", "cores/core.onnx", "--label", "folder")
+    assert dof(*extract, "-o", "x.parquet").code == 0
+    assert dof("train", "x.parquet", "-o", "head.onnx").code == 0
+    for command in (
+        ("fuse", "--head", "head.onnx", "-o", "fused.onnx"),
+        ("predict", "head.onnx", pictures / "cat" / "0000.png"),
+        ("reproduce", "x.parquet", "--source", pictures),
+    ):
+        said = dof(*command)
+        assert (said.code, f": {core}" in said.err) == (0, True), said.err
+    by_name = dof("fuse", "--head", "head.onnx", "--core", core, "-o", "named.onnx")
+    assert by_name.code == 0
+    assert Path("fused.onnx").read_bytes() == Path("named.onnx").read_bytes()
+    refused = dof("fuse", "--head", "head.onnx", "--pool", "2x2", "-o", "no.onnx")
+    assert refused.code == 2 and "found --pool. Name it, --core MODEL.onnx" in refused.err
+    core.unlink()
+    Path("model.onnx").unlink()
+    gone = dof("predict", "head.onnx", pictures / "cat" / "0000.png")
+    assert gone.code != 0 and "(made of model.onnx, cut at feat" in gone.err
 
 
 def test_json_wherever_there_is_a_result(dof: Any, pictures: Path) -> None:

@@ -19,7 +19,7 @@ import dof_arrow as dof
 from dof_arrow.cli import main
 from dof_arrow.cores.core import Core
 from dof_arrow.dataset.agreement import TOLERANCE
-from dof_arrow.errors import SourceError, UsageError
+from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.extraction.extract import extract
 from dof_arrow.extraction.reproduce import Reproduction
 from dof_arrow.format.spec.metadata import Preprocessing
@@ -124,6 +124,25 @@ def test_several_cores_and_columns_without_one(pictures: Path, tmp_path: Path) -
     assert all_equal(found) and [*found.columns] == ["scattering-1", "gemm"]
     one = again(path, pictures, core=small("gemm"))
     assert all_equal(one) and [*one.columns] == ["gemm"] and one.skipped == ["scattering-1"]
+
+
+def test_cores_that_are_not_named_are_found_by_their_digest(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One beside the dataset, one that this program makes; without the first, all is refused."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    both = [core(), small("gemm")]
+    path = made(pictures, tmp_path / "x.parquet", core=both)
+    beside = tmp_path / "cores" / "another name.onnx"
+    beside.parent.mkdir()
+    beside.write_bytes(both[1].data)
+    found = dof.reproduce(path, pictures, id_key=KEY, rows=1.0)
+    assert all_equal(found) and [*found.columns] == ["scattering-1", "gemm"]
+    with pytest.raises(UsageError, match="no model is named that a core could be made of"):
+        dof.reproduce(path, pictures, id_key=KEY, pool="2x2")
+    beside.unlink()
+    with pytest.raises(CoreError, match=f"gemm, SHA-256 {both[1].sha256}"):
+        dof.reproduce(path, pictures, id_key=KEY)
 
 
 def test_directories_merged_converted_and_selected_datasets(pictures: Path, tmp_path: Path) -> None:

@@ -148,8 +148,10 @@ def test_the_head_says_what_it_is() -> None:
         feature="feature",
         core_sha256=SHA256,
         dataset_uuid=UUID,
+        cores=(about.cores[0],),
         report=trained.report,
     )
+    assert (about.cores[0].sha256, about.cores[0].graph) == (SHA256, None)
     assert graph.opset(model) == 18
     assert str(trained) == scoring.summary(trained.report)
 

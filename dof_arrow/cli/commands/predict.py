@@ -42,12 +42,14 @@ def predict(
 ) -> int:
     """Predict with a fused MODEL on pictures, clips, folders of them, and CSV lists of such INPUTS.
 
+    MODEL may be a head too: its core is found by digest, in the cache or beside it.
     Names in a CSV list are relative to its folder.
     """
+    from dof_arrow.inference.head_cores import whole
     from dof_arrow.inference.predict import Predictor
     from dof_arrow.inference.predict_files import predict_files
 
-    predictor = Predictor(model, provider=provider)
+    predictor = Predictor(whole(model), provider=provider)
     failed = 0
 
     def answers() -> Iterator[tuple[str, Answer]]:

