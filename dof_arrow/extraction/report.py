@@ -161,7 +161,7 @@ def _by_class(column: Any, target: Target | None) -> dict[str, int]:
 
 
 def _told(counts: Mapping[str, int]) -> str:
-    told = [f"{name} {count:,}" for name, count in counts.items()]
+    told = [f"{name} ({count:,})" for name, count in counts.items()]
     if len(told) > _SHOWN:
         told = [*told[:_SHOWN], f"and {len(told) - _SHOWN} more"]
     return ", ".join(told)
