@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dof_arrow.cores import core_file, core_input
 from dof_arrow.cores.core_file import FROM_ORIGINAL
 from dof_arrow.cores.graph import model as graph
-from dof_arrow.cores.graph import runtime
+from dof_arrow.cores.graph import runtime, training
 from dof_arrow.cores.headless import Request, core_bytes, headless
 from dof_arrow.cores.origins import resolve
 from dof_arrow.cores.preprocess import Picture, Preprocess
@@ -53,6 +53,7 @@ class Core:
 
     def __init__(self, data: bytes, threads: int = 1, provider: str = runtime.CPU) -> None:
         model = graph.from_bytes(data, "core")
+        training.refuse_random(model)
         about = core_file.description(model, data)
         self._about = about
         self.data = data

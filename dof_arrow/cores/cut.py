@@ -15,8 +15,12 @@ from dof_arrow.cores.dequantise import scale_of
 from dof_arrow.cores.graph import batch_axis
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph.flow import Flow
-from dof_arrow.cores.graph.model import Array
-from dof_arrow.cores.graph.training import refuse_training
+from dof_arrow.cores.graph.model import OPSET, Array
+from dof_arrow.cores.graph.training import (
+    draws,
+    refuse_batch_statistics,
+    refuse_random,
+)
 from dof_arrow.cores.head_detection import OutputVerdict
 from dof_arrow.cores.operators import is_learnt
 from dof_arrow.cores.pooling import WHOLE, parse_grid, pooled
@@ -115,6 +119,8 @@ def cut(
     _check_size(part, place.name, made_features.row)
     _name_output(part, made_features.name, made_features.row)
     made = batch_axis.free(part)
+    if made.dependent or made.fixed:
+        refuse_batch_statistics(part)
     return Cut(
         model=made.model,
         tensor=place.name,
@@ -236,8 +242,19 @@ def _upto(flow: Flow, places: Sequence[ProbedTensor]) -> ModelProto:
         names = [graph.add_node(part, "Concat", *vectors, axis=1)]
     graph.set_output(part, names[0])
     batch_axis.only_input(part)  # raises where a core cannot have such an input
-    refuse_training(part)
+    refuse_random(part)
+    _refuse_unsteady(part)
     return part
+
+
+def _refuse_unsteady(part: ModelProto) -> None:
+    """Raise CoreError where the same rows give other features in a second run."""
+    value = batch_axis.only_input(part)
+    rows = batch_axis.sample(value, batch_axis.size(part) or 1)
+    runner = graph.session(graph.to_bytes(part))
+    first, second = (graph.run(runner, {value.name: rows})[0] for _ in range(2))
+    if not batch_axis.close(second, first, batch_axis.tolerance(part)):
+        raise draws(part.graph.name, ["other features in a second run of the same picture"])
 
 
 def _plain_numbers(part: ModelProto, place: ProbedTensor, scale: Sequence[str] | None) -> str:
@@ -256,6 +273,8 @@ def _as_vector(part: ModelProto, name: str, place: ProbedTensor) -> str:
 
 def _raised(part: ModelProto) -> ModelProto:
     """The part in the opset of all cores, with features proved equal by running both."""
+    if graph.opset(part) < OPSET:
+        refuse_batch_statistics(part)  # of which the converter knows nothing
     raised = graph.raise_opset(part)
     if raised is part:
         return part
@@ -265,9 +284,9 @@ def _raised(part: ModelProto) -> ModelProto:
     after = _features(raised, value.name, rows)
     if not batch_axis.close(after, before, batch_axis.tolerance(part)):
         raise CoreError(
-            f"features change when the model is raised to opset {graph.OPSET}",
+            f"features change when the model is raised to opset {OPSET}",
             part.graph.name,
-            hint=f"Export the model again with opset {graph.OPSET} or later.",
+            hint=f"Export the model again with opset {OPSET} or later.",
         )
     return raised
 

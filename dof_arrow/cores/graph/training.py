@@ -13,7 +13,7 @@ import numpy as np
 
 from dof_arrow.cores.graph.external_data import NODE, within
 from dof_arrow.cores.graph.flow import Flow
-from dof_arrow.cores.graph.names import all_graphs, opset, reads
+from dof_arrow.cores.graph.names import opset
 from dof_arrow.errors import CoreError
 
 if TYPE_CHECKING:
@@ -25,31 +25,41 @@ _RANDOM = frozenset(
 )
 _DROPOUT_OF_INPUTS = 12  # from this opset on ratio and mode are inputs, and training is possible
 _SWITCH_OF_TEST = 7  # before this opset `is_test` says that a network does not train
-_SWITCH_OF_TRAINING = 14  # from this opset on `training_mode` says that it does
+_SWITCH_OF_TRAINING = 14  # from this opset on `training_mode` says that it does; before, more outputs
 _EVAL = "Export it in eval mode: model.eval() in torch, training=False in Keras."
 
 
-def refuse_training(model: ModelProto) -> None:
-    """Raise CoreError for a model that draws random numbers, or takes statistics of its batch."""
-    drawn = [_shown(node) for node in within(model, NODE) if node.op_type in _RANDOM]
+def refuse_random(model: ModelProto) -> None:
+    """Raise CoreError for a model that draws random numbers."""
+    found = [_shown(node) for node in within(model, NODE) if node.op_type in _RANDOM]
     flow = Flow(model)
     version = opset(model)
     for node in within(model, NODE):
         if node.op_type == "Dropout" and _drops(flow, node, version):
-            drawn.append(f"{_shown(node)} in training mode")
-    if drawn:
-        raise draws(model.graph.name, drawn)
-    trained = []
+            found.append(f"{_shown(node)} in training mode")
+    if found:
+        raise draws(model.graph.name, found)
+
+
+def refuse_batch_statistics(model: ModelProto) -> None:
+    """Raise CoreError for a model that normalises pictures by the others of their batch.
+
+    Weights may be normalised by themselves in this way, as those of NFNets are.
+    """
+    flow = Flow(model)
+    version = opset(model)
+    found = []
     for node in within(model, NODE):
-        if node.op_type == "BatchNormalization" and _is_training(node, version):
-            trained.append(_shown(node))
-    if trained:
+        if node.op_type == "BatchNormalization" and node.input[0] in flow.data:
+            if _is_training(node, version):
+                found.append(_shown(node))
+    if found:
         raise CoreError(
-            "the model normalises by the other pictures of its batch: "
+            "the model normalises pictures by the others of their batch: "
             "BatchNormalization in training mode",
             model.graph.name,
             "the statistics of its training",
-            _listed(trained),
+            _listed(found),
             _EVAL,
         )
 
@@ -63,22 +73,6 @@ def draws(name: str, found: list[str]) -> CoreError:
         _listed(found),
         f"{_EVAL} A model that samples by design: cut before it, --at TENSOR.",
     )
-
-
-def without_unused_statistics(model: ModelProto) -> ModelProto:
-    """The same model without outputs of BatchNormalization that nothing reads.
-
-    TensorFlow's converters write five, which before opset 14 meant training; where the others go
-    nowhere, ONNX Runtime gives what it gives without them. The model is changed in place.
-    """
-    used = {value.name for graph in all_graphs(model.graph) for value in graph.output}
-    for node in model.graph.node:
-        used |= reads(node)
-    for node in within(model, NODE):
-        if node.op_type == "BatchNormalization" and used.isdisjoint(node.output[1:]):
-            if not _attribute(node, "training_mode", 0):
-                del node.output[1:]
-    return model
 
 
 def _drops(flow: Flow, node: NodeProto, version: int) -> bool:
