@@ -84,14 +84,19 @@ class Core:
         fit: Fit | None = None,
         at: str | None = None,
         pool: str | None = None,
+        size: str | int | Sequence[int] | None = None,
+        grey: bool = False,
         threads: int = 1,
         provider: str = runtime.CPU,
     ) -> Core:
         """A core: a file made by `headless` as it is, any other model after cutting off its head.
 
-        `path` is a file, or the name of a model elsewhere: see `origins.resolve.find`.
+        `path` is a file, or the name of a model elsewhere: see `origins.resolve.find`. The other
+        options are those of `headless`.
         """
-        data = headless(path, at=at, pool=pool, preprocess=preprocess, fit=fit)
+        data = headless(
+            path, at=at, pool=pool, preprocess=preprocess, fit=fit, size=size, grey=grey
+        )
         return cls(data, threads, provider)
 
     @classmethod
@@ -104,11 +109,15 @@ class Core:
         fit: Fit | None = None,
         at: str | None = None,
         pool: str | None = None,
+        size: str | int | Sequence[int] | None = None,
+        grey: bool = False,
         threads: int = 1,
         provider: str = runtime.CPU,
     ) -> Core:
         """A core of the bytes of an ONNX model; `name` is what an original model is called."""
-        request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit)
+        request = Request(
+            at=at, pool=pool, preprocess=preprocess, fit=fit, size=size, grey=grey
+        )
         return cls(core_bytes(resolve.of_bytes(data, name), request), threads, provider)
 
     @classmethod

@@ -17,7 +17,6 @@ from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph.flow import Flow
 from dof_arrow.cores.graph.model import OPSET, Array
 from dof_arrow.cores.graph.training import (
-    draws,
     refuse_batch_statistics,
     refuse_random,
 )
@@ -243,18 +242,7 @@ def _upto(flow: Flow, places: Sequence[ProbedTensor]) -> ModelProto:
     graph.set_output(part, names[0])
     batch_axis.only_input(part)  # raises where a core cannot have such an input
     refuse_random(part)
-    _refuse_unsteady(part)
     return part
-
-
-def _refuse_unsteady(part: ModelProto) -> None:
-    """Raise CoreError where the same rows give other features in a second run."""
-    value = batch_axis.only_input(part)
-    rows = batch_axis.sample(value, batch_axis.size(part) or 1)
-    runner = graph.session(graph.to_bytes(part))
-    first, second = (graph.run(runner, {value.name: rows})[0] for _ in range(2))
-    if not batch_axis.close(second, first, batch_axis.tolerance(part)):
-        raise draws(part.graph.name, ["other features in a second run of the same picture"])
 
 
 def _plain_numbers(part: ModelProto, place: ProbedTensor, scale: Sequence[str] | None) -> str:
