@@ -115,9 +115,7 @@ class Core:
         provider: str = runtime.CPU,
     ) -> Core:
         """A core of the bytes of an ONNX model; `name` is what an original model is called."""
-        request = Request(
-            at=at, pool=pool, preprocess=preprocess, fit=fit, size=size, grey=grey
-        )
+        request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit, size=size, grey=grey)
         return cls(core_bytes(resolve.of_bytes(data, name), request), threads, provider)
 
     @classmethod

@@ -35,7 +35,9 @@ BESIDE = " + "  # between the names of vectors that are put side by side
 _BEFORE_HEAD = "before the head"
 _MAP = "map before pooling"
 _FEATURES = "features"
+_INSIDE = "in the head"
 _OUTPUT = "output"
+_BETWEEN = 5  # of the tensors there, so many are listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,18 +184,27 @@ def _places(flow: Flow, verdict: OutputVerdict, *, is_chosen: bool) -> Iterator[
     yield _candidate(features, kind, verdict.why, is_chosen=is_chosen)
     if above is not None and above.name != features.name:
         yield _candidate(above, _MAP, "what the features are pooled from")
+    if verdict.verdict == "unclear":
+        yield from _between(flow, verdict)
     if not is_output:
         output = probe.tensor(flow, verdict.output)
         what = "what the head gives" if verdict.verdict == "head" else "class scores, or features"
         yield _candidate(output, _OUTPUT, what)
 
 
-def _candidate(
-    place: ProbedTensor, kind: str, why: str, *, is_chosen: bool = False
-) -> Candidate:
-    return Candidate(
-        tensor=place.name, shape=place.listed, kind=kind, chosen=is_chosen, why=why
-    )
+def _between(flow: Flow, verdict: OutputVerdict) -> Iterator[Candidate]:
+    """Bottlenecks between what an unclear head may read and its output, the last few."""
+    names = []
+    for stage in flow.stages(verdict.output):
+        if stage.source in flow.inputs or stage.source in verdict.tensors:
+            break
+        names.append(stage.source)
+    for name in reversed(names[:_BETWEEN]):
+        yield _candidate(probe.tensor(flow, name), _INSIDE, "between these and the output")
+
+
+def _candidate(place: ProbedTensor, kind: str, why: str, *, is_chosen: bool = False) -> Candidate:
+    return Candidate(tensor=place.name, shape=place.listed, kind=kind, chosen=is_chosen, why=why)
 
 
 def _side_by_side(places: Sequence[ProbedTensor]) -> ProbedTensor:

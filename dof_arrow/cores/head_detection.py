@@ -32,6 +32,8 @@ _CLASS_NAME = re.compile(
     r"|(?<![a-z])(?<!conv_)head\d*(?![a-z])"
 )
 
+_CHANCES = frozenset({"Sigmoid", "QLinearSigmoid"})
+
 Verdict = Literal["head", "output", "unclear"]
 Shape = tuple[int, ...]  # of one row
 Shapes = Callable[[Sequence[str]], Sequence[Shape]]  # of these tensors, looked at by running
@@ -220,9 +222,15 @@ class _Judge:
 
     def _behind_scores(self, region: HeadRegion, reason: str) -> OutputVerdict:
         """The verdict on what certainly gives class scores."""
+        if region.has_bypass and self._are_vectors([region.source, region.joined]):
+            above = last_layers(self.flow, region.source)  # scores, and a correction added to them
+            if above is not None:
+                return self._behind_scores(above, reason)
         tensors = self._read_by_head(region)
         if tensors is None:
-            return self._unclear(region, f"class scores, but the head has no single input: {reason}")
+            return self._unclear(
+                region, f"class scores, but the head has no single input: {reason}"
+            )
         number = len(region.layers)
         is_or_are = "is the last layer" if number == 1 else "are the last layers"
         why = f"{_called(region)} {is_or_are}, {reason}"
@@ -266,6 +274,10 @@ class _Judge:
         if shares:
             found = judge._behind_scores(above, f"{shares} follows, and a map of its classes")
             return self._with_output(found)
+        if decision(self.flow, tensors[0], _CHANCES):
+            why = f"{_called(region)} reads chances, or a hidden layer with a sigmoid"
+            upper = judge._read_by_head(above) or tensors
+            return OutputVerdict(output=self.output, tensors=upper, verdict="unclear", why=why)
         if not self._is_linear_in(above):
             return None
         width_in, width_out = self.shapes([tensors[0], region.joined])
@@ -299,9 +311,7 @@ class _Judge:
         return all(len(_without_ones(shape)) < 2 for shape in self.shapes(names))
 
     def _features(self, why: str) -> OutputVerdict:
-        return OutputVerdict(
-            output=self.output, tensors=(self.output,), verdict="output", why=why
-        )
+        return OutputVerdict(output=self.output, tensors=(self.output,), verdict="output", why=why)
 
     def _unclear(self, region: HeadRegion, why: str) -> OutputVerdict:
         tensors = self._read_by_head(region) or region.reads[:1]

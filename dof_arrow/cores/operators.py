@@ -58,7 +58,9 @@ _RECTIFIERS = frozenset(
     | {"ThresholdedRelu", "Softplus", "Softsign", "Sigmoid", "QLinearLeakyRelu", "QLinearSigmoid"}
 )
 # Activations that nobody puts on scores.
-SMOOTH = frozenset({"Gelu", "FastGelu", "QuickGelu", "BiasGelu", "Erf", "HardSwish", "Swish", "Mish"})
+SMOOTH = frozenset(
+    {"Gelu", "FastGelu", "QuickGelu", "BiasGelu", "Erf", "HardSwish", "Swish", "Mish"}
+)
 ACTIVATIONS = _RECTIFIERS | SMOOTH
 UNIT_LENGTH = frozenset({"LpNormalization", "ReduceL2"})
 _NORMALISATIONS = frozenset(

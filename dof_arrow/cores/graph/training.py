@@ -25,7 +25,9 @@ _RANDOM = frozenset(
 )
 _DROPOUT_OF_INPUTS = 12  # from this opset on ratio and mode are inputs, and training is possible
 _SWITCH_OF_TEST = 7  # before this opset `is_test` says that a network does not train
-_SWITCH_OF_TRAINING = 14  # from this opset on `training_mode` says that it does; before, more outputs
+_SWITCH_OF_TRAINING = (
+    14  # from this opset on `training_mode` says that it does; before, more outputs
+)
 _EVAL = "Export it in eval mode: model.eval() in torch, training=False in Keras."
 
 

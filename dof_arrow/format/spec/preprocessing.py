@@ -116,7 +116,11 @@ def parse_size(size: str | int | Sequence[int]) -> tuple[int, int]:
     >>> parse_size("256,128"), parse_size(32)
     ((256, 128), (32, 32))
     """
-    text = size if isinstance(size, str) else ",".join(map(str, [size] if isinstance(size, int) else size))
+    text = (
+        size
+        if isinstance(size, str)
+        else ",".join(map(str, [size] if isinstance(size, int) else size))
+    )
     sides = [side.strip() for side in text.split(",")]
     good = all(side.isascii() and side.isdigit() for side in sides) and len(sides) in (1, 2)
     if not good or not all(1 <= int(side) <= MAX_SIDE for side in sides):
