@@ -21,7 +21,7 @@ from dof_arrow.cores.graph.flow import Flow
 from dof_arrow.cores.head_region import HeadRegion, decision, last_layers, skip
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
+    pass
 
 # What transformers calls the vectors that its models give; no classifier calls its scores so.
 _EMBEDDING_NAME = re.compile(r"(^|[^a-z])(\w+_embeds|embeddings?|last_hidden_state|pooler_output)$")
@@ -88,9 +88,9 @@ def is_channels_last(flow: Flow, tensor: str) -> bool:
     It is where the model averages its axes 1 and 2, or has just moved its channels to the end.
     """
     maker = flow.producer.get(tensor)
-    if maker is not None and maker.op_type == "Transpose":
-        if operators.ints(maker, "perm") == [0, 2, 3, 1]:
-            return True
+    is_moved = maker is not None and maker.op_type == "Transpose"
+    if maker is not None and is_moved and operators.ints(maker, "perm") == [0, 2, 3, 1]:
+        return True
     for node in flow.consumers(tensor):
         averages = node.op_type in ("ReduceMean", "ReduceMax", "ReduceSum")
         if averages and {axis % 4 for axis in operators.reduced_axes(flow, node)} == {1, 2}:

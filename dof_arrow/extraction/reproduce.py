@@ -117,7 +117,7 @@ def reproduce(
     raises.
     """
     found = data if isinstance(data, Dataset) else dataset.open(data)
-    making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
+    making: dict[str, Any] = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
     making |= {"size": size, "grey": grey or None}
     given = {name: value for name, value in making.items() if value is not None}
     cores = _matched(found, loaded_cores(core, given))

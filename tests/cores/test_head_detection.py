@@ -129,11 +129,8 @@ def test_a_second_unclear_output_is_no_byproduct() -> None:
 @pytest.mark.parametrize("kind", ["QGemm", "QLinearMatMul", "QDQ"])
 def test_tensors_of_quantised_models_are_listed(kind: str) -> None:
     listed = cut.candidates(models.quantised(kind))
-    assert [(each.tensor, each.kind, each.chosen) for each in listed][0] == (
-        "feat",
-        "before the head",
-        True,
-    )
+    first = listed[0]
+    assert (first.tensor, first.kind, first.chosen) == ("feat", "before the head", True)
     assert [each.shape for each in listed] == [("N", 12), ("N", 12, 8, 8), ("N", 5)]
 
 

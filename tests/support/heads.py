@@ -7,7 +7,6 @@ called `feat` [N, 12], or `map` [N, 12, 8, 8] where the head reads maps, or `tok
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import onnx

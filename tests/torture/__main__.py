@@ -1,11 +1,12 @@
-"""The long runs (`make torture`): every bit turned, footers rewritten, every seeded fault, all kills and power cuts."""
+"""The long runs (`make torture`): every bit turned, footers rewritten, every seeded fault, all kills and power cuts,
+the heads of timm's families."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from tests.torture import faults, flips, footers, mutants
+from tests.torture import faults, flips, footers, mutants, timm_heads
 
 
 def main() -> None:
@@ -13,6 +14,7 @@ def main() -> None:
     mutants.main()  # first: its children begin with what this process has loaded
     flips.main()
     footers.main()
+    timm_heads.main()
     kept = Path(__file__).with_name("results") / "faults.json"
     kept.write_text(json.dumps(faults.run(), indent=1) + "\n")
     print(kept.read_text())

@@ -6,7 +6,6 @@ other pictures of a batch. Both are found in the graph, and said by their name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,9 +51,9 @@ def refuse_batch_statistics(model: ModelProto) -> None:
     version = opset(model)
     found = []
     for node in within(model, NODE):
-        if node.op_type == "BatchNormalization" and node.input[0] in flow.data:
-            if _is_training(node, version):
-                found.append(_shown(node))
+        normalises = node.op_type == "BatchNormalization" and node.input[0] in flow.data
+        if normalises and _is_training(node, version):
+            found.append(_shown(node))
     if found:
         raise CoreError(
             "the model normalises pictures by the others of their batch: "
