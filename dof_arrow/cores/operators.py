@@ -93,7 +93,7 @@ def is_layer(flow: Flow, node: NodeProto) -> bool:
 
 
 def is_learnt(flow: Flow) -> bool:
-    """Whether a graph has any layer with weights: before the first one there is only the picture."""
+    """Whether a graph has a layer with weights: before the first one there is only the picture."""
     return any(is_layer(flow, node) for node in flow.model.graph.node)
 
 

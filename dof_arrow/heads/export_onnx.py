@@ -125,7 +125,7 @@ def _in_our_opset(part: ModelProto) -> ModelProto:
         lowered: ModelProto = version_converter.convert_version(part, graph.OPSET)
     except Exception as error:  # the converter raises whatever its adapters raise
         raise _no_head(
-            f"opset {graph.OPSET}, in which heads are written, or a model that can be lowered to it",
+            f"opset {graph.OPSET}, in which heads are written, or one that can be lowered",
             f"opset {found}: {graph.first_line(error)}",
         ) from error
     return lowered
