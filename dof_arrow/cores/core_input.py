@@ -135,13 +135,16 @@ def suited(spec: Preprocessing, tensor: TensorSpec) -> Preprocessing:
     return with_size(spec, height, width)
 
 
-def changes(old: Preprocessing, new: Preprocessing) -> list[str]:
-    """What a core's input changed about a preprocessing, a line each, for people to read."""
+def changes(whose: str, old: Preprocessing, new: Preprocessing) -> list[str]:
+    """What a core's input changed about a preprocessing, a line each, for people to read.
+
+    `whose` it is: "the preset's".
+    """
     found = []
     size, sides = output_size(old), output_size(new)
     if size != sides and size and sides:
         became = f"{sides[0]} x {sides[1]}"
-        line = f"the core takes {became}: {size[0]} x {size[1]} became {became}"
+        line = f"the core takes {became}: {whose} {size[0]} x {size[1]} became {became}"
         if resize_box(new) != sides:
             box = resize_box(new)
             line += f", resize {box[0] if box[0] == box[1] else f'{box[0]} x {box[1]}'}"
@@ -149,11 +152,13 @@ def changes(old: Preprocessing, new: Preprocessing) -> list[str]:
     if old.mode != new.mode:
         shape = "one grey channel" if new.mode == "L" else "three channels"
         line = f"the core takes {shape}: pictures are decoded as {new.mode}"
-        if new.mean and new.mean != old.mean and new.dtype != "uint8":
-            line += f", mean {_listed(new.mean)}, std {_listed(new.std) or '1'}"
+        if new.mean:
+            line += f", {whose} means became {_listed(new.mean)}"
+        if new.std:
+            line += f", deviations {_listed(new.std)}"
         found.append(line)
     if new.dtype == "uint8" != old.dtype and (old.scale != 1 or old.mean or old.std):
-        found.append("the core takes uint8: scale, mean and std are left to it")
+        found.append(f"the core takes uint8: {whose} scale, mean and std are left to it")
     return found
 
 

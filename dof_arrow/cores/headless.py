@@ -179,8 +179,10 @@ def _asked_preprocessing(name: str, request: Request, taken: TensorSpec) -> Prep
     else:
         spec = asked
     spec = as_grey(spec) if request.grey else spec
-    if asked is None or (isinstance(asked, str) and asked in presets()):
-        spec = _adapted(name, spec, taken)
+    if asked is None:
+        spec = _adapted(name, "the model's own", spec, taken)
+    elif isinstance(asked, str) and asked in presets():
+        spec = _adapted(name, "the preset's", spec, taken)
     if request.grey and spec.mode != "L":
         raise UsageError(
             "the core takes three channels",
@@ -192,10 +194,10 @@ def _asked_preprocessing(name: str, request: Request, taken: TensorSpec) -> Prep
     return _fitted(spec, request.fit)
 
 
-def _adapted(name: str, spec: Preprocessing, taken: TensorSpec) -> Preprocessing:
+def _adapted(name: str, whose: str, spec: Preprocessing, taken: TensorSpec) -> Preprocessing:
     """The preprocessing as the core's input wants it; says what that changes."""
     made = suited(spec, taken)
-    for line in changes(spec, made):
+    for line in changes(whose, spec, made):
         listening().say(f"{name}: {line}")
     return made
 

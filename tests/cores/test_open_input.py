@@ -110,7 +110,9 @@ def test_a_preset_alone_serves_a_core_of_any_size_and_layout(
         rows = rows.transpose(0, 3, 1, 2)
     found = core(list(pictures))
     np.testing.assert_allclose(found, reference(data, rows), rtol=1e-4, atol=1e-5)
-    assert any(f"{size[0]} x {size[1]}: 224 x 224 became" in line for line in heard.lines)
+    assert any(
+        f"{size[0]} x {size[1]}: the preset's 224 x 224 became" in line for line in heard.lines
+    )
     other = np.zeros((90, 70, 3), np.uint8)
     assert core([other]).shape == (1, 6)
 
@@ -118,7 +120,7 @@ def test_a_preset_alone_serves_a_core_of_any_size_and_layout(
 def test_the_size_that_a_preset_became_is_said(heard: Heard) -> None:
     core = Core.from_bytes(classifier(["N", 3, 32, 32]), name="tiny", preprocess="imagenet")
     assert heard.lines == [
-        "tiny: the core takes 32 x 32: 224 x 224 became 32 x 32, resize 37",
+        "tiny: the core takes 32 x 32: the preset's 224 x 224 became 32 x 32, resize 37",
     ]
     assert (core.preprocessing.resize, core.preprocessing.crop) == ((37, 37), (32, 32))
 
@@ -139,7 +141,7 @@ def test_a_grey_core_gets_grey_in_the_shares_of_the_channels(
     if shape[1] == 1:
         rows = rows.transpose(0, 3, 1, 2)
     np.testing.assert_allclose(core(list(grey)), reference(data, rows), rtol=1e-4, atol=1e-5)
-    assert any("one grey channel" in line and "mean 0.459" in line for line in heard.lines)
+    assert any("one grey channel" in line and "means became 0.459" in line for line in heard.lines)
 
 
 @pytest.mark.parametrize("shape", [["N", 3, 32, 32], ["N", 32, 32, 3]])
@@ -151,7 +153,7 @@ def test_a_core_of_bytes_scales_them_itself(shape: list[int | str], heard: Heard
         rows = rows.transpose(0, 3, 1, 2)
     found = core(list(exact(32, 32)))
     np.testing.assert_allclose(found, reference(data, rows), rtol=1e-4, atol=1e-5)
-    assert any("scale, mean and std are left to it" in line for line in heard.lines)
+    assert any("the preset's scale, mean and std are left to it" in line for line in heard.lines)
 
 
 @pytest.mark.parametrize("channels", [3, -3])

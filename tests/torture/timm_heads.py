@@ -34,7 +34,7 @@ ALIKE = 0.9  # cosine of features before and after quantisation
 CLASSES = 10
 
 # The smallest model of a family, and a side of pictures that it takes.
-FAMILIES = """
+_FAMILIES = """
 resnet18:64 resnetv2_50:64 seresnet18:64 resnest14d:64 res2net50_26w_4s:64 skresnet18:64 cspresnet50:64 senet154:64
 resnet50_clip:64 botnet26t_256:256 lambda_resnet26t:256 regnetx_002:64 repvgg_a0:64 mobileone_s0:64 rexnet_100:64
 densenet121:64 rdnet_tiny:64 dpn48b:64 vovnet39a:64 ese_vovnet19b_dw:64 dla34:64 dla46x_c:64 hrnet_w18_small:64
@@ -53,21 +53,20 @@ crossvit_tiny_240:240 volo_d1_224:224 levit_128s:224 tiny_vit_5m_224:224 swin_ti
 swinv2_cr_tiny_224:224 nest_tiny:224 pvt_v2_b0:64 twins_pcpvt_small:64 coat_tiny:64 coatnet_nano_rw_224:224
 maxvit_pico_rw_256:64 mvitv2_tiny:64 gcvit_xxtiny:224 hiera_tiny_224:224 davit_tiny:64 nextvit_small:64
 visformer_tiny:224 sequencer2d_s:64 mixer_s32_224:224 resmlp_12_224:224 gmlp_ti16_224:224
-""".split()
+"""
 # Quantised too, with weights alone (dynamic) and with activations (QDQ).
-QUANTISED = frozenset(
-    """
-    resnet18 regnetx_002 mobilenetv3_small_050 efficientnet_lite0 lcnet_050 convnext_atto edgenext_xx_small
-    vit_tiny_patch16_224 deit_tiny_distilled_patch16_224 xcit_nano_12_p16_224 pvt_v2_b0 levit_128s test_vit2
-    """.split()
-)
+_QUANTISED = """
+resnet18 regnetx_002 mobilenetv3_small_050 efficientnet_lite0 lcnet_050 convnext_atto edgenext_xx_small
+vit_tiny_patch16_224 deit_tiny_distilled_patch16_224 xcit_nano_12_p16_224 pvt_v2_b0 levit_128s test_vit2
+"""
+FAMILIES = dict(family.split(":") for family in _FAMILIES.split())
+QUANTISED = frozenset(_QUANTISED.split())
 
 
 def main(names: Sequence[str] = ()) -> None:
     """Try every family that was not tried yet, or those of `names` again."""
     found: dict[str, Found] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    for family in FAMILIES:
-        name, _, side = family.partition(":")
+    for name, side in FAMILIES.items():
         if name in names or (not names and name not in found):
             found[name] = tried(name, int(side))
             KEPT.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
