@@ -14,6 +14,12 @@ from dof_arrow.progress import heard_by
 
 Command = Callable[..., Any]
 
+_PREPROCESSINGS = (
+    "imagenet, imagenet-cubic, clip, caffe, inception, vit, xray, unit, raw, at the size that the "
+    'core takes; or JSON, text or a file, such as {"mode": "RGB", "fit": "squash", '
+    '"resize": [32, 32], "scale": 0.00392}.'
+)
+
 
 def spoken(function: Command) -> Command:
     """Give a command --json, --quiet and --debug, and a Terminal as its first argument."""
@@ -47,7 +53,7 @@ def making(function: Command) -> Command:
         click.option(
             "--preprocess",
             metavar="NAME|SPEC.json",
-            help="What is done to pictures, if the core says none.",
+            help=f"What is done to pictures, if the core says none: {_PREPROCESSINGS}",
         ),
         click.option(
             "--fit",
@@ -58,6 +64,17 @@ def making(function: Command) -> Command:
             "--at", metavar="TENSOR", help="Where to cut (dof headless --list shows the choices)."
         ),
         click.option("--pool", metavar="1x1|2x2|KxK|none", help="How a feature map is averaged."),
+        click.option(
+            "--size",
+            metavar="H,W",
+            help="The size of pictures, if the model leaves it open; one number: a square.",
+        ),
+        click.option(
+            "--grey",
+            is_flag=True,
+            default=None,
+            help="One grey channel, if the model leaves its channels open.",
+        ),
     ]
     return _with(options, function)
 

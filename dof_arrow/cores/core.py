@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dof_arrow.cores import core_file, core_input
 from dof_arrow.cores.core_file import FROM_ORIGINAL
 from dof_arrow.cores.graph import model as graph
-from dof_arrow.cores.graph import runtime
+from dof_arrow.cores.graph import runtime, training
 from dof_arrow.cores.headless import Request, core_bytes, headless
 from dof_arrow.cores.origins import resolve
 from dof_arrow.cores.preprocess import Picture, Preprocess
@@ -53,6 +53,7 @@ class Core:
 
     def __init__(self, data: bytes, threads: int = 1, provider: str = runtime.CPU) -> None:
         model = graph.from_bytes(data, "core")
+        training.refuse_random(model)
         about = core_file.description(model, data)
         self._about = about
         self.data = data
@@ -83,14 +84,19 @@ class Core:
         fit: Fit | None = None,
         at: str | None = None,
         pool: str | None = None,
+        size: str | int | Sequence[int] | None = None,
+        grey: bool = False,
         threads: int = 1,
         provider: str = runtime.CPU,
     ) -> Core:
         """A core: a file made by `headless` as it is, any other model after cutting off its head.
 
-        `path` is a file, or the name of a model elsewhere: see `origins.resolve.find`.
+        `path` is a file, or the name of a model elsewhere: see `origins.resolve.find`. The other
+        options are those of `headless`.
         """
-        data = headless(path, at=at, pool=pool, preprocess=preprocess, fit=fit)
+        data = headless(
+            path, at=at, pool=pool, preprocess=preprocess, fit=fit, size=size, grey=grey
+        )
         return cls(data, threads, provider)
 
     @classmethod
@@ -103,11 +109,13 @@ class Core:
         fit: Fit | None = None,
         at: str | None = None,
         pool: str | None = None,
+        size: str | int | Sequence[int] | None = None,
+        grey: bool = False,
         threads: int = 1,
         provider: str = runtime.CPU,
     ) -> Core:
         """A core of the bytes of an ONNX model; `name` is what an original model is called."""
-        request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit)
+        request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit, size=size, grey=grey)
         return cls(core_bytes(resolve.of_bytes(data, name), request), threads, provider)
 
     @classmethod

@@ -10,9 +10,12 @@ from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import CoreError
 from dof_arrow.format.spec.metadata import Preprocessing, TensorSpec
 from dof_arrow.format.spec.preprocessing import (
+    as_colour,
+    as_grey,
     as_text,
     channel_count,
     output_size,
+    resize_box,
     with_size,
 )
 
@@ -62,7 +65,7 @@ def check_preprocessing(spec: Preprocessing, tensor: TensorSpec, name: str) -> N
             name,
             f"{taken.dtype} {list(taken.shape)}",
             f"{spec.dtype} {list(made)}",
-            f"Pass --preprocess '{as_text(_fitted(spec, taken))}'",
+            f"Pass --preprocess '{as_text(suited(spec, tensor))}'",
         )
 
 
@@ -117,20 +120,14 @@ def fits(made: Shape, taken: Shape) -> bool:
     return True
 
 
-def in_form_of(spec: Preprocessing, tensor: TensorSpec) -> Preprocessing:
-    """The same preprocessing in the element type and axis order of a core's input."""
-    channels_last = tensor.shape[-1] == channel_count(spec) != tensor.shape[1]
-    layout = "NHWC" if channels_last else "NCHW"
-    return dataclasses.replace(spec, dtype=tensor.dtype, layout=layout)  # type: ignore[arg-type]
+def suited(spec: Preprocessing, tensor: TensorSpec) -> Preprocessing:
+    """The nearest preprocessing that makes what a core takes.
 
-
-def _fitted(spec: Preprocessing, tensor: TensorSpec) -> Preprocessing:
-    """The nearest preprocessing that makes what the core takes.
-
-    It has the core's channels, size, axis order and element type.
+    It has the core's channels, size, axis order and element type, wherever the core fixes them.
     """
-    spec = in_form_of(_with_channels(spec, tensor), tensor)
-    height, width = tensor.shape[2:] if spec.layout == "NCHW" else tensor.shape[1:3]
+    spec = _in_form_of(_with_channels(spec, tensor), tensor)
+    taken = of_frame(spec, tensor).shape
+    height, width = taken[2:] if spec.layout == "NCHW" else taken[1:3]
     if not isinstance(height, int) or not isinstance(width, int):
         return spec
     if output_size(spec) in (None, (height, width)):
@@ -138,28 +135,55 @@ def _fitted(spec: Preprocessing, tensor: TensorSpec) -> Preprocessing:
     return with_size(spec, height, width)
 
 
-def _with_channels(spec: Preprocessing, tensor: TensorSpec) -> Preprocessing:
-    """A grey preprocessing for a core of one channel, a coloured one for a core of three.
+def changes(whose: str, old: Preprocessing, new: Preprocessing) -> list[str]:
+    """What a core's input changed about a preprocessing, a line each, for people to read.
 
-    Each channel then has the mean of the numbers of all.
+    `whose` it is: "the preset's".
     """
+    found = []
+    size, sides = output_size(old), output_size(new)
+    if size != sides and size and sides:
+        became = f"{sides[0]} x {sides[1]}"
+        line = f"the core takes {became}: {whose} {size[0]} x {size[1]} became {became}"
+        if resize_box(new) != sides:
+            box = resize_box(new)
+            line += f", resize {box[0] if box[0] == box[1] else f'{box[0]} x {box[1]}'}"
+        found.append(line)
+    if old.mode != new.mode:
+        shape = "one grey channel" if new.mode == "L" else "three channels"
+        line = f"the core takes {shape}: pictures are decoded as {new.mode}"
+        if new.mean:
+            line += f", {whose} means became {_listed(new.mean)}"
+        if new.std:
+            line += f", deviations {_listed(new.std)}"
+        found.append(line)
+    if new.dtype == "uint8" != old.dtype and (old.scale != 1 or old.mean or old.std):
+        found.append(f"the core takes uint8: {whose} scale, mean and std are left to it")
+    return found
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{number:.4g}" for number in numbers)
+
+
+def _in_form_of(spec: Preprocessing, tensor: TensorSpec) -> Preprocessing:
+    """The same preprocessing in the element type and axis order of a core's input.
+
+    A core of whole numbers scales them itself.
+    """
+    channels_last = tensor.shape[-1] == channel_count(spec) != tensor.shape[1]
+    layout = "NHWC" if channels_last else "NCHW"
+    made = dataclasses.replace(spec, dtype=tensor.dtype, layout=layout)  # type: ignore[arg-type]
+    if tensor.dtype == "uint8":
+        return dataclasses.replace(made, scale=1.0, mean=(), std=())
+    return made
+
+
+def _with_channels(spec: Preprocessing, tensor: TensorSpec) -> Preprocessing:
+    """A grey preprocessing for a core of one channel, a coloured one for a core of three."""
     count = channel_count(spec)
     taken = (tensor.shape[1], tensor.shape[-1])
     wanted = 3 if count == 1 else 1
     if count in taken or wanted not in taken:
         return spec
-    mode = "L" if wanted == 1 else "RGB"
-    return dataclasses.replace(
-        spec,
-        mode=mode,  # type: ignore[arg-type]
-        channels=mode,  # type: ignore[arg-type]
-        mean=_averaged(spec.mean, wanted),
-        std=_averaged(spec.std, wanted),
-    )
-
-
-def _averaged(numbers: tuple[float, ...], count: int) -> tuple[float, ...]:
-    """The average of some numbers, so many times; none of none."""
-    if not numbers:
-        return ()
-    return (sum(numbers) / len(numbers),) * count
+    return as_grey(spec) if wanted == 1 else as_colour(spec)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +15,13 @@ from dof_arrow.cores.dequantise import scale_of
 from dof_arrow.cores.graph import batch_axis
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph.flow import Flow
-from dof_arrow.cores.graph.model import Array
+from dof_arrow.cores.graph.model import OPSET, Array
+from dof_arrow.cores.graph.training import (
+    refuse_batch_statistics,
+    refuse_random,
+)
 from dof_arrow.cores.head_detection import OutputVerdict
+from dof_arrow.cores.operators import is_learnt
 from dof_arrow.cores.pooling import WHOLE, parse_grid, pooled
 from dof_arrow.cores.probe import SEE_LIST, ProbedTensor
 from dof_arrow.errors import CoreError
@@ -23,6 +30,14 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OUTPUT = "feature"
+BESIDE = " + "  # between the names of vectors that are put side by side
+
+_BEFORE_HEAD = "before the head"
+_MAP = "map before pooling"
+_FEATURES = "features"
+_INSIDE = "in the head"
+_OUTPUT = "output"
+_BETWEEN = 5  # of the tensors there, so many are listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,55 +78,62 @@ def candidates(model: ModelProto) -> list[Candidate]:
     chosen = head_detection.choose(flow, found)
     listed: dict[str, Candidate] = {}
     for verdict in found:
-        for place, kind, why in _places(flow, verdict):
-            is_chosen = verdict is chosen and place.name == verdict.tensor
-            if place.name in listed and not is_chosen:
-                continue
-            listed[place.name] = Candidate(
-                tensor=place.name, shape=place.listed, kind=kind, chosen=is_chosen, why=why
-            )
+        for candidate in _places(flow, verdict, is_chosen=verdict is chosen):
+            if candidate.chosen or candidate.tensor not in listed:
+                listed[candidate.tensor] = candidate
     return list(listed.values())
 
 
-def cut(model: ModelProto, *, at: str | None = None, pool: str | None = None) -> Cut:
+def cut(
+    model: ModelProto,
+    *,
+    at: str | None = None,
+    pool: str | None = None,
+    features: str | None = None,
+) -> Cut:
     """The model up to its features, or up to the tensor `at`.
 
-    Its one output is `feature`, float32 [N, *shape]. `pool`: None takes the model's own average or
-    class token, and averages maps [N, C, H, W] and tokens [N, T, C]; "1x1" the same; "KxK"
-    averages the map into K x K cells (adaptive average pooling, as torch defines it); "none" keeps
-    the map. The last two cut before the model's own average. Quantised features are dequantised,
-    half ones cast. A batch size written into the model is taken out where every row then gives
-    what it gave (`batch_axis.free`).
+    Its one output is `feature`, float32 [N, *shape]. `at` may be several tensors, "A + B": vectors
+    that are put side by side. `features` names an output that is known to hold features. `pool`:
+    None takes the model's own average or class token, and averages maps [N, C, H, W] and tokens
+    [N, T, C]; "1x1" the same; "KxK" averages the map into K x K cells (adaptive average pooling, as
+    torch defines it); "none" keeps the map. The last two cut before the model's own average.
+    Quantised features are dequantised, half ones cast. A batch size written into the model is taken
+    out where every row then gives what it gave (`batch_axis.free`).
 
-    Raises CoreError where no single place can be defended, the tensor is unknown, or nothing
-    learnt lies before it.
+    Raises CoreError where no single place can be defended, the tensor is unknown, nothing learnt
+    lies before it, or the model draws random numbers.
     """
     grid = parse_grid(pool)
     flow = Flow(graph.inlined(model))
     if at:
-        place = probe.tensor(flow, at)
+        places = probe.tensors(flow, _named(flow, at))
     else:
-        place = _place(flow, keep_map=pool == "none" or grid not in (None, WHOLE))
+        keep_map = pool == "none" or grid not in (None, WHOLE)
+        places = _chosen_places(flow, features, keep_map=keep_map)
+    place = _side_by_side(places)
     if place.is_map and pool is None:
         grid = WHOLE
-    part = _raised(_upto(flow, place))
+    part = _raised(_upto(flow, places))
     channels_last = head_detection.is_channels_last(flow, place.name)
-    features = pooled(part, place, grid, channels_last)
-    _check_size(part, place.name, features.row)
-    _name_output(part, features.name, features.row)
+    made_features = pooled(part, place, grid, channels_last)
+    _check_size(part, place.name, made_features.row)
+    _name_output(part, made_features.name, made_features.row)
     made = batch_axis.free(part)
+    if made.dependent or made.fixed:
+        refuse_batch_statistics(part)
     return Cut(
         model=made.model,
         tensor=place.name,
-        shape=features.row,
-        pool=features.pool,
+        shape=made_features.row,
+        pool=made_features.pool,
         fixed_batch=made.fixed,
         batch_dependent=made.dependent,
     )
 
 
 def _verdicts(flow: Flow) -> list[OutputVerdict]:
-    found = head_detection.verdicts(flow)
+    found = head_detection.verdicts(flow, partial(probe.shapes, flow))
     if not found:
         raise CoreError(
             "no output depends on the input", flow.model.graph.name, hint="Export the model again."
@@ -119,62 +141,139 @@ def _verdicts(flow: Flow) -> list[OutputVerdict]:
     return found
 
 
-def _place(flow: Flow, *, keep_map: bool) -> ProbedTensor:
+def _named(flow: Flow, at: str) -> list[str]:
+    """The tensors that `at` names: one, or several joined by plus signs."""
+    return [at] if at in flow.data else at.split(BESIDE)
+
+
+def _chosen_places(flow: Flow, features: str | None, *, keep_map: bool) -> list[ProbedTensor]:
     """Where to cut when nobody says: before the head, or before the pooling that precedes it."""
-    chosen = head_detection.choose(flow, _verdicts(flow))
-    if chosen is None:
-        listed = []
-        for place in candidates(flow.model):
-            listed.append(f"{place.tensor} {list(place.shape)} ({place.kind}: {place.why})")
+    names = (features,) if features else _chosen(flow).tensors
+    if len(names) > 1 and not keep_map:
+        return probe.tensors(flow, names)
+    place, above = probe.with_map_above(flow, names[0])
+    return [above if keep_map and above is not None else place]
+
+
+def _chosen(flow: Flow) -> OutputVerdict:
+    """The verdict that can be defended; CoreError that lists the candidates where none can."""
+    found = _verdicts(flow)
+    chosen = head_detection.choose(flow, found)
+    if chosen is not None:
+        return chosen
+    listed = []
+    for place in candidates(flow.model):
+        listed.append(f"{place.tensor} {list(place.shape)} ({place.kind}: {place.why})")
+    raise CoreError(
+        "no single place to cut can be defended",
+        flow.model.graph.name,
+        "one",
+        "; ".join(listed),
+        SEE_LIST,
+    )
+
+
+def _places(flow: Flow, verdict: OutputVerdict, *, is_chosen: bool) -> Iterator[Candidate]:
+    """The candidates of one output: its features, the map they are pooled from, the output."""
+    names = verdict.tensors
+    features, above = probe.with_map_above(flow, names[0])
+    if len(names) > 1:
+        features = _side_by_side(probe.tensors(flow, names))
+    is_output = verdict.tensors == (verdict.output,)
+    kind = _FEATURES if is_output else _BEFORE_HEAD
+    yield _candidate(features, kind, verdict.why, is_chosen=is_chosen)
+    if above is not None and above.name != features.name:
+        yield _candidate(above, _MAP, "what the features are pooled from")
+    if verdict.verdict == "unclear":
+        yield from _between(flow, verdict)
+    if not is_output:
+        output = probe.tensor(flow, verdict.output)
+        what = "what the head gives" if verdict.verdict == "head" else "class scores, or features"
+        yield _candidate(output, _OUTPUT, what)
+
+
+def _between(flow: Flow, verdict: OutputVerdict) -> Iterator[Candidate]:
+    """Bottlenecks between what an unclear head may read and its output, the last few."""
+    names = []
+    for stage in flow.stages(verdict.output):
+        if stage.source in flow.inputs or stage.source in verdict.tensors:
+            break
+        names.append(stage.source)
+    for name in reversed(names[:_BETWEEN]):
+        yield _candidate(probe.tensor(flow, name), _INSIDE, "between these and the output")
+
+
+def _candidate(place: ProbedTensor, kind: str, why: str, *, is_chosen: bool = False) -> Candidate:
+    return Candidate(tensor=place.name, shape=place.listed, kind=kind, chosen=is_chosen, why=why)
+
+
+def _side_by_side(places: Sequence[ProbedTensor]) -> ProbedTensor:
+    """One place, or several vectors as one that holds all their numbers."""
+    if len(places) == 1:
+        return places[0]
+    maps = [place.name for place in places if place.is_map]
+    if maps:
         raise CoreError(
-            "no single place to cut can be defended",
-            flow.model.graph.name,
-            "one",
-            "; ".join(listed),
+            "only vectors can be put side by side",
+            BESIDE.join(place.name for place in places),
+            "[N, D] each",
+            ", ".join(maps),
             SEE_LIST,
         )
-    features, above = probe.with_map_above(flow, chosen.tensor)
-    return above if keep_map and above is not None else features
+    width = sum(math.prod(place.row) for place in places)
+    rows = places[0].rows
+    return ProbedTensor(
+        name=BESIDE.join(place.name for place in places),
+        shape=(rows, width),
+        dtype=np.dtype(np.float32),
+        rows=rows,
+    )
 
 
-def _places(flow: Flow, verdict: OutputVerdict) -> list[tuple[ProbedTensor, str, str]]:
-    """The candidates of one output: its features, the map they are pooled from, the output."""
-    features, above = probe.with_map_above(flow, verdict.tensor)
-    if verdict.tensor == verdict.output:
-        kind = "output"
-    else:
-        kind = "conv head" if features.is_map else "dense head"
-    places = [(features, kind, verdict.why)]
-    if above is not None and above.name != features.name:
-        places.append((above, "map", "what the features are pooled from"))
-    if kind != "output":
-        output = probe.tensor(flow, verdict.output)
-        places.append((output, "output", "what the head gives"))
-    return places
-
-
-def _upto(flow: Flow, place: ProbedTensor) -> ModelProto:
-    """The model up to a tensor, which leaves it dequantised and as float32."""
-    scale = scale_of(flow, place.name) if place.dtype.kind in "iu" else []
-    part = graph.extract(flow.model, [place.name, *scale])
-    if not head_detection.is_learnt(part.graph.node):
+def _upto(flow: Flow, places: Sequence[ProbedTensor]) -> ModelProto:
+    """The model up to these tensors, which leaves them dequantised, float32 and side by side."""
+    scales = {}
+    for place in places:
+        if place.dtype.kind in "iu":
+            scales[place.name] = scale_of(flow, place.name)
+    wanted = [place.name for place in places]
+    for scale in scales.values():
+        wanted += [name for name in scale if name not in wanted]
+    part = graph.extract(flow.model, wanted)
+    if not is_learnt(Flow(part)):
         raise CoreError(
             "nothing learnt lies before the cut: its features would be the picture",
-            place.name,
+            places[0].name,
             hint=SEE_LIST,
         )
-    name = place.name
-    if scale:
-        name = graph.add_node(part, "DequantizeLinear", name, *scale)
-    elif place.dtype != np.float32:
-        name = graph.add_node(part, "Cast", name, to=1)
-    graph.set_output(part, name)
+    names = [_plain_numbers(part, place, scales.get(place.name)) for place in places]
+    if len(places) > 1:
+        vectors = [_as_vector(part, name, place) for name, place in zip(names, places, strict=True)]
+        names = [graph.add_node(part, "Concat", *vectors, axis=1)]
+    graph.set_output(part, names[0])
     batch_axis.only_input(part)  # raises where a core cannot have such an input
+    refuse_random(part)
     return part
+
+
+def _plain_numbers(part: ModelProto, place: ProbedTensor, scale: Sequence[str] | None) -> str:
+    """The name of a tensor's values as float32."""
+    if scale:
+        return graph.add_node(part, "DequantizeLinear", place.name, *scale)
+    if place.dtype != np.float32:
+        return graph.add_node(part, "Cast", place.name, to=1)
+    return place.name
+
+
+def _as_vector(part: ModelProto, name: str, place: ProbedTensor) -> str:
+    shape = np.array([-1, math.prod(place.row)], np.int64)
+    return graph.add_node(part, "Reshape", name, graph.add_constant(part, shape, "dof_shape"))
 
 
 def _raised(part: ModelProto) -> ModelProto:
     """The part in the opset of all cores, with features proved equal by running both."""
+    if graph.opset(part) < OPSET:
+        refuse_batch_statistics(part)  # of which the converter knows nothing
     raised = graph.raise_opset(part)
     if raised is part:
         return part
@@ -184,9 +283,9 @@ def _raised(part: ModelProto) -> ModelProto:
     after = _features(raised, value.name, rows)
     if not batch_axis.close(after, before, batch_axis.tolerance(part)):
         raise CoreError(
-            f"features change when the model is raised to opset {graph.OPSET}",
+            f"features change when the model is raised to opset {OPSET}",
             part.graph.name,
-            hint=f"Export the model again with opset {graph.OPSET} or later.",
+            hint=f"Export the model again with opset {OPSET} or later.",
         )
     return raised
 

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from dof_arrow.cores import core_file, cut
+from dof_arrow.cores import core_file, cut, open_input
 from dof_arrow.cores.core_file import FROM_ORIGINAL
-from dof_arrow.cores.core_input import in_form_of, input_of
+from dof_arrow.cores.core_input import changes, input_of, suited
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.origins import resolve
 from dof_arrow.cores.origins.resolve import Original
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec import json_model, metadata
 from dof_arrow.format.spec.metadata import CoreMetadata, Preprocessing, TensorSpec
-from dof_arrow.format.spec.preprocessing import Fit, as_text, load_spec, presets, with_fit
+from dof_arrow.format.spec.preprocessing import (
+    Fit,
+    as_grey,
+    as_text,
+    load_spec,
+    parse_size,
+    presets,
+    with_fit,
+)
+from dof_arrow.progress import NOBODY, heard_by, listening
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _UNKNOWN_SHA256 = "0" * 64
 
@@ -28,6 +41,7 @@ def _nothing_declared() -> None:
 class Request:
     """How a core is to be made: where to cut, how to pool, what is done to pictures first.
 
+    `size`, height and width, and `grey` say what the model takes where it leaves that open.
     `declared` gives what the model's makers say; it is asked only where `preprocess` is None.
     """
 
@@ -35,6 +49,8 @@ class Request:
     pool: str | None = None
     preprocess: str | Preprocessing | None = None
     fit: Fit | None = None
+    size: str | int | Sequence[int] | None = None
+    grey: bool = False
     declared: Callable[[], Preprocessing | None] = _nothing_declared
 
 
@@ -45,19 +61,30 @@ def headless(
     pool: str | None = None,
     preprocess: str | Preprocessing | None = None,
     fit: Fit | None = None,
+    size: str | int | Sequence[int] | None = None,
+    grey: bool = False,
     name: str | None = None,
     license: str | None = None,
 ) -> bytes:
     """The ONNX bytes of a core: the model without its head, its description and preprocessing.
 
     Equal models and options give equal bytes. A file that is a core already is returned as it is,
-    completed by a preprocessing where it carries none. `name` is the file's stem unless given,
+    completed by a preprocessing where it carries none. `size` ("H,W", one number or two) and `grey`
+    say what pictures a model takes that leaves it open. `name` is the file's stem unless given,
     `license` an SPDX expression. Raises CoreError for a model that cannot serve, UsageError for
     options that contradict it or one another.
     """
     found = resolve.find(path)
     found = dataclasses.replace(found, name=name or found.name, license=license or found.license)
-    request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit, declared=found.declared)
+    request = Request(
+        at=at,
+        pool=pool,
+        preprocess=preprocess,
+        fit=fit,
+        size=size,
+        grey=grey,
+        declared=found.declared,
+    )
     return core_bytes(found, request)
 
 
@@ -65,7 +92,8 @@ def core_bytes(original: Original, request: Request) -> bytes:
     """The bytes of a core of a model; errors as `headless`."""
     if core_file.is_core(original.model):
         return _completed(original, request)
-    part = cut.cut(original.model, at=request.at, pool=request.pool)
+    model = _settled(original.model, request)
+    part = cut.cut(model, at=request.at, pool=request.pool, features=original.features)
     about = CoreMetadata(
         name=original.name,
         sha256=_UNKNOWN_SHA256,
@@ -79,7 +107,7 @@ def core_bytes(original: Original, request: Request) -> bytes:
         preprocessing=None,  # type: ignore[arg-type]
         deterministic=not part.batch_dependent,
     )
-    spec = _asked_preprocessing(request, about.input)
+    spec = _asked_preprocessing(original.name, request, about.input)
     return core_file.describe(part.model, json_model.to_json(about), spec, original.name)
 
 
@@ -88,15 +116,22 @@ def _completed(original: Original, request: Request) -> bytes:
     about = core_file.read_json(original.model)
     _check_cut(original.name, "--at", request.at, about.get("cut"))
     _check_cut(original.name, "--pool", request.pool, about.get("pool"))
-    taken = input_of(original.model)
+    model = _settled(original.model, request)
+    taken = input_of(model)
     if "preprocessing" in about:
         carried = metadata.from_json(about["preprocessing"], Preprocessing)
         _check_preprocessing(original.name, carried, request, taken)
         return original.data
-    spec = _asked_preprocessing(request, taken)
+    spec = _asked_preprocessing(original.name, request, taken)
     if spec is None:
         return original.data
-    return core_file.describe(original.model, about, spec, original.name)
+    return core_file.describe(model, about, spec, original.name)
+
+
+def _settled(model: ModelProto, request: Request) -> ModelProto:
+    """The model with its input's open axes written down, as far as they can be known."""
+    size = parse_size(request.size) if request.size is not None else None
+    return open_input.settled(model, size, grey=request.grey)
 
 
 def _check_cut(name: str, option: str, asked: str | None, carried: str | None) -> None:
@@ -115,7 +150,8 @@ def _check_preprocessing(
 ) -> None:
     """Raise UsageError where another preprocessing is asked for than the core carries."""
     user_alone = dataclasses.replace(request, declared=_nothing_declared)
-    asked = _asked_preprocessing(user_alone, taken) or _fitted(carried, request.fit)
+    with heard_by(NOBODY):  # of an adaptation that is not made
+        asked = _asked_preprocessing(name, user_alone, taken) or _fitted(carried, request.fit)
     if asked != carried:
         raise UsageError(
             "the core carries a preprocessing of its own",
@@ -126,22 +162,44 @@ def _check_preprocessing(
         )
 
 
-def _asked_preprocessing(request: Request, taken: TensorSpec) -> Preprocessing | None:
+def _asked_preprocessing(name: str, request: Request, taken: TensorSpec) -> Preprocessing | None:
     """The preprocessing that was asked for.
 
-    A preset says what is done to the pixels; their element type and axis order come from the
-    core's input.
+    A preset, or the model's own declaration, says what is done to the pixels; size, channels,
+    element type and axis order come from the core's input, which is said aloud. What the user
+    writes out holds as it is written.
     """
     asked = request.preprocess
     if asked is None:
-        declared = request.declared()
-        if declared is None:
+        spec = request.declared()
+        if spec is None:
             return None
-        return in_form_of(_fitted(declared, request.fit), taken)
-    if not isinstance(asked, str):
-        return _fitted(asked, request.fit)
-    spec = load_spec(asked, fit=request.fit)
-    return in_form_of(spec, taken) if asked in presets() else spec
+    elif isinstance(asked, str):
+        spec = load_spec(asked)
+    else:
+        spec = asked
+    spec = as_grey(spec) if request.grey else spec
+    if asked is None:
+        spec = _adapted(name, "the model's own", spec, taken)
+    elif isinstance(asked, str) and asked in presets():
+        spec = _adapted(name, "the preset's", spec, taken)
+    if request.grey and spec.mode != "L":
+        raise UsageError(
+            "the core takes three channels",
+            name,
+            "one channel, where --grey is given",
+            str(list(taken.shape)),
+            "Leave --grey out: grey pictures are decoded with three equal channels.",
+        )
+    return _fitted(spec, request.fit)
+
+
+def _adapted(name: str, whose: str, spec: Preprocessing, taken: TensorSpec) -> Preprocessing:
+    """The preprocessing as the core's input wants it; says what that changes."""
+    made = suited(spec, taken)
+    for line in changes(whose, spec, made):
+        listening().say(f"{name}: {line}")
+    return made
 
 
 def _fitted(spec: Preprocessing, fit: Fit | None) -> Preprocessing:

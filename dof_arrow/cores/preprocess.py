@@ -41,7 +41,7 @@ def resized_size(spec: Preprocessing, height: int, width: int) -> tuple[int, int
     >>> resized_size(presets()["imagenet"], 300, 401)
     (256, 342)
     """
-    if not spec.resize:
+    if not spec.resize or (spec.as_is and (height, width) == output_size(spec)):
         return height, width
     box_height, box_width = resize_box(spec)
     # Each side where the other one fills the box.
@@ -188,10 +188,19 @@ _SCALE_TO_BOX = """
     other = Div (product, stored_across)
 """
 _FIT = {
-    "crop": _SCALE_TO_BOX + "    size = Max (box, other)\n",
-    "pad": _SCALE_TO_BOX + "    inside = Min (box, other)\n    size = Max (inside, one)\n",
-    "squash": "    size = Identity (box)\n",
+    "crop": _SCALE_TO_BOX + "    {size} = Max (box, other)\n",
+    "pad": _SCALE_TO_BOX + "    inside = Min (box, other)\n    {size} = Max (inside, one)\n",
+    "squash": "    {size} = Identity (box)\n",
 }
+
+# A picture of the final size is resized to its own size, which changes nothing.
+_AS_IS = """
+    is_side_final = Equal (stored, final)
+    sides_final = Cast <to = 7> (is_side_final)
+    both_final = ReduceMin (sides_final)
+    is_final = Cast <to = 9> (both_final)
+    size = Where (is_final, stored, fitted)
+"""
 
 # torchvision's rule: start at (size - crop) / 2, halves rounded to even.
 _CENTRE_CROP = """
@@ -227,11 +236,19 @@ def _resize(spec: Preprocessing) -> str:
     # Sizes of all four axes: onnxruntime 1.31 does not load a uint8 linear resize that names axes.
     return f"""
     box = Constant <value_ints = {list(resize_box(spec))}> ()
-    {_FIT[spec.fit]}
+    {_size(spec)}
     channels = Constant <value_ints = [{channel_count(spec)}]> ()
     sizes = Concat <axis = 0> (one, size, channels)
     resized = Resize <{how}> (batch, , , sizes)
 """
+
+
+def _size(spec: Preprocessing) -> str:
+    """`size` [h, w] after the resize."""
+    if not spec.as_is:
+        return _FIT[spec.fit].format(size="size")
+    final = f"    final = Constant <value_ints = {list(output_size(spec) or ())}> ()"
+    return _FIT[spec.fit].format(size="fitted") + final + _AS_IS
 
 
 def _frame(spec: Preprocessing) -> str:

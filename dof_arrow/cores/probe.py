@@ -73,6 +73,19 @@ def tensor(flow: Flow, name: str) -> ProbedTensor:
     return _probed(flow, [name])[0]
 
 
+def tensors(flow: Flow, names: Sequence[str]) -> list[ProbedTensor]:
+    """The tensors of these names; errors as `tensor`."""
+    return [tensor(flow, name) for name in names]
+
+
+def shapes(flow: Flow, names: Sequence[str]) -> list[tuple[int, ...]]:
+    """The shapes of one row of these tensors; of what has no batch axis, its own shape."""
+    found = []
+    for place in _probed(flow, names):
+        found.append(place.shape[1:] if place.has_batch else place.shape)
+    return found
+
+
 def with_map_above(flow: Flow, name: str) -> tuple[ProbedTensor, ProbedTensor | None]:
     """A tensor, and the nearest bottleneck at or above it that holds a map.
 

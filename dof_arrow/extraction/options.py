@@ -46,6 +46,13 @@ class ExtractOptions(TableOptions):
     pool: str | None = None
     """How a feature map is averaged: `1x1`, `2x2`, `KxK` cells, or `none`."""
 
+    size: str | int | Sequence[int] | None = None
+    """Height and width of the pictures that the model takes, where it leaves them open: `"H,W"`,
+    two numbers, or one for both."""
+
+    grey: bool = False
+    """Whether a model that leaves its channels open takes one grey channel."""
+
     threads: int = 1
     """Threads on which each worker runs a core. A `Core` brings its own number."""
 
@@ -147,9 +154,9 @@ class ExtractOptions(TableOptions):
     @property
     def making(self) -> dict[str, Any]:
         """The options that make a core of a model, those that are not given left out."""
-        names = ("preprocess", "fit", "at", "pool", "threads", "provider")
+        names = ("preprocess", "fit", "at", "pool", "size", "grey", "threads", "provider")
         given = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in given.items() if value not in (None, False)}
 
     @property
     def sampling(self) -> Sampling:

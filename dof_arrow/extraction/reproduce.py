@@ -92,6 +92,8 @@ def reproduce(
     fit: Fit | None = None,
     at: str | None = None,
     pool: str | None = None,
+    size: str | int | Sequence[int] | None = None,
+    grey: bool = False,
     table: PathLike | None = None,
     key: str | None = None,
     pictures: str | None = None,
@@ -105,8 +107,8 @@ def reproduce(
 
     - `rows` is how many are drawn, by `seed`, or their share as a float.
     - `core` are the very cores that made the features, told by their SHA-256; `preprocess`, `fit`,
-      `at` and `pool` make them of models as `extract` did. Without any, all are found by their
-      digest, in the cache or beside the dataset (`cores.find_cores`).
+      `at`, `pool`, `size` and `grey` make them of models as `extract` did. Without any, all are
+      found by their digest, in the cache or beside the dataset (`cores.find_cores`).
     - `table`, `key`, `pictures`, `id_key`, `max_pixels` and `allow` find and read the inputs as
       `extract` did.
     - A row agrees if no number is off by more than `tolerance` times the row's largest magnitude
@@ -117,7 +119,8 @@ def reproduce(
     the source cannot be read; what `open` raises.
     """
     found = data if isinstance(data, Dataset) else dataset.open(data)
-    making = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
+    making: dict[str, Any] = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
+    making |= {"size": size, "grey": grey or None}
     given = {name: value for name, value in making.items() if value is not None}
     cores = _matched(found, loaded_cores(core, given) if core else _found_cores(found, given))
     sampling = _sampling(found.metadata)

@@ -87,6 +87,13 @@ class ExtractKeywords(TypedDict, total=False):
     pool: str | None
     """How a feature map is averaged: `1x1`, `2x2`, `KxK` cells, or `none`."""
 
+    size: str | int | Sequence[int] | None
+    """Height and width of the pictures that the model takes, where it leaves them open: `"H,W"`,
+    two numbers, or one for both."""
+
+    grey: bool
+    """Whether a model that leaves its channels open takes one grey channel."""
+
     threads: int
     """Threads on which each worker runs a core. A `Core` brings its own number."""
 

@@ -202,7 +202,7 @@ def test_a_preset_takes_type_and_axes_from_the_core() -> None:
             layout="NHWC",
             mean=(5.0,),
         ),
-        "imagenet",
+        as_text(load_spec("imagenet")),
     ],
 )
 def test_a_preprocessing_that_does_not_fit_is_refused_with_one_that_does(declared: Any) -> None:
@@ -353,7 +353,7 @@ def test_a_model_that_takes_no_pictures_is_refused() -> None:
 
 def test_a_hint_is_what_to_type_next() -> None:
     with pytest.raises(CoreError) as caught:
-        Core.from_bytes(small_model(), preprocess="imagenet")
+        Core.from_bytes(small_model(), preprocess=as_text(load_spec("imagenet")))
     assert caught.value.hint.startswith("Pass --preprocess '{")
     fitted = load_spec(caught.value.hint.split("'")[1])
     assert (fitted.resize, fitted.crop) == ((9, 9), (8, 8))

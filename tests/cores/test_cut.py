@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from dof_arrow.cores import cut, head_detection
+from dof_arrow.cores import cut, head_detection, probe
 from dof_arrow.cores.graph import batch_axis
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph.flow import Flow
@@ -300,7 +301,8 @@ def test_the_stages_of_a_graph_are_its_bottlenecks() -> None:
 def test_names_weigh_in(name: str, verdict: str) -> None:
     model = models.gemm(tail="")
     graph.rename_tensor(model, model.graph.output[0].name, name)
-    assert head_detection.verdicts(Flow(model))[0].verdict == verdict
+    flow = Flow(model)
+    assert head_detection.verdicts(flow, partial(probe.shapes, flow))[0].verdict == verdict
 
 
 @pytest.mark.parametrize("name", REAL)

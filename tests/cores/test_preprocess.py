@@ -16,10 +16,13 @@ from dof_arrow.cores.preprocess import Preprocess, build, resized_size
 from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.format.spec.metadata import Preprocessing
 from dof_arrow.format.spec.preprocessing import (
+    as_colour,
+    as_grey,
     as_text,
     channel_count,
     load_spec,
     output_size,
+    parse_size,
     presets,
     with_fit,
     with_size,
@@ -278,3 +281,43 @@ def test_a_graph_that_does_not_fit_its_declaration_is_refused() -> None:
     half = dataclasses.replace(presets()["xray"], dtype="float16")
     with pytest.raises(CoreError, match="does not fit its declaration"):
         Preprocess(half, other)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+def test_a_picture_of_the_final_size_keeps_its_margin_where_the_spec_says_so(
+    fit: Any, interpolation: Any
+) -> None:
+    resize = (37, 40) if fit == "crop" else (20, 20)
+    spec = plain(fit=fit, resize=resize, crop=(32, 36), interpolation=interpolation, as_is=True)
+    onnx.checker.check_model(build(spec), full_check=True)
+    exact, other = picture(32, 36), picture(36, 32)
+    np.testing.assert_array_equal(Preprocess(spec)(exact), exact)
+    assert resized_size(spec, 32, 36) == (32, 36)
+    trimmed = Preprocess(dataclasses.replace(spec, as_is=False))
+    assert (trimmed(exact) != exact).any()
+    np.testing.assert_array_equal(Preprocess(spec)(other), trimmed(other))
+
+
+def test_a_preset_of_another_size_trims_nothing_from_pictures_of_that_size() -> None:
+    small = with_size(presets()["imagenet"], 32, 32)
+    assert (small.resize, small.crop, small.as_is) == ((37, 37), (32, 32), True)
+    assert not presets()["imagenet"].as_is
+    assert not with_size(presets()["clip"], 64, 64).as_is  # which has no margin
+
+
+def test_grey_takes_the_shares_of_the_channels() -> None:
+    grey = as_grey(presets()["imagenet"])
+    assert (grey.mode, grey.channels) == ("L", "L")
+    assert grey.mean == pytest.approx([0.299 * 0.485 + 0.587 * 0.456 + 0.114 * 0.406])
+    assert grey.std == pytest.approx([0.299 * 0.229 + 0.587 * 0.224 + 0.114 * 0.225])
+    blue_first = as_grey(presets()["caffe"])
+    assert blue_first.mean == pytest.approx([0.114 * 104 + 0.587 * 117 + 0.299 * 123])
+    assert as_grey(presets()["xray"]) == presets()["xray"]
+    assert as_colour(presets()["xray"]).mean == (1024.0,) * 3
+
+
+@pytest.mark.parametrize("size", ["0", "1,2,3", "", "a", "-3", "9999", "1.5", "\u0663"])
+def test_what_is_no_size_is_refused(size: str) -> None:
+    with pytest.raises(UsageError, match=r"no size of a picture.*--size 224"):
+        parse_size(size)

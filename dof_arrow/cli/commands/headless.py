@@ -58,8 +58,9 @@ def headless(
     from dof_arrow.cores.core import headless as make
     from dof_arrow.storage.atomic import refuse_existing, replacing
 
+    options["grey"] = bool(options["grey"])
     if list_only:
-        return _list_candidates(terminal, model)
+        return _list_candidates(terminal, model, options["size"], options["grey"])
     if out is None:
         raise click.UsageError(
             "say where to write the core: -o CORE.onnx, or --list to see the choices"
@@ -75,7 +76,7 @@ def headless(
         file.write(data)
     lines[0] = f"{out}: {size(len(data))}, {lines[0]}"
     terminal.result({"path": str(out), "bytes": len(data), **about}, *lines)
-    asked = " --preprocess imagenet" if bare else ""
+    asked = " --preprocess NAME|SPEC.json" if bare else ""
     terminal.say(f"Next: dof extract PICTURES --core {out}{asked} -o OUT.dof.parquet")
     return DONE
 
@@ -140,18 +141,24 @@ def _appraised(found: Appraisal, drawn: bool) -> list[str]:
     )
 
 
-def _list_candidates(terminal: Terminal, model: str) -> int:
+def _list_candidates(terminal: Terminal, model: str, size: str | None, grey: bool) -> int:
     from dataclasses import asdict
 
-    from dof_arrow.cores import cut
+    from dof_arrow.cores import cut, open_input
     from dof_arrow.cores.origins import resolve
+    from dof_arrow.format.spec.preprocessing import parse_size
 
-    found = cut.candidates(resolve.find(model).model)
+    sides = parse_size(size) if size else None
+    whole = open_input.settled(resolve.find(model).model, sides, grey=grey)
+    found = cut.candidates(whole)
     rows = [(" ", "tensor", "shape", "kind", "why")]
     for each in found:
         mark = "*" if each.chosen else " "
         shape = " x ".join(map(str, each.shape))
         rows.append((mark, each.tensor, shape, each.kind, each.why))
     terminal.result([asdict(each) for each in found], *table(rows))
-    terminal.say("* is where dof cuts; another: --at TENSOR")
+    if any(each.chosen for each in found):
+        terminal.say("* is where dof cuts; another: --at TENSOR")
+    else:
+        terminal.say("No single place can be defended: choose one with --at TENSOR")
     return DONE

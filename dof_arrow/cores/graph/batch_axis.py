@@ -13,6 +13,7 @@ from dof_arrow.cores.graph.flow import Flow
 from dof_arrow.cores.graph.load import to_bytes
 from dof_arrow.cores.graph.names import Array, dims, dtype, inputs, weights
 from dof_arrow.cores.graph.session import run, session
+from dof_arrow.cores.graph.training import draws
 from dof_arrow.errors import CoreError
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def free(model: ModelProto) -> Batch:
 
     Otherwise the model stays as it was. It has one input and one output, with rows on the first
     axis of both. Three seeded rows are run alone in the given model, then in batches of one to
-    three; the tolerance is 1e-5 of the largest feature, 2e-3 in half precision.
+    three; the tolerance is 1e-5 of the largest feature, 2e-3 in half precision. Raises CoreError
+    where the same row gives other features in a second run.
     """
     fixed = size(model)
     count = fixed or 1
@@ -100,6 +102,8 @@ def free(model: ModelProto) -> Batch:
     rows = sample(only_input(model), _ROWS)
     runner = session(to_bytes(model))
     alone = np.concatenate([_run(runner, rows[i : i + 1], count) for i in range(_ROWS)])
+    if not close(_run(runner, rows[:1], count), alone[:1], allowed):
+        raise draws(model.graph.name, ["other features in a second run of the same picture"])
     ranged = any(node.op_type in _DYNAMIC_RANGE for node in model.graph.node)
     for candidate in _candidates(model, fixed):
         taken = _batches_taken(candidate, rows, alone, allowed)

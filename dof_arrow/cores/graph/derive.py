@@ -44,7 +44,9 @@ def extract(model: ModelProto, names: Sequence[str]) -> ModelProto:
     graph = part.graph
     graph.name = whole.name
     graph.node.extend(map(_plain, nodes))
+    _drop_repeated_names(graph)
     graph.input.extend(value for value in inputs(model) if value.name in needed)
+    _free_empty_axes(graph)
     graph.initializer.extend(tensor for tensor in whole.initializer if tensor.name in needed)
     for sparse in whole.sparse_initializer:
         if sparse.values.name in needed:
@@ -93,6 +95,23 @@ def _needed(graph: GraphProto, names: Sequence[str]) -> tuple[set[str], list[Nod
             needed.update(node.output)
     nodes.reverse()
     return needed, nodes
+
+
+def _drop_repeated_names(graph: GraphProto) -> None:
+    """Take the names from nodes that share one: ONNX leaves names free, its runtime does not."""
+    seen: set[str] = set()
+    for node in graph.node:
+        if node.name in seen:
+            node.name = ""
+        seen.add(node.name)
+
+
+def _free_empty_axes(graph: GraphProto) -> None:
+    """Leave axes of an input free that are declared with a length of zero or less."""
+    for value in graph.input:
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.HasField("dim_value") and axis.dim_value < 1:
+                axis.Clear()
 
 
 def _plain(node: NodeProto) -> NodeProto:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 _ABOUT_SHAPE = frozenset({"Shape", "Size"})  # what they give depends on sizes, not on pixels
+_RANGED = "DynamicQuantizeLinear"  # its second and third output say how the first is to be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Flow:
         self.producer: dict[str, NodeProto] = {}
         self.position: dict[str, int] = {}
         self.data = set(self.inputs)
+        self.scales: set[str] = set()
         for position, node in enumerate(model.graph.node):
             self._visit(node, position)
 
@@ -45,10 +47,23 @@ class Flow:
                 self.position[name] = position
                 if carries_data:
                     self.data.add(name)
+        if carries_data:
+            self._note_scales(node)
+
+    def _note_scales(self, node: NodeProto) -> None:
+        """Keep apart what carries only the scales of numbers that were quantised on the way."""
+        if node.op_type == _RANGED:
+            self.scales.update(node.output[1:])
+        elif self.sources(node) <= self.scales:
+            self.scales.update(node.output)
 
     def sources(self, node: NodeProto) -> set[str]:
         """The tensors carrying data that a node reads."""
         return self.data & reads(node)
+
+    def values(self, node: NodeProto) -> set[str]:
+        """The same without scales: what a node computes with."""
+        return self.sources(node) - self.scales
 
     def consumers(self, tensor: str) -> Iterator[NodeProto]:
         """The nodes that read a tensor."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 AGAIN = "Export or download the model again."
 
 _SHOWN_OF_NAME = 100  # characters
 _SHOWN_OF_ERROR = 200
+# Where in its own source ONNX Runtime raised, before what it says.
+_RUNTIME_SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\) (?=\S)")
 
 
 def first_line(error: Exception) -> str:
@@ -15,7 +19,7 @@ def first_line(error: Exception) -> str:
     'no such operator'
     """
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:_SHOWN_OF_ERROR]
+    return _RUNTIME_SOURCE.sub("", text.splitlines()[0])[:_SHOWN_OF_ERROR]
 
 
 def shown(name: str | bytes) -> str:

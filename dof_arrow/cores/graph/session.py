@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 # Below a device nothing can lie.
 _FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
 _NO_FOLDER = os.path.join(os.devnull, "none")
+# How ONNX Runtime says that a model is newer than itself.
+_NEWER_IR = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
+_NEWER_OPSET = re.compile(r"Opset (\d+) is under development.* domain (\S+) is till opset (\d+)")
 
 
 def session(
@@ -47,9 +51,32 @@ def session(
     try:  # the fallback prints to stdout, and would change the device unasked
         return onnxruntime.InferenceSession(data, options, providers=chosen, enable_fallback=0)
     except Exception as error:  # the runtime's exceptions have no base of their own
-        raise CoreError(
+        raise _not_loaded(error) from error
+
+
+def _not_loaded(error: Exception) -> CoreError:
+    """The error for a model that ONNX Runtime does not load; it says so where that is too old."""
+    import onnxruntime
+
+    told = str(error)
+    newer = None
+    ir = _NEWER_IR.search(told)
+    opset = _NEWER_OPSET.search(told)
+    if ir:
+        newer = f"IR version {ir[1]}", f"IR version {ir[2]}"
+    elif opset:
+        newer = f"opset {opset[1]} of {opset[2]}", f"opset {opset[3]}"
+    if newer is None:
+        return CoreError(
             "ONNX Runtime cannot load the model", found=first_line(error), hint="Run dof doctor."
-        ) from error
+        )
+    found, highest = newer
+    return CoreError(
+        "the model is newer than the installed ONNX Runtime",
+        expected=f"at most {highest}, with ONNX Runtime {onnxruntime.__version__}",
+        found=found,
+        hint=f"Bring it up to date, pip install -U onnxruntime, or export with {highest} or less.",
+    )
 
 
 def run(runner: InferenceSession, feeds: Mapping[str, Array]) -> list[Array]:

@@ -33,7 +33,8 @@ def _nothing_declared() -> None:
 class Original:
     """A model as its makers give it, or a core that was made of one.
 
-    `data` are its bytes, `sha256` is the digest of what was loaded. `declared` asks for the
+    `data` are its bytes, `sha256` is the digest of what was loaded. `features` names an output that
+    holds features, where the model was made without a head. `declared` asks for the
     preprocessing that comes with it: it gives None where there is none, and raises UsageError where
     it cannot be taken over.
     """
@@ -44,6 +45,7 @@ class Original:
     sha256: str
     source: str | None = None
     license: str | None = None
+    features: str | None = None
     declared: Callable[[], Preprocessing | None] = _nothing_declared
 
 
@@ -213,6 +215,7 @@ def _of_timm(address: str) -> Original:
         source=source,
         sha256=digest,
         license=made.license,
+        features=model.graph.output[0].name,
         declared=lambda: made.preprocessing,
     )
 

@@ -83,6 +83,10 @@ class Preprocessing:
     crop: tuple[int, ...] = spec(
         "[height, width] of the centre crop or of the padded picture", default=(), minimum=1
     )
+    as_is: bool = spec(
+        "whether a picture of the final size is left as it is, its margin not cropped away",
+        default=False,
+    )
     fill: int = spec("grey level of padding, 0-255", default=0, minimum=0)
     channels: Literal["RGB", "BGR", "L"] = spec("channel order of the core's input", default="RGB")
     scale: float = spec("factor on the 0-255 values, before mean and std", default=1.0)

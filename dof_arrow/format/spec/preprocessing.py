@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from dof_arrow.format.spec.metadata import Preprocessing
 Fit = Literal["crop", "pad", "squash", "none"]
 
 MAX_SIDE = 1 << 13
+LUMA = (0.299, 0.587, 0.114)  # the shares of red, green and blue in grey
 
 _IMAGENET: dict[str, Any] = {
     "scale": 1 / 255,
@@ -80,7 +81,7 @@ def with_fit(spec: Preprocessing, fit: Fit) -> Preprocessing:
         return spec
     size = output_size(spec)
     if fit == "none":
-        return dataclasses.replace(spec, fit="none", resize=(), crop=())
+        return dataclasses.replace(spec, fit="none", resize=(), crop=(), as_is=False)
     if size is None:
         raise UsageError(
             "a picture left as it is has no size to fit",
@@ -88,11 +89,13 @@ def with_fit(spec: Preprocessing, fit: Fit) -> Preprocessing:
             hint=f"Give the sizes: --preprocess '{as_text(with_size(spec, 224, 224))}'",
         )
     crop = () if fit == "squash" else size
-    return dataclasses.replace(spec, fit=fit, resize=size, crop=crop)
+    return dataclasses.replace(spec, fit=fit, resize=size, crop=crop, as_is=False)
 
 
 def with_size(spec: Preprocessing, height: int, width: int) -> Preprocessing:
     """The same declaration for another final size; a margin cropped away keeps its share.
+
+    A picture that has this size already keeps its margin, too.
 
     >>> with_size(presets()["imagenet"], 448, 448).resize
     (512, 512)
@@ -103,7 +106,63 @@ def with_size(spec: Preprocessing, height: int, width: int) -> Preprocessing:
     box = resize_box(spec)
     resize = round(box[0] * height / old[0]), round(box[1] * width / old[1])
     crop = (height, width) if spec.crop else ()
-    return dataclasses.replace(spec, resize=resize, crop=crop)
+    as_is = bool(crop) and resize != crop
+    return dataclasses.replace(spec, resize=resize, crop=crop, as_is=as_is)
+
+
+def parse_size(size: str | int | Sequence[int]) -> tuple[int, int]:
+    """Height and width out of "H,W", of one number for both, or of two numbers.
+
+    >>> parse_size("256,128"), parse_size(32)
+    ((256, 128), (32, 32))
+    """
+    text = (
+        size
+        if isinstance(size, str)
+        else ",".join(map(str, [size] if isinstance(size, int) else size))
+    )
+    sides = [side.strip() for side in text.split(",")]
+    good = all(side.isascii() and side.isdigit() for side in sides) and len(sides) in (1, 2)
+    if not good or not all(1 <= int(side) <= MAX_SIDE for side in sides):
+        raise UsageError(
+            "no size of a picture",
+            "size",
+            f"H,W in pixels, or one number for both, from 1 to {MAX_SIDE}",
+            str(size),
+            "Try --size 224 or --size 256,128.",
+        )
+    return int(sides[0]), int(sides[-1])
+
+
+def as_grey(spec: Preprocessing) -> Preprocessing:
+    """The same declaration for pictures of one grey channel.
+
+    Grey is 0.299 R + 0.587 G + 0.114 B, so the mean of a grey channel is the mean of the three in
+    these shares, and so is its deviation where the three rise and fall together, as grey pictures'
+    do.
+
+    >>> [round(number, 4) for number in (*as_grey(presets()["imagenet"]).mean, 1.0)]
+    [0.459, 1.0]
+    """
+    if spec.mode == "L":
+        return spec
+    shares = LUMA[::-1] if spec.channels == "BGR" else LUMA
+    return dataclasses.replace(
+        spec,
+        mode="L",
+        channels="L",
+        mean=_weighed(spec.mean, shares),
+        std=_weighed(spec.std, shares),
+    )
+
+
+def as_colour(spec: Preprocessing) -> Preprocessing:
+    """The same declaration for pictures of three channels, each treated as the grey one is."""
+    if spec.mode != "L":
+        return spec
+    return dataclasses.replace(
+        spec, mode="RGB", channels="RGB", mean=spec.mean * 3, std=spec.std * 3
+    )
 
 
 def as_text(spec: Preprocessing) -> str:
@@ -151,6 +210,13 @@ def _square(
     return Preprocessing(mode=mode, fit="crop", resize=(resize,), crop=(crop, crop), **rest)
 
 
+def _weighed(numbers: tuple[float, ...], shares: Sequence[float]) -> tuple[float, ...]:
+    """One number of three, in these shares; none of none."""
+    if len(numbers) != len(shares):
+        return numbers
+    return (sum(number * share for number, share in zip(numbers, shares, strict=True)),)
+
+
 def _json_bytes(text: str) -> tuple[bytes, str]:
     if text.lstrip().startswith("{"):
         return text.encode(), "--preprocess"
@@ -191,6 +257,8 @@ def _from_json(data: bytes, where: str) -> Preprocessing:
 def _mistakes(spec: Preprocessing) -> Iterator[str]:
     yield from _channel_mistakes(spec)
     yield from _size_mistakes(spec)
+    if spec.as_is and not spec.resize:
+        yield "as_is needs resize: without it every picture is left as it is"
     if not 0 <= spec.fill <= 255:
         yield f"fill is a grey level from 0 to 255, not {spec.fill}"
     if spec.dtype == "uint8" and (spec.scale != 1 or spec.mean or spec.std):
