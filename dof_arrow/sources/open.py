@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.sources import arrays, clip_files, columnar, folder, tar
-from dof_arrow.sources.array_files import HDF5_MAGIC
+from dof_arrow.sources.array_files import HDF5_MAGIC, is_hdf5
 from dof_arrow.sources.described import FOLDER, Asked, joined, labelled_by_folder, with_own
 from dof_arrow.sources.folder import Files
 from dof_arrow.sources.labels import Kind
@@ -90,6 +90,8 @@ def _find(path: Path, pictures: str | None, *, named: bool) -> Listing:
         return arrays.open_arrays(path, pictures)
     if start.startswith(_COLUMNS):
         return columnar.open_columns(path.parent, [path.name], pictures)
+    if is_hdf5(path):  # behind a block of the user's own
+        return arrays.open_arrays(path, pictures)
     return folder.single(path)
 
 
