@@ -49,6 +49,11 @@ class Cine:
         """What the file is like."""
         return self._decoded(0)[1]
 
+    @property
+    def lost(self) -> str:
+        """No frames: each is stored by itself."""
+        return ""
+
     def stills(self) -> Iterator[Still]:
         """All frames, in order."""
         for number, still in enumerate(self.times()):
