@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dof_arrow.errors import PictureError
 from dof_arrow.media import orientation as exif
+from dof_arrow.media import tiff_layout
 from dof_arrow.media.decoder_noise import listen_to_libtiff, load, without_warnings
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.image_facts import facts_of
@@ -157,7 +158,8 @@ def _unknown(data: bytes) -> PictureError:
             return PictureError(
                 f"{name} is not read as a picture", hint=hint, rule="unsupported-format"
             )
-    return PictureError("not a picture, or its header is damaged")
+    by_tags = tiff_layout.unread(data) if data.startswith(tiff_layout.MAGIC) else None
+    return by_tags or PictureError("not a picture, or its header is damaged")
 
 
 def _turn(facts: PictureFacts, *, upright: bool) -> int:
