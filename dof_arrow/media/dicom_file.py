@@ -41,6 +41,7 @@ def is_dicom(data: bytes) -> bool:
 def read(data: bytes, names: Sequence[str], allow: Collection[str]) -> Any:
     """The named attributes, and no others, as a pydicom dataset; empty ones are left out.
 
+    Its `pixels_at` is the byte at which the element of the pixels begins, unless all is deflated.
     Raises PictureError for a deflated file unless `allow` names `deflated`.
     """
     import pydicom
@@ -50,6 +51,7 @@ def read(data: bytes, names: Sequence[str], allow: Collection[str]) -> Any:
         _check_deflated(data[start:], allow)
     file = io.BytesIO(data)
     found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(names), force=True)
+    found.pixels_at = file.tell()
     return without_empty(found)
 
 

@@ -65,9 +65,8 @@ def pixel_keyword(data: bytes, about: Any) -> str:
     syntax = about.file_meta.TransferSyntaxUID
     if syntax == dicom_file.DEFLATED:
         return "PixelData"  # which is told when it is inflated
-    file = _at_pixels(data)
     order = "<" if syntax.is_little_endian else ">"
-    tag = file.read(4)
+    tag = data[about.pixels_at : about.pixels_at + 4]
     if len(tag) == 4:
         group, element = struct.unpack(order + "HH", tag)
         if group == _PIXEL_GROUP and element in _KEYWORDS:
@@ -150,15 +149,6 @@ def _check_bits(about: Any) -> None:
         )
 
 
-def _at_pixels(data: bytes) -> io.BytesIO:
-    """The file, about to read the tag of its pixels."""
-    import pydicom
-
-    file = io.BytesIO(data)
-    pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["Rows"], force=True)
-    return file
-
-
 def _decoded(data: bytes, about: Any, frame: int, precision: int | None) -> Array:
     """The values as pydicom has them, all bits of the container kept."""
     import pydicom
@@ -204,8 +194,8 @@ def _of_stream(data: bytes, about: Any, frame: int) -> tuple[int, bool]:
     from pydicom.encaps import get_frame
     from pydicom.pixels.utils import get_j2k_parameters
 
-    file = _at_pixels(data)
-    file.seek(12, io.SEEK_CUR)  # tag, value representation and length
+    file = io.BytesIO(data)
+    file.seek(about.pixels_at + 12)  # behind tag, value representation and length
     count = int(about.get("NumberOfFrames") or 1)
     stream = get_frame(file, frame, number_of_frames=count)
     if is_jpeg_2000(about):

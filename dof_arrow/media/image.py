@@ -139,7 +139,7 @@ def _explained(data: bytes) -> Iterator[None]:
     except PictureError:
         raise
     # `from None` throughout: the causes quote bytes and paths.
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, KeyError):  # the latter for a compression that is not known
         raise _unknown(data) from None
     except (Image.DecompressionBombError, MemoryError):
         raise PictureError("the picture is too large to decode", rule="too-large") from None

@@ -17,6 +17,7 @@ SAMPLE_FORMAT = 339
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # values of that tag
 BITS_PER_SAMPLE = 258
 
+_COMPRESSION = 259
 _PHOTOMETRIC = 262
 _WHITE_IS_ZERO, _YCBCR = 0, 6
 _SAMPLES_PER_PIXEL = 277
@@ -51,13 +52,16 @@ def tags_of(picture: Image.Image) -> Any:
 
 def unread(data: bytes) -> PictureError | None:
     """Why Pillow does not open a TIFF, by its tags; None where they cannot be read."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+    from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2
 
     with suppress(Exception):
         tags = ImageFileDirectory_v2(data[:16] if data[2] == 43 or data[3] == 43 else data[:8])
         file = io.BytesIO(data)
         file.seek(tags.next)
         tags.load(file)
+        compression = int(tags.get(_COMPRESSION, 1))
+        if compression not in COMPRESSION_INFO:
+            return _unread(f"compression {compression}")
         bits = int(max(tags[BITS_PER_SAMPLE]))
         kinds = {SIGNED: "signed ", FLOAT: "floating "}
         kind = kinds.get(int(max(tags.get(SAMPLE_FORMAT, (UNSIGNED,)))), "")

@@ -405,6 +405,7 @@ def _refused(order: str) -> dict[str, bytes]:
         "shared by several pixels": tiff(
             [units], order, {258: [8] * 3, 262: 6, 277: 3, 530: [2, 2]}
         ),
+        "compression 34712": tiff([GREY.tobytes()], order, {258: 8, 259: 34712, 262: 1}),
         "fourth sample": tiff([quarter.tobytes()], order, {258: [8] * 4, 262: 2, 277: 4}),
     }
 
