@@ -1,8 +1,8 @@
 """Stored DICOM values -> grey levels as a viewer shows them (DICOM PS3.3).
 
-Rescale slope and intercept or modality table (C.11.1), then the first value table or window (C.11.2:
-linear, exact, sigmoid), else the lowest value becomes 0 and the highest 255, padding left out.
-MONOCHROME1 is inverted.
+Rescale slope and intercept or modality table (C.11.1), then the first value table or window
+(C.11.2: linear, exact, sigmoid), else the lowest value becomes 0 and the highest 255, padding left
+out. MONOCHROME1 is inverted.
 """
 
 from __future__ import annotations

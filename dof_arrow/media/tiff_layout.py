@@ -83,7 +83,7 @@ def _unread(found: str) -> PictureError:
 
 
 def _in_native_order(tile: Any) -> Any:
-    """The tile, its values not swapped a second time: libtiff gives them in this machine's order."""
+    """The tile, its values not swapped again: libtiff gives them in this machine's order."""
     raw = tile.args[0]
     for swapped in (";16B", ";32B"):
         raw = raw.replace(swapped, swapped[:-1] + "N")

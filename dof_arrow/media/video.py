@@ -63,7 +63,7 @@ SUFFIXES = (
     ".wmv",
     ".y4m",
 )
-# Matrices of ITU-T H.273 that are read: BT.709, none stated, FCC, BT.601 twice, SMPTE 240M, BT.2020.
+# Matrices that are read (ITU-T H.273): BT.709, none stated, FCC, BT.601 twice, SMPTE 240M, BT.2020
 _MATRICES = (1, 2, 4, 5, 6, 7, 9)
 _LIMITED = 1  # the range 16 to 235
 _FULL = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)

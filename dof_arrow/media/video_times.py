@@ -32,7 +32,7 @@ class Packet(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The times at which frames are shown, rising, in ticks of `base` seconds, and how long each is.
+    """When frames are shown, rising, in ticks of `base` seconds, and how long each lasts.
 
     `told`: frames carry their own times; else the k-th frame is shown at the k-th time. `whole`:
     the first packet is a key frame, and no frame is shown before it: all can be decoded.
