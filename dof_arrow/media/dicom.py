@@ -37,6 +37,7 @@ _SHOWN = (
     "BluePaletteColorLookupTableData",
     "BluePaletteColorLookupTableDescriptor",
     "BurnedInAnnotation",
+    *dicom_pixels.OFFSETS,
     "Columns",
     "DoubleFloatPixelPaddingRangeLimit",
     "DoubleFloatPixelPaddingValue",

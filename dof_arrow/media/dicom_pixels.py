@@ -21,6 +21,7 @@ from dof_arrow.media import dicom_file
 Array = npt.NDArray[Any]
 
 FLOATS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}  # and the bits of a value
+OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")  # of compressed frames
 _KEYWORDS = {0x0010: "PixelData", 0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData"}
 _PIXEL_GROUP = 0x7FE0
 _ALLOCATED = (1, 8, 16, 32, 64)
@@ -197,7 +198,9 @@ def _of_stream(data: bytes, about: Any, frame: int) -> tuple[int, bool]:
     file = io.BytesIO(data)
     file.seek(about.pixels_at + 12)  # behind tag, value representation and length
     count = int(about.get("NumberOfFrames") or 1)
-    stream = get_frame(file, frame, number_of_frames=count)
+    offsets = [about.get(name) for name in OFFSETS]
+    known: Any = None if None in offsets else tuple(offsets)
+    stream = get_frame(file, frame, number_of_frames=count, extended_offsets=known)
     if is_jpeg_2000(about):
         found = get_j2k_parameters(stream)
         return int(found["precision"]), bool(found["is_signed"])

@@ -12,7 +12,9 @@
 The last two are rules of `media.intensity`; pixels of the value that a TIFF names as none (GDAL's
 tag) are left out of them and become 0. Opacity that is 0 in all of a BMP is none: the picture is
 opaque. A TIFF's fourth sample that is not said to be opacity is refused unless it is full.
-White-is-zero TIFFs are inverted, whatever their depth. RGB becomes L as 0.299 R + 0.587 G + 0.114 B (ITU-R 601-2).
+White-is-zero TIFFs are inverted, whatever their depth.
+
+RGB becomes L as 0.299 R + 0.587 G + 0.114 B (ITU-R 601-2).
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class Video:
     def times(self) -> Iterator[Still]:
         """When each frame is shown, by the packets; a clip that begins astray is decoded for it."""
         known = self._account(damaged=False)
-        if not known.whole:
+        if known.uneven or not known.whole:
             return (still._replace(pixels=unseen) for still in self.stills())
         starts = enumerate(known.starts)
         return with_ends(

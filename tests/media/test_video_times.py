@@ -184,6 +184,36 @@ def test_times_that_are_not_steady(container: str) -> None:
     assert counted(clip) == [tick / 1000 for tick in ticks]
 
 
+UNEVEN = [0, 1, 2, 6, 7, 8, 9, 15]
+
+
+@pytest.mark.parametrize(
+    ("codec", "container"), [("mjpeg", "avi"), ("ffv1", "avi"), ("libvpx", "avi"), ("wmv2", "asf")]
+)
+def test_gaps_in_containers_of_steps(codec: str, container: str) -> None:
+    clip = encoded(codec, container, count=8, ticks=UNEVEN)
+    assert seen(clip) == [(round(tick / 25, 5), number) for number, tick in enumerate(UNEVEN)]
+    assert counted(clip) == [round(tick / 25, 5) for tick in UNEVEN]
+
+
+@pytest.mark.parametrize(
+    ("codec", "container"), [("libx264", "avi"), ("mpeg4", "avi"), ("libx264", "asf")]
+)
+def test_gaps_between_reordered_frames_are_refused(codec: str, container: str) -> None:
+    """Such a container knows but when packets are decoded."""
+    clip = encoded(codec, container, count=8, ticks=UNEVEN)
+    for read in (seen, counted):
+        with pytest.raises(PictureError, match="does not say when the clip's frames are shown"):
+            read(clip)
+
+
+def test_gaps_in_avi_without_reordering() -> None:
+    options = {"bf": "0", "qp": "4"}
+    clip = encoded("libx264", "avi", count=8, ticks=UNEVEN, options=options)
+    assert seen(clip) == [(round(tick / 25, 5), number) for number, tick in enumerate(UNEVEN)]
+    assert counted(clip) == [round(tick / 25, 5) for tick in UNEVEN]
+
+
 def test_what_an_edit_list_leaves_out_is_not_shown() -> None:
     clip = encoded(first=-5, avoid_negative_ts="disabled", options={**B_FRAMES, "g": "50"})
     expected = [(round(number / 25, 5), number + 5) for number in range(7)]
