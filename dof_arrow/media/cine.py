@@ -49,6 +49,11 @@ class Cine:
         """What the file is like."""
         return self._decoded(0)[1]
 
+    @property
+    def lost(self) -> str:
+        """No frames: each is stored by itself."""
+        return ""
+
     def stills(self) -> Iterator[Still]:
         """All frames, in order."""
         for number, still in enumerate(self.times()):
@@ -69,13 +74,13 @@ class Cine:
         return dicom.moving(self._data, self._options.allow)
 
     @cached_property
-    def _limits(self) -> tuple[int, int] | None:
+    def _limits(self) -> tuple[float, float] | None:
         """What becomes black and white in all frames; only used where no window says so."""
         about = self._about
         if about.limits is not None or about.frames == 1:
             return about.limits
-        lowest: list[int] = []
-        highest: list[int] = []
+        lowest: list[float] = []
+        highest: list[float] = []
         for frame in range(about.frames):
             low, high = dicom.extremes(self._data, frame, self._options.allow)
             lowest.append(low)

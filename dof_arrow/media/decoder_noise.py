@@ -18,6 +18,7 @@ from typing import Any
 from PIL import Image, _imaging
 
 from dof_arrow.errors import PictureError
+from dof_arrow.media.tiff_layout import mend
 
 _libtiff = threading.local()
 
@@ -63,6 +64,7 @@ without_warnings = _WhileAny(_decoders_warnings_ignored)
 
 def load(picture: Image.Image) -> None:
     """Decode a picture's pixels; PictureError where libtiff saw an error that Pillow let pass."""
+    mend(picture)
     _libtiff.failed = False
     picture.load()
     if _libtiff.failed:

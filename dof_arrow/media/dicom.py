@@ -10,7 +10,6 @@ known of it.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
@@ -18,17 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from dof_arrow.errors import PictureError
-from dof_arrow.media import dicom_file, dicom_grey
+from dof_arrow.media import dicom_file, dicom_grey, dicom_pixels, dicom_tables
 from dof_arrow.media.array import in_mode
 from dof_arrow.media.bounds import MEMORY
 from dof_arrow.media.dicom_grey import Levels, grey_levels
 from dof_arrow.media.facts import PictureFacts
-from dof_arrow.media.intensity import Pixels, upper_bits
+from dof_arrow.media.intensity import Pixels, stretch, upper_bits
 
 Array = npt.NDArray[Any]
 
 _PALETTE = "PALETTE COLOR"
-_COLOUR = ("RGB", _PALETTE, "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_YBR = ("YBR_FULL", "YBR_FULL_422")
+_YBR_OF_JPEG_2000 = ("YBR_ICT", "YBR_RCT")
+_COLOUR = ("RGB", _PALETTE, *_YBR, *_YBR_OF_JPEG_2000)
 _READ = (*dicom_grey.PHOTOMETRIC, *_COLOUR)
 _SHOWN = (
     "BitsAllocated",
@@ -36,9 +37,15 @@ _SHOWN = (
     "BluePaletteColorLookupTableData",
     "BluePaletteColorLookupTableDescriptor",
     "BurnedInAnnotation",
+    *dicom_pixels.OFFSETS,
     "Columns",
+    "DoubleFloatPixelPaddingRangeLimit",
+    "DoubleFloatPixelPaddingValue",
+    "FloatPixelPaddingRangeLimit",
+    "FloatPixelPaddingValue",
     "GreenPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableDescriptor",
+    "HighBit",
     "ModalityLUTSequence",
     "NumberOfFrames",
     "PerFrameFunctionalGroupsSequence",
@@ -46,12 +53,16 @@ _SHOWN = (
     "PixelPaddingRangeLimit",
     "PixelPaddingValue",
     "PixelRepresentation",
+    "PlanarConfiguration",
     "RedPaletteColorLookupTableData",
     "RedPaletteColorLookupTableDescriptor",
     "RescaleIntercept",
     "RescaleSlope",
     "Rows",
     "SamplesPerPixel",
+    "SegmentedBluePaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
     "SharedFunctionalGroupsSequence",
     "VOILUTFunction",
     "VOILUTSequence",
@@ -82,7 +93,7 @@ class Moving(NamedTuple):
     frames: int
     lasting: tuple[float, ...]
     region: tuple[int, int, int, int] | None
-    limits: tuple[int, int] | None
+    limits: tuple[float, float] | None
 
 
 def decode(
@@ -92,7 +103,7 @@ def decode(
     frame: int | None = None,
     max_pixels: int | None = None,
     allow: Collection[str] = (),
-    limits: tuple[int, int] | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> tuple[Pixels, PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like.
 
@@ -104,8 +115,8 @@ def decode(
     with dicom_file.explained():
         about = dicom_file.read(data, _SHOWN, allow)
         frame = _only_frame(about) if frame is None else frame
-        _check(about, frame, max_pixels, allow)
-        values = _frame(data, about, frame)
+        _check(data, about, frame, max_pixels, allow)
+        values = dicom_pixels.frame_values(data, about, frame)
         if about.PhotometricInterpretation in dicom_grey.PHOTOMETRIC:
             levels = grey_levels(values, about, frame, limits)
             pixels = levels.pixels[..., None]
@@ -126,12 +137,12 @@ def moving(data: bytes, allow: Collection[str] = ()) -> Moving:
         return Moving(count, _lasting(about, count), _region(about), _limits(about))
 
 
-def extremes(data: bytes, frame: int, allow: Collection[str] = ()) -> tuple[int, int]:
+def extremes(data: bytes, frame: int, allow: Collection[str] = ()) -> tuple[float, float]:
     """The lowest and highest stored value of a frame, padding left out."""
     with dicom_file.explained():
         about = dicom_file.read(data, _SHOWN, allow)
-        _check(about, frame, None, allow)
-        return dicom_grey.extremes(_frame(data, about, frame), about)
+        _check(data, about, frame, None, allow)
+        return dicom_grey.extremes(dicom_pixels.frame_values(data, about, frame), about)
 
 
 def _lasting(about: Any, count: int) -> tuple[float, ...]:
@@ -170,7 +181,7 @@ def _region(about: Any) -> tuple[int, int, int, int] | None:
     return left, top, right + 1, bottom + 1
 
 
-def _limits(about: Any) -> tuple[int, int] | None:
+def _limits(about: Any) -> tuple[float, float] | None:
     """The stored values that 8 bits or fewer can hold; None for more, of which few may be used."""
     bits = int(about.get("BitsStored") or 16)
     if bits > 8 or about.get("PixelRepresentation"):
@@ -191,7 +202,9 @@ def _only_frame(about: Any) -> int:
     return 0
 
 
-def _check(about: Any, frame: int, max_pixels: int | None, allow: Collection[str]) -> None:
+def _check(
+    data: bytes, about: Any, frame: int, max_pixels: int | None, allow: Collection[str]
+) -> None:
     """Refuse a picture before its pixels are read."""
     if "Rows" not in about or "PhotometricInterpretation" not in about:
         raise PictureError("a DICOM file without a picture", rule="unsupported-format")
@@ -205,10 +218,31 @@ def _check(about: Any, frame: int, max_pixels: int | None, allow: Collection[str
         raise PictureError(
             "pixels of this kind are not read", expected=", ".join(_READ), rule="unsupported-mode"
         )
-    _check_decoder(about.file_meta.TransferSyntaxUID)
+    dicom_pixels.check(data, about)
+    _check_colour(about)
     _check_size(about, max_pixels)
     if not 0 <= frame < int(about.get("NumberOfFrames") or 1):
         raise PictureError("no such frame", found=str(frame), rule="undecodable")
+
+
+def _check_colour(about: Any) -> None:
+    """Refuse colours that would be turned into others without a word."""
+    kind = about.PhotometricInterpretation
+    samples = 1 if kind in (*dicom_grey.PHOTOMETRIC, _PALETTE) else 3
+    if about.SamplesPerPixel != samples:
+        raise PictureError(
+            "the kind of pixels and the samples of each contradict one another",
+            expected=f"{samples} a pixel",
+            found=str(about.SamplesPerPixel),
+        )
+    deep = kind in _YBR and about.BitsAllocated > 8
+    strange = kind in _YBR_OF_JPEG_2000 and not dicom_pixels.is_jpeg_2000(about)
+    if deep or strange:
+        raise PictureError(
+            "luminance and colour differences in such a form are not read",
+            expected="8 bits, or JPEG 2000",
+            rule="unsupported-mode",
+        )
 
 
 def _check_size(about: Any, max_pixels: int | None) -> None:
@@ -234,42 +268,24 @@ def _cost(about: Any) -> int:
     return 3 * stored + looked_up
 
 
-def _check_decoder(syntax: Any) -> None:
-    from pydicom.pixels import get_decoder
-
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        raise PictureError(
-            "compressed in a way that is not read", rule="unsupported-format"
-        ) from None
-    if not available:
-        raise PictureError(
-            f"compressed as {syntax.name}, for which no decoder is installed",
-            rule="unsupported-format",
-            hint="pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pyjpegls",
-        )
-
-
-def _frame(data: bytes, about: Any, frame: int) -> Array:
-    """The stored values of one frame; palettes are looked up."""
-    import pydicom
-    from pydicom.pixels import apply_color_lut, pixel_array
-
-    source: Any = io.BytesIO(data)  # of which only the frame is read, ...
-    if about.file_meta.TransferSyntaxUID == dicom_file.DEFLATED:
-        source = pydicom.dcmread(source)  # ... unless all of it must be inflated
-    values: Array = pixel_array(source, index=frame)
-    if about.PhotometricInterpretation == _PALETTE:
-        return np.asarray(apply_color_lut(values, about))
-    return values
-
-
 def _colour(values: Array, about: Any) -> Pixels:
-    palette = about.PhotometricInterpretation == _PALETTE
-    # Palettes are tables of whole 8 or 16 bits, whatever the picture stores.
-    bits = 8 * values.dtype.itemsize if palette else about.BitsStored
-    return upper_bits(values, max(bits - 8, 0))
+    """Colours in 8 bits a channel."""
+    if about.PhotometricInterpretation == _PALETTE:
+        return _of_palette(values, about)
+    bits = int(about.BitsStored)
+    if bits < 8:
+        return stretch(values, 0, (1 << bits) - 1)
+    return upper_bits(values, bits - 8)
+
+
+def _of_palette(values: Array, about: Any) -> Pixels:
+    """Palette indexes as RGB; how deep a colour is says its table, whatever the picture stores."""
+    low, high = int(values.min()), int(values.max())
+    stored = np.arange(low, high + 1)
+    channels: list[Pixels] = []
+    for table in dicom_tables.of_palette(about, low, high):
+        channels.append(upper_bits(table(stored), table.bits - 8))
+    return dicom_grey.looked_up(values, np.stack(channels, axis=1), low)
 
 
 def _facts(data: bytes, about: Any, levels: Levels) -> PictureFacts:

@@ -22,6 +22,7 @@ _MAGIC = b"DICM"
 START = _PREAMBLE + len(_MAGIC)  # bytes by which such a file is told
 # Value representations whose length takes four bytes, after two that are reserved (PS3.5, 7.1.2).
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
+_BARE = b"\x02\x00\x00\x00UL\x04\x00"
 _META_GROUP = b"\x02\x00"
 _TRANSFER_SYNTAX = b"\x10\x00"
 
@@ -31,15 +32,18 @@ logging.getLogger("pydicom").addHandler(logging.NullHandler())  # it would quote
 def is_dicom(data: bytes) -> bool:
     """Whether these bytes begin as a DICOM file does: 128 bytes of anything, then `DICM`.
 
+    Files without both begin with the length of their meta information.
+
     >>> is_dicom(bytes(128) + b"DICM")
     True
     """
-    return data[_PREAMBLE:START] == _MAGIC
+    return data[_PREAMBLE:START] == _MAGIC or data.startswith(_BARE)
 
 
 def read(data: bytes, names: Sequence[str], allow: Collection[str]) -> Any:
-    """The named attributes, and no others, as a pydicom dataset.
+    """The named attributes, and no others, as a pydicom dataset; empty ones are left out.
 
+    Its `pixels_at` is the byte at which the element of the pixels begins, unless all is deflated.
     Raises PictureError for a deflated file unless `allow` names `deflated`.
     """
     import pydicom
@@ -47,7 +51,18 @@ def read(data: bytes, names: Sequence[str], allow: Collection[str]) -> Any:
     syntax, start = transfer_syntax(data)
     if syntax == DEFLATED:
         _check_deflated(data[start:], allow)
-    return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=list(names))
+    file = io.BytesIO(data)
+    found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(names), force=True)
+    found.pixels_at = file.tell()
+    return without_empty(found)
+
+
+def without_empty(about: Any) -> Any:
+    """A dataset without its empty attributes, which say no more than absent ones (PS3.5, 7.4.5)."""
+    for tag in list(about.keys()):
+        if about[tag].is_empty:
+            del about[tag]
+    return about
 
 
 def transfer_syntax(data: bytes) -> tuple[str, int]:
@@ -55,7 +70,7 @@ def transfer_syntax(data: bytes) -> tuple[str, int]:
 
     Source: PS3.10, section 7.1.
     """
-    at = START
+    at = 0 if data.startswith(_BARE) else START
     syntax = ""
     while data[at : at + 2] == _META_GROUP:
         if data[at + 4 : at + 6] in _LONG:

@@ -43,6 +43,11 @@ class PictureFrames:
         size = sum(map(_size, self.paths))
         return replace(first, frames=len(self.paths), bytes=size)
 
+    @property
+    def lost(self) -> str:
+        """No frames: each is stored by itself."""
+        return ""
+
     def stills(self) -> Iterator[Still]:
         """One frame a picture."""
         return steady(len(self.paths), self.fps, self._seen)
@@ -122,6 +127,11 @@ class ArrayFrames:
         """Those of the first frame, but for how many there are, and their bytes."""
         first = array.decode(self.values[0], mode=self.mode)[1]
         return replace(first, frames=len(self.values), bytes=self.values.nbytes)
+
+    @property
+    def lost(self) -> str:
+        """No frames: each is stored by itself."""
+        return ""
 
     def stills(self) -> Iterator[Still]:
         """One frame a row."""

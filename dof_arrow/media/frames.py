@@ -56,6 +56,13 @@ class Footage(Protocol):
     @property
     def facts(self) -> PictureFacts: ...
 
+    @property
+    def lost(self) -> str:
+        """Which frames at the start cannot be shown, once the first frame is through; mostly none.
+
+        Such a clip was cut between key frames.
+        """
+
     def stills(self) -> Iterator[Still]:
         """All frames; PictureError where the clip is broken.
 
@@ -155,6 +162,8 @@ class Watched:
         with closing(self.clip.stills()) as stills:  # type: ignore[type-var]
             try:
                 for number, time, still in chosen(stills, self.sampling):
+                    if not count:
+                        self.broken = lost_at_start(self.clip, self.sampling)
                     yield Frame(number, float(time), still.pixels())
                     count += 1
             except PictureError as error:
@@ -163,6 +172,25 @@ class Watched:
                 self.broken = str(error)
         if not count:
             raise PictureError("a clip without frames", rule="empty")
+
+
+def lost_at_start(clip: Footage, sampling: Sampling) -> str:
+    """Why a clip, whose first frame is through, is broken at its start; empty for a sound clip.
+
+    Raises PictureError instead unless broken clips are kept.
+    """
+    if not clip.lost:
+        return ""
+    error = PictureError(
+        "the clip begins between key frames",
+        expected="a key frame first",
+        found=f"{clip.lost} before it, which cannot be shown",
+        hint="Keep what can be shown: --on-break keep",
+        rule="truncated",
+    )
+    if sampling.on_break == "fail":
+        raise error
+    return str(error)
 
 
 def chosen(stills: Iterable[Still], sampling: Sampling) -> Iterator[tuple[int, Fraction, Still]]:
@@ -261,6 +289,11 @@ class Cropped:
     def facts(self) -> PictureFacts:
         """Those of the whole clip."""
         return self.clip.facts
+
+    @property
+    def lost(self) -> str:
+        """That of the whole clip."""
+        return self.clip.lost
 
     def stills(self) -> Iterator[Still]:
         """What the box holds of each frame."""

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dof_arrow.errors import PictureError
 from dof_arrow.media import orientation as exif
-from dof_arrow.media import tiff_pages
+from dof_arrow.media import tiff_layout, tiff_pages
 from dof_arrow.media.bounds import MEMORY, check_pixels
 from dof_arrow.media.decoder_noise import listen_to_libtiff, load, without_warnings
 from dof_arrow.media.facts import PictureFacts
@@ -185,7 +185,7 @@ def _explained(data: bytes) -> Iterator[None]:
     except PictureError:
         raise
     # `from None` throughout: the causes quote bytes and paths.
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, KeyError):  # the latter for a compression that is not known
         raise _unknown(data) from None
     except (Image.DecompressionBombError, MemoryError):
         raise PictureError("the picture is too large to decode", rule="too-large") from None
@@ -210,7 +210,8 @@ def _unknown(data: bytes) -> PictureError:
             return PictureError(
                 f"{name} is not read as a picture", hint=hint, rule="unsupported-format"
             )
-    return PictureError("not a picture, or its header is damaged")
+    by_tags = tiff_layout.unread(data) if data.startswith(tiff_layout.MAGIC) else None
+    return by_tags or PictureError("not a picture, or its header is damaged")
 
 
 def _turn(facts: PictureFacts, *, upright: bool) -> int:

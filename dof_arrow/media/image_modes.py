@@ -3,18 +3,24 @@
     1, L, RGB, RGBX                as they are (16-bit colour: Pillow keeps the high byte)
     P, LA, La, PA, RGBA, RGBa      laid on white where transparent; so is any picture with a
                                    transparent colour
+    L of signed bytes              as I
     CMYK, YCbCr, HSV, LAB          converted to RGB; Adobe's inverted CMYK is told by its marker
     I;16 and its byte orders,      the upper 8 of the bits in use
       I of a PGM
     I, F                           linear between the lowest and the highest finite value
 
-The last two are rules of `media.intensity`. White-is-zero TIFFs are inverted, whatever their depth.
+The last two are rules of `media.intensity`; pixels of the value that a TIFF names as none (GDAL's
+tag) are left out of them and become 0. Opacity that is 0 in all of a BMP is none: the picture is
+opaque. A TIFF's fourth sample that is not said to be opacity is refused unless it is full.
+White-is-zero TIFFs are inverted, whatever their depth.
+
 RGB becomes L as 0.299 R + 0.587 G + 0.114 B (ITU-R 601-2).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,7 +28,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from dof_arrow.errors import PictureError
-from dof_arrow.media import orientation
+from dof_arrow.media import orientation, tiff_layout
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.intensity import Pixels, extremes, stretch, unused_bits, upper_bits
 
@@ -91,8 +97,28 @@ def _as(mode: str, picture: Image.Image) -> Image.Image:
     return picture if picture.mode == mode else picture.convert(mode)  # convert would copy
 
 
-def _opaque(picture: Image.Image, _: PictureFacts) -> Conversion:
+def _opaque(picture: Image.Image, facts: PictureFacts) -> Conversion:
+    tags = tiff_layout.tags_of(picture)
+    if picture.mode == "L" and tags.get(tiff_layout.SAMPLE_FORMAT) == (tiff_layout.SIGNED,):
+        return _stretched(picture, facts)
+    if picture.mode == "RGBA" and _is_no_alpha(picture, facts, tags):
+        return lambda band: band.convert("RGB")
     return _on_white if picture.has_transparency_data else _unchanged
+
+
+def _is_no_alpha(picture: Image.Image, facts: PictureFacts, tags: Any) -> bool:
+    """Whether a fourth sample is no opacity; PictureError where that cannot be told."""
+    if facts.format == "BMP":
+        return picture.getchannel("A").getbbox() is None
+    untold = facts.format == "TIFF" and tiff_layout.EXTRA_SAMPLES not in tags
+    if untold and picture.getchannel("A").getextrema() != (255, 255):
+        raise PictureError(
+            "a fourth sample that the TIFF does not say is opacity",
+            expected="the tag ExtraSamples",
+            hint="Write it again with three samples, or with the tag.",
+            rule="unsupported-mode",
+        )
+    return False
 
 
 def _unchanged(band: Image.Image) -> Image.Image:
@@ -111,7 +137,8 @@ def _colour(picture: Image.Image, _: PictureFacts) -> Conversion:
 
 
 def _upper_bits(picture: Image.Image, _: PictureFacts) -> Conversion:
-    unused = unused_bits(_values(picture))
+    none = _no_data(picture)
+    unused = unused_bits(_without(none, _values(picture)))
     clear = picture.info.get("transparency")
 
     def convert(band: Image.Image) -> Image.Image:
@@ -120,7 +147,7 @@ def _upper_bits(picture: Image.Image, _: PictureFacts) -> Conversion:
         # A PNG of 16 bits may name one grey value that is transparent.
         if isinstance(clear, int):
             grey[values == clear] = 255
-        return Image.fromarray(_dark_zero(grey, picture))
+        return _finished(grey, values, picture, none)
 
     return convert
 
@@ -128,18 +155,62 @@ def _upper_bits(picture: Image.Image, _: PictureFacts) -> Conversion:
 def _stretched(picture: Image.Image, facts: PictureFacts) -> Conversion:
     if facts.format == "PPM" and facts.mode == "I":  # a PGM of 16 bits
         return _upper_bits(picture, facts)
-    low, high = extremes(_values(picture))
+    none = _no_data(picture)
+    dtype = _stored_type(picture)
+    parts = (values.view(dtype or values.dtype) for values in _values(picture))
+    low, high = extremes(_without(none, parts))
 
     def convert(band: Image.Image) -> Image.Image:
-        grey = stretch(np.asarray(band), low, high, factor_first=True)
-        return Image.fromarray(_dark_zero(grey, picture))
+        values = np.asarray(band)
+        values = values.view(dtype or values.dtype)
+        grey = stretch(values, low, high, factor_first=True)
+        return _finished(grey, values, picture, none)
 
     return convert
 
 
+def _stored_type(picture: Image.Image) -> type[np.generic] | None:
+    """What numbers are, where Pillow calls them otherwise."""
+    tags = tiff_layout.tags_of(picture)
+    if picture.mode == "L":
+        return np.int8
+    kind = tags.get(tiff_layout.SAMPLE_FORMAT, (tiff_layout.UNSIGNED,))
+    deep = tags.get(tiff_layout.BITS_PER_SAMPLE) == (32,)
+    unsigned = picture.mode == "I" and deep and kind == (tiff_layout.UNSIGNED,)
+    return np.uint32 if unsigned else None
+
+
+def _no_data(picture: Image.Image) -> float | None:
+    """The value of pixels that are none, where a TIFF names one."""
+    text = str(tiff_layout.tags_of(picture).get(tiff_layout.NODATA, ""))
+    with suppress(ValueError):
+        return float(text.strip(" \0"))
+    return None
+
+
+def _without(none: float | None, parts: Iterator[npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:
+    for values in parts:
+        yield values if none is None else values[_differs(values, none)]
+
+
+def _differs(values: npt.NDArray[Any], none: float) -> npt.NDArray[np.bool_]:
+    same = values.dtype.type(none) if values.dtype.kind == "f" else none
+    return np.asarray(values != same)
+
+
+def _finished(
+    grey: Pixels, values: npt.NDArray[Any], picture: Image.Image, none: float | None
+) -> Image.Image:
+    """Levels with white as white is, and 0 where there is nothing."""
+    grey = _dark_zero(grey, picture)
+    if none is not None:
+        grey[~_differs(values, none)] = 0
+    return Image.fromarray(grey)
+
+
 def _dark_zero(grey: Pixels, picture: Image.Image) -> Pixels:
     """Pillow leaves white-is-zero TIFFs of more than 8 bits as they are stored."""
-    tags = getattr(picture, "tag_v2", {})
+    tags = tiff_layout.tags_of(picture)
     return 255 - grey if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
 
 

@@ -70,7 +70,7 @@ def unused_bits(parts: Iterable[Array]) -> int:
     >>> unused_bits([np.array([4095], np.uint16), np.array([7], np.uint16)])
     4
     """
-    greatest = max(int(part.max()) for part in parts)
+    greatest = max((int(part.max()) for part in parts if part.size), default=0)
     return max(greatest.bit_length() - 8, 0)
 
 

@@ -1,10 +1,10 @@
 """Encoded video -> frames, by PyAV (extra `video`): upright, with exact times, one by one.
 
-Times are the frames' own, pts x time base; a frame without one follows the frame before it by the
-frame rate. The first frame's display matrix is applied to all. Wide pixels are left as they are
-stored, interlaced lines too. Colours become 8-bit RGB as PyAV's `to_ndarray` has them, by the
-matrix that the stream states (BT.601 where it states none); what is transparent lies on white; high
-dynamic range is not mapped. What is opened at all says `media.video_stream`.
+Times are those of `media.video_times`. The first frame's display matrix is applied to all. Wide
+pixels are left as they are stored, interlaced lines too. Colours become 8-bit RGB as PyAV's
+`to_ndarray` has them, by the matrix and range that the stream states (BT.601 and limited where it
+states none); what is transparent lies on white; high dynamic range is not mapped. What is opened at
+all says `media.video_stream`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dof_arrow.errors import require
+from dof_arrow.errors import PictureError, require
 from dof_arrow.media import array, orientation
 from dof_arrow.media.bounds import MEMORY
 from dof_arrow.media.facts import PictureFacts
@@ -34,6 +34,7 @@ from dof_arrow.media.video_stream import (
     size_of,
     usual_duration,
 )
+from dof_arrow.media.video_times import Account, Clock, account
 
 SUFFIXES = (
     ".3gp",
@@ -62,6 +63,10 @@ SUFFIXES = (
     ".wmv",
     ".y4m",
 )
+# Matrices that are read (ITU-T H.273): BT.709, none stated, FCC, BT.601 twice, SMPTE 240M, BT.2020
+_MATRICES = (1, 2, 4, 5, 6, 7, 9)
+_LIMITED = 1  # the range 16 to 235
+_FULL = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
 # Bytes that a pixel takes at the most: the frames that the decoder refers to, and the picture.
 _COST = 40
 
@@ -86,6 +91,7 @@ class Video:
         self._stored = stored
         self._mode = mode
         self._upright = orientation == "exif"
+        self._lost = ""
         self._most = MEMORY // _COST if max_pixels is None else max_pixels
 
     @cached_property
@@ -98,16 +104,28 @@ class Video:
             first = next(decoded(container, stream))
             return self._facts(container, stream, first)
 
+    @property
+    def lost(self) -> str:
+        """Which frames at the clip's start cannot be shown, once its first frame is through."""
+        return self._lost
+
     def stills(self) -> Iterator[Still]:
         """The frames, decoded one by one; PictureError where the clip is broken."""
         return with_ends(self._timed())
 
     def times(self) -> Iterator[Still]:
-        """When each frame is shown, by the packets, which are not decoded."""
+        """When each frame is shown, by the packets; a clip that begins astray is decoded for it."""
+        known = self._account(damaged=False)
+        if known.uneven or not known.whole:
+            return (still._replace(pixels=unseen) for still in self.stills())
+        starts = enumerate(known.starts)
+        return with_ends(
+            (start * known.base, known.duration(place), unseen) for place, start in starts
+        )
+
+    def _account(self, *, damaged: bool) -> Account:
         with self._opened() as (container, stream), explained("the clip is damaged", "truncated"):
-            usual = usual_duration(stream)
-            starts = _packet_times(container, stream, usual)
-        return with_ends((start, lasts, unseen) for start, lasts in starts)
+            return account(container, stream, usual_duration(stream), damaged=damaged)
 
     def _opened(self) -> AbstractContextManager[tuple[Any, Any]]:
         return opened(self._stored, self._most)
@@ -128,21 +146,21 @@ class Video:
 
     def _timed(self) -> Iterator[tuple[Fraction, Fraction, Callable[[], Pixels]]]:
         """When each frame appears, how long it lasts, and the function that gives its pixels."""
+        clock = Clock(self._account(damaged=True))
         with self._opened() as (container, stream):
-            usual = usual_duration(stream)
-            next_start = Fraction(0)
+            end = Fraction(0)
             look: _Look | None = None
             for frame in decoded(container, stream):
+                start, lasts = clock(frame)
                 # All facts come of the first frame; they are kept, for asking anew would decode it.
                 if look is None:
                     self.facts = self._facts(container, stream, frame)
                     look = self._look()
-                base = frame.time_base or stream.time_base
-                start = next_start if frame.pts is None or base is None else frame.pts * base
-                lasts = frame.duration * base if frame.duration and base else usual
-                next_start = start + lasts
+                    self._lost = clock.lost
+                end = start + lasts
                 yield start, lasts, partial(look, frame)
-            check_end(container, next_start, usual)
+            check_end(container, end, usual_duration(stream))
+            clock.check_count()
 
     def _look(self) -> _Look:
         turn = self.facts.orientation if self._upright else orientation.UPRIGHT
@@ -164,32 +182,32 @@ class _Look:
         """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous."""
         # A stream may change its size; the header has been checked, this frame has not.
         check_size(frame.width, frame.height, self._most)
+        _check_matrix(frame)
         with explained("a frame cannot be converted", "unsupported-mode"):
             form = "rgba" if _may_be_clear(frame.format) else "rgb24"
             made = self._reformatter.reformat(frame, format=form, threads=1)
             seen: Any = made.to_ndarray()
+        if _is_limited_grey(frame):  # which is taken for full range
+            seen = _FULL[seen]
         upright = orientation.upright(seen, self._turn)
         return array.in_mode(np.ascontiguousarray(upright), self._mode)
+
+
+def _check_matrix(frame: Any) -> None:
+    """Refuse colours that would be turned into others."""
+    if not frame.format.is_rgb and int(frame.colorspace) not in _MATRICES:
+        raise PictureError(
+            "colours of a matrix that is not read",
+            expected="BT.601, BT.709, BT.2020, SMPTE 240M or FCC",
+            rule="unsupported-mode",
+            hint="Convert it: ffmpeg -i CLIP -vf scale=out_color_matrix=bt709 CLIP.mp4",
+        )
+
+
+def _is_limited_grey(frame: Any) -> bool:
+    return len(frame.format.components) == 1 and int(frame.color_range) == _LIMITED
 
 
 def _may_be_clear(form: Any) -> bool:
     """Whether frames of a format may be transparent somewhere."""
     return form.has_palette or any(component.is_alpha for component in form.components)
-
-
-def _packet_times(container: Any, stream: Any, usual: Fraction) -> list[tuple[Fraction, Fraction]]:
-    """When each packet's frame appears and how long it lasts, in order of appearance."""
-    base = stream.time_base
-    count = 0
-    known: list[tuple[Fraction, Fraction]] = []
-    for packet in container.demux(stream):  # which are not kept: they hold the file's bytes
-        if not packet.size or packet.is_discard:
-            continue
-        count += 1
-        if packet.pts is not None:
-            lasts = (packet.duration or 0) * base
-            known.append((packet.pts * base, lasts or usual))
-    # If one packet has no time, the times of the others do not tell where it belongs.
-    if len(known) == count:
-        return sorted(known)
-    return [(number * usual, usual) for number in range(count)]

@@ -22,6 +22,7 @@ from dof_arrow.system import open_file
 
 Array = npt.NDArray[Any]
 
+_MATLAB = b"MATLAB"  # begins the user block of a MATLAB file
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_UNPACKED = 4 << 30  # bytes of a compressed .npz that are held in memory
 # Bytes before the name in a zip member's own header; the last four are the lengths of the name and
@@ -67,7 +68,7 @@ class Npy:
         """
         if self.fortran:  # rows do not lie in one piece
             whole = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, "F")
-            return np.array(whole[start:stop])
+            return native(np.array(whole[start:stop]))
         count = math.prod(self.shape[1:])
         width = count * self.dtype.itemsize
         with open_file(self.path) as file:
@@ -75,7 +76,7 @@ class Npy:
             values = np.fromfile(file, self.dtype, (stop - start) * count)
         if values.nbytes != (stop - start) * width:
             raise PictureError("the array's file ends too early", rule="truncated")
-        return values.reshape(stop - start, *self.shape[1:])
+        return native(values.reshape(stop - start, *self.shape[1:]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +103,7 @@ class Unpacked:
 
     def rows(self, start: int, stop: int) -> Array:
         """The rows from start to stop."""
-        return self.values[start:stop]
+        return native(self.values[start:stop])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class Hdf5:
         dataset = _hdf5(self.path, file_stamp(self.path))[self.name]
         try:
             values = dataset.asstr() if self.dtype.hasobject else dataset
-            return np.asarray(values[start:stop])
+            return native(np.asarray(values[start:stop]))
         except TypeError:
             raise SourceError(
                 "a dataset holds neither numbers nor texts", str(self.path), found=self.name
@@ -169,6 +170,31 @@ class ChainedArrays:
         return found[0] if len(found) == 1 else np.concatenate(found)
 
 
+def native(values: Array) -> Array:
+    """Values in this machine's byte order, which Arrow and ONNX Runtime ask for.
+
+    >>> native(np.array([1], ">i4")).dtype == np.int32
+    True
+    """
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file is HDF5: its signature stands at byte 0, 512, 1024, 2048 and so on.
+
+    What lies before is a block of the user's own (HDF5 file format, II.A).
+    """
+    size = path.stat().st_size
+    at = 0
+    with path.open("rb") as file:
+        while at + len(HDF5_MAGIC) <= size:
+            file.seek(at)
+            if file.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
+                return True
+            at = 2 * at or 512
+    return False
+
+
 def in_memory(array: StoredArray) -> bool:
     """Whether an array, or a part of it, is held in memory."""
     if isinstance(array, ChainedArrays):
@@ -201,12 +227,24 @@ def _read(path: Path) -> dict[str, StoredArray]:
         return _npys(sorted(path.glob("*.npy")))
     with open_file(path) as file:
         magic = file.read(8)
-    if magic == HDF5_MAGIC:
+    if is_hdf5(path):
+        _check_axes(path, magic)
         return _datasets(path)
     if magic.startswith(b"PK"):  # an .npz is a zip archive of .npy files
         return _npz(path)
     beside = [file for file in sorted(path.parent.glob("*.npy")) if file != path]
     return _npys([path, *beside])
+
+
+def _check_axes(path: Path, start: bytes) -> None:
+    """Refuse a MATLAB file: what it calls [h, w, n] is [n, w, h] in HDF5, every picture turned."""
+    if start.startswith(_MATLAB):
+        raise SourceError(
+            "a MATLAB file, whose arrays have their axes in reverse order",
+            str(path),
+            "an .npy, .npz or HDF5 file of pictures [n, h, w]",
+            hint="Write it again in Python: numpy.save(PATH, numpy.transpose(array)).",
+        )
 
 
 def _npys(paths: Sequence[Path]) -> dict[str, StoredArray]:

@@ -148,7 +148,9 @@ def _chosen(arrays: Mapping[str, StoredArray], path: Path) -> str:
 
 
 def _may_be_pictures(array: StoredArray) -> bool:
-    return len(array.shape) >= 3 and array.dtype.kind in "buif"
+    # Labels may come as [n, 1, 1, 1]: one number each.
+    one_each = math.prod(array.shape[1:]) == 1
+    return len(array.shape) >= 3 and not one_each and array.dtype.kind in "buif"
 
 
 def _joined(arrays: Mapping[str, StoredArray]) -> dict[str, StoredArray]:
@@ -208,11 +210,11 @@ def _cells(values: Array, path: Path, name: str) -> Column:
     """A column's values as texts; several columns as a struct of them."""
     if values.dtype.names:  # a structured array, such as a table in HDF5
         return _struct({field: values[field] for field in values.dtype.names})
-    if values.ndim > 2:
+    if sum(length > 1 for length in values.shape[1:]) > 1:
         raise UsageError(
             "an array of too many axes for a column",
             str(path),
-            "[n] or [n, k]",
+            "[n] or [n, k]; axes of length 1 do not count",
             f"{name} {list(values.shape)}",
         )
     columns = values.reshape(len(values), -1).T

@@ -48,10 +48,9 @@ class Cell:
             stamp = file_stamp(self.path)
             group = column_files.group(self.path, stamp, self.column, self.group)
             value = group[self.row]
-        if isinstance(value, pa.DictionaryScalar):
-            value = value.value
+        value = _of_dictionary(value)
         if pa.types.is_struct(value.type) and value.is_valid:
-            value = value["bytes"]
+            value = _of_dictionary(value["bytes"])
         if not value.is_valid:
             raise PictureError("no bytes in the row", rule="missing")
         if len(value.as_buffer()) > MAX_FILE_BYTES:
@@ -217,13 +216,18 @@ def _chosen(schema: Any, asked: str | None, path: Path) -> str:
     )
 
 
+def _of_dictionary(value: Any) -> Any:
+    """The value that a dictionary-encoded one stands for."""
+    return value.value if pa.types.is_dictionary(value.type) else value
+
+
 def _holds_pictures(kind: Any) -> bool:
-    if pa.types.is_struct(kind):
-        return _has_field(kind, "bytes") and _holds_pictures(kind.field("bytes").type)
     if pa.types.is_dictionary(kind):
         return _holds_pictures(kind.value_type)
-    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
-    return any(is_kind(kind) for is_kind in kinds)
+    if pa.types.is_struct(kind):
+        return _has_field(kind, "bytes") and _holds_pictures(kind.field("bytes").type)
+    binaries = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(is_kind(kind) for is_kind in binaries)
 
 
 def _has_field(kind: Any, name: str) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.sources import archive, arrays, clip_files, columnar, folder, zip_archive
 from dof_arrow.sources import table as tables
-from dof_arrow.sources.array_files import HDF5_MAGIC
+from dof_arrow.sources.array_files import HDF5_MAGIC, is_hdf5
 from dof_arrow.sources.asked import FOLDER, Asked, Kind, TableOptions, named, parted, rules_of
 from dof_arrow.sources.class_folders import by_folder
 from dof_arrow.sources.described import joined, with_own
@@ -149,6 +149,8 @@ def _find(path: Path, pictures: str | None, *, named: bool) -> Listing:
         return arrays.open_arrays(path, pictures)
     if start.startswith(_COLUMNS):
         return columnar.open_columns(path.parent, [path.name], pictures)
+    if is_hdf5(path):  # behind a block of the user's own
+        return arrays.open_arrays(path, pictures)
     return folder.single(path)
 
 

@@ -56,6 +56,7 @@ class Broken:
     """Three frames, then the end of the world."""
 
     facts: Any = None
+    lost = ""
     closed = False
 
     def stills(self) -> Iterator[Still]:

@@ -272,3 +272,49 @@ def test_arrays_in_memory_keep_the_bound_that_is_asked_for() -> None:
     for shape in ((3, 4), (3, 4, 1), (3, 4, 4)):
         with pytest.raises(PictureError, match="too many pixels"):
             Sample(key="k", data=np.zeros(shape, np.uint8)).picture(reading=reading)
+
+
+NUMBERS = np.array([0, 1, 2] * 4)
+
+
+@pytest.mark.parametrize("type_", [">i2", ">i4", ">i8", ">u8", ">f4", ">f8"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "packed", "h5"])
+def test_labels_and_pictures_of_the_other_byte_order(kind: str, type_: str, tmp_path: Path) -> None:
+    deep = PICTURES.astype(np.uint16) * 257
+    path = save(kind, tmp_path, deep.astype(">u2"), {"finding": NUMBERS.astype(type_)})
+    source = open_source(path, label="finding")
+    assert [source[place].target["finding"] for place in range(12)] == NUMBERS.tolist()
+    for place in (0, 11):
+        assert np.array_equal(pixels(source, place), deep[place] >> 8)
+        assert source[place].load().dtype == np.uint16
+
+
+@pytest.mark.parametrize("shape", [(12, 1), (12, 1, 1), (12, 1, 1, 1)])
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_labels_with_axes_of_length_1(kind: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    path = save(kind, tmp_path, beside={"finding": NUMBERS.reshape(shape)})
+    source = open_source(path, label="finding")
+    assert [source[place].target["finding"] for place in range(12)] == NUMBERS.tolist()
+    assert np.array_equal(pixels(source, 5), PICTURES[5])
+
+
+@pytest.mark.parametrize("block", [0, 512, 2048])
+def test_hdf5_behind_a_user_block(block: int, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "x.data"
+    with h5py.File(path, "w", userblock_size=block) as file:
+        file["x"] = PICTURES
+        file["finding"] = NUMBERS
+    source = open_source(path, label="finding")
+    assert len(source) == 12 and np.array_equal(pixels(source, 7), PICTURES[7])
+
+
+def test_matlab_files_are_refused_whose_pictures_would_be_turned(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "x.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["x"] = PICTURES
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
+    with pytest.raises(SourceError, match="axes in reverse order"):
+        open_source(path)

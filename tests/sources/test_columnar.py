@@ -197,3 +197,44 @@ def test_a_parquet_table_beside_pictures(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(SourceError, match="the table is damaged"):
         open_source(tmp_path / "pictures", table=tmp_path / "t.parquet", key="file")
+
+
+def _views() -> dict[str, pa.Array]:
+    """Columns of pictures in the types that polars, DuckDB and Arrow itself write."""
+    raw = [png(level) for level in range(6)]
+    structs = [{"bytes": data, "path": f"{place}.png"} for place, data in enumerate(raw)]
+    viewed = pa.struct([("bytes", pa.binary_view()), ("path", pa.string_view())])
+    large = pa.struct([("bytes", pa.large_binary()), ("path", pa.large_string())])
+    encoded = pa.array(raw).dictionary_encode()
+    of_dictionaries = pa.StructArray.from_arrays(
+        [encoded, pa.array(list("abcdef"))], ["bytes", "path"]
+    )
+    return {
+        "binary view": pa.array(raw, pa.binary_view()),
+        "large binary": pa.array(raw, pa.large_binary()),
+        "structs of views": pa.array(structs, viewed),
+        "structs of large binaries": pa.array(structs, large),
+        "dictionary": encoded,
+        "structs of dictionaries": of_dictionaries,
+    }
+
+
+@pytest.mark.parametrize("kind", _views())
+@pytest.mark.parametrize("suffix", ["arrow", "stream", "parquet"])
+def test_pictures_in_columns_of_every_type_of_bytes(kind: str, suffix: str, tmp_path: Path) -> None:
+    labels = pa.array(list("ababab"), pa.string_view())
+    made = pa.table({"image": _views()[kind], "label": labels})
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "parquet":
+        if kind == "structs of dictionaries":
+            pytest.skip("Parquet has no such type")
+        pq.write_table(made, path)
+    elif suffix == "arrow":
+        with pa.ipc.new_file(path, made.schema) as file:
+            file.write_table(made)
+    else:
+        with pa.ipc.new_stream(path, made.schema) as file:
+            file.write_table(made)
+    source = open_source(path, label="label")
+    assert [grey(source, place) for place in range(6)] == [*range(6)]
+    assert [source[place].target["label"] for place in range(6)] == [0, 1] * 3

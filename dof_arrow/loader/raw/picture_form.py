@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import repeat
@@ -24,7 +24,7 @@ from dof_arrow.format.spec.preprocessing import output_size
 from dof_arrow.media import augment, decode
 from dof_arrow.media.augment import Augmentation
 from dof_arrow.media.decode import ReadingOptions
-from dof_arrow.media.frames import Footage, Sampling, Watched, chosen
+from dof_arrow.media.frames import Footage, Sampling, Watched, chosen, lost_at_start
 from dof_arrow.media.intensity import Pixels
 from dof_arrow.sources.clip import open_clip
 from dof_arrow.sources.sample import Sample
@@ -148,14 +148,27 @@ def _spread(clip: Footage, sampling: Sampling, count: int) -> Iterator[Pixels]:
 
     Of few frames some come again.
     """
-    total = sum(1 for _ in chosen(clip.times(), sampling))
+    total = _count(clip, sampling)
     # The middle of the k-th of n parts is at (k + 1/2) / n of the whole.
     wanted = Counter((2 * part + 1) * total // (2 * count) for part in range(count))
     last = max(wanted)
     with closing(clip.stills()) as stills:  # type: ignore[type-var]
         for place, (_, _, still) in enumerate(chosen(stills, sampling)):
+            if not place:
+                lost_at_start(clip, sampling)
             if wanted[place]:
                 yield from repeat(still.pixels(), wanted[place])
             if place == last:
                 return
     raise PictureError("a clip without frames, or that ends too early", rule="empty")
+
+
+def _count(clip: Footage, sampling: Sampling) -> int:
+    """How many frames are taken; of a clip that may break and be kept, those before it breaks."""
+    if sampling.on_break == "fail":
+        return sum(1 for _ in chosen(clip.times(), sampling))
+    count = 0
+    with closing(clip.stills()) as stills, suppress(PictureError):  # type: ignore[type-var]
+        for _ in chosen(stills, sampling):
+            count += 1
+    return count
