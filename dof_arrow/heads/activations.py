@@ -133,7 +133,7 @@ class RootMeanSquare:
 
 @dataclass(frozen=True, slots=True)
 class RowScaled:
-    """Each row divided by its norm `l1`, `l2` or `max`; rows of norm 0 stay (scikit-learn)."""
+    """Each row divided by its norm `l1`, `l2` or `max`; rows of almost none stay (scikit-learn)."""
 
     norm: str
 
@@ -141,9 +141,9 @@ class RowScaled:
         # scikit-learn computes the norm of float32 rows in float32, where tiny rows have none.
         given = writer.as_float(source)
         length = self._length(writer, given)
-        zero = writer.const(0, np.float32)
+        least = writer.const(10 * np.finfo(np.float32).eps, np.float32)
         one = writer.const(1, np.float32)
-        divisor = writer.op("Where", writer.op("Equal", length, zero), one, length)
+        divisor = writer.op("Where", writer.op("Less", length, least), one, length)
         return writer.as_computed(writer.op("Div", given, divisor))
 
     def _length(self, writer: GraphWriter, given: str) -> str:
@@ -154,7 +154,7 @@ class RowScaled:
         sizes = writer.op("Abs", given)
         if self.norm == "l1":
             return writer.op("ReduceSum", sizes, axis)
-        return writer.op("ReduceMax", sizes, axes=[_LAST])
+        return writer.op("ReduceMax", sizes, axis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +202,9 @@ class Rows:
 class Gaussians:
     """How likely each class's normal distribution makes a row: its log, up to a constant.
 
-    -|(x - mean) * spread|^2 / 2 + offset, with `mean` float64 [K, D], `spread` [K, D] (independent
-    features) or [K, D, R], `offset` [K].
+    -|x - mean|^2 / 2 + offset, where `mean` is [K, D] and `offset` [K]. The square is divided by a
+    `spread` [K, D] (variances of independent features), or taken after a product with one
+    [K, D, R].
     """
 
     mean: Array
@@ -213,12 +214,11 @@ class Gaussians:
     def write(self, writer: GraphWriter, source: str) -> str:
         rows = writer.op("Unsqueeze", source, writer.whole(0))
         centred = writer.op("Sub", rows, writer.const(self.mean[:, None]))
+        if self.spread.ndim == 3:
+            centred = writer.op("MatMul", centred, writer.const(self.spread))
+        squares = writer.op("Mul", centred, centred)
         if self.spread.ndim == 2:
-            spread = writer.const(self.spread[:, None])
-            scaled = writer.op("Mul", centred, spread)
-        else:
-            scaled = writer.op("MatMul", centred, writer.const(self.spread))
-        squares = writer.op("Mul", scaled, scaled)
+            squares = writer.op("Div", squares, writer.const(self.spread[:, None]))
         total = writer.op("ReduceSum", squares, writer.whole(_LAST), keepdims=0)
         by_row = writer.op("Transpose", total, perm=[1, 0])
         half = writer.op("Mul", by_row, writer.const(-0.5))

@@ -91,7 +91,9 @@ def exported(model: Any, rows: Array) -> Exported:
         steps += _steps(layer)
     if not steps:
         raise unknown("Keras", "no layer that computes", _EXPECTED)
-    return Exported(framework="Keras", steps=steps, says=model.predict_on_batch)
+    return Exported(
+        framework="Keras", steps=steps, says=model.predict_on_batch, name=type(model).__name__
+    )
 
 
 def _layers(model: Any) -> Iterator[Any]:

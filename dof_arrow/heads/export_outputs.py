@@ -51,6 +51,14 @@ def ending(
             found=f"{columns}",
             hint="Pass classes=[…], the name of each output",
         )
+    strange = int(np.count_nonzero(~np.isfinite(answers).all(axis=1)))
+    if strange:
+        raise UsageError(
+            "the model's answers to rows of the dataset are no numbers",
+            found.framework,
+            "finite numbers",
+            f"NaN or infinite for {strange} of {len(answers)} rows",
+        )
     if kind == "regression":
         return []
     gives = _gives(found, outputs)

@@ -59,6 +59,7 @@ _REFUSED = {
     "ClassifierChain": "several targets",
     "RegressorChain": "several targets",
 }
+_LONGEST = 200  # characters of an estimator in a message
 _EXPECTED = (
     "scalers, PCA, linear models, discriminants, GaussianNB, MLP, trees; others through skl2onnx"
 )
@@ -73,7 +74,7 @@ def exported(model: Any, rows: Array) -> Exported:
     for part in parts:
         _refuse(part)
     says, gives = _says(model, parts[-1])
-    common = {"framework": "scikit-learn", "says": says, "gives": gives}
+    common = {"framework": "scikit-learn", "says": says, "gives": gives, "name": _shown(model)}
     common["codes"] = _codes(parts[-1]) if gives else None
     steps = _steps(parts)
     if steps is None:
@@ -81,7 +82,18 @@ def exported(model: Any, rows: Array) -> Exported:
         return Exported(steps=steps, edges=edges, **common)
     written = export_trees.of(steps)
     edges = trees.edges(written, rows) if written and len(parts) == 1 else None
-    return Exported(steps=steps, double=True, edges=edges, **common)
+    return Exported(steps=steps, double=not _narrow(parts[-1]), edges=edges, **common)
+
+
+def _narrow(final: Any) -> bool:
+    """Whether an estimator computes float32 rows in float32 where it would show."""
+    return type(final).__name__ == "GaussianNB" and final.theta_.dtype == np.float32
+
+
+def _shown(model: Any) -> str:
+    """An estimator with the options that are not the usual ones, on one line."""
+    text = " ".join(repr(model).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _parts(model: Any) -> Iterator[Any]:
@@ -295,7 +307,7 @@ def _quadratic(model: Any) -> list[Step]:
 
 def _naive_bayes(model: Any) -> list[Step]:
     offset = np.log(model.class_prior_) - 0.5 * np.log(2 * np.pi * model.var_).sum(axis=1)
-    return [Gaussians(model.theta_, 1 / np.sqrt(model.var_), offset), Function("softmax")]
+    return [Gaussians(model.theta_, model.var_, offset), Function("softmax")]
 
 
 def _dummy_classifier(model: Any) -> list[Step]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -33,7 +32,6 @@ _NOTHING = {  # in use
     *("AlphaDropout", "Dropout", "Dropout1d", "FeatureAlphaDropout", "Identity"),
 }
 _ROWS = (-1, 1)  # the axis of the features
-_PRECISE = ("float32", "float64")
 
 
 class _NotKnown(Exception):
@@ -46,36 +44,34 @@ def exported(model: Any, rows: Array) -> Exported:
     Known layers in a Sequential are written from their weights; of a module with anything else,
     torch's own exporter makes one step.
     """
-    kind = _type(model)
+    _refuse_types(model)
+    _refuse_batch_statistics(model)
     with evaluating(model):  # dropout off, running averages used
-        _refuse_batch_statistics(model)
-        narrow = copy.deepcopy(model).float() if kind == "float64" else model
         try:
-            steps = list(_steps(narrow))
+            steps = list(_steps(model))
         except _NotKnown as found:
-            steps = [Graph(_converted(narrow, rows, str(found)))]
-    return Exported(framework="torch", steps=steps, says=_says(model, kind))
+            steps = [Graph(_converted(model, rows, str(found)))]
+    return Exported(
+        framework="torch", steps=steps, says=_says(model), name=type(model).__name__
+    )
 
 
-def _type(model: Any) -> str:
-    """The floating type that a module computes in; UsageError for several, or less than float32."""
+def _refuse_types(model: Any) -> None:
+    """Raise UsageError for weights that are not float32, as the features are."""
     tensors = [*model.parameters(), *model.buffers()]
     kinds = {str(each.dtype).removeprefix("torch.") for each in tensors if each.is_floating_point()}
-    if len(kinds) > 1 or not kinds <= set(_PRECISE):
+    if not kinds <= {"float32"}:
         found = f"weights in {' and '.join(sorted(kinds))}"
-        raise unknown(
-            "torch", found, "weights in float32", "Export module.float(), once it is checked"
-        )
-    return kinds.pop() if kinds else "float32"
+        raise unknown("torch", found, "weights in float32", "Export module.float(), once checked")
 
 
-def _says(model: Any, kind: str) -> Callable[[Array], Any]:
+def _says(model: Any) -> Callable[[Array], Any]:
     """What the module says of rows."""
 
     def run(rows: Array) -> Any:
         import torch
 
-        given = torch.from_numpy(np.ascontiguousarray(rows)).to(getattr(torch, kind))
+        given = torch.from_numpy(np.ascontiguousarray(rows))
         device = next((each.device for each in model.parameters()), given.device)
         with torch.no_grad(), evaluating(model):
             found = model(given.to(device))

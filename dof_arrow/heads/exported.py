@@ -25,6 +25,8 @@ class Exported:
     steps: list[Step]
     says: Callable[[Array], Any] | None = None
     """Its answers to rows float32 [n, D] or clips [n, T, D]; None where it cannot be run here."""
+    name: str = ""
+    """The model in a few words, for messages."""
     codes: Sequence[Any] | None = None
     """The class of each output, by name or number; None where the model does not know."""
     gives: Gives | None = None
