@@ -51,9 +51,7 @@ def exported(model: Any, rows: Array) -> Exported:
             steps = list(_steps(model))
         except _NotKnown as found:
             steps = [Graph(_converted(model, rows, str(found)))]
-    return Exported(
-        framework="torch", steps=steps, says=_says(model), name=type(model).__name__
-    )
+    return Exported(framework="torch", steps=steps, says=_says(model), name=type(model).__name__)
 
 
 def _refuse_types(model: Any) -> None:

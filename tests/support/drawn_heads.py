@@ -318,6 +318,7 @@ def _torch(random: np.random.Generator, number: int) -> Drawn:
     with torch.no_grad():
         for _ in range(3):
             model(torch.from_numpy(rows()))  # batch normalisations see some rows
+
     def says(given: np.ndarray) -> np.ndarray:
         model.eval()
         with torch.no_grad():
@@ -373,11 +374,12 @@ def _keras(random: np.random.Generator, number: int) -> Drawn:
 
 
 def _keras_dense(random: np.random.Generator, make: Any) -> Any:
-    functions = (  # by name
-        "relu relu6 leaky_relu elu celu selu gelu silu swish softplus softsign tanh sigmoid mish "
-        "hard_sigmoid hard_silu hard_tanh hard_shrink soft_shrink tanh_shrink log_sigmoid softmax "
-        "log_softmax linear"
-    ).split()
+    functions = [
+        "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "swish", "softplus",
+        "softsign", "tanh", "sigmoid", "mish", "hard_sigmoid", "hard_silu", "hard_tanh",
+        "hard_shrink", "soft_shrink", "tanh_shrink", "log_sigmoid", "softmax", "log_softmax",
+        "linear",
+    ]  # fmt: skip
     return make.Dense(6, _pick(random, functions), use_bias=bool(random.integers(2)))
 
 
