@@ -28,9 +28,10 @@ def vector_values(name: str, value: Any) -> np.ndarray:
     if hasattr(value, "detach"):  # a tensor of torch
         value = _from_torch(name, value)
     try:
-        return native(np.asarray(value))
+        array: np.ndarray = native(np.asarray(value))
     except Exception as error:  # whatever the array's own library raises
         raise _unfit(name, f"{type(value).__name__}: {error}"[:200]) from error
+    return array
 
 
 def native(value: Any) -> Any:

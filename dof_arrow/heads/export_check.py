@@ -43,13 +43,13 @@ class _Compared:
         sizes = np.abs(theirs).max(axis=1, keepdims=True)
         relative = np.maximum(sizes, self.least)
         if self.exact:
-            return _EXACT * relative
+            return np.asarray(_EXACT * relative)
         change = np.zeros_like(sizes)
         with np.errstate(all="ignore"):
             for seed in range(_DRAWS):
                 near = np.abs(self.says(moved(rows, seed)) - theirs).max(axis=1, keepdims=True)
                 change = np.maximum(change, np.nan_to_num(near, posinf=0))
-        return TOLERANCE * relative + _ROUNDING * change
+        return np.asarray(TOLERANCE * relative + _ROUNDING * change)
 
 
 def runner(steps: Sequence[Step], kind: str, width: int, double: bool) -> Says:
@@ -58,7 +58,7 @@ def runner(steps: Sequence[Step], kind: str, width: int, double: bool) -> Says:
     session = graph.session(graph.to_bytes(made))
 
     def run(rows: Array) -> Array:
-        return graph.run(session, {"feature": rows})[0]
+        return np.asarray(graph.run(session, {"feature": rows})[0])
 
     return run
 
@@ -120,12 +120,14 @@ def check_same(found: Exported, steps: Sequence[Step], kind: str, rows: Array) -
     usual = groups[OF_THE_DATASET]
     first = theirs(usual)
     least = 1.0 if kind != "regression" else _typical(first)
+    _check_runs(theirs, usual, first, least)
     compared = _Compared(theirs, least, found.edges is not None)
-    _check_alike(compared, usual, first)
+    allowed = compared.allowed(usual, first)[:_ALONE]
+    _check_alone(theirs, usual, first, allowed)
     ours = runner(steps, kind, rows.shape[1], found.double)
     for name, group in groups.items():
         _check_group(_title(found), compared, ours, name, group)
-    _check_batches(_title(found), compared, ours, usual, first)
+    _check_batches(_title(found), ours, usual, first[:_ALONE], allowed)
 
 
 def _title(found: Exported) -> str:
@@ -145,20 +147,24 @@ def _typical(answers: Array) -> float:
     return float(np.median(np.abs(answers))) or 1e-30
 
 
-def _check_alike(compared: _Compared, rows: Array, first: Array) -> None:
-    """Raise CoreError if a model's answer is not one: if it changes by run or by batch."""
-    again = compared.says(rows)
-    if (_difference(first, again) > compared.allowed(rows, first)).any():
+def _check_runs(says: Says, rows: Array, first: Array, least: float) -> None:
+    """Raise CoreError if a model's answers change from run to run."""
+    apart = float(_difference(first, says(rows)).max())
+    largest = np.abs(first[np.isfinite(first)]).max(initial=least)
+    if apart > TOLERANCE * largest:
         raise CoreError(
             "the model's answers differ from run to run",
             expected="equal answers to equal rows",
-            found=f"up to {_difference(first, again).max():.3g} apart",
+            found=f"up to {apart:.3g} apart",
             hint="Something random is left on, such as dropout: give it training=self.training",
         )
+
+
+def _check_alone(says: Says, rows: Array, first: Array, allowed: Array) -> None:
+    """Raise CoreError if a model's answer to a row depends on its batch."""
     for size in (1, 2):
-        parted = _parted(compared.says, rows[:_ALONE], size)
-        apart = _difference(first[:_ALONE], parted)
-        if (apart > compared.allowed(rows[:_ALONE], first[:_ALONE])).any():
+        apart = _difference(first[:_ALONE], _parted(says, rows[:_ALONE], size))
+        if (apart > allowed).any():
             raise CoreError(
                 "the model's answer to a row depends on the other rows of its batch",
                 expected=f"the same in batches of {size} and of {len(rows)}",
@@ -192,16 +198,13 @@ def _check_group(title: str, compared: _Compared, ours: Says, name: str, group: 
         raise _differs(title, text, *(f"{value:.7g}" for value in said))
 
 
-def _check_batches(title: str, compared: _Compared, ours: Says, rows: Array, theirs: Array) -> None:
+def _check_batches(title: str, ours: Says, rows: Array, theirs: Array, allowed: Array) -> None:
     """Raise CoreError where the head's answers change with the size of the batch."""
     for size in (1, 2):
         parted = _parted(ours, rows[:_ALONE], size)
-        expected = theirs[:_ALONE]
-        if parted.shape == expected.shape:
-            allowed = compared.allowed(rows[:_ALONE], expected)
-            if not (_difference(expected, parted) > allowed).any():
-                continue
-        raise _differs(title, f"batches of {size}", f"answers {list(expected.shape)}", "others")
+        same = parted.shape == theirs.shape
+        if not same or (_difference(theirs, parted) > allowed).any():
+            raise _differs(title, f"batches of {size}", f"answers {list(theirs.shape)}", "others")
 
 
 def _difference(theirs: Array, ours: Array) -> Array:

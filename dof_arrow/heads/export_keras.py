@@ -86,7 +86,7 @@ _GATES = {"lstm": (0, 3, 1, 2), "gru": (0, 1, 2)}
 
 def exported(model: Any, rows: Array) -> Exported:
     """The steps of a model, and what it says."""
-    steps = []
+    steps: list[Step] = []
     for layer in _layers(model):
         steps += _steps(layer)
     if not steps:
@@ -122,7 +122,7 @@ def _layers(model: Any) -> Iterator[Any]:
 
 def _chain(model: Any) -> list[Any]:
     """The layers between the input and the output of a functional model."""
-    found = []
+    found: list[Any] = []
     tensor = model.outputs[0]
     while True:
         history = tensor._keras_history
@@ -147,6 +147,8 @@ def _steps(layer: Any) -> Iterator[Step]:
     own = getattr(keras.layers, name, None) is type(layer)
     if not own or not (name in _NOTHING or name in _WRITTEN or _pools(name)):
         raise unknown("Keras", name, _EXPECTED)
+    if not layer.built:
+        raise unknown("Keras", f"{name} without weights", "a model that was built or trained")
     _check_options(layer, name)
     if name in _NOTHING:
         _check_rank(layer, name)

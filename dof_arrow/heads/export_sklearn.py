@@ -74,7 +74,12 @@ def exported(model: Any, rows: Array) -> Exported:
     for part in parts:
         _refuse(part)
     says, gives = _says(model, parts[-1])
-    common = {"framework": "scikit-learn", "says": says, "gives": gives, "name": _shown(model)}
+    common: dict[str, Any] = {
+        "framework": "scikit-learn",
+        "says": says,
+        "gives": gives,
+        "name": _shown(model),
+    }
     common["codes"] = _codes(parts[-1]) if gives else None
     steps = _steps(parts)
     if steps is None:

@@ -103,9 +103,12 @@ def _converted(model: Any, rows: Array, name: str) -> Any:
         return onnx_of(model, rows)
     except MissingExtra:
         raise
-    except Exception as error:  # the exporter raises whatever it likes
+    except Exception as raised:  # the exporter raises whatever it likes
+        error: BaseException = raised
+        while error.__cause__:  # the exporter wraps the reason in advice
+            error = error.__cause__
         found = f"{name} (torch's exporter: {graph.first_line(error)})"
-        raise unknown("torch", found, _EXPECTED) from error
+        raise unknown("torch", found, _EXPECTED) from raised
 
 
 def _steps(module: Any) -> Iterator[Step]:

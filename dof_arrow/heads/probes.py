@@ -47,7 +47,7 @@ def _scattered(rows: Array) -> Array:
     """Rows of normal numbers, 100 deviations wide."""
     random = np.random.default_rng(0)
     drawn = random.normal(size=(_FEW, rows.shape[1]))
-    return (_mean(rows) + 100 * _deviation(rows) * drawn).astype(np.float32)
+    return np.asarray(_mean(rows) + 100 * _deviation(rows) * drawn, np.float32)
 
 
 def _single(rows: Array) -> Array:
@@ -57,11 +57,11 @@ def _single(rows: Array) -> Array:
     found = np.repeat(_mean(rows)[None], _FEW, axis=0)
     signs = np.where(np.arange(_FEW) % 2, 1, -1)
     found[np.arange(_FEW), chosen] += 1e4 * signs * _deviation(rows)[chosen]
-    return found.astype(np.float32)
+    return np.asarray(found, np.float32)
 
 
 def _mean(rows: Array) -> Array:
-    return rows.mean(axis=0, dtype=np.float64)
+    return np.asarray(rows.mean(axis=0, dtype=np.float64))
 
 
 def _deviation(rows: Array) -> Array:
@@ -78,4 +78,4 @@ def moved(rows: Array, seed: int) -> Array:
     random = np.random.default_rng(seed)
     signs = random.choice([-1.0, 1.0], size=rows.shape)
     step = _LAST_DIGITS * np.finfo(np.float32).eps
-    return (rows * (1 + step * signs)).astype(np.float32)
+    return np.asarray(rows * (1 + step * signs), np.float32)

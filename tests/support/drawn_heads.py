@@ -283,7 +283,7 @@ def _regressors(random: np.random.Generator) -> list[Any]:
         linear_model.Lasso(0.1),
         linear_model.HuberRegressor(),
         linear_model.PoissonRegressor(alpha=5),
-        MLPRegressor((5,), activation="tanh", max_iter=15, random_state=seed),
+        MLPRegressor(hidden_layer_sizes=(5,), activation="tanh", max_iter=15, random_state=seed),
         tree.DecisionTreeRegressor(max_depth=5, random_state=seed),
         ensemble.RandomForestRegressor(8, random_state=seed),
         ensemble.GradientBoostingRegressor(n_estimators=5, random_state=seed),
