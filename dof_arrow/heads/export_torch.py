@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph.torch_onnx import evaluating, onnx_of
 from dof_arrow.errors import MissingExtra
 from dof_arrow.heads import network
@@ -103,12 +102,16 @@ def _converted(model: Any, rows: Array, name: str) -> Any:
         return onnx_of(model, rows)
     except MissingExtra:
         raise
-    except Exception as raised:  # the exporter raises whatever it likes
-        error: BaseException = raised
-        while error.__cause__:  # the exporter wraps the reason in advice
-            error = error.__cause__
-        found = f"{name} (torch's exporter: {graph.first_line(error)})"
-        raise unknown("torch", found, _EXPECTED) from raised
+    except Exception as error:  # the exporter raises whatever it likes
+        found = f"{name} (torch's exporter: {_reason(error)})"
+        raise unknown("torch", found, _EXPECTED) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the first error: the exporter wraps it in advice."""
+    while error.__cause__:
+        error = error.__cause__
+    return str(error).strip().split("\n")[0]
 
 
 def _steps(module: Any) -> Iterator[Step]:

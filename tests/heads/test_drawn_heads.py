@@ -8,7 +8,7 @@ import pytest
 from dof_arrow.heads import export_check
 from tests.support.drawn_heads import COUNT, dataset, draw, fault, labels, rows
 
-SHARE = 7  # one in so many; with 5 kinds of models in turn, every kind is drawn
+SHARE = 13  # one in so many; with 5 kinds of models in turn, every kind is drawn
 
 
 @pytest.mark.parametrize("seed", range(0, COUNT, SHARE))
