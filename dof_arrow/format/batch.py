@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.parquet import layout as layouts
+from dof_arrow.format.vector_values import native
 
 Values: TypeAlias = Any  # numpy array of a mapped column, Arrow array of another
 
@@ -64,6 +65,8 @@ def inferred_field(name: str, value: Any) -> pa.Field:
     if name in _RECORD_TYPES:
         return pa.field(name, _RECORD_TYPES[name], nullable=False)
     array = arrow_array(name, value)
+    if pa.types.is_null(array.type):
+        return pa.field(name, array.type)
     required = pa.field(name, array.type, nullable=False)
     if array.null_count == 0 and layouts.fixed(required):
         return required
@@ -75,6 +78,7 @@ def arrow_array(name: str, value: Any, kind: pa.DataType | None = None) -> pa.Ar
 
     Raises UsageError if they do not fit.
     """
+    value = native(value)
     try:
         if not isinstance(value, pa.Array | pa.ChunkedArray):
             value = _as_arrow(value, kind)

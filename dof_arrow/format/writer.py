@@ -43,6 +43,7 @@ from dof_arrow.format.spec.arrow import (
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.spec.split_names import standardised
+from dof_arrow.format.vector_values import vector_values
 from dof_arrow.storage.atomic import explained, replacing
 
 
@@ -113,7 +114,7 @@ class Writer:
             names = ", ".join(sorted(twice))
             raise UsageError("a column given twice", str(self.path), "each name once", names)
         given = {id_name: ids, **columns}
-        vectors = {name: np.asarray(values) for name, values in vectors.items()}
+        vectors = {name: vector_values(name, values) for name, values in vectors.items()}
         if self._schema is None:
             self._begin(given, vectors)
         batch = self._batch(given, vectors)
@@ -271,7 +272,7 @@ class Writer:
         return stored_array(array, fixed) if fixed else array
 
     def _vector(self, field: pa.Field, value: Any, fixed: layouts.Fixed | None) -> Values:
-        array = np.asarray(value)
+        array = vector_values(field.name, value)
         self._check_shape(field, array)
         flat = np.ascontiguousarray(array).reshape(len(array), field.type.list_size)
         if not self._allow_nonfinite and not finite(flat):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
+from dof_arrow.heads.activations import GeluTanh
 from dof_arrow.heads.architecture import FUNCTIONS
 from dof_arrow.heads.exported import Exported, unknown
 from dof_arrow.heads.layers import Affine, Function, Step
@@ -22,12 +23,31 @@ def exported(layers: Any, activation: str) -> Exported:
     A layer is (weights, bias), or a dict of "w" or "kernel" and "b" or "bias". There is no model to
     compare the steps with.
     """
-    return Exported("JAX", list(_steps(layers, activation)))
+    return Exported(framework="JAX", steps=list(_steps(layers, activation)))
+
+
+def _activation(name: str) -> Step:
+    """The step of an activation; UsageError for an unknown one, and for `gelu`, which may be two."""
+    if name == "gelu":
+        raise UsageError(
+            "gelu has two forms",
+            "activation",
+            "gelu_tanh (the default of jax.nn.gelu) or gelu_exact (approximate=False)",
+            name,
+        )
+    if name == "gelu_tanh":
+        return GeluTanh()
+    if name == "gelu_exact":
+        return Function("gelu")
+    if name not in FUNCTIONS:
+        known = [each for each in FUNCTIONS if each != "gelu"]
+        expected = ", ".join([*known, "gelu_tanh", "gelu_exact"])
+        raise UsageError("unknown activation", expected=expected, found=str(name))
+    return Function(name)
 
 
 def _steps(layers: Any, activation: str) -> Iterator[Step]:
-    if activation not in FUNCTIONS:
-        raise UsageError("unknown activation", expected=", ".join(FUNCTIONS), found=activation)
+    between = _activation(activation)
     if not isinstance(layers, (list, tuple)) or not layers:
         raise unknown(
             "Python",
@@ -38,22 +58,31 @@ def _steps(layers: Any, activation: str) -> Iterator[Step]:
     first, *others = [_affine(layer) for layer in layers]
     yield first
     for affine in others:
-        yield Function(activation)
+        yield between
         yield affine
 
 
 def _affine(layer: Any) -> Affine:
-    if isinstance(layer, dict):
-        weights = layer.get("w", layer.get("kernel"))
-        bias = layer.get("b", layer.get("bias"))
-    else:
-        weights, bias = layer[0], layer[1]
-    weights = np.asarray(weights, np.float32)
-    bias = np.asarray(bias, np.float32)
+    try:
+        weights, bias = _named(layer) if isinstance(layer, dict) else layer
+        weights = np.asarray(weights, np.float32)
+        bias = np.asarray(bias, np.float32)
+    except (TypeError, ValueError) as error:
+        raise _no_layer(type(layer).__name__) from error
     if weights.ndim != 2 or bias.shape != weights.shape[1:]:
-        raise UsageError(
-            "these are no layers",
-            expected="weights [in, out] and bias [out] a layer",
-            found=f"{weights.shape} and {bias.shape}",
-        )
+        raise _no_layer(f"{weights.shape} and {bias.shape}")
     return Affine(weights, bias)
+
+
+def _named(layer: Any) -> tuple[Any, Any]:
+    """Weights and bias of a dict; anything else in it would be left out, so it is refused."""
+    names = set(layer)
+    for weights, bias in (("w", "b"), ("kernel", "bias")):
+        if names == {weights, bias}:
+            return layer[weights], layer[bias]
+    raise _no_layer(", ".join(map(str, sorted(names, key=str))))
+
+
+def _no_layer(found: str) -> UsageError:
+    expected = "weights [in, out] and bias [out] a layer"
+    return UsageError("these are no layers", expected=expected, found=found)

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 STATE, NEXT = "state_", "next_state_"
 # ONNX's numbers of element types, which nodes take as attributes.
-_FLOAT, INT32, _INT64 = 1, 6, 7
+_FLOAT, INT32, _INT64, DOUBLE = 1, 6, 7, 11
 
 
 class GraphWriter:
@@ -25,15 +25,20 @@ class GraphWriter:
 
     While `timed`, tensors are [N, T, width], else [N, width]. Then `batch` and `time` (int64 [1])
     and `lengths` (int64 [N]) name how many clips there are, and their frames. With `states` the
-    graph takes and gives back what it remembers.
+    graph takes and gives back what it remembers. Weights are float32, or float64 where `double`:
+    then tensors are too, until `as_float`. `domains` are the operator sets besides ONNX's own.
     """
 
-    def __init__(self, width: int, *, timed: bool = False, states: bool = False) -> None:
+    def __init__(
+        self, width: int, *, timed: bool = False, states: bool = False, double: bool = False
+    ) -> None:
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
+        self.domains: dict[str, int] = {}
         self.width = width
+        self.dtype: type[Any] = np.float64 if double else np.float32
         self.timed = timed
         self._states = states
         self._kept = 0
@@ -52,12 +57,12 @@ class GraphWriter:
         self.nodes.append(node)
         return name
 
-    def const(self, value: Any, dtype: Any = np.float32) -> str:
-        """Add a weight."""
+    def const(self, value: Any, dtype: Any = None) -> str:
+        """Add a weight, by default in the type that the graph computes in."""
         from onnx import numpy_helper
 
         name = f"weight_{len(self.weights)}"
-        array = np.asarray(value, dtype, order="C")
+        array = np.asarray(value, dtype or self.dtype, order="C")
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 
@@ -68,6 +73,10 @@ class GraphWriter:
     def as_float(self, source: str) -> str:
         """A tensor as float32."""
         return self.op("Cast", source, to=_FLOAT)
+
+    def as_computed(self, source: str) -> str:
+        """A tensor in the type that the graph computes in."""
+        return self.op("Cast", source, to=DOUBLE if self.dtype is np.float64 else _FLOAT)
 
     def columns(self, source: str, start: int, stop: int) -> str:
         """Some columns of a tensor [N, width]."""

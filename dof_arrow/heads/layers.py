@@ -283,16 +283,23 @@ def to_model(
     width: int,
     columns: int | str,
     properties: Mapping[str, str] | None = None,
+    *,
+    double: bool = False,
 ) -> ModelProto:
-    """The ONNX model of steps from `width` features to `columns` outputs for a kind of target."""
+    """The ONNX model of steps from `width` features to `columns` outputs for a kind of target.
+
+    It takes and gives float32; between, it computes in float64 where `double`.
+    """
     from onnx import TensorProto, helper
 
     clips = timed(steps)
     looks_back = any(getattr(step, "looks_back", False) for step in steps)
-    writer = GraphWriter(width, timed=clips, states=not looks_back)
-    tensor = "feature"
+    writer = GraphWriter(width, timed=clips, states=not looks_back, double=double)
+    tensor = writer.as_computed("feature") if double else "feature"
     for step in steps:
         tensor = step.write(writer, tensor)
+    if double:
+        tensor = writer.as_float(tensor)
     name = OUTPUTS[kind]
     last = helper.make_node("Identity", [tensor], [name], name=name)
     writer.nodes.append(last)  # it gives the output its name
@@ -306,9 +313,10 @@ def to_model(
         [output, *writer.outputs],
         writer.weights,
     )
+    domains = {"": model.OPSET, **writer.domains}
     made = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", model.OPSET)],
+        opset_imports=[helper.make_opsetid(*domain) for domain in domains.items()],
         ir_version=_IR_VERSION,
         producer_name="dof-arrow",
     )

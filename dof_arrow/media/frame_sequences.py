@@ -84,6 +84,11 @@ class TiffFrames:
         """Those of the first page, but for how many there are."""
         return self._pages().decode(0)[1]
 
+    @property
+    def lost(self) -> str:
+        """No frames: each page is stored by itself."""
+        return ""
+
     def stills(self) -> Iterator[Still]:
         """One frame a page."""
         pages = self._pages()

@@ -21,6 +21,9 @@ from dof_arrow.inference.fuse import fuse
 from dof_arrow.inference.predict import Predictor
 from tests.support.memory import Memory, blobs, category, memory
 
+# Most models here are not trained, and so may well be worse than chance.
+pytestmark = pytest.mark.filterwarnings("ignore:the exported head answers worse than chance")
+
 X, Y = blobs(120)
 THREE = memory(X, {"label": category("a", "b", "c")}, label=Y)
 TWO = memory(X, {"label": category("no", "yes")}, label=(Y == 1).astype(int))
@@ -70,12 +73,15 @@ def test_scikit_learns_estimators_and_pipelines() -> None:
 
 
 def test_estimators_that_cannot_be_written() -> None:
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
 
-    with pytest.raises(
-        UsageError, match=r"found RandomForestClassifier.*convert the model to ONNX"
-    ):
-        export_head(RandomForestClassifier(2).fit(X, Y), like=THREE)
+    doubled = make_pipeline(FunctionTransformer(np.abs), LogisticRegression())
+    with pytest.raises(UsageError, match=r"found FunctionTransformer: a function of your own"):
+        export_head(doubled.fit(X, Y), like=THREE)
+    with pytest.raises(UsageError, match="LogisticRegression: the model is not fitted"):
+        export_head(LogisticRegression(), like=THREE)
     with pytest.raises(UsageError, match="found object"):
         export_head(object(), like=THREE)
 

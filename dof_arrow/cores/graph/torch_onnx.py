@@ -47,10 +47,11 @@ def onnx_of(module: Any, sample: Array, **options: Any) -> ModelProto:
 
 @contextmanager
 def evaluating(module: Any) -> Iterator[None]:
-    """Let a module run as it predicts, not as it trains; afterwards it is as before."""
-    training = module.training
+    """Let a module run as it predicts, not as it trains; afterwards each part is as before."""
+    before = {part: part.training for part in module.modules()}
     module.eval()
     try:
         yield
     finally:
-        module.train(training)
+        for part, training in before.items():
+            part.training = training
