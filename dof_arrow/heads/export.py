@@ -157,7 +157,7 @@ def _exported(model: Any, sample: Array, activation: str) -> Exported:
     if "sklearn" in packages:
         return export_sklearn.exported(model, sample)
     if "onnx" in packages or isinstance(model, (bytes, str, Path)):
-        return export_onnx.exported(model, sample)
+        return export_onnx.exported(model)
     return export_weights.exported(model, activation)
 
 
