@@ -31,7 +31,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class GeluTanh:
-    """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))), as BERT and `jax.nn.gelu` have it."""
+    """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))), as `jax.nn.gelu` has it."""
 
     def write(self, writer: GraphWriter, source: str) -> str:
         square = writer.op("Mul", source, source)

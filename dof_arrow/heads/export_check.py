@@ -169,7 +169,7 @@ def _check_alone(says: Says, rows: Array, first: Array, allowed: Array) -> None:
                 "the model's answer to a row depends on the other rows of its batch",
                 expected=f"the same in batches of {size} and of {len(rows)}",
                 found=f"up to {apart.max():.3g} apart",
-                hint="Look for a softmax over the batch (dim=0, axis=0), or batch statistics in use",
+                hint="Look for a softmax over the batch (dim=0, axis=0), or batch statistics",
             )
 
 

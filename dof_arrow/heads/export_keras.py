@@ -183,7 +183,7 @@ def _check_rank(layer: Any, name: str) -> None:
 
 
 def _activation(function: Any) -> Iterator[Step]:
-    """The step of an activation function, told by the function itself: another may have its name."""
+    """The step of an activation, told by the function itself: another may have its name."""
     keras = importlib.import_module("keras")
     if function is None:
         return

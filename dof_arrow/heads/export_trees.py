@@ -35,7 +35,7 @@ def known(name: str) -> bool:
 
 
 def steps(model: Any) -> list[Step]:
-    """The steps of a fitted estimator of trees; UsageError for an option that they cannot honour."""
+    """The steps of an estimator of trees; UsageError for an option that cannot be honoured."""
     name = type(model).__name__
     if getattr(model, "n_outputs_", 1) != 1:
         raise unknown("scikit-learn", f"{name} of several targets", _EXPECTED)

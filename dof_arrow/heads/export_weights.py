@@ -27,7 +27,7 @@ def exported(layers: Any, activation: str) -> Exported:
 
 
 def _activation(name: str) -> Step:
-    """The step of an activation; UsageError for an unknown one, and for `gelu`, which may be two."""
+    """The step of an activation; UsageError for an unknown one, and for `gelu`, which is two."""
     if name == "gelu":
         raise UsageError(
             "gelu has two forms",
