@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.metadata import Metadata, Target
+from dof_arrow.format.spec.names import UnknownName, code_array, holds_names
 from dof_arrow.sampling.permutation import Rows
 
 Array = NDArray[Any]
@@ -263,6 +264,11 @@ def _lists_integers(kind: pa.DataType) -> bool:
 
 
 def _codes(array: pa.Array, name: str, classes: tuple[str, ...]) -> Codes:
+    if holds_names(array.type):
+        try:
+            array = code_array(array, classes)
+        except UnknownName as error:
+            raise _unfit(name, "names of its classes", error.found[:100]) from None
     return Codes(name, _numpy(array), classes)
 
 
@@ -278,18 +284,22 @@ def _numbers(array: pa.Array, name: str, _: tuple[str, ...]) -> NumberTarget:
     return NumberTarget(name, _numpy(array))
 
 
+def _fits_category(kind: pa.DataType) -> bool:
+    return holds_names(kind) or bool(pa.types.is_integer(kind))
+
+
 _READERS: Mapping[str, Callable[[pa.Array, str, tuple[str, ...]], TargetValues]] = {
     "category": _codes,
     "multilabel": _flags,
     "regression": _numbers,
 }
 _FITS: Mapping[str, Callable[[pa.DataType], bool]] = {
-    "category": pa.types.is_integer,
+    "category": _fits_category,
     "multilabel": _lists_integers,
     "regression": _is_number,
 }
 _STORED = {
-    "category": "integers, a class's place in `classes`",
+    "category": "names of `classes`, or integers, their places there",
     "multilabel": "lists of integers, the places of a row's classes in `classes`",
     "regression": "numbers",
 }

@@ -49,6 +49,7 @@ _PAGE = {
     Page.STORED_BYTES: I32,
     Page.DATA: ({Page.VALUES: I32},),
     Page.DATA_V2: ({Page.VALUES: I32},),
+    Page.DICTIONARY: ({Page.VALUES: I32, Page.ENCODING: I32},),
 }
 
 
@@ -167,7 +168,7 @@ def claim(file: int, size: int, chunk: Struct, where: str) -> tuple[int, int]:
         raise broken("page-bounds", where, expected, f"{start} to {end}")
     decoded = values = 0
     while start < end:
-        header, length = _header(file, start, end, where)
+        header, length = page_header(file, start, end, where)
         stored = get(header, Page.STORED_BYTES)
         claimed = get(header, Page.BYTES)
         start += length + stored
@@ -183,7 +184,11 @@ def claim(file: int, size: int, chunk: Struct, where: str) -> tuple[int, int]:
     return decoded, values
 
 
-def _header(file: int, start: int, end: int, where: str) -> tuple[Struct, int]:
+def page_header(file: int, start: int, end: int, where: str) -> tuple[Struct, int]:
+    """The page header at byte `start` of the open `file`, before byte `end`, and its length.
+
+    Raises FormatError (`page-bounds`) where there is none.
+    """
     for window in (_SHORT_HEADER, _LONG_HEADER):
         data = os.pread(file, min(window, end - start), start)
         try:

@@ -87,8 +87,8 @@ def _split_sizes(ids: np.ndarray, splits: pa.Array) -> dict[str, Split]:
     names, codes = _encoded(splits)
     sizes = {}
     for code, name in enumerate(names):
-        if name is not None:
-            rows = ids[codes == code]
+        rows = ids[codes == code]
+        if name is not None and len(rows):  # a dictionary may list splits that no row is in
             records = np.unique(rows)
             sizes[name] = Split(rows=len(rows), records=len(records))
     return sizes
