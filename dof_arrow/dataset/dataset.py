@@ -24,6 +24,7 @@ from dof_arrow.errors import DofWarning, FormatError, UsageError
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.tables.clip_bounds import clip_bounds
 from dof_arrow.tables.selection import Selection, Table, opened
+from dof_arrow.tables.targets import by_name
 
 if TYPE_CHECKING:
     from dof_arrow.loader.clip_loader import ClipLoader
@@ -126,12 +127,16 @@ class Dataset(SelectedRows):
         known = ", ".join(self.metadata.splits) or "none"
         if column is None or name not in self.metadata.splits:
             raise UsageError("no such split", str(self.path), known, name)
-        return self._where(np.asarray(self.to_numpy(column) == name))
+        import pyarrow.compute as pc
+
+        names = self.to_arrow([column]).column(0)
+        return self._where(pc.equal(names, name).fill_null(False).to_numpy())
 
     def filter(self, condition: Any) -> Dataset:
         """The rows where a pyarrow expression is true, such as `pc.field("age") > 60`.
 
-        It may name any column but vectors. Row groups whose statistics exclude the condition are
+        It may name any column but vectors; a category is compared by name, as in
+        `pc.field("label") == "covid"`, and by code where the file has integers. Row groups whose statistics exclude the condition are
         not read, nor are columns that it does not name. Raises UsageError if it cannot be
         evaluated.
         """
@@ -295,7 +300,7 @@ class Dataset(SelectedRows):
 
     def _matching(self, condition: Any, columns: Sequence[str], run: slice) -> np.ndarray:
         """Places of the rows of a run where the condition is true."""
-        table = self._slice(run).to_arrow(columns)
+        table = by_name(self._slice(run).to_arrow(columns))
         numbers = pa.array(np.arange(run.start, run.stop))
         table = table.append_column(_ROW, numbers).filter(condition)
         return np.asarray(table.column(_ROW).to_numpy())

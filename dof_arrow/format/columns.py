@@ -103,7 +103,9 @@ class Columns(ABC):
         field = self.schema.field(name)
         values = self.mapped(name)
         if values is not None:
-            return vector_array(values, field) if is_vector(field) else flat_array(values, field.type)
+            return (
+                vector_array(values, field) if is_vector(field) else flat_array(values, field.type)
+            )
         if is_names(field.type):
             named = self.named(name)
             if named is not None:

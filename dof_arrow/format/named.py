@@ -10,9 +10,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError
-from dof_arrow.format.parquet.names_proof import NamesRegion
+from dof_arrow.format.parquet.names_proof import Memory, NamesRegion
 from dof_arrow.format.parquet.proof import Unproved
-from dof_arrow.format.spec.names import code_array, code_type, codes_or_missing, names_array, split_order
+from dof_arrow.format.spec.names import (
+    code_array,
+    code_type,
+    codes_or_missing,
+    names_array,
+    split_order,
+)
 
 Codes = NDArray[np.integer]
 
@@ -60,7 +66,7 @@ def from_array(array: pa.Array, classes: Sequence[str] | None, *, nullable: bool
 
 
 def from_regions(
-    regions: Sequence[NamesRegion], classes: Sequence[str] | None, memory: bytes
+    regions: Sequence[NamesRegion], classes: Sequence[str] | None, memory: Memory
 ) -> Named:
     """A proved column: over the file's `memory` where it is one row group with the usual names.
 
@@ -83,9 +89,7 @@ def from_regions(
     return Named(whole, pa.array(names, pa.string()), known)
 
 
-def _order(
-    found: Iterable[str], classes: Sequence[str] | None
-) -> tuple[tuple[str, ...], int]:
+def _order(found: Iterable[str], classes: Sequence[str] | None) -> tuple[tuple[str, ...], int]:
     """The names of a column in the order of their codes, and how many of them it may have."""
     if classes is None:
         names = split_order(found)

@@ -350,4 +350,3 @@ class Writer:
     def _record(self) -> dict[str, str]:
         names = self._schema.names if self._schema else []
         return record_columns(self._declared, names)
-

@@ -1,4 +1,7 @@
-"""Columns as a loader gives them: targets by the kind that is declared, others as stored."""
+"""Columns as a loader gives them: targets by the kind that is declared, others as stored.
+
+A category is stored as names, or as codes in files of other makers; here it is codes.
+"""
 
 from __future__ import annotations
 
@@ -228,6 +231,15 @@ def distinct(texts: pa.ChunkedArray) -> Rows:
     array = pa.chunked_array([texts]) if isinstance(texts, pa.Array) else texts
     encoded = array.dictionary_encode().unify_dictionaries()
     return _numpy(_one_chunk(encoded).indices).astype(np.int64)
+
+
+def by_name(table: pa.Table) -> pa.Table:
+    """A table whose dictionaries are plain columns, so that every function takes their values."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            plain = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.name, plain)
+    return table
 
 
 def one_hot(codes: Array, classes: int) -> Array:

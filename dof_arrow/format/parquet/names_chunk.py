@@ -103,9 +103,7 @@ class NamesChunk:
         }
 
 
-def names_chunk(
-    column: str, names: Sequence[str], codes: NDArray[np.int32]
-) -> NamesChunk:
+def names_chunk(column: str, names: Sequence[str], codes: NDArray[np.int32]) -> NamesChunk:
     """The chunk of one row group of a required column of names.
 
     Raises UsageError for more names than two bytes can count.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,8 @@ from dof_arrow.storage.memory_map import Region
 
 _EIGHT = 8
 _MAX_VARINT = 5  # bytes of the number that says how many eights there are
-_WIDTHS = {8: np.dtype("<u1"), 16: np.dtype("<u2")}
+Memory = bytes | mmap.mmap
+_WIDTHS: dict[int, np.dtype[np.integer]] = {8: np.dtype("<u1"), 16: np.dtype("<u2")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,14 @@ class NamesRegion:
     dtype: np.dtype[np.integer]
     filled: int
 
-    def codes(self, memory: bytes, *, filled: bool = False) -> NDArray[np.integer]:
+    def codes(self, memory: Memory, *, filled: bool = False) -> NDArray[np.integer]:
         """The codes in the file's `memory`, over it; with `filled` all that are stored."""
         count = self.filled if filled else self.region.length // self.dtype.itemsize
         return np.frombuffer(memory, self.dtype, count, self.region.offset)
 
 
 def prove_names(
-    file: int, end: int, memory: bytes, chunks: Sequence[Struct], rows: Sequence[int], where: str
+    file: int, end: int, memory: Memory, chunks: Sequence[Struct], rows: Sequence[int], where: str
 ) -> list[NamesRegion]:
     """Where the codes of a column lie in each row group, once it is proved that the layout holds.
 
@@ -70,7 +72,7 @@ def prove_names(
 class _Proof:
     """The proof for one column; what was read of a chunk is only compared with the others."""
 
-    def __init__(self, file: int, end: int, memory: bytes) -> None:
+    def __init__(self, file: int, end: int, memory: Memory) -> None:
         self._file = file
         self._end = end
         self._memory = memory

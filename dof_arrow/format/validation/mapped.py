@@ -47,15 +47,15 @@ def problems(
         return proof  # nothing can be proved of chunks that are not those of their columns
     vectors = []
     rows = outline.rows
-    for field in fields:
-        name = field.name
+    for stored in fields:
+        name = stored.name
         if not _is_claimed(metadata, name):
             continue
         try:
-            if is_names(field.type):
-                proof.names[name] = _proved_names(parts, outline, field)
+            if is_names(stored.type):
+                proof.names[name] = _proved_names(parts, outline, stored)
                 continue
-            column = _mapped(field)
+            column = _mapped(stored)
             proof.fixed[name] = proved(parts.file, parts.start, outline, column, sum(rows))
             vectors += [column] if column.nested else []
         except Unproved as reason:
