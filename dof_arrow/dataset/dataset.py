@@ -135,10 +135,10 @@ class Dataset(SelectedRows):
     def filter(self, condition: Any) -> Dataset:
         """The rows where a pyarrow expression is true, such as `pc.field("age") > 60`.
 
-        It may name any column but vectors; a category is compared by name, as in
-        `pc.field("label") == "covid"`, and by code where the file has integers. Row groups whose statistics exclude the condition are
-        not read, nor are columns that it does not name. Raises UsageError if it cannot be
-        evaluated.
+        It may name any column but vectors. A category is compared by name, as in
+        `pc.field("label") == "covid"`, or by code where the file has integers. Row groups whose
+        statistics exclude the condition are not read, nor are columns that it does not name. Raises
+        UsageError if it cannot be evaluated.
         """
         flat = [field.name for field in self.schema if not is_vector(field)]
         named = [name for name in flat if name in str(condition)] or flat

@@ -19,6 +19,7 @@ from dof_arrow.format.spec.names import (
     names_array,
     split_order,
 )
+from dof_arrow.format.spec.rules import broken
 
 Codes = NDArray[np.integer]
 
@@ -36,8 +37,12 @@ class Named:
     known: int
 
     def array(self, rows: slice | NDArray[np.integer], kind: pa.DataType) -> pa.Array:
-        """Some rows as an Arrow dictionary of this type."""
-        return names_array(self.codes[rows], self.names, kind)
+        """Some rows as an Arrow dictionary of this type; FormatError if it has too few indices."""
+        try:
+            return names_array(self.codes[rows], self.names, kind)
+        except pa.ArrowInvalid:
+            expected = f"at least {len(self.names)} indices"
+            raise broken("footer-schema", "ARROW:schema", expected, kind) from None
 
     def checked(self, where: str) -> Codes:
         """The codes; FormatError if a row has a name that it should not have."""
