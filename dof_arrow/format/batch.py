@@ -20,6 +20,7 @@ from dof_arrow.format.spec.names import (
     holds_names,
     names_array,
     split_order,
+    text_array,
 )
 
 Values: TypeAlias = Any  # numpy array of a mapped column of numbers, Arrow array of another
@@ -134,7 +135,7 @@ def names_values(name: str, value: Any, names: Sequence[str] | None) -> pa.Dicti
             "names of classes, or their places from 0",
             str(array.type),
         ) from None
-    return names_array(codes, pa.array(names, pa.string()), NAMES)
+    return names_array(codes, text_array(names), NAMES)
 
 
 def _no_class(name: str, names: Sequence[str], found: str) -> UsageError:

@@ -18,6 +18,7 @@ from dof_arrow.format.spec.names import (
     codes_or_missing,
     names_array,
     split_order,
+    text_array,
 )
 from dof_arrow.format.spec.rules import broken
 
@@ -67,7 +68,7 @@ def from_array(array: pa.Array, classes: Sequence[str] | None, *, nullable: bool
     names, known = _order(array.unique().drop_null().to_pylist(), classes)
     codes = codes_or_missing(code_array(array, names))
     kind = code_type(len(names), nullable=nullable)
-    return Named(codes.astype(kind, copy=False), pa.array(names, pa.string()), known)
+    return Named(codes.astype(kind, copy=False), text_array(names), known)
 
 
 def from_regions(
@@ -91,7 +92,7 @@ def from_regions(
             codes = table[codes]
         pieces.append(codes.astype(kind, copy=False))
     whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    return Named(whole, pa.array(names, pa.string()), known)
+    return Named(whole, text_array(names), known)
 
 
 def _order(found: Iterable[str], classes: Sequence[str] | None) -> tuple[tuple[str, ...], int]:

@@ -46,6 +46,7 @@ from dof_arrow.format.spec.names import (
     is_names,
     names_array,
     split_order,
+    text_array,
 )
 
 BYTE_ARRAY = 6
@@ -72,7 +73,7 @@ class NamesColumn:
     def encoded(self, pieces: Sequence[pa.Array]) -> pa.Array:
         """The rows of a group as pyarrow is to encode them."""
         names, codes = self.group(pieces)
-        return names_array(codes, pa.array(names, pa.string()), NAMES)
+        return names_array(codes, text_array(names), NAMES)
 
 
 def can_be_mapped(field: pa.Field, names: Sequence[str] | None) -> bool:

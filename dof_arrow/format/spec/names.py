@@ -7,6 +7,7 @@ target's `classes`, or in the order of splits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -83,6 +84,8 @@ def code_array(array: pa.Array, names: Sequence[str]) -> pa.Int32Array:
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), pa.int32())
     if pa.types.is_dictionary(array.type):
+        if array.type == NAMES and array.dictionary.equals(text_array(names)):
+            return array.indices
         return _recoded(array, names)
     if pa.types.is_floating(array.type):
         array = array.cast(pa.int64())  # pandas makes floats of integers with missing ones
@@ -93,23 +96,45 @@ def code_array(array: pa.Array, names: Sequence[str]) -> pa.Int32Array:
     return _looked_up(array.cast(pa.large_string()), names)
 
 
+def text_array(texts: Sequence[str]) -> pa.StringArray:
+    """Texts as Arrow has them; `pa.array` would import pandas.
+
+    >>> text_array(["a", "", "ä"]).to_pylist()
+    ['a', '', 'ä']
+    """
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    data = pa.py_buffer(b"".join(encoded))
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), data)
+
+
 def codes_or_missing(array: pa.Int32Array) -> NDArray[np.int32]:
     """Codes as numpy has them, int32 [n], -1 where one is missing."""
-    if array.null_count:
-        array = array.fill_null(_MISSING)
-    return np.asarray(array.to_numpy(zero_copy_only=True))
+    return _numpy(array.fill_null(_MISSING) if array.null_count else array)
 
 
 def names_array(codes: NDArray[np.integer], names: pa.Array, kind: pa.DataType) -> pa.Array:
     """Codes [n] and their names as an Arrow dictionary of this type; negative codes are missing."""
-    missing = None
-    if np.issubdtype(codes.dtype, np.signedinteger) and len(codes):
-        missing = codes < 0
-        missing = missing if missing.any() else None
-    indices = pa.array(codes.astype(np.int32, copy=False), mask=missing)
+    indices = _indices(codes.astype(np.int32, copy=False))
     return pa.DictionaryArray.from_arrays(
         indices.cast(kind.index_type), names.cast(kind.value_type), ordered=kind.ordered
     )
+
+
+def _indices(codes: NDArray[np.int32]) -> pa.Int32Array:
+    """Codes as Arrow has them, null where one is negative."""
+    valid = None
+    if len(codes) and codes.min() < 0:
+        valid = pa.py_buffer(np.packbits(codes >= 0, bitorder="little"))
+    data = pa.py_buffer(np.ascontiguousarray(codes))
+    return pa.Array.from_buffers(pa.int32(), len(codes), [valid, data])
+
+
+def _numpy(array: pa.Array) -> NDArray[Any]:
+    """Integers without missing ones, over the same memory; `to_numpy` would import pandas."""
+    if not len(array):
+        return np.empty(0, array.type.to_pandas_dtype())
+    return np.from_dlpack(array)
 
 
 def _recoded(array: pa.DictionaryArray, names: Sequence[str]) -> pa.Int32Array:
@@ -117,10 +142,9 @@ def _recoded(array: pa.DictionaryArray, names: Sequence[str]) -> pa.Int32Array:
     used = array.indices.drop_null().unique()
     codes = code_array(array.dictionary.take(used), names)
     table = np.full(len(array.dictionary) + 1, _MISSING, np.int32)  # the last: of missing indices
-    table[used.to_numpy()] = codes_or_missing(codes)
-    places = array.indices.cast(pa.int64()).fill_null(_MISSING).to_numpy()
-    found = table[places]
-    return pa.array(found, mask=found < 0)
+    table[_numpy(used)] = codes_or_missing(codes)
+    places = _numpy(array.indices.cast(pa.int64()).fill_null(_MISSING))
+    return _indices(table[places])
 
 
 def _checked(codes: pa.Array, count: int) -> pa.Int32Array:

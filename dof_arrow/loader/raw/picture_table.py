@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import VERSION, Column, Metadata, Record, Split, Target
-from dof_arrow.format.spec.names import NAMES, code_array, codes_or_missing, names_array
+from dof_arrow.format.spec.names import NAMES, code_array, codes_or_missing, names_array, text_array
 from dof_arrow.sampling import splits
 from dof_arrow.sources.input_table import Roster
 from dof_arrow.sources.sample import Source
@@ -85,7 +85,7 @@ def _targets(source: Source, known: Roster) -> Iterator[tuple[str, Any]]:
         about = source.targets[name]
         if about.kind == "category":
             codes = codes_or_missing(code_array(values, about.classes))
-            values = names_array(codes, pa.array(about.classes, pa.string()), NAMES)
+            values = names_array(codes, text_array(about.classes), NAMES)
         yield name, values
 
 
