@@ -116,9 +116,10 @@ def codes_or_missing(array: pa.Int32Array) -> NDArray[np.int32]:
 def names_array(codes: NDArray[np.integer], names: pa.Array, kind: pa.DataType) -> pa.Array:
     """Codes [n] and their names as an Arrow dictionary of this type; negative codes are missing."""
     indices = _indices(codes.astype(np.int32, copy=False))
-    return pa.DictionaryArray.from_arrays(
-        indices.cast(kind.index_type), names.cast(kind.value_type), ordered=kind.ordered
-    )
+    if kind != NAMES:  # a cast would load more of Arrow
+        indices = indices.cast(kind.index_type)
+        names = names.cast(kind.value_type)
+    return pa.DictionaryArray.from_arrays(indices, names, ordered=kind.ordered)
 
 
 def _indices(codes: NDArray[np.int32]) -> pa.Int32Array:
