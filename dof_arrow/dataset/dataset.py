@@ -25,6 +25,7 @@ from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.split_names import standard_or_own
 from dof_arrow.tables.clip_bounds import clip_bounds
 from dof_arrow.tables.selection import Selection, Table, opened
+from dof_arrow.tables.targets import by_name
 
 if TYPE_CHECKING:
     from dof_arrow.loader.clip_loader import ClipLoader
@@ -129,14 +130,18 @@ class Dataset(SelectedRows):
         spellings = [each for each in known if standard_or_own(each) == standard_or_own(name)]
         if column is None or not spellings:
             raise UsageError("no such split", str(self.path), ", ".join(known) or "none", name)
-        return self._where(np.isin(self.to_numpy(column), spellings))
+        import pyarrow.compute as pc
+
+        names = self.to_arrow([column]).column(0).cast(pa.string())
+        return self._where(pc.is_in(names, value_set=pa.array(spellings)).to_numpy())
 
     def filter(self, condition: Any) -> Dataset:
         """The rows where a pyarrow expression is true, such as `pc.field("age") > 60`.
 
-        It may name any column but vectors. Row groups whose statistics exclude the condition are
-        not read, nor are columns that it does not name. Raises UsageError if it cannot be
-        evaluated.
+        It may name any column but vectors. A category is compared by name, as in
+        `pc.field("label") == "covid"`, or by code where the file has integers. Row groups whose
+        statistics exclude the condition are not read, nor are columns that it does not name. Raises
+        UsageError if it cannot be evaluated.
         """
         flat = [field.name for field in self.schema if not is_vector(field)]
         named = [name for name in flat if name in str(condition)] or flat
@@ -298,7 +303,7 @@ class Dataset(SelectedRows):
 
     def _matching(self, condition: Any, columns: Sequence[str], run: slice) -> np.ndarray:
         """Places of the rows of a run where the condition is true."""
-        table = self._slice(run).to_arrow(columns)
+        table = by_name(self._slice(run).to_arrow(columns))
         numbers = pa.array(np.arange(run.start, run.stop))
         table = table.append_column(_ROW, numbers).filter(condition)
         return np.asarray(table.column(_ROW).to_numpy())

@@ -226,10 +226,11 @@ class _Comparison:
             yield at_left[mask]
 
     def _words(self, name: str) -> Words | None:
-        """The class names of a target on either side, where they are not the same."""
+        """The class names of a target on either side, where its codes do not mean the same."""
         ours = _classes(self._left, name)
         theirs = _classes(self._right, name)
-        return None if ours == theirs else (ours, theirs)
+        alike = self._left.schema.field(name).type == self._right.schema.field(name).type
+        return None if alike and ours == theirs else (ours, theirs)
 
 
 def _classes(data: Dataset, name: str) -> Sequence[str]:

@@ -14,6 +14,7 @@ from dof_arrow.dataset.clips import as_tensors
 from dof_arrow.errors import UsageError, require
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.format.spec.names import categories
 from dof_arrow.tables.gather import Gather
 from dof_arrow.tables.selection import Places, Selection, Table, files
 
@@ -95,6 +96,10 @@ class SelectedRows:
     def to_numpy(self, name: str | None = None) -> np.ndarray:
         """A column as an array; the primary vectors [n, D] if none is named.
 
+        A category target is given as codes, places in the `classes` of its target: uint8, uint16
+        for more than 256 classes, or int32 with -1 for a missing one where the column may have
+        such. The names are in `to_arrow`, `to_pandas`, `to_polars` and `ds[i]`.
+
         In the mapped layout, and for a slice of rows, it is a read-only view of the file's memory:
         nothing is copied.
         """
@@ -103,7 +108,7 @@ class SelectedRows:
     def to_torch(self, name: str | None = None) -> Any:
         """A column as a torch tensor over the same memory (extra `torch`).
 
-        What is written into it stays in this process.
+        Categories are codes of int64, as losses want them. What is written into it stays in this process.
         """
         torch = require("torch", extra="torch")
         return torch.from_numpy(self._exportable(self._known(name)))
@@ -123,7 +128,9 @@ class SelectedRows:
         return tensorflow.experimental.dlpack.from_dlpack(values.__dlpack__())
 
     def to_arrow(self, columns: Sequence[str] | None = None, *, tensors: bool = False) -> pa.Table:
-        """The rows as an Arrow table; vectors and other mapped columns lie over the file's memory.
+        """The rows as an Arrow table; vectors and other mapped numbers lie over the file's memory.
+
+        Categories and splits are dictionaries: their values are names.
 
         `tensors`: feature columns become `arrow.fixed_shape_tensor` of their shape, as Ray Data
         wants them.
@@ -171,6 +178,8 @@ class SelectedRows:
     def _exportable(self, name: str) -> np.ndarray:
         """An array that DLPack takes: writable; what is written stays in this process."""
         values = self._numpy(name, writable=True)
+        if name in categories(self.metadata) and values.dtype.kind in "iu":
+            values = values.astype(np.int64, copy=False)
         return values if values.flags.writeable else values.copy()
 
     def _shape(self, name: str) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from dof_arrow.extraction.staging import blocks
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.json_model import Json, to_json
+from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.writer import Writer
 from dof_arrow.security.pseudonyms import PSEUDONYM_LENGTH
 from dof_arrow.sources import clip, input_table
@@ -150,14 +151,14 @@ def size_of_rows(
     label: bool = False,
     group: bool = False,
 ) -> int:
-    """Bytes of a file of `rows` features with pseudonyms, and label codes and groups if asked.
+    """Bytes of a file of `rows` features with pseudonyms, and labels of a few classes and groups if asked.
 
     Exact but for what the metadata says beside the core.
 
     >>> size_of_rows(1000, (512,)) - 1000 * 512 * 4 < 50_000
     True
     """
-    with Sizer(_about(core)) as sizer:
+    with Sizer(_about(core, label)) as sizer:
         for start in range(0, rows, _AT_ONCE):
             count = min(_AT_ONCE, rows - start)
             names = ["a" * PSEUDONYM_LENGTH] * count
@@ -171,10 +172,14 @@ def size_of_rows(
     return sizer.size
 
 
-def _about(core: Core | None) -> dict[str, Json]:
+def _about(core: Core | None, label: bool) -> dict[str, Json]:
+    about: dict[str, Json] = {}
+    if label:
+        about["targets"] = {"label": {"kind": "category", "classes": ["0", "1"]}}
     if core is None:
-        return {}
+        return about
     return {
+        **about,
         "cores": {"feature": to_json(core.describe())},
         "columns": {"feature": {"core": "feature", "tensor": core.output_name}},
     }
@@ -206,7 +211,7 @@ def leaving(run: Extraction) -> dict[str, Any]:
 def _type(field: Any) -> str:
     if is_vector(field):
         return f"{field.type.value_type}[{field.type.list_size}]"
-    return str(field.type)
+    return "names" if is_names(field.type) else str(field.type)
 
 
 def _holds(run: Extraction, name: str) -> str:

@@ -23,6 +23,7 @@ from dof_arrow.extraction.versions import LIBRARIES, versions
 from dof_arrow.extraction.views import ONE, ViewPlan
 from dof_arrow.format.spec.arrow import vector_field
 from dof_arrow.format.spec.json_model import Json, to_json
+from dof_arrow.format.spec.names import NAMES
 from dof_arrow.media import decode
 from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Sampling
@@ -149,14 +150,21 @@ class OutputTable:
         if self.source.has_group:
             fields.append(pa.field("group", pa.string()))
         if self.fractions or self.source.has_split:
-            fields.append(pa.field("split", pa.string()))
+            fields.append(pa.field("split", NAMES, self._lacks_splits))
         for name, target in self.source.targets.items():
             missing = self._inputs.targets[name].null_count > 0
             nullable = missing or target.kind == "multilabel"
-            fields.append(pa.field(name, input_table.target_type(target), nullable))
+            kind = NAMES if target.kind == "category" else input_table.target_type(target)
+            fields.append(pa.field(name, kind, nullable))
         for name, alias in self.source.kept.items():
             fields.append(pa.field(name, pa.type_for_alias(alias)))
         return fields
+
+    @property
+    def _lacks_splits(self) -> bool:
+        """Whether inputs may be in no split; drawn by fractions, each is in one."""
+        given = self._inputs.splits
+        return not self.fractions and (given is None or given.null_count > 0)
 
     # The values of its columns
 

@@ -11,9 +11,21 @@ import pyarrow as pa
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.parquet import layout as layouts
+from dof_arrow.format.parquet.names_chunk import can_be_mapped
+from dof_arrow.format.spec.names import (
+    NAMES,
+    UnknownName,
+    code_array,
+    codes_or_missing,
+    holds_names,
+    names_array,
+    split_order,
+    text_array,
+)
+from dof_arrow.format.spec.split_names import standardised
 from dof_arrow.format.vector_values import native
 
-Values: TypeAlias = Any  # numpy array of a mapped column, Arrow array of another
+Values: TypeAlias = Any  # numpy array of a mapped column of numbers, Arrow array of another
 
 _RECORD_TYPES = {"id": pa.string(), "view": pa.int16(), "frame": pa.int32(), "time": pa.float64()}
 # Arrow integers as wide as numbers of each kind: their bits are the same, missing values apart.
@@ -21,10 +33,13 @@ _INTEGER = {
     f"{kind}{size}": pa.type_for_alias(f"int{8 * size}") for kind in "iuf" for size in (1, 2, 4, 8)
 }
 
+_LISTED = 10  # classes in a message
+_MAX_SHOWN = 100  # letters of a value in a message
+
 
 @dataclass(slots=True)
 class Batch:
-    """Some rows: mapped columns as arrays of their stored type, the others as Arrow arrays."""
+    """Some rows: mapped numbers as arrays of their stored type, the others as Arrow arrays."""
 
     rows: int
     values: dict[str, Values]
@@ -114,6 +129,65 @@ def without_views(kind: pa.DataType) -> pa.DataType:
         plain = item.with_type(without_views(item.type))
         return pa.list_(plain) if pa.types.is_list(kind) else pa.large_list(plain)
     return kind
+
+
+def names_field(
+    name: str, value: Any, names: Sequence[str] | None, declared: pa.Field | None
+) -> pa.Field:
+    """The field of a column of names; without a declared one required if no value is missing."""
+    if declared is not None:
+        return declared.with_type(NAMES)
+    array = names_values(name, value, names)
+    required = pa.field(name, NAMES, nullable=False)
+    is_required = array.null_count == 0 and can_be_mapped(required, names)
+    return required.with_nullable(not is_required)
+
+
+def names_values(name: str, value: Any, names: Sequence[str] | None) -> pa.DictionaryArray:
+    """The values of a column of names: a category's, given as names or codes, or a split's.
+
+    A split has no names of its own (`names` is None): the values say them. Raises UsageError for
+    what is no name or code.
+    """
+    array = arrow_array(name, value)
+    is_split = names is None
+    if is_split and not (holds_names(array.type) or pa.types.is_null(array.type)):
+        raise UsageError("a split column holds names", name, "string", str(array.type))
+    if names is None:
+        array = _standard_splits(array)
+        names = split_order(filter(None, array.unique().to_pylist()))
+    try:
+        codes = codes_or_missing(code_array(array, names))
+    except UnknownName as error:
+        raise _no_class(name, names, error.found) from None
+    except (TypeError, pa.ArrowException):
+        raise UsageError(
+            "values do not fit the target",
+            name,
+            "names of classes, or their places from 0",
+            str(array.type),
+        ) from None
+    return names_array(codes, text_array(names), NAMES)
+
+
+def _standard_splits(array: pa.Array) -> pa.Array:
+    """Splits by their standard names: a file of ours holds no other spelling of these."""
+    if pa.types.is_null(array.type):
+        return array
+    texts = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    return standardised(texts)
+
+
+def _no_class(name: str, names: Sequence[str], found: str) -> UsageError:
+    listed = ", ".join(names[:_LISTED])
+    more = f" … ({len(names):,})" if len(names) > _LISTED else ""
+    return UsageError(
+        "a value that is no class of the target",
+        f"target {name}",
+        f"{listed}{more}, or 0 to {len(names) - 1}",
+        found[:_MAX_SHOWN],
+        "Name all classes in the target's `classes`; leave out what is unknown (None).",
+    )
 
 
 def stored_array(array: pa.Array, fixed: layouts.Fixed) -> np.ndarray:

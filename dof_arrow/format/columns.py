@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from dof_arrow.format.named import Named, from_array
 from dof_arrow.format.parquet.layout import Fixed, fixed
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import flat_array, is_vector, numpy_values, vector_array
+from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.format.spec.names import categories, holds_names, is_names
 from dof_arrow.storage.memory_map import Region, Stitched, stitchable
 
 
@@ -23,6 +27,23 @@ class Columns(ABC):
 
     def __init__(self) -> None:
         self._maps: dict[str, Stitched] = {}
+        self._pieces: dict[str, pa.ChunkedArray | None] = {}
+        self._named: dict[str, Named | None] = {}
+
+    @property
+    @abstractmethod
+    def metadata(self) -> Metadata:
+        """What the table says about itself."""
+
+    @abstractmethod
+    def views(self, column: Fixed) -> list[np.ndarray]:
+        """The column's stored values, over each row group's own memory; raises Unproved."""
+
+    def named(self, name: str) -> Named | None:
+        """A category or a split as codes and names; None for any other column."""
+        if name not in self._named:
+            self._named[name] = self._names_of(name)
+        return self._named[name]
 
     @abstractmethod
     def places(self, column: Fixed) -> list[tuple[int, Region]]:
@@ -65,18 +86,61 @@ class Columns(ABC):
         return values.astype(column.memory)
 
     def numpy(self, name: str, *, writable: bool = False) -> np.ndarray:
-        """A column as one array, [n, D] for vectors; not copied where the layout allows it."""
-        values = self.mapped(name, writable=writable)
-        if values is None:
-            return numpy_values(self.arrow(name), self.schema.field(name))
-        return values
+        """A column as one array, [n, D] for vectors; not copied where the layout allows it.
 
-    def arrow(self, name: str) -> pa.Array:
-        """A column as one Arrow array, over the mapped memory where the layout allows it."""
-        values = self.mapped(name)
-        if values is None:
-            return self.decoded(name)
+        A category is an array of codes.
+        """
+        values = self.mapped(name, writable=writable)
+        if values is not None:
+            return values
+        named = self.named(name) if name in categories(self.metadata) else None
+        if named is not None:
+            return named.checked(f"{self.path}, target {name}")
+        return numpy_values(self.arrow(name), self.schema.field(name))
+
+    def arrow(self, name: str) -> pa.Array | pa.ChunkedArray:
+        """A column as Arrow has it, over the mapped memory where the layout allows it."""
         field = self.schema.field(name)
-        if is_vector(field):
-            return vector_array(values, field)
-        return flat_array(values, field.type)
+        values = self.mapped(name)
+        if values is not None:
+            return (
+                vector_array(values, field) if is_vector(field) else flat_array(values, field.type)
+            )
+        if is_names(field.type):
+            named = self.named(name)
+            if named is not None:
+                return named.array(slice(None), field.type)
+        pieces = self._mapped_pieces(field)
+        return self.decoded(name) if pieces is None else pieces
+
+    def _mapped_pieces(self, field: pa.Field) -> pa.ChunkedArray | None:
+        """A mapped column of numbers, a chunk each row group; None if it has to be decoded."""
+        if field.name not in self._pieces:
+            self._pieces[field.name] = self._chunks(field)
+        return self._pieces[field.name]
+
+    def _chunks(self, field: pa.Field) -> pa.ChunkedArray | None:
+        column = fixed(field)
+        if column is None or column.nested or not self.rows:
+            return None
+        try:
+            views = self.views(column)
+        except Unproved:
+            return None
+        chunks = [flat_array(view.astype(column.memory, copy=False), field.type) for view in views]
+        return pa.chunked_array(chunks, field.type)
+
+    def _names_of(self, name: str) -> Named | None:
+        field = self.schema.field(name)
+        classes = categories(self.metadata).get(name)
+        is_split = name == self.metadata.record.split
+        if not holds_names(field.type) or (classes is None and not is_split):
+            return None
+        try:
+            return self.mapped_names(field, classes)
+        except Unproved:
+            return from_array(self.decoded(name), classes, nullable=field.nullable)
+
+    def mapped_names(self, field: pa.Field, classes: Sequence[str] | None) -> Named:
+        """A column of names whose codes are mapped; raises Unproved where it has to be decoded."""
+        raise Unproved(f"column {field.name}: in several files")

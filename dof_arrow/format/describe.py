@@ -101,7 +101,8 @@ class Description:
             value["shape"] = self.shapes.get(field.name) or [field.type.list_size]
         declared = self.declared.get("columns", {})
         value.update(declared.get(field.name, {}))
-        value["layout"] = layout  # which is a fact, whatever is declared
+        # These are facts, whatever is declared.
+        value.update(dtype=element_type(field), layout=layout)
         return value
 
     def _role(self, field: pa.Field) -> str:

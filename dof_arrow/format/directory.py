@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from dof_arrow.errors import FormatError, UsageError
@@ -73,11 +74,15 @@ class Directory(Columns):
                 places += part.places(column)
         return places
 
+    def views(self, column: Fixed) -> list[np.ndarray]:
+        return [view for part in self.parts if part.rows for view in part.views(column)]
+
     def decoded(self, name: str) -> pa.Array:
-        parts = [part.arrow(name) for part in self.parts]
-        if not parts:
-            return pa.array([], self.schema.field(name).type)
-        return pa.concat_arrays(parts)
+        chunks: list[pa.Array] = [pa.array([], self.schema.field(name).type)]
+        for part in self.parts:
+            found = part.arrow(name)
+            chunks += found.chunks if isinstance(found, pa.ChunkedArray) else [found]
+        return pa.concat_arrays(chunks)
 
     def attachment(self, offset: int, length: int) -> bytes:
         """The bytes of an attachment of the manifest."""

@@ -6,24 +6,28 @@ import mmap
 import os
 import stat
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from dof_arrow.errors import FormatError, Problem, UsageError
 from dof_arrow.format.columns import Columns
+from dof_arrow.format.named import Named, from_regions
 from dof_arrow.format.parquet import digests as integrity
 from dof_arrow.format.parquet import footer
 from dof_arrow.format.parquet.layout import Fixed
+from dof_arrow.format.parquet.names_proof import NamesRegion, prove_names
 from dof_arrow.format.parquet.outline import Outline
 from dof_arrow.format.parquet.pages import Encoded
 from dof_arrow.format.parquet.proof import Unproved, prove
 from dof_arrow.format.spec.arrow import KEY, is_vector
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import VERSION, Metadata, from_json, parse
+from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.spec.rules import broken
 from dof_arrow.storage.memory_map import Region
 
@@ -83,6 +87,34 @@ class File(Columns):
     def places(self, column: Fixed) -> list[tuple[int, Region]]:
         return [(self.file, region) for region in self.regions(column)]
 
+    def views(self, column: Fixed) -> list[np.ndarray]:
+        arrays = []
+        for region in self.regions(column):
+            count = region.length // column.stored.itemsize
+            arrays.append(np.frombuffer(self.memory, column.stored, count, region.offset))
+        return arrays
+
+    @cached_property
+    def memory(self) -> mmap.mmap:
+        """The whole file, mapped to be read."""
+        return mmap.mmap(self.file, 0, access=mmap.ACCESS_READ)
+
+    def mapped_names(self, field: pa.Field, classes: Sequence[str] | None) -> Named:
+        if field.nullable or not is_names(field.type) or not self.rows:
+            raise Unproved(f"column {field.name}: not required, or no dictionary")
+        return from_regions(self.names_regions(field.name), classes, self.memory)
+
+    def names_regions(self, name: str) -> list[NamesRegion]:
+        """Where the codes of a column of names lie; raises Unproved if they must be decoded."""
+        leaf = self.outline.index([name])
+        if leaf is None:
+            raise Unproved(f"column {name}: not stored as one leaf")
+        chunks = self.outline.column(leaf)
+        rows = self.outline.rows
+        if sum(rows) != self.rows:
+            raise Unproved(f"column {name}: row groups have other rows than the file")
+        return prove_names(self.file, self.footer_start, self.memory, chunks, rows, name)
+
     def decoded(self, name: str) -> pa.Array:
         if name not in self._decoded:
             self._decoded[name] = self._sound(name, self._encoded.column(name))
@@ -132,8 +164,7 @@ class File(Columns):
 
     @cached_property
     def _encoded(self) -> Encoded:
-        memory = mmap.mmap(self.file, 0, access=mmap.ACCESS_READ)
-        return Encoded(self.file, self.size, memory, self.parquet, self.schema, self.outline)
+        return Encoded(self.file, self.size, self.memory, self.parquet, self.schema, self.outline)
 
 
 def proved(file: int, end: int, outline: Outline, column: Fixed, rows: int) -> list[Region]:

@@ -7,7 +7,8 @@ they were batched.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,17 +25,19 @@ from dof_arrow.format.batch import (
     arrow_array,
     inferred_field,
     joined_dims,
+    names_field,
+    names_values,
     split_batches,
     stored_array,
     without_views,
 )
 from dof_arrow.format.describe import Description, SplitCounts, record_columns
 from dof_arrow.format.parquet import layout as layouts
+from dof_arrow.format.parquet.names_chunk import NamesColumn, can_be_mapped
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
 from dof_arrow.format.spec.arrow import (
     element_type,
     finite,
-    holds_texts,
     is_vector,
     storable,
     vector_field,
@@ -42,7 +45,6 @@ from dof_arrow.format.spec.arrow import (
 )
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import Metadata
-from dof_arrow.format.spec.split_names import standardised
 from dof_arrow.format.vector_values import vector_values
 from dof_arrow.storage.atomic import explained, replacing
 
@@ -51,8 +53,9 @@ class Writer:
     """Writes one DoF file atomically; the first batch says what `metadata` does not declare.
 
     Vectors are float32 or float16 [n, *shape]; other columns are numpy arrays, Arrow arrays or
-    lists. A column given as a numpy array without missing values is required and mapped. Nothing
-    appears at `path` before `close`. A `part` of a directory is aligned as one of many row groups
+    lists. A column of numbers without missing values is required and mapped. A category target of
+    the metadata is given as names, as codes or as any dictionary of names; the file has names, as
+    it has those of splits. Nothing appears at `path` before `close`. A `part` of a directory is aligned as one of many row groups
     even if it has but one, so that it maps beside the others. `mode` is the file's mode, by default
     that of any new file.
 
@@ -121,7 +124,6 @@ class Writer:
         split = self._record().get("split", "")
         splits = batch.values.get(split)
         if isinstance(splits, pa.Array):
-            splits = batch.values[split] = _standard(splits)
             self._counts.add(batch.values[id_name], splits)
         self._pending.append(batch)
         self._flush_full()
@@ -157,7 +159,7 @@ class Writer:
                 declared=self._declared,
                 schema=self._schema,
                 shapes=self._shapes,
-                mapped=self._file.fixed,
+                mapped=self._file.mapped,
             )
             metadata = description.metadata(placed, self._counts, self._file.digests)
             self._file.finish(with_metadata(self._schema, metadata))
@@ -192,23 +194,43 @@ class Writer:
         self._schema = pa.schema(map(storable, fields))
         self._check_declared(self._schema)
         self._shapes = {name: list(np.shape(item)[1:]) for name, item in vectors.items()}
+        self._geometry = self._given_geometry or layouts.schema_geometry(self._schema)
         columns = list(filter(None, map(layouts.fixed, self._schema)))
         mapped = columns if self._mapped else []
-        # In a compact file only vectors count, which are by far the widest.
-        counting = mapped or [column for column in columns if column.nested]
-        self._geometry = self._given_geometry or _geometry(counting)
-        self._file.begin(self._schema, mapped, self._geometry.alignment)
+        named = self._names_columns(self._schema)
+        self._file.begin(self._schema, mapped, self._geometry.alignment, named)
+
+    def _names(self, columns: Iterable[str]) -> dict[str, tuple[str, ...] | None]:
+        """The columns of names among these: a category's classes, None for the split."""
+        found: dict[str, tuple[str, ...] | None] = {}
+        for name, target in self._declared.get("targets", {}).items():
+            if target.get("kind") == "category" and target.get("classes"):
+                found[name] = tuple(target["classes"])
+        split = record_columns(self._declared, list(columns)).get("split")
+        if split is not None:
+            found[split] = None
+        return found
+
+    def _names_columns(self, schema: pa.Schema) -> list[NamesColumn]:
+        columns = []
+        for name, names in self._names(schema.names).items():
+            mapped = self._mapped and can_be_mapped(schema.field(name), names)
+            columns.append(NamesColumn(name, names, mapped))
+        return columns
 
     def _known_fields(
         self, given: Mapping[str, Any], vectors: Mapping[str, np.ndarray]
     ) -> list[pa.Field]:
         """The declared fields, and those inferred for columns that are not declared."""
-        if self._fields.keys() >= {*given, *vectors}:
-            return list(self._fields.values())
         fields = dict.fromkeys([*given, *vectors])
+        if self._fields.keys() >= fields.keys():
+            fields = {}
         fields.update(self._fields)
+        names = self._names(fields)
         for name, field in fields.items():
-            if field is None and name in vectors:
+            if name in names:
+                fields[name] = names_field(name, given.get(name), names[name], field)
+            elif field is None and name in vectors:
                 array = vectors[name]
                 fields[name] = vector_field(name, array.shape[1:], str(array.dtype))
             elif field is None:
@@ -228,12 +250,19 @@ class Writer:
                 ", ".join(schema.names),
                 ", ".join(sorted(unknown)),
             )
-        split = record.get("split")
-        if split is None:
-            return
-        kind = schema.field(split).type
-        if layouts.fixed(pa.field(split, kind, nullable=False)):
-            raise UsageError("a split column holds names", split, "string", str(kind))
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        """Raise UsageError for a class name that stands twice: which of the two is meant?"""
+        for name, names in self._names(()).items():
+            twice = [each for each, count in Counter(names or ()).items() if count > 1]
+            if twice:
+                raise UsageError(
+                    "a class name that stands twice",
+                    f"target {name}",
+                    "each name once",
+                    ", ".join(twice)[:100],
+                )
 
     def _batch(self, given: Mapping[str, Any], vectors: Mapping[str, np.ndarray]) -> Batch:
         assert self._schema is not None
@@ -260,7 +289,11 @@ class Writer:
         fixed = self._file.fixed.get(field.name)
         if is_vector(field):
             return self._vector(field, value, fixed)
-        array = arrow_array(field.name, value, field.type)
+        names = self._file.names.get(field.name)
+        if names is not None:
+            array = names_values(field.name, value, names.names)
+        else:
+            array = arrow_array(field.name, value, field.type)
         if array.null_count and not field.nullable:
             raise UsageError(
                 "a missing value in a required column",
@@ -322,16 +355,3 @@ class Writer:
     def _record(self) -> dict[str, str]:
         names = self._schema.names if self._schema else []
         return record_columns(self._declared, names)
-
-
-def _geometry(columns: Sequence[layouts.Fixed]) -> layouts.Geometry:
-    return layouts.geometry([column.width for column in columns] or [1])
-
-
-def _standard(splits: pa.Array) -> pa.Array:
-    """Splits by their standard names; a column of anything but strings stays as it is."""
-    if holds_texts(splits.type):
-        return standardised(splits)
-    if pa.types.is_dictionary(splits.type) and holds_texts(splits.type.value_type):
-        return standardised(splits.dictionary_decode()).dictionary_encode().cast(splits.type)
-    return splits

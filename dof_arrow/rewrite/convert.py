@@ -163,13 +163,13 @@ def save_directory(
 def part_rows(schema: pa.Schema, wanted: int | None) -> int:
     """Rows of each part of a directory but the last, such that all parts map as one array.
 
-    That is `wanted`, rounded down so that the values of each mapped column fill whole pages; by
+    That is `wanted`, rounded down so that the values of each vector column fill whole pages; by
     default four row groups of 64 MiB. Raises UsageError if `wanted` rows fill no page.
     """
-    widths = [column.width for column in map(layouts.fixed, schema) if column]
-    chosen = layouts.geometry(widths)
-    # The fewest rows that fill whole pages of every column.
-    pages = (chosen.alignment // gcd(width, chosen.alignment) for width in widths)
+    vectors = [column for column in map(layouts.fixed, schema) if column and column.nested]
+    chosen = layouts.schema_geometry(schema)
+    # The fewest rows that fill whole pages of every vector column.
+    pages = (chosen.alignment // gcd(column.width, chosen.alignment) for column in vectors)
     unit = max(pages, default=1)
     if wanted is None:
         return 4 * chosen.rows

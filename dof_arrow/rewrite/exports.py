@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.format.spec.arrow import is_vector
+from dof_arrow.format.spec.names import categories
 from dof_arrow.rewrite.carry import batches
 from dof_arrow.storage.atomic import Output, Sink, replacing
 
@@ -58,7 +59,7 @@ def save_npy(rows: Dataset, path: Path, *, overwrite: bool = False) -> None:
 
 
 def save_safetensors(rows: Dataset, path: Path, *, overwrite: bool = False) -> None:
-    """Write all vectors, as tensors of their shapes, and all numbers as a safetensors file.
+    """Write all vectors, as tensors of their shapes, all numbers and all categories' codes.
 
     Source: the format's own description, github.com/huggingface/safetensors, section "Format".
     """
@@ -73,8 +74,11 @@ def _described_tensors(rows: Dataset) -> dict[str, Any]:
     """What the head of a safetensors file says of each column: type, shape, place."""
     tensors: dict[str, Any] = {}
     start = 0
-    for field in filter(_is_tensor, rows.schema):
+    coded = categories(rows.metadata)
+    for field in rows.schema:
         name = field.name
+        if field.nullable or not (name in coded or _is_tensor(field)):
+            continue
         dtype = rows[:0].to_numpy(name).dtype
         shape = [len(rows)]
         if is_vector(field):
@@ -100,7 +104,7 @@ def _is_tensor(field: pa.Field) -> bool:
         return True
     kind = field.type
     numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return bool(numbers and not field.nullable)
+    return bool(numbers)
 
 
 def _write_values(rows: Dataset, name: str, out: Output) -> None:

@@ -17,6 +17,7 @@ from pyarrow import types
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.json_model import Json
+from dof_arrow.format.spec.names import holds_names
 
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -36,7 +37,7 @@ def to_json(column: pa.ChunkedArray, field: pa.Field) -> list[Json]:
             hint="Leave it out, or keep the dataset as .parquet.",
         )
     values = column.cast(plain)
-    made_text = plain == pa.string() and field.type != pa.string()
+    made_text = plain == pa.string() and not holds_names(field.type)
     if made_text and not values.cast(field.type).equals(column):
         raise UsageError(
             "values that no text gives back",

@@ -20,10 +20,12 @@ from dof_arrow.format.directory import is_directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.footer import FileMetaData, RowGroup, Struct, get, items
+from dof_arrow.format.parquet.names_chunk import NamesColumn
 from dof_arrow.format.parquet.row_groups import RowGroupWriter, content_uuid, generator
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import VERSION, Metadata, from_json
+from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.validation import structure
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite.carry import carried, write_rows
@@ -176,7 +178,7 @@ def common_alignment(files: Sequence[File]) -> int | None:
     if len(groups) > layouts.MAX_GROUPS or any(names != mapped[0] for names in mapped):
         return None
     fixed = filter(None, map(layouts.fixed, files[0].schema))
-    widths = [column.width for column in fixed if column.name in mapped[0]]
+    widths = [column.width for column in fixed if column.nested and column.name in mapped[0]]
     best = layouts.geometry(widths).alignment
     if len(groups) < 2 or best == layouts.SMALL_ALIGNMENT:
         return layouts.SMALL_ALIGNMENT
@@ -210,9 +212,13 @@ def _copy(
     names = _mapped_names(opened[0].metadata)
     fixed = filter(None, map(layouts.fixed, schema))
     mapped = [column for column in fixed if column.name in names]
+    named = []
+    for field in schema:
+        if is_names(field.type) and field.name in names:
+            named.append(NamesColumn(field.name, None, mapped=True))
     with replacing(out, overwrite=overwrite) as output, ThreadPoolExecutor(1) as pool:
         placer = RowGroupWriter(output, pool)
-        placer.begin(schema, mapped, alignment)
+        placer.begin(schema, mapped, alignment, named)
         for file in files:
             for group in _groups(file):
                 placer.copy(file.file, group, alignment)

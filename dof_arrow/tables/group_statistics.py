@@ -90,9 +90,18 @@ def _not_excluded(
     for group in range(groups):
         known = _known(ranges, group)
         fragments.append(kind.make_fragment(str(group), disk, known))
-    whole = arrow.FileSystemDataset(fragments, schema, kind, disk)
+    whole = arrow.FileSystemDataset(fragments, _by_name(schema), kind, disk)
     remaining = whole.get_fragments(filter=condition)
     return sorted(int(fragment.path) for fragment in remaining)
+
+
+def _by_name(schema: pa.Schema) -> pa.Schema:
+    """The schema with plain columns in place of dictionaries, as conditions see them."""
+    fields = []
+    for field in schema:
+        kind = field.type
+        fields.append(field.with_type(kind.value_type) if pa.types.is_dictionary(kind) else field)
+    return pa.schema(fields)
 
 
 def _known(ranges: Mapping[str, Sequence[Range | None]], group: int) -> Any:

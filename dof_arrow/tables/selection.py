@@ -22,6 +22,7 @@ from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import fixed
 from dof_arrow.format.spec.arrow import flat_array, is_vector, vector_array
 from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.format.spec.names import is_names
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.tables.gather import Chain, Gather, Memory, Placed, of_columns
 from dof_arrow.tables.group_statistics import matching_groups
@@ -76,7 +77,7 @@ class Selection:
         return Selection(self.table, rows + first)
 
     def values(self, name: str, *, writable: bool = False) -> Array:
-        """A column as an array, [n, D] for vectors.
+        """A column as an array, [n, D] for vectors; a category as codes, -1 where it is missing.
 
         Where the column is mapped and the selection is a slice, it is a view of the file's memory.
         """
@@ -90,6 +91,10 @@ class Selection:
         table = _split_up(self.table, name)
         if not isinstance(table, Columns):
             return _combined(table).array(name, self.places)
+        kind = table.schema.field(name).type
+        named = table.named(name) if is_names(kind) else None
+        if named is not None:
+            return named.array(self.places, kind)
         if isinstance(self.places, slice):
             return table.arrow(name)[self.places]
         return self._taken(table, name)
@@ -231,7 +236,10 @@ class Chained:
         chunks: list[pa.Array] = []
         for array in found:
             chunks += array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-        chained = pa.chunked_array(chunks, self.schema.field(name).type)
+        kind = self.schema.field(name).type
+        chained = pa.chunked_array(chunks, kind)
+        if is_names(kind):
+            chained = chained.unify_dictionaries()  # parts may have splits of their own
         return chained if isinstance(rows, slice) else chained.take(pa.array(self._back(rows)))
 
     def gather(self, name: str) -> Gather:

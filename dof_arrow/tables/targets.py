@@ -1,4 +1,7 @@
-"""Columns as a loader gives them: targets by the kind that is declared, others as stored."""
+"""Columns as a loader gives them: targets by the kind that is declared, others as stored.
+
+A category is stored as names, or as codes in files of other makers; here it is codes.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.metadata import Metadata, Target
+from dof_arrow.format.spec.names import UnknownName, code_array, holds_names
 from dof_arrow.sampling.permutation import Rows
 
 Array = NDArray[Any]
@@ -229,6 +233,15 @@ def distinct(texts: pa.ChunkedArray) -> Rows:
     return _numpy(_one_chunk(encoded).indices).astype(np.int64)
 
 
+def by_name(table: pa.Table) -> pa.Table:
+    """A table whose dictionaries are plain columns, so that every function takes their values."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            plain = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.name, plain)
+    return table
+
+
 def one_hot(codes: Array, classes: int) -> Array:
     """Class indexes as float32 [k, classes].
 
@@ -263,6 +276,11 @@ def _lists_integers(kind: pa.DataType) -> bool:
 
 
 def _codes(array: pa.Array, name: str, classes: tuple[str, ...]) -> Codes:
+    if holds_names(array.type):
+        try:
+            array = code_array(array, classes)
+        except UnknownName as error:
+            raise _unfit(name, "names of its classes", error.found[:100]) from None
     return Codes(name, _numpy(array), classes)
 
 
@@ -278,18 +296,22 @@ def _numbers(array: pa.Array, name: str, _: tuple[str, ...]) -> NumberTarget:
     return NumberTarget(name, _numpy(array))
 
 
+def _fits_category(kind: pa.DataType) -> bool:
+    return holds_names(kind) or bool(pa.types.is_integer(kind))
+
+
 _READERS: Mapping[str, Callable[[pa.Array, str, tuple[str, ...]], TargetValues]] = {
     "category": _codes,
     "multilabel": _flags,
     "regression": _numbers,
 }
 _FITS: Mapping[str, Callable[[pa.DataType], bool]] = {
-    "category": pa.types.is_integer,
+    "category": _fits_category,
     "multilabel": _lists_integers,
     "regression": _is_number,
 }
 _STORED = {
-    "category": "integers, a class's place in `classes`",
+    "category": "names of `classes`, or integers, their places there",
     "multilabel": "lists of integers, the places of a row's classes in `classes`",
     "regression": "numbers",
 }

@@ -29,6 +29,7 @@ from dof_arrow.format.parquet.footer import (
 )
 from dof_arrow.format.parquet.layout import Geometry
 from dof_arrow.format.spec.arrow import element_type, vector_field
+from tests.conformance.coded import declared
 from tests.conformance.spoil import (
     adopted,
     changed,
@@ -325,10 +326,8 @@ def uneven_groups() -> bytes:
 
 
 def target(kind: str, values: Any, **more: Any) -> Callable[[], bytes]:
-    metadata = {"targets": {"label": {"kind": kind, **more}}}
-    return lambda: written(
-        {"feature": features(len(values), 4)}, {"label": values}, metadata=metadata
-    )[0]
+    made = {"feature": features(len(values), 4)}
+    return lambda: declared(written(made, {"label": values}), label={"kind": kind, **more})[0]
 
 
 def rewritten(

@@ -61,6 +61,10 @@ def directory() -> tuple[Files, Json]:
         "columns": ["feature", "id", "label", "split"],
         "features": {"feature": _told(values)},
         "layout": "mapped",
+        "names": {
+            "label": [*["a", "b"] * 128, "a", "b", "a"],
+            "split": ["train"] * 259,
+        },
         "errors": 2,
         "documents": {},
     }

@@ -74,6 +74,7 @@ from tests.conformance.breaks import (
     with_tail,
     without,
 )
+from tests.conformance.coded import BROKEN_PAGES, CLASSES, CODES, OTHER_PAGES, renamed, spare
 from tests.conformance.spoil import (
     changed,
     chunk,
@@ -255,7 +256,9 @@ INVALID: dict[str, Case] = {
         "metadata-uuid",
     ),
     "target-column": same(inside(plain, "targets.ghost", {"kind": "regression"}), "target-column"),
-    "target-type-category": same(target("category", ["a", "b"], classes=["a", "b"]), "target-type"),
+    "target-type-category": same(
+        target("category", np.array([0.5, 1.0]), classes=["a", "b"]), "target-type"
+    ),
     "target-type-multilabel": same(
         target("multilabel", np.array([0, 1]), classes=["a", "b"]), "target-type"
     ),
@@ -335,6 +338,19 @@ INVALID: dict[str, Case] = {
     "layout-alignment-groups": same(grouped_closely, "layout-alignment"),
     "layout-groups": same(grouped_loosely, "layout-groups"),
     "layout-levels": deep_only(one_list_more, "layout-levels"),
+    "layout-claim-names-width": same(OTHER_PAGES["width-16"], "layout-claim"),
+    "layout-claim-names-runs": same(OTHER_PAGES["mixed-runs"], "layout-claim"),
+    "layout-claim-names-repeated": both(
+        BROKEN_PAGES["repeated-name-early"],
+        ["layout-claim"],
+        ["data-unreadable", "layout-claim"],
+    ),
+    "names-dictionary": deep_only(
+        lambda: renamed(CLASSES[::-1], [1 - code for code in CODES]), "names-dictionary"
+    ),
+    "names-dictionary-more": deep_only(lambda: renamed((*CLASSES, "more")), "names-dictionary"),
+    "names-code": deep_only(BROKEN_PAGES["code-beyond"], "names-code"),
+    "names-spare": deep_only(spare, "names-spare"),
     "page-bounds": deep_only(huge_page, "page-bounds"),
     "page-bounds-just": deep_only(lambda: huge_page((128 << 20) + 1), "page-bounds"),
     # data
@@ -358,6 +374,9 @@ INVALID: dict[str, Case] = {
     ),
     "target-value-negative": deep_only(
         target("category", np.array([0, -1]), classes=["a", "b"]), "target-value"
+    ),
+    "target-value-name": deep_only(
+        target("category", ["a", "c"], classes=["a", "b"]), "target-value"
     ),
     "target-value-multilabel": deep_only(
         target("multilabel", pa.array([[0], [0, 5]], pa.list_(pa.int64())), classes=["a", "b"]),

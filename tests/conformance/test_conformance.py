@@ -54,6 +54,9 @@ def test_valid_file_holds_what_its_json_says(path: Path) -> None:
     assert {name: hashlib.sha256(text).hexdigest() for name, text in documents.items()} == about[
         "documents"
     ]
+    for name, names in about["names"].items():
+        assert data.to_arrow([name])[name].to_pylist() == names
+        assert pq.read_table(path)[name].to_pylist() == names
     for name, feature in about["features"].items():
         values = data.to_numpy(name)
         assert (

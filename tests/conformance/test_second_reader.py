@@ -87,6 +87,15 @@ def test_mapped_values_are_the_same_bytes(path, found):
             assert feature["view"] and feature["ranged"] == feature["sha256"]
 
 
+@pytest.mark.parametrize("path", VALID, ids=name)
+def test_mapped_names_are_the_same(path, found):
+    """C1: the names of mapped categories and splits, by codes that lie in the file as bytes."""
+    seen, wanted = found[path]["names"], expected(path)["names"]
+    assert seen == {column: wanted[column] for column in seen}
+    if path.stem in ("names", "names-several-groups", "names-256", "names-257", "targets"):
+        assert {"label", "split"} <= seen.keys()
+
+
 @pytest.mark.parametrize("path", [path for path in VALID if path.stem != "other-levels"], ids=name)
 def test_row_over_http_is_one_request(path, found):
     """C1: the footer alone proves the layout to a remote reader, who gets a row by one request for its bytes."""

@@ -62,10 +62,25 @@ def written(
         "columns": sorted(["id", *vectors, *(columns or {})]),
         "features": {name: _told(values) for name, values in vectors.items()},
         "layout": options.get("layout", "mapped"),
+        "names": _names(columns or {}, options.get("metadata") or {}),
         "errors": errors,
         "documents": {k: hashlib.sha256(v).hexdigest() for k, v in (documents or {}).items()},
     }
     return data, about
+
+
+def _names(columns: Mapping[str, Any], metadata: Json) -> dict[str, list[str | None]]:
+    """The names in the rows of categories and splits."""
+    found: dict[str, list[str | None]] = {}
+    for name, values in columns.items():
+        listed = pa.array(values).to_pylist()
+        target = metadata.get("targets", {}).get(name, {})
+        if target.get("kind") == "category":
+            classes = target["classes"]
+            found[name] = [classes[v] if isinstance(v, int) else v for v in listed]
+        elif name == "split":
+            found[name] = listed
+    return found
 
 
 def _told(values: np.ndarray) -> Json:
@@ -179,6 +194,35 @@ def _dictionary_split() -> Made:
     )
 
 
+def named(rows: int, classes: list[str], **options: Any) -> Made:
+    """A category of these classes, and a split of the owner's own names, in row groups of 128 rows."""
+    columns = {
+        "label": np.arange(rows) * 7 % len(classes),
+        "split": [("train", "äußere", "zz")[row // 100 % 3] for row in range(rows)],
+    }
+    metadata = {"targets": {"label": {"kind": "category", "classes": classes}}}
+    return written(
+        {"feature": features(rows, 8)},
+        columns,
+        metadata=metadata,
+        geometry=Geometry(rows=128, alignment=4096),
+        **options,
+    )
+
+
+def missing() -> Made:
+    """A category and a split that are missing in some rows."""
+    columns = {"label": ["b", None, "a", None], "split": ["train", None, None, "test"]}
+    metadata = {"targets": {"label": {"kind": "category", "classes": ["a", "b", "c"]}}}
+    return written({"feature": features(4, 4)}, columns, metadata=metadata)
+
+
+def _integers() -> Made:
+    from tests.conformance.coded import integers
+
+    return integers(np.array([0, 2, 1, 0]), ["none", "mild", "severe"])
+
+
 def _empty(layout: str) -> Made:
     return written({"feature": features(0, 8)}, {"view": np.empty(0, "i2")}, layout=layout)
 
@@ -259,6 +303,13 @@ VALID: dict[str, Callable[[], Made]] = {
     "empty-compact": lambda: _empty("compact"),
     "targets": labelled,
     "dictionary-split": _dictionary_split,
+    "names": lambda: named(9, ["a, b", "", "ähnlich", "肺", "a\u0308hnlich"]),
+    "names-several-groups": lambda: named(300, ["one"]),
+    "names-256": lambda: named(300, [f"class {number}" for number in range(256)]),
+    "names-257": lambda: named(300, [f"class {number}" for number in range(257)]),
+    "names-missing": missing,
+    "names-compact": lambda: named(300, ["a", "b"], layout="compact"),
+    "targets-integers": _integers,
     "pseudonyms": pseudonymous,
     "errors-documents": papers,
     "kept": _kept,

@@ -191,7 +191,10 @@ def test_categories_are_compared_by_name(path: Path, tmp_path: Path) -> None:
     assert not found.values and [change.where for change in found.metadata] == [
         "targets.label.classes"
     ]
-    found = dof.diff(path, changed(path, tmp_path / "c.parquet", {"targets": targets}))
+    found = dof.diff(
+        path,
+        changed(path, tmp_path / "c.parquet", {"targets": targets}, label=ds.to_numpy("label")),
+    )
     assert found.values["label"].rows == 300
 
 

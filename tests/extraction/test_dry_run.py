@@ -91,4 +91,4 @@ def test_rows_without_pictures() -> None:
     assert 1 < size_of_rows(100_000, (128,)) / vectors_alone < 1.07
     assert size_of_rows(1000, (43,), core=core()) - size_of_rows(1000, (43,)) > 1000
     more = size_of_rows(1000, (8,), label=True, group=True) - size_of_rows(1000, (8,))
-    assert more > 1000 * (8 + 26)
+    assert more > 1000 * (1 + 26)

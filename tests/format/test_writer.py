@@ -24,6 +24,7 @@ from dof_arrow.format.writer import Writer
 from tests.support import making
 
 ROWS = 70
+NAMES = "dictionary<values=string, indices=int32, ordered=0>"
 _COLUMNS = {
     "label": pa.array(range(ROWS), pa.int16()),
     "age": pa.array([None if i % 7 == 0 else i for i in range(ROWS)]),
@@ -162,9 +163,9 @@ def test_what_metadata_does_not_say_is_inferred(tmp_path: Path) -> None:
     assert told == {
         "id": ("id", "string", "encoded"),
         "view": ("view", "int16", "mapped"),
-        "label": ("target", "int64", "mapped"),
+        "label": ("target", NAMES, "mapped"),
         "note": ("kept", "string", "encoded"),
-        "split": ("split", "string", "encoded"),
+        "split": ("split", NAMES, "mapped"),
         "processing": ("processing", "struct<angle: double>", "encoded"),
         "feature": ("feature", "float32", "mapped"),
     }

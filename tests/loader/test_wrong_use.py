@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.tables import targets
+from tests.conformance.coded import integers
 from tests.loader.conftest import ROWS
 from tests.support.making_rows import made, numbers
 
@@ -111,6 +113,8 @@ def test_missing_labels_are_refused_with_the_filter_that_helps(tmp_path: Path) -
 
 
 def test_labels_that_are_no_classes_are_refused(tmp_path: Path) -> None:
-    ds = made(tmp_path / "w.parquet", ROWS, label=np.full(ROWS, 7))
+    path = tmp_path / "w.parquet"
+    path.write_bytes(integers(np.full(ROWS, 7), ["sick", "well", "unsure"])[0])
+    ds = dataset.open(path)
     with pytest.raises(FormatError, match="0 to 2, one for each class, found 7"):
         next(iter(ds.loader(target="label")))

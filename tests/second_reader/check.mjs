@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { names as named } from './names.mjs'
 import { strings } from './pages.mjs'
 import { http, local, memory, open } from './reader.mjs'
 import { validate } from './rules.mjs'
@@ -64,15 +65,20 @@ async function look(path) {
     if (!file) return { refused: true, found, problems }
     const { state, derived = false, dof: { columns, record, primary_column: primary } } = file
     if (found.length) return { state, derived, found, problems }
-    const ranged = await open(disk), features = {}, documents = {}
+    const ranged = await open(disk), features = {}, documents = {}, labels = {}
     const names = Object.keys(columns), featured = names.filter(name => columns[name].role === 'feature')
     for (const name of featured) features[name] = await feature(file, ranged, buffer, name)
+    for (const name of names.filter(name => ['target', 'split'].includes(columns[name].role))) {
+      const column = columns[name].dtype.startsWith('dictionary<') ? await named(ranged, name) : null
+      if (column) labels[name] = column.groups.flatMap(named.of)
+    }
     for (const { name } of file.dof.documents) documents[name] = sha256([await ranged.document(name)])
     return {
       state, found: [], rows: file.footer.rows, columns: names.sort(), features,
       ids: (await strings(ranged, record.id))?.slice(0, 3),
       layout: names.some(name => columns[name].layout === 'mapped') ? 'mapped' : 'compact',
-      errors: (await ranged.errors()).length, documents, remote: await remotely(buffer, primary),
+      errors: (await ranged.errors()).length, documents, names: labels,
+      remote: await remotely(buffer, primary),
     }
   } finally { disk.close() }
 }

@@ -55,9 +55,9 @@ const STRUCTS = {                                    // §2.3: name, field id, t
   ColumnChunk: 'file 1 text?, meta 3 ColumnMetaData, crypto 8 Crypto?, encrypted 9 binary?',
   ColumnMetaData: 'type 1 i32, encodings 2 [i32], path 3 [text], codec 4 i32, values 5 i64, inflated 6 i64, '
     + 'size 7 i64, page 9 i64, dictionary 11 i64?, stats 13 [PageEncodingStats]?',
-  PageEncodingStats: 'type 1 i32, encoding 2 i32, count 3 i32',
-  PageHeader: 'type 1 i32, inflated 2 i32, size 3 i32, data 5 DataPageHeader?, data2 8 DataPageHeader?',
-  DataPageHeader: 'values 1 i32, encoding 2 i32?, definition 3 i32?, repetition 4 i32?',
+  PageEncodingStats: 'type 1 i32, encoding 2 i32, count 3 i32', Dictionary: 'values 1 i32, encoding 2 i32',
+  PageHeader: 'type 1 i32, inflated 2 i32, size 3 i32, data 5 Page?, names 7 Dictionary?, data2 8 Page?',
+  Page: 'values 1 i32, encoding 2 i32?, definition 3 i32?, repetition 4 i32?',
 }
 const FIELDS = Object.fromEntries(Object.entries(STRUCTS).map(([struct, fields]) =>
   [struct, fields.split(', ').map(field => field.split(' ')).map(([name, id, type]) =>

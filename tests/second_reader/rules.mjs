@@ -2,6 +2,7 @@
 // without the Arrow schema. Adds to file.problems; "§" names sections of schemas/SPEC.md.
 import { readFileSync } from 'node:fs'
 import { conform, strictJson } from './json.mjs'
+import { names, splitOrder } from './names.mjs'
 import { framed, pages, preamble, sayFull, strings } from './pages.mjs'
 import { Refused, open, readFooter, sha256, stored, take } from './reader.mjs'
 
@@ -113,7 +114,7 @@ function fields(file) {
   }
   for (const [name, { kind, classes = [] }] of Object.entries(targets)) {
     const { role, dtype } = has(columns, name) ? columns[name] : {}
-    const type = { category: /^u?int\d+$/, multilabel: /^list<\w+: u?int\d+/, regression: /^(u?int|float)\d+$/ }[kind]
+    const type = { category: /^(u?int\d+|string|dictionary<values=string.*)$/, multilabel: /^list<\w+: u?int\d+/, regression: /^(u?int|float)\d+$/ }[kind]
     file.claim(has(columns, name) && names.includes(name), 'target-column', name)
     file.claim(!role || role === 'target', 'column-role', name)
     file.claim(!dtype || type.test(dtype), 'target-type', name)
@@ -144,20 +145,40 @@ function uuid(file) {
   file.claim(bytes.toString('hex') === file.dof.uuid.replaceAll('-', ''), 'metadata-uuid')
 }
 
-/** §6.1, §6.3, §6.5: each claim of a column that is what the metadata say */
+/** §6.1, §6.3, §6.5, §6.7: each claim of a column that is what the metadata say */
 async function layouts(file) {
   const { columns } = file.dof, { groups } = file.footer
   const claimed = [...file.sound].filter(name => columns[name].layout === 'mapped'), mapped = []
+  const isNames = name => columns[name].dtype.startsWith('dictionary<')
+  file.named = new Map()
   for (const name of claimed) {
-    const column = await file.column(name)
+    const column = isNames(name) ? await names(file, name) : await file.column(name)
     file.claim(column || file.decode.get(name) === 'row counts', 'layout-claim', `${name}: ${file.decode.get(name)}`)
-    if (column) mapped.push(column)
+    if (column && isNames(name)) file.named.set(name, column.groups)
+    else if (column) mapped.push(column)
   }
-  const least = groups.length > 1 ? leastAlignment(mapped.map(({ width }) => width)) : 64
-  const starts = mapped.flatMap(({ regions }) => regions.map(({ offset }) => offset))
-  file.claim(starts.every(offset => offset % least === 0), 'layout-alignment')
-  const lengths = mapped.flatMap(({ regions, width }) => regions.slice(0, -1).map(({ rows }) => rows * width))
+  const vectors = mapped.filter(({ isVector }) => isVector)
+  const least = groups.length > 1 ? leastAlignment(vectors.map(({ width }) => width)) : 64
+  const places = [...mapped.map(({ regions, isVector }) => [regions, isVector ? least : 64]),
+    ...[...file.named.values()].map(groups => [groups, 64])]
+  const aligned = places.every(([regions, unit]) => regions.every(({ offset }) => offset % unit === 0))
+  file.claim(aligned, 'layout-alignment')
+  const lengths = vectors.flatMap(({ regions, width }) => regions.slice(0, -1).map(({ rows }) => rows * width))
   file.claim(least === 64 || lengths.every(length => length % least === 0), 'layout-groups')
+}
+
+/** §6.7: dictionaries, codes and spare codes of the proved columns of names */
+function coded(file) {
+  const { targets = {}, record } = file.dof
+  for (const [name, groups] of file.named) {
+    const { kind, classes } = has(targets, name) ? targets[name] : {}
+    for (const { names, codes, spare } of groups) {
+      const wanted = kind === 'category' ? classes : name === record.split ? splitOrder(names) : names
+      file.claim(JSON.stringify(names) === JSON.stringify(wanted), 'names-dictionary', name)
+      file.claim(codes.every(code => code < names.length), 'names-code', name)
+      file.claim(spare.every(code => code === 0), 'names-spare', name)
+    }
+  }
 }
 
 /** The least A that §6.1 allows in a file of several groups. */
@@ -174,8 +195,9 @@ async function deep(file) {
   for (const { name } of file.dof.documents ?? []) await found('attachment-digest', () => file.document(name))
   await found('errors-table', () => errors(file))
   await walk(file)
+  coded(file)
   for (const name of file.sound) {
-    const column = await file.column(name)
+    const column = file.named.has(name) ? null : await file.column(name)
     if (column && file.dof.columns[name].layout === 'mapped') await values(file, name, column)
   }
   await found('data-unreadable', () => rows(file))

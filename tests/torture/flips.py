@@ -20,7 +20,7 @@ from typing import Any
 from dof_arrow.format.validation.validate import validate
 
 HERE = Path(__file__).parent
-FILES = ("width-008", "errors-documents", "compact")
+FILES = ("width-008", "errors-documents", "compact", "names")
 PARTS = 8
 
 Turned = tuple[

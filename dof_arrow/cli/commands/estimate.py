@@ -23,7 +23,7 @@ _BYTES = {"float32": 4, "float16": 2}
 @click.option(
     "--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
 )
-@click.option("--label/--no-label", default=True, help="With a column of class codes.")
+@click.option("--label/--no-label", default=True, help="With a column of labels.")
 @click.option("--group", is_flag=True, help="With a column of pseudonymous groups.")
 @spoken
 def estimate(

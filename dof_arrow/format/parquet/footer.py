@@ -69,6 +69,7 @@ _GUESS = 1 << 16  # most footers are shorter, so that one read is enough
 
 PLAIN = 0
 RLE = 3
+RLE_DICTIONARY = 8
 UNCOMPRESSED = 0
 DATA_PAGE = 0
 DICTIONARY_PAGE = 2

@@ -1,9 +1,9 @@
 """The mapped layout: which columns it takes, how rows are grouped, how a page begins (SPEC 6).
 
 Every required fixed-width column is one PLAIN uncompressed page per row group. Its values are the
-last bytes of its column chunk and start at a multiple of the alignment. We encode such chunks
-ourselves: page header and levels depend on the row count alone, the values are the array's own
-bytes. So the values of all row groups can be mapped at consecutive addresses.
+last bytes of its column chunk; those of vectors start at a multiple of the alignment. We encode
+such chunks ourselves: page header and levels depend on the row count alone, the values are the
+array's own bytes. So the vectors of all row groups can be mapped at consecutive addresses.
 """
 
 from __future__ import annotations
@@ -115,12 +115,12 @@ def _numpy_type(kind: pa.DataType) -> np.dtype[Any] | None:
 
 
 def geometry(widths: Iterable[int]) -> Geometry:
-    """Rows per group and alignment for columns of these widths in bytes, for more than one group.
+    """Rows per group and alignment for vectors of these widths in bytes, for more than one group.
 
     Groups aim at 64 MiB of the widest column; every group but the last holds a multiple of the
     alignment of each.
 
-    >>> geometry([2048, 8])
+    >>> geometry([2048, 512])
     Geometry(rows=32768, alignment=65536)
     """
     widths = list(widths)
@@ -131,10 +131,18 @@ def geometry(widths: Iterable[int]) -> Geometry:
     return Geometry(_group_rows(widths, 1), SMALL_ALIGNMENT)
 
 
+def schema_geometry(schema: pa.Schema) -> Geometry:
+    """The geometry of a file with these columns: that of its vectors, by far the widest.
+
+    Other mapped columns are read row group by row group, wherever they lie.
+    """
+    columns = [column for column in map(fixed, schema) if column]
+    return geometry([column.width for column in columns if column.nested] or [1])
+
+
 def most_rows(schema: pa.Schema) -> int:
     """How many rows of these columns one file can hold in the mapped layout."""
-    mapped = [column for column in map(fixed, schema) if column]
-    return MAX_GROUPS * geometry(column.width for column in mapped).rows
+    return MAX_GROUPS * schema_geometry(schema).rows
 
 
 def _aligned_rows(width: int, alignment: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -49,6 +49,7 @@ _PAGE = {
     Page.STORED_BYTES: I32,
     Page.DATA: ({Page.VALUES: I32},),
     Page.DATA_V2: ({Page.VALUES: I32},),
+    Page.DICTIONARY: ({Page.VALUES: I32, Page.ENCODING: I32},),
 }
 
 
@@ -72,6 +73,8 @@ class Encoded:
         self._reader = None
         self._limit = _FLOOR + _GROWTH * size
         self._names = frozenset(schema.names)
+        # By row group and column: entries of its dictionary, once its claims are checked.
+        self._entries: dict[tuple[int, str], int] = {}
 
     def column(self, name: str) -> pa.Array:
         """A whole column as one Arrow array."""
@@ -98,12 +101,21 @@ class Encoded:
                 raise ValueError("missing from the data")
             if table.num_rows != self.parquet.row_group(number).num_rows:
                 raise ValueError(f"{table.num_rows} rows in a row group of others")
-            column = self._plain(table.column(name), name)
+            column = table.column(name)
+            self._check_entries(column, self._entries.get((number, name), 0))
+            column = self._plain(column, name)
             column.validate(full=True)  # texts that are not UTF-8, say
             return column
         except (pa.ArrowException, OSError, ValueError) as error:
             where = f"row group {number}, column {name}"
             raise broken("data-unreadable", where, "", _first_line(error)) from None
+
+    def _check_entries(self, column: pa.ChunkedArray, entries: int) -> None:
+        """Raise ValueError if a dictionary has an entry twice: pyarrow would mix up what follows."""
+        if pa.types.is_dictionary(column.type) and column.num_chunks:
+            found = max(len(chunk.dictionary) for chunk in column.chunks)
+            if found < entries:
+                raise ValueError(f"a dictionary of {entries} entries, {found} of them different")
 
     def _open(self) -> Any:
         import pyarrow.parquet as pq
@@ -146,8 +158,9 @@ class Encoded:
         claimed = 0
         for group, chunk in enumerate(self.outline.column(number)):
             where = f"row group {group}, column {name}"
-            size, values = claim(self.file, self.size, chunk, where)
-            claimed += max(size, values * width)
+            found = claim(self.file, self.size, chunk, where)
+            claimed += max(found.bytes, found.values * width)
+            self._entries[group, name] = found.entries
         return claimed
 
     def _leaves(self) -> list[Any]:
@@ -155,8 +168,16 @@ class Encoded:
         return [schema.column(number) for number in range(len(schema))]
 
 
-def claim(file: int, size: int, chunk: Struct, where: str) -> tuple[int, int]:
-    """Bytes and values that a column chunk says it decodes to, found by a walk over its pages.
+class Claim(NamedTuple):
+    """What the pages of a chunk say: the bytes and values they decode to, entries of a dictionary."""
+
+    bytes: int
+    values: int
+    entries: int
+
+
+def claim(file: int, size: int, chunk: Struct, where: str) -> Claim:
+    """What a column chunk says that it decodes to, found by a walk over its pages.
 
     `chunk` is its ColumnMeta in the footer of the file of `size` bytes open as `file`. Raises
     FormatError (`page-bounds`) if its pages do not tile it, or claim too much.
@@ -165,9 +186,9 @@ def claim(file: int, size: int, chunk: Struct, where: str) -> tuple[int, int]:
     if not 0 < start <= end <= size:
         expected = f"a chunk in a file of {size} bytes"
         raise broken("page-bounds", where, expected, f"{start} to {end}")
-    decoded = values = 0
+    decoded = values = entries = 0
     while start < end:
-        header, length = _header(file, start, end, where)
+        header, length = page_header(file, start, end, where)
         stored = get(header, Page.STORED_BYTES)
         claimed = get(header, Page.BYTES)
         start += length + stored
@@ -177,13 +198,18 @@ def claim(file: int, size: int, chunk: Struct, where: str) -> tuple[int, int]:
             raise broken("page-bounds", where, expected, claimed)
         decoded += claimed
         values += _values(header)
+        entries += int(get(get(header, Page.DICTIONARY, {}), Page.VALUES, 0))
     if values != get(chunk, ColumnMeta.VALUES):
         expected = f"{get(chunk, ColumnMeta.VALUES)} values in its pages"
         raise broken("page-bounds", where, expected, values)
-    return decoded, values
+    return Claim(decoded, values, entries)
 
 
-def _header(file: int, start: int, end: int, where: str) -> tuple[Struct, int]:
+def page_header(file: int, start: int, end: int, where: str) -> tuple[Struct, int]:
+    """The page header at byte `start` of the open `file`, before byte `end`, and its length.
+
+    Raises FormatError (`page-bounds`) where there is none.
+    """
     for window in (_SHORT_HEADER, _LONG_HEADER):
         data = os.pread(file, min(window, end - start), start)
         try:

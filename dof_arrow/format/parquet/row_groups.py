@@ -19,6 +19,7 @@ from dof_arrow.format.parquet.column_encoding import decoded_footer, encoded_chu
 from dof_arrow.format.parquet.compact import I16, I64, STRUCT, Struct, encode, get, items, put
 from dof_arrow.format.parquet.footer import Chunk, ColumnMeta, FileMetaData, RowGroup
 from dof_arrow.format.parquet.mapped_chunk import chunk_meta, statistics
+from dof_arrow.format.parquet.names_chunk import NamesColumn, names_chunk
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.storage.atomic import Output
 from dof_arrow.storage.copy import blocks
@@ -39,18 +40,33 @@ class RowGroupWriter:
         self.groups: list[Struct] = []
         self.digests: list[bytes] = []
         self.fixed: dict[str, layout.Fixed] = {}
+        self.names: dict[str, NamesColumn] = {}
         self._state = hashlib.sha256()
 
-    def begin(self, schema: pa.Schema, fixed: Sequence[layout.Fixed], alignment: int) -> None:
+    @property
+    def mapped(self) -> set[str]:
+        """The names of the columns to be mapped."""
+        names = {name for name, column in self.names.items() if column.mapped}
+        return names | self.fixed.keys()
+
+    def begin(
+        self,
+        schema: pa.Schema,
+        fixed: Sequence[layout.Fixed],
+        alignment: int,
+        names: Sequence[NamesColumn] = (),
+    ) -> None:
         """Begin the file.
 
-        `fixed` are the columns to be mapped; `alignment` is that of a file with more than one row
-        group, in bytes.
+        `fixed` are the columns of fixed width to be mapped, `names` all columns of names;
+        `alignment` is that of vectors in a file with more than one row group, in bytes.
         """
         self.fixed = {column.name: column for column in fixed}
+        self.names = {column.name: column for column in names}
         self.alignment = alignment
         self._names = schema.names
-        encoded = [field for field in schema if field.name not in self.fixed]
+        mapped = self.mapped
+        encoded = [field for field in schema if field.name not in mapped]
         self._encoded = pa.schema(encoded)
         self._emit(footer.MAGIC)
 
@@ -73,6 +89,9 @@ class RowGroupWriter:
                 column = self.fixed[name]
                 chunks.append(self._place_fixed(column, pieces[name], rows, alignment))
                 continue
+            if name not in encoded:
+                chunks.append(self._place_names(self.names[name], pieces[name]))
+                continue
             for meta, data in encoded[name]:
                 chunks.append(self._place_encoded(meta, data))
         self.groups.append(_row_group(chunks, rows, len(self.groups)))
@@ -84,10 +103,14 @@ class RowGroupWriter:
         for chunk in items(group, RowGroup.COLUMNS):
             meta = get(chunk, Chunk.META)
             start, end = footer.chunk_range(meta)
-            column = self.fixed.get(_column_name(meta))
+            name = _column_name(meta)
+            column = self.fixed.get(name)
             if column:
                 values = end - rows * column.width  # its values are the chunk's last bytes
-                self._align(values - start, alignment)
+                self._align(values - start, _alignment(column, alignment))
+            elif name in self.mapped:
+                # As far behind a multiple as before: then so are the codes in it.
+                self._align(-start, layout.SMALL_ALIGNMENT)
             chunks.append(_moved(meta, self.out.size))
             for block in blocks(file, start, end):
                 self._emit(block)
@@ -130,13 +153,22 @@ class RowGroupWriter:
         self, column: layout.Fixed, pieces: Sequence[np.ndarray], rows: int, alignment: int
     ) -> Struct:
         before = layout.page_start(column, rows)
-        self._align(len(before), alignment)
+        self._align(len(before), _alignment(column, alignment))
         start = self.out.size
         self._emit(before, *pieces)
         self._end_segment()
         size = self.out.size - start
         meta = chunk_meta(column, rows, start, size, statistics(column, pieces))
         return {Chunk.OFFSET: (I64, start), Chunk.META: (STRUCT, meta)}
+
+    def _place_names(self, column: NamesColumn, pieces: Sequence[pa.Array]) -> Struct:
+        names, codes = column.group(pieces)
+        chunk = names_chunk(column.name, names, codes)
+        self._align(len(chunk.dictionary) + len(chunk.before), layout.SMALL_ALIGNMENT)
+        start = self.out.size
+        self._emit(chunk.dictionary, chunk.before, chunk.codes)
+        self._end_segment()
+        return {Chunk.OFFSET: (I64, start), Chunk.META: (STRUCT, chunk.placed(start))}
 
     def _place_encoded(self, meta: Struct, data: memoryview) -> Struct:
         chunk = _moved(meta, self.out.size)
@@ -151,7 +183,10 @@ class RowGroupWriter:
             return chunks
         columns = []
         for field in self._encoded:
-            columns.append(pa.chunked_array(pieces[field.name], field.type))
+            values = pieces[field.name]
+            if field.name in self.names:
+                values = [self.names[field.name].encoded(values)]
+            columns.append(pa.chunked_array(values, field.type))
         table = pa.table(columns, schema=self._encoded)
         for meta, data in encoded_chunks(table):
             chunks.setdefault(_column_name(meta), []).append((meta, data))
@@ -213,6 +248,11 @@ def generator() -> str:
     from dof_arrow._version import __version__
 
     return f"dof-arrow version {__version__} (pyarrow {pa.__version__})"
+
+
+def _alignment(column: layout.Fixed, wanted: int) -> int:
+    """Vectors are mapped group behind group, other columns each group by itself."""
+    return wanted if column.nested else layout.SMALL_ALIGNMENT
 
 
 def _column_name(meta: Struct) -> str:

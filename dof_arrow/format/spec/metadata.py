@@ -145,9 +145,7 @@ class Target:
     """How a target column is to be read."""
 
     kind: Literal["category", "multilabel", "regression"] = spec("what kind of target it is")
-    classes: tuple[str, ...] = spec(
-        "class names; a category's value is an index into them", default=()
-    )
+    classes: tuple[str, ...] = spec("class names, in the order of their codes", default=())
     unit: str | None = spec("unit of a regression target", default=None)
 
 

@@ -89,6 +89,15 @@ RULES: dict[str, Rule] = {
     "layout-levels": Rule(
         "6.2", "the levels of a mapped column do not say that every list is full", deep=True
     ),
+    "names-dictionary": Rule(
+        "6.7",
+        "the dictionary of a mapped column of names is not its classes, or the splits, in order",
+        deep=True,
+    ),
+    "names-code": Rule("6.7", "a code of a mapped column of names has no name", deep=True),
+    "names-spare": Rule(
+        "6.7", "the codes behind the last row of a mapped column of names are not 0", deep=True
+    ),
     "page-bounds": Rule(
         "6.6", "a page claims what its chunk, or any file of this size, cannot hold", deep=True
     ),

@@ -33,7 +33,7 @@ _RECORD_WORDS = {
     "split": "string, or a dictionary of strings",
 }
 _TARGET_WORDS = {
-    "category": "integers, places in `classes`",
+    "category": "a dictionary of strings, or integers, places in `classes`",
     "multilabel": "lists of integers, places in `classes`",
     "regression": "numbers",
 }
@@ -165,5 +165,5 @@ def _fits_target(target: str, kind: pa.DataType) -> bool:
     if target == "multilabel":
         return bool(types.is_list(kind) and types.is_integer(kind.value_type))
     if target == "category":
-        return bool(types.is_integer(kind))
+        return bool(_is_text(kind) or types.is_integer(kind))
     return bool(types.is_integer(kind) or types.is_floating(kind))

@@ -10,18 +10,20 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.format.parquet.layout import Fixed, fixed
+from dof_arrow.format.parquet.names_proof import NamesRegion
 from dof_arrow.format.parquet.outline import Outline
 from dof_arrow.format.parquet.pages import Encoded
 from dof_arrow.format.spec.arrow import flat_array, numpy_values
 from dof_arrow.format.validation.file_parts import FileParts
+from dof_arrow.format.validation.mapped import Proved, Regions
 from dof_arrow.storage.memory_map import Region
 
 
 class Contents:
     """The columns of a file.
 
-    `parquet` is pyarrow's FileMetaData; `regions` says for each proved column where the values of
-    each row group lie. Reading a decoded column raises FormatError as `Encoded` does.
+    `parquet` is pyarrow's FileMetaData; `proof` says of each proved column where the values of each
+    row group lie. Reading a decoded column raises FormatError as `Encoded` does.
     """
 
     def __init__(
@@ -30,12 +32,13 @@ class Contents:
         parquet: Any,
         schema: pa.Schema,
         outline: Outline,
-        regions: Mapping[str, Sequence[Region]],
+        proof: Proved,
     ) -> None:
         self.parquet = parquet
         self.schema = schema
         self.outline = outline
-        self.regions = regions
+        self.regions: Regions = proof.fixed
+        self.names: Mapping[str, Sequence[NamesRegion]] = proof.names
         file = parts.file
         self.memory = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
         self.encoded = Encoded(file, parts.size, self.memory, parquet, schema, outline)

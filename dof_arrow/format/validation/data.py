@@ -14,17 +14,25 @@ from dof_arrow.format.parquet.footer import ColumnMeta
 from dof_arrow.format.parquet.layout import Fixed, levels
 from dof_arrow.format.spec.arrow import finite, is_vector, numpy_values
 from dof_arrow.format.spec.metadata import Metadata, Target
+from dof_arrow.format.spec.names import holds_names
 from dof_arrow.format.spec.rules import problem
-from dof_arrow.format.validation import records
+from dof_arrow.format.validation import named, records
 from dof_arrow.format.validation.column_types import well_typed
 from dof_arrow.format.validation.contents import Contents
+
+_LISTED = 10  # classes in a message
 
 
 def problems(contents: Contents, metadata: Metadata) -> Iterator[Problem]:
     """Everything that is wrong with the data."""
     flat: dict[str, pa.Array] = {}
     ruled = well_typed(metadata, contents.schema)  # those of a wrong type have a problem already
+    coded = list(named.problems(contents, metadata))
+    yield from coded
+    nameless = named.without_names(coded)
     for field in contents.schema:
+        if field.name in nameless:
+            continue
         try:
             if field.name in ruled:
                 flat[field.name] = contents.flat(field.name)
@@ -105,6 +113,9 @@ def _same_decoded(contents: Contents, column: Fixed, number: int) -> bool:
 
 
 def _target(name: str, target: Target, column: pa.Array) -> Iterator[Problem]:
+    if holds_names(column.type):
+        yield from _names(name, target, column)
+        return
     if pa.types.is_list(column.type):
         column = column.flatten()
     numbers = column.drop_null().to_numpy(zero_copy_only=False)
@@ -118,3 +129,13 @@ def _target(name: str, target: Target, column: pa.Array) -> Iterator[Problem]:
     wrong = numbers[is_wrong]
     if len(wrong):
         yield problem("target-value", f"column {name}", expected, wrong[0])
+
+
+def _names(name: str, target: Target, column: pa.Array) -> Iterator[Problem]:
+    """A category whose values are not all names of its classes."""
+    known = set(target.classes)
+    for found in column.unique().drop_null().to_pylist():
+        if found not in known:
+            expected = ", ".join(target.classes[:_LISTED])
+            yield problem("target-value", f"column {name}", expected, found)
+            return

@@ -2,45 +2,75 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from dof_arrow.errors import Problem
 from dof_arrow.format.file import proved
 from dof_arrow.format.parquet.layout import ALIGNMENTS, SMALL_ALIGNMENT, Fixed, fixed, geometry
+from dof_arrow.format.parquet.names_proof import NamesRegion, prove_names
 from dof_arrow.format.parquet.outline import Outline
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.spec.rules import problem
 from dof_arrow.format.validation.file_parts import FileParts
 from dof_arrow.storage.memory_map import Region
 
-# For each proved column, where the values of each row group lie.
+# For each proved column of fixed width, where the values of each row group lie.
 Regions = Mapping[str, Sequence[Region]]
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """The mapped columns: of fixed width, and of names."""
+
+    fixed: dict[str, Sequence[Region]] = field(default_factory=dict)
+    names: dict[str, Sequence[NamesRegion]] = field(default_factory=dict)
+
+    def places(self) -> Iterator[tuple[str, Sequence[Region]]]:
+        """Where the values or the codes of each column lie."""
+        yield from self.fixed.items()
+        for name, groups in self.names.items():
+            yield name, [group.region for group in groups]
 
 
 def problems(
     parts: FileParts, outline: Outline, metadata: Metadata, fields: Sequence[pa.Field]
-) -> Generator[Problem, None, Regions]:
-    """False claims of the mapped layout; returns the regions of the columns that are proved."""
-    regions: dict[str, Sequence[Region]] = {}
+) -> Generator[Problem, None, Proved]:
+    """False claims of the mapped layout; returns where the columns lie that are proved."""
+    proof = Proved()
     if outline.misplaced:
-        return regions  # nothing can be proved of chunks that are not those of their columns
-    widths = []
+        return proof  # nothing can be proved of chunks that are not those of their columns
+    vectors = []
     rows = outline.rows
-    for field in fields:
-        name = field.name
+    for stored in fields:
+        name = stored.name
         if not _is_claimed(metadata, name):
             continue
         try:
-            column = _mapped(field)
-            regions[name] = proved(parts.file, parts.start, outline, column, sum(rows))
-            widths.append(column.width)
+            if is_names(stored.type):
+                proof.names[name] = _proved_names(parts, outline, stored)
+                continue
+            column = _mapped(stored)
+            proof.fixed[name] = proved(parts.file, parts.start, outline, column, sum(rows))
+            vectors += [column] if column.nested else []
         except Unproved as reason:
             yield problem("layout-claim", f"column {name}", "the mapped layout", reason)
-    yield from _aligned(len(rows), regions, widths)
-    return regions
+    yield from _aligned(len(rows), proof, vectors)
+    return proof
+
+
+def _proved_names(parts: FileParts, outline: Outline, field: pa.Field) -> list[NamesRegion]:
+    leaf = outline.index([field.name])
+    if field.nullable or leaf is None:
+        raise Unproved(f"{field.type} that may be missing cannot be mapped")
+    memory = mmap.mmap(parts.file, 0, access=mmap.ACCESS_READ)
+    chunks = outline.column(leaf)
+    return prove_names(parts.file, parts.start, memory, chunks, outline.rows, field.name)
 
 
 def _is_claimed(metadata: Metadata, name: str) -> bool:
@@ -55,12 +85,13 @@ def _mapped(field: pa.Field) -> Fixed:
     return column
 
 
-def _aligned(groups: int, regions: Regions, widths: Sequence[int]) -> Iterator[Problem]:
+def _aligned(groups: int, proof: Proved, vectors: Sequence[Fixed]) -> Iterator[Problem]:
     """Values that do not start where they should, and row groups that do not fill whole pages."""
-    alignment = geometry(widths).alignment
-    is_paged = groups > 1 and alignment != SMALL_ALIGNMENT
-    unit = min(ALIGNMENTS) if is_paged else SMALL_ALIGNMENT
-    for name, found in regions.items():
+    widths = [column.width for column in vectors]
+    is_paged = groups > 1 and geometry(widths).alignment != SMALL_ALIGNMENT
+    paged = {column.name for column in vectors} if is_paged else set()
+    for name, found in proof.places():
+        unit = min(ALIGNMENTS) if name in paged else SMALL_ALIGNMENT
         for number, region in enumerate(found):
             if region.offset % unit:
                 yield problem(
@@ -69,7 +100,7 @@ def _aligned(groups: int, regions: Regions, widths: Sequence[int]) -> Iterator[P
                     expected=f"a multiple of {unit}",
                     found=region.offset,
                 )
-        if is_paged:
+        if name in paged:
             yield from _whole_pages(name, found[:-1], unit)
 
 

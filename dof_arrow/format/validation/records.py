@@ -87,8 +87,8 @@ def _split_sizes(ids: np.ndarray, splits: pa.Array) -> dict[str, Split]:
     names, codes = _encoded(splits)
     sizes = {}
     for code, name in enumerate(names):
-        if name is not None:
-            rows = ids[codes == code]
+        rows = ids[codes == code]
+        if name is not None and len(rows):  # a dictionary may list splits that no row is in
             records = np.unique(rows)
             sizes[name] = Split(rows=len(rows), records=len(records))
     return sizes
@@ -104,7 +104,8 @@ def _encoded(column: pa.Array) -> tuple[list[str | None], np.ndarray]:
     """The different values of a column, and for each row the place of its own there, or -1."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    indices = column.indices.cast(pa.int64())  # a schema may say that they are unsigned
+    codes = indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return column.dictionary.to_pylist(), codes
 
 

@@ -159,11 +159,11 @@ def _described(
     yield from column_types.listed(meta, schema)
     if not _can_be_checked(parts, schema):
         return
-    regions: mapped.Regions = {}
+    proof = mapped.Proved()
     if not derived:
-        regions = yield from _original(parts, outline, meta, schema, deep)
+        proof = yield from _original(parts, outline, meta, schema, deep)
     if deep:
-        contents = Contents(parts, parquet, schema, outline, regions)
+        contents = Contents(parts, parquet, schema, outline, proof)
         yield from data.problems(contents, _about_rows_here(meta, outline))
 
 
@@ -175,8 +175,8 @@ def _can_be_checked(parts: FileParts, schema: pa.Schema) -> bool:
 
 def _original(
     parts: FileParts, outline: Outline, meta: Metadata, schema: pa.Schema, deep: bool
-) -> Generator[Problem, None, mapped.Regions]:
-    """What a file must keep to that no other program rewrote; returns the mapped regions."""
+) -> Generator[Problem, None, mapped.Proved]:
+    """What a file must keep to that no other program rewrote; returns what is mapped."""
     mistyped = list(column_types.typed(meta, schema))
     yield from mistyped
     yield from attachments.problems(parts, meta, deep)

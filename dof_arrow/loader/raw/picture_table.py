@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import VERSION, Column, Metadata, Record, Split, Target
+from dof_arrow.format.spec.names import NAMES, code_array, codes_or_missing, names_array, text_array
 from dof_arrow.sampling import splits
 from dof_arrow.sources.input_table import Roster
 from dof_arrow.sources.sample import Source
@@ -29,7 +30,7 @@ def picture_table(source: Source, fractions: Mapping[str, float] | None, seed: i
     split = _splits(source, known, fractions, seed)
     if split is not None:
         pairs.append(("split", split))
-    pairs += [*known.targets.items(), *known.kept.items()]
+    pairs += [*_targets(source, known), *known.kept.items()]
     names = [name for name, _ in pairs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -76,6 +77,16 @@ def _sizes(column: pa.ChunkedArray) -> dict[str, Split]:
         rows = count["counts"].as_py()
         found[count["values"].as_py()] = Split(rows=rows, records=rows)
     return found
+
+
+def _targets(source: Source, known: Roster) -> Iterator[tuple[str, Any]]:
+    """The targets as a file has them: categories as names."""
+    for name, values in known.targets.items():
+        about = source.targets[name]
+        if about.kind == "category":
+            codes = codes_or_missing(code_array(values, about.classes))
+            values = names_array(codes, text_array(about.classes), NAMES)
+        yield name, values
 
 
 def _splits(source: Source, known: Roster, fractions: Mapping[str, float] | None, seed: int) -> Any:

@@ -27,6 +27,7 @@ from dof_arrow.sources.asked import TableOptions
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
 from dof_arrow.tables import join
+from dof_arrow.tables.targets import by_name
 
 if TYPE_CHECKING:
     from dof_arrow.loader.loader import Loader
@@ -183,7 +184,7 @@ class Pictures:
 
         Raises UsageError for a condition that cannot be evaluated.
         """
-        table = self.to_arrow().append_column("dof_row", pa.array(np.arange(len(self))))
+        table = by_name(self.to_arrow()).append_column("dof_row", pa.array(np.arange(len(self))))
         try:
             return self.take(table.filter(condition).column("dof_row").to_numpy())
         except (pa.ArrowException, TypeError) as error:
