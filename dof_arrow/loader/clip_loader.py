@@ -36,9 +36,9 @@ _TO_CLIP_LOADER = 4  # frames from `offer_mapping` to the program that asked for
 class ClipLoader(Resumable):
     """Batches of clips, epoch after epoch, each a `Padded`.
 
-    With `target` a batch is `(Padded, y)`; with `columns` a dict comes after them. Each iteration
-    is one epoch; one that was broken off begins anew, unless `load_state_dict` says where to go on:
-    with another batch size or other ranks too, where clips are not in buckets.
+    With `target` a batch is `(Padded, y)`; with `columns` a dict comes after them. Each pass is one
+    epoch, broken off or not, unless `load_state_dict` says where to go on: with another batch size
+    or other ranks too, where clips are not in buckets; see `dof_arrow.loader.epoch_state`.
 
     Raises UsageError for options that cannot be.
     """
@@ -78,11 +78,11 @@ class ClipLoader(Resumable):
         return self.batches()
 
     def batches(self, part: tuple[int, int] = (0, 1)) -> Iterator[Any]:
-        """One epoch, from its start or from where a loaded state says.
+        """One pass, from the start of its epoch or from where a loaded state says.
 
         `part` (i, n): each n-th batch from the i-th on, for worker processes.
         """
-        return self._one_epoch(self._made, part)
+        return self._one_pass(self._made, part)
 
     def owned_batches(
         self, *, threads: int | None = None, part: tuple[int, int] = (0, 1)
@@ -117,29 +117,29 @@ class ClipLoader(Resumable):
             window=self._gather.window,
         )
 
-    def _clips(self, positions: Rows) -> Rows:
+    def _clips(self, epoch: int, positions: Rows) -> Rows:
         """The clips at these positions of the epoch, which follow each other."""
         if self.options.bucket < 2:
-            return self._plan.rows(self.epoch, positions)
+            return self._plan.rows(epoch, positions)
         in_bucket = self._batch() * self.options.bucket
         first = int(positions[0]) // in_bucket
         last = int(positions[-1]) // in_bucket
-        found = [self._bucket(number) for number in range(first, last + 1)]
+        found = [self._bucket(epoch, number) for number in range(first, last + 1)]
         return np.asarray(np.concatenate(found)[positions - first * in_bucket])
 
-    def _bucket(self, number: int) -> Rows:
+    def _bucket(self, epoch: int, number: int) -> Rows:
         """The clips of a bucket, sorted by length, its full batches in an order of their own."""
         batch = self._batch()
         start = number * batch * self.options.bucket
         stop = min(start + batch * self.options.bucket, self.length)
-        clips = self._plan.rows(self.epoch, np.arange(start, stop))
+        clips = self._plan.rows(epoch, np.arange(start, stop))
         lengths = (self._stops - self._starts)[clips]
         clips = clips[np.argsort(lengths, kind="stable")]
         # The last batch of an epoch may not be full, so it stays the last.
         full = len(clips) // batch
         if not self.options.shuffle or full < 2:
             return clips
-        seed = key(self.options.seed, self.epoch, f"bucket {number}")
+        seed = key(self.options.seed, epoch, f"bucket {number}")
         order = Permutation(full, seed)(np.arange(full))
         batches = clips[: full * batch].reshape(full, batch)
         return np.concatenate([batches[order].ravel(), clips[full * batch :]])
@@ -148,13 +148,13 @@ class ClipLoader(Resumable):
         """Clips in a full batch of all ranks together."""
         return self.options.batch_size * self.options.world_size
 
-    def _made(self, dealt: Iterator[Share]) -> Iterator[tuple[Share, Any]]:
-        return ((share, self._make(share)) for share in dealt)
+    def _made(self, dealt: Iterator[Share], epoch: int) -> Iterator[tuple[Share, Any]]:
+        return ((share, self._make(share, epoch)) for share in dealt)
 
-    def _make(self, share: Share) -> Any:
+    def _make(self, share: Share, epoch: int) -> Any:
         """One batch."""
         positions = np.arange(share.start, share.stop)
-        clips = self._clips(positions)
+        clips = self._clips(epoch, positions)
         starts = self._starts[clips]
         lengths = self._stops[clips] - starts
         rows = _runs(starts, lengths)
@@ -163,7 +163,7 @@ class ClipLoader(Resumable):
         if self._normal is not None:
             self._normal.apply(values)
         # All rows of a clip stand at its position, so that they share one draw.
-        moment = Moment(self.options.seed, self.epoch, np.repeat(positions, lengths))
+        moment = Moment(self.options.seed, epoch, np.repeat(positions, lengths))
         feature_augment.disturb(values, self._changes, moment)
         padded = from_steps(values.reshape(-1, *self._shape), lengths)
         return self._with_columns(padded, starts)
