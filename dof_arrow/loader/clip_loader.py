@@ -6,7 +6,7 @@ length stand in one batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
 from dof_arrow.loader import feature_augment
-from dof_arrow.loader.arrange import offer_mapping
+from dof_arrow.loader.arrange import draw_of, offer_mapping
 from dof_arrow.loader.batch_source import BatchSource
-from dof_arrow.loader.epoch_state import Resumable
+from dof_arrow.loader.epoch_state import Resumable, State
 from dof_arrow.loader.normalize import normalization
 from dof_arrow.loader.options import ClipOptions, check_length, check_options
 from dof_arrow.loader.padded import Padded, from_steps
 from dof_arrow.sampling.permutation import Permutation, Rows, key
 from dof_arrow.sampling.plan import Plan, Share
-from dof_arrow.sampling.samplers import Every
 from dof_arrow.tables import targets
 from dof_arrow.tables.clip_bounds import clip_bounds, in_pieces
 from dof_arrow.tables.gather import Moment
@@ -55,11 +54,11 @@ class ClipLoader(Resumable):
         self._starts, self._stops = clip_bounds(source, where)
         if self.options.chunk is not None:
             self._starts, self._stops = in_pieces(self._starts, self._stops, self.options.chunk)
-        check_length(self.options, self.length, self.unit)
         self._gather = source.gather(self.options.feature)
         self._shape = source.shape(self.options.feature)
         offer_mapping(source.path, self._gather, self.options.shuffle, _TO_CLIP_LOADER)
         self._plan = self._arranged()
+        check_length(self.options, self.length, self.unit)
         self._target: Values | None = None
         if self.options.target is not None:
             self._target = targets.target(source, self.options.target)
@@ -72,7 +71,7 @@ class ClipLoader(Resumable):
     @property
     def length(self) -> int:
         """Clips, or pieces of them, in an epoch."""
-        return len(self._starts)
+        return self._plan.length
 
     def __iter__(self) -> Iterator[Any]:
         return self.batches()
@@ -90,6 +89,10 @@ class ClipLoader(Resumable):
         """The same: batches of clips are the caller's own, and made when they are asked for."""
         return self.batches(part)
 
+    def batch(self, index: int) -> Any:
+        """One batch of this epoch by its number; no pass begins. IndexError if there is none."""
+        return self._make(self._share(index), self.epoch)
+
     def to_torch(self, *, packed: bool = False) -> Any:
         """The batches as a torch `IterableDataset` of tensors: (features, lengths) of the clips.
 
@@ -99,18 +102,53 @@ class ClipLoader(Resumable):
 
         return torch_clips(self, packed)
 
-    def to_tf(self) -> Iterator[Any]:
-        """One epoch of batches, clips as ragged tensors [k, None, *shape] (needs tensorflow)."""
+    def to_keras(self, **options: Any) -> Any:
+        """The batches as a Keras 3 `PyDataset` (extra `keras`): features and `lengths` as inputs.
+
+        See `dof_arrow.loader.frameworks.keras_batches`.
+        """
+        from dof_arrow.loader.frameworks import keras_batches
+
+        return keras_batches(self, options)
+
+    def to_tf(self) -> Any:
+        """The batches as a `tf.data.Dataset`, clips as ragged tensors (needs tensorflow).
+
+        See `dof_arrow.loader.frameworks.tf_clips`.
+        """
         from dof_arrow.loader.frameworks import tf_clips
 
         return tf_clips(self)
+
+    def to_jax(self, *, device: Any = None) -> Any:
+        """The batches as JAX arrays, (features, lengths) of the clips (extra `jax`).
+
+        See `dof_arrow.loader.frameworks.JaxBatches`.
+        """
+        from dof_arrow.loader.frameworks import JaxBatches
+
+        return JaxBatches(self, device)
+
+    def _state(self, epoch: int, consumed: int) -> State:
+        state = super()._state(epoch, consumed)
+        if self.options.bucket > 1:
+            # Clips are sorted within buckets, so they are only where they were in equal ones.
+            state["bucket"] = self._batch() * self.options.bucket
+        return state
+
+    def _refuse_foreign(self, state: Mapping[str, Any]) -> None:
+        super()._refuse_foreign(state)
+        own = self._batch() * self.options.bucket if self.options.bucket > 1 else 0
+        found = state.get("bucket", 0)
+        if state["consumed"] and found != own:
+            raise self._foreign(f"buckets of {own} clips", f"{found}")
 
     def _arranged(self) -> Plan:
         blocks = self._gather.blocks
         if blocks is not None:
             blocks = blocks[self._starts]  # a clip is read with the block that it starts in
         return Plan(
-            draw=Every(self.length),
+            draw=draw_of(self.source, self._starts, self.options),
             seed=self.options.seed,
             shuffle=self.options.shuffle,
             blocks=blocks,

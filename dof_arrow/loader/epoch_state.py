@@ -96,6 +96,13 @@ class Resumable(ABC):
         from the i-th on, for worker processes.
         """
 
+    @abstractmethod
+    def batch(self, index: int) -> Any:
+        """One batch of this epoch by its number, the caller's own; no pass begins.
+
+        Raises IndexError if there is none.
+        """
+
     def __len__(self) -> int:
         """Batches in an epoch."""
         return steps(
@@ -194,6 +201,15 @@ class Resumable(ABC):
             found,
             "Make the loader of the same dataset with the same options, then load it.",
         )
+
+    def _share(self, index: int) -> Share:
+        """The share of a batch of this epoch by its number; IndexError if there is none."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        # Only the last two steps can be smaller than full, so the one before begins at a multiple.
+        before = max(index - 1, 0)
+        dealt = self._shares(before * self.options.batch_size * self.options.world_size)
+        return next(islice(dealt, index - before, None))
 
     def _is_over(self, consumed: int) -> bool:
         """Whether no rank gets another batch of an epoch of which so much is used up."""
