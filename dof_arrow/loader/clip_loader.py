@@ -189,10 +189,18 @@ class ClipLoader(Resumable):
     def _made(self, dealt: Iterator[Share], epoch: int) -> Iterator[tuple[Share, Any]]:
         return ((share, self._make(share, epoch)) for share in dealt)
 
+    def at(self, clips: Rows) -> Any:
+        """These clips of the dataset, whatever is drawn in an epoch, unchanged but normalized."""
+        return self._gathered(clips, None)
+
     def _make(self, share: Share, epoch: int) -> Any:
         """One batch."""
         positions = np.arange(share.start, share.stop)
-        clips = self._clips(epoch, positions)
+        moment = Moment(self.options.seed, epoch, positions)
+        return self._gathered(self._clips(epoch, positions), moment)
+
+    def _gathered(self, clips: Rows, moment: Moment | None) -> Any:
+        """A batch of clips, augmented where a moment is given."""
         starts = self._starts[clips]
         lengths = self._stops[clips] - starts
         rows = _runs(starts, lengths)
@@ -200,9 +208,11 @@ class ClipLoader(Resumable):
         self._gather.fill(rows, values)
         if self._normal is not None:
             self._normal.apply(values)
-        # All rows of a clip stand at its position, so that they share one draw.
-        moment = Moment(self.options.seed, epoch, np.repeat(positions, lengths))
-        feature_augment.disturb(values, self._changes, moment)
+        if moment is not None:
+            # All rows of a clip stand at its position, so that they share one draw.
+            positions = np.repeat(moment.positions, lengths)
+            once = Moment(moment.seed, moment.epoch, positions)
+            feature_augment.disturb(values, self._changes, once)
         padded = from_steps(values.reshape(-1, *self._shape), lengths)
         return self._with_columns(padded, starts)
 

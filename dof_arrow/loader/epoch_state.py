@@ -23,7 +23,6 @@ from typing import Any, ClassVar, Protocol
 from weakref import WeakSet
 
 from dof_arrow.errors import UsageError
-from dof_arrow.loader.options import EpochOptions
 from dof_arrow.sampling.plan import Share, shares, steps
 
 State = dict[str, int]

@@ -19,6 +19,7 @@ from dof_arrow.loader.batch_source import BatchSource
 from dof_arrow.loader.batches import Batch, BatchMaker, Made
 from dof_arrow.loader.epoch_state import Resumable
 from dof_arrow.loader.options import Options, check_length, check_options
+from dof_arrow.sampling.permutation import Rows
 from dof_arrow.sampling.plan import Share
 from dof_arrow.tables.targets import Codes, Flags
 
@@ -94,6 +95,10 @@ class Loader(Resumable):
         this_one = iter([self._share(index)])
         ((_, batch),) = self._maker.make(self.plan, self.epoch, this_one, owned=True, threads=0)
         return batch
+
+    def at(self, rows: Rows) -> Batch:
+        """These rows of the dataset, whatever is drawn in an epoch, unchanged but normalized."""
+        return self._maker.at(rows)
 
     def class_weights(self) -> NDArray[np.float32]:
         """Weights float32 [classes] by which each class counts equally: rows / (classes x its
