@@ -1,16 +1,17 @@
-"""The long runs (`make torture`): every bit turned, footers rewritten, every seeded fault, all kills and power cuts."""
+"""The long runs (`make torture`): every bit turned, footers rewritten, every seeded fault, loaders of all kinds, all kills and power cuts."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from tests.torture import faults, flips, footers, mutants
+from tests.torture import compositions, faults, flips, footers, mutants
 
 
 def main() -> None:
     """Run them one after the other; each keeps its report in `results/`."""
     mutants.main()  # first: its children begin with what this process has loaded
+    compositions.main()
     flips.main()
     footers.main()
     kept = Path(__file__).with_name("results") / "faults.json"
