@@ -244,6 +244,26 @@ class Dataset(SelectedRows):
 
         return ClipLoader(self, from_keywords(ClipOptions, options, "clip_loader"))
 
+    def to_torch_dataset(
+        self,
+        *,
+        feature: str | None = None,
+        target: str | None = None,
+        columns: Sequence[str] = (),
+        normalize: str | tuple[np.ndarray, np.ndarray] | None = None,
+        clips: bool = False,
+    ) -> Any:
+        """A map-style torch `Dataset`: a dict for each row, or for each clip (extra `torch`).
+
+        For torch's samplers and the trainers of others; `loader` is faster, balances and augments.
+        See `dof_arrow.loader.torch_rows.torch_rows`.
+        """
+        from dof_arrow.loader.torch_rows import torch_rows
+
+        make: Any = self.clip_loader if clips else self.loader
+        loader = make(feature=feature, target=target, columns=columns, normalize=normalize)
+        return torch_rows(loader)
+
     def _row(self, index: int) -> dict[str, Any]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")

@@ -15,7 +15,7 @@ from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import flat_array, is_vector, numpy_values, vector_array
 from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.spec.names import categories, holds_names, is_names
-from dof_arrow.storage.memory_map import Region, Stitched, stitchable
+from dof_arrow.storage.memory_map import OpenFile, Region, Stitched, stitchable
 
 
 class Columns(ABC):
@@ -26,7 +26,7 @@ class Columns(ABC):
     rows: int
 
     def __init__(self) -> None:
-        self._maps: dict[str, Stitched] = {}
+        self._maps: dict[str, Stitched | None] = {}  # None: it cannot be mapped
         self._pieces: dict[str, pa.ChunkedArray | None] = {}
         self._named: dict[str, Named | None] = {}
 
@@ -46,8 +46,8 @@ class Columns(ABC):
         return self._named[name]
 
     @abstractmethod
-    def places(self, column: Fixed) -> list[tuple[int, Region]]:
-        """Where the column's values lie, each region with its open file.
+    def places(self, column: Fixed) -> list[tuple[OpenFile, Region]]:
+        """Where the column's values lie, each region with its file.
 
         Raises Unproved if the values must be decoded.
         """
@@ -62,21 +62,28 @@ class Columns(ABC):
         None if the layout or the system does not allow it.
         """
         if column.name not in self._maps:
-            try:
-                places = self.places(column)
-            except Unproved:
-                return None
-            if not stitchable([region for _, region in places]):
-                return None
-            self._maps[column.name] = Stitched(places)
+            self._maps[column.name] = self._stitch(column)
         return self._maps[column.name]
 
+    def _stitch(self, column: Fixed) -> Stitched | None:
+        try:
+            places = self.places(column)
+            regions = [region for _, region in places]
+            return Stitched(places) if stitchable(regions) else None
+        except (Unproved, OSError):  # the system maps no more, say
+            return None
+
     def mapped(self, name: str, *, writable: bool = False) -> np.ndarray | None:
-        """A column as a numpy view of mapped memory, or None if it has to be decoded."""
+        """A column as a numpy view of mapped memory, or None if it has to be decoded.
+
+        `writable`: a view of memory of its own, so that nothing written to it is seen elsewhere.
+        """
         column = fixed(self.schema.field(name))
         if column is None or not self.rows:
             return None
         memory = self.stitched(column)
+        if writable and memory is not None:
+            memory = self._stitch(column)
         if memory is None:
             return None
         shape = (self.rows, column.items) if column.nested else (self.rows,)

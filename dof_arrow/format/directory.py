@@ -17,7 +17,7 @@ from dof_arrow.format.columns import Columns
 from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.spec.metadata import Metadata, Part
-from dof_arrow.storage.memory_map import Region
+from dof_arrow.storage.memory_map import OpenFile, Region
 
 MANIFEST = "manifest.parquet"
 SUFFIX = ".dof"
@@ -67,8 +67,8 @@ class Directory(Columns):
         """Bytes of all files."""
         return self.manifest.size + sum(part.size for part in self.parts)
 
-    def places(self, column: Fixed) -> list[tuple[int, Region]]:
-        places = []
+    def places(self, column: Fixed) -> list[tuple[OpenFile, Region]]:
+        places: list[tuple[OpenFile, Region]] = []
         for part in self.parts:
             if part.rows:
                 places += part.places(column)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
-import weakref
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,9 +27,11 @@ from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import VERSION, Metadata, from_json, parse
 from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.spec.rules import broken
-from dof_arrow.storage.memory_map import Region
+from dof_arrow.storage.memory_map import OpenFile, Region, whole
+from dof_arrow.storage.open_files import KeptFile, Recent, most_files
 
 State = Literal["sealed", "broken", "unsealed"]
+_RECENT = Recent(most_files())
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would wait for its writer
 # A chunk claimed in 3 bytes takes 400 in memory: longer footers are counted first.
 _COUNTED = 1 << 20
@@ -40,7 +40,9 @@ _MAX_ELEMENTS = 1 << 16
 
 
 class File(Columns):
-    """A Parquet file with DoF metadata, open and mapped on demand; immutable while it is open.
+    """A Parquet file with DoF metadata, opened and mapped on demand; it must stay as it is.
+
+    Of very many files those that were used last stay open (`dof_arrow.storage.open_files`).
 
     `seal` is its 64 digits or None; `state` tells whether the seal is true (`sealed`), false
     (`broken`) or absent (`unsealed`: the file was rewritten by another tool).
@@ -49,10 +51,10 @@ class File(Columns):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-        self.file = open_file(path)
-        weakref.finalize(self, os.close, self.file)
-        self.size = os.fstat(self.file).st_size
-        self.tail = footer.read(self.file, self.size)
+        self._kept = KeptFile(partial(open_file, path), str(path))
+        file = self.file
+        self.size = os.fstat(file).st_size
+        self.tail = footer.read(file, self.size)
         self.footer_start = self.size - len(self.tail)
         self.parquet = parquet_metadata(self.tail)
         keys = self.parquet.metadata or {}
@@ -61,6 +63,20 @@ class File(Columns):
         self.schema: pa.Schema = arrow_schema(self.parquet)
         self.rows = int(self.parquet.num_rows)
         self._decoded: dict[str, pa.Array] = {}
+
+    @property
+    def file(self) -> int:
+        """The descriptor of the open file; hold this object as long as the number is used."""
+        _RECENT.use(self)
+        return self._kept.descriptor()
+
+    def let_go(self) -> None:
+        """Close the file and forget its maps; they live on with the arrays over them."""
+        self._kept.close()
+        for known in (self._maps, self._pieces, self._named):
+            known.clear()
+        for name in ("_encoded", "memory"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def metadata(self) -> Metadata:
@@ -84,8 +100,8 @@ class File(Columns):
             raise broken("footer-schema", "footer", expected, self.parquet.num_columns)
         return outline
 
-    def places(self, column: Fixed) -> list[tuple[int, Region]]:
-        return [(self.file, region) for region in self.regions(column)]
+    def places(self, column: Fixed) -> list[tuple[OpenFile, Region]]:
+        return [(self, region) for region in self.regions(column)]
 
     def views(self, column: Fixed) -> list[np.ndarray]:
         arrays = []
@@ -95,9 +111,9 @@ class File(Columns):
         return arrays
 
     @cached_property
-    def memory(self) -> mmap.mmap:
+    def memory(self) -> memoryview:
         """The whole file, mapped to be read."""
-        return mmap.mmap(self.file, 0, access=mmap.ACCESS_READ)
+        return whole(self.file)
 
     def mapped_names(self, field: pa.Field, classes: Sequence[str] | None) -> Named:
         if field.nullable or not is_names(field.type) or not self.rows:

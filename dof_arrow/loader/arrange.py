@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.errors import DofWarning, UsageError
-from dof_arrow.loader.options import Balance, RowOptions
+from dof_arrow.loader.options import Balance, ClipOptions, RowOptions
 from dof_arrow.sampling import samplers
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.sampling.plan import Groups, Plan
@@ -107,14 +107,8 @@ def _check(options: RowOptions) -> None:
             " and ".join(given),
             f"Leave out {given[-1]}.",
         )
-    if given and given[0] != "group" and not options.shuffle:
-        raise UsageError(
-            f"{given[0]} draws rows more than once, in no order",
-            "loader",
-            "shuffle=True",
-            "shuffle=False",
-            "Add shuffle=True.",
-        )
+    if given and given[0] != "group":
+        _check_order(given[0], options.shuffle)
     if options.views not in _VIEWS:
         raise UsageError(
             "no such choice of views", "views", "all, first or random", str(options.views)
@@ -123,6 +117,29 @@ def _check(options: RowOptions) -> None:
         raise UsageError(
             "groups keep all their rows", "group", "views='all'", options.views, "Leave out views."
         )
+
+
+def _check_order(name: str, shuffle: bool) -> None:
+    """Refuse what draws rows by chance where their order is to be kept."""
+    if not shuffle:
+        raise UsageError(
+            f"{name} draws rows more than once, in no order",
+            "loader",
+            "shuffle=True",
+            "shuffle=False",
+            "Add shuffle=True.",
+        )
+
+
+def draw_of(data: CountedRows, firsts: Rows, options: ClipOptions) -> Draw:
+    """What an epoch of clips draws, from the first row of each clip.
+
+    Raises UsageError where the options contradict each other or do not suit the columns.
+    """
+    if options.balance is None:
+        return Every(len(firsts))
+    _check_order("balance", options.shuffle)
+    return _balanced(_Units(data, firsts), options.balance, options.seed)
 
 
 def _draw(units: _Units, options: RowOptions) -> Draw:

@@ -58,6 +58,7 @@ class BatchMaker:
         if (self._changes.interpolate or self._changes.mixup) and gather.blocks is not None:
             raise _not_mapped(str(source.path))
         dtype = source.dtype(options.feature)
+        self._dtype = dtype
         row_bytes = dtype.itemsize * self._width
         self._rows = max(_TASK // row_bytes, 1)
         # A task ends with a whole batch, so it may be longer by that much.
@@ -89,6 +90,23 @@ class BatchMaker:
         todo = tasks(dealt, self._rows, partial(plan.rows, epoch))
         made = ordered(todo, partial(self._make, plan=plan, epoch=epoch), threads, ahead)
         return chain.from_iterable(made)
+
+    def at(self, rows: Rows) -> Batch:
+        """A batch of these rows as they are: normalized, not augmented."""
+        x = np.empty((len(rows), self._width), self._dtype)
+        filled = self._gather.fill(rows, x)
+        if self._normal is not None:
+            self._normal.apply(x)
+        shown: Array | Padded = x.reshape(-1, *self._shape)
+        if filled is not None and not filled.lengths.all():
+            raise SourceError(
+                "a picture that cannot be read",
+                found=f"row {rows[filled.lengths == 0][0]}",
+                hint="Leave it out of the source: by its number there is nothing in its place.",
+            )
+        if filled is not None and filled.padded:
+            shown = cut_to_longest(x.reshape(-1, *self._shape), filled.lengths)
+        return self._packed(shown, shown, rows, None)
 
     def _gives_views(self) -> bool:
         """Whether rows can be handed out as they lie in memory."""

@@ -6,7 +6,7 @@ length stand in one batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
 from dof_arrow.loader import feature_augment
-from dof_arrow.loader.arrange import offer_mapping
+from dof_arrow.loader.arrange import draw_of, offer_mapping
 from dof_arrow.loader.batch_source import BatchSource
-from dof_arrow.loader.epoch_state import Resumable
+from dof_arrow.loader.epoch_state import Resumable, State
 from dof_arrow.loader.normalize import normalization
 from dof_arrow.loader.options import ClipOptions, check_length, check_options
 from dof_arrow.loader.padded import Padded, from_steps
 from dof_arrow.sampling.permutation import Permutation, Rows, key
 from dof_arrow.sampling.plan import Plan, Share
-from dof_arrow.sampling.samplers import Every
 from dof_arrow.tables import targets
 from dof_arrow.tables.clip_bounds import clip_bounds, in_pieces
 from dof_arrow.tables.gather import Moment
@@ -36,9 +35,9 @@ _TO_CLIP_LOADER = 4  # frames from `offer_mapping` to the program that asked for
 class ClipLoader(Resumable):
     """Batches of clips, epoch after epoch, each a `Padded`.
 
-    With `target` a batch is `(Padded, y)`; with `columns` a dict comes after them. Each iteration
-    is one epoch; one that was broken off begins anew, unless `load_state_dict` says where to go on:
-    with another batch size or other ranks too, where clips are not in buckets.
+    With `target` a batch is `(Padded, y)`; with `columns` a dict comes after them. Each pass is one
+    epoch, broken off or not, unless `load_state_dict` says where to go on: with another batch size
+    or other ranks too, where clips are not in buckets; see `dof_arrow.loader.epoch_state`.
 
     Raises UsageError for options that cannot be.
     """
@@ -55,11 +54,11 @@ class ClipLoader(Resumable):
         self._starts, self._stops = clip_bounds(source, where)
         if self.options.chunk is not None:
             self._starts, self._stops = in_pieces(self._starts, self._stops, self.options.chunk)
-        check_length(self.options, self.length, self.unit)
         self._gather = source.gather(self.options.feature)
         self._shape = source.shape(self.options.feature)
         offer_mapping(source.path, self._gather, self.options.shuffle, _TO_CLIP_LOADER)
         self._plan = self._arranged()
+        check_length(self.options, self.length, self.unit)
         self._target: Values | None = None
         if self.options.target is not None:
             self._target = targets.target(source, self.options.target)
@@ -72,23 +71,27 @@ class ClipLoader(Resumable):
     @property
     def length(self) -> int:
         """Clips, or pieces of them, in an epoch."""
-        return len(self._starts)
+        return self._plan.length
 
     def __iter__(self) -> Iterator[Any]:
         return self.batches()
 
     def batches(self, part: tuple[int, int] = (0, 1)) -> Iterator[Any]:
-        """One epoch, from its start or from where a loaded state says.
+        """One pass, from the start of its epoch or from where a loaded state says.
 
         `part` (i, n): each n-th batch from the i-th on, for worker processes.
         """
-        return self._one_epoch(self._made, part)
+        return self._one_pass(self._made, part)
 
     def owned_batches(
         self, *, threads: int | None = None, part: tuple[int, int] = (0, 1)
     ) -> Iterator[Any]:
         """The same: batches of clips are the caller's own, and made when they are asked for."""
         return self.batches(part)
+
+    def batch(self, index: int) -> Any:
+        """One batch of this epoch by its number; no pass begins. IndexError if there is none."""
+        return self._make(self._share(index), self.epoch)
 
     def to_torch(self, *, packed: bool = False) -> Any:
         """The batches as a torch `IterableDataset` of tensors: (features, lengths) of the clips.
@@ -99,47 +102,82 @@ class ClipLoader(Resumable):
 
         return torch_clips(self, packed)
 
-    def to_tf(self) -> Iterator[Any]:
-        """One epoch of batches, clips as ragged tensors [k, None, *shape] (needs tensorflow)."""
+    def to_keras(self, **options: Any) -> Any:
+        """The batches as a Keras 3 `PyDataset` (extra `keras`): features and `lengths` as inputs.
+
+        See `dof_arrow.loader.frameworks.keras_batches`.
+        """
+        from dof_arrow.loader.frameworks import keras_batches
+
+        return keras_batches(self, options)
+
+    def to_tf(self) -> Any:
+        """The batches as a `tf.data.Dataset`, clips as ragged tensors (needs tensorflow).
+
+        See `dof_arrow.loader.frameworks.tf_clips`.
+        """
         from dof_arrow.loader.frameworks import tf_clips
 
         return tf_clips(self)
+
+    def to_jax(self, *, device: Any = None) -> Any:
+        """The batches as JAX arrays, (features, lengths) of the clips (extra `jax`).
+
+        See `dof_arrow.loader.frameworks.JaxBatches`.
+        """
+        from dof_arrow.loader.frameworks import JaxBatches
+
+        return JaxBatches(self, device)
+
+    def _state(self, epoch: int, consumed: int) -> State:
+        state = super()._state(epoch, consumed)
+        if self.options.bucket > 1:
+            # Clips are sorted within buckets, so they are only where they were in equal ones.
+            state["bucket"] = self._batch() * self.options.bucket
+        return state
+
+    def _refuse_foreign(self, state: Mapping[str, Any]) -> None:
+        super()._refuse_foreign(state)
+        own = self._batch() * self.options.bucket if self.options.bucket > 1 else 0
+        found = state.get("bucket", 0)
+        if state["consumed"] and found != own:
+            raise self._foreign(f"buckets of {own} clips", f"{found}")
 
     def _arranged(self) -> Plan:
         blocks = self._gather.blocks
         if blocks is not None:
             blocks = blocks[self._starts]  # a clip is read with the block that it starts in
         return Plan(
-            draw=Every(self.length),
+            draw=draw_of(self.source, self._starts, self.options),
             seed=self.options.seed,
             shuffle=self.options.shuffle,
             blocks=blocks,
             window=self._gather.window,
         )
 
-    def _clips(self, positions: Rows) -> Rows:
+    def _clips(self, epoch: int, positions: Rows) -> Rows:
         """The clips at these positions of the epoch, which follow each other."""
         if self.options.bucket < 2:
-            return self._plan.rows(self.epoch, positions)
+            return self._plan.rows(epoch, positions)
         in_bucket = self._batch() * self.options.bucket
         first = int(positions[0]) // in_bucket
         last = int(positions[-1]) // in_bucket
-        found = [self._bucket(number) for number in range(first, last + 1)]
+        found = [self._bucket(epoch, number) for number in range(first, last + 1)]
         return np.asarray(np.concatenate(found)[positions - first * in_bucket])
 
-    def _bucket(self, number: int) -> Rows:
+    def _bucket(self, epoch: int, number: int) -> Rows:
         """The clips of a bucket, sorted by length, its full batches in an order of their own."""
         batch = self._batch()
         start = number * batch * self.options.bucket
         stop = min(start + batch * self.options.bucket, self.length)
-        clips = self._plan.rows(self.epoch, np.arange(start, stop))
+        clips = self._plan.rows(epoch, np.arange(start, stop))
         lengths = (self._stops - self._starts)[clips]
         clips = clips[np.argsort(lengths, kind="stable")]
         # The last batch of an epoch may not be full, so it stays the last.
         full = len(clips) // batch
         if not self.options.shuffle or full < 2:
             return clips
-        seed = key(self.options.seed, self.epoch, f"bucket {number}")
+        seed = key(self.options.seed, epoch, f"bucket {number}")
         order = Permutation(full, seed)(np.arange(full))
         batches = clips[: full * batch].reshape(full, batch)
         return np.concatenate([batches[order].ravel(), clips[full * batch :]])
@@ -148,13 +186,21 @@ class ClipLoader(Resumable):
         """Clips in a full batch of all ranks together."""
         return self.options.batch_size * self.options.world_size
 
-    def _made(self, dealt: Iterator[Share]) -> Iterator[tuple[Share, Any]]:
-        return ((share, self._make(share)) for share in dealt)
+    def _made(self, dealt: Iterator[Share], epoch: int) -> Iterator[tuple[Share, Any]]:
+        return ((share, self._make(share, epoch)) for share in dealt)
 
-    def _make(self, share: Share) -> Any:
+    def at(self, clips: Rows) -> Any:
+        """These clips of the dataset, whatever is drawn in an epoch, unchanged but normalized."""
+        return self._gathered(clips, None)
+
+    def _make(self, share: Share, epoch: int) -> Any:
         """One batch."""
         positions = np.arange(share.start, share.stop)
-        clips = self._clips(positions)
+        moment = Moment(self.options.seed, epoch, positions)
+        return self._gathered(self._clips(epoch, positions), moment)
+
+    def _gathered(self, clips: Rows, moment: Moment | None) -> Any:
+        """A batch of clips, augmented where a moment is given."""
         starts = self._starts[clips]
         lengths = self._stops[clips] - starts
         rows = _runs(starts, lengths)
@@ -162,9 +208,11 @@ class ClipLoader(Resumable):
         self._gather.fill(rows, values)
         if self._normal is not None:
             self._normal.apply(values)
-        # All rows of a clip stand at its position, so that they share one draw.
-        moment = Moment(self.options.seed, self.epoch, np.repeat(positions, lengths))
-        feature_augment.disturb(values, self._changes, moment)
+        if moment is not None:
+            # All rows of a clip stand at its position, so that they share one draw.
+            positions = np.repeat(moment.positions, lengths)
+            once = Moment(moment.seed, moment.epoch, positions)
+            feature_augment.disturb(values, self._changes, once)
         padded = from_steps(values.reshape(-1, *self._shape), lengths)
         return self._with_columns(padded, starts)
 

@@ -3,22 +3,59 @@ again.
 
 What comes next follows from the seed, the epoch and the positions that all ranks have used up. So a
 state is four numbers, and it goes on with another batch size, other threads or other ranks.
+
+The same holds for rows, clips and pictures, and for the loader in the form of any framework:
+
+- Each pass over a loader is an epoch, and begins with `iter`; the next one is the next epoch,
+  whether the one before was broken off or not.
+- An epoch ends when its last batch is handed out.
+- `load_state_dict` makes the next pass go on inside the epoch of the state, at the next batch.
+- `set_epoch` makes the next pass a whole epoch of that number.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
+from weakref import WeakSet
 
 from dof_arrow.errors import UsageError
-from dof_arrow.loader.options import EpochOptions
 from dof_arrow.sampling.plan import Share, shares, steps
 
 State = dict[str, int]
 
+# Shares of an epoch, and the number of the epoch, to batches with their shares.
+Make = Callable[[Iterator[Share], int], Iterable[tuple[Share, Any]]]
+
 _KEYS = ("seed", "epoch", "consumed", "length")
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a pass stands: its epoch, and the positions of it that all ranks have used up.
+
+    `begun`: a pass has begun here, so the next one is that of the next epoch.
+    """
+
+    epoch: int
+    consumed: int = 0
+    begun: bool = False
+
+    def end(self) -> None:
+        """The last batch is handed out: stand at the start of the next epoch."""
+        self.epoch += 1
+        self.consumed = 0
+        self.begun = False
+
+
+class Follower(Protocol):
+    """Somebody who begins passes elsewhere, and has to know where the next one begins."""
+
+    def restart(self, epoch: int, consumed: int) -> None:
+        """The next pass begins here."""
 
 
 class Resumable(ABC):
@@ -27,13 +64,21 @@ class Resumable(ABC):
     unit: ClassVar[str]
     """What an epoch consists of, in messages: rows, clips."""
 
-    options: EpochOptions
+    source: Any
+    options: Any
 
     def __init__(self, where: str) -> None:
-        self.epoch = 0
         self._where = where
-        self._consumed = 0
-        self._resumed = False
+        self._place = Place(0)
+        self._followers: WeakSet[Any] = WeakSet()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.source, self.options, self.state_dict())
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the pass that was begun last, or of the next one if that has ended."""
+        return self._place.epoch
 
     @property
     @abstractmethod
@@ -50,6 +95,13 @@ class Resumable(ABC):
         from the i-th on, for worker processes.
         """
 
+    @abstractmethod
+    def batch(self, index: int) -> Any:
+        """One batch of this epoch by its number, the caller's own; no pass begins.
+
+        Raises IndexError if there is none.
+        """
+
     def __len__(self) -> int:
         """Batches in an epoch."""
         return steps(
@@ -60,26 +112,32 @@ class Resumable(ABC):
         )
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration gives, from its start."""
-        self.epoch = int(epoch)
-        self._consumed = 0
-        self._resumed = False
+        """Choose the epoch that the next pass gives, from its start.
+
+        Raises UsageError for what is no whole number.
+        """
+        if not _is_whole(epoch):
+            raise UsageError("no such epoch", self._where, "a whole number", _shown(epoch))
+        self.load_place(int(epoch), 0)
 
     def state_dict(self) -> State:
         """Where this loader stands: four numbers for `load_state_dict`, which JSON can hold."""
-        return {
-            "seed": self.options.seed,
-            "epoch": self.epoch,
-            "consumed": self._consumed,
-            "length": self.length,
-        }
+        return self._state(self._place.epoch, self._place.consumed)
 
-    def state_after(self, batches: int) -> State:
-        """Where this loader would stand so many batches after its next iteration begins."""
-        consumed = self._begin()
+    def next_place(self) -> tuple[int, int]:
+        """The epoch of the next pass, and the position in it at which it begins."""
+        if self._place.begun:
+            return self._place.epoch + 1, 0
+        return self._place.epoch, self._place.consumed
+
+    def state_after(self, batches: int, begins: tuple[int, int] | None = None) -> State:
+        """The state after so many batches of a pass that begins at this place, or of the next."""
+        epoch, consumed = begins or self.next_place()
         for share in islice(self._shares(consumed), batches):
             consumed = share.consumed
-        return self.state_dict() | {"consumed": consumed}
+        if self._is_over(consumed):
+            return self._state(epoch + 1, 0)
+        return self._state(epoch, consumed)
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on where a state was taken; batch size, threads and ranks may differ from then.
@@ -88,12 +146,37 @@ class Resumable(ABC):
         """
         self._refuse_foreign(state)
         self._take_seed(int(state["seed"]))
-        self.set_epoch(state["epoch"])
-        self._consumed = int(state["consumed"])
-        self._resumed = True
-        # A state taken after the last batch of an epoch goes on with the next epoch.
-        if self._consumed and self._is_over():
-            self.set_epoch(self.epoch + 1)
+        epoch = int(state["epoch"])
+        consumed = int(state["consumed"])
+        if self._is_over(consumed):  # nothing of that epoch is left
+            epoch += 1
+            consumed = 0
+        self.load_place(epoch, consumed)
+
+    def load_place(self, epoch: int, consumed: int) -> None:
+        """Have the next pass begin at a position of an epoch."""
+        self._place = Place(epoch, consumed)
+        self._tell()
+
+    def start_state(self) -> State:
+        """The state with which the next pass begins."""
+        return self._state(*self.next_place())
+
+    def follow(self, follower: Follower) -> None:
+        """Tell someone from now on where the next pass begins, whenever that changes."""
+        self._followers.add(follower)
+
+    def _tell(self) -> None:
+        for follower in self._followers:
+            follower.restart(*self.next_place())
+
+    def _state(self, epoch: int, consumed: int) -> State:
+        return {
+            "seed": self.options.seed,
+            "epoch": epoch,
+            "consumed": consumed,
+            "length": self.length,
+        }
 
     def _take_seed(self, seed: int) -> None:
         """Go on with the seed of a state; a loader that cannot refuses it."""
@@ -118,13 +201,27 @@ class Resumable(ABC):
             "Make the loader of the same dataset with the same options, then load it.",
         )
 
-    def _is_over(self) -> bool:
-        """Whether no rank gets another batch of this epoch; rank 0 gets one if any does."""
-        return next(self._shares(self._consumed, rank=0), None) is None
+    def _share(self, index: int) -> Share:
+        """The share of a batch of this epoch by its number; IndexError if there is none."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        # Only the last two steps can be smaller than full, so the one before begins at a multiple.
+        before = max(index - 1, 0)
+        dealt = self._shares(before * self.options.batch_size * self.options.world_size)
+        return next(islice(dealt, index - before, None))
 
-    def _begin(self) -> int:
-        """The position at which the next iteration begins."""
-        return self._consumed if self._resumed else 0
+    def _is_over(self, consumed: int) -> bool:
+        """Whether no rank gets another batch of an epoch of which so much is used up."""
+        if not self.options.drop_last:
+            return consumed >= self.length
+        full = self.options.batch_size * self.options.world_size
+        return bool(self.length - consumed < full)
+
+    def _begin(self) -> Place:
+        """The place of a new pass."""
+        self._place = Place(*self.next_place(), begun=True)
+        self._tell()
+        return self._place
 
     def _shares(self, consumed: int, rank: int | None = None) -> Iterator[Share]:
         """The batches of a rank, by default this one, from a position of the epoch on."""
@@ -137,24 +234,35 @@ class Resumable(ABC):
             drop_last=self.options.drop_last,
         )
 
-    def _one_epoch(
-        self,
-        make: Callable[[Iterator[Share]], Iterable[tuple[Share, Any]]],
-        part: tuple[int, int],
-    ) -> Iterator[Any]:
-        """One epoch: `make` turns shares into batches, ahead of time if it likes.
+    def _one_pass(self, make: Make, part: tuple[int, int]) -> Iterator[Any]:
+        """One pass: `make` turns shares of its epoch into batches, ahead of time if it likes.
 
         `part` (i, n): each n-th batch from the i-th on, for worker processes. Positions count as
         used up once the batch is handed over.
         """
-        self._consumed = self._begin()
-        self._resumed = False
+        # The place is taken here, not when the first batch is asked for: two passes that are begun
+        # one after the other are two epochs, whichever gives batches first.
+        return self._handed_out(make, self._begin(), part)
+
+    def _handed_out(self, make: Make, place: Place, part: tuple[int, int]) -> Iterator[Any]:
         first, step = part
+        epoch = place.epoch
+        dealt = islice(self._shares(place.consumed), first, None, step)
         # `make` may take shares long before their batches are asked for, so it gives them back.
-        for share, batch in make(islice(self._shares(self._consumed), first, None, step)):
-            self._consumed = share.consumed
+        for share, batch in make(dealt, epoch):
+            place.consumed = share.consumed
+            if self._is_over(share.consumed):
+                place.end()
             yield batch
-        self.set_epoch(self.epoch + 1)
+        if place.epoch == epoch:  # the last batch went to another rank, or another worker process
+            place.end()
+
+
+def _restored(kind: type[Resumable], source: Any, options: Any, state: State) -> Resumable:
+    """A loader in another process, where this one stands."""
+    loader = kind(source, options)  # type: ignore[call-arg]  # every loader is made of these
+    loader.load_state_dict(state)
+    return loader
 
 
 def _is_whole(value: Any) -> bool:

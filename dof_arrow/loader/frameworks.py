@@ -8,26 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dof_arrow.errors import UsageError, require
+from dof_arrow.errors import UsageError, refuse_unknown, require
 from dof_arrow.loader.padded import Padded
 
 if TYPE_CHECKING:
     from dof_arrow.loader.clip_loader import ClipLoader
-    from dof_arrow.loader.loader import Loader
+    from dof_arrow.loader.epoch_state import Resumable
 
 _NUMBERS = "biuf"  # kinds of numpy arrays that are tensors; texts and times are not
 
 
-def keras_batches(loader: Loader, options: Mapping[str, Any]) -> Any:
-    """A Keras 3 `PyDataset` for `model.fit` with any backend: batch i is made when it is asked for.
+def keras_batches(loader: Resumable, options: Mapping[str, Any]) -> Any:
+    """A Keras 3 `PyDataset` for `model.fit` with any backend.
 
-    `options` are the PyDataset's: `workers`, `use_multiprocessing`, `max_queue_size`. With
-    `columns=`, inputs are a dict of the features, under the name of their column, and the columns.
-    Keras itself mixes the order of batches unless told `shuffle=False`. Clips of different lengths
-    come with `lengths` as an input beside them. Raises UsageError for columns of texts.
+    Keras asks for batches by number, and mixes the numbers unless told `shuffle=False`. Here each
+    pass of Keras is a pass of the loader and takes its batches in the loader's order, whatever
+    their numbers: so the seed alone decides, epochs of fewer `steps_per_epoch` go on where the one
+    before stopped, and one dataset may train and validate. `workers` is how many threads make
+    batches ahead, by default as the loader's options say; Keras starts no threads or processes of
+    its own. To train on with `initial_epoch=N`, call `set_epoch(N)`.
+
+    With `columns=`, inputs are a dict of the features, under the name of their column, and the
+    columns. Clips come with `lengths` as an input beside them. Raises UsageError for columns of
+    texts, for options that a PyDataset has not, and, when a pass begins, for a loader that stands
+    in the middle of an epoch: Keras knows whole epochs only.
     """
+    refuse_unknown(options, ("workers", "use_multiprocessing", "max_queue_size"), "to_keras")
     _refuse_texts(loader)
-    return _keras_class()(loader, **options)
+    return _keras_class()(loader, options.get("workers"))
 
 
 @cache
@@ -35,37 +43,105 @@ def _keras_class() -> type:
     keras = require("keras", extra="keras")
 
     class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc,name-defined]
-        """Batches of a loader by their number."""
+        """Batches of a loader, pass by pass.
 
-        def __init__(self, loader: Loader, **options: Any) -> None:
-            super().__init__(**options)
+        Keras begins a pass by asking for `num_batches`. It may leave one unfinished and begin
+        another (validation, between epochs of few steps), and then goes on with the first.
+        """
+
+        def __init__(self, loader: Resumable, threads: int | None) -> None:
+            super().__init__()
             self.loader = loader
-            self._running = False
+            self._threads = threads
+            self._unfinished: list[_KerasPass] = []
+            self._in_epoch = False
+            self._asked = False
 
         def __reduce__(self) -> tuple[Any, ...]:
-            options = {"workers": self.workers, "use_multiprocessing": self.use_multiprocessing}
+            options = {} if self._threads is None else {"workers": self._threads}
             return keras_batches, (self.loader, options)
 
         def __len__(self) -> int:
             return len(self.loader)
 
+        # With workers of its own Keras would read ahead beyond the end of an epoch, and mix the
+        # batches of two.
+        @property
+        def workers(self) -> int:
+            """One: the threads are the loader's."""
+            return 1
+
+        @property
+        def use_multiprocessing(self) -> bool:
+            """No: the threads are the loader's."""
+            return False
+
+        @property
+        def num_batches(self) -> int:
+            """Batches in a pass. Keras asks for it before it begins one."""
+            self._asked = True
+            return len(self.loader)
+
         def __getitem__(self, index: int) -> Any:
-            return _with_inputs(self.loader, self.loader.batch(index))
+            if self._in_epoch and self._asked:
+                self._unfinished.append(_KerasPass(self.loader, self._threads))
+            self._asked = False
+            if not self._unfinished:
+                return _with_inputs(self.loader, self.loader.batch(index))
+            batch = self._unfinished[-1].next()
+            if not self._unfinished[-1].left:
+                self._unfinished.pop()
+            return _with_inputs(self.loader, batch)
+
+        def set_epoch(self, epoch: int) -> None:
+            """Choose the epoch that the next pass gives: the `initial_epoch` of `fit`, say."""
+            self._unfinished.clear()
+            self.loader.set_epoch(epoch)
 
         def on_epoch_begin(self) -> None:
             """Keras calls this."""
-            self._running = True
+            self._in_epoch = True
 
         def on_epoch_end(self) -> None:
-            """Keras calls this after each epoch, and once too often before the first."""
-            self.loader.set_epoch(self.loader.epoch + self._running)
-            self._running = False
+            """Keras calls this after each epoch, and after it has looked at a first batch."""
+            if self._in_epoch and self._asked and self._unfinished:
+                # It asks for `num_batches` once more where it throws the pass away.
+                self._unfinished.pop().undo()
+            self._in_epoch = False
 
     return KerasBatches
 
 
-def tf_batches(loader: Loader) -> Any:
-    """A `tf.data.Dataset` of batches, one epoch each time it is iterated, with known shapes and
+class _KerasPass:
+    """A pass over an epoch that Keras has begun."""
+
+    def __init__(self, loader: Resumable, threads: int | None) -> None:
+        self._loader = loader
+        self._before = loader.next_place()
+        epoch, consumed = self._before
+        if consumed:
+            raise UsageError(
+                "Keras knows whole epochs only",
+                str(loader.source.path),
+                "a loader at the start of an epoch",
+                f"one that has used up {consumed} of {loader.length} {loader.unit}",
+                f"Begin the epoch anew: set_epoch({epoch}).",
+            )
+        self._batches = loader.owned_batches(threads=threads)
+        self.left = len(loader)
+
+    def next(self) -> Any:
+        """The next batch."""
+        self.left -= 1
+        return next(self._batches)
+
+    def undo(self) -> None:
+        """The pass has not been: the next one begins where it began."""
+        self._loader.load_place(*self._before)
+
+
+def tf_batches(loader: Resumable) -> Any:
+    """A `tf.data.Dataset` of batches, one pass each time it is iterated, with known shapes and
     types.
 
     Raises UsageError for columns of texts.
@@ -75,6 +151,8 @@ def tf_batches(loader: Loader) -> Any:
     first = loader.batch(0)  # what it is made of says what all are
     sample = _with_inputs(loader, first)
     feature_axes = 1 + len(loader.source.shape(loader.options.feature))
+    if loader.unit == "clips":
+        feature_axes += 1
     is_padded = isinstance(_parts(first)[0], Padded)
 
     def spec(values: np.ndarray) -> Any:
@@ -82,33 +160,50 @@ def tf_batches(loader: Loader) -> Any:
         free = 2 if is_padded and values.ndim == feature_axes else 1
         return tensorflow.TensorSpec((*[None] * free, *values.shape[free:]), values.dtype)
 
-    def epoch() -> Iterator[Any]:
+    def batches() -> Iterator[Any]:
         return (_with_inputs(loader, batch) for batch in loader.owned_batches())
 
-    signature = converted(sample, spec)
-    made = tensorflow.data.Dataset.from_generator(epoch, output_signature=signature)
-    return made.apply(tensorflow.data.experimental.assert_cardinality(len(loader)))
+    return _tf_dataset(loader, batches, converted(sample, spec))
 
 
-def tf_clips(loader: ClipLoader) -> Iterator[Any]:
-    """One epoch's batches of clips, with ragged tensors in place of (features, lengths)."""
+def tf_clips(loader: ClipLoader) -> Any:
+    """The same of clips, with ragged tensors [k, None, *shape] in place of (features, lengths)."""
+    _refuse_texts(loader)
     tensorflow = require("tensorflow", extra="keras")
+    shape = loader.source.shape(loader.options.feature)
 
     def ragged(padded: Padded) -> Any:
         steps = padded.features[padded.mask]
         return tensorflow.RaggedTensor.from_row_lengths(steps, padded.lengths)
 
-    return (with_clips(batch, ragged, np.asarray) for batch in loader)
+    def ragged_spec(padded: Padded) -> Any:
+        kind = padded.features.dtype
+        return tensorflow.RaggedTensorSpec((None, None, *shape), kind, 1, np.int32)
+
+    def spec(values: np.ndarray) -> Any:
+        return tensorflow.TensorSpec((None, *values.shape[1:]), values.dtype)
+
+    def batches() -> Iterator[Any]:
+        return (with_clips(batch, ragged, np.asarray) for batch in loader)
+
+    return _tf_dataset(loader, batches, with_clips(loader.batch(0), ragged_spec, spec))
+
+
+def _tf_dataset(loader: Resumable, batches: Callable[[], Iterator[Any]], signature: Any) -> Any:
+    """A `tf.data.Dataset` of which each iteration is one of `batches`."""
+    tensorflow = require("tensorflow", extra="keras")
+    made = tensorflow.data.Dataset.from_generator(batches, output_signature=signature)
+    return made.apply(tensorflow.data.experimental.assert_cardinality(len(loader)))
 
 
 class JaxBatches:
     """Batches as JAX arrays over the same memory, or on another device; each iteration is one
-    epoch.
+    pass. Clips come as (features, lengths).
 
     JAX takes memory as it is because a batch starts at a multiple of 64 bytes.
     """
 
-    def __init__(self, loader: Loader, device: Any = None) -> None:
+    def __init__(self, loader: Resumable, device: Any = None) -> None:
         self.loader = loader
         self.device = device
         self._jax = require("jax", extra="jax")
@@ -118,6 +213,10 @@ class JaxBatches:
 
     def __iter__(self) -> Iterator[Any]:
         return (converted(batch, self._array) for batch in self.loader.owned_batches())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration gives, from its start."""
+        self.loader.set_epoch(epoch)
 
     def _array(self, values: np.ndarray) -> Any:
         array = self._jax.numpy.from_dlpack(values)
@@ -143,7 +242,7 @@ def with_clips(
     return (clips(padded), *(converted(part, convert) for part in others))
 
 
-def _with_inputs(loader: Loader, batch: Any) -> Any:
+def _with_inputs(loader: Resumable, batch: Any) -> Any:
     """A batch as Keras takes it: inputs, or (inputs, target).
 
     Columns and lengths of clips are inputs beside the features.
@@ -168,7 +267,7 @@ def _parts(batch: Any) -> tuple[Any, ...]:
     return (batch,)
 
 
-def _refuse_texts(loader: Loader) -> None:
+def _refuse_texts(loader: Resumable) -> None:
     if not loader.options.columns:
         return
     *_, columns = loader.batch(0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,9 @@ from dof_arrow.errors import UsageError
 from dof_arrow.loader.arrange import arrange
 from dof_arrow.loader.batch_source import BatchSource
 from dof_arrow.loader.batches import Batch, BatchMaker, Made
-from dof_arrow.loader.epoch_state import Resumable, State
+from dof_arrow.loader.epoch_state import Resumable
 from dof_arrow.loader.options import Options, check_length, check_options
+from dof_arrow.sampling.permutation import Rows
 from dof_arrow.sampling.plan import Share
 from dof_arrow.tables.targets import Codes, Flags
 
@@ -27,8 +27,8 @@ from dof_arrow.tables.targets import Codes, Flags
 class Loader(Resumable):
     """Batches of a dataset, epoch after epoch.
 
-    Each iteration is one epoch; one that was broken off begins anew, unless `load_state_dict` says
-    where to go on. Batches are float32 `[k, *shape]` (pictures: uint8 or float32), contiguous and
+    Each pass is one epoch, broken off or not, unless `load_state_dict` says where to go on; see
+    `dof_arrow.loader.epoch_state`. Batches are float32 `[k, *shape]` (pictures: uint8 or float32), contiguous and
     the caller's own. Only those of an unshuffled, mapped, unchanged dataset are read-only views of
     the file. With `target` a batch is `(x, y)`; with `columns` a dict comes after them.
 
@@ -62,9 +62,6 @@ class Loader(Resumable):
         size = self.options.batch_size
         return f"<Loader of {name}: {len(self):,} batches of {size}, epoch {self.epoch}>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.source, self.options, self.state_dict())
-
     def batches(
         self,
         *,
@@ -72,37 +69,36 @@ class Loader(Resumable):
         threads: int | None = None,
         part: tuple[int, int] = (0, 1),
     ) -> Iterator[Batch]:
-        """One epoch, from its start or from where a loaded state says.
+        """One pass, from the start of its epoch or from where a loaded state says.
 
         `owned`: never a view of the file. `part` (i, n): each n-th batch from the i-th on, for
         worker processes.
         """
+        plan = self.plan
 
-        def make(dealt: Iterator[Share]) -> Made:
-            return self._maker.make(self.plan, self.epoch, dealt, owned=owned, threads=threads)
+        def make(dealt: Iterator[Share], epoch: int) -> Made:
+            return self._maker.make(plan, epoch, dealt, owned=owned, threads=threads)
 
-        return self._one_epoch(make, part)
+        return self._one_pass(make, part)
 
     def owned_batches(
         self, *, threads: int | None = None, part: tuple[int, int] = (0, 1)
     ) -> Iterator[Batch]:
-        """One epoch of batches that are never views of the file."""
+        """One pass of batches that are never views of the file."""
         return self.batches(owned=True, threads=threads, part=part)
 
     def batch(self, index: int) -> Batch:
-        """One batch of this epoch by its number, always the caller's own.
+        """One batch of this epoch by its number, always the caller's own; no pass begins.
 
         Raises IndexError if there is none.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"batch {index} of {len(self)}")
-        # Only the last two steps can be smaller than full, so the one before begins at a multiple.
-        before = max(index - 1, 0)
-        full = self.options.batch_size * self.options.world_size
-        dealt = self._shares(before * full)
-        this_one = islice(dealt, index - before, index - before + 1)
+        this_one = iter([self._share(index)])
         ((_, batch),) = self._maker.make(self.plan, self.epoch, this_one, owned=True, threads=0)
         return batch
+
+    def at(self, rows: Rows) -> Batch:
+        """These rows of the dataset, whatever is drawn in an epoch, unchanged but normalized."""
+        return self._maker.at(rows)
 
     def class_weights(self) -> NDArray[np.float32]:
         """Weights float32 [classes] by which each class counts equally: rows / (classes x its
@@ -171,12 +167,6 @@ class Loader(Resumable):
         if seed != self.options.seed:
             self.options = replace(self.options, seed=seed)
             self.plan = arrange(self.source, self.options, self._gather)
-
-
-def _restored(source: BatchSource, options: Options, state: State) -> Loader:
-    loader = Loader(source, options)
-    loader.load_state_dict(state)
-    return loader
 
 
 def _check_workers(workers: int | None, where: str) -> None:

@@ -110,6 +110,11 @@ class ClipOptions(EpochOptions):
     batch_size: int = 16
     """Clips in a batch."""
 
+    balance: Balance | None = None
+    """A column whose classes are drawn equally often, as with rows: `"label"`,
+    `{column: share of the positive class}` or `{column: {class: share, ...}}`. A clip has the class
+    of its first row."""
+
     chunk: int | None = None
     """Longer clips are cut into pieces of so many steps, and each piece counts as a clip."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_WORKERS = 1022
 _EPOCH, _CONSUMED, _FIRST_WORKER = range(3)  # places in the shared memory
+_MARK = 1 << 31  # marks of passes are below it, so that a mark and a number fit into 64 bits
 
 
 def torch_batches(loader: Loader, device: str | None, pin_memory: bool) -> Any:
@@ -29,8 +30,9 @@ def torch_batches(loader: Loader, device: str | None, pin_memory: bool) -> Any:
     moves them and `pin_memory` puts them where a GPU fetches them faster; neither is done in the
     workers of a DataLoader: use its own `pin_memory`. Workers share out the batches and together
     give the loader's order; each pass is an epoch, broken off or not. `state_dict`,
-    `load_state_dict` and `set_epoch` are the loader's; with workers, tell `state_dict` how many
-    batches were `delivered` in this pass.
+    `load_state_dict` and `set_epoch` are the loader's. Where workers make the batches only the
+    DataLoader knows which ones have arrived: take the state of torchdata's `StatefulDataLoader`, or
+    tell `state_dict` how many were `delivered` in this pass.
 
     Raises UsageError for a device that is not there, or where there is none to pin memory for.
     """
@@ -118,36 +120,106 @@ class ClipTensors:
 class _Passes:
     """What a torch dataset and its workers agree on, in shared memory.
 
-    The epoch to begin with, where in it, and how many epochs each worker has begun. A DataLoader
+    The epoch to begin with, where in it, and which pass each worker has begun last. A DataLoader
     makes its workers from the dataset again and again, and the dataset sees nothing of them.
     """
 
-    def __init__(self, shared: Any) -> None:
+    def __init__(self, shared: Any, in_worker: Callable[[], object]) -> None:
         self.shared = shared
+        self._in_worker = in_worker
 
-    def restart(self, loader: Resumable) -> None:
-        """Begin where the loader stands."""
-        state = loader.state_dict()
+    def restart(self, epoch: int, consumed: int) -> None:
+        """The next pass begins here; of passes of its own a worker need not tell."""
+        if self._in_worker():
+            return
         self.shared.zero_()
-        self.shared[_EPOCH] = state["epoch"]
-        self.shared[_CONSUMED] = state["consumed"]
+        self.shared[_EPOCH] = epoch
+        self.shared[_CONSUMED] = consumed
 
-    def next(self, loader: Resumable, worker: int) -> None:
-        """Put a worker's loader where its next pass begins."""
-        place = _FIRST_WORKER + worker
-        self._begin(loader, int(self.shared[place]))
-        self.shared[place] += 1  # no other process writes there
+    def join(self, worker: int, seed: int) -> tuple[int, int]:
+        """The place at which the pass of this worker begins.
 
-    def last(self, loader: Resumable) -> None:
-        """Put a loader where the last pass began."""
-        passes = int(self.shared[_FIRST_WORKER])
-        self._begin(loader, max(passes - 1, 0))
+        torch draws a new seed for each pass, so workers that have one seed are in one pass. Where
+        the program has it draw the same again, a worker knows that its own last pass is over.
+        """
+        mark = seed % _MARK
+        begun = self._begun()
+        own_mark, own = begun[worker]
+        if own and own_mark == mark:
+            number = own + 1
+        else:
+            same = [number for other, number in begun if number and other == mark]
+            number = max(same) if same else self.count() + 1
+        # One write of 64 bits: another worker sees both or none.
+        self.shared[_FIRST_WORKER + worker] = number * _MARK + mark
+        return self.place(number)
 
-    def _begin(self, loader: Resumable, passes: int) -> None:
-        state = loader.state_dict()
-        state["epoch"] = int(self.shared[_EPOCH]) + passes
-        state["consumed"] = 0 if passes else int(self.shared[_CONSUMED])
-        loader.load_state_dict(state)
+    def move(self, worker: int, epoch: int) -> None:
+        """The pass of this worker is of another epoch: a state was loaded into it."""
+        _, number = self._begun()[worker]
+        self.shared[_EPOCH] = epoch - (number - 1)  # every worker writes the same
+
+    def count(self) -> int:
+        """How many passes workers have begun since the start."""
+        return max(number for _, number in self._begun())
+
+    def place(self, number: int) -> tuple[int, int]:
+        """The epoch of a pass, counted from 1, and the position at which it begins."""
+        epoch = int(self.shared[_EPOCH]) + number - 1
+        return epoch, int(self.shared[_CONSUMED]) if number == 1 else 0
+
+    def _begun(self) -> list[tuple[int, int]]:
+        """Of each worker, the mark and the number of its last pass; number 0 before the first."""
+        numbers = self.shared[_FIRST_WORKER:].tolist()
+        return [(number % _MARK, number // _MARK) for number in numbers]
+
+
+class _Pass:
+    """One pass over an epoch: all of its batches, or in a worker process each n-th.
+
+    torchdata's `StatefulDataLoader` takes the state of it with each batch.
+    """
+
+    def __init__(self, dataset: Any, worker: Any) -> None:
+        self._loader: Resumable = dataset.loader
+        self._form: _Form = dataset.form
+        self._passes: _Passes = dataset.passes
+        self._worker = worker
+        if worker is not None:
+            epoch, consumed = self._passes.join(worker.id, worker.seed - worker.id)
+            self._loader.load_place(epoch, consumed)
+        self._begin(0)
+
+    def __iter__(self) -> _Pass:
+        return self
+
+    def __next__(self) -> Any:
+        batch = next(self._batches)
+        self._done += 1
+        return batch
+
+    def state_dict(self) -> State:
+        """Where the pass has begun, and how many batches it has given, here or in this worker."""
+        return self._start | {"done": self._done}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on with the next batch of a pass that a state was taken of."""
+        self._loader.load_state_dict(state)
+        if self._worker is not None:
+            self._passes.move(self._worker.id, self._loader.epoch)
+        self._begin(int(state["done"]))
+
+    def _begin(self, done: int) -> None:
+        self._start = self._loader.start_state()
+        self._done = done
+        if self._worker is None:
+            batches = self._loader.owned_batches(part=(done, 1))
+            self._batches = map(self._form.here, batches)
+            return
+        workers = self._worker.num_workers
+        first = self._worker.id + done * workers
+        batches = self._loader.owned_batches(threads=0, part=(first, workers))
+        self._batches = map(self._form.in_worker, batches)
 
 
 @cache
@@ -164,53 +236,62 @@ def _torch_class() -> type:
             self.loader = loader
             self.form = form
             if shared is None:
-                places = _FIRST_WORKER + _MOST_WORKERS
                 # Room for any number of workers: the dataset is not told how many there will be.
+                places = _FIRST_WORKER + _MOST_WORKERS
                 memory = torch.zeros(places, dtype=torch.int64).share_memory_()
-                self._passes = _Passes(memory)
-                self._passes.restart(loader)
+                self.passes = _Passes(memory, data.get_worker_info)
+                self.passes.restart(*loader.next_place())
             else:
-                self._passes = _Passes(shared)
+                self.passes = _Passes(shared, data.get_worker_info)
+            loader.follow(self.passes)
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return _torch_again, (self.loader, self.form, self._passes.shared)
+            return _torch_again, (self.loader, self.form, self.passes.shared)
 
         def __len__(self) -> int:
             return len(self.loader)
 
         def __iter__(self) -> Iterator[Any]:
             worker = data.get_worker_info()
-            if worker is None:
-                return map(self.form.here, self.loader.owned_batches())
-            return self._part(worker.id, worker.num_workers)
+            begun = self.passes.count()
+            if worker is None and begun:  # passes that the loader here saw nothing of
+                self.loader.load_place(*self.passes.place(begun + 1))
+            return _Pass(self, worker)
 
         def set_epoch(self, epoch: int) -> None:
             """Choose the epoch that comes next, from its start."""
             self.loader.set_epoch(epoch)
-            self._passes.restart(self.loader)
 
         def state_dict(self, delivered: int | None = None) -> State:
             """Where the batches stand.
 
-            `delivered`: how many came out of this pass of a DataLoader with workers.
+            `delivered`: how many came out of this pass of a DataLoader with workers. Raises
+            UsageError where workers have made batches and it is not told.
             """
-            if delivered is None:
+            begun = self.passes.count()
+            if not begun or data.get_worker_info() is not None:
                 return self.loader.state_dict()
-            self._passes.last(self.loader)
-            return self.loader.state_after(delivered)
+            if delivered is None:
+                raise _delivered_by_others(str(self.loader.source.path))
+            return self.loader.state_after(delivered, self.passes.place(begun))
 
         def load_state_dict(self, state: Mapping[str, int]) -> None:
             """Go on where a state was taken."""
             self.loader.load_state_dict(state)
-            self._passes.restart(self.loader)
-
-        def _part(self, worker: int, workers: int) -> Iterator[Any]:
-            self._passes.next(self.loader, worker)
-            batches = self.loader.owned_batches(threads=0, part=(worker, workers))
-            return map(self.form.in_worker, batches)
 
     return TorchBatches
 
 
 def _torch_again(loader: Resumable, form: _Form, shared: Any) -> Any:
     return _torch_class()(loader, form, shared)
+
+
+def _delivered_by_others(where: str) -> UsageError:
+    return UsageError(
+        "only the DataLoader knows which batches of its workers have arrived",
+        where,
+        "the state of a StatefulDataLoader, or how many batches were delivered",
+        "state_dict() of the dataset",
+        "Use torchdata.stateful_dataloader.StatefulDataLoader and its own state_dict(), or "
+        "state_dict(delivered=N) after N batches of this pass.",
+    )

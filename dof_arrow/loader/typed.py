@@ -105,6 +105,11 @@ class ClipLoaderOptions(TypedDict, total=False):
     drop_last: bool
     """Whether a last batch that is not full is left out."""
 
+    balance: Balance | None
+    """A column whose classes are drawn equally often, as with rows: `"label"`,
+    `{column: share of the positive class}` or `{column: {class: share, ...}}`. A clip has the class
+    of its first row."""
+
     chunk: int | None
     """Longer clips are cut into pieces of so many steps, and each piece counts as a clip."""
 

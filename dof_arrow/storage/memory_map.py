@@ -10,7 +10,8 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,7 +22,11 @@ _FAILED = ctypes.c_void_p(-1).value
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0)
 _PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | _NO_RESERVE
 _RESERVED = _PRIVATE | getattr(mmap, "MAP_ANONYMOUS", 0)
-_READ_WRITE = getattr(mmap, "PROT_READ", 0) | getattr(mmap, "PROT_WRITE", 0)
+_READ = getattr(mmap, "PROT_READ", 0)
+_READ_WRITE = _READ | getattr(mmap, "PROT_WRITE", 0)
+
+_MOST_MAPS = Path("/proc/sys/vm/max_map_count")  # of Linux; other systems have no such limit
+_SHARE = 4  # one array takes at most this part of what a process may map
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,14 @@ class Region:
     length: int
 
 
+class OpenFile(Protocol):
+    """A file that can be opened when it is mapped."""
+
+    @property
+    def file(self) -> int:
+        """Its descriptor, open as long as this object is held."""
+
+
 class Stitched:
     """Regions of open files as one run of memory, private: no write ever reaches a file.
 
@@ -40,7 +53,7 @@ class Stitched:
     long as any array over it. Raises OSError if the system refuses.
     """
 
-    def __init__(self, regions: Sequence[tuple[int, Region]]) -> None:
+    def __init__(self, regions: Sequence[tuple[OpenFile, Region]]) -> None:
         self.nbytes = sum(region.length for _, region in regions)
         _, first = regions[0]
         skew = first.offset % mmap.PAGESIZE  # a map starts at a page, the values behind its start
@@ -51,7 +64,7 @@ class Stitched:
         at = base
         for file, region in regions:
             before = region.offset % mmap.PAGESIZE
-            _map(at, before + region.length, file, region.offset - before)
+            _map(at, before + region.length, file.file, region.offset - before)
             at += region.length
         self.address = base + skew
 
@@ -59,17 +72,55 @@ class Stitched:
         self, dtype: np.dtype[Any], shape: tuple[int, ...], *, writable: bool = False
     ) -> np.ndarray:
         """The memory as one C-contiguous array; what is written to it stays in this process."""
-        memory = (ctypes.c_ubyte * self.nbytes).from_address(self.address)
-        memory.owner = self  # type: ignore[attr-defined]  # keeps the mapping alive with the array
-        flat = np.frombuffer(memoryview(memory), np.uint8)
+        flat = np.frombuffer(_owned(self, self.address, self.nbytes), np.uint8)
         array: np.ndarray = flat.view(dtype).reshape(shape)
         array.flags.writeable = writable
         return array
 
 
+class _Whole:
+    """A file mapped as it is, to be read."""
+
+    def __init__(self, file: int, size: int) -> None:
+        self.address = _checked(_libc().mmap(None, size, _READ, _PRIVATE, file, 0))
+        unmap = weakref.finalize(self, _libc().munmap, self.address, size)
+        unmap.atexit = False
+
+
+def whole(file: int) -> memoryview:
+    """The bytes of an open file, mapped to be read; it may be closed, unlike under Python's `mmap`.
+
+    Raises OSError if the system refuses.
+    """
+    if os.name != "posix":
+        return memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ))
+    size = os.fstat(file).st_size
+    mapped = _Whole(file, size)
+    return _owned(mapped, mapped.address, size).toreadonly()
+
+
+def _owned(owner: object, address: int, size: int) -> memoryview:
+    """Memory at an address, which keeps its owner alive."""
+    memory = (ctypes.c_ubyte * size).from_address(address)
+    memory.owner = owner  # type: ignore[attr-defined]
+    return memoryview(memory).cast("B")
+
+
+@cache
+def most_maps() -> int:
+    """How many maps one array may consist of."""
+    try:
+        return int(_MOST_MAPS.read_text()) // _SHARE
+    except (OSError, ValueError):
+        return 1 << 30
+
+
 def stitchable(regions: Sequence[Region]) -> bool:
-    """Whether this system can map the regions one behind the other: maps begin and end at pages."""
-    if os.name != "posix" or not regions:
+    """Whether this system can map the regions one behind the other: maps begin and end at pages.
+
+    Not if they are too many for it.
+    """
+    if os.name != "posix" or not 0 < len(regions) <= most_maps():
         return False
     if any(region.length == 0 for region in regions):
         return False

@@ -6,7 +6,6 @@ Everything here is safe to call from several threads at once.
 
 from __future__ import annotations
 
-import mmap
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
@@ -28,6 +27,8 @@ from dof_arrow.format.parquet.pages import Encoded
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import numpy_values
 from dof_arrow.sampling.permutation import Rows
+from dof_arrow.storage.memory_map import most_maps, whole
+from dof_arrow.storage.open_files import Recent
 
 Array = NDArray[Any]
 
@@ -35,6 +36,8 @@ IN_MEMORY = 128 << 20  # bytes: a larger encoded column is decoded as it is read
 _UNIT = 128  # bytes: shorter pieces cost more to find than to copy
 _NEAR = 512  # rows whose first cache lines stay in the nearest caches
 _DECODED = 128 << 20  # bytes of decoded row groups that are held at a time
+_MAPPED_PARTS = Recent(min(1 << 14, most_maps()))
+_DECODED_PARTS = Recent(16)  # each holds row groups and has a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,7 @@ def paged(file: File, name: str) -> Paged | None:
 
 def _units(file: File, column: Fixed, unit: int, skew: int) -> Array:
     """The whole file after its first `skew` bytes, mapped as rows of `unit` bytes."""
-    mapped = mmap.mmap(file.file, 0, access=mmap.ACCESS_READ)
+    mapped = whole(file.file)
     count = (len(mapped) - skew) // unit
     width = unit // column.stored.itemsize
     numbers = np.frombuffer(mapped, column.stored, count * width, skew)
@@ -312,8 +315,9 @@ class Decoded:
         self.window = max(1, _DECODED // (2 * self.largest))
         # A window of groups and the one after it; one group where there is no room for two.
         self._kept = 2 * self.window if 2 * self.largest <= _DECODED else 1
-        mapped = mmap.mmap(file.file, 0, access=mmap.ACCESS_READ)
-        self._encoded = Encoded(file.file, file.size, mapped, footer, file.schema, file.outline)
+        opened = file.file
+        mapped = whole(opened)
+        self._encoded = Encoded(opened, file.size, mapped, footer, file.schema, file.outline)
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1)
         self._groups: OrderedDict[int, Future[Array]] = OrderedDict()
@@ -356,6 +360,44 @@ class Decoded:
         return numpy_values(stored, self._field)
 
 
+class OfPart:
+    """A part of a directory: mapped or decoded as long as its rows are asked for.
+
+    Of very many parts those that were used last are held.
+    """
+
+    def __init__(self, part: File, name: str) -> None:
+        self._part = part
+        self._name = name
+        self._inner: Gather | None = None
+        self._expected: Sequence[int] = ()
+        inner = of_columns(part, name)
+        self.blocks = inner.blocks
+        self.window = inner.window
+        self._recent = _MAPPED_PARTS if inner.blocks is None else _DECODED_PARTS
+
+    def let_go(self) -> None:
+        """Unmap the part, or forget what was decoded of it."""
+        self._inner = None
+
+    def expect(self, blocks: Sequence[int]) -> None:
+        """Pass it on, now and to what takes the place of the gather."""
+        self._expected = blocks
+        if self._inner is not None:
+            self._inner.expect(blocks)
+
+    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
+        """Copy these rows."""
+        self._recent.use(self)
+        inner = self._inner
+        if inner is None:
+            inner = of_columns(self._part, self._name)
+            if self.blocks is not None:
+                inner.expect(self._expected)
+            self._inner = inner
+        inner.fill(rows, out, moment)
+
+
 def of_columns(table: Columns, name: str) -> Gather:
     """The gather of a feature column: mapped if possible, else decoded whole or as it is read."""
     if isinstance(table, File):
@@ -369,8 +411,9 @@ def of_columns(table: Columns, name: str) -> Gather:
     if table.rows * row_bytes <= IN_MEMORY:
         return Memory(table.numpy(name))
     if isinstance(table, Directory):
-        parts = [of_columns(part, name) for part in table.parts]
-        return Chain(parts, [part.rows for part in table.parts])
+        filled = [part for part in table.parts if part.rows]
+        parts = [OfPart(part, name) for part in filled]
+        return Chain(parts, [part.rows for part in filled])
     assert isinstance(table, File)
     return Decoded(table, name)
 

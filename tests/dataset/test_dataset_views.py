@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+import dof_arrow as dof
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset, concat
 from dof_arrow.errors import UsageError
 from dof_arrow.format.writer import Writer
 from tests.support.making_rows import features, made
+from tests.support.maps import mapping_at
 
 ROWS, WIDTH = 4096 * 3 + 100, 16  # more than one row group of whole pages
 NAMES = [("sick", "well", "unsure")[row % 3] for row in range(ROWS)]
@@ -29,22 +33,28 @@ def address(ds: Dataset) -> int:
     return int(ds.to_numpy().ctypes.data)
 
 
+def is_uncopied(pointer: int, ds: Dataset) -> bool:
+    """Whether an address lies in a map of the dataset's file, in which nothing was copied."""
+    return mapping_at(pointer) == (str(ds.path), 0)
+
+
 def test_c3_dlpack_without_a_copy(ds: Dataset) -> None:
     values = np.from_dlpack(ds)
-    assert values.ctypes.data == address(ds) and values.shape == (ROWS, WIDTH)
-    assert np.from_dlpack(ds[64:128]).ctypes.data == address(ds) + 64 * WIDTH * 4
+    assert values.shape == (ROWS, WIDTH) and is_uncopied(values.ctypes.data, ds)
+    assert is_uncopied(np.from_dlpack(ds[64:128]).ctypes.data, ds)
 
 
 def test_c3_torch_without_a_copy(ds: Dataset) -> None:
     torch = pytest.importorskip("torch")
-    assert torch.from_dlpack(ds).data_ptr() == ds.to_torch().data_ptr() == address(ds)
+    for tensor in (torch.from_dlpack(ds), ds.to_torch(), ds[9:].to_torch("age")):
+        assert is_uncopied(tensor.data_ptr(), ds)
 
 
 def test_c3_jax_without_a_copy(ds: Dataset) -> None:
     """The whole matrix, and slices from multiples of 64 bytes; other slices are copied."""
     pytest.importorskip("jax")
-    assert ds.to_jax().unsafe_buffer_pointer() == address(ds)
-    assert ds[100:300].to_jax().unsafe_buffer_pointer() == address(ds[100:300])
+    assert is_uncopied(ds.to_jax().unsafe_buffer_pointer(), ds)
+    assert is_uncopied(ds[100:300].to_jax().unsafe_buffer_pointer(), ds)
     assert np.array_equal(np.asarray(ds[3:9].to_jax()), ds.to_numpy()[3:9])
     assert np.array_equal(np.asarray(ds.take([7, 3]).to_jax()), features(ROWS, WIDTH)[[7, 3]])
 
@@ -54,7 +64,7 @@ def test_c3_tensorflow_without_a_copy(ds: Dataset) -> None:
     tensor = ds.to_tf()
     assert np.array_equal(tensor.numpy(), ds.to_numpy())
     capsule = tensorflow.experimental.dlpack.to_dlpack(tensor)
-    assert pointer_of(capsule) == address(ds)
+    assert is_uncopied(pointer_of(capsule), ds)
     assert ds[:50].to_tf("label").numpy().tolist() == [i % 3 for i in range(50)]
 
 
@@ -83,12 +93,11 @@ def test_c5_readers_over_the_same_memory(ds: Dataset) -> None:
 
 def test_c5_duckdb_scans_the_same_memory(tmp_path: Path) -> None:
     """What is written into the map, for this process alone, is what DuckDB sees: it has no copy."""
-    pytest.importorskip("torch")
     duckdb = pytest.importorskip("duckdb")
     ds = made(tmp_path / "x.parquet", 300)
     query = "select feature[1] from ds where id = 'r00007'"
     assert duckdb.sql(query).fetchall() == [(7.0,)]
-    ds.to_torch()[7] = 1234.5
+    ctypes.c_float.from_address(address(ds) + ds.to_numpy()[:7].nbytes).value = 1234.5
     assert duckdb.sql(query).fetchall() == [(1234.5,)]
     assert dataset.open(ds.path).to_numpy()[7, 0] == 7
 
@@ -111,13 +120,52 @@ def test_c3_scikit_learn_without_a_copy(ds: Dataset) -> None:
     assert model.coef_.shape == (3, WIDTH)
 
 
-def test_c3_torch_writes_stay_in_the_process(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+def _double(values: Any) -> None:
+    values *= 2
+
+
+@pytest.mark.parametrize(
+    ("view", "write"),
+    [
+        (lambda ds: ds.to_torch(), lambda tensor: tensor.mul_(2)),
+        (lambda ds: ds[50:200].to_torch(), lambda tensor: tensor.zero_()),
+        (lambda ds: ds.to_torch("age"), lambda tensor: tensor.neg_()),
+        (lambda ds: _torch().from_dlpack(ds), lambda tensor: tensor.mul_(2)),
+        (lambda ds: np.from_dlpack(ds), _double),
+    ],
+)
+def test_what_is_written_to_a_tensor_is_seen_nowhere_else(
+    tmp_path: Path, view: Callable[[Dataset], Any], write: Callable[[Any], Any]
+) -> None:
+    pytest.importorskip("torch")
     ds = made(tmp_path / "x.parquet", 300)
-    before, tensor = ds.path.read_bytes(), ds.to_torch()
-    tensor.mul_(2)
-    assert torch.equal(ds.to_torch(), tensor) and tensor[7, 0] == 14
-    assert ds.path.read_bytes() == before and dataset.open(ds.path).to_numpy()[7, 0] == 7
+    before = ds.path.read_bytes()
+    other, table, values = ds.to_torch(), ds.to_arrow(), ds.to_numpy()
+    changed = view(ds)
+    if isinstance(changed, np.ndarray) and not changed.flags.writeable:
+        pytest.skip("this NumPy takes DLPack tensors read-only")
+    write(changed)
+    expected = features(300, 4)
+    for seen in (other, ds.to_torch(), ds.to_numpy(), ds[:].to_numpy(), values):
+        assert np.array_equal(np.asarray(seen), expected)
+    assert ds.to_arrow().equals(table) and ds.path.read_bytes() == before
+    dof.save(ds, tmp_path / "y.parquet")
+    assert np.array_equal(dataset.open(tmp_path / "y.parquet").to_numpy(), expected)
+    batch = next(iter(ds.loader(batch_size=300)))
+    assert np.array_equal(batch, expected)
+
+
+def test_only_what_is_written_is_copied(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    tensor = made(tmp_path / "x.parquet", 1 << 14, 64).to_torch()
+    assert mapping_at(tensor.data_ptr())[1] == 0
+    tensor[7] = 1
+    assert 0 < mapping_at(tensor.data_ptr())[1] <= 64 << 10
+    assert tensor.sum() > 0 and mapping_at(tensor.data_ptr())[1] <= 64 << 10
+
+
+def _torch() -> Any:
+    return pytest.importorskip("torch")
 
 
 def test_a_requested_schema_chooses_columns_and_types(ds: Dataset) -> None:

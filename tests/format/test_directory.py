@@ -104,7 +104,7 @@ def test_row_d18_any_row_is_one_range_of_bytes_of_one_part(tmp_path: Path) -> No
     column = fixed(table.schema.field("feature"))
     for file, region in table.places(column):
         for row in range(region.length // column.width):
-            data = os.pread(file, column.width, region.offset + row * column.width)
+            data = os.pread(file.file, column.width, region.offset + row * column.width)
             assert np.array_equal(np.frombuffer(data, "<f4"), values[first + row])
         first += region.length // column.width
     assert first == 17

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +133,9 @@ def test_a_state_goes_on_where_it_was_taken(ds: Dataset, bucket: int, stop: int)
     }
     whole = [b.features for b in ds.clip_loader(**options)]
     loader = ds.clip_loader(**options)
-    parted = [batch.features for batch, _ in zip(loader, range(stop), strict=False)]
+    parted = [batch.features for batch in islice(loader, stop)]
     again = ds.clip_loader(**options)
-    if stop:
-        state = loader.state_dict()
-        state["consumed"] = 8 * stop  # zip asks for one more before it stops
-        again.load_state_dict(state)
+    again.load_state_dict(loader.state_dict())
     rest = [b.features for b in again]
     assert all(np.array_equal(a, b) for a, b in zip(whole, [*parted, *rest], strict=True))
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import chain, islice, zip_longest
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import MissingExtra, UsageError
+from dof_arrow.loader.torch_batches import _Pass
 from tests.loader.conftest import ROWS, same
 from tests.support.making_rows import features, numbers
 
@@ -80,7 +82,7 @@ def test_d23_resume_with_worker_processes(ds: Dataset, torch: Any, workers: int)
         assert numbers(x.numpy() for x in other) == epochs[1]
 
 
-def _delivered(batches: Any, workers: int) -> Iterator[Any]:
+def _delivered(batches: Any, workers: int, seed: int) -> Iterator[Any]:
     """What a DataLoader of so many workers would deliver, without its processes.
 
     Each has a loader of its own, and shares one memory with the others.
@@ -89,7 +91,11 @@ def _delivered(batches: Any, workers: int) -> Iterator[Any]:
         return iter(batches)
     make, (loader, *others) = batches.__reduce__()
     copies = [make(pickle.loads(pickle.dumps(loader)), *others) for _ in range(workers)]
-    parts = [copy._part(worker, workers) for worker, copy in enumerate(copies)]
+    parts = []
+    for worker, copy in enumerate(copies):
+        info = SimpleNamespace(id=worker, num_workers=workers, seed=seed + worker)
+        copy.passes._in_worker = lambda: True
+        parts.append(_Pass(copy, info))
     in_turn = chain.from_iterable(zip_longest(*parts))
     return (batch for batch in in_turn if batch is not None)
 
@@ -106,9 +112,9 @@ def test_d23_resume_at_200_random_stops_with_other_workers(ds: Dataset, torch: A
         stop = int(random.integers(0, 14))
         first = ds.loader(**options, workers=0).to_torch()
         second = ds.loader(**options, workers=0).to_torch()
-        head = [x.numpy() for x in islice(_delivered(first, before), stop)]
+        head = [x.numpy() for x in islice(_delivered(first, before, trial), stop)]
         second.load_state_dict(first.state_dict(stop if before else None))
-        rest = [x.numpy() for x in _delivered(second, after)]
+        rest = [x.numpy() for x in _delivered(second, after, trial)]
         expected = epochs[0] if stop < 13 else epochs[0] + epochs[1]
         assert same(head + rest, expected)
 

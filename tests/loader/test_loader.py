@@ -54,10 +54,27 @@ def test_g3_each_epoch_has_its_own_order_and_seeds_differ(ds: Dataset) -> None:
     assert numbers(again) == epochs[2] and numbers(ds.loader(shuffle=True, seed=2)) != epochs[0]
 
 
-def test_peeking_costs_nothing(ds: Dataset) -> None:
+def test_each_pass_is_an_epoch_broken_off_or_not(ds: Dataset) -> None:
     loader = ds.loader(shuffle=True, batch_size=16)
-    first = next(iter(loader))
-    assert numbers(loader)[:16] == [int(v) for v in first[:, 0]] and loader.epoch == 1
+    expected = [numbers(loader) for _ in range(3)]
+    loader.set_epoch(0)
+    assert numbers([next(iter(loader))]) == expected[0][:16] and loader.epoch == 0
+    first, second = iter(loader), iter(loader)  # the one that begins first is the first epoch
+    assert numbers(second) == expected[2] and numbers(first) == expected[1]
+    assert loader.epoch == 3
+    loader.set_epoch(1)
+    assert np.array_equal(loader.batch(2)[:, 0], expected[1][32:48])  # no pass begins
+    assert numbers(loader) == expected[1]
+
+
+def test_an_epoch_ends_with_its_last_batch(ds: Dataset) -> None:
+    loader = ds.loader(shuffle=True, batch_size=16)
+    batches = iter(loader)
+    for _ in range(len(loader)):
+        assert loader.epoch == 0
+        next(batches)
+    assert loader.epoch == 1 and loader.state_dict()["consumed"] == 0
+    assert next(batches, None) is None and loader.epoch == 1
 
 
 def test_g7_validation_in_order_and_unchanged(ds: Dataset) -> None:

@@ -1,17 +1,18 @@
-"""The long runs (`make torture`): every bit turned, footers rewritten, every seeded fault, faulty inputs, all kills and
-power cuts, the heads of timm's families, drawn heads."""
+"""The long runs (`make torture`): every bit turned, footers rewritten, every seeded fault, loaders of all kinds, faulty
+inputs, all kills and power cuts, the heads of timm's families, drawn heads."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from tests.torture import faults, faulty, flips, footers, heads, mutants, timm_heads
+from tests.torture import compositions, faults, faulty, flips, footers, heads, mutants, timm_heads
 
 
 def main() -> None:
     """Run them one after the other; each keeps its report in `results/`."""
     mutants.main()  # first: its children begin with what this process has loaded
+    compositions.main()
     flips.main()
     footers.main()
     faulty.main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,7 +30,7 @@ from dof_arrow.storage.memory_map import Region
 
 _EIGHT = 8
 _MAX_VARINT = 5  # bytes of the number that says how many eights there are
-Memory = bytes | mmap.mmap
+Memory = bytes | memoryview
 _WIDTHS: dict[int, np.dtype[np.integer]] = {8: np.dtype("<u1"), 16: np.dtype("<u2")}
 
 
@@ -108,7 +107,8 @@ class _Proof:
         dtype = _WIDTHS.get(width)
         if dtype is None or dtype != code_type(len(names)):
             raise Unproved(f"{where}: codes of {width} bits for {len(names)} names")
-        run, at = _varint(self._memory[first + 1 : min(first + 1 + _MAX_VARINT, stop)], where)
+        ahead = bytes(self._memory[first + 1 : min(first + 1 + _MAX_VARINT, stop)])
+        run, at = _varint(ahead, where)
         at += first + 1
         filled = (run >> 1) * _EIGHT
         wanted = -(-rows // _EIGHT) * _EIGHT
@@ -125,7 +125,7 @@ class _Proof:
         if kinds != (DICTIONARY_PAGE, PLAIN) or not 0 <= count <= MAX_CODED:
             raise Unproved(f"{where}: no plain dictionary of at most {MAX_CODED} names")
         _check_filled(header, stop - start - length, where)
-        names = tuple(_texts(self._memory[start + length : stop], count, where))
+        names = tuple(_texts(bytes(self._memory[start + length : stop]), count, where))
         if len(set(names)) != count:
             raise Unproved(f"{where}: a name stands twice in the dictionary")
         return names

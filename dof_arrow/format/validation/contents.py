@@ -40,7 +40,7 @@ class Contents:
         self.regions: Regions = proof.fixed
         self.names: Mapping[str, Sequence[NamesRegion]] = proof.names
         file = parts.file
-        self.memory = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
+        self.memory = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ))
         self.encoded = Encoded(file, parts.size, self.memory, parquet, schema, outline)
 
     def vectors(self, name: str) -> Iterator[np.ndarray]:

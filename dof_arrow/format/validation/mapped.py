@@ -68,7 +68,7 @@ def _proved_names(parts: FileParts, outline: Outline, field: pa.Field) -> list[N
     leaf = outline.index([field.name])
     if field.nullable or leaf is None:
         raise Unproved(f"{field.type} that may be missing cannot be mapped")
-    memory = mmap.mmap(parts.file, 0, access=mmap.ACCESS_READ)
+    memory = memoryview(mmap.mmap(parts.file, 0, access=mmap.ACCESS_READ))
     chunks = outline.column(leaf)
     return prove_names(parts.file, parts.start, memory, chunks, outline.rows, field.name)
 

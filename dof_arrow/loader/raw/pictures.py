@@ -234,6 +234,24 @@ class Pictures:
         live = replace(self, workers=asked.workers, form=form)
         return Loader(live, asked.without_augment())
 
+    def to_torch_dataset(
+        self,
+        *,
+        target: str | None = None,
+        columns: Sequence[str] = (),
+        normalize: str | tuple[Array, Array] | None = None,
+    ) -> Any:
+        """A map-style torch `Dataset`: a dict for each picture or clip (extra `torch`).
+
+        Those that cannot be read are errors, whatever `on_error` says. See
+        `dof_arrow.loader.torch_rows.torch_rows`.
+        """
+        from dof_arrow.loader.torch_rows import torch_rows
+
+        whole = replace(self, skip=False)
+        loader = whole.loader(target=target, columns=columns, normalize=normalize, workers=0)
+        return torch_rows(loader)
+
     def gather(self, name: str | None = None) -> LiveDecoder:
         """What decodes them for a loader."""
         self._refuse_others(name)
