@@ -54,6 +54,7 @@ def _keras_class() -> type:
             self.loader = loader
             self._threads = threads
             self._unfinished: list[_KerasPass] = []
+            self._newest: _KerasPass | None = None  # begun since `on_epoch_begin`
             self._in_epoch = False
             self._asked = False
 
@@ -84,7 +85,8 @@ def _keras_class() -> type:
 
         def __getitem__(self, index: int) -> Any:
             if self._in_epoch and self._asked:
-                self._unfinished.append(_KerasPass(self.loader, self._threads))
+                self._newest = _KerasPass(self.loader, self._threads)
+                self._unfinished.append(self._newest)
             self._asked = False
             if not self._unfinished:
                 return _with_inputs(self.loader, self.loader.batch(index))
@@ -101,12 +103,17 @@ def _keras_class() -> type:
         def on_epoch_begin(self) -> None:
             """Keras calls this."""
             self._in_epoch = True
+            # Where a pass begins in this epoch, Keras asks again before its first batch.
+            self._asked = False
+            self._newest = None
 
         def on_epoch_end(self) -> None:
             """Keras calls this after each epoch, and after it has looked at a first batch."""
-            if self._in_epoch and self._asked and self._unfinished:
+            newest = self._newest
+            if self._in_epoch and self._asked and newest in self._unfinished:
                 # It asks for `num_batches` once more where it throws the pass away.
-                self._unfinished.pop().undo()
+                self._unfinished.remove(newest)
+                newest.undo()
             self._in_epoch = False
 
     return KerasBatches
