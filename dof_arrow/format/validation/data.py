@@ -83,7 +83,7 @@ def _levels(contents: Contents, field: pa.Field) -> Iterator[Problem]:
     for number, chunk in enumerate(contents.outline.column(leaf)):
         region = regions[number]
         start = get(chunk, ColumnMeta.DATA_PAGE)
-        before = contents.memory[start : region.offset]
+        before = bytes(contents.memory[start : region.offset])
         _, header_end = footer.decode_page(before)
         rows = region.length // column.width
         ours = levels(rows, column.items)
