@@ -29,6 +29,7 @@ class Columns(ABC):
         self._maps: dict[str, Stitched | None] = {}  # None: it cannot be mapped
         self._pieces: dict[str, pa.ChunkedArray | None] = {}
         self._named: dict[str, Named | None] = {}
+        self._whole: dict[str, np.ndarray] = {}
 
     @property
     @abstractmethod
@@ -103,7 +104,10 @@ class Columns(ABC):
         named = self.named(name) if name in categories(self.metadata) else None
         if named is not None:
             return named.checked(f"{self.path}, target {name}")
-        return numpy_values(self.arrow(name), self.schema.field(name))
+        pieces = self._mapped_pieces(self.schema.field(name))
+        if pieces is None:
+            return numpy_values(self.arrow(name), self.schema.field(name))
+        return self._joined(name, pieces)
 
     def arrow(self, name: str) -> pa.Array | pa.ChunkedArray:
         """A column as Arrow has it, over the mapped memory where the layout allows it."""
@@ -125,6 +129,14 @@ class Columns(ABC):
         if field.name not in self._pieces:
             self._pieces[field.name] = self._chunks(field)
         return self._pieces[field.name]
+
+    def _joined(self, name: str, pieces: pa.ChunkedArray) -> np.ndarray:
+        """The pieces of a mapped column as one array, made once and read-only."""
+        if name not in self._whole:
+            whole = numpy_values(pieces, self.schema.field(name))
+            whole.flags.writeable = False
+            self._whole[name] = whole
+        return self._whole[name]
 
     def _chunks(self, field: pa.Field) -> pa.ChunkedArray | None:
         column = fixed(field)

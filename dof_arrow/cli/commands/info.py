@@ -34,9 +34,13 @@ def info(terminal: Terminal, file: Path) -> int:
 def _lines(ds: Dataset) -> list[str]:
     columns = [("column", "role", "type", "layout")]
     for name, column in ds.metadata.columns.items():
-        kind = f"{column.dtype}{list(column.shape) or ''}"
+        kind = f"{_type(column.dtype)}{list(column.shape) or ''}"
         columns.append((name, column.role, kind, column.layout))
     return [str(ds.path), "", *table(list(_facts(ds))), "", *table(columns)]
+
+
+def _type(dtype: str) -> str:
+    return "names" if dtype.startswith("dictionary<values=string,") else dtype
 
 
 def _facts(ds: Dataset) -> Iterator[tuple[str, str]]:
