@@ -39,17 +39,17 @@ print(len(rows), len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/
 
 @pytest.mark.parametrize("layout", ["mapped", "compact"])
 def test_more_parts_than_files_may_be_open(tmp_path: Path, layout: str) -> None:
+    part_path = tmp_path / "part.parquet"
     with growing(tmp_path / "x.dof") as growth:
         for part in range(PARTS):
             number = np.arange(part * ROWS, (part + 1) * ROWS)
-            with Writer(growth.spare, layout=layout, overwrite=True) as writer:  # type: ignore[arg-type]
+            with Writer(part_path, layout=layout, overwrite=True) as writer:  # type: ignore[arg-type]
                 writer.write(
                     ids=[f"r{each:05d}" for each in number],
                     vectors={"feature": number[:, None].repeat(4, 1).astype(np.float32)},
                     columns={"age": number.astype(np.float32)},
                 )
-            growth.add(growth.spare, new_ids=True)
-        growth.commit()
+            growth.add(part_path, new_ids=True)
     done = run(_ALL, tmp_path / "x.dof")
     assert done.returncode == 0, done.stderr
     rows, opened = map(int, done.stdout.split())
