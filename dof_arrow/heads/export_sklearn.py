@@ -87,7 +87,15 @@ def exported(model: Any, rows: Array) -> Exported:
         return Exported(steps=steps, edges=edges, **common)
     written = export_trees.of(steps)
     edges = trees.edges(written, rows) if written and len(parts) == 1 else None
-    return Exported(steps=steps, double=not _narrow(parts[-1]), edges=edges, **common)
+    double = not _narrow(parts[-1])
+    if double and not written:
+        common["says"] = _in_float64(says)
+    return Exported(steps=steps, double=double, edges=edges, **common)
+
+
+def _in_float64(says: Callable[[Array], Any]) -> Callable[[Array], Any]:
+    """The same, computed as the head computes it: on far rows float32 rounds visibly."""
+    return lambda rows: says(rows.astype(np.float64))
 
 
 def _narrow(final: Any) -> bool:

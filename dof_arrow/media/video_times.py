@@ -80,7 +80,7 @@ def _is_blind(container: Any) -> bool:
 
 
 def _is_uneven(packets: Sequence[Packet]) -> bool:
-    """Whether packets are decoded at times that are no steady ones; False where they are unknown."""
+    """Whether packets are decoded at uneven times; False where the times are unknown."""
     steps: list[int] = []
     for packet, next_ in pairwise(packets):
         if packet.decoded is not None and next_.decoded is not None:
