@@ -108,7 +108,8 @@ class SelectedRows:
     def to_torch(self, name: str | None = None) -> Any:
         """A column as a torch tensor over the same memory (extra `torch`).
 
-        Categories are codes of int64, as losses want them. What is written into it stays in this process.
+        Categories are codes of int64, as losses want them. What is written into it stays in this
+        process.
         """
         torch = require("torch", extra="torch")
         return torch.from_numpy(self._exportable(self._known(name)))

@@ -151,7 +151,7 @@ def size_of_rows(
     label: bool = False,
     group: bool = False,
 ) -> int:
-    """Bytes of a file of `rows` features with pseudonyms, and labels of a few classes and groups if asked.
+    """Bytes of a file of `rows` features with pseudonyms, and labels and groups if asked.
 
     Exact but for what the metadata says beside the core.
 

@@ -1,4 +1,4 @@
-"""Columns of names as they are read: a code for each row, and what the codes stand for (SPEC 6.7)."""
+"""Columns of names as they are read: a code for each row, and what codes stand for (SPEC 6.7)."""
 
 from __future__ import annotations
 

@@ -55,9 +55,9 @@ class Writer:
     Vectors are float32 or float16 [n, *shape]; other columns are numpy arrays, Arrow arrays or
     lists. A column of numbers without missing values is required and mapped. A category target of
     the metadata is given as names, as codes or as any dictionary of names; the file has names, as
-    it has those of splits. Nothing appears at `path` before `close`. A `part` of a directory is aligned as one of many row groups
-    even if it has but one, so that it maps beside the others. `mode` is the file's mode, by default
-    that of any new file.
+    it has those of splits. Nothing appears at `path` before `close`. A `part` of a directory is
+    aligned as one of many row groups even if it has but one, so that it maps beside the others.
+    `mode` is the file's mode, by default that of any new file.
 
     Raises OutputError if the file cannot be written, UsageError for rows that do not fit.
 

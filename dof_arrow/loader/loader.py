@@ -28,9 +28,10 @@ class Loader(Resumable):
     """Batches of a dataset, epoch after epoch.
 
     Each pass is one epoch, broken off or not, unless `load_state_dict` says where to go on; see
-    `dof_arrow.loader.epoch_state`. Batches are float32 `[k, *shape]` (pictures: uint8 or float32), contiguous and
-    the caller's own. Only those of an unshuffled, mapped, unchanged dataset are read-only views of
-    the file. With `target` a batch is `(x, y)`; with `columns` a dict comes after them.
+    `dof_arrow.loader.epoch_state`. Batches are float32 `[k, *shape]` (pictures: uint8 or float32),
+    contiguous and the caller's own. Only those of an unshuffled, mapped, unchanged dataset are
+    read-only views of the file. With `target` a batch is `(x, y)`; with `columns` a dict comes
+    after them.
 
     Raises UsageError for options that cannot be, and says what to do.
     """

@@ -21,7 +21,7 @@ _USUAL = 1024  # what systems usually allow a process
 
 
 def most_files() -> int:
-    """How many files may stay open: a quarter of what a process usually has, or of what this has."""
+    """How many files may stay open: a quarter of what a process usually has, or this one."""
     allowed = _USUAL
     if resource is not None:
         allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

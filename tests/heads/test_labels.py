@@ -83,7 +83,7 @@ def test_no_label_at_all() -> None:
     [
         ([0, 1, 2, 0], "expected 0 to 1, one for each class, found 2"),
         ([0, -1, 0, 0], "found -1"),
-        (["a", "b", "a", "a"], "found string"),
+        (["a", "b", "c", "a"], "expected names of its classes, found 'c'"),
         ([0.0, 1, 1, 1], "found double"),
     ],
 )

@@ -111,7 +111,7 @@ class Encoded:
             raise broken("data-unreadable", where, "", _first_line(error)) from None
 
     def _check_entries(self, column: pa.ChunkedArray, entries: int) -> None:
-        """Raise ValueError if a dictionary has an entry twice: pyarrow would mix up what follows."""
+        """Raise ValueError if a dictionary has an entry twice: pyarrow mixes up what follows."""
         if pa.types.is_dictionary(column.type) and column.num_chunks:
             found = max(len(chunk.dictionary) for chunk in column.chunks)
             if found < entries:
@@ -169,7 +169,7 @@ class Encoded:
 
 
 class Claim(NamedTuple):
-    """What the pages of a chunk say: the bytes and values they decode to, entries of a dictionary."""
+    """What the pages of a chunk decode to, as they say: bytes, values, entries of a dictionary."""
 
     bytes: int
     values: int
