@@ -84,7 +84,7 @@ class Account:
         if place >= len(self.starts) or frame.pts is None:
             return False
         base: Fraction = frame.time_base or self.base
-        return frame.pts * base == self.starts[place] * self.base
+        return bool(frame.pts * base == self.starts[place] * self.base)
 
     def _tick(self, seconds: Fraction) -> Fraction:
         return (self.begin + seconds) / self.base

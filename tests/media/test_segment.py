@@ -17,6 +17,7 @@ from dof_arrow.media import video
 from dof_arrow.media.frames import Sampling, Still, Watched, chosen
 from dof_arrow.media.segment import Bounds, Segment
 from dof_arrow.media.video import Video
+from dof_arrow.media.video_times import Account
 from tests.support import clips, numbered
 
 F = Fraction
@@ -129,14 +130,20 @@ def test_decoding_that_goes_astray_begins_anew(
     """An account that does not fit what is decoded: the frames are those from the start."""
     path = numbered.write(tmp_path / "c.mp4")
     whole = shown(list(Video(path).stills()))
-    for lost in (24, 27, 39):
-        clip = Video(path, since=F(1))
-        known = clip._account(damaged=True)
-        monkeypatch.setattr(
-            type(known), "is_at", lambda self, place, frame, lost=lost: place != lost
-        )
-        assert shown(list(clip.stills())) == whole[24:]
-        monkeypatch.undo()
+    account = Video(path, since=F(1))._account(damaged=True)
+    entry = account.entry(F(1))
+    assert entry is not None and 0 < entry.place <= 25
+
+    for lost in (entry.place, entry.place + 3, 39):
+        asked = []
+
+        def is_at(self: Account, place: int, frame: Any, lost: int = lost) -> bool:
+            asked.append(place)
+            return place != lost
+
+        monkeypatch.setattr(Account, "is_at", is_at)
+        assert shown(list(Video(path, since=F(1)).stills())) == whole[entry.place :]
+        assert asked == [*range(entry.place, lost + 1)]
 
 
 def test_an_open_group_is_not_entered(tmp_path: Path) -> None:
