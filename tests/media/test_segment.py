@@ -77,9 +77,7 @@ def test_entered_at_a_key_frame_or_not_the_frames_are_equal(
 
 @pytest.mark.parametrize("fps", [None, 25, 10, 7.5, 60])
 @pytest.mark.parametrize(("start", "stop"), [("0", "0.4"), ("0.24", "0.6"), ("0.25", "0.26")])
-def test_frames_by_the_definition(
-    start: str, stop: str, fps: float | None, tmp_path: Path
-) -> None:
+def test_frames_by_the_definition(start: str, stop: str, fps: float | None, tmp_path: Path) -> None:
     path = numbered.write(tmp_path / "c.mp4")
     rate = None if fps is None else F(fps)
     times = [F(k, 25) for k in range(40)]
@@ -99,7 +97,9 @@ def test_frames_by_the_definition(
 def test_segments_side_by_side_are_the_whole(tmp_path: Path) -> None:
     """Uneven times, bounds between frames: no frame is lost, none comes twice."""
     ticks = [0, 40, 41, 90, 200, 203, 400, 640, 641, 900, 1300, 1400]
-    path = numbered.write(tmp_path / "c.mkv", 12, container="matroska", ticks=ticks, base=F(1, 1000))
+    path = numbered.write(
+        tmp_path / "c.mkv", 12, container="matroska", ticks=ticks, base=F(1, 1000)
+    )
     whole = [(frame.time, frame.pixels.tobytes()) for frame in Watched(Video(path))]
     cuts = [F(0), F("0.0405"), F("0.2"), F("0.5"), F("0.9"), None]
     parts = []
