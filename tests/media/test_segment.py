@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_segments_side_by_side_are_the_whole(tmp_path: Path) -> None:
     whole = [(frame.time, frame.pixels.tobytes()) for frame in Watched(Video(path))]
     cuts = [F(0), F("0.0405"), F("0.2"), F("0.5"), F("0.9"), None]
     parts = []
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in pairwise(cuts):
         assert start is not None
         segment = Segment(Video(path, since=start), Bounds(start, stop))
         parts += [(f.time, f.pixels.tobytes()) for f in Watched(segment, begin=start)]
@@ -135,9 +136,15 @@ def test_decoding_that_goes_astray_begins_anew(
     assert entry is not None and 0 < entry.place <= 25
 
     for lost in (entry.place, entry.place + 3, 39):
-        asked = []
+        asked: list[int] = []
 
-        def is_at(self: Account, place: int, frame: Any, lost: int = lost) -> bool:
+        def is_at(
+            self: Account,
+            place: int,
+            frame: Any,
+            lost: int = lost,
+            asked: list[int] = asked,
+        ) -> bool:
             asked.append(place)
             return place != lost
 

@@ -165,7 +165,7 @@ def test_one_column_may_be_left_out(listed: Any) -> None:
 
 def test_refused_where_they_cannot_be(folder: Make, table: Make, listed: Any) -> None:
     path = table("k,from,to\na.png,1,2\n")
-    with pytest.raises(UsageError, match="the inputs are pictures.*--start from.*--clips"):
+    with pytest.raises(UsageError, match=r"the inputs are pictures.*--start from.*--clips"):
         open_source(folder("a.png"), table=path, key="k", start="from", end="to")
     with pytest.raises(UsageError, match="rows of a table"):
         open_source(folder("a.png"), end="to", clips=True)
