@@ -207,7 +207,8 @@ class PictureError(SourceError):
     """One picture that cannot be read; `rule` is the stable name of the reason.
 
     Rules: `empty`, `unsupported-format`, `unsupported-mode`, `undecodable`, `truncated`,
-    `too-large`; from sources also `missing`, `unreadable` and `table`. The text goes into the
+    `too-large`; of clips also `crop`, `segment` and `too-short`; from sources `missing`,
+    `unreadable` and `table`. The text goes into the
     errors table, so it holds neither a path nor anything that the picture holds.
     """
 

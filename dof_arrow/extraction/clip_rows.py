@@ -71,7 +71,7 @@ def watch(sample: Sample, job: Job) -> Clips:
             opened = clip.open_clip(
                 sample, sampling, mode=mode, orientation=orientation, reading=job.reading
             )
-            found[how] = Watched(opened, sampling)
+            found[how] = Watched(opened, sampling, sample.begin)
     return found
 
 

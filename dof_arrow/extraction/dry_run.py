@@ -129,7 +129,11 @@ def _like_the_first(run: Extraction) -> dict[str, Json]:
     for index in range(min(len(source), _TRIED)):
         with suppress(DofError):
             facts = _facts_of(run, source[index])
-            facts["bytes"] = input_table.size(source) or facts["bytes"] * len(source)
+            size = input_table.size(source)
+            if run.table.segments and size is None:  # as the run itself: clips come several times
+                del facts["bytes"]
+            else:
+                facts["bytes"] = size or facts["bytes"] * len(source)
             return facts
     return {}
 
@@ -229,7 +233,8 @@ def _holds(run: Extraction, name: str) -> str:
         return f"number of the view, 0 to {run.views.count - 1}; 0 is the plain picture"
     if name == "frame":
         windows = any(core.time_axis is not None for core in run.cores.values())
-        return f"number of the {'window' if windows else 'frame'} in its clip"
+        whole = "segment" if run.table.segments else "clip"
+        return f"number of the {'window' if windows else 'frame'} in its {whole}"
     if name == "time":
         return "its time, in seconds from the clip's start"
     assert name in ("id", "group")

@@ -180,6 +180,12 @@ def _opened(
     clips: Sampling | None,
 ) -> Source:
     if not isinstance(source, (str, os.PathLike)):
+        if given.start is not None or given.end is not None:
+            raise UsageError(
+                "segments are the rows of a table beside a path",
+                found="start= or end= with a source of one's own",
+                hint="Give each sample a segment: Sample(data=ClipPart(clip, Bounds(…))).",
+            )
         return source
     about = {field.name: getattr(given, field.name) for field in fields(TableOptions)}
     return open_source(Path(source), split=split_column, clips=clips is not None, **about)

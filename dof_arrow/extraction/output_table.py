@@ -96,7 +96,15 @@ class OutputTable:
     @property
     def _sampled(self) -> dict[str, Json]:
         """Which frames are taken, where inputs are clips."""
-        return {} if self.clips is None else {"clips": self.clips.to_json()}
+        if self.clips is None:
+            return {}
+        cut = {"segments": True} if self.segments else {}
+        return {"clips": self.clips.to_json(), **cut}
+
+    @property
+    def segments(self) -> bool:
+        """Whether inputs are segments of clips."""
+        return input_table.are_segments(self.source)
 
     def _keyed(self, data: bytes) -> str:
         return hmac.new(self.id_key, data, "sha256").hexdigest()

@@ -77,7 +77,7 @@ def of_plan(run: Extraction) -> Report:
     """What is known before anything is read; rows that cannot be used are told as failing."""
     known = run.source.known_failures() if isinstance(run.source, Listing) else Counter()
     usable = len(run.source) - known.total()
-    first = Line(count=usable, what=f"{_inputs(run)} to be read")
+    first = Line(count=usable, what=f"{run.kind} to be read")
     failing = [Line(count=count, what=f"will fail: {why}") for why, count in _most(known)]
     columns = {name: run.table.known(name) for name in run.source.targets}
     if run.splits is not None:
@@ -89,7 +89,7 @@ def of_run(run: Extraction, dataset: Dataset) -> Report:
     """What became of all inputs of a run that is done, and whose rows `dataset` holds."""
     dataset = run.destination.made_by(run.run_digest) or dataset  # of a directory, its own part
     errors = dataset.errors
-    first = Line(count=len(run.source) - len(errors), what=f"{_inputs(run)} read")
+    first = Line(count=len(run.source) - len(errors), what=f"{run.kind} read")
     names = [name for name in (*run.source.targets, "split") if name in dataset.columns]
     columns = {name: dataset.to_arrow([name])[name] for name in names}
     return _report(run, [first, *_failed(errors)], columns)
@@ -122,11 +122,8 @@ def _left_out(run: Extraction) -> Iterator[Line]:
     counts = getattr(run.source, "counts", {})
     for name, text in COUNTED.items():
         if counts.get(name):
-            yield Line(count=counts[name], what=text.format(inputs=_inputs(run)))
-
-
-def _inputs(run: Extraction) -> str:
-    return "pictures" if run.clips is None else "clips"
+            inputs = "pictures" if run.clips is None else "clips"
+            yield Line(count=counts[name], what=text.format(inputs=inputs))
 
 
 def _most(counts: Counter[str]) -> list[tuple[str, int]]:

@@ -96,6 +96,8 @@ def reproduce(
     grey: bool = False,
     table: PathLike | None = None,
     key: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
     pictures: str | None = None,
     id_key: bytes | PathLike | None = None,
     max_pixels: int | None = None,
@@ -109,8 +111,8 @@ def reproduce(
     - `core` are the very cores that made the features, told by their SHA-256; `preprocess`, `fit`,
       `at`, `pool`, `size` and `grey` make them of models as `extract` did. Without any, all are
       found by their digest, in the cache or beside the dataset (`cores.find_cores`).
-    - `table`, `key`, `pictures`, `id_key`, `max_pixels` and `allow` find and read the inputs as
-      `extract` did.
+    - `table`, `key`, `start`, `end`, `pictures`, `id_key`, `max_pixels` and `allow` find and read
+      the inputs as `extract` did.
     - A row agrees if no number is off by more than `tolerance` times the row's largest magnitude
       (SPEC section 10); 0 asks for equal numbers.
 
@@ -125,7 +127,7 @@ def reproduce(
     cores = _matched(found, loaded_cores(core, given) if core else _found_cores(found, given))
     sampling = _sampling(found.metadata)
     job = Job(
-        source=_opened(source, table, key, pictures, clips=sampling is not None),
+        source=_opened(source, table, key, start, end, pictures, clips=sampling is not None),
         cores=cores,
         dtype="float32",
         batch_size=BATCH,
@@ -154,6 +156,8 @@ def _opened(
     source: Source | PathLike,
     table: PathLike | None,
     key: str | None,
+    start: str | None,
+    end: str | None,
     pictures: str | None,
     *,
     clips: bool,
@@ -161,7 +165,9 @@ def _opened(
     if not isinstance(source, (str, os.PathLike)):
         return source
     named = Path(table) if table else None
-    return open_source(Path(source), table=named, key=key, pictures=pictures, clips=clips)
+    return open_source(
+        Path(source), table=named, key=key, start=start, end=end, pictures=pictures, clips=clips
+    )
 
 
 class _Check:
@@ -340,9 +346,12 @@ def _known(drawn: Dataset, source: Source, key: bytes | None) -> list[Row]:
     """The rows that are drawn, with their inputs; UsageError where the source has none of them."""
     rows = recompute.rows_of(drawn, source, key)
     if all(row.input is None for row in rows):
-        hint = "Give the source, --table and --key of extraction."
+        named = "the source, --table and --key"
+        if _provenance(drawn.metadata).raw.get("segments"):
+            named = "the source, --table, --key, --start and --end"
+        hint = f"Give {named} of extraction."
         if key:
-            hint = "Give the source, --table and --key, and the key, --id-key, of extraction."
+            hint = f"Give {named}, and the key, --id-key, of extraction."
         raise UsageError(
             "no input bears the name of any row that was drawn",
             str(drawn.path),

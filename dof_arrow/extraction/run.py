@@ -74,6 +74,13 @@ class Extraction:
         return self.table.clips
 
     @property
+    def kind(self) -> str:
+        """What the inputs are: `pictures`, `clips` or `segments` of clips."""
+        if self.clips is None:
+            return "pictures"
+        return "segments" if self.table.segments else "clips"
+
+    @property
     def schema(self) -> pa.Schema:
         """The columns that the file will have, but for `processing`."""
         return self.table.schema
@@ -232,7 +239,7 @@ class Extraction:
         facts = self._gathered(staging)
         with Writer(
             self.destination.file,
-            self.table.metadata(facts.common(), len(facts.failures)),
+            self.table.metadata(self._common(facts), len(facts.failures)),
             schema=self.table.schema_with(facts),
             overwrite=self.destination.overwrite,
             layout=self.table.layout,
@@ -242,6 +249,15 @@ class Extraction:
             self._write_failures(writer, facts)
             for block in self._staged(staging):
                 self._write_block(writer, block, facts)
+
+    def _common(self, facts: RawFacts) -> dict[str, Json]:
+        """What is common to all inputs; the bytes of a clip count once, not for each segment."""
+        told = facts.common()
+        if self.table.segments:
+            del told["bytes"]
+            size = input_table.size(self.source)
+            told |= {} if size is None else {"bytes": size}
+        return told
 
     def _gathered(self, staging: Staging) -> RawFacts:
         """What the pictures are like: which columns there are depends on all of them.

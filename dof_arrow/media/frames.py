@@ -149,11 +149,15 @@ class Watched:
     """The frames that are taken of a clip, streamed.
 
     `broken` says, once they are through, why the clip ends too early; it is empty for a sound clip.
+    Of a segment of a clip, `begin` is when it starts, in seconds: times are those of the clip.
     """
 
-    def __init__(self, clip: Footage, sampling: Sampling = EVERY) -> None:
+    def __init__(
+        self, clip: Footage, sampling: Sampling = EVERY, begin: Fraction | None = None
+    ) -> None:
         self.clip = clip
         self.sampling = sampling
+        self.begin = begin
         self.broken = ""
 
     def __iter__(self) -> Iterator[Frame]:
@@ -164,14 +168,24 @@ class Watched:
                 for number, time, still in chosen(stills, self.sampling):
                     if not count:
                         self.broken = lost_at_start(self.clip, self.sampling)
-                    yield Frame(number, float(time), still.pixels())
+                    yield Frame(number, float((self.begin or 0) + time), still.pixels())
                     count += 1
             except PictureError as error:
-                if self.sampling.on_break == "fail" or not count:
+                # A segment that cannot be is no damage, of which a part could be kept.
+                if self.sampling.on_break == "fail" or not count or error.rule == "segment":
                     raise
                 self.broken = str(error)
         if not count:
-            raise PictureError("a clip without frames", rule="empty")
+            raise self._empty()
+
+    def _empty(self) -> PictureError:
+        if self.begin is None:
+            return PictureError("a clip without frames", rule="empty")
+        return PictureError(
+            "no frame appears within the segment",
+            rule="empty",
+            hint="Take the frames that are shown at steady times: --fps F.",
+        )
 
 
 def lost_at_start(clip: Footage, sampling: Sampling) -> str:
@@ -198,7 +212,10 @@ def chosen(stills: Iterable[Still], sampling: Sampling) -> Iterator[tuple[int, F
     if sampling.fps:
         taken = shown_at(stills, Fraction(sampling.fps))
     else:
-        taken = ((number, still.start, still) for number, still in enumerate(stills))
+        # A segment of a clip may start while a frame is shown, which appeared before it.
+        taken = (
+            (number, still.start, still) for number, still in enumerate(stills) if still.start >= 0
+        )
     for count, each in enumerate(taken, 1):
         yield each
         if count == sampling.max_frames:
@@ -234,15 +251,17 @@ def windows(items: Iterable[T], length: int, step: int) -> Iterator[tuple[T, ...
             yield tuple(kept)
 
 
-def with_ends(starts: Iterable[tuple[Fraction, Fraction, Callable[[], Pixels]]]) -> Iterator[Still]:
+def with_ends(
+    starts: Iterable[tuple[Fraction, Fraction, Callable[[], Pixels]]],
+    begin: Fraction | None = None,
+) -> Iterator[Still]:
     """Frames, each shown until the next one is.
 
     A tuple of `starts` is when a frame appears, how long it lasts if it is the last one, and the
-    function that gives its pixels. Time begins with the first. A frame that would appear before the
-    one ahead of it appears when that one's time is over. Where the clip breaks, the last frame
-    before the break is shown as long as it lasts.
+    function that gives its pixels. Time begins with the first, or at `begin`. A frame that would
+    appear before the one ahead of it appears when that one's time is over. Where the clip breaks,
+    the last frame before the break is shown as long as it lasts.
     """
-    begin: Fraction | None = None
     held: Still | None = None
     broken: PictureError | None = None
     try:

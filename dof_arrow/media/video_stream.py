@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,17 @@ def check_size(width: int, height: int, most: int) -> None:
         )
 
 
-def decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """All frames in the order in which they are shown.
+def decoded(
+    container: Any, stream: Any, packets: Iterable[Any] | None = None, before: int = 0
+) -> Iterator[Any]:
+    """All frames in the order in which they are shown, or those of `packets` on to the end.
 
-    PictureError from the first damaged packet on, and for a clip without frames.
+    PictureError from the first damaged packet on, and for a clip without frames; it says how many
+    frames come before, `before` of which are not decoded.
     """
-    count = 0
+    count = before
     with explained("the clip is damaged", "truncated", lambda: f"{count} frames before that"):
-        for packet in container.demux(stream):
+        for packet in container.demux(stream) if packets is None else packets:
             whole, frames = _of_packet(packet, stream)
             for frame in frames:
                 count += 1
@@ -142,6 +146,18 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
                 raise EOFError
         if not count:
             raise EOFError
+
+
+def packets_from(container: Any, stream: Any, shown: int, decoded: int) -> Iterator[Any] | None:
+    """The packets from a key frame on, by its times in ticks; None where it is not found."""
+    container.seek(min(shown, decoded), stream=stream)  # lands there, or at a key frame before it
+    packets = container.demux(stream)
+    for packet in packets:
+        if packet.is_keyframe and packet.pts == shown:
+            return chain([packet], packets)
+        if not packet.size or (packet.is_keyframe and (packet.pts is None or packet.pts > shown)):
+            return None
+    return None
 
 
 def check_end(container: Any, end: Fraction, usual: Fraction) -> None:

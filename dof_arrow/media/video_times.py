@@ -10,8 +10,8 @@ refused.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -26,13 +26,23 @@ _EVEN = 1.5  # by which factor steps may differ that were rounded
 class Packet(NamedTuple):
     """When a packet's frame is shown and decoded and how long it lasts, in ticks; key frame or not.
 
-    Times are None, and the duration 0, where the container does not say.
+    Times are None, and the duration 0, where the container does not say. `opens`: decoding may
+    begin at it (`media.video_entry`).
     """
 
     shown: int | None
     decoded: int | None
     lasts: int
     is_key: bool
+    opens: bool = False
+
+
+class Entry(NamedTuple):
+    """A packet at which decoding may begin: the place of its frame, and its times in ticks."""
+
+    place: int
+    shown: int
+    decoded: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,7 @@ class Account:
     `told`: frames carry their own times; else the k-th frame is shown at the k-th time. `whole`:
     the first packet is a key frame, and no frame is shown before it: all can be decoded. `uneven`:
     the container does not say when frames are shown, and packets are not spaced evenly.
+    `entries`: the packets at which decoding may begin, rising; none unless all times are told.
     """
 
     starts: Sequence[int]
@@ -50,24 +61,61 @@ class Account:
     told: bool
     whole: bool
     uneven: bool = False
+    entries: Sequence[Entry] = ()
+
+    @property
+    def begin(self) -> Fraction:
+        """When the first frame is shown, in seconds."""
+        return self.starts[0] * self.base
+
+    def shown_at(self, seconds: Fraction) -> int:
+        """The place of the frame that is shown so long after the first one; 0 where none is."""
+        return max(bisect_right(self.starts, self._tick(seconds)) - 1, 0)
+
+    def entry(self, seconds: Fraction) -> Entry | None:
+        """The last packet from which all is decoded that is shown then; None: the first one."""
+        if not self.entries:
+            return None
+        place = bisect_right([entry.shown for entry in self.entries], self._tick(seconds)) - 1
+        return self.entries[place] if place >= 0 and self.entries[place].place else None
+
+    def is_at(self, place: int, frame: Any) -> bool:
+        """Whether a decoded frame is the one at a place, by its time."""
+        if place >= len(self.starts) or frame.pts is None:
+            return False
+        base: Fraction = frame.time_base or self.base
+        return bool(frame.pts * base == self.starts[place] * self.base)
+
+    def _tick(self, seconds: Fraction) -> Fraction:
+        return (self.begin + seconds) / self.base
 
     def duration(self, place: int) -> Fraction:
         """Seconds that the frame at a place lasts, unless another follows."""
         return self.durations[place] * self.base
 
 
-def account(container: Any, stream: Any, usual: Fraction, *, damaged: bool = False) -> Account:
+def account(
+    container: Any,
+    stream: Any,
+    usual: Fraction,
+    *,
+    damaged: bool = False,
+    opens: Callable[[Any], bool] | None = None,
+) -> Account:
     """The account of a stream's packets, of which none is decoded.
 
     `usual` is how long a frame lasts where nothing is said, in seconds. With `damaged`, it ends
-    where packets cannot be read.
+    where packets cannot be read. `opens` says whether decoding may begin at a packet; by default it
+    begins at none but the first.
     """
     packets: list[Packet] = []
     try:
         for packet in container.demux(stream):  # which are not kept: they hold the file's bytes
             if packet.size and not packet.is_discard:
                 lasts = packet.duration or 0
-                packets.append(Packet(packet.pts, packet.dts, lasts, packet.is_keyframe))
+                key = packet.is_keyframe
+                entry = opens is not None and opens(packet)
+                packets.append(Packet(packet.pts, packet.dts, lasts, key, entry))
     except Exception:
         if not damaged:
             raise  # else the frames before the damage may be kept
@@ -91,7 +139,8 @@ def _is_uneven(packets: Sequence[Packet]) -> bool:
 def _of(packets: Sequence[Packet], base: Fraction, usual: Fraction, blind: bool) -> Account:
     shown = [packet.shown for packet in packets]
     if not blind and None not in shown:
-        return _sorted(shown, packets, base, usual, told=True)
+        found = _sorted(shown, packets, base, usual, told=True)
+        return replace(found, entries=_entries(found, packets))
     # What else is known of showing are guesses of the library that reads the container.
     uneven = _is_uneven(packets)
     if uneven and None not in shown and not _rise(shown):
@@ -102,6 +151,19 @@ def _of(packets: Sequence[Packet], base: Fraction, usual: Fraction, blind: bool)
         return replace(found, uneven=uneven, durations=_steps(found))
     even = [packet._replace(lasts=1) for packet in packets]
     return _sorted(range(len(packets)), even, usual, usual, told=False)
+
+
+def _entries(times: Account, packets: Sequence[Packet]) -> Sequence[Entry]:
+    """Where decoding may begin; nowhere unless each frame is told from the others by its time."""
+    opening = [packet for packet in packets if packet.opens and packet.decoded is not None]
+    if not opening or not times.whole or not _rise(times.starts):
+        return ()
+    found: list[Entry] = []
+    for packet in opening:
+        assert packet.shown is not None and packet.decoded is not None
+        place = bisect_left(times.starts, packet.shown)
+        found.append(Entry(place, packet.shown, packet.decoded))
+    return sorted(found)
 
 
 def _steps(times: Account) -> Sequence[int]:

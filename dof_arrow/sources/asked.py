@@ -66,6 +66,14 @@ class TableOptions:
     """How names in the key column are matched further, where they find no input as they are:
     `case`, `folder`, `suffix`, `padding`, or several of these; see `sources.table_keys`."""
 
+    start: str | None = None
+    """The column of the table that says where each row's segment of its clip starts, in seconds,
+    `mm:ss` or `hh:mm:ss`, with fractions; an empty cell is the clip's begin. Several rows may name
+    one clip then, and each is an input of its own: what is shown from its start until its end."""
+
+    end: str | None = None
+    """The column that says where it ends; an empty cell is the clip's end."""
+
     label: str | Sequence[str] | None = None
     """The column to be learned, or several; `folder`: the first folder of each input's name is its
     class."""
@@ -125,6 +133,8 @@ class Asked:
     """The columns of a table, or of the source itself, that are asked for."""
 
     key: str | None = None
+    start: str | None = None
+    end: str | None = None
     labels: tuple[str, ...] = ()
     group: str | None = None
     split: str | None = None
@@ -132,6 +142,11 @@ class Asked:
     match: tuple[str, ...] = ()
     rules: Mapping[str, Rule] = field(default_factory=dict)
     encoding: str | None = None
+
+    @property
+    def segments(self) -> bool:
+        """Whether rows are segments of clips."""
+        return self.start is not None or self.end is not None
 
     @property
     def ruled(self) -> list[str]:
@@ -144,7 +159,7 @@ class Asked:
         """Their names, the key's first; one may stand there twice."""
         labels = [name for name in self.labels if name != FOLDER]
         split = None if self.split == FOLDER else self.split
-        named = (self.key, *labels, self.group, split, *self.keep)
+        named = (self.key, self.start, self.end, *labels, self.group, split, *self.keep)
         return [name for name in named if name is not None]
 
     def rule(self, column: str) -> Rule:

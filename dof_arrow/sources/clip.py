@@ -3,11 +3,13 @@
 It is a video, a folder of pictures, an array, a DICOM cine or a TIFF file of several pages; which
 of them is told by its content. Frame k of a cine is shown from the sum of the frame
 times before it on (FrameTimeVector, FrameTime, CineRate, in this order). Grey frames without a
-window become 8 bits by one scale for the whole clip.
+window become 8 bits by one scale for the whole clip, in each of its segments too.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -22,10 +24,11 @@ from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.frame_sequences import ArrayFrames, PictureFrames, TiffFrames, load_array
 from dof_arrow.media.frames import EVERY, Cropped, Footage, Sampling
 from dof_arrow.media.intensity import Pixels
+from dof_arrow.media.segment import Segment
 from dof_arrow.media.tiff_pages import is_tiff
 from dof_arrow.media.video import Video
 from dof_arrow.sources import folder
-from dof_arrow.sources.sample import Sample, read_start
+from dof_arrow.sources.sample import ClipPart, Sample, read_start
 
 _ARRAYS = (b"\x93NUMPY", b"PK\3\4")
 
@@ -42,7 +45,37 @@ def open_clip(
 
     PictureError for what is no clip, MissingExtra without PyAV or pydicom where it is needed.
     """
-    clip = _opened(sample, sampling, mode, orientation, reading)
+    if isinstance(sample.data, ClipPart):
+        return _segment(sample, sample.data, sampling, mode, orientation, reading)
+    return _whole(sample, sampling, mode, orientation, reading)
+
+
+def _segment(
+    sample: Sample,
+    part: ClipPart,
+    sampling: Sampling,
+    mode: Literal["RGB", "L"],
+    orientation: Literal["exif", "ignore"],
+    reading: ReadingOptions,
+) -> Segment:
+    whole = replace(sample, data=part.clip)
+    start = part.bounds.start
+    clip = _whole(whole, sampling, mode, orientation, reading, since=start)
+    video = clip.clip if isinstance(clip, Cropped) else clip
+    counted = isinstance(video, Video) and not video.is_told
+    return Segment(clip, part.bounds, to_the_end=counted)
+
+
+def _whole(
+    sample: Sample,
+    sampling: Sampling,
+    mode: Literal["RGB", "L"],
+    orientation: Literal["exif", "ignore"],
+    reading: ReadingOptions,
+    since: Fraction | None = None,
+) -> Footage:
+    """A whole clip, of which nothing is to be seen that is gone before `since`."""
+    clip = _opened(sample, sampling, mode, orientation, reading, since)
     box = sampling.box
     # What lies beside the regions of an ultrasound clip may show the patient's name.
     if sampling.crop is None and isinstance(clip, Cine):
@@ -56,7 +89,12 @@ def _opened(
     mode: Literal["RGB", "L"],
     orientation: Literal["exif", "ignore"],
     options: ReadingOptions,
+    since: Fraction | None,
 ) -> Footage:
+    def video(stored: Path | bytes) -> Video:
+        most = options.max_pixels
+        return Video(stored, mode=mode, orientation=orientation, max_pixels=most, since=since)
+
     stored = sample.data
     if isinstance(stored, Path):
         if stored.is_dir():
@@ -65,7 +103,7 @@ def _opened(
         if start.startswith(_ARRAYS):
             return ArrayFrames(load_array(stored), mode, sampling.fps, options.max_pixels)
         if not is_dicom(start) and not is_tiff(start):  # a video, which is read as it is decoded
-            return Video(stored, mode=mode, orientation=orientation, max_pixels=options.max_pixels)
+            return video(stored)
     loaded = sample.load()
     if isinstance(loaded, np.ndarray):
         return ArrayFrames(loaded, mode, sampling.fps, options.max_pixels)
@@ -73,7 +111,7 @@ def _opened(
         return Cine(loaded, mode=mode, fps=sampling.fps, reading=options)
     if is_tiff(loaded):
         return TiffFrames(loaded, mode, sampling.fps, orientation, options.max_pixels)
-    return Video(loaded, mode=mode, orientation=orientation, max_pixels=options.max_pixels)
+    return video(loaded)
 
 
 def _start(path: Path) -> bytes:

@@ -38,7 +38,7 @@ class ClipFolders(Listing):
 
     def files(self) -> Iterator[Path]:
         """The pictures in all of them."""
-        for name in self.names.to_pylist():
+        for name in self.stored_names.to_pylist():
             with suppress(OSError), os.scandir(self.root / name) as entries:
                 for entry in entries:
                     if entry.is_file():

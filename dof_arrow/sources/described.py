@@ -13,7 +13,14 @@ import pyarrow as pa
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.format.spec import split_names
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.sources import column_values, doubled_rows, folder, table, table_keys
+from dof_arrow.sources import (
+    column_values,
+    doubled_rows,
+    folder,
+    segments,
+    table,
+    table_keys,
+)
 from dof_arrow.sources.asked import FOLDER, Asked, Rule
 from dof_arrow.sources.clip_files import ClipFiles
 from dof_arrow.sources.columns import decoded, is_list, nulled, typed
@@ -40,43 +47,63 @@ def with_own(found: L, path: str | Path, asked: Asked) -> L:
 
 
 def joined(found: Listing, path: Path, asked: Asked) -> Listing:
-    """A listing with a table's columns: the table's rows, sorted by name.
+    """A listing with a table's columns: the table's rows, sorted by name; segments by their times.
 
     Raises SourceError for a table that cannot be read or does not fit, UsageError for a column that
     is not there.
     """
-    import pyarrow.compute as pc
-
     read = table.read(path, asked.columns, asked.encoding)
     cells = read.cells
     asked = read.understood(asked)
     keys = whole_keys(_flat(asked.key or "", cells[asked.key or ""]), found.names)
     rows = table_keys.match(keys, found.names, path, asked.match)
-    # Rows come in the order of names, as pictures of a folder do, whatever the table's order;
-    # those without a name come last, and are left out.
-    order = pc.sort_indices(rows.names)[: len(rows.names) - rows.names.null_count]
+    cut = segments.read(cells, asked, comma=read.comma) if asked.segments else None
+    order = _order(rows.names, cut)
     sorted_cells = {name: column.take(order) for name, column in cells.items()}
     listed = replace(
         found,
         names=rows.names.take(order),
         place=rows.place.take(order),
-        refused=_refused(found, rows).take(order),
+        refused=_refused(found, rows, cut).take(order),
+        bounds=None if cut is None else cut.bounds.take(order),
         offers=rows.offers,
         counts=_counts(found, rows),
-        remarks=read.remarks,
+        remarks=read.remarks if cut is None else (*read.remarks, *cut.remarks),
     )
-    listed = doubled_rows.united(_described(listed, sorted_cells, asked))
+    listed = _described(listed, sorted_cells, asked)
+    if cut is not None:
+        listed = segments.grouped(listed)
+    listed = doubled_rows.united(listed)
+    listed = replace(listed, remarks=(*listed.remarks, *segments.contradicting(listed)))
     known = None if listed.refused.null_count == len(listed) else listed.refused
     return replace(listed, refused=known)
 
 
-def _refused(found: Listing, rows: table_keys.Matched) -> Column:
-    """Why rows cannot be used: for their key, or for what is known of their picture."""
+def _order(names: Column, cut: segments.Segments | None) -> Column:
+    """The numbers of rows with a name, sorted by it, whatever the table's order.
+
+    So pictures of a folder come, too. Segments of a clip come by their times.
+    """
     import pyarrow.compute as pc
 
-    if found.refused is None:
-        return rows.refused
-    return pc.coalesce(rows.refused, found.refused.take(rows.place))
+    columns = {"name": names}
+    if cut is not None:
+        columns |= {"start": cut.starts, "stop": cut.stops, "bounds": cut.bounds}
+    keys = [(name, "ascending") for name in columns]
+    # Rows without a name come last.
+    return pc.sort_indices(pa.table(columns), keys)[: len(names) - names.null_count]
+
+
+def _refused(found: Listing, rows: table_keys.Matched, cut: segments.Segments | None) -> Column:
+    """Why rows cannot be used: for their key, their times, or what is known of their picture."""
+    import pyarrow.compute as pc
+
+    reasons = [rows.refused]
+    if cut is not None:
+        reasons.append(cut.refused)
+    if found.refused is not None:
+        reasons.append(found.refused.take(rows.place))
+    return pc.coalesce(*reasons)
 
 
 def whole_keys(keys: Column, names: Column) -> Column:

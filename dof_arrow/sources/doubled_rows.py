@@ -1,5 +1,7 @@
 """Several rows of a table about one picture: one row, or a picture that cannot be used.
 
+Segments of one clip are told apart by their times: each is an input of its own.
+
 Rows that say the same are one. What a row leaves empty, another may say. Where they name different
 groups, these groups become one: they share a picture, so they share a person. Where they differ in
 anything else that was asked for, nobody can tell which is right, and the picture fails.
@@ -39,7 +41,7 @@ class _Runs(NamedTuple):
 
 def united(listed: L) -> L:
     """A listing, sorted by name, with one row for each name."""
-    runs = _runs(listed.names)
+    runs = _runs(listed.keys)
     if len(runs.first) == len(listed):
         return listed
     groups, united_groups = _united_groups(listed.groups, runs)
@@ -58,6 +60,7 @@ def united(listed: L) -> L:
         listed,
         names=listed.names.take(first),
         place=listed.place.take(first),
+        bounds=None if listed.bounds is None else listed.bounds.take(first),
         groups=None if groups is None else settled.column("group", groups),
         splits=splits,
         targets=targets,

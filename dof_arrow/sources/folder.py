@@ -63,8 +63,9 @@ class Files(Listing):
 
     def files(self) -> Iterator[str]:
         """All of them, those too that are missing."""
-        for start in range(0, len(self), ROWS_AT_ONCE):
-            for name in self.names.slice(start, ROWS_AT_ONCE).to_pylist():
+        names = self.stored_names
+        for start in range(0, len(names), ROWS_AT_ONCE):
+            for name in names.slice(start, ROWS_AT_ONCE).to_pylist():
                 yield f"{self.root}/{name}"
 
     def paths(self) -> Iterator[Path]:

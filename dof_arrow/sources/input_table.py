@@ -56,7 +56,7 @@ class Roster:
         """What a source knows; the columns of a `Listing` are taken as they are."""
         if isinstance(source, Listing):
             return cls(
-                keys=source.names,
+                keys=source.keys,
                 targets=source.labels,
                 groups=source.groups,
                 splits=source.splits,
@@ -104,8 +104,16 @@ def files(source: Source) -> Iterator[os.stat_result]:
             continue
 
 
+def are_segments(source: Source) -> bool:
+    """Whether a source's inputs are segments of clips."""
+    return isinstance(source, Listing) and source.bounds is not None
+
+
 def size(source: Source) -> int | None:
-    """Bytes of all pictures, where each is a file of its own; else None."""
+    """Bytes of all pictures, where each is a file of its own; else None.
+
+    A clip of several segments counts once.
+    """
     if not isinstance(source, Files):
         return None
     return sum(status.st_size for status in files(source))

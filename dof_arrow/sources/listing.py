@@ -13,7 +13,10 @@ import pyarrow as pa
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.sources.sample import NOT_THERE, Column, Data, Refused, Sample, Value
+from dof_arrow.media.segment import Bounds
+from dof_arrow.sources.sample import NOT_THERE, ClipPart, Column, Data, Refused, Sample, Value
+
+SEGMENT = "#t="  # between a clip and the bounds of a segment, as in a W3C media fragment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,7 +25,8 @@ class Listing(ABC):
 
     It is a `Source`. `place` says which of the container's pictures each sample is, null where
     there is none; None: each its own number. `refused` says why a sample cannot be used, null where
-    nothing is known against it. Samples of either kind fail to load. `counts` says what became of
+    nothing is known against it. Samples of either kind fail to load. `bounds` says which segment of
+    its clip each sample is (`sources.segments`); None: all of it. `counts` says what became of
     files and rows (`counted.COUNTED`, and `without_file`: rows whose picture is not there),
     `offers` how many more rows of a table further readings of its keys would find. `remarks` are
     sentences on what was chosen where the columns left it open; no name of a picture or group
@@ -40,6 +44,23 @@ class Listing(ABC):
     offers: Mapping[str, int] = field(default_factory=dict)
     refused: Column = None
     remarks: tuple[str, ...] = ()
+    bounds: Column = None
+
+    @property
+    def keys(self) -> Column:
+        """The samples' own names: with its bounds behind it where a sample is a segment."""
+        import pyarrow.compute as pc
+
+        if self.bounds is None:
+            return self.names
+        return pc.binary_join_element_wise(
+            self.names, self.bounds, pa.scalar(SEGMENT, self.names.type)
+        )
+
+    @property
+    def stored_names(self) -> Column:
+        """The names in the container, each once."""
+        return self.names if self.bounds is None else self.names.unique()
 
     @property
     def kept(self) -> dict[str, str]:
@@ -63,22 +84,27 @@ class Listing(ABC):
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        key = self.names[index].as_py()
+        name = self.names[index].as_py()
         return Sample(
-            key=key,
-            data=self._data(index, key),
+            key=name if self.bounds is None else f"{name}{SEGMENT}{self.bounds[index]}",
+            data=self._data(index, name),
             target=_row(self.labels, index),
             group=self.groups[index].as_py() if self.has_group else None,
             split=self.splits[index].as_py() if self.has_split else None,
             kept=_row(self.columns, index),
         )
 
-    def _data(self, index: int, key: str) -> Data:
+    def _data(self, index: int, name: str) -> Data:
         reason = None if self.refused is None else self.refused[index].as_py()
         if reason is not None:
             return Refused(reason)
         place = self._place(index)
-        return None if place is None else self.stored(key, place)
+        if place is None:
+            return None
+        stored = self.stored(name, place)
+        if self.bounds is None:
+            return stored
+        return ClipPart(stored, Bounds.parse(self.bounds[index].as_py()))
 
     def _place(self, index: int) -> int | None:
         if self.place is not None:
@@ -91,9 +117,18 @@ class Listing(ABC):
         reasons: Counter[str] = Counter()
         if self.refused is not None:
             reasons.update(self.refused.drop_null().to_pylist())
-        lost = 0 if self.place is None else self.place.null_count
-        reasons[NOT_THERE] = lost - reasons.total()
+        if self.place is not None:
+            reasons[NOT_THERE] = self._lost()
         return +reasons  # only what occurs
+
+    def _lost(self) -> int:
+        """How many samples are not there, of those that nothing else is known against."""
+        import pyarrow.compute as pc
+
+        lost = self.place.is_null()
+        if self.refused is not None:
+            lost = pc.and_(lost, self.refused.is_null())
+        return int(lost.true_count)
 
     @abstractmethod
     def stored(self, key: str, place: int) -> Data:

@@ -37,6 +37,8 @@ def open_source(
     *,
     table: str | Path | None = None,
     key: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
     label: str | Sequence[str] | None = None,
     group: str | None = None,
     split: str | None = None,
@@ -62,7 +64,8 @@ def open_source(
 
     Columns are those of the `table`, else the container's own, or attributes of DICOM files. `key`
     names the column that holds each picture's relative name, file name, or file name without
-    suffix; `match` adds readings of it (`table_keys`). A `label` names a column, or is `folder`:
+    suffix; `match` adds readings of it (`table_keys`). With `start` or `end`, each row is a segment
+    of its clip (`segments`). A `label` names a column, or is `folder`:
     the first folder of each name is its class, and the target is called `label`. `split` names a
     column, or is `folder`: the first folder is the split, and the class is the one below
     (`class_folders`). The other options are those of `asked.TableOptions`.
@@ -73,6 +76,8 @@ def open_source(
     given = TableOptions(
         table=Path(table) if table is not None else None,
         key=key,
+        start=start,
+        end=end,
         label=label,
         group=group,
         keep=keep,
@@ -88,6 +93,8 @@ def open_source(
     if table is not None and key is None:
         hint = "Add --key COLUMN: the column with file names."
         raise UsageError("a table needs the column that names the pictures", hint=hint)
+    if asked.segments:
+        _check_segments(given, clips=clips)
     found = clip_files.clips_at(Path(path)) if clips else None
     if found is None:
         found = _find(Path(path), pictures, named=table is not None)
@@ -97,6 +104,23 @@ def open_source(
         found = with_own(found, path, asked)
     rule = asked.rule(FOLDER) if FOLDER in asked.labels else None
     return by_folder(found, path, label=rule, split=split == FOLDER)
+
+
+def _check_segments(given: TableOptions, *, clips: bool) -> None:
+    names = {"start": given.start, "end": given.end}
+    found = " ".join(f"--{option} {name}" for option, name in names.items() if name is not None)
+    if not clips:
+        raise UsageError(
+            "segments are parts of clips, and the inputs are pictures",
+            found=found,
+            hint="Say --clips if each file, or each folder of pictures, is a clip.",
+        )
+    if given.table is None:
+        raise UsageError(
+            "segments are the rows of a table",
+            found=found,
+            hint="Add --table FILE.csv --key COLUMN: the column that names each row's clip.",
+        )
 
 
 def _readings(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -113,6 +137,8 @@ def _asked(given: TableOptions, split: str | None) -> Asked:
     """The columns that are asked for, each with its rule."""
     asked = Asked(
         key=given.key,
+        start=given.start,
+        end=given.end,
         labels=named(given.label),
         group=given.group,
         split=split,

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -17,6 +18,7 @@ from dof_arrow.format.spec.metadata import Target
 from dof_arrow.media import array, decode
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.intensity import Pixels
+from dof_arrow.media.segment import Bounds
 from dof_arrow.system import open_file
 
 Array = npt.NDArray[Any]
@@ -59,6 +61,26 @@ class Refused:
         return self.reason
 
 
+@dataclass(frozen=True, slots=True)
+class ClipPart:
+    """In place of a clip: a segment of it."""
+
+    clip: Data
+    bounds: Bounds
+
+    def read(self) -> bytes | Array:
+        """The whole clip, as it is stored."""
+        return self._whole.load()
+
+    def stamp(self) -> object:
+        """The bounds, and what changes when the clip does."""
+        return str(self.bounds), self._whole.stamp()
+
+    @property
+    def _whole(self) -> Sample:
+        return Sample(key="", data=self.clip)
+
+
 @runtime_checkable
 class StoredArray(Stored, Protocol):
     """Stored values, whose shape and type are known before they are read."""
@@ -90,6 +112,11 @@ class Sample:
     group: str | None = None
     split: str | None = None
     kept: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def begin(self) -> Fraction | None:
+        """Where a segment of a clip starts, in seconds; None for all else."""
+        return self.data.bounds.start if isinstance(self.data, ClipPart) else None
 
     def load(self) -> bytes | Array:
         """The stored picture.

@@ -608,3 +608,26 @@ def test_no_colours_where_there_is_no_terminal(dof: Any, pictures: Path) -> None
     said = dof("extract", pictures, "--core", "builtin", "-o", "x.parquet")
     assert "\x1b" not in said.out + said.err and "extracting: 40 of 40" in said.err
     assert not dof("extract", pictures, "--core", "builtin", "-o", "y.parquet", "--quiet").err
+
+
+def test_segments_of_clips(dof: Any, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from tests.support import numbered
+
+    numbered.write(tmp_path / "clips/a.mp4", 20)
+    table = tmp_path / "t.csv"
+    table.write_text("clip,from,to,label\na,0,0.4,x\na,0.2,,y\na,0.2,9,x\na,3,2,x\n")
+    named = ["--table", table, "--key", "clip", "--start", "from", "--end", "to"]
+    asked = ["extract", tmp_path / "clips", "--core", "builtin", *named, "--label", "label"]
+    said = dof(*asked, "-o", "x.parquet", "--dry-run")
+    assert said.code == 0 and "3  segments to be read" in said.out
+    assert "will fail: the segment ends where it starts" in said.out
+    assert "3 segments overlap others of their clip whose labels differ" in said.out
+    said = dof(*asked, "-o", "x.parquet")
+    assert said.code == 3 and "2  segments read" in said.err
+    assert "failed: the segment ends behind the clip's end" in said.err
+    (failures,) = (tmp_path / "home").rglob("failed-*.csv")
+    assert "a.mp4#t=0.2,9,segment" in failures.read_text().replace('"', "")
+    said = dof("reproduce", "x.parquet", "--source", tmp_path / "clips", *named, "--rows", "1.0")
+    assert said.code == 0 and "25 of 25 rows" in said.out
+    assert dof("extract", tmp_path, *asked[2:], "--no-clips", "-o", "y.parquet").code == 2

@@ -108,6 +108,14 @@ _CHOICES = (
     "--clips/--no-clips", default=None, help="Whether files are clips [default: by their names]."
 )
 @click.option(
+    "--start",
+    metavar="COLUMN",
+    help="Rows of the table are segments of clips: the column of their starts.",
+)
+@click.option(
+    "--end", metavar="COLUMN", help="The column of segments' ends: seconds, mm:ss or hh:mm:ss."
+)
+@click.option(
     "--fps", type=float, metavar="F", help="Of a clip, the frame that is shown at each 1/F seconds."
 )
 @click.option(
@@ -225,7 +233,7 @@ def _describe_plan(terminal: Terminal, run: Extraction) -> None:
 
 def _plan_lines(run: Extraction, what: dict[str, Any], report: Report) -> Iterator[str]:
     count = what["bytes"]
-    yield f"Would read {what['inputs']:,} {_inputs(run)} and write {run.out}, {size(count)}"
+    yield f"Would read {what['inputs']:,} {run.kind} and write {run.out}, {size(count)}"
     yield f"({count:,} bytes if all can be read and are of the first one's kind)."
     yield ""
     yield from report.lines()
@@ -241,15 +249,12 @@ def _plan_lines(run: Extraction, what: dict[str, Any], report: Report) -> Iterat
         yield f"  {text}"
 
 
-def _inputs(run: Extraction) -> str:
-    return "pictures" if run.clips is None else "clips"
-
-
 def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fresh: bool) -> int:
     from dof_arrow.extraction.report import of_run
 
     report = of_run(run, dataset)
     about = dataset.metadata.provenance
+    inputs = "pictures" if run.clips is None else "clips"
     raw = int(about.raw.get("bytes", 0)) if about else 0
     stored = dataset.size
     failed = len(dataset.errors)
@@ -267,7 +272,7 @@ def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fre
     terminal.result(
         value,
         f"{path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row; "
-        f"the {_inputs(run)} were {size(raw)}",
+        f"the {inputs} were {size(raw)}",
     )
     for line in report.lines():
         terminal.say(line)

@@ -46,6 +46,8 @@ def _portion(context: click.Context, option: click.Parameter, value: str) -> int
     "--table", type=click.Path(path_type=Path), help="The CSV file that named the pictures."
 )
 @click.option("--key", metavar="COLUMN", help="The table's column of file names.")
+@click.option("--start", metavar="COLUMN", help="The table's column of segments' starts.")
+@click.option("--end", metavar="COLUMN", help="The table's column of segments' ends.")
 @click.option("--id-key", type=click.Path(path_type=Path), help="The key that made the pseudonyms.")
 @click.option(
     "--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds."

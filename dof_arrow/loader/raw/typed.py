@@ -33,6 +33,14 @@ class PicturesOptions(TypedDict, total=False):
     """How names in the key column are matched further, where they find no input as they are:
     `case`, `folder`, `suffix`, `padding`, or several of these; see `sources.table_keys`."""
 
+    start: str | None
+    """The column of the table that says where each row's segment of its clip starts, in seconds,
+    `mm:ss` or `hh:mm:ss`, with fractions; an empty cell is the clip's begin. Several rows may name
+    one clip then, and each is an input of its own: what is shown from its start until its end."""
+
+    end: str | None
+    """The column that says where it ends; an empty cell is the clip's end."""
+
     label: str | Sequence[str] | None
     """The column to be learned, or several; `folder`: the first folder of each input's name is its
     class."""
