@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,15 +12,12 @@ import numpy as np
 from dof_arrow.errors import UsageError, require
 from dof_arrow.loader.frameworks import converted, with_clips
 from dof_arrow.loader.padded import Padded
+from dof_arrow.loader.shared_passes import PLACES, SharedPasses
 
 if TYPE_CHECKING:
     from dof_arrow.loader.clip_loader import ClipLoader
     from dof_arrow.loader.epoch_state import Resumable, State
     from dof_arrow.loader.loader import Loader
-
-_MOST_WORKERS = 1022
-_EPOCH, _CONSUMED, _FIRST_WORKER = range(3)  # places in the shared memory
-_MARK = 1 << 31  # marks of passes are below it, so that a mark and a number fit into 64 bits
 
 
 def torch_batches(loader: Loader, device: str | None, pin_memory: bool) -> Any:
@@ -117,63 +114,6 @@ class ClipTensors:
         return pack(features, lengths, batch_first=True, enforce_sorted=False)
 
 
-class _Passes:
-    """What a torch dataset and its workers agree on, in shared memory.
-
-    The epoch to begin with, where in it, and which pass each worker has begun last. A DataLoader
-    makes its workers from the dataset again and again, and the dataset sees nothing of them.
-    """
-
-    def __init__(self, shared: Any, in_worker: Callable[[], object]) -> None:
-        self.shared = shared
-        self._in_worker = in_worker
-
-    def restart(self, epoch: int, consumed: int) -> None:
-        """The next pass begins here; of passes of its own a worker need not tell."""
-        if self._in_worker():
-            return
-        self.shared.zero_()
-        self.shared[_EPOCH] = epoch
-        self.shared[_CONSUMED] = consumed
-
-    def join(self, worker: int, seed: int) -> tuple[int, int]:
-        """The place at which the pass of this worker begins.
-
-        torch draws a new seed for each pass, so workers that have one seed are in one pass. Where
-        the program has it draw the same again, a worker knows that its own last pass is over.
-        """
-        mark = seed % _MARK
-        begun = self._begun()
-        own_mark, own = begun[worker]
-        if own and own_mark == mark:
-            number = own + 1
-        else:
-            same = [number for other, number in begun if number and other == mark]
-            number = max(same) if same else self.count() + 1
-        # One write of 64 bits: another worker sees both or none.
-        self.shared[_FIRST_WORKER + worker] = number * _MARK + mark
-        return self.place(number)
-
-    def move(self, worker: int, epoch: int) -> None:
-        """The pass of this worker is of another epoch: a state was loaded into it."""
-        _, number = self._begun()[worker]
-        self.shared[_EPOCH] = epoch - (number - 1)  # every worker writes the same
-
-    def count(self) -> int:
-        """How many passes workers have begun since the start."""
-        return max(number for _, number in self._begun())
-
-    def place(self, number: int) -> tuple[int, int]:
-        """The epoch of a pass, counted from 1, and the position at which it begins."""
-        epoch = int(self.shared[_EPOCH]) + number - 1
-        return epoch, int(self.shared[_CONSUMED]) if number == 1 else 0
-
-    def _begun(self) -> list[tuple[int, int]]:
-        """Of each worker, the mark and the number of its last pass; number 0 before the first."""
-        numbers = self.shared[_FIRST_WORKER:].tolist()
-        return [(number % _MARK, number // _MARK) for number in numbers]
-
-
 class _Pass:
     """One pass over an epoch: all of its batches, or in a worker process each n-th.
 
@@ -183,7 +123,7 @@ class _Pass:
     def __init__(self, dataset: Any, worker: Any) -> None:
         self._loader: Resumable = dataset.loader
         self._form: _Form = dataset.form
-        self._passes: _Passes = dataset.passes
+        self._passes: SharedPasses = dataset.passes
         self._worker = worker
         if worker is not None:
             epoch, consumed = self._passes.join(worker.id, worker.seed - worker.id)
@@ -231,22 +171,22 @@ def _torch_class() -> type:
     class TorchBatches(data.IterableDataset):  # type: ignore[misc,name-defined]
         """Batches of a loader as tensors."""
 
-        def __init__(self, loader: Resumable, form: _Form, shared: Any = None) -> None:
+        def __init__(
+            self, loader: Resumable, form: _Form, shared: Any = None, lock: str = ""
+        ) -> None:
             super().__init__()
             self.loader = loader
             self.form = form
             if shared is None:
-                # Room for any number of workers: the dataset is not told how many there will be.
-                places = _FIRST_WORKER + _MOST_WORKERS
-                memory = torch.zeros(places, dtype=torch.int64).share_memory_()
-                self.passes = _Passes(memory, data.get_worker_info)
+                memory = torch.zeros(PLACES, dtype=torch.int64).share_memory_()
+                self.passes = SharedPasses(memory, data.get_worker_info)
                 self.passes.restart(*loader.next_place())
             else:
-                self.passes = _Passes(shared, data.get_worker_info)
+                self.passes = SharedPasses(shared, data.get_worker_info, lock)
             loader.follow(self.passes)
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return _torch_again, (self.loader, self.form, self.passes.shared)
+            return _torch_again, (self.loader, self.form, self.passes.shared, self.passes.lock)
 
         def __len__(self) -> int:
             return len(self.loader)
@@ -282,8 +222,8 @@ def _torch_class() -> type:
     return TorchBatches
 
 
-def _torch_again(loader: Resumable, form: _Form, shared: Any) -> Any:
-    return _torch_class()(loader, form, shared)
+def _torch_again(loader: Resumable, form: _Form, shared: Any, lock: str) -> Any:
+    return _torch_class()(loader, form, shared, lock)
 
 
 def _delivered_by_others(where: str) -> UsageError:
