@@ -158,10 +158,32 @@ class SelectedRows:
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         if requested_schema is None:
-            return self.to_arrow().__arrow_c_stream__()
+            return self._streamed().__arrow_c_stream__()
         # It names the columns that are wanted, and their types, which Arrow casts to where it can.
         wanted = pa.Schema._import_from_c_capsule(requested_schema)
         return self.to_arrow(wanted.names).cast(wanted).__arrow_c_stream__()
+
+    def _streamed(self) -> pa.Table:
+        """The rows as a table for a stream.
+
+        A stream is cut wherever a chunk of any column ends. So the small columns, which lie apart
+        in each row group, are joined, and the vectors stay one chunk.
+        """
+        table = self.to_arrow()
+        vectors = [field.name for field in table.schema if is_vector(field)]
+        if any(table[name].num_chunks > 1 for name in vectors):
+            return table
+        for place, field in enumerate(table.schema):
+            if table[place].num_chunks > 1:
+                table = table.set_column(place, field, self._in_one(field))
+        return table
+
+    def _in_one(self, field: pa.Field) -> pa.Array:
+        is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        if is_number and not field.nullable:
+            return pa.array(self.to_numpy(field.name))  # which is joined once
+        column = self.to_arrow([field.name]).column(0).combine_chunks()
+        return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
 
     def __arrow_c_schema__(self) -> object:
         return self.schema.__arrow_c_schema__()

@@ -109,6 +109,8 @@ def _run(kind: str, code: str, folder: Path) -> subprocess.CompletedProcess[str]
         "XDG_CONFIG_HOME": str(folder / "config"),
         "XDG_STATE_HOME": str(folder / "state"),
         "KERAS_BACKEND": "jax",
+        # torchdata's own, when it loads.
+        "PYTHONWARNINGS": "ignore::UserWarning:torchdata.stateful_dataloader.stateful_dataloader",
     }
     return subprocess.run(
         command,

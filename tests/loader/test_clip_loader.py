@@ -219,5 +219,5 @@ def test_tensorflow_gets_ragged_tensors(ds: Dataset) -> None:
         assert ragged.row_lengths().numpy().tolist() == padded.lengths.tolist()
         assert (
             np.array_equal(ragged.to_tensor().numpy(), padded.features)
-            and way.tolist() == expected.tolist()
+            and way.numpy().tolist() == expected.tolist()
         )

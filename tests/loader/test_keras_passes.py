@@ -87,6 +87,8 @@ def test_fewer_steps_go_on_where_the_last_epoch_stopped(
 ) -> None:
     batches = small.loader(batch_size=BATCH, shuffle=True, target="label").to_keras(workers=2)
     how = {"validation_data": batches} if validates else {}
+    if validates and keras.backend.backend() == "tensorflow":
+        pytest.skip("Keras reads ahead there: the docs say to validate with another loader")
     seen, tested = fitted(keras, batches, epochs=4, steps_per_epoch=5, **how)
     assert [len(epoch) for epoch in seen] == [20] * 4
     orders = _orders(small, 6)
@@ -111,7 +113,8 @@ def test_training_goes_on_with_a_later_epoch(small: Dataset, keras: Any) -> None
     taken = iter(batches.loader)
     next(taken)
     batches.loader.load_state_dict(batches.loader.state_dict())
-    with pytest.raises(UsageError, match=r"whole epochs only.*set_epoch\(3\)"):
+    # TensorFlow wraps it in an error of its own.
+    with pytest.raises(Exception, match=r"whole epochs only.*set_epoch\(3\)"):
         fitted(keras, batches, epochs=1)
     with pytest.raises(UsageError, match=r"no such option: .*Did you mean workers"):
         batches.loader.to_keras(worker=2)
