@@ -41,7 +41,7 @@ class ExtractKeywords(TypedDict, total=False):
     start: str | None
     """The column of the table that says where each row's segment of its clip starts, in seconds,
     `mm:ss` or `hh:mm:ss`, with fractions; an empty cell is the clip's begin. Several rows may name
-    one clip then, and each is an input of its own: what is shown from its start on until its end."""
+    one clip then; each is an input of its own: what is shown from its start on until its end."""
 
     end: str | None
     """The column that says where it ends; an empty cell is the clip's end."""

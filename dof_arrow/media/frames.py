@@ -258,9 +258,9 @@ def with_ends(
     """Frames, each shown until the next one is.
 
     A tuple of `starts` is when a frame appears, how long it lasts if it is the last one, and the
-    function that gives its pixels. Time begins with the first, or at `begin`. A frame that would appear before the
-    one ahead of it appears when that one's time is over. Where the clip breaks, the last frame
-    before the break is shown as long as it lasts.
+    function that gives its pixels. Time begins with the first, or at `begin`. A frame that would
+    appear before the one ahead of it appears when that one's time is over. Where the clip breaks,
+    the last frame before the break is shown as long as it lasts.
     """
     held: Still | None = None
     broken: PictureError | None = None

@@ -154,7 +154,7 @@ def _of(packets: Sequence[Packet], base: Fraction, usual: Fraction, blind: bool)
 
 
 def _entries(times: Account, packets: Sequence[Packet]) -> Sequence[Entry]:
-    """Where decoding may begin; nowhere unless each frame can be told from the others by its time."""
+    """Where decoding may begin; nowhere unless each frame is told from the others by its time."""
     opening = [packet for packet in packets if packet.opens and packet.decoded is not None]
     if not opening or not times.whole or not _rise(times.starts):
         return ()

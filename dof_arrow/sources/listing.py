@@ -26,8 +26,8 @@ class Listing(ABC):
     It is a `Source`. `place` says which of the container's pictures each sample is, null where
     there is none; None: each its own number. `refused` says why a sample cannot be used, null where
     nothing is known against it. Samples of either kind fail to load. `bounds` says which segment of
-    its clip each sample is (`sources.segments`); None: all of it. `counts` says what became of files
-    and rows (`counted.COUNTED`, and `without_file`: rows whose picture is not there),
+    its clip each sample is (`sources.segments`); None: all of it. `counts` says what became of
+    files and rows (`counted.COUNTED`, and `without_file`: rows whose picture is not there),
     `offers` how many more rows of a table further readings of its keys would find. `remarks` are
     sentences on what was chosen where the columns left it open; no name of a picture or group
     stands in them.
