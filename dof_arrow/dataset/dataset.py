@@ -22,6 +22,7 @@ from dof_arrow.dataset.clips import Clip
 from dof_arrow.dataset.selected_rows import SelectedRows
 from dof_arrow.errors import DofWarning, FormatError, UsageError
 from dof_arrow.format.spec.arrow import is_vector
+from dof_arrow.format.spec.names import categories, is_names
 from dof_arrow.format.spec.split_names import standard_or_own
 from dof_arrow.tables.clip_bounds import clip_bounds
 from dof_arrow.tables.selection import Selection, Table, opened
@@ -155,6 +156,7 @@ class Dataset(SelectedRows):
                 str(self.path),
                 f"an expression over {', '.join(flat)}",
                 str(error).splitlines()[0][:200],
+                self._hint(named),
             ) from None
         return self.take(np.concatenate(found))
 
@@ -320,6 +322,13 @@ class Dataset(SelectedRows):
                 f"{places.min()} to {places.max()}",
             )
         return places.astype(np.int64)
+
+    def _hint(self, columns: Sequence[str]) -> str:
+        """How conditions on categories are written, where some of these columns are such."""
+        for name, classes in categories(self.metadata).items():
+            if name in columns and classes and is_names(self.schema.field(name).type):
+                return f"Categories have names: pc.field({name!r}) == {classes[0]!r}"
+        return ""
 
     def _matching(self, condition: Any, columns: Sequence[str], run: slice) -> np.ndarray:
         """Places of the rows of a run where the condition is true."""
