@@ -73,7 +73,7 @@ def evaluate(
     scores = judged.scores(matched, found, seed)
     warnings = [
         *_warnings(loaded, matched, found, metadata, split),
-        *judged.narrow(matched, found, scores),
+        *judged.few(matched, found),
     ]
     report = {
         "target": matched.name,
@@ -82,7 +82,7 @@ def evaluate(
         **_scores(matched, found, scores),
         "dataset_uuid": metadata.uuid,
         "trained_on": loaded.about.dataset_uuid,
-        **judged.details(matched, found, seed),
+        **judged.details(matched, found),
         "by": judged.by_columns(matched, found, groupings, seed),
         "warnings": warnings,
     }

@@ -64,7 +64,7 @@ def report(
     metric, score = next(iter(main_scores.items()))
     warnings = [
         *_warnings(labels, outcome, settings["cv"]),
-        *judged.narrow(labels, main, main_scores),
+        *judged.few(labels, main),
     ]
     return judged.plain(
         {
@@ -83,7 +83,7 @@ def report(
             "unit": labels.target.unit,
             "prior": judged.prior(labels.target, labels.values[learned]),
             **model.facts,
-            **judged.details(labels, main, seed),
+            **judged.details(labels, main),
             "by": judged.by_columns(labels, main, groupings, seed),
             "warnings": warnings,
         }
