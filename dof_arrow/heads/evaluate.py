@@ -228,7 +228,7 @@ def _judged(loaded: _Loaded, task: Task, rows: Array) -> Judged:
     if target.kind == "regression":
         values = given[:, 0].astype(np.float64)
         return Judged(rows, Predictions(values), guess)
-    wide = np.zeros((len(given), len(target.classes)))
+    wide = np.zeros((len(given), len(target.classes)), np.float32)
     for column, name in enumerate(about.classes):
         if name in target.classes:
             place = target.classes.index(name)

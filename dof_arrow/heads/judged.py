@@ -67,7 +67,7 @@ def guess(target: Target, prior: Mapping[str, float], count: int) -> Predictions
     """
     if target.kind == "regression":
         return Predictions(np.full(count, prior["mean"]))
-    shares = np.array([prior.get(name, 0.0) for name in target.classes])
+    shares = np.array([prior.get(name, 0.0) for name in target.classes], np.float32)
     probabilities = np.broadcast_to(shares, (count, len(shares)))  # takes no memory
     if target.kind == "category":
         return Predictions(probabilities.argmax(axis=1), probabilities)

@@ -177,7 +177,7 @@ def reliability(true: Array, outputs: Array) -> list[dict[str, float]]:
         if inside.any():
             found.append(
                 {
-                    "stated": float(probability[inside].mean()),
+                    "stated": float(probability[inside].mean(dtype=np.float64)),
                     "true": float(came[inside].mean()),
                     "n": int(inside.sum()),
                 }
