@@ -16,7 +16,7 @@ from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import CoreError, UsageError
 from dof_arrow.format.spec.json_model import from_json
 from dof_arrow.format.spec.metadata import Metadata, Target, parse
-from dof_arrow.format.spec.split_names import standard_or_own
+from dof_arrow.format.spec.split_names import TEST, TRAIN, standard_or_own
 from dof_arrow.heads import judged, labels
 from dof_arrow.heads import task as tasks
 from dof_arrow.heads.estimators import outputs, said
@@ -72,7 +72,8 @@ def evaluate(
     groupings = {column: labels.values_of(dataset, column, first) for column in by}
     scores = judged.scores(matched, found, seed)
     warnings = [
-        *_warnings(loaded, matched, found, metadata, split),
+        *_warnings(loaded, matched, found, metadata),
+        *judged.ungrouped(metadata),
         *judged.few(matched, found),
     ]
     report = {
@@ -252,15 +253,12 @@ def _scores(found: Labels, on: Judged, scores: dict[str, Score]) -> dict[str, Js
     }
 
 
-def _warnings(
-    loaded: _Loaded, found: Labels, on: Judged, metadata: Metadata, split: str | None
-) -> Iterator[str]:
+def _warnings(loaded: _Loaded, found: Labels, on: Judged, metadata: Metadata) -> Iterator[str]:
     """What a reader of the score should know."""
     about, target = loaded.about, found.target
     if found.missing:
         yield f"{found.missing} rows without a label were left out"
-    if metadata.uuid == about.dataset_uuid and split in (None, "train"):
-        yield "the head was trained on rows of this very dataset: the score flatters it"
+    yield from _seen(about, found, on, metadata)
     if about.core_sha256 is None and not about.inputs:
         yield "the head names no core: whether these features are of the same one was not checked"
     unknown = [name for name in target.classes if name not in about.classes]
@@ -268,3 +266,31 @@ def _warnings(
         codes = [target.classes.index(name) for name in unknown]
         count = int(np.isin(found.values[on.rows], codes).sum())
         yield f"the head does not know {', '.join(unknown)}: {count} rows that it cannot get right"
+
+
+def _seen(about: Head, found: Labels, on: Judged, metadata: Metadata) -> Iterator[str]:
+    """Whether the head was trained on what it is judged on, as far as that is known."""
+    splits = found.splits[on.rows]
+    made_from = (
+        [parent.uuid for parent in metadata.provenance.parents] if metadata.provenance else []
+    )
+    if not about.report.get("how"):
+        yield "the head does not say how it was trained: whether on rows judged here is not known"
+    elif metadata.uuid == about.dataset_uuid:
+        by_split = TRAIN in found.splits
+        learned = int((splits == TRAIN).sum()) if by_split else len(splits)
+        if learned:
+            yield (
+                "the head was trained on rows of this very dataset: the score flatters it "
+                f"({learned} of {len(splits)} rows judged)"
+            )
+    elif about.dataset_uuid in made_from and not (splits == TEST).all():
+        yield (
+            "this dataset was made from the one that the head was trained on: "
+            "it may have seen rows judged here"
+        )
+    elif unknown := int((splits == "").sum()):
+        yield (
+            f"{unknown} rows judged are in no split: whether the head was trained on some of them "
+            "is not known"
+        )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
-from dof_arrow.format.spec.metadata import Target
+from dof_arrow.format.spec.metadata import Metadata, Target
 from dof_arrow.heads import metrics, scoring
 from dof_arrow.heads.labels import Labels
 from dof_arrow.heads.scoring import MAX_CLASSES, Predictions, Score
@@ -20,6 +20,8 @@ from dof_arrow.heads.scoring import MAX_CLASSES, Predictions, Score
 Array = NDArray[Any]
 Json = Any
 
+# Columns that tell of pictures of people.
+_OF_PEOPLE = {"patient", "patient_id", "subject", "person", "sex", "gender", "age"}
 FEWEST_ROWS = 5  # of a class; with fewer the report warns
 MAX_VALUES = 50  # different values of a column to judge by
 
@@ -172,6 +174,21 @@ def _by_value(
 def groups(labels: Labels, judged: Judged) -> int:
     """How many groups were judged."""
     return len(np.unique(labels.groups[judged.rows]))
+
+
+def ungrouped(metadata: Metadata) -> Iterator[str]:
+    """A warning if the pictures look like people's, and no column tells the people apart."""
+    record = metadata.record
+    if record.group in metadata.columns:
+        return
+    about = metadata.provenance
+    formats = str(about.raw.get("format")) if about else ""
+    of_people = _OF_PEOPLE & set(map(str.casefold, metadata.columns))
+    if "DICOM" in formats or of_people:
+        yield (
+            "pictures of people, and no column says which are of the same person: where some have "
+            "several, the score flatters and its interval is too narrow (dof extract --group COLUMN)"
+        )
 
 
 def few(labels: Labels, judged: Judged) -> Iterator[str]:

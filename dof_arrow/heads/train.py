@@ -106,7 +106,7 @@ def train(
             outcome = _by_folds(task, learner, parts["train"], plan)
     named = head if isinstance(head, str) else "architecture"
     settings = {"head": named, "balance": balance, "seed": seed, "cv": plan.count}
-    report = train_report.report(task, outcome, groupings, settings)
+    report = train_report.report(dataset.metadata, task, outcome, groupings, settings)
     described = train_report.describe(dataset.metadata, task, outcome.model, names, report)
     return TrainedHead(outcome.model.to_onnx({"dof.head": described}), report)
 

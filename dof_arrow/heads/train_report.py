@@ -46,7 +46,11 @@ class Outcome:
 
 
 def report(
-    task: Task, outcome: Outcome, groupings: Mapping[str, Array], settings: Mapping[str, Json]
+    metadata: Metadata,
+    task: Task,
+    outcome: Outcome,
+    groupings: Mapping[str, Array],
+    settings: Mapping[str, Json],
 ) -> dict[str, Json]:
     """The whole report as JSON values; `settings` are the arguments of the training to repeat.
 
@@ -64,6 +68,7 @@ def report(
     metric, score = next(iter(main_scores.items()))
     warnings = [
         *_warnings(labels, outcome, settings["cv"]),
+        *judged.ungrouped(metadata),
         *judged.few(labels, main),
     ]
     return judged.plain(

@@ -1,12 +1,12 @@
 """The long runs (`make torture`): every bit turned, footers rewritten, every seeded fault, faulty inputs, all kills and
-power cuts, the heads of timm's families, drawn heads."""
+power cuts, the heads of timm's families, drawn heads, how often intervals hold the truth."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from tests.torture import faults, faulty, flips, footers, heads, mutants, timm_heads
+from tests.torture import faults, faulty, flips, footers, heads, intervals, mutants, timm_heads
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
     faulty.main()
     timm_heads.main()
     heads.main()
+    intervals.main()
     kept = Path(__file__).with_name("results") / "faults.json"
     kept.write_text(json.dumps(faults.run(), indent=1) + "\n")
     print(kept.read_text())
