@@ -42,6 +42,9 @@ class Destination(Protocol):
     def own_facts(self) -> Sequence[str] | None:
         """The facts that stand in each row; None for those that differ among the inputs."""
 
+    def known_splits(self) -> Dataset | None:
+        """What the rows are added to, where it has splits already."""
+
     def made_by(self, run_digest: str) -> Dataset | None:
         """What this very run has put here, if it has."""
 
@@ -75,6 +78,10 @@ class FileDestination:
     def file(self) -> Path:
         """The output itself."""
         return self.out
+
+    def known_splits(self) -> Dataset | None:
+        """Nothing: the rows stand by themselves."""
+        return None
 
     def made_by(self, run_digest: str) -> Dataset | None:
         """The output, if this very run made it and it is not to be replaced."""

@@ -329,6 +329,7 @@ def test_splits_keep_patients_whole_and_meet_the_fractions_d9(tmp_path: Path) ->
         label="finding",
         group="patient",
         split="train=0.75,test=0.25",
+        split_exact=True,
     )
     splits, groups = ds.to_arrow()["split"].to_pylist(), ds.to_arrow()["group"].to_pylist()
     assert len({*zip(groups, splits, strict=True)}) == len(set(groups))
@@ -520,6 +521,7 @@ def test_no_canary_leaves(layout: str, tmp_path: Path, monkeypatch: pytest.Monke
         group="patient",
         keep=["age"],
         split="train=0.5,test=0.5",
+        split_exact=True,
         layout=layout,
     )
     assert len(ds) == 12 and sorted(e["rule"] for e in ds.errors) == ["missing", "truncated"]

@@ -61,6 +61,17 @@ _CHOICES = (
 @making
 @describing
 @click.option(
+    "--split-exact",
+    is_flag=True,
+    help="Meet --split's fractions in each class; sides change when data is added.",
+)
+@click.option(
+    "--split-from",
+    type=click.Path(path_type=Path),
+    metavar="DATASET",
+    help="Who is in it stays in its split; others by --split.",
+)
+@click.option(
     "--ids", type=click.Choice(["pseudonym", "name"]), default="pseudonym", show_default=True
 )
 @click.option(
