@@ -12,6 +12,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import DofError, DofWarning, OutputError
 from dof_arrow.extraction.output_table import OutputTable
+from dof_arrow.format.spec.metadata import COUNTED
 from dof_arrow.storage.atomic import refuse_existing
 
 
@@ -72,7 +73,8 @@ class FileDestination:
     overwrite: bool = False
     part: ClassVar[bool] = False
     mode: ClassVar[int | None] = None
-    own_facts: ClassVar[Sequence[str] | None] = None
+    # All, whether inputs differ in them or not: so every file has the same columns.
+    own_facts: ClassVar[Sequence[str] | None] = COUNTED
 
     @property
     def file(self) -> Path:

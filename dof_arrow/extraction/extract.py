@@ -97,6 +97,7 @@ def planned(
         cores=cores,
         id_key=_key(given),  # after all that may be wrong: a wrong call makes no key
         ids=given.ids,
+        site=given.site,
         split=_rule(given, fractions, destination),
         dtype=given.dtype,
         layout=given.layout,

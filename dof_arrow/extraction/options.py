@@ -85,6 +85,10 @@ class ExtractOptions(TableOptions):
     """The secret key for pseudonyms: 32 bytes, or the file that holds it. By default the user's own
     file, which is made on first use."""
 
+    site: str | None = None
+    """A name that goes into the ids of all inputs: so two hospitals with one key may both have a
+    `train/1.png`. Groups are not touched: a person who is at both is one."""
+
     dtype: Literal["float32", "float16"] = "float32"
     """The type of the features."""
 
@@ -160,6 +164,8 @@ class ExtractOptions(TableOptions):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}", found=str(value))
+        if self.site is not None and not self.site.strip():
+            raise UsageError("a site without a name", "--site", "a name", repr(self.site))
         self._check_split()
 
     def _check_split(self) -> None:

@@ -31,7 +31,7 @@ from dof_arrow.media.frames import Sampling
 from dof_arrow.sampling import splits
 from dof_arrow.security.pseudonyms import Kind, pseudonyms
 from dof_arrow.sources import input_table
-from dof_arrow.sources.input_table import Roster
+from dof_arrow.sources.input_table import Roster, at_site
 from dof_arrow.sources.sample import Source
 
 PROCESSING = "processing"
@@ -44,13 +44,15 @@ class OutputTable:
     """All that the bytes of an output depend on, and what follows from it before anything is read.
 
     `cores` are by feature column; `split` says how splits are drawn that never part a group;
-    `id_key` is the owner's key for pseudonyms. Equal tables give equal bytes whoever computes them.
+    `id_key` is the owner's key for pseudonyms, `site` stands before all names of inputs. Equal
+    tables give equal bytes whoever computes them.
     """
 
     source: Source
     cores: Mapping[str, Core]
     id_key: bytes
     ids: Literal["pseudonym", "name"] = "pseudonym"
+    site: str | None = None
     split: SplitRule | None = None
     dtype: Literal["float32", "float16"] = "float32"
     layout: Literal["mapped", "compact"] = "mapped"
@@ -81,6 +83,7 @@ class OutputTable:
             "views": self.views.to_json(),
             "max pixels": self.reading.max_pixels,
             "allow": sorted(self.reading.allow),
+            **({} if self.site is None else {"site": self.site}),
             **self._sampled,
             **self.libraries,
         }
@@ -197,7 +200,8 @@ class OutputTable:
         """What splits must not part: each input's group, or the input itself."""
         known = self._inputs
         united = getattr(self.source, "united_groups", {})
-        return Units(keys=known.keys, groups=known.groups, united=united)
+        keys = at_site(known.keys, self.site)
+        return Units(keys=keys, groups=known.groups, united=united)
 
     @property
     def split_remarks(self) -> list[str]:
@@ -248,7 +252,7 @@ class OutputTable:
 
     def names(self, inputs: Numbers) -> list[str]:
         """What some inputs, by number, are called in the file."""
-        keys = self._inputs.keys.take(pa.array(inputs, pa.int64()))
+        keys = at_site(self._inputs.keys.take(pa.array(inputs, pa.int64())), self.site)
         return self._called("id", keys.to_pylist())
 
     def _called(self, kind: Kind, names: list[str]) -> list[str]:

@@ -122,6 +122,10 @@ class ExtractKeywords(TypedDict, total=False):
     """The secret key for pseudonyms: 32 bytes, or the file that holds it. By default the user's own
     file, which is made on first use."""
 
+    site: str | None
+    """A name that goes into the ids of all inputs: so two hospitals with one key may both have a
+    `train/1.png`. Groups are not touched: a person who is at both is one."""
+
     dtype: Literal["float32", "float16"]
     """The type of the features."""
 

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dof_arrow.dataset.dataset import Dataset
+import dof_arrow as dof
+from dof_arrow.dataset.dataset import Dataset, concat
 from dof_arrow.errors import UsageError
 from dof_arrow.extraction.extract import extract, planned
 from dof_arrow.extraction.report import of_plan
 from dof_arrow.extraction.run import Extraction
 from dof_arrow.format.spec.metadata import Target
+from dof_arrow.heads.train import train
+from dof_arrow.rewrite.merge import merge
 from dof_arrow.sources.sample import Sample
-from tests.support.pictures import KEY, Memory, core, folder_of
+from tests.support.pictures import KEY, Memory, core, folder_of, png
 
 FRACTIONS = "train=0.6,test=0.4"
 ILL = {"ill": Target(kind="category", classes=("no", "yes"))}
@@ -194,3 +197,64 @@ def test_exact_dealing_meets_shares_in_each_class_and_says_what_it_costs(tmp_pat
 def test_how_splits_are_drawn_needs_fractions(option: Any, split: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="says how splits are drawn by fractions"):
         plan(month(0), tmp_path, split=split, **option)
+
+
+def test_two_halves_and_two_hospitals_are_as_one_extraction(tmp_path: Path) -> None:
+    """Rows, splits, classes, but for the order of rows; and the head that is trained on them."""
+    lines = {
+        "a": ["file,ill,who,age"],
+        "b": ["file,ill,who,dose"],
+        "all": ["file,ill,who,age,dose"],
+    }
+    for number in range(40):
+        site = "ab"[number % 2]
+        ill = ("no", "flu", "cold")[number % 2 + number // 10 % 2]
+        name, person = f"{site}/{number:02d}.png", f"p{number % 16}"
+        for root in ("all", site):
+            (tmp_path / root / site).mkdir(parents=True, exist_ok=True)
+            (tmp_path / root / name).write_bytes(png(number))
+        lines[site].append(f"{name},{ill},{person},{number}")
+        numbers = f"{number}," if site == "a" else f",{number}"
+        lines["all"].append(f"{name},{ill},{person},{numbers}")
+    made_of = {}
+    for name, rows in lines.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(rows))
+        kept = [column for column in ("age", "dose") if column in rows[0]]
+        options = {"table": tmp_path / f"{name}.csv", "key": "file", "label": "ill", "group": "who"}
+        made_of[name] = made(tmp_path / name, tmp_path / f"{name}.parquet", keep=kept, **options)
+    merged = merge([made_of["a"].path, made_of["b"].path], tmp_path / "ab.parquet")
+    assert told(merged) == told(made_of["all"])
+    assert set(merged.columns) == set(made_of["all"].columns)
+    assert merged.metadata.splits == made_of["all"].metadata.splits
+    assert dof.validate(merged.path, deep=True) == []
+    both, one = (train(ds).report for ds in (concat([made_of["a"], made_of["b"]]), made_of["all"]))
+    assert (both["accuracy"], both["n_test"]) == (one["accuracy"], one["n_test"])
+
+
+def test_a_site_keeps_equal_names_of_two_hospitals_apart(tmp_path: Path) -> None:
+    out = []
+    for number, site in enumerate("ab"):
+        folder = tmp_path / site / "train"
+        folder.mkdir(parents=True)
+        (folder / "1.png").write_bytes(png(number))
+        options = {"split": None, "ids": "name"}
+        made(tmp_path / site, tmp_path / f"{site}.parquet", **options)
+        out.append(made(tmp_path / site, tmp_path / f"{site}2.parquet", site=site, **options).path)
+    with pytest.raises(UsageError, match="different inputs under one id"):
+        merge([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "c.parquet")
+    ds = merge(out, tmp_path / "c.parquet")
+    assert ds.to_arrow(["id"])["id"].to_pylist() == ["a/train/1.png", "b/train/1.png"]
+    found = dof.reproduce(out[0], tmp_path / "a", core=core(), id_key=KEY, site="a")
+    assert found.agrees and found.rows == 1
+
+
+def told(ds: Dataset) -> dict[str, list[Any]]:
+    """The values of each row by its id, classes by name."""
+    table = ds.to_arrow().to_pylist()
+    classes = ds.metadata.targets["ill"].classes
+    rows = {}
+    for row in table:
+        ill = row["ill"]
+        row["ill"] = classes[ill] if isinstance(ill, int) else ill
+        rows[row["id"]] = [row[name] for name in sorted(row)]
+    return rows

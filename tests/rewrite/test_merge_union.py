@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import dof_arrow as dof
@@ -119,8 +120,11 @@ def test_columns_numbers_and_classes_are_united_in_memory(tmp_path: Path) -> Non
     check(both)
     assert told(both[3:5])["finding"] == ["flu", None]
     assert told(both.take([4, 0]))["dose"] == [3.0, 0.5]
-    batch = next(iter(both.loader(batch_size=5, target="finding")))
-    assert np.array_equal(np.asarray(batch[0])[:, 0], VALUES[[0, 1, 2, 10], 0])
+    known = both.filter(pc.field("age") > 2)
+    assert known.to_numpy("count").tolist() == [9.0, 0.25, 1.0]
+    taken = np.empty((3, 4), np.float32)
+    known.gather().fill(np.array([2, 0, 1]), taken)
+    assert np.array_equal(taken, VALUES[[11, 2, 10]])
 
 
 @pytest.mark.parametrize("out", ["all.parquet", "all.dof"])
@@ -176,7 +180,8 @@ def test_whole_numbers_that_a_float_cannot_hold_are_refused(tmp_path: Path) -> N
 
 
 def core(digest: str) -> dict[str, Any]:
-    about = {"name": f"core-{digest}", "sha256": digest * 64, "input": {"name": "x", "shape": [1]}}
+    about = {"name": f"core-{digest}", "sha256": digest * 64, "opset": 17}
+    about["input"] = {"name": "x", "dtype": "float32", "shape": [1]}
     return {**about, "preprocessing": {"mode": "RGB", "fit": "none"}}
 
 

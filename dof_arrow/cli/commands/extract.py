@@ -78,6 +78,9 @@ _CHOICES = (
     "--id-key", type=click.Path(path_type=Path), help="The key for pseudonyms (made on first use)."
 )
 @click.option(
+    "--site", metavar="NAME", help="Goes into all ids, where two sites have equal file names."
+)
+@click.option(
     "--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
 )
 @click.option(
