@@ -209,7 +209,7 @@ def test_two_halves_and_two_hospitals_are_as_one_extraction(tmp_path: Path) -> N
     for number in range(40):
         site = "ab"[number % 2]
         ill = ("no", "flu", "cold")[number % 2 + number // 10 % 2]
-        name, person = f"{site}/{number:02d}.png", f"p{number % 16}"
+        name, person = f"{site}/{number:02d}.png", f"p{number // 2 % 10}"
         for root in ("all", site):
             (tmp_path / root / site).mkdir(parents=True, exist_ok=True)
             (tmp_path / root / name).write_bytes(png(number))
@@ -228,7 +228,8 @@ def test_two_halves_and_two_hospitals_are_as_one_extraction(tmp_path: Path) -> N
     assert merged.metadata.splits == made_of["all"].metadata.splits
     assert dof.validate(merged.path, deep=True) == []
     both, one = (train(ds).report for ds in (concat([made_of["a"], made_of["b"]]), made_of["all"]))
-    assert (both["accuracy"], both["n_test"]) == (one["accuracy"], one["n_test"])
+    assert both["n_test"] == one["n_test"] > 10
+    assert both["score"] == pytest.approx(one["score"], abs=0.01)
 
 
 def test_a_site_keeps_equal_names_of_two_hospitals_apart(tmp_path: Path) -> None:
