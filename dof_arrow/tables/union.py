@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.arrow import element_type, is_vector, with_metadata
-from dof_arrow.format.spec.metadata import TYPES, Column, Metadata, Record, Target
+from dof_arrow.format.spec.metadata import TYPES, Column, CoreMetadata, Metadata, Record, Target
 from dof_arrow.tables.selection import Selection, United, chunked
 
 Array = NDArray[Any]
@@ -55,7 +55,7 @@ def united(parts: Sequence[Selection]) -> tuple[United, list[str]]:
     form = _Form(parts)
     flat = form.flat()
     about = form.metadata()
-    schema = with_metadata(pa.schema(form.fields(flat)), about)
+    schema = with_metadata(pa.schema(form.fields()), about)
     return United(parts=parts, flat=flat, schema=schema, metadata=about), form.notes
 
 
@@ -122,7 +122,7 @@ def _feature_problems(first: Any, other: Any) -> list[str]:
             found.append(f"the feature column {name} is in {whose.path.name} alone")
             continue
         widths = (ours[name].type.list_size, theirs[name].type.list_size)
-        shapes = (first.metadata.columns[name].shape, other.metadata.columns[name].shape)
+        shapes = (_shape(first.metadata, name), _shape(other.metadata, name))
         if widths[0] != widths[1] or shapes[0] != shapes[1]:
             found.append(f"the column {name}: {widths[1]} numbers a row instead of {widths[0]}")
         found += _core_problems(name, first.metadata, other.metadata)
@@ -130,8 +130,7 @@ def _feature_problems(first: Any, other: Any) -> list[str]:
 
 
 def _core_problems(name: str, ours: Metadata, theirs: Metadata) -> list[str]:
-    cores = [about.cores.get(about.columns[name].core or "") for about in (ours, theirs)]
-    first, other = cores
+    first, other = _core(ours, name), _core(theirs, name)
     if first is None or other is None:
         if first is other:
             return []
@@ -176,7 +175,23 @@ def _is_plain(table: Any, name: str) -> bool:
 
 
 def _is_processing(about: Metadata, each: pa.Field) -> bool:
-    return about.columns[each.name].role == "processing" and pa.types.is_struct(each.type)
+    return _role(about, each.name) == "processing" and pa.types.is_struct(each.type)
+
+
+# What metadata says of a column; that of a file that another tool wrote may not name it.
+
+
+def _role(about: Metadata, name: str) -> str:
+    return about.columns[name].role if name in about.columns else "kept"
+
+
+def _shape(about: Metadata, name: str) -> Any:
+    return about.columns[name].shape if name in about.columns else None
+
+
+def _core(about: Metadata, name: str) -> CoreMetadata | None:
+    column = about.columns.get(name)
+    return None if column is None else about.cores.get(column.core or "")
 
 
 def _widened(ours: pa.DataType, theirs: pa.DataType) -> pa.DataType | None:
@@ -222,7 +237,7 @@ class _Form:
         found: dict[str, int] = {}
         for part in self._parts:
             for each in part.table.schema:
-                role = part.table.metadata.columns[each.name].role
+                role = _role(part.table.metadata, each.name)
                 place = _ROLES.index(role) if role in _ROLES else len(_ROLES)
                 found.setdefault(each.name, place)
         return sorted(found, key=lambda name: found[name])
@@ -245,7 +260,8 @@ class _Form:
         """What holds for all rows; sizes of splits are left out."""
         columns = {}
         for name in self.names:
-            columns[name] = self._column(name)
+            if any(name in about.columns for about in self._abouts):
+                columns[name] = self._column(name)
         roles: dict[str, str] = {}
         for about in self._abouts:
             for role in Record.__slots__:
@@ -302,8 +318,8 @@ class _Form:
                 found.append((part.table.metadata, part.table.schema.field(name)))
         return found
 
-    def fields(self, flat: Mapping[str, pa.ChunkedArray]) -> list[pa.Field]:
-        """All columns, nothing nullable that no dataset lacks."""
+    def fields(self) -> list[pa.Field]:
+        """All columns, in order."""
         return [self._field(name) for name in self.names]
 
     def flat(self) -> dict[str, pa.ChunkedArray]:
