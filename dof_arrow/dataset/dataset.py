@@ -329,14 +329,25 @@ class Dataset(SelectedRows):
         return np.asarray(table.column(_ROW).to_numpy())
 
 
-def concat(datasets: Sequence[Dataset]) -> Dataset:
-    """Datasets of the same columns, one after the other, as one dataset; nothing is copied yet.
+def concat(datasets: Sequence[Dataset], *, once: bool = False) -> Dataset:
+    """Datasets of the same cores, one after the other, as one dataset; no vector is copied yet.
 
-    Raises UsageError where columns, their types, or the classes of targets differ.
+    Columns are united by name: numbers are widened, classes united by name, and what a dataset
+    lacks is missing in its rows. `once` takes an input that is in several of them once, with what
+    each says of it; without it rows are kept as they are given, repeated ones too.
+
+    Raises UsageError that names all that cannot be united: other cores, columns of other types;
+    with `once` also one id with different features, and a group that is in two splits.
     """
+    return union(datasets, once=once)[0]
+
+
+def union(datasets: Sequence[Dataset], *, once: bool) -> tuple[Dataset, list[str]]:
+    """As `concat`, with sentences on what is missing, what is new, what was taken once."""
     from dof_arrow.tables import join as combine
 
-    return _whole(combine.chain([dataset._selection for dataset in datasets]))
+    table, notes = combine.chain([dataset._selection for dataset in datasets], once)
+    return _whole(table), notes
 
 
 def _whole(table: Table) -> Dataset:

@@ -242,7 +242,7 @@ def _holds(run: Extraction, name: str) -> str:
 
 
 def _processing(run: Extraction) -> str:
-    told = "size, mode, depth and format of each picture, as far as the pictures differ"
+    told = "size, mode, depth, format and such of each picture"
     if run.views.count > 1:
         told += "; the numbers that its view was made with"
     return told

@@ -101,6 +101,7 @@ def _report(run: Extraction, first: Sequence[Line], columns: Mapping[str, Any]) 
         values[name] = _counts(column, run.source.targets.get(name))
     offers = offered(getattr(run.source, "offers", {}))
     remarks = [*getattr(run.source, "remarks", ()), *([offers] if offers else [])]
+    remarks += run.table.split_remarks
     return Report(inputs=[*first, *_left_out(run)], values=values, remarks=remarks)
 
 

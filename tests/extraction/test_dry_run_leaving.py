@@ -41,6 +41,7 @@ def test_every_column_and_string_is_named(tmp_path: Path) -> None:
         group="who",
         keep=["age"],
         split="train=0.5,test=0.5",
+        split_exact=True,
     )
     what = leaving(run)
     assert what["inputs"] == 8
