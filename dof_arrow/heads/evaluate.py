@@ -16,7 +16,7 @@ from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import CoreError, UsageError
 from dof_arrow.format.spec.json_model import from_json
 from dof_arrow.format.spec.metadata import Metadata, Target, parse
-from dof_arrow.format.spec.split_names import standard_or_own
+from dof_arrow.format.spec.split_names import TEST, TRAIN, standard_or_own
 from dof_arrow.heads import judged, labels
 from dof_arrow.heads import task as tasks
 from dof_arrow.heads.estimators import outputs, said
@@ -72,8 +72,9 @@ def evaluate(
     groupings = {column: labels.values_of(dataset, column, first) for column in by}
     scores = judged.scores(matched, found, seed)
     warnings = [
-        *_warnings(loaded, matched, found, metadata, split),
-        *judged.narrow(matched, found, scores),
+        *_warnings(loaded, matched, found, metadata),
+        *judged.ungrouped(metadata),
+        *judged.few(matched, found),
     ]
     report = {
         "target": matched.name,
@@ -82,7 +83,7 @@ def evaluate(
         **_scores(matched, found, scores),
         "dataset_uuid": metadata.uuid,
         "trained_on": loaded.about.dataset_uuid,
-        **judged.details(matched, found, seed),
+        **judged.details(matched, found),
         "by": judged.by_columns(matched, found, groupings, seed),
         "warnings": warnings,
     }
@@ -228,7 +229,7 @@ def _judged(loaded: _Loaded, task: Task, rows: Array) -> Judged:
     if target.kind == "regression":
         values = given[:, 0].astype(np.float64)
         return Judged(rows, Predictions(values), guess)
-    wide = np.zeros((len(given), len(target.classes)))
+    wide = np.zeros((len(given), len(target.classes)), np.float32)
     for column, name in enumerate(about.classes):
         if name in target.classes:
             place = target.classes.index(name)
@@ -252,15 +253,12 @@ def _scores(found: Labels, on: Judged, scores: dict[str, Score]) -> dict[str, Js
     }
 
 
-def _warnings(
-    loaded: _Loaded, found: Labels, on: Judged, metadata: Metadata, split: str | None
-) -> Iterator[str]:
+def _warnings(loaded: _Loaded, found: Labels, on: Judged, metadata: Metadata) -> Iterator[str]:
     """What a reader of the score should know."""
     about, target = loaded.about, found.target
     if found.missing:
         yield f"{found.missing} rows without a label were left out"
-    if metadata.uuid == about.dataset_uuid and split in (None, "train"):
-        yield "the head was trained on rows of this very dataset: the score flatters it"
+    yield from _seen(about, found, on, metadata)
     if about.core_sha256 is None and not about.inputs:
         yield "the head names no core: whether these features are of the same one was not checked"
     unknown = [name for name in target.classes if name not in about.classes]
@@ -268,3 +266,31 @@ def _warnings(
         codes = [target.classes.index(name) for name in unknown]
         count = int(np.isin(found.values[on.rows], codes).sum())
         yield f"the head does not know {', '.join(unknown)}: {count} rows that it cannot get right"
+
+
+def _seen(about: Head, found: Labels, on: Judged, metadata: Metadata) -> Iterator[str]:
+    """Whether the head was trained on what it is judged on, as far as that is known."""
+    splits = found.splits[on.rows]
+    made_from = (
+        [parent.uuid for parent in metadata.provenance.parents] if metadata.provenance else []
+    )
+    if not about.report.get("how"):
+        yield "the head does not say how it was trained: whether on rows judged here is not known"
+    elif metadata.uuid == about.dataset_uuid:
+        by_split = TRAIN in found.splits
+        learned = int((splits == TRAIN).sum()) if by_split else len(splits)
+        if learned:
+            yield (
+                "the head was trained on rows of this very dataset: the score flatters it "
+                f"({learned} of {len(splits)} rows judged)"
+            )
+    elif about.dataset_uuid in made_from and not (splits == TEST).all():
+        yield (
+            "this dataset was made from the one that the head was trained on: "
+            "it may have seen rows judged here"
+        )
+    elif unknown := int((splits == "").sum()):
+        yield (
+            f"{unknown} rows judged are in no split: whether the head was trained on some of them "
+            "is not known"
+        )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
-from dof_arrow.format.spec.metadata import Target
+from dof_arrow.format.spec.metadata import Metadata, Target
 from dof_arrow.heads import metrics, scoring
 from dof_arrow.heads.labels import Labels
 from dof_arrow.heads.scoring import MAX_CLASSES, Predictions, Score
@@ -20,6 +20,9 @@ from dof_arrow.heads.scoring import MAX_CLASSES, Predictions, Score
 Array = NDArray[Any]
 Json = Any
 
+# Columns that tell of pictures of people.
+_OF_PEOPLE = {"patient", "patient_id", "subject", "person", "sex", "gender", "age"}
+FEWEST_ROWS = 5  # of a class; with fewer the report warns
 MAX_VALUES = 50  # different values of a column to judge by
 
 
@@ -66,8 +69,8 @@ def guess(target: Target, prior: Mapping[str, float], count: int) -> Predictions
     """
     if target.kind == "regression":
         return Predictions(np.full(count, prior["mean"]))
-    shares = [prior.get(name, 0.0) for name in target.classes]
-    probabilities = np.tile(shares, (count, 1))
+    shares = np.array([prior.get(name, 0.0) for name in target.classes], np.float32)
+    probabilities = np.broadcast_to(shares, (count, len(shares)))  # takes no memory
     if target.kind == "category":
         return Predictions(probabilities.argmax(axis=1), probabilities)
     return Predictions(probabilities >= 0.5, probabilities)
@@ -85,7 +88,7 @@ def scores(labels: Labels, judged: Judged, seed: int) -> dict[str, Score]:
     )
 
 
-def details(labels: Labels, judged: Judged, seed: int) -> dict[str, Json]:
+def details(labels: Labels, judged: Judged) -> dict[str, Json]:
     """Calibration, scores by class, and the confusion matrix (rows true, columns predicted).
 
     Empty for regression; without the last two for more than MAX_CLASSES classes.
@@ -96,7 +99,7 @@ def details(labels: Labels, judged: Judged, seed: int) -> dict[str, Json]:
     true = labels.values[judged.rows]
     found: dict[str, Json] = {}
     found["reliability"] = metrics.reliability(true, predictions.outputs)
-    by_class = _by_class(labels, judged, seed)
+    by_class = _by_class(labels, judged)
     if by_class:
         found["by_class"] = by_class
     count = len(target.classes)
@@ -106,7 +109,7 @@ def details(labels: Labels, judged: Judged, seed: int) -> dict[str, Json]:
     return found
 
 
-def _by_class(labels: Labels, judged: Judged, seed: int) -> dict[str, Json]:
+def _by_class(labels: Labels, judged: Judged) -> dict[str, Json]:
     """By class: how many rows are of it, and its scores; empty if there are no scores."""
     target = labels.target
     true = labels.values[judged.rows]
@@ -118,7 +121,6 @@ def _by_class(labels: Labels, judged: Judged, seed: int) -> dict[str, Json]:
         judged.guess,
         labels.groups[judged.rows],
         count,
-        seed=seed,
     )
     if not each:
         return {}
@@ -174,16 +176,45 @@ def groups(labels: Labels, judged: Judged) -> int:
     return len(np.unique(labels.groups[judged.rows]))
 
 
-def narrow(labels: Labels, judged: Judged, scores: Mapping[str, Score]) -> Iterator[str]:
-    """A warning if the interval of the main score has no width: it cannot be that certain."""
-    main = next(iter(scores.values()))
-    if main.interval == (main.score, main.score):
-        # Rule of three: with no failure among n, up to 3 / n may fail (95% confidence).
-        share = min(1, 3 / groups(labels, judged))
+def ungrouped(metadata: Metadata) -> Iterator[str]:
+    """A warning if the pictures look like people's, and no column tells the people apart."""
+    record = metadata.record
+    if record.group in metadata.columns:
+        return
+    about = metadata.provenance
+    formats = str(about.raw.get("format")) if about else ""
+    of_people = _OF_PEOPLE & set(map(str.casefold, metadata.columns))
+    if "DICOM" in formats or of_people:
         yield (
-            "no two resamples differ: the interval is too narrow, "
-            f"{share:.0%} of groups may be wrong"
+            "pictures of people, and no column says which are of the same person: where some have "
+            "several, the score flatters and its interval is too narrow (dof extract --group COLUMN)"
         )
+
+
+def few(labels: Labels, judged: Judged) -> Iterator[str]:
+    """Warnings of intervals that rest on few groups, and of classes with few rows."""
+    count = groups(labels, judged)
+    if FEWEST_ROWS * 2 > count > 1:
+        yield f"only {count} groups were judged: the intervals are wide, and rough"
+    rare = list(_rare(labels, judged))
+    if rare:
+        yield (
+            f"fewer than {FEWEST_ROWS} rows judged are of {', '.join(rare)}: "
+            "what is said of such a class rests on them alone"
+        )
+
+
+def _rare(labels: Labels, judged: Judged) -> Iterator[str]:
+    """Classes with some rows that were judged, but few."""
+    kind, names = labels.target.kind, labels.target.classes
+    if kind == "regression":
+        return
+    true = labels.values[judged.rows]
+    sizes = np.bincount(true, minlength=len(names)) if kind == "category" else true.sum(axis=0)
+    learned = np.bincount(labels.values) if kind == "category" else labels.values.sum(axis=0)
+    for name, size, known in zip(names, sizes, learned, strict=False):
+        if known and size < FEWEST_ROWS:
+            yield f"{name} ({size})"
 
 
 def asdict(found: Mapping[str, Score]) -> dict[str, Json]:

@@ -182,7 +182,6 @@ def _ridge(x: Array, y: Array, strength: float) -> Linear:
 
 def _logistic(x: Array, y: Array, strength: float, balance: bool) -> tuple[Array, Array, bool]:
     """Weights [D, K] and bias [K] in float64, and whether the solver converged; K = 1 for two."""
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     width = x.shape[1]
@@ -194,12 +193,19 @@ def _logistic(x: Array, y: Array, strength: float, balance: bool) -> tuple[Array
         class_weight="balanced" if balance else None,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        ignore_convergence()
         model.fit(x, y)
     weights = model.coef_.T.astype(np.float64)
     bias = model.intercept_.astype(np.float64)
     steps = int(model.n_iter_.max())
     return weights, bias, steps < _MAX_STEPS
+
+
+def ignore_convergence() -> None:
+    """Let scikit-learn's solver stop early without a warning of its own: `converged` tells."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    warnings.simplefilter("ignore", ConvergenceWarning)
 
 
 def constant_logit(y: Array) -> Array:

@@ -1,8 +1,7 @@
 """How good predictions are, as pure functions of arrays.
 
 A metric takes what is true, what was predicted, and weights float64 [b, n]: one row of weights for
-each resample. It gives `b` scores, or [b, C] with one for each class. So one function serves the
-score itself (all weights 1) and its bootstrap, and all resamples are computed at once. True and
+each score wanted. It gives `b` scores, or [b, C] with one for each class. True and
 predicted are class codes int [n], flags bool [n, C] or values float [n]; metrics of probabilities
 take `outputs` float [n, C]. A score that is not defined is NaN.
 """
@@ -117,11 +116,11 @@ def ece(true: Array, outputs: Array, weights: Array) -> Array:
     array([0.3])
     """
     if true.ndim == 1:
-        stated, came = _stated(true, outputs)
-        return _ece(stated, came, weights)
+        probability, came = stated(true, outputs)
+        return _ece(probability, came, weights)
     by_flag = []
-    for stated, came in zip(outputs.T, true.T, strict=True):
-        by_flag.append(_ece(stated, came, weights))
+    for probability, came in zip(outputs.T, true.T, strict=True):
+        by_flag.append(_ece(probability, came, weights))
     return np.asarray(np.mean(by_flag, axis=0))
 
 
@@ -170,15 +169,15 @@ def reliability(true: Array, outputs: Array) -> list[dict[str, float]]:
 
     `stated` is the mean probability, `true` the share that came true.
     """
-    stated, came = _stated(true, outputs)
-    bin_of = _bins(stated)
+    probability, came = stated(true, outputs)
+    bin_of = bins(probability)
     found = []
     for number in range(BINS):
         inside = bin_of == number
         if inside.any():
             found.append(
                 {
-                    "stated": float(stated[inside].mean()),
+                    "stated": float(probability[inside].mean(dtype=np.float64)),
                     "true": float(came[inside].mean()),
                     "n": int(inside.sum()),
                 }
@@ -186,7 +185,7 @@ def reliability(true: Array, outputs: Array) -> list[dict[str, float]]:
     return found
 
 
-def _stated(true: Array, outputs: Array) -> tuple[Array, Array]:
+def stated(true: Array, outputs: Array) -> tuple[Array, Array]:
     """The probability of each prediction (of each flag), and whether it came true, [k] each."""
     if true.ndim > 1:
         return outputs.ravel(), true.ravel()
@@ -248,7 +247,7 @@ def _auc(positive: Array, score: Array, weights: Array) -> Array:
 
 
 def _ece(stated: Array, came: Array, weights: Array) -> Array:
-    bin_of = _bins(stated)
+    bin_of = bins(stated)
     missed = came - stated
     gaps = []
     for number in range(BINS):
@@ -259,8 +258,8 @@ def _ece(stated: Array, came: Array, weights: Array) -> Array:
     return np.asarray(total / weights.sum(axis=1))
 
 
-def _bins(stated: Array) -> Array:
-    """The bin of each probability; 1 falls into the last."""
+def bins(stated: Array) -> Array:
+    """The bin int64 [n] of each probability; 1 falls into the last."""
     numbers = (stated * BINS).astype(np.int64)
     return np.minimum(numbers, BINS - 1)
 

@@ -1,13 +1,9 @@
-"""Scores of predictions with bootstrap intervals: overall, and for each class.
-
-Source of the intervals: Efron & Tibshirani, An Introduction to the Bootstrap, 1993.
-"""
+"""Scores of predictions with their intervals: overall, and for each class."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow.heads import metrics
-from dof_arrow.heads.bootstrap import RESAMPLES, interval, resamples
+from dof_arrow.heads import intervals, metrics
+from dof_arrow.heads.intervals import Estimate
 from dof_arrow.heads.metrics import Metric
 
 Array = NDArray[Any]
@@ -38,12 +34,12 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
     "regression": {"r2": metrics.r2, "mae": metrics.mae},
 }
 # These judge probabilities, so they need `Predictions.outputs`.
-_PROBABILITY_METRICS: Mapping[str, Metric] = {"auc": metrics.auc, "ece": metrics.ece}
+PROBABILITY_METRICS: Mapping[str, Metric] = {"auc": metrics.auc, "ece": metrics.ece}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A metric's value, its 95% bootstrap interval (None if there is none), and a guess's value."""
+    """A metric's value, its 95% interval (None if there is none), and a guess's value."""
 
     score: float
     interval: tuple[float, float] | None
@@ -62,14 +58,6 @@ class Predictions:
     outputs: Array | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """A metric on all rows, and the low and high ends [2, ...] of its interval, if it has one."""
-
-    value: Array
-    ends: Array | None
-
-
 def judge(
     kind: str,
     true: Array,
@@ -78,29 +66,25 @@ def judge(
     groups: Array,
     *,
     seed: int = 0,
-    count: int = RESAMPLES,
 ) -> dict[str, Score]:
     """Score predictions by every metric of a kind of target, the main metric first.
 
     `true` are codes `int [n]`, flags `bool [n, C]` or values `float [n]`, `baseline` what a
-    constant guess says, `groups` labels `[n]` of rows that are drawn together. All metrics see the
-    same resamples.
+    constant guess says, `groups` labels `[n]` of rows that are not independent. `seed` is for the draws of the
+    interval of `ece`.
 
     >>> right, guess = Predictions(np.array([0, 1] * 50)), Predictions(np.zeros(100, int))
-    >>> judge("category", np.array([0, 1] * 50), right, guess, np.arange(100))["accuracy"]
-    Score(score=1.0, interval=(1.0, 1.0), baseline=0.5)
+    >>> found = judge("category", np.array([0, 1] * 50), right, guess, np.arange(100))
+    >>> [round(end, 3) for end in found["accuracy"].interval]
+    [0.963, 1.0]
     """
-    ours = _measures(kind, true, predicted)
-    theirs = _measures(kind, true, baseline)
-    guessed = _on_all_rows(theirs, len(true))
-    measured = _measured(ours, len(true), groups, seed, count)
+    grouped = _Grouped.of(groups)
+    estimates = _estimates(kind, true, predicted, grouped, seed)
+    theirs = _on_all_rows(_measures(kind, true, baseline), len(true))
     scores = {}
-    for name, found in measured.items():
-        scores[name] = Score(
-            score=float(found.value),
-            interval=_interval(found.ends),
-            baseline=float(guessed.get(name, math.nan)),
-        )
+    for name, found in estimates.items():
+        guessed = float(theirs.get(name, math.nan))
+        scores[name] = _score(found, guessed, grouped)
     return scores
 
 
@@ -111,9 +95,6 @@ def by_class(
     baseline: Predictions,
     groups: Array,
     count: int,
-    *,
-    seed: int = 0,
-    draws: int = RESAMPLES,
 ) -> list[dict[str, Score]]:
     """Score each of `count` classes, or flags: recall, precision, F1 and AUC.
 
@@ -121,22 +102,16 @@ def by_class(
     """
     if kind == "regression" or count > MAX_CLASSES:
         return []
+    grouped = _Grouped.of(groups)
     classes = np.arange(count)
-    ours = _class_measures(true, predicted, classes)
-    theirs = _class_measures(true, baseline, classes)
-    guessed = _on_all_rows(theirs, len(true))
-    measured = _measured(ours, len(true), groups, seed, draws)
+    guessed = _on_all_rows(_class_measures(true, baseline, classes), len(true))
     unknown = np.full(count, math.nan)
     scores = []
-    for each in range(count):
+    for code in range(count):
         of_class = {}
-        for name, found in measured.items():
-            ends = None if found.ends is None else found.ends[:, each]
-            of_class[name] = Score(
-                score=float(found.value[each]),
-                interval=_interval(ends),
-                baseline=float(guessed.get(name, unknown)[each]),
-            )
+        for name, found in _class_estimates(true, predicted, code, grouped).items():
+            theirs = float(guessed.get(name, unknown)[code])
+            of_class[name] = _score(found, theirs, grouped)
         scores.append(of_class)
     return scores
 
@@ -171,7 +146,7 @@ def _measures(kind: str, true: Array, predictions: Predictions) -> dict[str, Mea
     for name, metric in METRICS[kind].items():
         found[name] = partial(metric, true, predictions.said)
     if kind != "regression" and predictions.outputs is not None:
-        for name, metric in _PROBABILITY_METRICS.items():
+        for name, metric in PROBABILITY_METRICS.items():
             found[name] = partial(metric, true, predictions.outputs)
     return found
 
@@ -189,39 +164,119 @@ def _class_measures(true: Array, predictions: Predictions, classes: Array) -> di
     return found
 
 
-def _measured(
-    measures: Mapping[str, Measure], rows: int, groups: Array, seed: int, count: int
-) -> dict[str, _Measured]:
-    """Each measure on all rows and on `count` resamples of their groups."""
-    drawn = defaultdict(list)
-    for weights in resamples(groups, count, seed):
-        for name, measure in measures.items():
-            drawn[name].append(measure(weights))
-    found = {}
-    for name, value in _on_all_rows(measures, rows).items():
-        ends = None  # a single group cannot be resampled: then nothing was drawn
-        if name in drawn:
-            ends = _ends(np.concatenate(drawn[name]))
-        found[name] = _Measured(value, ends)
-    return found
-
-
 def _on_all_rows(measures: Mapping[str, Measure], rows: int) -> dict[str, Array]:
     """Each measure with every row counted once."""
     whole = np.ones((1, rows))
     return {name: measure(whole)[0] for name, measure in measures.items()}
 
 
-def _ends(values: Array) -> Array:
-    """The low and high ends [2, ...] of the intervals of resampled values [b, ...]."""
-    columns = values.reshape(len(values), -1).T
-    nothing = (math.nan, math.nan)  # no resample has a score
-    found = [interval(column) or nothing for column in columns]
-    ends = np.array(found).T
-    return ends.reshape(2, *values.shape[1:])
+@dataclass(frozen=True, slots=True)
+class _Grouped:
+    """The group of each row int64 [n], numbered from 0, and how many groups there are."""
+
+    codes: Array
+    count: int
+
+    @classmethod
+    def of(cls, groups: Array) -> _Grouped:
+        names, codes = np.unique(groups, return_inverse=True)
+        return cls(codes, len(names))
 
 
-def _interval(ends: Array | None) -> tuple[float, float] | None:
-    if ends is None or np.isnan(ends).any():
-        return None
-    return float(ends[0]), float(ends[1])
+def _score(found: Estimate, baseline: float, grouped: _Grouped) -> Score:
+    """A score with its interval, if there are two groups and its ends are known."""
+    ends = (found.low, found.high)
+    known = grouped.count > 1 and all(map(math.isfinite, ends))
+    return Score(score=found.value, interval=ends if known else None, baseline=baseline)
+
+
+def _estimates(
+    kind: str, true: Array, predicted: Predictions, grouped: _Grouped, seed: int
+) -> dict[str, Estimate]:
+    """Every metric of a kind of target."""
+    said, outputs = predicted.said, predicted.outputs
+    groups = (grouped.codes, grouped.count)
+    if kind == "regression":
+        value = float(metrics.r2(true, said, np.ones((1, len(true))))[0])
+        return {
+            "r2": intervals.r2(true, said, *groups, value),
+            "mae": intervals.mae(true, said, *groups),
+        }
+    found = {
+        "accuracy": intervals.accuracy(true, said, *groups),
+        "balanced_accuracy": intervals.mean(_recalls(true, said, grouped)),
+        "f1": intervals.mean(_f1s(true, said, grouped)),
+    }
+    if outputs is not None:
+        found["auc"] = intervals.mean(_areas(true, outputs, grouped))
+        found["ece"] = intervals.mean(_calibrations(true, outputs, grouped, seed))
+    return found
+
+
+def _recalls(true: Array, said: Array, grouped: _Grouped) -> Iterator[Estimate]:
+    """The recall of each class that occurs; of flags, the mean of those set and those that are not."""
+    if true.ndim == 1:
+        for code in np.unique(true):
+            yield _recall(true == code, said == code, grouped)
+        return
+    for here, found in zip(true.T, said.T, strict=True):
+        both = (_recall(here, found, grouped), _recall(~here, ~found, grouped))
+        yield intervals.mean(both)
+
+
+def _recall(here: Array, found: Array, grouped: _Grouped) -> Estimate:
+    """Of the rows where `here` is true, the share where `found` is."""
+    return intervals.share(found[here], grouped.codes[here], grouped.count)
+
+
+def _f1s(true: Array, said: Array, grouped: _Grouped) -> Iterator[Estimate]:
+    """F1 of each class that is true or said somewhere, or of each flag."""
+    for here, found in _flags(true, said):
+        yield intervals.f1(here, found, grouped.codes, grouped.count)
+
+
+def _flags(true: Array, said: Array) -> Iterator[tuple[Array, Array]]:
+    """For each class or flag, the rows bool [n] that are of it, and those that are said to be."""
+    if true.ndim > 1:
+        yield from zip(true.T, said.T, strict=True)
+        return
+    for code in np.union1d(true, said):
+        yield true == code, said == code
+
+
+def _areas(true: Array, outputs: Array, grouped: _Grouped) -> Iterator[Estimate]:
+    columns = range(outputs.shape[1])
+    if true.ndim == 1 and outputs.shape[1] == 2:
+        columns = range(1, 2)  # of two classes the first one's area is the same
+    for code in columns:
+        yield _area(true, outputs, code, grouped)
+
+
+def _area(true: Array, outputs: Array, code: int, grouped: _Grouped) -> Estimate:
+    positive = true == code if true.ndim == 1 else true[:, code]
+    return intervals.auc(positive, outputs[:, code], grouped.codes, grouped.count)
+
+
+def _calibrations(true: Array, outputs: Array, grouped: _Grouped, seed: int) -> Iterator[Estimate]:
+    pairs = [metrics.stated(true, outputs)]
+    if true.ndim > 1:
+        pairs = list(zip(outputs.T, true.T, strict=True))
+    for probability, came in pairs:
+        yield intervals.ece(probability, came, grouped.codes, grouped.count, seed)
+
+
+def _class_estimates(
+    true: Array, predicted: Predictions, code: int, grouped: _Grouped
+) -> dict[str, Estimate]:
+    """Every metric of one class, or flag."""
+    said, outputs = predicted.said, predicted.outputs
+    here = true == code if true.ndim == 1 else true[:, code]
+    found = said == code if true.ndim == 1 else said[:, code]
+    estimates = {
+        "recall": _recall(here, found, grouped),
+        "precision": _recall(found, here, grouped),
+        "f1": intervals.f1(here, found, grouped.codes, grouped.count),
+    }
+    if outputs is not None:
+        estimates["auc"] = _area(true, outputs, code, grouped)
+    return estimates

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,9 @@ Json = Any
 
 __all__ = ["TrainedHead", "TrainingMonitor", "train"]
 
+_FOLDS = 5
+_MANY = 100_000  # examples, of which a fifth is enough to judge on
+
 
 @dataclass(frozen=True, slots=True)
 class TrainedHead:
@@ -56,7 +60,7 @@ def train(
     head: str | Architecture = "linear",
     features: Sequence[str] = (),
     by: Sequence[str] = (),
-    cv: int = 5,
+    cv: int | None = None,
     balance: bool = False,
     seed: int = 0,
     options: TrainingOptions | None = None,
@@ -68,14 +72,15 @@ def train(
     (the architecture in the dataset's metadata) or an Architecture. `features` names the columns
     to read side by side, by default the primary one. If the dataset has a split `train`, the head
     is fitted there and judged on `valid` and `test`; otherwise it is judged by `cv` grouped folds
-    and then fitted to every labelled row. `balance` weighs classes by the inverse of their
+    and then fitted to every labelled row. Without `cv` there are five folds; of more than 100,000
+    examples only one of them is judged, so that judging takes no longer than training. `balance` weighs classes by the inverse of their
     frequency. `by` names columns: scores are also reported for each of their values.
 
     Equal data and seed give equal bytes. Raises UsageError if there is nothing to learn from or to
     judge on, FormatError for invalid labels or features, MissingExtra without scikit-learn or
     torch.
     """
-    if cv < 2:
+    if cv is not None and cv < 2:
         raise UsageError("too few folds", expected="2 or more", found=str(cv), hint="Use --cv 5")
     names = feature_columns.columns(dataset, features)
     network = architecture_of(head, dataset.metadata)
@@ -92,15 +97,16 @@ def train(
     options = replace(options or TrainingOptions(), balance=balance, seed=seed)
     monitor = monitor or TrainingMonitor()
     by_split = len(parts) > 1
-    folds = 0 if by_split else cv  # for the progress: fewer groups make fewer folds
-    with watched_learner(task, network, options, monitor, cv=cv, folds=folds) as learner:
+    plan = _Folds.planned(len(parts["train"]), cv)
+    folds = 0 if by_split else plan.judged  # for the progress: fewer groups make fewer folds
+    with watched_learner(task, network, options, monitor, cv=plan.count, folds=folds) as learner:
         if by_split:
             outcome = _by_split(task, learner, parts)
         else:
-            outcome = _by_folds(task, learner, parts["train"], cv)
+            outcome = _by_folds(task, learner, parts["train"], plan)
     named = head if isinstance(head, str) else "architecture"
-    settings = {"head": named, "balance": balance, "seed": seed, "cv": cv}
-    report = train_report.report(task, outcome, groupings, settings)
+    settings = {"head": named, "balance": balance, "seed": seed, "cv": plan.count}
+    report = train_report.report(dataset.metadata, task, outcome, groupings, settings)
     described = train_report.describe(dataset.metadata, task, outcome.model, names, report)
     return TrainedHead(outcome.model.to_onnx({"dof.head": described}), report)
 
@@ -120,22 +126,43 @@ def _by_split(task: Task, learner: Learner, parts: Mapping[str, Array]) -> Outco
     return Outcome(model, how, dict(parts), judged, main)
 
 
-def _by_folds(task: Task, learner: Learner, rows: Array, cv: int) -> Outcome:
-    """Judge the examples at `rows` by grouped folds, then fit to all of them."""
+@dataclass(frozen=True, slots=True)
+class _Folds:
+    """Into how many folds the examples are dealt, and how many of them are judged."""
+
+    count: int
+    judged: int
+
+    @classmethod
+    def planned(cls, examples: int, asked: int | None) -> _Folds:
+        """The folds that were asked for, or the usual ones."""
+        if asked is not None:
+            return cls(asked, asked)
+        return cls(_FOLDS, 1 if examples > _MANY else _FOLDS)
+
+
+def _by_folds(task: Task, learner: Learner, rows: Array, plan: _Folds) -> Outcome:
+    """Judge the examples at `rows` by grouped folds, and fit to all of them."""
     labels = task.labels
     groups = labels.groups[rows]
-    count = _fold_count(groups, cv)
+    count = _fold_count(groups, plan.count)
     # Every fold gets its share of every class.
     strata = labels.values[rows] if labels.target.kind == "category" else None
     fold_of = splits.folds(groups, count, strata=strata, seed=learner.seed)
-    judged = []
-    for fold in range(count):
-        learned = rows[fold_of != fold]
-        left_out = rows[fold_of == fold]
-        model = learner.fit(labels, task.inputs, learned, None, fold_stage(fold))
-        judged.append(task.judge(model, left_out, learned))
-    model = learner.fit(labels, task.inputs, rows, None, WHOLE)
+    # Of several the last is judged: the rarest classes are dealt to the first.
+    chosen = range(count) if plan.judged > 1 else range(count - 1, count)
+
+    def judge(fold: int) -> Judged:
+        out = fold_of == fold
+        model = learner.fit(labels, task.inputs, rows[~out], None, fold_stage(fold))
+        return task.judge(model, rows[out], rows[~out])
+
+    jobs = [partial(judge, fold) for fold in chosen]
+    whole = partial(learner.fit, labels, task.inputs, rows, None, WHOLE)
+    *judged, model = learner.together([*jobs, whole])
     how = f"grouped {count}-fold"
+    if len(chosen) < count:
+        how = f"one of {count} grouped folds"
     return Outcome(model, how, {"train": rows}, {"folds": _joined(judged)}, "folds")
 
 
@@ -154,6 +181,8 @@ def _fold_count(groups: Array, cv: int) -> int:
 
 def _joined(folds: Sequence[Judged]) -> Judged:
     """All folds as one, in the order of the rows."""
+    if len(folds) == 1:
+        return folds[0]
     rows = np.concatenate([fold.rows for fold in folds])
     order = np.argsort(rows)
     predictions = _concatenated([fold.predictions for fold in folds], order)

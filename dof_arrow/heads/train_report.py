@@ -46,7 +46,11 @@ class Outcome:
 
 
 def report(
-    task: Task, outcome: Outcome, groupings: Mapping[str, Array], settings: Mapping[str, Json]
+    metadata: Metadata,
+    task: Task,
+    outcome: Outcome,
+    groupings: Mapping[str, Array],
+    settings: Mapping[str, Json],
 ) -> dict[str, Json]:
     """The whole report as JSON values; `settings` are the arguments of the training to repeat.
 
@@ -64,7 +68,8 @@ def report(
     metric, score = next(iter(main_scores.items()))
     warnings = [
         *_warnings(labels, outcome, settings["cv"]),
-        *judged.narrow(labels, main, main_scores),
+        *judged.ungrouped(metadata),
+        *judged.few(labels, main),
     ]
     return judged.plain(
         {
@@ -83,7 +88,7 @@ def report(
             "unit": labels.target.unit,
             "prior": judged.prior(labels.target, labels.values[learned]),
             **model.facts,
-            **judged.details(labels, main, seed),
+            **judged.details(labels, main),
             "by": judged.by_columns(labels, main, groupings, seed),
             "warnings": warnings,
         }

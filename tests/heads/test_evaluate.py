@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dof_arrow.cores.graph import model as graph
 from dof_arrow.dataset import dataset
 from dof_arrow.errors import CoreError, UsageError
-from dof_arrow.format.spec.metadata import Target
+from dof_arrow.format.spec.metadata import Parent, Provenance, Target
 from dof_arrow.format.writer import Writer
 from dof_arrow.heads import train
 from dof_arrow.heads.evaluate import evaluate
@@ -38,7 +40,8 @@ def other(target: Target = ABC, sha256: str = CORE.sha256, **columns: Any) -> Me
 
 def test_a_head_on_another_dataset_of_the_same_core(head: bytes, tmp_path: Path) -> None:
     """The evaluation phase needs the features only (row D25)."""
-    report = evaluate(head, other(sex=["f", "m"] * 75), by=["sex"])
+    known = {"split": ["test"] * 150, "group": [f"p{number}" for number in range(150)]}
+    report = evaluate(head, other(sex=["f", "m"] * 75, **known), by=["sex"])
     assert report["score"] > 0.9 > report["baseline"]
     assert report["interval"][0] > 0.8
     assert report["n_test"] == 150
@@ -60,7 +63,10 @@ def test_classes_are_matched_by_name(head: bytes) -> None:
     codes = np.where(Y[150:] == 2, 0, Y[150:] + 1)  # d, a, b: what was c is now called d
     report = evaluate(head, other(category("d", "a", "b"), label=codes))
     met = int((Y[150:] == 2).sum())
-    assert report["warnings"] == [f"the head does not know d: {met} rows that it cannot get right"]
+    assert report["warnings"] == [
+        "150 rows judged are in no split: whether the head was trained on some of them is not known",
+        f"the head does not know d: {met} rows that it cannot get right",
+    ]
     assert report["by_class"]["d"]["recall"]["score"] == 0
     assert report["classes"] == [
         "d",
@@ -92,7 +98,9 @@ def test_another_core_width_or_target_is_refused(head: bytes) -> None:
 def test_splits_and_the_rows_it_was_trained_on(head: bytes) -> None:
     made = memory(X[:150], {"label": ABC}, label=Y[:150], split=["train"] * 100 + ["test"] * 50)
     assert "trained on rows of this very dataset" in evaluate(head, made)["warnings"][0]
-    assert evaluate(head, made, split="test")["n_test"] == 50
+    assert "(100 of 150 rows judged)" in evaluate(head, made)["warnings"][0]
+    report = evaluate(head, made, split="test")
+    assert (report["n_test"], report["warnings"]) == (50, [])
     with pytest.raises(UsageError, match="expected one of test, train, found valid"):
         evaluate(head, made, split="valid")
 
@@ -146,3 +154,33 @@ def test_columns_to_judge_by_that_cannot_be(head: bytes) -> None:
         evaluate(head, other(), by=["sexx"])
     with pytest.raises(UsageError, match="too many different values"):
         evaluate(head, other(), by=["id"])
+
+
+def test_rows_that_the_head_may_have_seen_are_told(head: bytes) -> None:
+    """Rows of a split of the owner's own are trained on; a dataset made from the first has some."""
+    own = memory(X[:150], {"label": ABC}, label=Y[:150], split=["a"] * 75 + ["b"] * 75)
+    assert "(75 of 75 rows judged)" in evaluate(head, own, split="b")["warnings"][0]
+    first = other(split=["train"] * 150)
+    made = Provenance(generator="x", parents=(Parent(uuid=own.metadata.uuid),))
+    merged = dataclasses.replace(
+        first, metadata=dataclasses.replace(first.metadata, provenance=made)
+    )
+    assert "may have seen rows judged here" in evaluate(head, merged)["warnings"][0]
+    assert evaluate(head, first)["warnings"] == []
+
+
+def test_classes_of_few_rows_are_told(head: bytes) -> None:
+    chosen = np.append(np.flatnonzero(Y[150:] != 2), np.flatnonzero(Y[150:] == 2)[:4])
+    split = np.full(150, "valid", object)
+    split[chosen] = "test"
+    (told,) = evaluate(head, other(split=split.tolist()), split="test")["warnings"]
+    assert told.startswith("fewer than 5 rows judged are of c (4)")
+
+
+def test_a_head_of_unknown_training_is_told(tmp_path: Path, head: bytes) -> None:
+    model = graph.from_bytes(head)
+    about = json.loads(graph.properties(model)["dof.head"])
+    about["report"] = {}
+    graph.set_properties(model, {"dof.head": json.dumps(about)})
+    found = evaluate(graph.to_bytes(model), other(split=["test"] * 150))
+    assert "does not say how it was trained" in found["warnings"][0]

@@ -252,19 +252,47 @@ def test_a_class_of_one_group_is_told() -> None:
     y[5] = 2
     warnings = train.train(memory(x, {"label": ABC}, label=y)).report["warnings"]
     assert warnings == [
-        "class c is of one group: whenever it was judged, it had not been trained on"
+        "class c is of one group: whenever it was judged, it had not been trained on",
+        "fewer than 5 rows judged are of c (1): what is said of such a class rests on them alone",
     ]
 
 
-def test_an_interval_of_no_width_is_told() -> None:
+def test_a_head_without_an_error_is_not_certain() -> None:
+    """60 of 60: Wilson's interval begins at 0.94; of six groups it is wider, and that is said."""
     x, y = blobs(60, classes=2)
-    report = train.train(
-        memory(x + 20 * y[:, None].astype("f4"), {"label": category("a", "b")}, label=y)
-    ).report
-    assert report["interval"] == [1.0, 1.0]
-    assert report["warnings"] == [
-        "no two resamples differ: the interval is too narrow, 5% of groups may be wrong"
-    ]
+    far = x + 20 * y[:, None].astype("f4")
+    two = {"label": category("a", "b")}
+    report = train.train(memory(far, two, label=y)).report
+    assert report["interval"] == pytest.approx([0.9398, 1.0], abs=1e-4)
+    assert report["warnings"] == []
+    groups = [f"p{number // 10}" for number in range(60)]
+    grouped = train.train(memory(far, two, label=y, group=groups)).report
+    assert grouped["interval"] == pytest.approx([0.6097, 1.0], abs=1e-4)
+    assert grouped["warnings"] == ["only 6 groups were judged: the intervals are wide, and rough"]
+
+
+def test_pictures_of_people_without_groups_are_told() -> None:
+    people = data(sex=["f", "m"] * 75)
+    assert "which are of the same person" in train.train(people).report["warnings"][0]
+    known = data(sex=["f", "m"] * 75, group=[f"p{number}" for number in range(150)])
+    assert train.train(known).report["warnings"] == []
+
+
+def test_of_many_examples_one_fold_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dof_arrow.heads.train._MANY", 149)
+    report = train.train(data()).report
+    assert (report["how"], report["n_test"], report["n_train"]) == (
+        "one of 5 grouped folds",
+        30,
+        150,
+    )
+    assert train.train(data(), cv=5).report["n_test"] == 150
+
+
+def test_folds_side_by_side_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = train.train(data()).onnx
+    monkeypatch.setattr("dof_arrow.heads.estimators._AT_ONCE", 1)
+    assert train.train(data()).onnx == together
 
 
 def test_a_constant_test_target_has_no_r2() -> None:

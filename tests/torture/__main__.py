@@ -1,12 +1,22 @@
 """The long runs (`make torture`): every bit turned, footers rewritten, every seeded fault, loaders of all kinds, faulty
-inputs, all kills and power cuts, the heads of timm's families, drawn heads."""
+inputs, all kills and power cuts, the heads of timm's families, drawn heads, how often intervals hold the truth."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from tests.torture import compositions, faults, faulty, flips, footers, heads, mutants, timm_heads
+from tests.torture import (
+    compositions,
+    faults,
+    faulty,
+    flips,
+    footers,
+    heads,
+    intervals,
+    mutants,
+    timm_heads,
+)
 
 
 def main() -> None:
@@ -18,6 +28,7 @@ def main() -> None:
     faulty.main()
     timm_heads.main()
     heads.main()
+    intervals.main()
     kept = Path(__file__).with_name("results") / "faults.json"
     kept.write_text(json.dumps(faults.run(), indent=1) + "\n")
     print(kept.read_text())

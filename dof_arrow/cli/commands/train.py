@@ -43,9 +43,8 @@ _NUMBERS = ("epochs", "batch", "rate", "patience")
 @click.option(
     "--cv",
     type=click.IntRange(2),
-    default=5,
-    show_default=True,
-    help="Folds, where there are no splits.",
+    help="Folds, where there are no splits; 5 if not given, and of more than 100,000 rows only one "
+    "of them is judged.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="At most so many; 200 if not given.")
 @click.option("--batch", type=click.IntRange(1), help="Examples a step; 64 if not given.")
