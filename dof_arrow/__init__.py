@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dof_arrow.loader.raw.pictures import pictures
     from dof_arrow.rewrite.convert import convert, save
     from dof_arrow.rewrite.edit import edit
+    from dof_arrow.rewrite.label import label
 
 # ONNX Runtime keeps a device id and reports to its makers, unless told not to before it is loaded.
 # What runs on pictures of patients reports to nobody; set the variable to 0 to change that.
@@ -64,6 +65,7 @@ __all__ = [
     "export_head",
     "extract",
     "fuse",
+    "label",
     "open",
     "pictures",
     "reproduce",
@@ -84,6 +86,7 @@ _HOMES = {
     "export_head": "heads.export",
     "extract": "extraction.extract",
     "fuse": "inference.fuse",
+    "label": "rewrite.label",
     "open": "dataset.dataset",
     "pictures": "loader.raw.pictures",
     "reproduce": "extraction.reproduce",

@@ -91,8 +91,10 @@ class Listing(ABC):
         reasons: Counter[str] = Counter()
         if self.refused is not None:
             reasons.update(self.refused.drop_null().to_pylist())
-        lost = 0 if self.place is None else self.place.null_count
-        reasons[NOT_THERE] = lost - reasons.total()
+        if self.place is not None:
+            # A row that is refused may have a picture, or none.
+            lost = self.place if self.refused is None else self.place.filter(self.refused.is_null())
+            reasons[NOT_THERE] = lost.null_count
         return +reasons  # only what occurs
 
     @abstractmethod

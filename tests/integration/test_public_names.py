@@ -40,6 +40,7 @@ PUBLIC = [
     "export_head",
     "extract",
     "fuse",
+    "label",
     "open",
     "pictures",
     "reproduce",
