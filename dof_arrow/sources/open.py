@@ -104,9 +104,11 @@ def with_table(found: Listing, given: TableOptions, split: str | None = None) ->
     return joined(found, Path(given.table), _asked(given, split))
 
 
-def with_columns_of(found: Listing, given: TableOptions, path: Path) -> Listing:
+def with_columns_of(
+    found: Listing, given: TableOptions, path: Path, split: str | None = None
+) -> Listing:
     """A listing with those of its own columns that are asked for; raises as `open_source` does."""
-    return with_own(found, path, _asked(given, None))
+    return with_own(found, path, _asked(given, split))
 
 
 def _check_key(given: TableOptions) -> None:
