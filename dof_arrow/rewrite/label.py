@@ -20,7 +20,6 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
 from dof_arrow.extraction.report import Line, Report, value_counts
-from dof_arrow.format.spec.metadata import Target
 from dof_arrow.loader.options import from_keywords
 from dof_arrow.rewrite.convert import save
 from dof_arrow.rewrite.record_names import RecordNames, Rows, named_by
@@ -64,9 +63,7 @@ def label(
     Raises UsageError for what cannot be asked, SourceError for a table that does not fit,
     FormatError for a damaged file, OutputError if the output cannot be written.
     """
-    plan = planned(
-        file, split=split, target=target, id_key=id_key, source=source, **options
-    )
+    plan = planned(file, split=split, target=target, id_key=id_key, source=source, **options)
     return plan.write(out, overwrite=overwrite)
 
 
@@ -200,7 +197,9 @@ def _check_asked(
         )
     if "folder" in wanted or "=" in (split or ""):
         raise UsageError(
-            "labels and splits are columns of the table", str(given.table), found="folder, or =",
+            "labels and splits are columns of the table",
+            str(given.table),
+            found="folder, or =",
             hint="Name a column.",
         )
     if labels and len(targets) > min(len(labels), 1):
@@ -215,7 +214,6 @@ def _check_asked(
 
 def _called(found: Listing, name: str) -> Listing:
     """A listing whose one label is called so."""
-    targets: dict[str, Target] = {name: target for target in found.targets.values()}
-    labels = {name: values for values in found.labels.values()}
-    return replace(found, targets=targets, labels=labels)
-
+    (target,) = found.targets.values()
+    (values,) = found.labels.values()
+    return replace(found, targets={name: target}, labels={name: values})

@@ -59,7 +59,10 @@ def splice(rows: Dataset, out: Path, *, overwrite: bool = False, mode: int | Non
     with TemporaryDirectory() as folder:
         fresh = _written(table, source.row_counts, Path(folder))
         schema = _schema(table, fresh)
-        with replacing(out, overwrite=overwrite, mode=mode) as output, ThreadPoolExecutor(1) as pool:
+        with (
+            replacing(out, overwrite=overwrite, mode=mode) as output,
+            ThreadPoolExecutor(1) as pool,
+        ):
             writer = RowGroupWriter(output, pool)
             writer.begin(schema, [], source.alignment)
             groups = source.groups
@@ -140,9 +143,7 @@ class Spliced:
         return found
 
 
-def _in_order(
-    table: Amended, groups: list[Chunks], alignment: int
-) -> list[list[StoredChunk]]:
+def _in_order(table: Amended, groups: list[Chunks], alignment: int) -> list[list[StoredChunk]]:
     """The chunks of each group in the order of the schema; new ones know what they end before."""
     ordered = []
     for group in groups:
@@ -191,9 +192,7 @@ def _write(table: Amended, rows: slice, count: int, path: Path) -> None:
         "columns": {name: {"role": about["columns"][name]["role"]} for name in table.fresh},
     }
     geometry = layouts.Geometry(count, layouts.SMALL_ALIGNMENT)
-    writer = Writer(
-        path, declared, schema=pa.schema(fields), layout="compact", geometry=geometry
-    )
+    writer = Writer(path, declared, schema=pa.schema(fields), layout="compact", geometry=geometry)
     length = rows.stop - rows.start
     with writer:
         # A file has ids and vectors: those of this one are never read.

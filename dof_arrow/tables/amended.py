@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid5
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -296,9 +295,7 @@ def _one(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
-def _check_needed(
-    before: Amended, names: Sequence[str], fields: Mapping[str, pa.Field]
-) -> None:
+def _check_needed(before: Amended, names: Sequence[str], fields: Mapping[str, pa.Field]) -> None:
     record = before.metadata.record
     needed = {getattr(record, role) for role in _OF_ROWS}
     left = [field for field in fields.values() if is_vector(field)]

@@ -68,7 +68,16 @@ MAY: dict[str, tuple[str, ...]] = {
     "inference": ("format/spec", *_CORES, *_MEDIA, "heads"),
     "extraction": _EXTRACTION,
     "rewrite": (*_REWRITE, "loader"),
-    "rewrite/foreign": (*_FORMAT, "storage", "security", "sources", "sampling", "tables", "dataset", "cores"),
+    "rewrite/foreign": (
+        *_FORMAT,
+        "storage",
+        "security",
+        "sources",
+        "sampling",
+        "tables",
+        "dataset",
+        "cores",
+    ),
     "cli": _LIBRARY,
     "cli/commands": (*_LIBRARY, "cli"),
 }

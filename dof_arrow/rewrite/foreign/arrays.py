@@ -109,7 +109,9 @@ def write(
         check_groups(known.groups.to_pylist(), known.splits.to_pylist())
     check = VectorCheck(name=name, where=where)
     columns = _columns(known)
-    with Writer(out, _about(known, name, core), schema=_schema(columns), overwrite=overwrite) as file:
+    with Writer(
+        out, _about(known, name, core), schema=_schema(columns), overwrite=overwrite
+    ) as file:
         for chunk in chunks:
             start = check.rows
             values = check.passed(chunk)
@@ -151,9 +153,7 @@ def as_texts(name: str, values: Any, rows: int) -> pa.Array:
 def as_column(name: str, values: Any, rows: int) -> pa.Array:
     """Values one a row as an Arrow array; what libraries take for missing is null."""
     if isinstance(values, np.ndarray) and values.ndim > 1:
-        raise UsageError(
-            "a column has one value a row", name, f"[{rows}]", str(list(values.shape))
-        )
+        raise UsageError("a column has one value a row", name, f"[{rows}]", str(list(values.shape)))
     if not isinstance(values, pa.Array | pa.ChunkedArray):
         values = _with_missing(name, values)
     array = arrow_array(name, values)

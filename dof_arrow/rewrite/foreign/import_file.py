@@ -78,7 +78,9 @@ def import_file(
     left_out = [each for each in _header(beside) if each not in (*wanted, name)]
     where = Path(beside[0] if beside else source)
     known = read(columns, where, key, split, options, left_out)
-    return write(vectors.chunks, known, Path(out), where=str(source), core=core, overwrite=overwrite)
+    return write(
+        vectors.chunks, known, Path(out), where=str(source), core=core, overwrite=overwrite
+    )
 
 
 def from_parquet(path: PathLike, *, vector: str, **options: Any) -> Dataset:
@@ -178,7 +180,9 @@ def _vector_column(files: Sequence[Path], wanted: str | None) -> str:
 
 def _is_list(kind: Any) -> bool:
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return bool((is_list or pa.types.is_fixed_size_list(kind)) and pa.types.is_floating(kind.value_type))
+    return bool(
+        (is_list or pa.types.is_fixed_size_list(kind)) and pa.types.is_floating(kind.value_type)
+    )
 
 
 def _of_tables(files: Sequence[Path], name: str) -> Vectors:
@@ -215,9 +219,7 @@ def _columns(
 ) -> pa.Table:
     """The columns that are asked for, of tables one after the other."""
     if names and not files:
-        raise UsageError(
-            "columns need a table", found=", ".join(names), hint="Add --table FILE."
-        )
+        raise UsageError("columns need a table", found=", ".join(names), hint="Add --table FILE.")
     if not names:
         return pa.table({"": pa.nulls(rows)})
     found = pa.concat_tables([_table(file, names, encoding) for file in files])

@@ -73,9 +73,7 @@ class VectorCheck:
                 "Give floats, and choose by vector= which array or column they are.",
             )
         if not self._told:
-            warnings.warn(
-                f"{self.name}: {kind} is stored as float32", DofWarning, stacklevel=2
-            )
+            warnings.warn(f"{self.name}: {kind} is stored as float32", DofWarning, stacklevel=2)
             self._told = True
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
             return chunk.astype(np.float32)
@@ -107,7 +105,9 @@ def of_array(name: str, values: Any) -> Iterator[Array]:
     if array.ndim == 1 and array.dtype == object:
         array = stacked(name, array)
     if array.ndim < 2:
-        raise UsageError("no vectors", name, "an array [n, D]", f"[{', '.join(map(str, array.shape))}]")
+        raise UsageError(
+            "no vectors", name, "an array [n, D]", f"[{', '.join(map(str, array.shape))}]"
+        )
     step = max(_BYTES // max(array[:1].nbytes, 1), 1)
     for start in range(0, len(array), step):
         yield array[start : start + step]
@@ -148,9 +148,7 @@ def _of_list(name: str, chunk: pa.Array, width: int | None, before: int) -> tupl
     if width is None:
         width = int(np.bincount(lengths[lengths >= 0]).argmax()) if (lengths >= 0).any() else 0
     wrong = np.flatnonzero((lengths != width) | (lengths < 1)) + before
-    refuse_rows(
-        wrong.tolist(), "vectors that are missing or of another length", f"column {name}"
-    )
+    refuse_rows(wrong.tolist(), "vectors that are missing or of another length", f"column {name}")
     flat = chunk.flatten()
     if flat.null_count:
         gaps = np.flatnonzero(flat.is_null().to_numpy(zero_copy_only=False)) // width

@@ -57,7 +57,11 @@ def _check(ds: dof.Dataset, x: np.ndarray) -> None:
     assert ds.to_numpy("dose").tolist() == (np.arange(ROWS) / 7).tolist()
     assert len(ds.split("train")) == 24 and ds.metadata.record.group == "group"
     day = ds.to_numpy("day")
-    assert day.dtype.kind == "M" and day.astype("M8[D]").tolist() == pd.date_range("2024-01-01", periods=ROWS).to_numpy("M8[D]").tolist()
+    assert (
+        day.dtype.kind == "M"
+        and day.astype("M8[D]").tolist()
+        == pd.date_range("2024-01-01", periods=ROWS).to_numpy("M8[D]").tolist()
+    )
 
 
 def test_frames_of_all_libraries_give_the_same(tmp_path: Path, x: np.ndarray) -> None:
