@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -54,6 +54,18 @@ class Table(Protocol):
     def seal(self) -> str | None: ...
 
     def attachment(self, offset: int, length: int) -> bytes: ...
+
+
+@runtime_checkable
+class Combined(Protocol):
+    """A table made of selections of other tables."""
+
+    @property
+    def inner(self) -> Sequence[Selection]: ...
+
+    def values(self, name: str, rows: Places, *, writable: bool = False) -> Array: ...
+    def array(self, name: str, rows: Places) -> pa.Array | pa.ChunkedArray: ...
+    def gather(self, name: str) -> Gather: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,6 +168,11 @@ class JoinedRows:
     metadata: Metadata
 
     @property
+    def inner(self) -> Sequence[Selection]:
+        """Both sides."""
+        return [self.left, self.right]
+
+    @property
     def path(self) -> Path:
         """The file of the left side."""
         return self.left.table.path
@@ -205,6 +222,11 @@ class Chained:
     parts: Sequence[Selection]
     schema: pa.Schema
     metadata: Metadata
+
+    @property
+    def inner(self) -> Sequence[Selection]:
+        """The parts."""
+        return self.parts
 
     @property
     def path(self) -> Path:
@@ -295,6 +317,11 @@ class United:
     flat: Mapping[str, pa.ChunkedArray]
     schema: pa.Schema
     metadata: Metadata
+
+    @property
+    def inner(self) -> Sequence[Selection]:
+        """The parts."""
+        return self.parts
 
     @property
     def chained(self) -> Chained:
@@ -394,18 +421,17 @@ def files(table: Table) -> Iterator[File]:
         yield from _inner_files(_combined(table))
 
 
-def _inner_files(table: JoinedRows | Chained | United) -> Iterator[File]:
-    inner = [table.left, table.right] if isinstance(table, JoinedRows) else table.parts
+def _inner_files(table: Combined) -> Iterator[File]:
     seen = set()
-    for selection in inner:
+    for selection in table.inner:
         for file in files(selection.table):
             if id(file) not in seen:
                 seen.add(id(file))
                 yield file
 
 
-def _combined(table: Table) -> JoinedRows | Chained | United:
-    assert isinstance(table, JoinedRows | Chained | United)
+def _combined(table: Table) -> Combined:
+    assert isinstance(table, Combined)
     return table
 
 
