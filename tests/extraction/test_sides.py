@@ -209,7 +209,7 @@ def test_two_halves_and_two_hospitals_are_as_one_extraction(tmp_path: Path) -> N
     for number in range(40):
         site = "ab"[number % 2]
         ill = ("no", "flu", "cold")[number % 2 + number // 10 % 2]
-        name, person = f"{site}/{number:02d}.png", f"p{number // 2 % 10}"
+        name, person = f"{site}/{number:02d}.png", f"p{number // 2}"
         for root in ("all", site):
             (tmp_path / root / site).mkdir(parents=True, exist_ok=True)
             (tmp_path / root / name).write_bytes(png(number))
