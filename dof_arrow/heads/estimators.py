@@ -28,7 +28,9 @@ from dof_arrow.system import processors
 Array = NDArray[Any]
 Json = Any
 
-_AT_ONCE = 4  # linear fits; each holds a copy of its features
+_AT_ONCE = 4  # linear fits, each of which holds copies of its features,
+_AT_ONCE_LARGE = 2  # and where these are more than
+_SMALL = 1 << 26  # bytes
 _HELD_OUT = 5  # without a validation set, one group in five is held out
 
 
@@ -71,7 +73,7 @@ class Learner(Protocol):
     ) -> Model:
         """Fit to the examples at `rows`; those at `valid`, if given, tell when to stop."""
 
-    def together(self, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+    def together(self, jobs: Sequence[Callable[[], Any]], inputs: Inputs) -> list[Any]:
         """What the jobs give, each of which calls `fit`: at the same time where that is faster."""
 
 
@@ -106,14 +108,21 @@ class LinearLearner:
             warnings=told,
         )
 
-    def together(self, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
-        """What the jobs give, in threads: each fit uses one processor, and the same steps as alone."""
+    def together(self, jobs: Sequence[Callable[[], Any]], inputs: Inputs) -> list[Any]:
+        """What the jobs give, in threads: each fit takes one, and the same steps as alone."""
         limits = require("threadpoolctl", extra="train").threadpool_limits
         # Both are of the whole process, so what each fit sets and resets has no effect in here.
         with limits(1), warnings.catch_warnings():
             linear.ignore_convergence()
-            with ThreadPoolExecutor(min(processors(), _AT_ONCE)) as pool:
+            with ThreadPoolExecutor(_at_once(inputs)) as pool:
                 return list(pool.map(_call, jobs))
+
+
+def _at_once(inputs: Inputs) -> int:
+    """How many linear fits run at the same time: fewer of large ones, whose memory adds up."""
+    size = len(inputs) * inputs.width * np.dtype(np.float32).itemsize
+    most = _AT_ONCE if size <= _SMALL else _AT_ONCE_LARGE
+    return min(processors(), most)
 
 
 def _call(job: Callable[[], Any]) -> Any:
@@ -177,8 +186,8 @@ class NetworkLearner:
             warnings=chosen.warnings,
         )
 
-    def together(self, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
-        """What the jobs give, one after the other: torch uses all processors, a checkpoint has one."""
+    def together(self, jobs: Sequence[Callable[[], Any]], inputs: Inputs) -> list[Any]:
+        """What the jobs give, one by one: torch uses all processors already."""
         return [job() for job in jobs]
 
     def _stopping(self, labels: Labels, rows: Array, valid: Array | None) -> _Stopping:

@@ -159,7 +159,7 @@ def mae(true: Array, said: Array, groups: Array, count: int) -> Estimate:
 
 
 def r2(true: Array, said: Array, groups: Array, count: int, value: float) -> Estimate:
-    """R2, given its value; the logarithm of the share that is not explained has Student's interval."""
+    """R2, given its value; Student's interval is of the logarithm of what is not explained."""
     centred = np.square(true - true.mean())
     total = centred.sum()
     if math.isnan(value) or not total:

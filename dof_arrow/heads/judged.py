@@ -187,7 +187,8 @@ def ungrouped(metadata: Metadata) -> Iterator[str]:
     if "DICOM" in formats or of_people:
         yield (
             "pictures of people, and no column says which are of the same person: where some have "
-            "several, the score flatters and its interval is too narrow (dof extract --group COLUMN)"
+            "several, the score flatters and its interval is too narrow "
+            "(dof extract … --group COLUMN)"
         )
 
 

@@ -70,8 +70,8 @@ def judge(
     """Score predictions by every metric of a kind of target, the main metric first.
 
     `true` are codes `int [n]`, flags `bool [n, C]` or values `float [n]`, `baseline` what a
-    constant guess says, `groups` labels `[n]` of rows that are not independent. `seed` is for the draws of the
-    interval of `ece`.
+    constant guess says, `groups` labels `[n]` of rows that are not independent. `seed` is
+    for the draws of the interval of `ece`.
 
     >>> right, guess = Predictions(np.array([0, 1] * 50)), Predictions(np.zeros(100, int))
     >>> found = judge("category", np.array([0, 1] * 50), right, guess, np.arange(100))
@@ -214,7 +214,7 @@ def _estimates(
 
 
 def _recalls(true: Array, said: Array, grouped: _Grouped) -> Iterator[Estimate]:
-    """The recall of each class that occurs; of flags, the mean of those set and those that are not."""
+    """The recall of each class that occurs; of a flag, the mean of rows with and without it."""
     if true.ndim == 1:
         for code in np.unique(true):
             yield _recall(true == code, said == code, grouped)

@@ -68,13 +68,14 @@ def train(
 ) -> TrainedHead:
     """Train a head on a dataset's features and judge it on rows that it has not seen.
 
-    `head` is `linear`, `mlp`, for clips `rnn` (a GRU), `lstm` or `mean` (over time), `suggested`
-    (the architecture in the dataset's metadata) or an Architecture. `features` names the columns
-    to read side by side, by default the primary one. If the dataset has a split `train`, the head
-    is fitted there and judged on `valid` and `test`; otherwise it is judged by `cv` grouped folds
-    and then fitted to every labelled row. Without `cv` there are five folds; of more than 100,000
-    examples only one of them is judged, so that judging takes no longer than training. `balance` weighs classes by the inverse of their
-    frequency. `by` names columns: scores are also reported for each of their values.
+    `head` is `linear`, `mlp`, for clips `rnn` (a GRU), `lstm` or `mean` (over time),
+    `suggested` (the architecture in the dataset's metadata) or an Architecture. `features`
+    names the columns to read side by side, by default the primary one. If the dataset has a
+    split `train`, the head is fitted there and judged on `valid` and `test`; otherwise it is
+    judged by `cv` grouped folds and then fitted to every labelled row. Without `cv` there are
+    five folds; of more than 100,000 examples only one of them is judged, so that judging takes
+    no longer than training. `balance` weighs classes by the inverse of their frequency. `by`
+    names columns: scores are also reported for each of their values.
 
     Equal data and seed give equal bytes. Raises UsageError if there is nothing to learn from or to
     judge on, FormatError for invalid labels or features, MissingExtra without scikit-learn or
@@ -159,7 +160,7 @@ def _by_folds(task: Task, learner: Learner, rows: Array, plan: _Folds) -> Outcom
 
     jobs = [partial(judge, fold) for fold in chosen]
     whole = partial(learner.fit, labels, task.inputs, rows, None, WHOLE)
-    *judged, model = learner.together([*jobs, whole])
+    *judged, model = learner.together([*jobs, whole], task.inputs)
     how = f"grouped {count}-fold"
     if len(chosen) < count:
         how = f"one of {count} grouped folds"
