@@ -204,8 +204,8 @@ class Dataset(SelectedRows):
 
         `targets` names those that are to be learned, where need be with what they are: `category`,
         `multilabel`, `regression`, or a `Target` with its classes and unit. Texts become classes in
-        the order of the alphabet. A column `group` or `split` is taken for what its name says. Saved
-        with `dof.save`, a whole file keeps its vectors' bytes. Raises UsageError for values that do
+        the order of the alphabet. A column `group` or `split` is taken for what its name says.
+        Saved with `dof.save`, a whole file keeps its vectors' bytes. Raises UsageError for values that do
         not fit.
         """
         from dof_arrow.tables import amended, declared_targets
@@ -220,7 +220,7 @@ class Dataset(SelectedRows):
         return _whole(amended.without_columns(self._selection, names))
 
     def rename(self, names: Mapping[str, str]) -> Dataset:
-        """These rows with columns called otherwise, as `{"old": "new"}`; they stay what they are."""
+        """These rows with columns called otherwise, as `{"old": "new"}`."""
         from dof_arrow.tables import amended
 
         return _whole(amended.renamed(self._selection, names))

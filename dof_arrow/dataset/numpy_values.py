@@ -19,8 +19,8 @@ def has_own_form(field: pa.Field) -> bool:
 def as_numpy(array: pa.Array | pa.ChunkedArray, field: pa.Field) -> np.ndarray[Any, Any]:
     """The values of dates and times, and of integers and booleans that may be missing.
 
-    Dates and timestamps are datetime64 (of UTC where they have a zone), times timedelta64, NaT where
-    missing. Integers and booleans of a nullable column are a masked array: as floats they would be
+    Dates and timestamps are datetime64 (of UTC where they have a zone), times timedelta64, NaT
+    where missing. Integers and booleans of a nullable column are a masked array: as floats they would be
     rounded.
 
     >>> as_numpy(pa.array([2**53 + 1, None]), pa.field("n", pa.int64())).tolist()

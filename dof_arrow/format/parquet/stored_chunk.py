@@ -1,7 +1,7 @@
 """Column chunks of a file that become chunks of another one, with as little reading as can be.
 
-A segment is the gap before a chunk and the chunk (SPEC 7.1). Its bytes, and so its digest, stay what
-they are where the new file has it at the same distance from a multiple of the alignment.
+A segment is the gap before a chunk and the chunk (SPEC 7.1). Its bytes, and so its digest, stay
+what they are where the new file has it at the same distance from a multiple of the alignment.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def from_arrays(
 ) -> Dataset:
     """Write vectors that are computed already as a DoF file, and return it, opened.
 
-    - `x`: [n, D] or [n, ...] of numpy, torch or Arrow. float32 and float16 stay what they are, other
-      numbers become float32, with a warning.
+    - `x`: [n, D] or [n, ...] of numpy, torch or Arrow. float32 and float16 stay as they are,
+      other numbers become float32, with a warning.
     - `y`: what is to be learned, the target `label`: classes by name or number, numbers, lists of
       classes; or several targets by name. `classes` names all classes in their order, and is then
       what integers are places in. `kind` says `category`, `multilabel` or `regression`.
@@ -126,7 +126,7 @@ def write(
 
 
 def named_rows(ids: Any, rows: int) -> pa.Array:
-    """The ids of rows as texts; by default their numbers. Refuses ids that are missing or double."""
+    """The ids of rows as texts; by default numbers. Refuses missing and double ids."""
     if ids is None:
         return numbered(rows).cast(pa.string())
     texts = as_texts("ids", ids, rows)
