@@ -147,6 +147,7 @@ def test_more_is_added_to_a_directory_that_has_its_classes(tmp_path: Path) -> No
         tmp_path / "c.parquet",
         [20],
         {
+            "split": pa.array(["train"]),
             "finding": np.array([0]),
             "age": np.array([1], np.int16),
             "dose": np.array([1.0]),
