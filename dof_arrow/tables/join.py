@@ -15,7 +15,7 @@ from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.metadata import Metadata, Parent, Provenance, Record
 from dof_arrow.sampling import splits
-from dof_arrow.tables import targets, union
+from dof_arrow.tables import targets, union, unique
 from dof_arrow.tables.gather import Gather
 from dof_arrow.tables.selection import Chained, JoinedRows, Selection, Table, United, chunked
 from dof_arrow.tables.targets import Tabular
@@ -65,7 +65,7 @@ def chain(parts: Sequence[Selection], once: bool = False) -> tuple[Table, list[s
     else:
         table, notes = union.united(parts)
     if once and isinstance(table, United):
-        table, doubled = union.unique(parts, table)
+        table, doubled = unique.unique(parts, table)
         notes += doubled
         if alike:
             schema = parts[0].table.schema.remove_metadata()

@@ -1,4 +1,4 @@
-"""Datasets of other columns and classes put together: the right values, or a refusal of all at once."""
+"""Datasets of other columns and classes put together: the right values, or one refusal of all."""
 
 from __future__ import annotations
 
