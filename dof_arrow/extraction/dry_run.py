@@ -203,7 +203,8 @@ def leaving(run: Extraction) -> dict[str, Any]:
     for field in run.schema:
         holds = _holds(run, field.name)
         columns.append({"name": field.name, "type": _type(field), "holds": holds})
-    columns.append({"name": PROCESSING, "type": "struct", "holds": _processing(run)})
+    facts = {"name": PROCESSING, "type": "struct", "holds": _processing(run)}
+    columns.insert(len(columns) - len(run.cores), facts)  # where the file has it
     return {
         "inputs": len(run.source),
         "columns": columns,

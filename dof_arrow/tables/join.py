@@ -67,7 +67,7 @@ def chain(parts: Sequence[Selection], once: bool = False) -> tuple[Table, list[s
     if once and isinstance(table, United):
         table, doubled = unique.unique(parts, table)
         notes += doubled
-        if alike:
+        if alike and not doubled:
             schema = parts[0].table.schema.remove_metadata()
             table = Chained(parts=table.parts, schema=schema, metadata=parts[0].table.metadata)
     return _named(table, [part.table.metadata for part in parts]), notes

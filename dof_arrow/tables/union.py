@@ -194,19 +194,28 @@ def _kind(target: Target | None) -> str:
 
 
 def _features(table: Any) -> dict[str, pa.Field]:
-    return {each.name: each for each in table.schema if is_vector(each)}
+    found = {}
+    for field in table.schema:
+        if is_vector(field):
+            found[field.name] = field
+    return found
 
 
 def _is_plain(table: Any, name: str) -> bool:
     """Whether a column's values mean the same by themselves: no vector, class or processing."""
     each = table.schema.field(name)
     target = table.metadata.targets.get(name)
-    has_classes = target is not None and bool(target.classes)
-    return not (is_vector(each) or has_classes or _is_processing(table.metadata, each))
+    if target is not None and target.classes:
+        return False
+    if is_vector(each):
+        return False
+    return not _is_processing(table.metadata, each)
 
 
 def _is_processing(about: Metadata, each: pa.Field) -> bool:
-    return _role(about, each.name) == "processing" and pa.types.is_struct(each.type)
+    if not pa.types.is_struct(each.type):
+        return False
+    return _role(about, each.name) == "processing"
 
 
 # What metadata says of a column; that of a file that another tool wrote may not name it.
@@ -239,7 +248,7 @@ def _widened(ours: pa.DataType, theirs: pa.DataType) -> pa.DataType | None:
         return ours
     if pa.types.is_null(ours):
         return theirs
-    if _is_text(ours) and _is_text(theirs):
+    if holds_names(ours) and holds_names(theirs):
         for kind in (NAMES, pa.large_string()):
             if kind in (ours, theirs):
                 return kind
@@ -253,11 +262,6 @@ def _widened(ours: pa.DataType, theirs: pa.DataType) -> pa.DataType | None:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    values = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(values) or pa.types.is_large_string(values))
 
 
 # What the whole is
@@ -305,8 +309,9 @@ class _Form:
         """What holds for all rows; sizes of splits are left out."""
         columns = {}
         for name in self.names:
-            if any(name in about.columns for about in self._abouts):
-                columns[name] = self._column(name)
+            described = self._column(name)
+            if described is not None:
+                columns[name] = described
         roles: dict[str, str] = {}
         for about in self._abouts:
             for role in Record.__slots__:
@@ -320,11 +325,14 @@ class _Form:
             record=Record(**roles),
         )
 
-    def _column(self, name: str) -> Column:
-        about = next(about for about in self._abouts if name in about.columns)
+    def _column(self, name: str) -> Column | None:
+        """What the first dataset that describes a column says of it, but for its values."""
+        told = [about.columns[name] for about in self._abouts if name in about.columns]
+        if not told:
+            return None
         field = self._field(name)
         described = replace(
-            about.columns[name],
+            told[0],
             dtype=element_type(field),
             statistics={},
         )
@@ -426,7 +434,7 @@ class _Form:
         if name == self.metadata.record.view:
             plain = pa.array(np.zeros(count, np.int16))
             return plain.cast(field.type)
-        if pa.types.is_struct(field.type):
+        if _is_processing(self.metadata, field):
             return _common(part.table.metadata, field.type, count)
         self.notes.append(f"{part.table.path.name} has no column {name}: missing in its rows")
         return pa.nulls(count, field.type)

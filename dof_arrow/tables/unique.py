@@ -52,7 +52,7 @@ def _first_rows(whole: United) -> Array:
     record = whole.metadata.record
     codes = np.zeros(whole.rows, np.int64)
     for name in (record.id, record.view, record.frame):
-        if name not in whole.flat:
+        if name is None or name not in whole.flat:
             continue
         column = whole.flat[name].combine_chunks()
         encoded = column.dictionary_encode(null_encoding="encode")

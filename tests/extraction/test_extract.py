@@ -305,7 +305,7 @@ def test_pseudonyms_groups_and_kept_columns(tmp_path: Path) -> None:
         1,
         2,
     ]
-    assert ds.columns == ["id", "group", "finding", "age", "feature"]
+    assert ds.columns == ["id", "group", "finding", "age", "processing", "feature"]
     again = made(tmp_path / "p", tmp_path / "y.parquet")
     assert again.to_arrow()["id"].to_pylist() == ids
     other = made(tmp_path / "p", tmp_path / "z.parquet", id_key=bytes(32))

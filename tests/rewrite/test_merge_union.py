@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 import dof_arrow as dof
 from dof_arrow.dataset.dataset import Dataset, concat
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import DofWarning, UsageError
 from dof_arrow.rewrite.merge import merge
 from tests.support.making import vectors
 
@@ -230,3 +232,74 @@ def test_a_group_on_two_sides_is_refused(tmp_path: Path) -> None:
         made.append(hospital(tmp_path / f"{side}.parquet", [number], columns).path)
     with pytest.raises(UsageError, match=r"1 groups in several.*--split-from"):
         merge(made, tmp_path / "c.parquet")
+
+
+def test_alike_datasets_tell_of_one_input_what_the_other_leaves_open(tmp_path: Path) -> None:
+    a = hospital(tmp_path / "a.parquet", [0, 1], {"age": pa.array([1, None])})
+    b = hospital(tmp_path / "b.parquet", [1, 2], {"age": pa.array([7, None])})
+    for ds in (concat([a, b], once=True), merge([a.path, b.path], tmp_path / "c.parquet")):
+        assert told(ds)["id"] == ["r00", "r01", "r02"] and told(ds)["age"] == [1, 7, None]
+        assert np.array_equal(ds.to_numpy(), VALUES[:3])
+
+
+def foreign(path: Path, numbers: list[int], values: pa.Array, classes: tuple[str, ...]) -> Dataset:
+    """A file of another maker: its own type of column for the target `ill`."""
+    made = hospital(
+        path,
+        numbers,
+        {"ill": pa.nulls(len(numbers), pa.int64())},
+        targets={"ill": category(*classes)},
+    )
+    table = pq.read_table(made.path)
+    place = table.schema.get_field_index("ill")
+    value = json.loads(table.schema.metadata[b"dof"])
+    value["columns"]["ill"] = {
+        "role": "target",
+        "dtype": dtype_of(values.type),
+        "layout": "encoded",
+    }
+    table = table.set_column(place, pa.field("ill", values.type), values)
+    metadata = {**table.schema.metadata, b"dof": json.dumps(value).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.warns(DofWarning, match="rewritten by another tool"):
+        return dof.open(path)
+
+
+def dtype_of(kind: pa.DataType) -> str:
+    return str(kind.value_type if pa.types.is_dictionary(kind) else kind)
+
+
+SMALL = pa.dictionary(pa.int8(), pa.string())
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (pa.array([1, None, 0], pa.int8()), pa.array(["a", "c", None])),
+        (pa.array(["b", None, "a"]).dictionary_encode().cast(SMALL), pa.array([0, 1, None])),
+        (pa.array(["b", None, "a"], pa.large_string()), pa.array(["a", "c", None]).cast(SMALL)),
+    ],
+)
+def test_codes_and_names_of_other_makers_are_united_by_name(
+    left: pa.Array, right: pa.Array, tmp_path: Path
+) -> None:
+    a = foreign(tmp_path / "a.parquet", [0, 1, 2], left, ("a", "b"))
+    b = foreign(tmp_path / "b.parquet", [3, 4, 5], right, ("a", "c"))
+    for ds in (concat([a, b]), concat([a, b], once=True)):
+        assert told(ds)["ill"] == ["b", None, "a", "a", "c", None]
+        assert ds.metadata.targets["ill"].classes == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("values", [pa.array(["x"]), pa.array([2]), pa.array([-1], pa.int8())])
+def test_a_value_that_is_no_class_is_refused(values: pa.Array, tmp_path: Path) -> None:
+    a = foreign(tmp_path / "a.parquet", [0], pa.array(["a"]), ("a", "b"))
+    b = foreign(tmp_path / "b.parquet", [1], values, ("a", "c"))
+    with pytest.raises(UsageError, match=r"b\.parquet.*the column ill: .* is none of its classes"):
+        concat([a, b])
+
+
+def test_more_classes_than_a_small_code_holds(tmp_path: Path) -> None:
+    codes = pa.array([99], pa.int8())
+    a = foreign(tmp_path / "a.parquet", [0], codes, tuple(f"a{i}" for i in range(100)))
+    b = foreign(tmp_path / "b.parquet", [1], codes, tuple(f"b{i}" for i in range(100)))
+    assert told(concat([a, b]))["ill"] == ["a99", "b99"]
