@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from dof_arrow.loader.raw.pictures import pictures
     from dof_arrow.rewrite.convert import convert, save
     from dof_arrow.rewrite.edit import edit
+    from dof_arrow.rewrite.foreign.arrays import from_arrays
+    from dof_arrow.rewrite.foreign.frames import from_arrow, from_pandas, from_polars
+    from dof_arrow.rewrite.foreign.import_file import from_parquet
+    from dof_arrow.rewrite.label import label
 
 # ONNX Runtime keeps a device id and reports to its makers, unless told not to before it is loaded.
 # What runs on pictures of patients reports to nobody; set the variable to 0 to change that.
@@ -63,7 +67,13 @@ __all__ = [
     "edit",
     "export_head",
     "extract",
+    "from_arrays",
+    "from_arrow",
+    "from_pandas",
+    "from_parquet",
+    "from_polars",
     "fuse",
+    "label",
     "open",
     "pictures",
     "reproduce",
@@ -83,7 +93,13 @@ _HOMES = {
     "edit": "rewrite.edit",
     "export_head": "heads.export",
     "extract": "extraction.extract",
+    "from_arrays": "rewrite.foreign.arrays",
+    "from_arrow": "rewrite.foreign.frames",
+    "from_pandas": "rewrite.foreign.frames",
+    "from_parquet": "rewrite.foreign.import_file",
+    "from_polars": "rewrite.foreign.frames",
     "fuse": "inference.fuse",
+    "label": "rewrite.label",
     "open": "dataset.dataset",
     "pictures": "loader.raw.pictures",
     "reproduce": "extraction.reproduce",

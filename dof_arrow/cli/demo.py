@@ -92,7 +92,12 @@ def _core(asked: str | None, folder: Path | None, say: Say) -> Core:
 
 def _extract(folder: Path | None, core: Core, out: Path, say: Say) -> tuple[Dataset, float]:
     pictures = folder
-    options: dict[str, Any] = {"label": "folder", "split": "train=0.8,test=0.2"}
+    # Exactly: the folder may hold few pictures, and each class is to be in both splits.
+    options: dict[str, Any] = {
+        "label": "folder",
+        "split": "train=0.8,test=0.2",
+        "split_exact": True,
+    }
     if pictures is None:
         pictures = out / "pictures"
         table = write_digits(pictures)

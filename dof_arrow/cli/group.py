@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -47,8 +48,9 @@ def dof() -> None:
 
 
 def _command(name: str) -> click.Command:
-    module = importlib.import_module(f"dof_arrow.cli.commands.{name}")
-    command: click.Command = getattr(module, name)
+    place = f"{name}_" if iskeyword(name) else name
+    module = importlib.import_module(f"dof_arrow.cli.commands.{place}")
+    command: click.Command = getattr(module, place)
     return command
 
 

@@ -15,6 +15,8 @@ COMMANDS = {
     },
     "Share": {
         "edit": "Rewrite what a file says of itself; its data stay.",
+        "import": "Make a dataset of vectors that others computed.",
+        "label": "Give a dataset new labels from a table; its vectors stay.",
         "convert": "Write a dataset in another form, or back.",
     },
     "More": {

@@ -29,6 +29,7 @@ from dof_arrow.tables.selection import Selection, Table, opened
 from dof_arrow.tables.targets import by_name
 
 if TYPE_CHECKING:
+    from dof_arrow.format.spec.metadata import Target
     from dof_arrow.loader.clip_loader import ClipLoader
     from dof_arrow.loader.loader import Loader
     from dof_arrow.loader.typed import ClipLoaderOptions, LoaderOptions
@@ -195,6 +196,42 @@ class Dataset(SelectedRows):
 
         return _whole(combine.join(self._selection, other._selection, suffix))
 
+    def with_columns(
+        self,
+        columns: Mapping[str, Any],
+        *,
+        targets: str | Sequence[str] | Mapping[str, Target | str] = (),
+    ) -> Dataset:
+        """These rows with columns added, or replaced, from values one a row, in this order.
+
+        `targets` names those that are to be learned, where need be with what they are: `category`,
+        `multilabel`, `regression`, or a `Target` with its classes and unit. Texts become classes in
+        the order of the alphabet. A column `group` or `split` is taken for what its name says.
+        Saved with `dof.save`, a whole file keeps its vectors' bytes. Raises UsageError for values that do
+        not fit.
+        """
+        from dof_arrow.tables import amended, declared_targets
+
+        read, known = declared_targets.read(self, columns, targets)
+        return _whole(amended.with_columns(self._selection, read, known))
+
+    def drop_columns(self, *names: str) -> Dataset:
+        """These rows without some columns; UsageError for those that a dataset needs."""
+        from dof_arrow.tables import amended
+
+        return _whole(amended.without_columns(self._selection, names))
+
+    def rename(self, names: Mapping[str, str]) -> Dataset:
+        """These rows with columns called otherwise, as `{"old": "new"}`."""
+        from dof_arrow.tables import amended
+
+        return _whole(amended.renamed(self._selection, names))
+
+    def labelled(self, target: str) -> Dataset:
+        """The rows that have a value in a column, such as a target; UsageError if there is none."""
+        column = self.to_arrow([self._known(target)]).column(0)
+        return self._where(column.is_valid().to_numpy())
+
     def sequences(self) -> Iterator[Clip]:
         """The clips of a video dataset, in order, each a slice of the file's memory.
 
@@ -338,14 +375,25 @@ class Dataset(SelectedRows):
         return np.asarray(table.column(_ROW).to_numpy())
 
 
-def concat(datasets: Sequence[Dataset]) -> Dataset:
-    """Datasets of the same columns, one after the other, as one dataset; nothing is copied yet.
+def concat(datasets: Sequence[Dataset], *, once: bool = False) -> Dataset:
+    """Datasets of the same cores, one after the other, as one dataset; no vector is copied yet.
 
-    Raises UsageError where columns, their types, or the classes of targets differ.
+    Columns are united by name: numbers are widened, classes united by name, and what a dataset
+    lacks is missing in its rows. `once` takes an input that is in several of them once, with what
+    each says of it; without it rows are kept as they are given, repeated ones too.
+
+    Raises UsageError that names all that cannot be united: other cores, columns of other types;
+    with `once` also one id with different features, and a group that is in two splits.
     """
+    return union(datasets, once=once)[0]
+
+
+def union(datasets: Sequence[Dataset], *, once: bool) -> tuple[Dataset, list[str]]:
+    """As `concat`, with sentences on what is missing, what is new, what was taken once."""
     from dof_arrow.tables import join as combine
 
-    return _whole(combine.chain([dataset._selection for dataset in datasets]))
+    table, notes = combine.chain([dataset._selection for dataset in datasets], once)
+    return _whole(table), notes
 
 
 def _whole(table: Table) -> Dataset:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.dataset.clips import as_tensors
+from dof_arrow.dataset.numpy_values import as_numpy, has_own_form
 from dof_arrow.errors import UsageError, require
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.metadata import Metadata
@@ -102,8 +103,15 @@ class SelectedRows:
 
         In the mapped layout, and for a slice of rows, it is a read-only view of the file's memory:
         nothing is copied.
+
+        The type follows from the column's, whatever its values are: dates are datetime64; integers
+        and booleans of a column that may have missing values are a masked array.
         """
-        return self._numpy(self._known(name), writable=False)
+        name = self._known(name)
+        field = self.schema.field(name)
+        if not is_vector(field) and has_own_form(field):
+            return as_numpy(self._selection.array(name), field)
+        return self._numpy(name, writable=False)
 
     def to_torch(self, name: str | None = None) -> Any:
         """A column as a torch tensor over the same memory (extra `torch`).

@@ -17,11 +17,13 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import FormatError, OutputError
 from dof_arrow.extraction.destination import written_by
 from dof_arrow.extraction.output_table import PROCESSING, OutputTable
 from dof_arrow.extraction.raw_facts import RawFacts
+from dof_arrow.extraction.sides import check_sides
 from dof_arrow.format import merge_metadata
 from dof_arrow.format.append import SPARE, growing, refuse_other, waiting_mode
 from dof_arrow.format.directory import MANIFEST, Directory
@@ -73,6 +75,12 @@ class DirectoryDestination:
             return ()
         return [field.name for field in schema.field(PROCESSING).type]
 
+    def known_splits(self) -> Dataset | None:
+        """The directory, whose groups stay in the splits that they are in."""
+        if self._known is None or self._known.manifest.metadata.record.split is None:
+            return None
+        return dataset.open(self.out)
+
     def made_by(self, run_digest: str) -> Dataset | None:
         """The part that this very run made, if there is one."""
         known = self._directory()  # as it is now: another process may have added the part
@@ -98,6 +106,7 @@ class DirectoryDestination:
         if self._known is not None:
             self._check_alike(table, self._known)
             self._check_new(table, self._known)
+            self._check_sides(table)
         _drop_damaged(self.file)
 
     def refuse_standing(self, run_digest: str) -> None:
@@ -132,6 +141,12 @@ class DirectoryDestination:
             own.metadata, like.metadata, own.schema, like.schema, str(self.out), "it"
         )
         merge_metadata.check_laid_out(own.metadata, like.metadata, str(self.out))
+
+    def _check_sides(self, table: OutputTable) -> None:
+        """Raise UsageError where a given split has a person of the directory on another side."""
+        known = self.known_splits()
+        if known is not None and table.splits is not None:
+            check_sides(table.units, table.splits.to_pylist(), known, table.id_key)
 
     def _empty(self, table: OutputTable) -> File:
         """A file of no rows such as the run would write."""

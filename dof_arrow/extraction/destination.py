@@ -12,6 +12,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import DofError, DofWarning, OutputError
 from dof_arrow.extraction.output_table import OutputTable
+from dof_arrow.format.spec.metadata import COUNTED
 from dof_arrow.storage.atomic import refuse_existing
 
 
@@ -42,6 +43,9 @@ class Destination(Protocol):
     def own_facts(self) -> Sequence[str] | None:
         """The facts that stand in each row; None for those that differ among the inputs."""
 
+    def known_splits(self) -> Dataset | None:
+        """What the rows are added to, where it has splits already."""
+
     def made_by(self, run_digest: str) -> Dataset | None:
         """What this very run has put here, if it has."""
 
@@ -69,12 +73,17 @@ class FileDestination:
     overwrite: bool = False
     part: ClassVar[bool] = False
     mode: ClassVar[int | None] = None
-    own_facts: ClassVar[Sequence[str] | None] = None
+    # All, whether inputs differ in them or not: so every file has the same columns.
+    own_facts: ClassVar[Sequence[str] | None] = COUNTED
 
     @property
     def file(self) -> Path:
         """The output itself."""
         return self.out
+
+    def known_splits(self) -> Dataset | None:
+        """Nothing: the rows stand by themselves."""
+        return None
 
     def made_by(self, run_digest: str) -> Dataset | None:
         """The output, if this very run made it and it is not to be replaced."""

@@ -203,7 +203,8 @@ def leaving(run: Extraction) -> dict[str, Any]:
     for field in run.schema:
         holds = _holds(run, field.name)
         columns.append({"name": field.name, "type": _type(field), "holds": holds})
-    columns.append({"name": PROCESSING, "type": "struct", "holds": _processing(run)})
+    facts = {"name": PROCESSING, "type": "struct", "holds": _processing(run)}
+    columns.insert(len(columns) - len(run.cores), facts)  # where the file has it
     return {
         "inputs": len(run.source),
         "columns": columns,
@@ -242,7 +243,7 @@ def _holds(run: Extraction, name: str) -> str:
 
 
 def _processing(run: Extraction) -> str:
-    told = "size, mode, depth and format of each picture, as far as the pictures differ"
+    told = "size, mode, depth, format and such of each picture"
     if run.views.count > 1:
         told += "; the numbers that its view was made with"
     return told

@@ -15,6 +15,7 @@ from typing import Any, Unpack
 
 from dof_arrow.cores.core import Core
 from dof_arrow.cores.graph.runtime import CPU
+from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
 from dof_arrow.extraction.destination import Destination, FileDestination
@@ -22,6 +23,7 @@ from dof_arrow.extraction.local_engine import Progress
 from dof_arrow.extraction.options import ExtractOptions
 from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.extraction.run import Extraction
+from dof_arrow.extraction.sides import SplitRule
 from dof_arrow.extraction.typed import ExtractKeywords
 from dof_arrow.extraction.views import from_text
 from dof_arrow.format.directory import is_directory
@@ -95,7 +97,8 @@ def planned(
         cores=cores,
         id_key=_key(given),  # after all that may be wrong: a wrong call makes no key
         ids=given.ids,
-        fractions=fractions,
+        site=given.site,
+        split=_rule(given, fractions, destination),
         dtype=given.dtype,
         layout=given.layout,
         batch_size=given.batch_size,
@@ -171,6 +174,18 @@ def _split(
     if "=" in split:
         return splits.parse_fractions(split), None
     return None, split
+
+
+def _rule(
+    given: ExtractOptions, fractions: Mapping[str, float] | None, destination: Destination
+) -> SplitRule | None:
+    """How splits are drawn; what is named, else what rows are added to, keeps its own."""
+    if not fractions:
+        return None
+    known = destination.known_splits()
+    if given.split_from is not None:
+        known = dataset.open(given.split_from)
+    return SplitRule(fractions=fractions, exact=given.split_exact, known=known)
 
 
 def _opened(

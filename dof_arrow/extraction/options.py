@@ -64,7 +64,17 @@ class ExtractOptions(TableOptions):
     split: str | Mapping[str, float] | None = None
     """A column with the split of each input; `folder`, where the first folder of each name is its
     split, as `train`; or fractions, as `{"train": 0.8, "test": 0.2}` or as
-    the text `train=0.8,test=0.2`, which make splits that never part a group."""
+    the text `train=0.8,test=0.2`, which make splits that never part a group. Then a keyed hash of
+    the group, or of an input without one, says which split it is in: with one key a person is in
+    the same split in every dataset."""
+
+    split_exact: bool = False
+    """Whether fractions are met as closely as can be, in each class too. Who is in which split
+    then depends on all inputs, and changes when some are added."""
+
+    split_from: str | os.PathLike[str] | None = None
+    """A dataset, file or directory: groups and inputs that it has are in the split that they are
+    in there, others as `split` says, which then gives fractions."""
 
     # What is written
 
@@ -74,6 +84,10 @@ class ExtractOptions(TableOptions):
     id_key: str | os.PathLike[str] | bytes | None = None
     """The secret key for pseudonyms: 32 bytes, or the file that holds it. By default the user's own
     file, which is made on first use."""
+
+    site: str | None = None
+    """A name that goes into the ids of all inputs: so two hospitals with one key may both have a
+    `train/1.png`. Groups are not touched: a person who is at both is one."""
 
     dtype: Literal["float32", "float16"] = "float32"
     """The type of the features."""
@@ -150,6 +164,23 @@ class ExtractOptions(TableOptions):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}", found=str(value))
+        if self.site is not None and not self.site.strip():
+            raise UsageError("a site without a name", "--site", "a name", repr(self.site))
+        self._check_split()
+
+    def _check_split(self) -> None:
+        """Raise UsageError where it is said how to draw splits, but no fractions are given."""
+        drawn = "=" in self.split if isinstance(self.split, str) else self.split is not None
+        asked = {"--split-exact": self.split_exact, "--split-from": self.split_from is not None}
+        for name, given in asked.items():
+            if given and not drawn:
+                raise UsageError(
+                    f"{name} says how splits are drawn by fractions",
+                    "--split",
+                    "fractions, as train=0.8,test=0.2",
+                    str(self.split or "nothing"),
+                    f"Give fractions, or leave {name} out.",
+                )
 
     @property
     def making(self) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from dof_arrow.cores.core import BATCH, Core
 from dof_arrow.cores.graph.runtime import CPU
 from dof_arrow.errors import UsageError
+from dof_arrow.extraction import sides
 from dof_arrow.extraction.block import Block, Column
 from dof_arrow.extraction.raw_facts import RawFacts
+from dof_arrow.extraction.sides import SplitRule, Units
 from dof_arrow.extraction.versions import LIBRARIES, versions
 from dof_arrow.extraction.views import ONE, ViewPlan
 from dof_arrow.format.spec.arrow import vector_field
@@ -30,7 +32,7 @@ from dof_arrow.media.frames import Sampling
 from dof_arrow.sampling import splits
 from dof_arrow.security.pseudonyms import Kind, pseudonyms
 from dof_arrow.sources import input_table
-from dof_arrow.sources.input_table import Roster
+from dof_arrow.sources.input_table import Roster, at_site
 from dof_arrow.sources.sample import Source
 
 PROCESSING = "processing"
@@ -42,15 +44,17 @@ Numbers = Sequence[int] | NDArray[np.int64]
 class OutputTable:
     """All that the bytes of an output depend on, and what follows from it before anything is read.
 
-    `cores` are by feature column; `fractions` make splits that never part a group; `id_key` is the
-    owner's key for pseudonyms. Equal tables give equal bytes whoever computes them.
+    `cores` are by feature column; `split` says how splits are drawn that never part a group;
+    `id_key` is the owner's key for pseudonyms, `site` stands before all names of inputs. Equal
+    tables give equal bytes whoever computes them.
     """
 
     source: Source
     cores: Mapping[str, Core]
     id_key: bytes
     ids: Literal["pseudonym", "name"] = "pseudonym"
-    fractions: Mapping[str, float] | None = None
+    site: str | None = None
+    split: SplitRule | None = None
     dtype: Literal["float32", "float16"] = "float32"
     layout: Literal["mapped", "compact"] = "mapped"
     batch_size: int = BATCH
@@ -74,11 +78,13 @@ class OutputTable:
             "dtype": self.dtype,
             "layout": self.layout,
             "ids": self.ids,
-            "split": dict(self.fractions or {}),
+            "split": {} if self.split is None else dict(self.split.fractions),
+            "split sides": self._sides_digest,
             "id key": self._keyed(b"id key"),
             "views": self.views.to_json(),
             "max pixels": self.reading.max_pixels,
             "allow": sorted(self.reading.allow),
+            **({} if self.site is None else {"site": self.site}),
             **self._sampled,
             **self.libraries,
         }
@@ -87,6 +93,14 @@ class OutputTable:
     def run_digest(self) -> str:
         """A digest of the identity that only the owner of the key can make or recognise."""
         return self._keyed(json.dumps(self.identity, sort_keys=True).encode())
+
+    @property
+    def _sides_digest(self) -> str | None:
+        """A keyed digest of the splits that were drawn, whichever way, with those taken over."""
+        if self.split is None or self.splits is None:
+            return None
+        # By contents: a part that is in its directory already knows its own sides.
+        return self._keyed("\n".join(self.splits.to_pylist()).encode())
 
     @property
     def libraries(self) -> dict[str, str]:
@@ -157,7 +171,7 @@ class OutputTable:
         fields = []
         if self.source.has_group:
             fields.append(pa.field("group", pa.string()))
-        if self.fractions or self.source.has_split:
+        if self.split is not None or self.source.has_split:
             fields.append(pa.field("split", NAMES, self._lacks_splits))
         for name, target in self.source.targets.items():
             missing = self._inputs.targets[name].null_count > 0
@@ -172,7 +186,7 @@ class OutputTable:
     def _lacks_splits(self) -> bool:
         """Whether inputs may be in no split; drawn by fractions, each is in one."""
         given = self._inputs.splits
-        return not self.fractions and (given is None or given.null_count > 0)
+        return self.split is None and (given is None or given.null_count > 0)
 
     # The values of its columns
 
@@ -185,23 +199,54 @@ class OutputTable:
     def splits(self) -> pa.Array | None:
         """The split of each input, or None. Raises UsageError where a given split parts a group."""
         known = self._inputs
-        if self.fractions:
-            drawn = splits.split_by_fraction(
-                self._unparted().to_pylist(), self.fractions, stratify=self._classes()
-            )
-            return pa.array(drawn)
+        if self.split is not None:
+            return self._drawn[0]
         if known.splits is not None and known.groups is not None:
             splits.check_groups(known.groups.to_pylist(), known.splits.to_pylist())
         return known.splits
 
-    def _unparted(self) -> Column:
-        """What a split must not part: each input's group, or the input itself."""
-        import pyarrow.compute as pc
+    @cached_property
+    def _drawn(self) -> tuple[pa.Array, int]:
+        """The split of each input by the rule, and how many groups have it from elsewhere."""
+        assert self.split is not None
+        return sides.drawn(self.units, self.split, self.id_key, self._classes())
 
+    @property
+    def units(self) -> Units:
+        """What splits must not part: each input's group, or the input itself."""
         known = self._inputs
-        if known.groups is None:
-            return known.keys
-        return pc.coalesce(known.groups.cast(known.keys.type), known.keys)
+        united = getattr(self.source, "united_groups", {})
+        keys = at_site(known.keys, self.site)
+        return Units(keys=keys, groups=known.groups, united=united)
+
+    @property
+    def split_remarks(self) -> list[str]:
+        """What came of drawing splits: shares, sides taken over, what a split lacks."""
+        if self.split is None:
+            return []
+        made, adopted = self._drawn
+        told = [*sides.shares(made, self.split.fractions), *self._exact_remark()]
+        if self.split.known is not None:
+            told.append(f"{adopted:,} groups or inputs stay in the split that they were in before")
+        lacking = self.split_lacks()
+        return [*told, *([f"splits lack: {'; '.join(lacking)}"] if lacking else [])]
+
+    def _exact_remark(self) -> list[str]:
+        if self.split is None or not self.split.exact:
+            return []
+        return ["splits are dealt exactly: with other inputs a person may be in another split"]
+
+    def split_lacks(self) -> list[str]:
+        """Splits that no usable input is drawn into, and classes that a split lacks."""
+        if self.split is None or self.splits is None:
+            return []
+        known = self._inputs
+        usable = None if known.refused is None else known.refused.is_null()
+        classes = {}
+        for name, target in self.source.targets.items():
+            if target.kind == "category":
+                classes[name] = (_only(known.targets[name], usable), target.classes)
+        return sides.lacking(_only(self.splits, usable), self.split.fractions, classes)
 
     def _classes(self) -> list[int | None] | None:
         """The classes within each of which fractions are to be met: those of the first category."""
@@ -223,7 +268,7 @@ class OutputTable:
 
     def names(self, inputs: Numbers) -> list[str]:
         """What some inputs, by number, are called in the file."""
-        keys = self._inputs.keys.take(pa.array(inputs, pa.int64()))
+        keys = at_site(self._inputs.keys.take(pa.array(inputs, pa.int64())), self.site)
         return self._called("id", keys.to_pylist())
 
     def _called(self, kind: Kind, names: list[str]) -> list[str]:
@@ -306,3 +351,7 @@ class OutputTable:
             "raw": {**self._sampled, **raw},
             "providers": providers,
         }
+
+
+def _only(column: Column, wanted: Column | None) -> Column:
+    return column if wanted is None else column.filter(wanted)

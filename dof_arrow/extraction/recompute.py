@@ -26,7 +26,7 @@ from dof_arrow.extraction.staging import blocks
 from dof_arrow.extraction.views import draw_of, remake
 from dof_arrow.format.spec.metadata import COUNTED
 from dof_arrow.security.pseudonyms import pseudonyms
-from dof_arrow.sources.input_table import Roster
+from dof_arrow.sources.input_table import Roster, at_site
 from dof_arrow.sources.sample import Sample, Source
 
 _AT_ONCE = 65_536  # names looked up at a time
@@ -55,10 +55,11 @@ class Remade(NamedTuple):
     lost: Sequence[tuple[int, str]]
 
 
-def rows_of(data: Dataset, source: Source, key: bytes | None) -> list[Row]:
+def rows_of(data: Dataset, source: Source, key: bytes | None, site: str | None = None) -> list[Row]:
     """The rows of a dataset with the numbers of their inputs, None for one that the source lacks.
 
-    `key` is the one that made the ids, None where they are the inputs' own names.
+    `key` is the one that made the ids, None where they are the inputs' own names; `site` stands
+    before these.
     """
     record = data.metadata.record
     names = {
@@ -69,7 +70,7 @@ def rows_of(data: Dataset, source: Source, key: bytes | None) -> list[Row]:
     }
     there = {role: name for role, name in names.items() if name in data.columns}
     table = data.to_arrow(list(there.values())).rename_columns(list(there))
-    places = _places(table["id"].combine_chunks(), source, key)
+    places = _places(table["id"].combine_chunks(), source, key, site)
     rows = []
     for row, place in zip(table.to_pylist(), places, strict=True):
         rows.append(
@@ -110,12 +111,12 @@ def changed(row: Row, noted: Mapping[str, Any], job: Job) -> str:
     return ", ".join(other)
 
 
-def _places(ids: pa.Array, source: Source, key: bytes | None) -> list[int | None]:
+def _places(ids: pa.Array, source: Source, key: bytes | None, site: str | None) -> list[int | None]:
     """The number of the input of each id, None where the source has none of this name."""
     import pyarrow.compute as pc
 
     found = np.full(len(ids), -1)
-    names = Roster.of(source).keys
+    names = at_site(Roster.of(source).keys, site)
     for start in range(0, len(names), _AT_ONCE):
         some = names.slice(start, _AT_ONCE).to_pylist()
         if key is not None:

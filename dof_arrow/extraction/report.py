@@ -98,9 +98,10 @@ def of_run(run: Extraction, dataset: Dataset) -> Report:
 def _report(run: Extraction, first: Sequence[Line], columns: Mapping[str, Any]) -> Report:
     values = {}
     for name, column in columns.items():
-        values[name] = _counts(column, run.source.targets.get(name))
+        values[name] = value_counts(column, run.source.targets.get(name))
     offers = offered(getattr(run.source, "offers", {}))
     remarks = [*getattr(run.source, "remarks", ()), *([offers] if offers else [])]
+    remarks += run.table.split_remarks
     return Report(inputs=[*first, *_left_out(run)], values=values, remarks=remarks)
 
 
@@ -131,7 +132,7 @@ def _most(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
-def _counts(column: Any, target: Target | None) -> dict[str, int]:
+def value_counts(column: Any, target: Target | None) -> dict[str, int]:
     """How many rows have each class, split or number, and how many none."""
     import pyarrow.compute as pc
 

@@ -100,6 +100,7 @@ def reproduce(
     end: str | None = None,
     pictures: str | None = None,
     id_key: bytes | PathLike | None = None,
+    site: str | None = None,
     max_pixels: int | None = None,
     allow: Sequence[str] = (),
     workers: int | None = None,
@@ -111,8 +112,8 @@ def reproduce(
     - `core` are the very cores that made the features, told by their SHA-256; `preprocess`, `fit`,
       `at`, `pool`, `size` and `grey` make them of models as `extract` did. Without any, all are
       found by their digest, in the cache or beside the dataset (`cores.find_cores`).
-    - `table`, `key`, `start`, `end`, `pictures`, `id_key`, `max_pixels` and `allow` find and read
-      the inputs as `extract` did.
+    - `table`, `key`, `start`, `end`, `pictures`, `id_key`, `site`, `max_pixels` and `allow` find
+      and read the inputs as `extract` did.
     - A row agrees if no number is off by more than `tolerance` times the row's largest magnitude
       (SPEC section 10); 0 asks for equal numbers.
 
@@ -136,7 +137,7 @@ def reproduce(
         reading=ReadingOptions(max_pixels=max_pixels, allow=tuple(allow)),
     )
     drawn = found.take(_drawn(len(found), rows, seed))
-    known = _known(drawn, job.source, _secret(found.metadata, id_key))
+    known = _known(drawn, job.source, _secret(found.metadata, id_key), site)
     check = _Check(drawn, known, job, within(tolerance))
     check.run(progress)
     return Reproduction(
@@ -342,9 +343,9 @@ def _drawn(count: int, rows: int | float, seed: int) -> Array:
     return np.sort(shuffled(np.arange(wanted)))
 
 
-def _known(drawn: Dataset, source: Source, key: bytes | None) -> list[Row]:
+def _known(drawn: Dataset, source: Source, key: bytes | None, site: str | None) -> list[Row]:
     """The rows that are drawn, with their inputs; UsageError where the source has none of them."""
-    rows = recompute.rows_of(drawn, source, key)
+    rows = recompute.rows_of(drawn, source, key, site)
     if all(row.input is None for row in rows):
         named = "the source, --table and --key"
         if _provenance(drawn.metadata).raw.get("segments"):

@@ -20,6 +20,7 @@ from dof_arrow.extraction.job import Job
 from dof_arrow.extraction.local_engine import Progress, compute
 from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.extraction.raw_facts import RawFacts
+from dof_arrow.extraction.sides import refuse_lacking
 from dof_arrow.extraction.staging import Staging, blocks
 from dof_arrow.extraction.views import ViewPlan
 from dof_arrow.format.parquet.layout import most_rows
@@ -200,8 +201,18 @@ class Extraction:
         _ = self.schema
         if self.source.has_split:
             _ = self.splits
+        self._check_splits()
         self._check_rows()
         self.destination.refuse_standing(self.run_digest)
+
+    def _check_splits(self) -> None:
+        """Raise UsageError where a split lacks inputs or a class, and exact dealing may help.
+
+        What is added to a dataset, or takes its sides over, need not fill all splits by itself.
+        """
+        rule = self.table.split
+        if rule is not None and not rule.exact and rule.known is None:
+            refuse_lacking(self.table.split_lacks(), len(self.source))
 
     def _check_windows(self) -> None:
         if self.clips is not None:

@@ -111,7 +111,17 @@ class ExtractKeywords(TypedDict, total=False):
     split: str | Mapping[str, float] | None
     """A column with the split of each input; `folder`, where the first folder of each name is its
     split, as `train`; or fractions, as `{"train": 0.8, "test": 0.2}` or as
-    the text `train=0.8,test=0.2`, which make splits that never part a group."""
+    the text `train=0.8,test=0.2`, which make splits that never part a group. Then a keyed hash of
+    the group, or of an input without one, says which split it is in: with one key a person is in
+    the same split in every dataset."""
+
+    split_exact: bool
+    """Whether fractions are met as closely as can be, in each class too. Who is in which split
+    then depends on all inputs, and changes when some are added."""
+
+    split_from: str | os.PathLike[str] | None
+    """A dataset, file or directory: groups and inputs that it has are in the split that they are
+    in there, others as `split` says, which then gives fractions."""
 
     ids: Literal["pseudonym", "name"]
     """What inputs and groups are called in the output: pseudonyms, or their own names."""
@@ -119,6 +129,10 @@ class ExtractKeywords(TypedDict, total=False):
     id_key: str | os.PathLike[str] | bytes | None
     """The secret key for pseudonyms: 32 bytes, or the file that holds it. By default the user's own
     file, which is made on first use."""
+
+    site: str | None
+    """A name that goes into the ids of all inputs: so two hospitals with one key may both have a
+    `train/1.png`. Groups are not touched: a person who is at both is one."""
 
     dtype: Literal["float32", "float16"]
     """The type of the features."""

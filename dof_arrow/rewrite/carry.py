@@ -13,6 +13,7 @@ from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.arrow import element_type, is_vector
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.writer import Writer
+from dof_arrow.tables.amended import Amended
 
 _BATCH_BYTES = 32 << 20  # of vectors, counted as float32
 # What the writer makes anew: of the metadata, of a column, of the provenance.
@@ -24,6 +25,8 @@ _MADE_ANEW_OF_PROVENANCE = ("generator", "run")
 def carried(rows: Dataset) -> dict[str, Json]:
     """The metadata of a dataset made from another, which is named as its parent."""
     value = renewed(to_json(rows.metadata), rows.schema)
+    if isinstance(rows.table, Amended):
+        return value  # which names its parent itself
     if rows.seal and not rows.derived:
         value["provenance"]["parents"] = [{"uuid": rows.metadata.uuid, "seal": rows.seal}]
     return value

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import DofWarning, FormatError, UsageError
 from dof_arrow.format import append, merge_metadata
-from dof_arrow.format.directory import is_directory
+from dof_arrow.format.directory import MANIFEST, is_directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.footer import FileMetaData, RowGroup, Struct, get, items
@@ -28,24 +29,35 @@ from dof_arrow.format.spec.metadata import VERSION, Metadata, from_json
 from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.validation import structure
 from dof_arrow.format.writer import Writer
-from dof_arrow.rewrite.carry import carried, write_rows
+from dof_arrow.rewrite.carry import carried, renewed, write_rows
 from dof_arrow.storage.atomic import refuse_existing, replacing
 from dof_arrow.tables import selection
 
 PathLike = str | os.PathLike[str]
+Say = Callable[[str], None]
 Attached = tuple[Json, bytes]  # a document's name and media type, and its bytes
 
 
-def merge(parts: Sequence[PathLike], out: PathLike, *, overwrite: bool = False) -> Dataset:
+def merge(
+    parts: Sequence[PathLike],
+    out: PathLike,
+    *,
+    overwrite: bool = False,
+    say: Say = lambda note: None,
+) -> Dataset:
     """Put datasets together as one file, or as a directory `name.dof` of all their files.
 
-    Files are added to a directory that is there already. One file is made of the parts' own chunks
-    where every row group but the last fills whole pages, else written anew; either way every byte
-    read is checked against its digest.
+    Columns are united by name, numbers widened, classes united by name; what a dataset lacks is
+    missing in its rows, and an input that is in several stands there once. `say` is told each of
+    these. Files are added to a directory that is there already, if it has their columns and
+    classes.
 
-    Raises UsageError if columns, cores or targets differ or a record stands in two parts,
-    FormatError for a part that is not sealed or damaged, OutputError if the output exists or cannot
-    be written.
+    Where all are alike one file is made of the parts' own chunks if every row group but the last
+    fills whole pages, else written anew; either way every byte read is checked against its digest.
+
+    Raises UsageError that names all that cannot be united: other cores, columns of other types, one
+    id with different features, a group in two splits; FormatError for a part that is not sealed or
+    damaged, OutputError if the output exists or cannot be written.
     """
     opened = [dataset.open(part) for part in parts]
     if not opened:
@@ -54,12 +66,53 @@ def merge(parts: Sequence[PathLike], out: PathLike, *, overwrite: bool = False) 
     for file in files:
         _check_whole(file)
     if is_directory(Path(out)):
-        append.append(out, *(file.path for file in files), overwrite=overwrite)
+        _into_directory(opened, files, Path(out), overwrite, say)
     else:
         refuse_existing(Path(out), overwrite)
-        _check(opened)
-        _merge(opened, files, Path(out), overwrite)
+        _into_file(opened, files, Path(out), overwrite, say)
     return dataset.open(out)
+
+
+def _into_file(
+    opened: Sequence[Dataset], files: Sequence[File], out: Path, overwrite: bool, say: Say
+) -> None:
+    whole, notes = dataset.union(opened, once=True)
+    for note in notes:
+        say(note)
+    if _is_as_given(whole, opened):
+        _merge(opened, files, out, overwrite)
+    else:
+        _write_anew(opened, whole, out, overwrite)
+
+
+def _into_directory(
+    opened: Sequence[Dataset], files: Sequence[File], out: Path, overwrite: bool, say: Say
+) -> None:
+    """Add the files as they are, or rows in the form of what is there, or of all of them."""
+    known = [dataset.open(out)] if (out / MANIFEST).exists() and not overwrite else []
+    whole, notes = dataset.union([*known, *opened], once=True)
+    for note in notes:
+        say(note)
+    if known and not _is_like(known[0], whole):
+        raise UsageError(
+            "the directory's parts have other columns or classes",
+            str(out),
+            "no new columns, types or classes",
+            "; ".join(notes) or "other types",
+            f"Make a new one of all: dof merge {out} MORE … -o NEW.dof",
+        )
+    if _is_as_given(whole, [*known, *opened]):
+        append.append(out, *(file.path for file in files), overwrite=overwrite)
+        return
+    with append.growing(out, overwrite=overwrite) as growth:
+        start = sum(map(len, known))
+        for part, rows in zip(opened, _kept(whole)[len(known) :], strict=True):
+            if rows:
+                with _spare(growth.spare) as spare:
+                    some = whole[start : start + rows]
+                    _write_anew([part], some, spare, True, like=[*known, *opened][0], part=True)
+                    growth.add(spare, new_ids=True)
+            start += rows
 
 
 def _files(opened: Sequence[Dataset]) -> list[File]:
@@ -86,56 +139,75 @@ def _check_whole(file: File) -> None:
     file.check()
 
 
-def _check(opened: Sequence[Dataset]) -> None:
-    """Raise UsageError unless the datasets are of one kind and no record stands in two."""
-    first = opened[0]
-    name = first.metadata.record.id
-    for number, other in enumerate(opened[1:], 1):
-        where, whose = str(other.path), str(first.path)
-        merge_metadata.check_alike(
-            first.metadata, other.metadata, first.schema, other.schema, where, whose
-        )
-        for before in opened[:number]:
-            merge_metadata.check_new(
-                before.to_arrow([name])[0].chunks,
-                other.to_arrow([name])[0].combine_chunks(),
-                where,
-                str(before.path),
-            )
+def _is_as_given(whole: Dataset, opened: Sequence[Dataset]) -> bool:
+    """Whether the whole is the rows of all parts, none left out, none in another form."""
+    alike = all(part.schema.equals(whole.schema, check_metadata=False) for part in opened)
+    targets = all(part.metadata.targets == whole.metadata.targets for part in opened)
+    return alike and targets and len(whole) == sum(map(len, opened))
+
+
+def _is_like(known: Dataset, whole: Dataset) -> bool:
+    """Whether the form of all rows is that of the directory that is there."""
+    same_columns = known.schema.equals(whole.schema, check_metadata=False)
+    return same_columns and known.metadata.targets == whole.metadata.targets
+
+
+def _kept(whole: Dataset) -> list[int]:
+    """How many rows each part has in the whole."""
+    table = whole.table
+    assert isinstance(table, selection.Chained | selection.United)
+    return [len(part) for part in table.parts]
+
+
+@contextmanager
+def _spare(path: Path) -> Iterator[Path]:
+    """A file beside a directory, for rows that are to be added to it."""
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _merge(opened: Sequence[Dataset], files: Sequence[File], out: Path, overwrite: bool) -> None:
-    about = _about(opened)
-    documents = _documents(opened)
     alignment = common_alignment(files)
-    if alignment is not None:
-        _copy(opened, files, alignment, about, documents, out, overwrite)
+    if alignment is None:
+        _write_anew(opened, dataset.union(opened, once=False)[0], out, overwrite)
     else:
-        _write_anew(opened, about, documents, out, overwrite)
+        about, documents = _about(opened), _documents(opened)
+        _copy(opened, files, alignment, about, documents, out, overwrite)
 
 
 def _write_anew(
     opened: Sequence[Dataset],
-    about: Json,
-    documents: Sequence[Attached],
+    whole: Dataset,
     out: Path,
     overwrite: bool,
+    like: Dataset | None = None,
+    part: bool = False,
 ) -> None:
-    first = opened[0]
+    """Write rows as one file, laid out `like` another, which speaks for all that they are of."""
+    about = {**_about(opened), **_form(whole)}
+    schema = whole.schema.remove_metadata()
     writer = Writer(
         out,
         about,
-        schema=first.schema.remove_metadata(),
+        schema=schema,
         overwrite=overwrite,
-        layout="mapped" if _mapped_names(first.metadata) else "compact",
+        layout="mapped" if _mapped_names((like or opened[0]).metadata) else "compact",
+        part=part,
     )
     with writer:
         for error in _errors(opened):
             writer.fail(**error)
-        for document, data in documents:
+        for document, data in _documents(opened):
             writer.attach(document["name"], data, document["media_type"])
-        for part in opened:
-            write_rows(writer, part, first.schema)
+        write_rows(writer, whole, schema)
+
+
+def _form(whole: Dataset) -> dict[str, Json]:
+    """What the metadata of united rows says of their columns."""
+    value = renewed(to_json(whole.metadata), whole.schema)
+    return {name: value[name] for name in ("columns", "targets", "record") if name in value}
 
 
 def _about(opened: Sequence[Dataset]) -> dict[str, Json]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
-from dof_arrow.format.spec.split_names import standard_or_own
+from dof_arrow.format.spec.split_names import TEST, TRAIN, VALID, standard_or_own
 
 Array = NDArray[Any]
 
@@ -73,6 +73,31 @@ def split_by_fraction(
             split_of[group] = split
             need[split] -= sizes[group]
     return [split_of[group] for group in groups]
+
+
+def split_by_number(numbers: Array, fractions: Mapping[str, float]) -> list[str]:
+    """The split of each number in [0, 1), by where it lies among the fractions.
+
+    A number's split depends on nothing but the number and the fractions: train, valid and test lie
+    in this order from 0 upward, then splits of other names by name, in whatever order they are
+    given. So a part of `test` made `valid` moves nothing out of `train`. Raises UsageError if
+    fractions are wrong.
+
+    >>> split_by_number(np.array([0.79, 0.8, 0.99]), {"test": 0.2, "train": 0.8})
+    ['train', 'test', 'test']
+    """
+    fractions = _checked(fractions)
+    names = sorted(fractions, key=_place)
+    ends = np.cumsum([fractions[name] for name in names])
+    # The last split takes what rounding leaves over.
+    places = np.searchsorted(ends[:-1], numbers, side="right")
+    return [names[place] for place in places.tolist()]
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Where a split stands: train, valid, test, then the others by name."""
+    usual = (TRAIN, VALID, TEST)
+    return (usual.index(name) if name in usual else len(usual), name)
 
 
 def check_groups(groups: Sequence[str | None], splits: Sequence[str | None]) -> None:

@@ -11,7 +11,10 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
 
@@ -48,6 +51,22 @@ def pseudonyms(key: bytes, kind: Kind, names: Iterable[str]) -> list[str]:
         raise UsageError("no such kind of pseudonym", expected="id or group", found=str(kind))
     domain = f"dof pseudonym {kind}\0".encode()
     return [_spelled(hmac.digest(key, domain + _bytes(name), "sha256")) for name in names]
+
+
+def split_numbers(key: bytes, named: Iterable[str]) -> NDArray[Any]:
+    """A number in [0, 1) for each pseudonym, float64 [n], which tells in which split it is.
+
+    It depends on the pseudonym and the key alone, so that a person is on the same side in every
+    dataset that is made with the key. A number is the first 53 bits of HMAC-SHA256 (RFC 2104).
+
+    >>> split_numbers(bytes(32), ["dk76dpfpk22mlkylqzghti2crk"]).round(6).tolist()
+    [0.245849]
+    """
+    numbers = []
+    for name in named:
+        digest = hmac.digest(key, b"dof split\0" + name.encode(), "sha256")
+        numbers.append(int.from_bytes(digest[:8], "big") >> 11)
+    return np.array(numbers, np.uint64) / 2.0**53
 
 
 def _bytes(name: str) -> bytes:

@@ -115,16 +115,7 @@ class Cells(Listing):
 
     def classes(self, name: str) -> tuple[str, ...]:
         """Class names as `datasets` writes them into the schema."""
-        metadata = column_files.schema(self.paths[0]).metadata or {}
-        try:
-            features = json.loads(metadata[b"huggingface"])["info"]["features"]
-            about = features[name]
-            about = about.get("feature", about)
-            if about.get("_type") == "ClassLabel":
-                return tuple(map(str, about["names"]))
-        except (KeyError, ValueError, TypeError, AttributeError):
-            pass  # a stranger's metadata: whatever is not as `datasets` writes it names no classes
-        return ()
+        return class_names(column_files.schema(self.paths[0]), name)
 
     def _splits_by_file(self) -> list[str] | None:
         """The split of each file, by its name; None where there is a column of that name."""
@@ -143,6 +134,20 @@ class Cells(Listing):
     def _texts(self, name: str) -> Column:
         columns = [column_files.column(path, name) for path in self.paths]
         return texts(_chained(columns, columns[0].type), self.paths[0], name)
+
+
+def class_names(schema: Any, name: str) -> tuple[str, ...]:
+    """The class names of a column as `datasets` writes them into a schema; none if it does not."""
+    metadata = schema.metadata or {}
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        about = features[name]
+        about = about.get("feature", about)
+        if about.get("_type") == "ClassLabel":
+            return tuple(map(str, about["names"]))
+    except (KeyError, ValueError, TypeError, AttributeError):
+        pass  # a stranger's metadata: whatever is not as `datasets` writes it names no classes
+    return ()
 
 
 def open_columns(root: Path, names: Sequence[str], pictures: str | None = None) -> Cells:

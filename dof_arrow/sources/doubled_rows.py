@@ -55,7 +55,8 @@ def united(listed: L) -> L:
     for name, target in listed.targets.items():
         kept = nulled(labels[name], refused.is_valid())
         targets[name], labels[name] = _without_lost(target, listed.labels[name], kept)
-    counts = {"doubled": settled.put_together(), "united_groups": united_groups}
+    joined = sum(len(names) - 1 for names in united_groups.values())
+    counts = {"doubled": settled.put_together(), "united_groups": joined}
     return replace(
         listed,
         names=listed.names.take(first),
@@ -68,6 +69,7 @@ def united(listed: L) -> L:
         columns=columns,
         refused=refused,
         counts={**listed.counts, **counts},
+        united_groups=united_groups,
     )
 
 
@@ -140,19 +142,28 @@ def _codes(column: Column) -> set[int]:
     return set(flat.drop_null().unique().to_pylist())
 
 
-def _united_groups(groups: Column, runs: _Runs) -> tuple[Column, int]:
-    """Groups, those that share a picture under the smallest name among them, and how many went."""
+def _united_groups(groups: Column, runs: _Runs) -> tuple[Column, Mapping[str, tuple[str, ...]]]:
+    """Groups, those that share a picture under the smallest name among them, and their names."""
     if groups is None:
-        return None, 0
+        return None, {}
     shared = _Shared()
     for _, start, length in runs.several():
         shared.join(groups.slice(start, length).drop_null().to_pylist())
     renamed = shared.renamed()
     if not renamed:
-        return groups, 0
+        return groups, {}
     encoded = groups.dictionary_encode()
     names = [renamed.get(name, name) for name in encoded.dictionary.to_pylist()]
-    return pa.array(names, groups.type).take(encoded.indices), len(renamed)
+    return pa.array(names, groups.type).take(encoded.indices), _members(renamed)
+
+
+def _members(renamed: Mapping[Any, Any]) -> dict[str, tuple[str, ...]]:
+    """All names of each group that others were joined to: its own first."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in sorted(renamed):
+        smallest = renamed[name]
+        found[smallest] = (*found.get(smallest, (smallest,)), name)
+    return found
 
 
 class _Shared:

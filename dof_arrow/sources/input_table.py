@@ -90,6 +90,19 @@ class Roster:
             yield ("kept", name), column
 
 
+def at_site(keys: Column, site: str | None) -> Column:
+    """Names of inputs with that of the site in front, so that two sites may have equal ones.
+
+    >>> at_site(pa.array(["train/1.png"]), "north").to_pylist()
+    ['north/train/1.png']
+    """
+    import pyarrow.compute as pc
+
+    if site is None:
+        return keys
+    return pc.binary_join_element_wise(pa.scalar(site, keys.type), keys, pa.scalar("/", keys.type))
+
+
 def target_type(target: Target) -> pa.DataType:
     """The Arrow type of a target's column."""
     return _TYPES[target.kind]

@@ -30,7 +30,8 @@ class Listing(ABC):
     files and rows (`counted.COUNTED`, and `without_file`: rows whose picture is not there),
     `offers` how many more rows of a table further readings of its keys would find. `remarks` are
     sentences on what was chosen where the columns left it open; no name of a picture or group
-    stands in them.
+    stands in them. `united_groups` gives, for each group that others were joined to because they
+    share a picture, the names of all of them.
     """
 
     names: Column
@@ -45,6 +46,7 @@ class Listing(ABC):
     refused: Column = None
     remarks: tuple[str, ...] = ()
     bounds: Column = None
+    united_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def keys(self) -> Column:

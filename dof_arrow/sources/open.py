@@ -90,9 +90,7 @@ def open_source(
         encoding=encoding,
     )
     asked = _asked(given, split)
-    if table is not None and key is None:
-        hint = "Add --key COLUMN: the column with file names."
-        raise UsageError("a table needs the column that names the pictures", hint=hint)
+    _check_key(given)
     if asked.segments:
         _check_segments(given, clips=clips)
     found = clip_files.clips_at(Path(path)) if clips else None
@@ -121,6 +119,26 @@ def _check_segments(given: TableOptions, *, clips: bool) -> None:
             found=found,
             hint="Add --table FILE.csv --key COLUMN: the column that names each row's clip.",
         )
+
+
+def with_table(found: Listing, given: TableOptions, split: str | None = None) -> Listing:
+    """A listing with those columns of a table that are asked for; raises as `open_source` does."""
+    _check_key(given)
+    assert given.table is not None
+    return joined(found, Path(given.table), _asked(given, split))
+
+
+def with_columns_of(
+    found: Listing, given: TableOptions, path: Path, split: str | None = None
+) -> Listing:
+    """A listing with those of its own columns that are asked for; raises as `open_source` does."""
+    return with_own(found, path, _asked(given, split))
+
+
+def _check_key(given: TableOptions) -> None:
+    if given.table is not None and given.key is None:
+        hint = "Add --key COLUMN: the column with file names."
+        raise UsageError("a table needs the column that names the pictures", hint=hint)
 
 
 def _readings(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def match(keys: Column, names: Column, path: Path, loosely: Collection[str] = ()
     search.look(_same, among=safe)
     respelled = 0
     if _may_be_respelled(keys) or _may_be_respelled(names):
-        respelled = search.look(_spelled, among=safe)
+        respelled = search.look(spelled, among=safe)
     asked = tuple(name for name in READINGS if name in loosely)
     found = search.look(_folded(asked)) if asked else 0
     offers = search.offers(asked)
@@ -192,7 +192,8 @@ def _same(texts: Column) -> Column:
     return texts
 
 
-def _spelled(texts: Column) -> Column:
+def spelled(texts: Column) -> Column:
+    """Texts with composed characters and slashes for backslashes."""
     import pyarrow.compute as pc
 
     return pc.utf8_normalize(pc.replace_substring(texts, "\\", "/"), "NFC")
@@ -238,7 +239,7 @@ def _folded(readings: Collection[str]) -> Fold:
     """Some readings, one after the other, of what is spelled alike."""
 
     def fold(texts: Column) -> Column:
-        texts = _spelled(texts)
+        texts = spelled(texts)
         for name in readings:
             texts = READINGS[name](texts)
         return texts

@@ -15,9 +15,9 @@ from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.metadata import Metadata, Parent, Provenance, Record
 from dof_arrow.sampling import splits
-from dof_arrow.tables import targets
+from dof_arrow.tables import targets, union, unique
 from dof_arrow.tables.gather import Gather
-from dof_arrow.tables.selection import Chained, JoinedRows, Selection, Table, chunked
+from dof_arrow.tables.selection import Chained, JoinedRows, Selection, Table, United, chunked
 from dof_arrow.tables.targets import Tabular
 
 Array = NDArray[Any]
@@ -49,24 +49,44 @@ def join(left: Selection, right: Selection, suffix: str) -> JoinedRows:
     return JoinedRows(left=left, right=right, names=names, schema=schema, metadata=about)
 
 
-def chain(parts: Sequence[Selection]) -> Chained:
-    """Several selections with the same columns, one after the other; see `dataset.concat`."""
+def chain(parts: Sequence[Selection], once: bool = False) -> tuple[Table, list[str]]:
+    """Several selections, one after the other, and what was done to unite them.
+
+    See `dataset.concat`.
+    """
     if not parts:
         raise UsageError("nothing to put together", "concat", "one dataset or more", "none")
-    first = parts[0].table
-    for part in parts[1:]:
-        _check_alike(first, part.table)
-    sources = [part.table.metadata for part in parts]
+    alike = union.are_alike(parts)
+    notes: list[str] = []
+    table: Chained | United
+    if alike and not (once and len(parts) > 1):
+        schema = parts[0].table.schema.remove_metadata()
+        table = Chained(parts=parts, schema=schema, metadata=parts[0].table.metadata)
+    else:
+        table, notes = union.united(parts)
+    if once and isinstance(table, United):
+        table, doubled = unique.unique(parts, table)
+        notes += doubled
+        if alike and not doubled:
+            schema = parts[0].table.schema.remove_metadata()
+            table = Chained(parts=table.parts, schema=schema, metadata=parts[0].table.metadata)
+    return _named(table, [part.table.metadata for part in parts]), notes
+
+
+def _named(table: Any, sources: Sequence[Metadata]) -> Table:
+    """A chain of several tables with metadata of its own."""
     about = replace(
-        first.metadata,
+        table.metadata,
         uuid=_derived(sources),
         splits=_splits(sources),
         errors=None,
         documents=(),
+        parts=(),
         provenance=_made_from(sources),
     )
-    schema = with_metadata(first.schema.remove_metadata(), about)
-    return Chained(parts=parts, schema=schema, metadata=about)
+    schema = with_metadata(table.schema.remove_metadata(), about)
+    made: Table = replace(table, schema=schema, metadata=about)
+    return made
 
 
 def record_keys(left: Record, right: Record) -> list[tuple[str, str]]:
@@ -251,27 +271,3 @@ def _splits(sources: Sequence[Metadata]) -> Any:
                 split = replace(old, rows=rows, records=records)
             found[name] = split
     return found
-
-
-def _check_alike(first: Table, other: Table) -> None:
-    where = str(other.path)
-    if not first.schema.equals(other.schema, check_metadata=False):
-        raise UsageError(
-            "the columns differ",
-            where,
-            _described(first.schema),
-            _described(other.schema),
-            "Keep the same columns when extracting.",
-        )
-    if first.metadata.targets != other.metadata.targets:
-        raise UsageError(
-            "the classes of a target differ",
-            where,
-            str(dict(first.metadata.targets))[:300],
-            str(dict(other.metadata.targets))[:300],
-            "Extract with the same class names.",
-        )
-
-
-def _described(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} {field.type}" for field in schema)

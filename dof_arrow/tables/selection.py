@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,13 @@ from dof_arrow.format.columns import Columns
 from dof_arrow.format.directory import Directory
 from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import fixed
-from dof_arrow.format.spec.arrow import flat_array, is_vector, vector_array
+from dof_arrow.format.spec.arrow import (
+    element_type,
+    flat_array,
+    is_vector,
+    numpy_values,
+    vector_array,
+)
 from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.spec.names import is_names
 from dof_arrow.sampling.permutation import Rows
@@ -48,6 +54,18 @@ class Table(Protocol):
     def seal(self) -> str | None: ...
 
     def attachment(self, offset: int, length: int) -> bytes: ...
+
+
+@runtime_checkable
+class Combined(Protocol):
+    """A table made of selections of other tables."""
+
+    @property
+    def inner(self) -> Sequence[Selection]: ...
+
+    def values(self, name: str, rows: Places, *, writable: bool = False) -> Array: ...
+    def array(self, name: str, rows: Places) -> pa.Array | pa.ChunkedArray: ...
+    def gather(self, name: str) -> Gather: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,6 +168,11 @@ class JoinedRows:
     metadata: Metadata
 
     @property
+    def inner(self) -> Sequence[Selection]:
+        """Both sides."""
+        return [self.left, self.right]
+
+    @property
     def path(self) -> Path:
         """The file of the left side."""
         return self.left.table.path
@@ -199,6 +222,11 @@ class Chained:
     parts: Sequence[Selection]
     schema: pa.Schema
     metadata: Metadata
+
+    @property
+    def inner(self) -> Sequence[Selection]:
+        """The parts."""
+        return self.parts
 
     @property
     def path(self) -> Path:
@@ -278,6 +306,84 @@ class Chained:
         return back
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class United:
+    """Several selections with different columns, one after the other, in one form.
+
+    `flat` holds the columns but vectors, in memory; vectors are read where they lie.
+    """
+
+    parts: Sequence[Selection]
+    flat: Mapping[str, pa.ChunkedArray]
+    schema: pa.Schema
+    metadata: Metadata
+
+    @property
+    def inner(self) -> Sequence[Selection]:
+        """The parts."""
+        return self.parts
+
+    @property
+    def chained(self) -> Chained:
+        """The parts, of which only vectors are asked for."""
+        return Chained(parts=self.parts, schema=self.schema, metadata=self.metadata)
+
+    @property
+    def path(self) -> Path:
+        """The file of the first part."""
+        return self.parts[0].table.path
+
+    @property
+    def rows(self) -> int:
+        """Rows of all parts."""
+        return sum(map(len, self.parts))
+
+    @property
+    def state(self) -> State:
+        """The worst of them."""
+        return self.chained.state
+
+    @property
+    def seal(self) -> None:
+        """None: each part has its own."""
+
+    def attachment(self, offset: int, length: int) -> bytes:
+        """Raise FormatError: the metadata of several files names no attachment."""
+        return self.chained.attachment(offset, length)
+
+    def values(self, name: str, rows: Places, *, writable: bool = False) -> Array:
+        """Rows of a column; a category that is stored as names is given as codes."""
+        if name in self.flat:
+            return _numbers(self.array(name, rows), self.schema.field(name), self.metadata)
+        values = self.chained.values(name, rows, writable=writable)
+        return values.astype(element_type(self.schema.field(name)), copy=False)
+
+    def array(self, name: str, rows: Places) -> pa.Array | pa.ChunkedArray:
+        """Rows of a column."""
+        if name in self.flat:
+            column = self.flat[name]
+            if isinstance(rows, slice):
+                return column.slice(rows.start, rows.stop - rows.start)
+            return column.take(pa.array(rows))
+        values = np.ascontiguousarray(self.values(name, rows))
+        return vector_array(values, self.schema.field(name))
+
+    def gather(self, name: str) -> Gather:
+        """The gathers of the parts, one after the other."""
+        return self.chained.gather(name)
+
+
+def _numbers(column: pa.ChunkedArray, field: pa.Field, about: Metadata) -> Array:
+    """A flat column as numpy has it."""
+    target = about.targets.get(field.name)
+    if target is None or not pa.types.is_dictionary(field.type):
+        return numpy_values(column, field)
+    codes = pa.chunked_array([chunk.indices for chunk in column.chunks], field.type.index_type)
+    values = codes.fill_null(-1).to_numpy()
+    kind = np.int32 if field.nullable else np.min_scalar_type(max(len(target.classes) - 1, 0))
+    return np.asarray(values, kind)
+
+
 def chunked(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
     """An array as a chunked array."""
     return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
@@ -315,18 +421,17 @@ def files(table: Table) -> Iterator[File]:
         yield from _inner_files(_combined(table))
 
 
-def _inner_files(table: JoinedRows | Chained) -> Iterator[File]:
-    inner = [table.left, table.right] if isinstance(table, JoinedRows) else table.parts
+def _inner_files(table: Combined) -> Iterator[File]:
     seen = set()
-    for selection in inner:
+    for selection in table.inner:
         for file in files(selection.table):
             if id(file) not in seen:
                 seen.add(id(file))
                 yield file
 
 
-def _combined(table: Table) -> JoinedRows | Chained:
-    assert isinstance(table, JoinedRows | Chained)
+def _combined(table: Table) -> Combined:
+    assert isinstance(table, Combined)
     return table
 
 

@@ -21,7 +21,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import OutputError, SourceError, UsageError
 from dof_arrow.extraction.extract import extract
-from dof_arrow.format.spec.metadata import Target
+from dof_arrow.format.spec.metadata import TYPES, Target
 from dof_arrow.format.validation.validate import validate
 from dof_arrow.media import image
 from dof_arrow.sources.open import open_source
@@ -305,7 +305,7 @@ def test_pseudonyms_groups_and_kept_columns(tmp_path: Path) -> None:
         1,
         2,
     ]
-    assert ds.columns == ["id", "group", "finding", "age", "feature"]
+    assert ds.columns == ["id", "group", "finding", "age", "processing", "feature"]
     again = made(tmp_path / "p", tmp_path / "y.parquet")
     assert again.to_arrow()["id"].to_pylist() == ids
     other = made(tmp_path / "p", tmp_path / "z.parquet", id_key=bytes(32))
@@ -329,6 +329,7 @@ def test_splits_keep_patients_whole_and_meet_the_fractions_d9(tmp_path: Path) ->
         label="finding",
         group="patient",
         split="train=0.75,test=0.25",
+        split_exact=True,
     )
     splits, groups = ds.to_arrow()["split"].to_pylist(), ds.to_arrow()["group"].to_pylist()
     assert len({*zip(groups, splits, strict=True)}) == len(set(groups))
@@ -412,10 +413,9 @@ def test_provenance_says_what_the_raw_inputs_were_like_d8_d27(tmp_path: Path) ->
     assert about is not None and (about.inputs, about.failed) == (6, 1)
     assert about.raw["format"] == "PNG" and about.raw["mode"] == {"L": 1, "RGB": 4}
     assert about.raw["bytes"] == sum(p.stat().st_size for p in folder.iterdir())
-    assert (
-        ds[4]["processing"] == {"width": 6, "height": 6, "mode": "L"}
-        and ds[0]["processing"]["mode"] == "RGB"
-    )
+    own = ds[4]["processing"]
+    assert [own[name] for name in ("width", "height", "mode")] == [6, 6, "L"]
+    assert list(own) == list(TYPES) and ds[0]["processing"]["mode"] == "RGB"
     assert [(e["rule"], e["reason"]) for e in ds.errors] == [("empty", "the file holds 0 bytes")]
     assert ds.errors[0]["id"] not in ds.to_arrow()["id"].to_pylist()
 
@@ -520,6 +520,7 @@ def test_no_canary_leaves(layout: str, tmp_path: Path, monkeypatch: pytest.Monke
         group="patient",
         keep=["age"],
         split="train=0.5,test=0.5",
+        split_exact=True,
         layout=layout,
     )
     assert len(ds) == 12 and sorted(e["rule"] for e in ds.errors) == ["missing", "truncated"]

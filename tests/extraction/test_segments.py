@@ -100,7 +100,8 @@ def test_windows_of_segments(window: int, stride: int | None, folder: Path, tmp_
 
 def test_segments_are_records_of_their_clips_group(folder: Path, tmp_path: Path) -> None:
     rows = [f"{clip},{k / 10},{(k + 1) / 10},x" for clip in "ab" for k in range(10)]
-    ds = made(folder, tmp_path / "x.parquet", rows, ids="pseudonym", split="train=0.5,test=0.5")
+    split = {"split": "train=0.5,test=0.5", "split_exact": True}
+    ds = made(folder, tmp_path / "x.parquet", rows, ids="pseudonym", **split)
     table = ds.to_arrow(["id", "group", "split"]).to_pandas()
     assert table.id.nunique() == 20 and set(table.id.str.len()) == {26}
     assert table.group.nunique() == 2

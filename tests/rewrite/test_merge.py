@@ -138,10 +138,13 @@ def test_into_a_directory_and_from_one(tmp_path: Path) -> None:
 def test_refusals_leave_nothing(tmp_path: Path) -> None:
     a, b = parts(tmp_path, 100, 200)
     wide = making.write(tmp_path / "wide.parquet", 3, making.vectors(3, 8))
+    other = part(tmp_path / "other.parquet", 0, 3)
+    with dof.Writer(other, overwrite=True) as writer:
+        writer.write(ids=[f"{i:026d}" for i in range(3)], vectors={"feature": VALUES[5:8]})
     before = {p.name for p in tmp_path.iterdir()}
     for out in (tmp_path / "all.parquet", tmp_path / "all.dof"):
-        with pytest.raises(UsageError, match="holds already"):
-            merge([a, b, a], out)
+        with pytest.raises(UsageError, match="different inputs under one id"):
+            merge([a, b, other], out)
         with pytest.raises(UsageError, match=r"another kind.*column"):
             merge([a, wide], out)
     with pytest.raises(OutputError, match="exists"):

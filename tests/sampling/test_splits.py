@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dof_arrow.errors import UsageError
-from dof_arrow.sampling.splits import check_groups, parse_fractions, split_by_fraction
+from dof_arrow.sampling.splits import (
+    check_groups,
+    parse_fractions,
+    split_by_fraction,
+    split_by_number,
+)
 
 THREE = {"train": 0.8, "valid": 0.1, "test": 0.1}
 GROUPS = st.lists(st.text("abcdef", min_size=1, max_size=2), max_size=200)
@@ -134,3 +140,19 @@ def test_a_parted_group_is_refused_without_naming_it() -> None:
 
 def test_rows_without_group_or_split_part_nothing() -> None:
     check_groups([None, None, "a", "a"], ["train", "test", "train", None])
+
+
+def test_a_number_has_its_split_whatever_the_order_of_the_fractions() -> None:
+    numbers = np.array([0.0, 0.499, 0.5, 0.6, 0.75, 0.9, 1 - 2**-53])
+    expected = ["train", "train", "valid", "valid", "test", "mine", "mine"]
+    parts = {"mine": 0.125, "test": 0.125, "valid": 0.25, "train": 0.5}
+    assert split_by_number(numbers, parts) == expected
+    assert split_by_number(numbers, dict(sorted(parts.items()))) == expected
+
+
+def test_numbers_meet_fractions_and_other_test_rows_leave_train_as_it_is() -> None:
+    numbers = np.random.default_rng(0).random(20_000)
+    two = split_by_number(numbers, {"train": 0.8, "test": 0.2})
+    three = split_by_number(numbers, THREE)
+    assert abs(two.count("train") - 16_000) < 300  # 5 standard deviations
+    assert [a == "train" for a in two] == [b == "train" for b in three]

@@ -45,7 +45,7 @@ _REWRITE = (
     "heads",
     "extraction",
 )
-_LIBRARY = (*_EXTRACTION, "extraction", "heads", "inference", "rewrite")
+_LIBRARY = (*_EXTRACTION, "extraction", "heads", "inference", "rewrite", "rewrite/foreign")
 
 MAY: dict[str, tuple[str, ...]] = {
     "storage": (),
@@ -67,7 +67,17 @@ MAY: dict[str, tuple[str, ...]] = {
     "heads": ("format/spec", _GRAPH, "storage", "sampling", "tables", "dataset"),
     "inference": ("format/spec", *_CORES, *_MEDIA, "heads"),
     "extraction": _EXTRACTION,
-    "rewrite": _REWRITE,
+    "rewrite": (*_REWRITE, "loader"),
+    "rewrite/foreign": (
+        *_FORMAT,
+        "storage",
+        "security",
+        "sources",
+        "sampling",
+        "tables",
+        "dataset",
+        "cores",
+    ),
     "cli": _LIBRARY,
     "cli/commands": (*_LIBRARY, "cli"),
 }

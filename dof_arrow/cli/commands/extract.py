@@ -61,10 +61,24 @@ _CHOICES = (
 @making
 @describing
 @click.option(
+    "--split-exact",
+    is_flag=True,
+    help="Meet --split's fractions in each class; sides change when data is added.",
+)
+@click.option(
+    "--split-from",
+    type=click.Path(path_type=Path),
+    metavar="DATASET",
+    help="Who is in it stays in its split; others by --split.",
+)
+@click.option(
     "--ids", type=click.Choice(["pseudonym", "name"]), default="pseudonym", show_default=True
 )
 @click.option(
     "--id-key", type=click.Path(path_type=Path), help="The key for pseudonyms (made on first use)."
+)
+@click.option(
+    "--site", metavar="NAME", help="Goes into all ids, where two sites have equal file names."
 )
 @click.option(
     "--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True

@@ -49,6 +49,7 @@ def _portion(context: click.Context, option: click.Parameter, value: str) -> int
 @click.option("--start", metavar="COLUMN", help="The table's column of segments' starts.")
 @click.option("--end", metavar="COLUMN", help="The table's column of segments' ends.")
 @click.option("--id-key", type=click.Path(path_type=Path), help="The key that made the pseudonyms.")
+@click.option("--site", metavar="NAME", help="The site that goes into the ids, as at extraction.")
 @click.option(
     "--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds."
 )

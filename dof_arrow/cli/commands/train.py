@@ -24,7 +24,7 @@ _NUMBERS = ("epochs", "batch", "rate", "patience")
 
 
 @click.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("datasets", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="The head to write."
 )
@@ -64,24 +64,25 @@ _NUMBERS = ("epochs", "batch", "rate", "patience")
 @spoken
 def train(
     terminal: Terminal,
-    dataset: Path,
+    datasets: tuple[Path, ...],
     out: Path,
     overwrite: bool,
     metrics: Path | None,
     report: Path | None,
     **options: Any,
 ) -> int:
-    """Train a head on DATASET, judge it on rows that it has not seen, and write it as ONNX.
+    """Train a head on DATASETS, judge it on rows that it has not seen, and write it as ONNX.
+
+    Several, files or directories, are united as `dof merge` does; nothing of them is written.
 
     Networks (all but linear) go on where they were when the same command is repeated after a kill.
     """
-    from dof_arrow.dataset.dataset import open as open_dataset
     from dof_arrow.heads import train as heads
     from dof_arrow.storage.atomic import refuse_existing, replacing
 
     refuse_existing(out, overwrite)
     asked = _training_options(options)
-    ds = open_dataset(dataset)
+    ds = _opened(terminal, datasets)
     with (
         replacing(out, overwrite=overwrite) as file,
         _watched(terminal, ds, options["head"], out, metrics) as monitor,
@@ -96,6 +97,19 @@ def train(
     cores = " ".join(f"--core {_core_of(ds, name)}" for name in features)
     terminal.say(f"Next: dof fuse {cores} --head {out} -o model.onnx")
     return DONE
+
+
+def _opened(terminal: Terminal, paths: tuple[Path, ...]) -> Dataset:
+    """One dataset as it is, several united."""
+    from dof_arrow.dataset import dataset
+
+    opened = [dataset.open(path) for path in paths]
+    if len(opened) == 1:
+        return opened[0]
+    whole, notes = dataset.union(opened, once=True)
+    for note in notes:
+        terminal.say(note)
+    return whole
 
 
 def _training_options(options: dict[str, Any]) -> training.TrainingOptions:

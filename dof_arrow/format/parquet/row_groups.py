@@ -20,9 +20,10 @@ from dof_arrow.format.parquet.compact import I16, I64, STRUCT, Struct, encode, g
 from dof_arrow.format.parquet.footer import Chunk, ColumnMeta, FileMetaData, RowGroup
 from dof_arrow.format.parquet.mapped_chunk import chunk_meta, statistics
 from dof_arrow.format.parquet.names_chunk import NamesColumn, names_chunk
+from dof_arrow.format.parquet.stored_chunk import StoredChunk
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.storage.atomic import Output
-from dof_arrow.storage.copy import blocks
+from dof_arrow.storage.copy import blocks, copy_range
 
 # For each column its values, piece by piece: stored arrays if it is mapped, else Arrow arrays.
 Pieces = Mapping[str, Sequence[Any]]
@@ -117,6 +118,15 @@ class RowGroupWriter:
             self._end_segment()
         self.groups.append(_row_group(chunks, rows, len(self.groups)))
 
+    def splice(self, chunks: Sequence[StoredChunk], rows: int) -> None:
+        """Append a row group made of chunks of other open files, in the order of the schema.
+
+        A chunk that comes to stand as it stood keeps its digest, and is neither read nor digested.
+        Raises FormatError for one that is digested anew and is damaged.
+        """
+        placed = [self._splice(chunk) for chunk in chunks]
+        self.groups.append(_row_group(placed, rows, len(self.groups)))
+
     def attach(
         self, errors: Sequence[Json], documents: Sequence[tuple[Json, bytes]]
     ) -> dict[str, Json]:
@@ -139,6 +149,20 @@ class RowGroupWriter:
         """Write the footer; `schema` carries the metadata."""
         self._end_segment()
         self.out.write(assemble(schema, self.groups, self.digests))
+
+    def _splice(self, chunk: StoredChunk) -> Struct:
+        first, end = footer.chunk_range(chunk.meta)
+        if chunk.fits(self.out.size, is_first=not self.digests):
+            copy_range(chunk.file, chunk.start, end, self.out)
+            self._state = hashlib.sha256()
+            self.digests.append(chunk.digest)
+        else:
+            chunk.check()
+            self._emit(bytes(chunk.gap(self.out.size)))
+            for block in blocks(chunk.file, first, end):
+                self._emit(block)
+            self._end_segment()
+        return _moved(chunk.meta, self.out.size - (end - first))
 
     def _attach(self, data: bytes) -> Json:
         where = {

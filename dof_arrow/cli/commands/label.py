@@ -1,0 +1,60 @@
+"""`dof label`: give a dataset new labels; its vectors stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dof_arrow.cli.exit_codes import DONE
+from dof_arrow.cli.options import described, describing, spoken
+from dof_arrow.cli.terminal import Terminal
+from dof_arrow.progress import size
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The new file.")
+@describing
+@click.option(
+    "--target",
+    multiple=True,
+    metavar="NAME",
+    help="What the label is to be called; without --label, a column of FILE that becomes a target.",
+)
+@click.option(
+    "--id-key",
+    type=click.Path(path_type=Path),
+    help="The key for pseudonyms that FILE was made with.",
+)
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="What FILE was made of, where the table has no whole names.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
+@spoken
+def label(terminal: Terminal, file: Path, out: Path, overwrite: bool, **options: Any) -> int:
+    """Write FILE with labels, groups or splits of a table; its vectors are copied as they are.
+
+    The table's keys are names of inputs, as for dof extract, or the ids of FILE.
+    """
+    from dof_arrow.rewrite.label import planned
+
+    own = options["label"] or options["target"]
+    given = {name: value for name, value in described({**options, "label": own}).items()}
+    given["label"] = options["label"]
+    known = {name: value for name, value in given.items() if value not in (None, ())}
+    with terminal.busy("reading"):
+        plan = planned(file, **known)
+        report = plan.report
+    with terminal.busy(f"writing {out}"):
+        made = plan.write(out, overwrite=overwrite)
+    value = {"path": str(out), "rows": len(made), "bytes": made.size, "report": report.to_json()}
+    terminal.result(value, f"{out}: {len(made):,} rows, {size(made.size)}")
+    for line in report.lines():
+        terminal.say(line)
+    terminal.say(f"Next: dof train {out} -o head.onnx")
+    return DONE

@@ -1,0 +1,1 @@
+"""Datasets made of vectors that others computed: arrays, data frames, files."""

@@ -1,0 +1,258 @@
+"""A file with other columns, whose other chunks are copied as bytes and not decoded.
+
+New columns are written by the `Writer` into a small file of their own, and their chunks are taken
+from there. All other chunks keep their digests, so that damage from before is still found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+
+from dof_arrow.dataset.dataset import Dataset
+from dof_arrow.format.describe import Description, SplitCounts
+from dof_arrow.format.file import File
+from dof_arrow.format.parquet import digests, footer
+from dof_arrow.format.parquet import layout as layouts
+from dof_arrow.format.parquet.footer import Chunk, ColumnMeta, FileMetaData, RowGroup, Struct
+from dof_arrow.format.parquet.row_groups import RowGroupWriter
+from dof_arrow.format.parquet.stored_chunk import StoredChunk
+from dof_arrow.format.spec.arrow import is_vector, with_metadata
+from dof_arrow.format.spec.json_model import Json, to_json
+from dof_arrow.format.writer import Writer
+from dof_arrow.rewrite.carry import carried
+from dof_arrow.rewrite.edit_check import editable_footer, known_digests
+from dof_arrow.storage.atomic import replacing
+from dof_arrow.tables.amended import Amended
+
+# The chunks of a row group, by the name of their column.
+Chunks = dict[str, list[StoredChunk]]
+
+
+def spliced(rows: Dataset) -> Amended | None:
+    """The table of a dataset if it is a whole sealed file with other columns; else None."""
+    table = rows.table
+    if not isinstance(table, Amended) or len(rows) != table.rows or not len(rows):
+        return None
+    source = table.base.table
+    if not isinstance(source, File) or table.base.places != slice(0, source.rows):
+        return None
+    return table if source.state == "sealed" else None
+
+
+def splice(rows: Dataset, out: Path, *, overwrite: bool = False, mode: int | None = None) -> None:
+    """Write a dataset that `spliced` takes as a file.
+
+    Raises FormatError for a file that is not sound, OutputError if it cannot be written.
+    """
+    table = spliced(rows)
+    assert table is not None
+    source = Spliced(table)
+    with TemporaryDirectory() as folder:
+        fresh = _written(table, source.row_counts, Path(folder))
+        schema = _schema(table, fresh)
+        with (
+            replacing(out, overwrite=overwrite, mode=mode) as output,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            writer = RowGroupWriter(output, pool)
+            writer.begin(schema, [], source.alignment)
+            groups = source.groups
+            for chunks, new in zip(groups, _groups(fresh), strict=False):
+                chunks.update({name: new[name] for name in table.fresh})
+            ordered = _in_order(table, groups, source.alignment)
+            for group, count in zip(ordered, source.row_counts, strict=True):
+                writer.splice(group, count)
+            _finish(writer, rows, table, schema)
+
+
+@dataclass(frozen=True, eq=False)
+class Spliced:
+    """The file that an amended table is made of: its row groups as stored chunks."""
+
+    table: Amended
+
+    @property
+    def file(self) -> File:
+        """The file."""
+        source = self.table.base.table
+        assert isinstance(source, File)
+        return source
+
+    @cached_property
+    def footer(self) -> Struct:
+        """Its footer; FormatError if the file is not sound."""
+        return editable_footer(self.file, drop_signature=True)
+
+    @cached_property
+    def row_counts(self) -> list[int]:
+        """The rows of each row group."""
+        groups = footer.items(self.footer, FileMetaData.GROUPS)
+        return [footer.get(group, RowGroup.ROWS) for group in groups]
+
+    @cached_property
+    def alignment(self) -> int:
+        """What the places of all mapped values are a multiple of, in bytes."""
+        places = [1]
+        for field in self.file.schema:
+            column = self.file.metadata.columns.get(field.name)
+            fixed = layouts.fixed(field)
+            if fixed and column is not None and column.layout == "mapped":
+                places += [region.offset for region in self.file.regions(fixed)]
+        if len(places) == 1:
+            return 1
+        wanted = (*layouts.ALIGNMENTS, layouts.SMALL_ALIGNMENT)
+        fitting = [each for each in wanted if not any(at % each for at in places[1:])]
+        return fitting[0] if fitting else 1
+
+    @cached_property
+    def groups(self) -> list[Chunks]:
+        """The chunks that are kept, group by group, by their new names."""
+        names = {own: name for name, own in self.table.names.items() if own is not None}
+        keys = dict(footer.key_values(self.footer))
+        stated = known_digests(keys)
+        segments = digests.segments(self.footer, self.file.footer_start)
+        known = {}
+        for (start, end), digest in zip(segments[:-1], stated[:-1], strict=True):
+            known[end] = (max(start, len(footer.MAGIC)), digest)
+        found: list[Chunks] = []
+        for group in footer.items(self.footer, FileMetaData.GROUPS):
+            chunks: dict[str, list[StoredChunk]] = {}
+            for chunk in footer.items(group, RowGroup.COLUMNS):
+                meta = footer.get(chunk, Chunk.META)
+                name = names.get(_column_name(meta))
+                if name is not None:
+                    start, digest = known[footer.chunk_range(meta)[1]]
+                    stored = StoredChunk(
+                        file=self.file.file,
+                        meta=_called(meta, name),
+                        start=start,
+                        digest=digest,
+                        alignment=self.alignment,
+                    )
+                    chunks.setdefault(name, []).append(stored)
+            found.append(chunks)
+        return found
+
+
+def _in_order(table: Amended, groups: list[Chunks], alignment: int) -> list[list[StoredChunk]]:
+    """The chunks of each group in the order of the schema; new ones know what they end before."""
+    ordered = []
+    for group in groups:
+        ordered.append([chunk for name in table.names for chunk in group[name]])
+    following: int | None = None
+    for chunks in reversed(ordered):
+        for place in reversed(range(len(chunks))):
+            if chunks[place].digest:
+                following = chunks[place].start
+            else:
+                chunks[place] = StoredChunk(
+                    file=chunks[place].file,
+                    meta=chunks[place].meta,
+                    alignment=alignment,
+                    next_start=following,
+                )
+                following = None  # another new one may stand anywhere before it
+    return ordered
+
+
+def _written(table: Amended, row_counts: list[int], folder: Path) -> list[File]:
+    """The new columns written by the Writer: a file for each run of row groups of equal length."""
+    files: list[File] = []
+    if not table.fresh:
+        return files
+    done = 0
+    for count, run in groupby(row_counts):
+        rows = count * len(list(run))
+        path = folder / f"{len(files)}.parquet"
+        _write(table, slice(done, done + rows), count, path)
+        files.append(File(path))
+        done += rows
+    return files
+
+
+def _write(table: Amended, rows: slice, count: int, path: Path) -> None:
+    fields = [table.schema.field(name) for name in table.fresh]
+    about = to_json(table.metadata)
+    record = about.get("record", {}).items()
+    declared: Json = {
+        "targets": {n: t for n, t in about.get("targets", {}).items() if n in table.fresh},
+        "record": {
+            "id": table.metadata.record.id,
+            **{role: name for role, name in record if name in table.fresh},
+        },
+        "columns": {name: {"role": about["columns"][name]["role"]} for name in table.fresh},
+    }
+    geometry = layouts.Geometry(count, layouts.SMALL_ALIGNMENT)
+    writer = Writer(path, declared, schema=pa.schema(fields), layout="compact", geometry=geometry)
+    length = rows.stop - rows.start
+    with writer:
+        # A file has ids and vectors: those of this one are never read.
+        writer.write(
+            ids=pa.repeat("", length),
+            vectors={table.metadata.primary_column: np.zeros((length, 1), np.float32)},
+            columns={name: values[rows] for name, values in table.fresh.items()},
+        )
+
+
+def _groups(files: list[File]) -> Iterator[Chunks]:
+    """The chunks of the new columns, group by group."""
+    for file in files:
+        struct, _ = footer.decode_footer(file.tail)
+        for group in footer.items(struct, FileMetaData.GROUPS):
+            chunks: dict[str, list[StoredChunk]] = {}
+            for chunk in footer.items(group, RowGroup.COLUMNS):
+                meta = footer.get(chunk, Chunk.META)
+                stored = StoredChunk(file=file.file, meta=meta)
+                chunks.setdefault(_column_name(meta), []).append(stored)
+            yield chunks
+
+
+def _schema(table: Amended, fresh: list[File]) -> pa.Schema:
+    """The columns as they are stored, new ones as the Writer has stored them."""
+    fields = []
+    for name, own in table.names.items():
+        stored = table.schema if own is not None else fresh[0].schema
+        fields.append(stored.field(name))
+    return pa.schema(fields)
+
+
+def _finish(writer: RowGroupWriter, rows: Dataset, table: Amended, schema: pa.Schema) -> None:
+    documents = []
+    for document in rows.metadata.documents:
+        about = {"name": document.name, "media_type": document.media_type}
+        documents.append((about, rows.document(document.name)))
+    placed = writer.attach(rows.errors, documents)
+    declared = carried(rows)
+    declared["splits"] = to_json(rows.metadata).get("splits", {})
+    mapped = []
+    for name, own in table.names.items():
+        if own is not None and table.base.table.metadata.columns[own].layout == "mapped":
+            mapped.append(name)
+    description = Description(
+        declared=declared,
+        schema=schema,
+        shapes={field.name: list(rows.shape(field.name)) for field in schema if is_vector(field)},
+        mapped=mapped,
+    )
+    metadata = description.metadata(placed, SplitCounts(), writer.digests)
+    writer.finish(with_metadata(schema, metadata))
+
+
+def _called(meta: Struct, name: str) -> Struct:
+    """The description of a chunk whose column is called otherwise."""
+    kind, path = meta[ColumnMeta.PATH][1]
+    return {**meta, ColumnMeta.PATH: (footer.LIST, (kind, [name.encode(), *path[1:]]))}
+
+
+def _column_name(meta: Struct) -> str:
+    first: bytes = footer.items(meta, ColumnMeta.PATH)[0]
+    return first.decode()

@@ -1,0 +1,205 @@
+"""Labels from a table beside a dataset, against what pandas joins; vectors stay byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import dof_arrow as dof
+from dof_arrow.cli.main import main
+from dof_arrow.security.pseudonyms import pseudonyms
+from tests.support.pictures import folder_of
+
+KEY = bytes(range(32))
+ROWS = 60
+NAMES = [f"ward {i % 3}/p{i:03d}.png" for i in range(ROWS)]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A dataset whose ids are pseudonyms of `NAMES`."""
+    path = tmp_path / "a.dof.parquet"
+    vectors = np.random.default_rng(5).random((ROWS, 6), np.float32)
+    with dof.Writer(path, {"privacy": {"ids": "pseudonym"}}) as writer:
+        writer.write(
+            ids=pseudonyms(KEY, "id", NAMES),
+            vectors={"feature": vectors},
+            columns={"sex": ["f", None, "m"] * 20, "age": list(range(ROWS))},
+        )
+    return path
+
+
+def _table(path: Path, **columns: Any) -> Path:
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return path
+
+
+def _values(ds: dof.Dataset, name: str) -> list[Any]:
+    """A column by names of classes, whichever way it is stored."""
+    classes = ds.metadata.targets[name].classes
+    values = ds.to_arrow([name]).column(0).to_pylist()
+    return [classes[value] if isinstance(value, int) else value for value in values]
+
+
+def test_values_are_those_that_pandas_joins(file: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    chosen = rng.permutation(ROWS)[:40]
+    frame = pd.DataFrame(
+        {
+            "name": [NAMES[i] for i in chosen] + ["elsewhere.png"],
+            "finding": rng.choice(["flu", "cold", "none"], 41),
+            "dose": rng.random(41).round(3),
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    made = dof.label(
+        file,
+        table=tmp_path / "t.csv",
+        key="name",
+        label=["finding", "dose"],
+        id_key=KEY,
+        out=tmp_path / "b.dof.parquet",
+    )
+    assert dof.validate(made.path, deep=True) == []
+    expected = pd.DataFrame({"name": NAMES}).merge(frame, how="left", on="name")
+    wanted = expected["finding"].astype(object).where(expected["finding"].notna(), None)
+    assert _values(made, "finding") == wanted.tolist()
+    doses = made.to_arrow(["dose"]).column(0).to_pandas()
+    pd.testing.assert_series_equal(doses, expected["dose"], check_names=False)
+    assert made.to_numpy().tobytes() == dof.open(file).to_numpy().tobytes()
+    parents = made.metadata.provenance.parents if made.metadata.provenance else ()
+    assert [parent.seal for parent in parents] == [dof.open(file).seal]
+
+
+def test_ids_of_the_file_serve_as_keys(file: Path, tmp_path: Path) -> None:
+    ids = dof.open(file).to_arrow(["id"]).column(0).to_pylist()
+    table = _table(tmp_path / "t.csv", id=ids[:30], y=["a", "b"] * 15)
+    out = tmp_path / "b.dof.parquet"
+    made = dof.label(file, table=table, key="id", label="y", id_key=bytes(32), out=out)
+    assert _values(made, "y") == ["a", "b"] * 15 + [None] * 30
+
+
+def test_a_source_gives_names_that_the_table_lacks(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "pictures", 6, ("a", "b"))
+    data = dof.extract(folder, core="builtin", out=tmp_path / "a.dof.parquet", id_key=KEY)
+    stems = sorted(path.stem for path in folder.rglob("*.png"))
+    table = _table(tmp_path / "t.csv", file=stems, y=list("uvuvuv")[: len(stems)])
+    with pytest.raises(dof.SourceError, match="add --source FOLDER"):
+        dof.label(data.path, table=table, key="file", label="y", id_key=KEY, out=tmp_path / "b")
+    out = tmp_path / "b.dof.parquet"
+    made = dof.label(
+        data.path, table=table, key="file", label="y", id_key=KEY, source=folder, out=out
+    )
+    known = dict(zip(stems, list("uvuvuv"), strict=False))
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    by_id = dict(zip(pseudonyms(KEY, "id", names), names, strict=True))
+    expected = [known[Path(by_id[each["id"]]).stem] for each in made]
+    assert _values(made, "y") == expected
+
+
+def test_rows_of_one_record_are_settled_as_extract_does(file: Path, tmp_path: Path) -> None:
+    table = _table(
+        tmp_path / "t.csv",
+        name=[NAMES[0], NAMES[0], NAMES[1], NAMES[1], NAMES[2], "gone.png"],
+        y=["a", "b", "c", "c", "d", "c"],
+    )
+    from dof_arrow.rewrite.label import planned
+
+    plan = planned(file, table=table, key="name", label="y", id_key=KEY)
+    made = plan.write(tmp_path / "b.dof.parquet")
+    assert _values(made, "y")[:4] == [None, "c", "d", None]
+    assert made.metadata.targets["y"].classes == ("c", "d")
+    told = {line.what: line.count for line in plan.report.inputs}
+    assert told == {
+        "records that the table names": 2,
+        "rows left out: the table's rows of this picture differ in: y": 1,
+        "rows of the table left out: no record has their name": 1,
+        "records without a row in the table: what it would say of them is missing": 57,
+        "rows of a picture that has several, taken as one": 1,
+    }
+    assert plan.report.values == {"y": {"c": 1, "d": 1, "none": 58}}
+
+
+def test_groups_are_pseudonyms_and_splits_are_counted(file: Path, tmp_path: Path) -> None:
+    table = _table(
+        tmp_path / "t.csv",
+        name=NAMES,
+        patient=[f"P{i // 2}" for i in range(ROWS)],
+        part=["Training"] * 40 + ["val"] * 20,
+    )
+    out = tmp_path / "b.dof.parquet"
+    made = dof.label(
+        file, table=table, key="name", group="patient", split="part", id_key=KEY, out=out
+    )
+    expected = pseudonyms(KEY, "group", [f"P{i // 2}" for i in range(ROWS)])
+    assert made.to_arrow(["group"]).column(0).to_pylist() == expected
+    assert {n: s.rows for n, s in made.metadata.splits.items()} == {"train": 40, "valid": 20}
+    assert len(made.split("valid")) == 20 and dof.validate(out, deep=True) == []
+    bad = _table(tmp_path / "u.csv", name=NAMES, p=["x"] * ROWS, s=["train", "test"] * 30)
+    with pytest.raises(dof.UsageError):
+        dof.label(file, table=bad, key="name", group="p", split="s", id_key=KEY, out=out)
+
+
+def test_a_kept_column_becomes_a_target(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "b.dof.parquet"
+    made = dof.label(file, target="sex", out=out)
+    assert _values(made, "sex") == ["f", None, "m"] * 20
+    assert len(made.labelled("sex")) == 40
+    out = tmp_path / "c.dof.parquet"
+    assert main(["label", str(file), "--target", "age", "-o", str(out), "--quiet"]) == 0
+    aged = dof.open(out)
+    assert aged.metadata.targets["age"].kind == "regression"
+    assert aged.to_numpy("age").tolist() == list(range(ROWS))
+
+
+def test_the_command_calls_a_label_otherwise(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = _table(tmp_path / "t.csv", name=NAMES, dx=["COVID-19", "covid", "x"] * 20)
+    (tmp_path / "key").write_text(KEY.hex() + "\n")
+    out = tmp_path / "b.dof.parquet"
+    asked = ["--table", str(table), "--key", "name", "--label", "dx", "--target", "sex"]
+    asked += ["--map", "COVID*=covid,x=", "--id-key", str(tmp_path / "key"), "-o", str(out)]
+    assert main(["label", str(file), *asked]) == 0
+    assert "sex: covid (40), none (20)" in capsys.readouterr().err
+    made = dof.open(out)
+    assert made.columns == ["id", "sex", "age", "feature"]
+    assert _values(made, "sex") == ["covid", "covid", None] * 20
+
+
+def test_what_cannot_be_asked_is_refused(file: Path, tmp_path: Path) -> None:
+    table = _table(tmp_path / "t.csv", name=NAMES, y=["a"] * ROWS, feature=["b"] * ROWS)
+    out = tmp_path / "b.dof.parquet"
+    calls: list[dict[str, Any]] = [
+        {},
+        {"label": "y"},
+        {"table": table, "key": "name"},
+        {"table": table, "label": "y"},
+        {"table": table, "key": "name", "label": "folder"},
+        {"table": table, "key": "name", "label": "y", "split": "train=0.5"},
+        {"table": table, "key": "name", "label": "feature"},
+        {"table": table, "key": "name", "label": "none"},
+        {"table": table, "key": "name", "label": ["y", "feature"], "target": "z"},
+        {"target": "nothing"},
+        {"target": "sex", "lable": "y"},
+    ]
+    for call in calls:
+        with pytest.raises(dof.UsageError):
+            dof.label(file, out=out, id_key=KEY, **call)
+    assert not out.exists()
+
+
+def test_old_digests_stay_so_that_damage_is_still_found(file: Path, tmp_path: Path) -> None:
+    whole = pq.ParquetFile(file).metadata.row_group(0)
+    column = [whole.column(i).path_in_schema for i in range(whole.num_columns)]
+    at = whole.column(column.index("feature.list.element"))
+    data = bytearray(file.read_bytes())
+    data[at.data_page_offset + at.total_compressed_size - 1] ^= 1
+    file.write_bytes(data)
+    made = dof.label(file, target="sex", out=tmp_path / "b.dof.parquet")
+    assert [problem.rule for problem in dof.validate(made.path, deep=True)] == ["digest-false"]

@@ -1,0 +1,186 @@
+"""Columns added, replaced, left out and renamed, in memory and saved, against pandas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import dof_arrow as dof
+from dof_arrow.format.parquet.layout import Geometry
+from dof_arrow.format.spec.metadata import Target
+
+ROWS = 50
+
+
+def _written(path: Path, geometry: Geometry | None = None, layout: Any = "mapped") -> dof.Dataset:
+    """A dataset of texts, codes, numbers and a tensor, with a document and an error."""
+    rng = np.random.default_rng(3)
+    about = {"targets": {"label": {"kind": "category", "classes": ["a", "b"]}}}
+    with dof.Writer(path, about, geometry=geometry, layout=layout) as writer:
+        writer.write(
+            ids=[f"id{i:02d}" for i in range(ROWS)],
+            vectors={
+                "feature": rng.random((ROWS, 1024), np.float32),
+                "map": rng.random((ROWS, 2, 512)).astype(np.float16),
+            },
+            columns={
+                "label": rng.integers(0, 2, ROWS),
+                "age": rng.integers(0, 90, ROWS),
+                "note": [None, "x"] * 25,
+                "split": ["train"] * 30 + ["test"] * 20,
+            },
+        )
+        writer.attach("read me.txt", b"hello", "text/plain")
+        writer.fail("lost", "missing", "no such file")
+    return dof.open(path)
+
+
+def _frame(ds: dof.Dataset) -> pd.DataFrame:
+    flat = [name for name in ds.columns if name not in ("feature", "map", "emb")]
+    table = ds.to_arrow(flat)
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
+    return table.to_pandas()
+
+
+SHAPES = [None, Geometry(16, 4096), Geometry(7, 64)]
+
+
+@pytest.mark.parametrize("geometry", SHAPES, ids=str)
+@pytest.mark.parametrize("layout", ["mapped", "compact"])
+@pytest.mark.parametrize("seed", range(2))
+def test_changes_in_any_order_are_those_that_pandas_makes(
+    tmp_path: Path, geometry: Geometry | None, layout: str, seed: int
+) -> None:
+    before = _written(tmp_path / "a.dof.parquet", geometry, layout)
+    rng = np.random.default_rng(seed)
+    ds, frame = before, _frame(before)
+    for step in rng.permutation(4).tolist():
+        if step == 0:
+            values = rng.integers(0, 5, ROWS)
+            ds, frame = ds.with_columns({"age": values}), frame.assign(age=values)
+        elif step == 1 and "note" in frame:
+            ds, frame = ds.drop_columns("note"), frame.drop(columns="note")
+        elif step == 2 and "note" in frame:
+            names = {"note": "remark"}
+            ds, frame = ds.rename(names), frame.rename(columns=names)
+        else:
+            texts = rng.choice(["p", "q"], ROWS).astype(object)
+            ds, frame = ds.with_columns({"new": texts.tolist()}), frame.assign(new=texts)
+    for found in (ds, dof.open(dof.save(ds, tmp_path / "b.dof.parquet"))):
+        pd.testing.assert_frame_equal(_frame(found), frame, check_dtype=False)
+        assert found.to_numpy().tobytes() == before.to_numpy().tobytes()
+        assert found.to_numpy("map").tobytes() == before.to_numpy("map").tobytes()
+        assert found.shape("map") == (2, 512)
+        assert found.document("read me.txt") == b"hello" and len(found.errors) == 1
+        assert found.metadata.splits == before.metadata.splits
+    # Row groups as small as some of these do not fill pages; nothing else may be wrong.
+    allowed = {problem.rule for problem in dof.validate(before.path, deep=True)}
+    assert {problem.rule for problem in dof.validate(found.path, deep=True)} <= allowed
+    assert allowed <= {"layout-groups", "layout-alignment"}
+
+
+def test_several_row_groups_stay_valid_and_aligned(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    vectors = rng.random((2500, 4), np.float32)
+    with dof.Writer(tmp_path / "a.dof.parquet", geometry=Geometry(1024, 4096)) as writer:
+        names = [str(number) for number in range(2500)]
+        age = rng.integers(0, 9, 2500)
+        columns = {"age": age, "note": names, "dose": rng.random(2500)}
+        writer.write(ids=names, vectors={"feature": vectors}, columns=columns)
+    ds = dof.open(tmp_path / "a.dof.parquet")
+    for made in (
+        ds.with_columns({"age": names, "new": age}),
+        ds.drop_columns("age"),
+        ds.drop_columns("note").rename({"feature": "emb", "id": "record"}),
+    ):
+        path = dof.save(made, tmp_path / "b.dof.parquet", overwrite=True)
+        assert dof.validate(path, deep=True) == []
+        assert dof.open(path).to_numpy().tobytes() == vectors.tobytes()
+        assert dof.open(path).to_numpy().base is not None
+
+
+def test_vectors_stay_mapped_as_one_array(tmp_path: Path) -> None:
+    before = _written(tmp_path / "a.dof.parquet", Geometry(16, 65536))
+    made = dof.save(before.with_columns({"y": [1.5] * ROWS}), tmp_path / "b.dof.parquet")
+    values = dof.open(made).to_numpy()
+    assert not values.flags.owndata and values.base is not None
+    assert dof.open(made).metadata.columns["feature"].layout == "mapped"
+    assert dof.open(made).metadata.uuid != before.metadata.uuid
+
+
+def test_a_directory_and_a_selection_keep_their_values(tmp_path: Path) -> None:
+    before = _written(tmp_path / "a.dof.parquet")
+    half = before[:20].with_columns({"y": list("ab") * 10}, targets="y")
+    saved = dof.open(dof.save(half, tmp_path / "half.dof.parquet"))
+    assert saved.metadata.targets["y"].classes == ("a", "b")
+    assert saved.to_numpy("y").tolist() == [0, 1] * 10
+    assert saved.to_numpy().tobytes() == before[:20].to_numpy().tobytes()
+    folder = dof.open(dof.save(before.with_columns({"n": range(ROWS)}), tmp_path / "c.dof"))
+    more = folder.with_columns({"m": range(ROWS)})
+    again = dof.open(dof.save(more, tmp_path / "d.dof.parquet"))
+    assert again.to_numpy("n").tolist() == again.to_numpy("m").tolist() == list(range(ROWS))
+    assert dof.validate(tmp_path / "d.dof.parquet", deep=True) == []
+
+
+def test_targets_by_their_values_or_as_declared(tmp_path: Path) -> None:
+    ds = _written(tmp_path / "a.dof.parquet")[:4]
+    given: dict[str, Any] = {
+        "words": ["m", "f", None, "m"],
+        "truth": [True, False, True, None],
+        "grade": [3, 1, 2, 3],
+        "size": [1.5, float("nan"), None, 2.0],
+        "tags": [["x", "y"], [], None, ["y"]],
+        "codes": pa.array([1, 0, 1, 1]),
+    }
+    kinds = {
+        "words": None,
+        "truth": None,
+        "grade": "category",
+        "size": None,
+        "tags": None,
+        "codes": Target(kind="category", classes=("no", "yes")),
+    }
+    made = ds.with_columns(given, targets={n: k for n, k in kinds.items() if k is not None} | {})
+    made = made.with_columns(given, targets=["words", "truth", "size", "tags"])
+    saved = dof.open(dof.save(made, tmp_path / "b.dof.parquet"))
+    about = saved.metadata.targets
+    assert about["words"].classes == ("f", "m") and about["truth"].classes == ("false", "true")
+    assert about["size"].kind == "regression" and about["tags"].classes == ("x", "y")
+    assert saved.to_arrow(["tags"]).column(0).to_pylist() == [[0, 1], [], None, [1]]
+    assert saved.to_arrow(["size"]).column(0).to_pylist() == [1.5, None, None, 2.0]
+    assert dof.validate(tmp_path / "b.dof.parquet", deep=True) == []
+    known = ds.with_columns({"grade": given["grade"]}, targets={"grade": "category"})
+    assert known.metadata.targets["grade"].classes == ("1", "2", "3")
+    assert known.to_numpy("grade").tolist() == [2, 0, 1, 2]
+    own = ds.with_columns({"codes": given["codes"]}, targets={"codes": kinds["codes"]})
+    assert own.to_numpy("codes").tolist() == [1, 0, 1, 1]
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    ds = _written(tmp_path / "a.dof.parquet")
+    wrong: list[Any] = [
+        lambda: ds.with_columns({"y": [1]}),
+        lambda: ds.with_columns({"id": ["a"] * ROWS}),
+        lambda: ds.with_columns({"feature": [1.0] * ROWS}),
+        lambda: ds.with_columns({"y": list(range(ROWS))}, targets="y"),
+        lambda: ds.with_columns({"y": ["a"] * ROWS}, targets={"y": "kind"}),
+        lambda: ds.with_columns({"y": ["a"] * ROWS}, targets="z"),
+        lambda: ds.with_columns({"y": [float("inf")] * ROWS}, targets="y"),
+        lambda: ds.drop_columns("id"),
+        lambda: ds.drop_columns("feature", "map"),
+        lambda: ds.drop_columns("none"),
+        lambda: ds.rename({"none": "x"}),
+        lambda: ds.rename({"age": "note"}),
+        lambda: ds.labelled("none"),
+    ]
+    for call in wrong:
+        with pytest.raises(dof.UsageError):
+            call()
+    assert ds.drop_columns("feature").primary == "map"
