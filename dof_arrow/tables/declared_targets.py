@@ -42,7 +42,8 @@ def as_target(name: str, values: Any, kind: Target | str | None = None) -> tuple
     """What a column is as a target, and its values: codes int64, lists of them, or numbers.
 
     By default texts and truth values are a category, lists several classes, floats numbers; of
-    integers it must be said. Raises UsageError for values that do not fit.
+    integers it must be said. Integers are codes where `kind` names the classes, else they name
+    them. Raises UsageError for values that do not fit.
 
     >>> target, codes = as_target("sex", ["m", "f", None])
     >>> target.classes, codes.to_pylist()
@@ -55,9 +56,12 @@ def as_target(name: str, values: Any, kind: Target | str | None = None) -> tuple
     if pa.types.is_list(array.type) != (target.kind == "multilabel"):
         raise _unfit(name, f"values of a {target.kind} target", str(array.type))
     flat = array.flatten() if pa.types.is_list(array.type) else array
+    has_codes = bool(target.classes) and pa.types.is_integer(flat.type)
     if not target.classes:
         target = replace(target, classes=_classes(name, flat))
-    codes = _codes(name, flat, target.classes)
+    codes = (
+        _checked(name, flat, target.classes) if has_codes else _codes(name, flat, target.classes)
+    )
     if target.kind == "category":
         return target, codes
     return target, pa.ListArray.from_arrays(_offsets(array), codes, mask=array.is_null())
@@ -132,16 +136,24 @@ def _codes(name: str, flat: pa.Array, classes: Sequence[str]) -> pa.Array:
     texts = flat.cast(pa.string())
     names = pa.array(classes, pa.string())
     codes = pc.index_in(texts, value_set=names)
-    lost = pc.and_(codes.is_null(), texts.is_valid())
-    # Integers that name no class are codes already.
-    if pc.any(lost).as_py() and pa.types.is_integer(flat.type):
-        inside = pc.and_(pc.greater_equal(flat, 0), pc.less(flat, len(classes)))
-        codes, lost = flat, pc.invert(pc.fill_null(inside, True))
-    if pc.any(lost).as_py():
-        wrong = texts.filter(lost).unique()
-        found = ", ".join(map(str, wrong[:10].to_pylist()))
-        raise _unfit(name, ", ".join(classes[:20]), found)
+    _refuse(name, texts.filter(pc.and_(codes.is_null(), texts.is_valid())), classes)
     return codes.cast(pa.int64())
+
+
+def _checked(name: str, codes: pa.Array, classes: Sequence[str]) -> pa.Array:
+    """Integers that are places in the classes."""
+    import pyarrow.compute as pc
+
+    outside = pc.or_(pc.less(codes, 0), pc.greater_equal(codes, len(classes)))
+    _refuse(name, codes.filter(outside), classes)
+    return codes.cast(pa.int64())
+
+
+def _refuse(name: str, wrong: pa.Array, classes: Sequence[str]) -> None:
+    """Raise UsageError that lists values that are no class, if there are some."""
+    if len(wrong):
+        found = ", ".join(map(str, wrong.unique()[:10].to_pylist()))
+        raise _unfit(name, f"{', '.join(classes[:20])}, or 0 to {len(classes) - 1}", found)
 
 
 def _offsets(lists: pa.Array) -> pa.Array:
