@@ -118,7 +118,8 @@ def test_what_the_contract_promises_runs(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     folder = folder_of(tmp_path / "pictures", 40, ("a", "b"))
     out = tmp_path / "pictures.dof.parquet"
-    ds = dof.extract(folder, core="builtin", out=out, label="folder", split="train=0.5,test=0.5")
+    halves = {"split": "train=0.5,test=0.5", "split_exact": True}
+    ds = dof.extract(folder, core="builtin", out=out, label="folder", **halves)
     assert isinstance(ds, dof.Dataset) and len(dof.open(out)) == 40
     assert ds.metadata.cores["feature"].preprocessing.mode == "RGB"
     assert ds.columns == ds.schema.names and set(ds[7]) == set(ds.columns)
