@@ -195,8 +195,9 @@ def _fresh(before: Amended, name: str, values: Any) -> pa.Array:
     """The values of a new column, one a row."""
     field = before.schema.field(name) if name in before.names else None
     record = before.metadata.record
-    is_needed = name in {getattr(record, role) for role in _OF_ROWS} | set(_OF_ROWS)
-    if is_needed or (field is not None and is_vector(field)):
+    needed = {getattr(record, role) for role in _OF_ROWS}
+    needed.update(_OF_ROWS)
+    if name in needed or (field is not None and is_vector(field)):
         raise UsageError(
             "this column is not replaced",
             f"column {name}",
