@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -25,6 +26,7 @@ from dof_arrow.format.file import File
 from dof_arrow.format.parquet import digests, footer
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.footer import Chunk, ColumnMeta, FileMetaData, RowGroup, Struct
+from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
 from dof_arrow.format.parquet.stored_chunk import StoredChunk
 from dof_arrow.format.spec.arrow import is_vector, with_metadata
@@ -118,7 +120,8 @@ class Spliced:
         places = []
         for column in filter(None, map(layouts.fixed, self.file.schema)):
             if column.nested and column.name in mapped:
-                places += [region.offset for region in self.file.regions(column)]
+                with suppress(Unproved):  # a column that is decoded may lie anywhere
+                    places += [region.offset for region in self.file.regions(column)]
         for wanted in layouts.ALIGNMENTS:
             if places and not any(place % wanted for place in places):
                 return wanted
