@@ -79,6 +79,15 @@ def making(function: Command) -> Command:
     return _with(options, function)
 
 
+def matching(function: Command) -> Command:
+    """The option that says how keys of a table are matched with names."""
+    return click.option(
+        "--match",
+        metavar="case,folder,…",
+        help="Further readings of keys: case, folder, suffix, padding.",
+    )(function)
+
+
 def describing(function: Command) -> Command:
     """The options that say what is known of inputs; `described` makes arguments of them."""
     options = [
@@ -89,11 +98,6 @@ def describing(function: Command) -> Command:
             help="A CSV, Parquet or Excel table with a row for each picture.",
         ),
         click.option("--key", metavar="COLUMN", help="The table's column of file names."),
-        click.option(
-            "--match",
-            metavar="case,folder,…",
-            help="Further readings of keys: case, folder, suffix, padding.",
-        ),
         click.option(
             "--label",
             multiple=True,

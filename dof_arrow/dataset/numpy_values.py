@@ -20,8 +20,8 @@ def as_numpy(array: pa.Array | pa.ChunkedArray, field: pa.Field) -> np.ndarray[A
     """The values of dates and times, and of integers and booleans that may be missing.
 
     Dates and timestamps are datetime64 (of UTC where they have a zone), times timedelta64, NaT
-    where missing. Integers and booleans of a nullable column are a masked array: as floats they would be
-    rounded.
+    where missing. Integers and booleans of a nullable column are a masked array: as floats they
+    would be rounded.
 
     >>> as_numpy(pa.array([2**53 + 1, None]), pa.field("n", pa.int64())).tolist()
     [9007199254740993, None]

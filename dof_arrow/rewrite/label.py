@@ -191,6 +191,13 @@ def _check_asked(
             "--table FILE.csv --key COLUMN --label COLUMN, or --target of a column that is there",
             hint=f"Its columns are {', '.join(data.columns)}.",
         )
+    if given.start or given.end:
+        raise UsageError(
+            "segments are cut when a dataset is made",
+            str(given.table),
+            "a row of the table for each record",
+            "start, or end",
+        )
     if given.table is not None and not any(wanted):
         raise UsageError(
             "no column of the table is asked for", str(given.table), "--label COLUMN, or --keep"

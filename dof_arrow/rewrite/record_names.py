@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import SourceError
+from dof_arrow.format.spec.names import holds_names
 from dof_arrow.security.keys import key_file, load_or_make_key
 from dof_arrow.security.pseudonyms import pseudonyms
 from dof_arrow.sources import table, table_keys
@@ -50,19 +51,19 @@ class Rows(Records):
         return cls(names=numbered(len(data)), data=data)
 
     def cells(self, names: Sequence[str]) -> dict[str, Column]:
-        """Columns of the dataset as texts, codes of classes as they are."""
+        """Columns of the dataset as texts, classes of a target by their codes."""
         found: dict[str, Column] = {}
         for name in names:
             column = self.data.to_arrow([name]).column(0)
+            if self.classes(name) and holds_names(column.type):
+                column = pa.array(self.data.to_numpy(name))
             found[name] = texts(column, self.data.path, name)
         return found
 
     def classes(self, name: str) -> tuple[str, ...]:
-        """The classes of a column that holds codes of a target already."""
+        """The classes of a column that is a target already."""
         target = self.data.metadata.targets.get(name)
-        kind = self.data.schema.field(name).type
-        has_codes = pa.types.is_integer(kind) or pa.types.is_list(kind)
-        return target.classes if target is not None and has_codes else ()
+        return () if target is None else target.classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,8 +6,10 @@ from there. All other chunks keep their digests, so that damage from before is s
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -18,18 +20,20 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.dataset.dataset import Dataset
+from dof_arrow.errors import DofWarning
 from dof_arrow.format.describe import Description, SplitCounts
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import digests, footer
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.footer import Chunk, ColumnMeta, FileMetaData, RowGroup, Struct
+from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
 from dof_arrow.format.parquet.stored_chunk import StoredChunk
 from dof_arrow.format.spec.arrow import is_vector, with_metadata
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite.carry import carried
-from dof_arrow.rewrite.edit_check import editable_footer, known_digests
+from dof_arrow.rewrite.edit_check import editable_footer, is_signed, known_digests
 from dof_arrow.storage.atomic import replacing
 from dof_arrow.tables.amended import Amended
 
@@ -51,11 +55,16 @@ def spliced(rows: Dataset) -> Amended | None:
 def splice(rows: Dataset, out: Path, *, overwrite: bool = False, mode: int | None = None) -> None:
     """Write a dataset that `spliced` takes as a file.
 
+    It warns (DofWarning) where the file was signed: the new one is not.
+
     Raises FormatError for a file that is not sound, OutputError if it cannot be written.
     """
     table = spliced(rows)
     assert table is not None
     source = Spliced(table)
+    if is_signed(source.footer):
+        lost = f"{source.file.path} is signed; {out.name} is another file, and is not: sign it anew"
+        warnings.warn(lost, DofWarning, stacklevel=3)
     with TemporaryDirectory() as folder:
         fresh = _written(table, source.row_counts, Path(folder))
         schema = _schema(table, fresh)
@@ -100,18 +109,23 @@ class Spliced:
 
     @cached_property
     def alignment(self) -> int:
-        """What the places of all mapped values are a multiple of, in bytes."""
-        places = [1]
-        for field in self.file.schema:
-            column = self.file.metadata.columns.get(field.name)
-            fixed = layouts.fixed(field)
-            if fixed and column is not None and column.layout == "mapped":
-                places += [region.offset for region in self.file.regions(fixed)]
-        if len(places) == 1:
+        """What the places of mapped vectors are a multiple of, in bytes; 1 if nothing is mapped.
+
+        Other mapped values need a small one, which divides it.
+        """
+        metadata = self.file.metadata
+        mapped = {name for name, each in metadata.columns.items() if each.layout == "mapped"}
+        if not mapped:
             return 1
-        wanted = (*layouts.ALIGNMENTS, layouts.SMALL_ALIGNMENT)
-        fitting = [each for each in wanted if not any(at % each for at in places[1:])]
-        return fitting[0] if fitting else 1
+        places = []
+        for column in filter(None, map(layouts.fixed, self.file.schema)):
+            if column.nested and column.name in mapped:
+                with suppress(Unproved):  # a column that is decoded may lie anywhere
+                    places += [region.offset for region in self.file.regions(column)]
+        for wanted in layouts.ALIGNMENTS:
+            if places and not any(place % wanted for place in places):
+                return wanted
+        return layouts.SMALL_ALIGNMENT
 
     @cached_property
     def groups(self) -> list[Chunks]:

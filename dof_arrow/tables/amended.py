@@ -14,9 +14,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
-from dof_arrow.format.batch import arrow_array, inferred_field
+from dof_arrow.format.batch import arrow_array, inferred_field, names_field, names_values
 from dof_arrow.format.describe import SplitCounts
 from dof_arrow.format.file import State
+from dof_arrow.format.named import from_array
 from dof_arrow.format.spec.arrow import element_type, is_vector, numpy_values, with_metadata
 from dof_arrow.format.spec.json_model import to_json
 from dof_arrow.format.spec.metadata import (
@@ -28,7 +29,7 @@ from dof_arrow.format.spec.metadata import (
     Target,
     from_json,
 )
-from dof_arrow.format.spec.split_names import standardised
+from dof_arrow.format.spec.names import categories
 from dof_arrow.sampling import splits
 from dof_arrow.tables.gather import Gather
 from dof_arrow.tables.selection import Places, Selection
@@ -85,7 +86,12 @@ class Amended:
         own = self.names[name]
         if own is not None:
             return self.base.at(rows).values(own, writable=writable)
-        return numpy_values(self.fresh[name], self.schema.field(name))[rows]
+        field = self.schema.field(name)
+        classes = categories(self.metadata).get(name)
+        if classes is None:
+            return numpy_values(self.fresh[name], field)[rows]
+        named = from_array(self.fresh[name], classes, nullable=field.nullable)
+        return named.checked(f"target {name}")[rows]
 
     def array(self, name: str, rows: Places) -> pa.Array | pa.ChunkedArray:
         """Rows of a column as Arrow has them."""
@@ -111,14 +117,17 @@ def with_columns(
     before = _as_amended(base)
     fresh = {name: _fresh(before, name, values) for name, values in columns.items()}
     names: dict[str, str | None] = {**before.names, **dict.fromkeys(fresh)}
-    fields = {field.name: field for field in before.schema}
-    for name, values in fresh.items():
-        fields[name] = inferred_field(name, values) if name not in _TAKEN_UP else _text_field(name)
     unknown = [name for name in targets if name not in names]
     if unknown:
         raise _no_such(before, unknown)
-    for name in fresh.keys() & {before.metadata.record.split, "split"}:
-        fresh[name] = _split_values(name, fresh[name])
+    fields = {field.name: field for field in before.schema}
+    named = _names(before.metadata, targets)
+    for name, values in fresh.items():
+        if name in named:
+            fields[name] = names_field(name, values, named[name], None)
+            fresh[name] = names_values(name, values, named[name])
+        else:
+            fields[name] = _text_field(name) if name == "group" else inferred_field(name, values)
     return _amended(before, names, {**before.fresh, **fresh}, fields, targets, [*fresh])
 
 
@@ -186,8 +195,9 @@ def _fresh(before: Amended, name: str, values: Any) -> pa.Array:
     """The values of a new column, one a row."""
     field = before.schema.field(name) if name in before.names else None
     record = before.metadata.record
-    is_needed = name in {getattr(record, role) for role in _OF_ROWS} | set(_OF_ROWS)
-    if is_needed or (field is not None and is_vector(field)):
+    needed = {getattr(record, role) for role in _OF_ROWS}
+    needed.update(_OF_ROWS)
+    if name in needed or (field is not None and is_vector(field)):
         raise UsageError(
             "this column is not replaced",
             f"column {name}",
@@ -207,8 +217,12 @@ def _text_field(name: str) -> pa.Field:
     return pa.field(name, pa.string())
 
 
-def _split_values(name: str, values: pa.Array) -> pa.Array:
-    return standardised(arrow_array(name, values, pa.string()))
+def _names(before: Metadata, targets: Mapping[str, Target]) -> dict[str, tuple[str, ...] | None]:
+    """Which new columns hold names: the classes of a category, None for the split."""
+    found: dict[str, tuple[str, ...] | None] = {before.record.split or "split": None}
+    for name, target in targets.items():
+        found[name] = target.classes if target.kind == "category" else ()
+    return {name: names for name, names in found.items() if names != ()}
 
 
 def _amended(

@@ -24,16 +24,21 @@ def read(
 ) -> tuple[dict[str, Any], dict[str, Target]]:
     """New columns, and what is known of those that are declared as targets.
 
-    Classes become codes. A column of the dataset's own may be declared too. Raises UsageError for
-    values that are not what they are declared as.
+    Classes become codes. A column of the dataset's own may be declared too; a target whose values
+    are replaced stays what it is. Raises UsageError for values that are not what they are declared
+    as.
     """
     found = dict(columns)
     targets: dict[str, Target] = {}
-    for name, kind in _by_name(declared).items():
-        if name not in columns and name not in data.columns:
+    wanted = {**_replaced(data, columns), **_by_name(declared)}
+    for name, kind in wanted.items():
+        if name in columns:
+            values = columns[name]
+        elif name in data.columns:
+            values = data.to_arrow([name]).column(0)
+        else:
             known = ", ".join([*data.columns, *columns])
             raise UsageError("no such column", f"target {name}", known, name)
-        values = columns[name] if name in columns else data.to_arrow([name]).column(0)
         targets[name], found[name] = as_target(name, values, kind)
     return found, targets
 
@@ -42,7 +47,8 @@ def as_target(name: str, values: Any, kind: Target | str | None = None) -> tuple
     """What a column is as a target, and its values: codes int64, lists of them, or numbers.
 
     By default texts and truth values are a category, lists several classes, floats numbers; of
-    integers it must be said. Raises UsageError for values that do not fit.
+    integers it must be said. Integers are codes where `kind` names the classes, else they name
+    them. Raises UsageError for values that do not fit.
 
     >>> target, codes = as_target("sex", ["m", "f", None])
     >>> target.classes, codes.to_pylist()
@@ -52,15 +58,29 @@ def as_target(name: str, values: Any, kind: Target | str | None = None) -> tuple
     target = kind if isinstance(kind, Target) else Target(kind=_kind(name, array, kind))
     if target.kind == "regression":
         return target, _numbers(name, array)
-    if pa.types.is_list(array.type) != (target.kind == "multilabel"):
+    has_lists = pa.types.is_list(array.type)
+    if has_lists != (target.kind == "multilabel"):
         raise _unfit(name, f"values of a {target.kind} target", str(array.type))
-    flat = array.flatten() if pa.types.is_list(array.type) else array
+    if not has_lists:
+        return _coded(name, array, target)
+    target, codes = _coded(name, array.flatten(), target)
+    missing = array.is_null()
+    return target, pa.ListArray.from_arrays(_offsets(array), codes, mask=missing)
+
+
+def _coded(name: str, flat: pa.Array, target: Target) -> tuple[Target, pa.Array]:
+    """A target with its classes, and values as codes."""
+    if target.classes and pa.types.is_integer(flat.type):
+        return target, _checked(name, flat, target.classes)
     if not target.classes:
         target = replace(target, classes=_classes(name, flat))
-    codes = _codes(name, flat, target.classes)
-    if target.kind == "category":
-        return target, codes
-    return target, pa.ListArray.from_arrays(_offsets(array), codes, mask=array.is_null())
+    return target, _codes(name, flat, target.classes)
+
+
+def _replaced(data: Tabular, columns: Mapping[str, Any]) -> dict[str, Target]:
+    """The targets of which there are new values."""
+    known = data.metadata.targets
+    return {name: target for name, target in known.items() if name in columns}
 
 
 def _by_name(declared: Declared) -> dict[str, Target | str | None]:
@@ -75,8 +95,9 @@ def _plain(array: pa.Array) -> pa.Array:
     """Values without a dictionary, texts and lists of the usual types."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
-        array = array.cast(pa.list_(array.type.value_type))
+    kind = array.type
+    if pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        array = array.cast(pa.list_(kind.value_type))
     return array.cast(pa.string()) if holds_texts(array.type) else array
 
 
@@ -102,13 +123,15 @@ def _kind(name: str, array: pa.Array, told: str | None) -> Any:
 def _numbers(name: str, array: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
-    if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
-        raise _unfit(name, "numbers", str(array.type))
     if pa.types.is_integer(array.type):
         return array
-    if pc.any(pc.is_inf(array)).as_py():
+    if not pa.types.is_floating(array.type):
+        raise _unfit(name, "numbers", str(array.type))
+    infinite = pc.is_inf(array)
+    if pc.any(infinite).as_py():
         raise _unfit(name, "finite numbers", "infinity")
-    return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+    missing = pa.scalar(None, array.type)
+    return pc.if_else(pc.is_nan(array), missing, array)
 
 
 def _classes(name: str, flat: pa.Array) -> tuple[str, ...]:
@@ -119,7 +142,9 @@ def _classes(name: str, flat: pa.Array) -> tuple[str, ...]:
         raise _unfit(name, "a class in some row", "missing values only")
     if not _is_class(values.type):
         raise _unfit(name, "texts, truth values or integers", str(values.type))
-    return tuple(values.take(pc.sort_indices(values)).cast(pa.string()).to_pylist())
+    order = pc.sort_indices(values)
+    texts = values.take(order).cast(pa.string())
+    return tuple(texts.to_pylist())
 
 
 def _is_class(kind: pa.DataType) -> bool:
@@ -132,25 +157,46 @@ def _codes(name: str, flat: pa.Array, classes: Sequence[str]) -> pa.Array:
     texts = flat.cast(pa.string())
     names = pa.array(classes, pa.string())
     codes = pc.index_in(texts, value_set=names)
-    lost = pc.and_(codes.is_null(), texts.is_valid())
-    # Integers that name no class are codes already.
-    if pc.any(lost).as_py() and pa.types.is_integer(flat.type):
-        inside = pc.and_(pc.greater_equal(flat, 0), pc.less(flat, len(classes)))
-        codes, lost = flat, pc.invert(pc.fill_null(inside, True))
-    if pc.any(lost).as_py():
-        wrong = texts.filter(lost).unique()
-        found = ", ".join(map(str, wrong[:10].to_pylist()))
-        raise _unfit(name, ", ".join(classes[:20]), found)
+    unknown = pc.and_(codes.is_null(), texts.is_valid())
+    _refuse(name, texts.filter(unknown), classes)
     return codes.cast(pa.int64())
+
+
+def _checked(name: str, codes: pa.Array, classes: Sequence[str]) -> pa.Array:
+    """Integers that are places in the classes."""
+    import pyarrow.compute as pc
+
+    below = pc.less(codes, 0)
+    above = pc.greater_equal(codes, len(classes))
+    outside = pc.or_(below, above)
+    _refuse(name, codes.filter(outside), classes)
+    return codes.cast(pa.int64())
+
+
+def _refuse(name: str, wrong: pa.Array, classes: Sequence[str]) -> None:
+    """Raise UsageError that lists values that are no class, if there are some."""
+    if len(wrong):
+        different = wrong.unique()[:10].to_pylist()
+        found = ", ".join(map(str, different))
+        listed = ", ".join(classes[:20])
+        raise _unfit(name, f"{listed}, or 0 to {len(classes) - 1}", found)
 
 
 def _offsets(lists: pa.Array) -> pa.Array:
     import numpy as np
     import pyarrow.compute as pc
 
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
-    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    counts = pc.list_value_length(lists)
+    lengths = pc.fill_null(counts, 0).to_numpy(zero_copy_only=False)
+    ends = np.cumsum(lengths)
+    return pa.array(np.concatenate([[0], ends]), pa.int32())
 
 
 def _unfit(name: str, expected: str, found: str) -> UsageError:
-    return UsageError("values do not fit the target", f"target {name}", expected, found)
+    return UsageError(
+        "values do not fit the target",
+        f"target {name}",
+        expected,
+        found,
+        f'Say what they are: targets={{"{name}": "category"}}, "multilabel" or "regression".',
+    )

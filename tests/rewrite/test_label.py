@@ -157,6 +157,21 @@ def test_a_kept_column_becomes_a_target(file: Path, tmp_path: Path) -> None:
     assert aged.to_numpy("age").tolist() == list(range(ROWS))
 
 
+def test_classes_that_are_numerals_keep_their_order_when_declared_again(
+    file: Path, tmp_path: Path
+) -> None:
+    table = _table(tmp_path / "t.csv", name=NAMES, stage=[2, 3, None] * 20)
+    asked: dict[str, Any] = {"key": "name", "label": "stage", "kind": "classes", "id_key": KEY}
+    out = tmp_path / "b.dof.parquet"
+    made = dof.label(file, table=table, classes="3,2,1", out=out, **asked)
+    again = dof.label(made.path, target="stage", out=tmp_path / "c.dof.parquet")
+    for ds in (made, again):
+        assert ds.metadata.targets["stage"].classes == ("3", "2", "1")
+        assert ds.to_arrow(["stage"])["stage"].to_pylist() == ["2", "3", None] * 20
+        assert ds.to_numpy("stage").tolist() == [1, 0, -1] * 20
+        assert dof.validate(ds.path, deep=True) == []
+
+
 def test_the_command_calls_a_label_otherwise(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +195,7 @@ def test_what_cannot_be_asked_is_refused(file: Path, tmp_path: Path) -> None:
         {"label": "y"},
         {"table": table, "key": "name"},
         {"table": table, "label": "y"},
+        {"table": table, "key": "name", "label": "y", "start": "y"},
         {"table": table, "key": "name", "label": "folder"},
         {"table": table, "key": "name", "label": "y", "split": "train=0.5"},
         {"table": table, "key": "name", "label": "feature"},

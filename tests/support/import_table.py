@@ -77,6 +77,7 @@ MAY: dict[str, tuple[str, ...]] = {
         "tables",
         "dataset",
         "cores",
+        "loader",  # whose way of reading options from keywords is everybody's
     ),
     "cli": _LIBRARY,
     "cli/commands": (*_LIBRARY, "cli"),

@@ -11,8 +11,10 @@ import pyarrow as pa
 import pytest
 
 import dof_arrow as dof
+from dof_arrow.format.parquet.footer import BINARY, FileMetaData, get
 from dof_arrow.format.parquet.layout import Geometry
 from dof_arrow.format.spec.metadata import Target
+from tests.support.editing import resealed
 
 ROWS = 50
 
@@ -148,7 +150,8 @@ def test_targets_by_their_values_or_as_declared(tmp_path: Path) -> None:
         "codes": Target(kind="category", classes=("no", "yes")),
     }
     made = ds.with_columns(given, targets={n: k for n, k in kinds.items() if k is not None} | {})
-    made = made.with_columns(given, targets=["words", "truth", "size", "tags"])
+    plain = ["words", "truth", "size", "tags"]
+    made = made.with_columns({name: given[name] for name in plain}, targets=plain)
     saved = dof.open(dof.save(made, tmp_path / "b.dof.parquet"))
     about = saved.metadata.targets
     assert about["words"].classes == ("f", "m") and about["truth"].classes == ("false", "true")
@@ -161,6 +164,60 @@ def test_targets_by_their_values_or_as_declared(tmp_path: Path) -> None:
     assert known.to_numpy("grade").tolist() == [2, 0, 1, 2]
     own = ds.with_columns({"codes": given["codes"]}, targets={"codes": kinds["codes"]})
     assert own.to_numpy("codes").tolist() == [1, 0, 1, 1]
+
+
+def test_new_categories_and_splits_are_names_like_the_others(tmp_path: Path) -> None:
+    before = _written(tmp_path / "a.dof.parquet")
+    words: list[Any] = ["q", None, "p", "q", "p"] * 10
+    given = {"full": ["v", "u"] * 25, "gaps": words, "split": ["Training", "own"] * 25}
+    made = before.with_columns(given, targets=["full", "gaps"])
+    saved = dof.open(dof.save(made, tmp_path / "b.dof.parquet"))
+    part = dof.open(dof.save(made[:10], tmp_path / "c.dof.parquet"))
+    for ds in (made, saved, part):
+        few = len(ds)
+        for name in ("full", "gaps", "split"):
+            assert ds.schema.field(name).type == pa.dictionary(pa.int32(), pa.string())
+        assert ds.to_arrow(["full"])["full"].to_pylist() == given["full"][:few]
+        assert ds.to_arrow(["gaps"])["gaps"].to_pylist() == words[:few]
+        assert ds.to_numpy("full").dtype == np.uint8
+        assert ds.to_numpy("full").tolist() == ([1, 0] * 25)[:few]
+        assert ds.to_numpy("gaps").dtype == np.int32
+        assert ds.to_numpy("gaps").tolist() == ([1, -1, 0, 1, 0] * 10)[:few]
+        assert ds.to_numpy("split").tolist() == (["train", "own"] * 25)[:few]
+        assert ds.metadata.splits["own"].rows == few / 2
+    assert dof.validate(saved.path, deep=True) == dof.validate(part.path, deep=True) == []
+
+
+def test_integers_are_places_in_classes_that_are_numerals_too(tmp_path: Path) -> None:
+    ds = _written(tmp_path / "a.dof.parquet")[:4]
+    stages = Target(kind="category", classes=("1", "2", "3"))
+    made = ds.with_columns({"stage": pa.array([1, 2, None, 1])}, targets={"stage": stages})
+    assert made.to_arrow(["stage"])["stage"].to_pylist() == ["2", "3", None, "2"]
+    several = Target(kind="multilabel", classes=("1", "2", "3"))
+    made = ds.with_columns({"all": [[1], [], None, [0, 2]]}, targets={"all": several})
+    assert made.to_arrow(["all"])["all"].to_pylist() == [[1], [], None, [0, 2]]
+    with pytest.raises(dof.UsageError, match="or 0 to 2, found 3"):
+        ds.with_columns({"stage": [1, 2, 3, 3]}, targets={"stage": stages})
+
+
+def test_a_target_with_new_values_stays_one(tmp_path: Path) -> None:
+    ds = _written(tmp_path / "a.dof.parquet")
+    made = ds.with_columns({"label": ["b"] * ROWS})
+    assert made.metadata.targets == ds.metadata.targets
+    assert made.to_numpy("label").tolist() == [1] * ROWS
+    with pytest.raises(dof.UsageError, match=r"a, b, or 0 to 1, found c.*category"):
+        ds.with_columns({"label": ["c"] * ROWS})
+    other = ds.with_columns({"label": ["c"] * ROWS}, targets="label")
+    assert other.metadata.targets["label"].classes == ("c",)
+
+
+def test_that_a_signature_is_not_copied_is_said(tmp_path: Path) -> None:
+    ds = _written(tmp_path / "a.dof.parquet")
+    signature = {1: (BINARY, b"dof.signature"), 2: (BINARY, b"signed")}
+    resealed(ds.path, lambda struct: get(struct, FileMetaData.KEYS)[1].append(signature))
+    signed = dof.open(ds.path).with_columns({"n": range(ROWS)})
+    with pytest.warns(dof.DofWarning, match=r"is signed.*sign it anew"):
+        dof.save(signed, tmp_path / "b.dof.parquet")
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:

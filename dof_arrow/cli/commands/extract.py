@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE, SOME_FAILED
-from dof_arrow.cli.options import described, describing, making, reading, running, spoken
+from dof_arrow.cli.options import described, describing, making, matching, reading, running, spoken
 from dof_arrow.cli.terminal import Terminal, table
 from dof_arrow.progress import size
 
@@ -60,6 +60,7 @@ _CHOICES = (
 )
 @making
 @describing
+@matching
 @click.option(
     "--split-exact",
     is_flag=True,

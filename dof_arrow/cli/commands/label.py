@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import described, describing, spoken
+from dof_arrow.cli.options import described, describing, matching, spoken
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.progress import size
 
@@ -17,6 +17,7 @@ from dof_arrow.progress import size
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The new file.")
 @describing
+@matching
 @click.option(
     "--target",
     multiple=True,

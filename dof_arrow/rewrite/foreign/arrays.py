@@ -258,7 +258,8 @@ def _schema(columns: Mapping[str, Any]) -> pa.Schema:
     fields = []
     for name, values in columns.items():
         is_open = values.null_count > 0 or pa.types.is_nested(values.type)
-        is_open = is_open or pa.types.is_string(values.type)
+        if name != "split":  # whose names are mapped as codes
+            is_open = is_open or pa.types.is_string(values.type)
         fields.append(pa.field(name, values.type, nullable=is_open))
     return pa.schema(fields)
 

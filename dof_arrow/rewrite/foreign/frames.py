@@ -31,6 +31,8 @@ from dof_arrow.sources.sample import Column, Data
 PathLike = str | os.PathLike[str]
 Vector = str | Sequence[str]
 
+_OF_INPUTS = ("table", "key", "match", "start", "end")  # of `TableOptions`
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TableRows(Listing):
@@ -143,6 +145,7 @@ def read(
     from dof_arrow.loader.options import from_keywords
 
     given = from_keywords(TableOptions, {**options, "keep": ()}, "from a table")
+    _refuse_of_inputs(options, where)
     rows = len(table)
     listed = with_columns_of(
         TableRows(names=numbered(rows), table=table, where=where), given, where, split
@@ -161,6 +164,18 @@ def read(
     for remark in remarks:
         warnings.warn(remark, DofWarning, stacklevel=3)
     return known
+
+
+def _refuse_of_inputs(options: Mapping[str, Any], where: Path) -> None:
+    """Raise UsageError for options of inputs that are looked up: here a row is a row."""
+    wrong = [name for name in _OF_INPUTS if options.get(name) not in (None, ())]
+    if wrong:
+        raise UsageError(
+            "rows stand in the order of the vectors, and are not looked up",
+            str(where),
+            found=", ".join(wrong),
+            hint="Leave it out; name the column of ids, if there is one.",
+        )
 
 
 def _as_table(table: Any) -> pa.Table:

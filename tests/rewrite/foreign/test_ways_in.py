@@ -159,6 +159,9 @@ def test_labels_of_arrays(tmp_path: Path, x: np.ndarray) -> None:
         2,
     ]
     assert made(np.linspace(0, 1, ROWS)).metadata.targets["label"].kind == "regression"
+    places = made([1, 2] * 20, classes=["1", "2", "3"], splits=["train", "test"] * 20)
+    assert _named(places, "label") == ["2", "3"] * 20
+    assert places.metadata.columns["split"].layout == "mapped"
     flags = np.eye(2, dtype=int)[np.arange(ROWS) % 2]
     ds = made(flags, classes=["u", "v"])
     assert ds.to_arrow(["label"]).column(0).to_pylist()[:2] == [[0], [1]]
@@ -212,6 +215,8 @@ def test_rows_that_cannot_be_stored_are_told_all_at_once(tmp_path: Path, x: np.n
         lambda: dof.from_arrow(pa.table({"y": ["a"]}), vector="y", out=out),
         lambda: dof.from_pandas(_frame(x), vector="none", out=out),
         lambda: dof.from_pandas(_frame(x), vector="emb", lable="y", out=out),
+        lambda: dof.from_pandas(_frame(x), vector="emb", match="case", out=out),
+        lambda: dof.from_arrays(x, [0, 3] * 20, classes=["1", "2", "3"], out=out),
     ]
     for call in wrong:
         with pytest.raises(dof.UsageError):
