@@ -155,7 +155,8 @@ def _by_class(column: Any, target: Target | None) -> dict[str, int]:
     counts = {pair["values"]: pair["counts"] for pair in values.value_counts().to_pylist()}
     if target is None:
         return {str(name): counts[name] for name in sorted(counts)}
-    return {name: counts.get(code, 0) for code, name in enumerate(target.classes)}
+    # A category is codes before the run, and names in the file.
+    return {name: counts.get(name, counts.get(code, 0)) for code, name in enumerate(target.classes)}
 
 
 def _told(counts: Mapping[str, int]) -> str:
