@@ -194,6 +194,17 @@ def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
 
 
+def few(found: Sequence[str], most: int) -> list[str]:
+    """As many of some texts as a message shows, and how many more there are.
+
+    >>> few(["a", "b", "c"], 2), few(["a"], 2)
+    (['a', 'b', 'and 1 more'], ['a'])
+    """
+    if len(found) <= most:
+        return list(found)
+    return [*found[:most], f"and {len(found) - most:,} more"]
+
+
 def _sentence(what: str, expected: str, found: str) -> str:
     parts = []
     if expected:

@@ -166,18 +166,18 @@ class SelectedRows:
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         if requested_schema is None:
-            return self._streamed().__arrow_c_stream__()
+            return self._streamed(self.columns).__arrow_c_stream__()
         # It names the columns that are wanted, and their types, which Arrow casts to where it can.
         wanted = pa.Schema._import_from_c_capsule(requested_schema)
-        return self.to_arrow(wanted.names).cast(wanted).__arrow_c_stream__()
+        return self._streamed(wanted.names).cast(wanted).__arrow_c_stream__()
 
-    def _streamed(self) -> pa.Table:
-        """The rows as a table for a stream.
+    def _streamed(self, names: Sequence[str]) -> pa.Table:
+        """Columns as a table for a stream.
 
         A stream is cut wherever a chunk of any column ends. So the small columns, which lie apart
         in each row group, are joined, and the vectors stay one chunk.
         """
-        table = self.to_arrow()
+        table = self.to_arrow(names)
         vectors = [field.name for field in table.schema if is_vector(field)]
         if any(table[name].num_chunks > 1 for name in vectors):
             return table

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from dof_arrow.dataset.dataset import Dataset
+from dof_arrow.errors import few
 from dof_arrow.extraction.run import Extraction
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import Target
@@ -87,7 +88,8 @@ def of_plan(run: Extraction) -> Report:
 
 def of_run(run: Extraction, dataset: Dataset) -> Report:
     """What became of all inputs of a run that is done, and whose rows `dataset` holds."""
-    dataset = run.destination.made_by(run.run_digest) or dataset  # of a directory, its own part
+    if run.destination.part:  # of a directory, what this run added
+        dataset = run.destination.made_by(run.run_digest) or dataset
     errors = dataset.errors
     first = Line(count=len(run.source) - len(errors), what=f"{run.kind} read")
     names = [name for name in (*run.source.targets, "split") if name in dataset.columns]
@@ -161,6 +163,4 @@ def _by_class(column: Any, target: Target | None) -> dict[str, int]:
 
 def _told(counts: Mapping[str, int]) -> str:
     told = [f"{name} ({count:,})" for name, count in counts.items()]
-    if len(told) > _SHOWN:
-        told = [*told[:_SHOWN], f"and {len(told) - _SHOWN} more"]
-    return ", ".join(told)
+    return ", ".join(few(told, _SHOWN))

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import UsageError, few
 from dof_arrow.extraction.block import Column
 from dof_arrow.sampling import splits
 from dof_arrow.security.pseudonyms import Kind, pseudonyms, split_numbers
@@ -267,9 +267,7 @@ def lacking(
             without = [name for name in names if (code, name) not in pairs]
             if without:
                 found.append(f"{target} {called[code]} is not in {', '.join(without)}")
-    if len(found) > _LISTED:
-        found = [*found[:_LISTED], f"and {len(found) - _LISTED:,} more"]
-    return found
+    return few(found, _LISTED)
 
 
 def refuse_lacking(found: Sequence[str], count: int) -> None:

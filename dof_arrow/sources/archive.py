@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from dof_arrow.errors import PictureError, SourceError, UsageError
 from dof_arrow.sources import tar, zip_archive
+from dof_arrow.sources.columns import few_of
 from dof_arrow.sources.columns import place as column_place
 from dof_arrow.sources.folder import SUFFIXES, are_pictures
 from dof_arrow.sources.listing import Listing
@@ -38,7 +39,6 @@ Member = TarMember | ZipMember
 ZIPPED = (b"PK\3\4", b"PK\5\6")  # a zip archive, and one that holds nothing
 _MAX_TEXT = 1 << 20  # bytes of a member that is a cell of a column
 TWO_OF_ONE_NAME = "two files of one name in the archive differ"
-_SHOWN = 3  # names that a message tells
 # Endings of which all parts but the last are numbers: these are rather part of the name.
 _NUMBERED = r"^([0-9]+\.)+[a-z0-9]+$"
 
@@ -349,7 +349,7 @@ def _unclear(ends: Column) -> UsageError:
     found = sorted(set(ends.to_pylist()))
     return UsageError(
         "several pictures of one name in the archive",
-        found=_some(found),
+        found=few_of(found),
         hint=f"Choose with --pictures {found[0]}",
     )
 
@@ -381,13 +381,6 @@ def _stacked(parts: Sequence[Numbers]) -> Numbers:
     width = max(rows.shape[1] for rows in parts)
     filled = [np.pad(rows, ((0, 0), (0, width - rows.shape[1]))) for rows in parts]
     return np.concatenate(filled)
-
-
-def _some(names: Sequence[str]) -> str:
-    """A few of some names, and how many more there are."""
-    told = ", ".join(names[:_SHOWN])
-    more = len(names) - _SHOWN
-    return f"{told} and {more} more" if more > 0 else told
 
 
 def _named(index: _Index, paths: Sequence[Path]) -> tuple[Column, bool]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.format.spec.split_names import standard
 from dof_arrow.sources.asked import Rule
+from dof_arrow.sources.columns import few_of
 from dof_arrow.sources.described import with_label
 from dof_arrow.sources.labels import label as read_label
 from dof_arrow.sources.listing import Listing
@@ -69,7 +70,7 @@ def _splits(names: Column, path: str | Path, *, label: bool) -> tuple[Column, Co
             "pictures lie in no split's folder",
             str(path),
             _SPLITS,
-            _some(loose),
+            few_of(loose.to_pylist()),
             "Move each into its split's folder, or leave out --split folder.",
         )
     first = _first_folder(names)
@@ -100,7 +101,7 @@ def _classes(names: Column, path: str | Path, *, below_splits: bool) -> Column:
         raise SourceError(
             "pictures lie in no class folder",
             str(path),
-            found=f"{len(loose)} {place}: {_some(loose)}",
+            found=f"{len(loose)} {place}: {few_of(loose.to_pylist())}",
             hint="Move each into its class's folder, or leave out --label folder.",
         )
     return _first_folder(names).cast(pa.string())
@@ -137,8 +138,3 @@ def _rest(names: Column) -> Column:
     import pyarrow.compute as pc
 
     return pc.replace_substring_regex(names, "(?s)^[^/]*/", "")
-
-
-def _some(names: Column) -> str:
-    told = ", ".join(names[:_SHOWN].to_pylist())
-    return f"{told} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else told

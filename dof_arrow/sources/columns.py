@@ -25,7 +25,6 @@ _NUMBER = r"^[+-]?(((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|[iI]n
 _DIGITS = r"^[+-]?[0-9]+$"
 _TRUTH = "(?i)^(true|false)$"
 _TRUTH_OR_BIT = r"(?i)^(true|false|[01](\.0*)?)$"
-_COMMA = r"^[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?$"
 _WHOLE_OR_COMMA = r"^[+-]?[0-9]+(,[0-9]+)?([eE][+-]?[0-9]+)?$"
 _THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
 _EXACT = 2**53  # whole numbers below it are exact as float64
@@ -148,6 +147,17 @@ def same_number(words: Sequence[str]) -> tuple[str, str] | None:
         if other != word:
             return other, word
     return None
+
+
+def few_of(names: Sequence[str], most: int = 3) -> str:
+    """A few of some names, and how many more there are.
+
+    >>> few_of(["a", "b"]), few_of(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    told = ", ".join(names[:most])
+    more = len(names) - most
+    return f"{told} and {more} more" if more > 0 else told
 
 
 def place(name: str, header: Sequence[str], path: Path) -> int:

@@ -116,7 +116,7 @@ def whole_keys(keys: Column, names: Column) -> Column:
     floats = pc.match_substring_regex(keys, _FLOAT)
     if not len(keys) or not pc.all(floats, min_count=0).as_py():
         return keys
-    base = pc.replace_substring_regex(names, "(?s)^.*/", "")
+    base = table_keys.base_names(names)
     if pc.any(pc.match_substring_regex(base, r"^-?[0-9]+\.0+(\.|$)")).as_py():
         return keys
     return pc.replace_substring_regex(keys, r"\.0*$", "")

@@ -180,7 +180,7 @@ def _plain(keys: Column) -> Column:
 def _levels(names: Column) -> Iterator[Column]:
     """Relative names, file names, file names without suffix."""
     yield names
-    base = _base(names)
+    base = base_names(names)
     yield base
     yield _stem(base)
 
@@ -199,7 +199,12 @@ def spelled(texts: Column) -> Column:
     return pc.utf8_normalize(pc.replace_substring(texts, "\\", "/"), "NFC")
 
 
-def _base(texts: Column) -> Column:
+def base_names(texts: Column) -> Column:
+    """Names without the folders before them.
+
+    >>> base_names(pa.array(["a/b/1.png", "2.png"])).to_pylist()
+    ['1.png', '2.png']
+    """
     import pyarrow.compute as pc
 
     return pc.replace_substring_regex(texts, "(?s)^.*/", "")
@@ -229,7 +234,7 @@ def _unpadded(texts: Column) -> Column:
 
 READINGS: Mapping[str, Fold] = {
     "case": _lower,
-    "folder": _base,
+    "folder": base_names,
     "suffix": _stem,
     "padding": _unpadded,
 }

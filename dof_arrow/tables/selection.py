@@ -28,7 +28,7 @@ from dof_arrow.format.spec.arrow import (
     vector_array,
 )
 from dof_arrow.format.spec.metadata import Metadata
-from dof_arrow.format.spec.names import is_names
+from dof_arrow.format.spec.names import code_type, codes_or_missing, is_names
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.tables.gather import Chain, Gather, Memory, Placed, of_columns
 from dof_arrow.tables.group_statistics import matching_groups
@@ -216,8 +216,8 @@ class JoinedRows:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Chained:
-    """Several selections with the same columns, one after the other."""
+class _InARow:
+    """Several selections, one after the other."""
 
     parts: Sequence[Selection]
     schema: pa.Schema
@@ -248,8 +248,12 @@ class Chained:
         """None: each part has its own."""
 
     def attachment(self, offset: int, length: int) -> bytes:
-        """Raise FormatError: the metadata of a chain names no attachment."""
+        """Raise FormatError: the metadata of several files names no attachment."""
         raise FormatError("several files have no attachment in common", str(self.path))
+
+
+class Chained(_InARow):
+    """Several selections with the same columns, one after the other."""
 
     def values(self, name: str, rows: Places, *, writable: bool = False) -> Array:
         """Rows of a column: as their part gives them if they lie in one, else a copy."""
@@ -307,49 +311,18 @@ class Chained:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class United:
+class United(_InARow):
     """Several selections with different columns, one after the other, in one form.
 
     `flat` holds the columns but vectors, in memory; vectors are read where they lie.
     """
 
-    parts: Sequence[Selection]
     flat: Mapping[str, pa.ChunkedArray]
-    schema: pa.Schema
-    metadata: Metadata
-
-    @property
-    def inner(self) -> Sequence[Selection]:
-        """The parts."""
-        return self.parts
 
     @property
     def chained(self) -> Chained:
         """The parts, of which only vectors are asked for."""
         return Chained(parts=self.parts, schema=self.schema, metadata=self.metadata)
-
-    @property
-    def path(self) -> Path:
-        """The file of the first part."""
-        return self.parts[0].table.path
-
-    @property
-    def rows(self) -> int:
-        """Rows of all parts."""
-        return sum(map(len, self.parts))
-
-    @property
-    def state(self) -> State:
-        """The worst of them."""
-        return self.chained.state
-
-    @property
-    def seal(self) -> None:
-        """None: each part has its own."""
-
-    def attachment(self, offset: int, length: int) -> bytes:
-        """Raise FormatError: the metadata of several files names no attachment."""
-        return self.chained.attachment(offset, length)
 
     def values(self, name: str, rows: Places, *, writable: bool = False) -> Array:
         """Rows of a column; a category that is stored as names is given as codes."""
@@ -379,9 +352,8 @@ def _numbers(column: pa.ChunkedArray, field: pa.Field, about: Metadata) -> Array
     if target is None or not pa.types.is_dictionary(field.type):
         return numpy_values(column, field)
     codes = pa.chunked_array([chunk.indices for chunk in column.chunks], field.type.index_type)
-    values = codes.fill_null(-1).to_numpy()
-    kind = np.int32 if field.nullable else np.min_scalar_type(max(len(target.classes) - 1, 0))
-    return np.asarray(values, kind)
+    kind = code_type(len(target.classes), nullable=field.nullable)
+    return codes_or_missing(codes.combine_chunks()).astype(kind, copy=False)
 
 
 def chunked(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:

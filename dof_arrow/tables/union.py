@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import UsageError, few
 from dof_arrow.format.spec.arrow import element_type, is_vector, with_metadata
 from dof_arrow.format.spec.metadata import TYPES, Column, CoreMetadata, Metadata, Record, Target
 from dof_arrow.format.spec.names import (
@@ -77,14 +77,11 @@ def check(parts: Sequence[Selection]) -> None:
 
 
 def _other_kind(where: str, whose: str, found: Sequence[str]) -> UsageError:
-    shown = list(found[:_LISTED])
-    if len(found) > _LISTED:
-        shown.append(f"and {len(found) - _LISTED} more")
     return UsageError(
         "of another kind, the columns differ",
         where,
         f"what {whose} is",
-        "; ".join(shown),
+        "; ".join(few(found, _LISTED)),
         "Extract both with the same cores. A kept column of another type: correct the table, or "
         "leave it out of --keep.",
     )

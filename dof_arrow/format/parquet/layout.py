@@ -166,9 +166,14 @@ def page_start(column: Fixed, rows: int) -> bytes:
     size = len(before) + rows * column.width
     if size > _MAX_PAGE_BYTES:
         raise ValueError(f"a page of {size} bytes")
+    return data_page_header(rows * column.items, PLAIN, size) + before
+
+
+def data_page_header(values: int, encoding: int, size: int) -> bytes:
+    """The header of an uncompressed data page of `size` bytes."""
     data = {
-        Page.VALUES: (I32, rows * column.items),
-        Page.ENCODING: (I32, PLAIN),
+        Page.VALUES: (I32, values),
+        Page.ENCODING: (I32, encoding),
         Page.DEFINITION: (I32, RLE),
         Page.REPETITION: (I32, RLE),
     }
@@ -178,7 +183,7 @@ def page_start(column: Fixed, rows: int) -> bytes:
         Page.STORED_BYTES: (I32, size),
         Page.DATA: (STRUCT, data),
     }
-    return encode(header) + before
+    return encode(header)
 
 
 def levels(rows: int, items: int) -> bytes:

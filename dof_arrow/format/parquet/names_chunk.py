@@ -36,6 +36,7 @@ from dof_arrow.format.parquet.footer import (
     ColumnMeta,
     Page,
 )
+from dof_arrow.format.parquet.layout import data_page_header
 from dof_arrow.format.parquet.mapped_chunk import Statistics
 from dof_arrow.format.spec.names import (
     MAX_CODED,
@@ -148,20 +149,7 @@ def _codes_start(rows: int, stored: NDArray[np.integer]) -> bytes:
     """The data page up to its codes: header, bit width, and how many eights follow."""
     eights = len(stored) // _EIGHT
     start = bytes([8 * stored.itemsize]) + varint(eights << 1 | 1)
-    size = len(start) + stored.nbytes
-    data = {
-        Page.VALUES: (I32, rows),
-        Page.ENCODING: (I32, RLE_DICTIONARY),
-        Page.DEFINITION: (I32, RLE),
-        Page.REPETITION: (I32, RLE),
-    }
-    header: Struct = {
-        Page.TYPE: (I32, DATA_PAGE),
-        Page.BYTES: (I32, size),
-        Page.STORED_BYTES: (I32, size),
-        Page.DATA: (STRUCT, data),
-    }
-    return encode(header) + start
+    return data_page_header(rows, RLE_DICTIONARY, len(start) + stored.nbytes) + start
 
 
 def _meta(column: str, names: Sequence[str], codes: NDArray[np.int32]) -> Struct:

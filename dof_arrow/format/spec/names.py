@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.format.spec.split_names import TEST, TRAIN, VALID
 
 NAMES = pa.dictionary(pa.int32(), pa.string())
 MAX_CODED = 1 << 16  # names that codes of two bytes can tell apart
-SPLITS = ("train", "valid", "test")
+SPLITS = (TRAIN, VALID, TEST)
 _MISSING = -1
 
 
