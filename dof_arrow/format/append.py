@@ -28,6 +28,7 @@ from dof_arrow.format.parquet.row_groups import RowGroupWriter, content_uuid, ge
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import from_json
+from dof_arrow.format.statistics_anew import check_statistics
 from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import explained, locked, replacing, sibling, sync_folder
 from dof_arrow.storage.copy import copy
@@ -122,6 +123,8 @@ class Growth:
                 f"See what is wrong: dof validate {file}",
             )
         self._check(new, new_ids)
+        if not take:  # what we have just written ourselves is true
+            check_statistics(new)
         target = self._work / f"data-{self._number:06d}.parquet"
         if take and _linked(new, target):
             self._taken.append(new)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -135,6 +135,10 @@ class File(Columns):
         if name not in self._decoded:
             self._decoded[name] = self._sound(name, self._encoded.column(name))
         return self._decoded[name]
+
+    def decoded_groups(self, name: str) -> Iterator[pa.ChunkedArray]:
+        """A column decoded, row group by row group; raises FormatError as `Encoded` does."""
+        return self._encoded.groups(name)
 
     def check(self) -> None:
         """Compare every byte of a sealed file with its digests (SPEC 7.1).

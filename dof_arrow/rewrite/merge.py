@@ -27,6 +27,7 @@ from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import VERSION, Metadata, from_json
 from dof_arrow.format.spec.names import is_names
+from dof_arrow.format.statistics_anew import statistics_anew
 from dof_arrow.format.validation import structure
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite.carry import carried, renewed, write_rows
@@ -292,8 +293,8 @@ def _copy(
         placer = RowGroupWriter(output, pool)
         placer.begin(schema, mapped, alignment, named)
         for file in files:
-            for group in _groups(file):
-                placer.copy(file.file, group, alignment)
+            for group, stated in zip(_groups(file), statistics_anew(file), strict=True):
+                placer.copy(file.file, group, alignment, stated)
         placed = placer.attach(_errors(opened), documents)
         value = _merged_metadata(opened, about, placed, placer.digests)
         placer.finish(with_metadata(schema, from_json(value)))

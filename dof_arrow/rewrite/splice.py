@@ -1,7 +1,8 @@
-"""A file with other columns, whose other chunks are copied as bytes and not decoded.
+"""A file with other columns, whose other chunks are copied as bytes; its vectors are not read.
 
 New columns are written by the `Writer` into a small file of their own, and their chunks are taken
-from there. All other chunks keep their digests, so that damage from before is still found.
+from there. All other chunks keep their digests, so that damage from before is still found. What the
+footer says of their values is made of the values anew: an old footer may say what is false.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.footer import Chunk, ColumnMeta, FileMetaData, RowGroup, Struct
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
+from dof_arrow.format.parquet.statistics import restated
 from dof_arrow.format.parquet.stored_chunk import StoredChunk
 from dof_arrow.format.spec.arrow import is_vector, with_metadata
 from dof_arrow.format.spec.json_model import Json, to_json
+from dof_arrow.format.statistics_anew import statistics_anew
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite.carry import carried
 from dof_arrow.rewrite.edit_check import editable_footer, is_signed, known_digests
@@ -138,7 +141,8 @@ class Spliced:
         for (start, end), digest in zip(segments[:-1], stated[:-1], strict=True):
             known[end] = (max(start, len(footer.MAGIC)), digest)
         found: list[Chunks] = []
-        for group in footer.items(self.footer, FileMetaData.GROUPS):
+        groups = footer.items(self.footer, FileMetaData.GROUPS)
+        for group, statistics in zip(groups, statistics_anew(self.file), strict=True):
             chunks: dict[str, list[StoredChunk]] = {}
             for chunk in footer.items(group, RowGroup.COLUMNS):
                 meta = footer.get(chunk, Chunk.META)
@@ -147,7 +151,7 @@ class Spliced:
                     start, digest = known[footer.chunk_range(meta)[1]]
                     stored = StoredChunk(
                         file=self.file.file,
-                        meta=_called(meta, name),
+                        meta=_called(restated(meta, statistics), name),
                         start=start,
                         digest=digest,
                         alignment=self.alignment,

@@ -375,6 +375,29 @@ def chunk_said(field: int, value: Any) -> Callable[[Any], None]:
     return lambda s: items(groups_of(s)[0], RowGroup.COLUMNS)[1].update({field: value})
 
 
+def group_said(field: int, value: Any) -> Callable[[Any], None]:
+    """An edit of the first row group: a field that no group of this file may have."""
+    return lambda s: groups_of(s)[0].update({field: value})
+
+
+def stated(column: str, field: int, value: Any) -> Callable[[], bytes]:
+    """Three rows of four columns, of one of which the statistics say something else in one field."""
+
+    def build() -> bytes:
+        columns = {
+            "whole": np.array([5, 3, 4], np.int64),
+            "text": ["b", "d", None],
+            "real": pa.array([None, float("nan"), 1.5]),
+            "zero": np.array([-0.0, 0.0, 1.0]),
+        }
+        return spoiled(
+            written({"feature": features(3, 8)}, columns)[0],
+            late=lambda s: chunk(s, column)[ColumnMeta.STATISTICS][1].update({field: value}),
+        )
+
+    return build
+
+
 def numbered_high(s: Any) -> None:
     """The rows' field id with 2^16 added, and another number: readers with ids of 16 bits take it for the rows."""
     s[FileMetaData.ROWS + (1 << 16)] = (I64, 1)

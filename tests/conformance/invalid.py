@@ -14,13 +14,16 @@ from dof_arrow.format.parquet.footer import (
     I64,
     LIST,
     STRUCT,
+    TRUE,
     Chunk,
     ColumnMeta,
     FileMetaData,
     Page,
+    RowGroup,
     put,
     structs,
 )
+from dof_arrow.format.parquet.statistics import Statistics
 from tests.conformance.breaks import (
     backwards,
     chunk_said,
@@ -32,6 +35,7 @@ from tests.conformance.breaks import (
     flip_feature,
     flipped,
     garbled,
+    group_said,
     grouped_closely,
     grouped_loosely,
     huge_page,
@@ -62,6 +66,7 @@ from tests.conformance.breaks import (
     slack,
     spliced,
     start,
+    stated,
     target,
     too_many_groups,
     too_many_rows,
@@ -167,6 +172,18 @@ INVALID: dict[str, Case] = {
     ),
     "chunk-elsewhere-secret": same(
         late(chunk_said(Chunk.ENCRYPTED, (BINARY, b"secret"))), "chunk-elsewhere"
+    ),
+    "group-claims-order": same(
+        late(
+            group_said(
+                RowGroup.SORTING, structs([{1: (I32, 0), 2: (TRUE, False), 3: (TRUE, True)}])
+            )
+        ),
+        "group-claims",
+    ),
+    "group-claims-pages": same(late(chunk_said(Chunk.COLUMN_INDEX, (I64, 4))), "group-claims"),
+    "group-claims-filter": same(
+        late(lambda s: chunk(s, "id").update({ColumnMeta.BLOOM_FILTER: (I64, 4)})), "group-claims"
     ),
     "chunk-bounds": both(
         lambda: spoiled(plain(), footer=out_of_bounds),
@@ -354,6 +371,24 @@ INVALID: dict[str, Case] = {
     "page-bounds": deep_only(huge_page, "page-bounds"),
     "page-bounds-just": deep_only(lambda: huge_page((128 << 20) + 1), "page-bounds"),
     # data
+    "statistics-false-largest": deep_only(
+        stated("whole", Statistics.LARGEST, (BINARY, (4).to_bytes(8, "little"))), "statistics-false"
+    ),
+    "statistics-false-smallest": deep_only(
+        stated("text", Statistics.SMALLEST, (BINARY, b"c")), "statistics-false"
+    ),
+    "statistics-false-inexact": deep_only(
+        stated("text", Statistics.LARGEST, (BINARY, b"z")), "statistics-false"
+    ),
+    "statistics-false-nan": deep_only(
+        stated("real", Statistics.LARGEST, (BINARY, bytes(8))), "statistics-false"
+    ),
+    "statistics-false-zero": deep_only(
+        stated("zero", Statistics.SMALLEST, (BINARY, bytes(8))), "statistics-false"
+    ),
+    "statistics-false-missing": deep_only(
+        stated("real", Statistics.NULLS, (I64, 0)), "statistics-false"
+    ),
     "data-unreadable": deep_only(garbled, "data-unreadable"),
     "data-unreadable-text": deep_only(no_text, "data-unreadable"),
     "feature-nonfinite": deep_only(nonfinite, "feature-nonfinite"),

@@ -20,7 +20,13 @@ NODE = shutil.which("node")
 VALID = sorted((HERE / "conformance" / "valid").glob("*.parquet"))
 INVALID = sorted((HERE / "conformance" / "invalid").glob("*.parquet"))
 # SPEC, appendix A: no `layout-claim` where a column has a problem of `vector-type`; the corpus wants both
-NEEDS_A_DECODER = {"data-unreadable", "feature-nonfinite", "split-count", "target-value"}
+NEEDS_A_DECODER = {
+    "data-unreadable",
+    "feature-nonfinite",
+    "split-count",
+    "statistics-false",
+    "target-value",
+}
 
 pytestmark = pytest.mark.skipif(
     NODE is None, reason="node is not installed: the second reader cannot run"

@@ -50,11 +50,10 @@ export async function take(source, at, length) {
 const STRUCTS = {                                    // §2.3: name, field id, type; [] a list, ? may be absent
   FileMetaData: 'schema 2 [SchemaElement], rows 3 i64, groups 4 [RowGroup], pairs 5 [KeyValue]?, by 6 text?',
   SchemaElement: 'type 1 i32?, width 2 i32?, repetition 3 i32?, name 4 text, children 5 i32?',
-  KeyValue: 'key 1 text, value 2 binary?',
-  RowGroup: 'columns 1 [ColumnChunk], rows 3 i64',
-  ColumnChunk: 'file 1 text?, meta 3 ColumnMetaData, crypto 8 Crypto?, encrypted 9 binary?',
+  KeyValue: 'key 1 text, value 2 binary?', RowGroup: 'columns 1 [ColumnChunk], rows 3 i64, order 4 [Order]?',
+  ColumnChunk: 'file 1 text?, meta 3 ColumnMetaData, at 4 i64?, of 6 i64?, crypto 8 Key?, secret 9 binary?',
   ColumnMetaData: 'type 1 i32, encodings 2 [i32], path 3 [text], codec 4 i32, values 5 i64, inflated 6 i64, '
-    + 'size 7 i64, page 9 i64, dictionary 11 i64?, stats 13 [PageEncodingStats]?',
+    + 'size 7 i64, page 9 i64, dictionary 11 i64?, stats 13 [PageEncodingStats]?, bloom 14 i64?, geo 17 G?',
   PageEncodingStats: 'type 1 i32, encoding 2 i32, count 3 i32', Dictionary: 'values 1 i32, encoding 2 i32',
   PageHeader: 'type 1 i32, inflated 2 i32, size 3 i32, data 5 Page?, names 7 Dictionary?, data2 8 Page?',
   Page: 'values 1 i32, encoding 2 i32?, definition 3 i32?, repetition 4 i32?',
@@ -111,12 +110,13 @@ function leavesOf(elements, at = 0) {
 }
 
 /** A row group, each chunk with the bytes that it occupies (§2.3). */
-function located({ rows, columns }, leaves, start) {
+function located({ rows, columns, order }, leaves, start) {
   const paths = all => JSON.stringify(all.map(({ path }) => path)), metas = columns.map(({ meta }) => meta)
   if (paths(metas) !== paths(leaves)) refuse('chunk-columns', 'not those of the schema')
-  const isHere = ({ file, crypto, encrypted }) => (file ?? crypto ?? encrypted) === undefined
+  const isHere = ({ file, crypto, secret }) => (file ?? crypto ?? secret) === undefined
   if (!columns.every(isHere)) refuse('chunk-elsewhere', 'in another file, or encrypted')
-  return { rows, chunks: columns.map(({ meta, meta: { dictionary, page, size } }) => {
+  const more = [order, ...columns.map(c => c.at ?? c.of ?? c.meta.bloom ?? c.meta.geo)]
+  return { rows, more, chunks: columns.map(({ meta, meta: { dictionary, page, size } }) => {
     const begin = dictionary > 0 && dictionary < page ? dictionary : page, end = begin + size
     return { ...meta, begin, end, inside: begin >= 4 && end >= begin && end <= start }
   }) }

@@ -73,6 +73,7 @@ function tables(file) {
   file.claim(file.counted, 'rows-count')
   file.claim(groups.length <= 1024, 'groups-count')
   file.claim(groups.every(group => group.rows <= 2 ** 20), 'groups-rows')
+  file.claim(groups.every(({ more }) => more.every(claim => claim === undefined)), 'group-claims')
   file.claim(chunks.every(({ inside }) => inside), 'chunk-bounds')
   const sorted = chunks.filter(({ inside }) => inside).sort((a, b) => a.begin - b.begin)
   file.claim(sorted.every(({ begin }, at) => at === 0 || sorted[at - 1].end <= begin), 'chunk-overlap')

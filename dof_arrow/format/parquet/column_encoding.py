@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from dof_arrow.format.parquet import footer
-from dof_arrow.format.parquet.compact import Struct
+from dof_arrow.format.parquet.compact import STRUCT, Struct
+from dof_arrow.format.parquet.footer import ColumnMeta
 from dof_arrow.format.parquet.layout import MAX_GROUP_ROWS
+from dof_arrow.format.parquet.statistics import of_values
 from dof_arrow.format.spec.arrow import element_type, is_vector
 
 # Stored plain: pseudonyms have one length, so a file's size is known ahead.
@@ -39,6 +41,10 @@ def encoded_chunks(table: pa.Table) -> Iterator[tuple[Struct, memoryview]]:
     data = parquet_bytes(table)
     for _, _, meta in footer.chunks(decoded_footer(data)):
         start, end = footer.chunk_range(meta)
+        path = footer.items(meta, ColumnMeta.PATH)
+        name = path[0].decode()
+        if len(path) == 1 and name not in _PLAIN_TEXT:
+            meta[ColumnMeta.STATISTICS] = (STRUCT, of_values(table.column(name)))
         yield meta, data[start:end]
 
 
@@ -67,7 +73,7 @@ def encoding(schema: pa.Schema) -> dict[str, Any]:
         "compression": compression or "NONE",
         "use_dictionary": others,
         "use_byte_stream_split": split,
-        "write_statistics": others,
+        "write_statistics": False,  # pyarrow's own pass over NaN; ours are of all values
         "row_group_size": MAX_GROUP_ROWS,
     }
 

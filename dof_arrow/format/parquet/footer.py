@@ -141,6 +141,8 @@ class ColumnMeta:
     STATISTICS = 12
     ENCODING_STATS = 13
     BLOOM_FILTER = 14
+    BLOOM_LENGTH = 15
+    GEOGRAPHY = 17
 
 
 class Page:

@@ -20,7 +20,6 @@ from dof_arrow.format.parquet.compact import (
     I64,
     LIST,
     STRUCT,
-    TRUE,
     Struct,
     encode,
     structs,
@@ -37,7 +36,7 @@ from dof_arrow.format.parquet.footer import (
     Page,
 )
 from dof_arrow.format.parquet.layout import data_page_header
-from dof_arrow.format.parquet.mapped_chunk import Statistics
+from dof_arrow.format.parquet.statistics import of_names
 from dof_arrow.format.spec.names import (
     MAX_CODED,
     NAMES,
@@ -52,7 +51,6 @@ from dof_arrow.format.spec.names import (
 
 BYTE_ARRAY = 6
 _EIGHT = 8  # codes come in eights, the last ones filled up with zeros
-_MAX_STATISTIC = 256  # bytes of a name in the statistics; longer ones are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,30 +156,14 @@ def _meta(column: str, names: Sequence[str], codes: NDArray[np.int32]) -> Struct
         {1: (I32, DICTIONARY_PAGE), 2: (I32, PLAIN), 3: (I32, 1)},
         {1: (I32, DATA_PAGE), 2: (I32, RLE_DICTIONARY), 3: (I32, 1)},
     ]
-    meta: Struct = {
+    used = np.flatnonzero(np.bincount(codes, minlength=len(names)))
+    present = [names[code] for code in used.tolist()]
+    return {
         ColumnMeta.TYPE: (I32, BYTE_ARRAY),
         ColumnMeta.ENCODINGS: (LIST, (I32, [PLAIN, RLE, RLE_DICTIONARY])),
         ColumnMeta.PATH: (LIST, (BINARY, [column.encode()])),
         ColumnMeta.CODEC: (I32, UNCOMPRESSED),
         ColumnMeta.VALUES: (I64, len(codes)),
+        ColumnMeta.STATISTICS: (STRUCT, of_names(present)),
         ColumnMeta.ENCODING_STATS: structs(pages),
-    }
-    statistics = _statistics(names, codes)
-    if statistics:
-        meta[ColumnMeta.STATISTICS] = (STRUCT, statistics)
-    return meta
-
-
-def _statistics(names: Sequence[str], codes: NDArray[np.int32]) -> Struct | None:
-    """The first and the last name that occurs, by UTF-8 bytes, so that readers can skip groups."""
-    present = np.flatnonzero(np.bincount(codes, minlength=len(names)))
-    texts = sorted(names[code].encode() for code in present.tolist())
-    if not texts or max(len(texts[0]), len(texts[-1])) > _MAX_STATISTIC:
-        return None
-    return {
-        Statistics.NULLS: (I64, 0),
-        Statistics.LARGEST: (BINARY, texts[-1]),
-        Statistics.SMALLEST: (BINARY, texts[0]),
-        Statistics.LARGEST_IS_EXACT: (TRUE, True),
-        Statistics.SMALLEST_IS_EXACT: (TRUE, True),
     }

@@ -18,8 +18,9 @@ from dof_arrow.format.parquet import footer, layout
 from dof_arrow.format.parquet.column_encoding import decoded_footer, encoded_chunks, parquet_bytes
 from dof_arrow.format.parquet.compact import I16, I64, STRUCT, Struct, encode, get, items, put
 from dof_arrow.format.parquet.footer import Chunk, ColumnMeta, FileMetaData, RowGroup
-from dof_arrow.format.parquet.mapped_chunk import chunk_meta, statistics
+from dof_arrow.format.parquet.mapped_chunk import chunk_meta
 from dof_arrow.format.parquet.names_chunk import NamesColumn, names_chunk
+from dof_arrow.format.parquet.statistics import of_numbers, restated
 from dof_arrow.format.parquet.stored_chunk import StoredChunk
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.storage.atomic import Output
@@ -97,12 +98,17 @@ class RowGroupWriter:
                 chunks.append(self._place_encoded(meta, data))
         self.groups.append(_row_group(chunks, rows, len(self.groups)))
 
-    def copy(self, file: int, group: Struct, alignment: int) -> None:
-        """Append a row group of another open file; `group` is what its own footer says of it."""
+    def copy(
+        self, file: int, group: Struct, alignment: int, statistics: Mapping[str, Struct]
+    ) -> None:
+        """Append a row group of another open file; `group` is what its own footer says of it.
+
+        What that says of the values is not taken over: `statistics` are made of them anew.
+        """
         rows = get(group, RowGroup.ROWS)
         chunks = []
         for chunk in items(group, RowGroup.COLUMNS):
-            meta = get(chunk, Chunk.META)
+            meta = restated(get(chunk, Chunk.META), statistics)
             start, end = footer.chunk_range(meta)
             name = _column_name(meta)
             column = self.fixed.get(name)
@@ -182,7 +188,7 @@ class RowGroupWriter:
         self._emit(before, *pieces)
         self._end_segment()
         size = self.out.size - start
-        meta = chunk_meta(column, rows, start, size, statistics(column, pieces))
+        meta = chunk_meta(column, rows, start, size, of_numbers(column, pieces))
         return {Chunk.OFFSET: (I64, start), Chunk.META: (STRUCT, meta)}
 
     def _place_names(self, column: NamesColumn, pieces: Sequence[pa.Array]) -> Struct:

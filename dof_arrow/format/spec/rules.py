@@ -43,6 +43,9 @@ RULES: dict[str, Rule] = {
     "chunk-bounds": Rule(
         "6.3", "a column chunk does not lie between the leading magic and the footer"
     ),
+    "group-claims": Rule(
+        "6.8", "a row group claims an order of rows, an index of pages or a Bloom filter"
+    ),
     "chunk-overlap": Rule("6.3", "two column chunks overlap"),
     # metadata
     "metadata-absent": Rule("4", "the key `dof` is missing"),
@@ -103,6 +106,9 @@ RULES: dict[str, Rule] = {
     ),
     # data
     "data-unreadable": Rule("6.6", "a column cannot be decoded", deep=True),
+    "statistics-false": Rule(
+        "6.8", "the statistics of a row group are not true of its values", deep=True
+    ),
     "feature-nonfinite": Rule("3", "a feature is NaN or infinite", deep=True),
     "id-repeated": Rule("3", "two rows have the same id, view and frame", deep=True),
     "id-scattered": Rule("3", "the rows of a record do not stand together", deep=True),

@@ -16,6 +16,7 @@ from dof_arrow.format.spec.arrow import finite, is_vector, numpy_values
 from dof_arrow.format.spec.metadata import Metadata, Target
 from dof_arrow.format.spec.names import holds_names
 from dof_arrow.format.spec.rules import problem
+from dof_arrow.format.statistics_anew import stated_chunks
 from dof_arrow.format.validation import named, records
 from dof_arrow.format.validation.column_types import well_typed
 from dof_arrow.format.validation.contents import Contents
@@ -38,6 +39,7 @@ def problems(contents: Contents, metadata: Metadata) -> Iterator[Problem]:
                 flat[field.name] = contents.flat(field.name)
             else:
                 yield from _column(contents, field)
+            yield from _statistics(contents, field.name)
         except FormatError as error:
             yield from error.problems
     yield from records.problems(metadata, flat)
@@ -53,6 +55,12 @@ def _column(contents: Contents, field: pa.Field) -> Iterator[Problem]:
     elif field.name not in contents.regions:
         for _ in contents.encoded.groups(field.name):
             pass  # decoding is the test
+
+
+def _statistics(contents: Contents, name: str) -> Iterator[Problem]:
+    """What is said of the values of a column that is not true of them."""
+    for stated in stated_chunks(contents.outline, contents.encoded.groups, name):
+        yield from stated.problems()
 
 
 def _finite(contents: Contents, name: str) -> Iterator[Problem]:

@@ -14,6 +14,9 @@ from dof_arrow.format.parquet.layout import MAX_GROUP_ROWS, MAX_GROUPS
 from dof_arrow.format.spec.rules import broken, problem
 from dof_arrow.format.validation.spans import Span, overlaps
 
+_INDEXES = (Chunk.OFFSET_INDEX, Chunk.COLUMN_INDEX)
+_FILTERS = (ColumnMeta.BLOOM_FILTER, ColumnMeta.GEOGRAPHY)
+
 
 def parse(tail: bytes) -> tuple[Struct, list[Problem]]:
     """The footer in a file's last bytes, and the problem of bytes left behind it.
@@ -35,6 +38,7 @@ def problems(struct: Struct, start: int) -> Iterator[Problem]:
     yield from _keys(struct)
     yield from _groups(struct)
     yield from _bounds(struct, start)
+    yield from _claims(struct)
 
 
 def _keys(struct: Struct) -> Iterator[Problem]:
@@ -58,6 +62,17 @@ def _groups(struct: Struct) -> Iterator[Problem]:
         if count > MAX_GROUP_ROWS:
             expected = f"at most {MAX_GROUP_ROWS}"
             yield problem("groups-rows", f"row group {number}", expected, count)
+
+
+def _claims(struct: Struct) -> Iterator[Problem]:
+    """Row groups of which more is claimed than their place in the file and their statistics."""
+    for number, group in enumerate(items(struct, FileMetaData.GROUPS)):
+        claimed = [RowGroup.SORTING] if RowGroup.SORTING in group else []
+        for chunk in items(group, RowGroup.COLUMNS):
+            claimed += [field for field in _INDEXES if field in chunk]
+            claimed += [field for field in _FILTERS if field in get(chunk, Chunk.META)]
+        if claimed:
+            yield problem("group-claims", f"row group {number}", "none", f"{len(claimed)} such")
 
 
 def _bounds(struct: Struct, start: int) -> Iterator[Problem]:
