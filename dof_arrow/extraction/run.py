@@ -48,7 +48,7 @@ class Extraction:
     destination: Destination
     workers: int = field(default_factory=processors)
     max_errors: int | None = None
-    standing: Standing = Standing()
+    standing: Standing = field(default_factory=Standing)
 
     # What is planned
 

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dof_arrow.errors import DofError, FormatError, OutputError, UsageError
@@ -66,14 +66,17 @@ def append(
 
 
 @contextmanager
-def growing(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Growth]:
+def growing(
+    folder: str | os.PathLike[str], *, overwrite: bool = False, speaker: File | None = None
+) -> Iterator[Growth]:
     """Hold a directory for writing, so that no other process writes it.
 
-    What is added counts when the block ends; nothing does if it fails.
+    What is added counts when the block ends; nothing does if it fails. What replaces all that is
+    there has the owner's words and documents of `speaker`, where one is given.
     """
     path = Path(os.path.abspath(folder))
     with explained(path), locked(sibling(path, LOCK), path):
-        growth = Growth(path, overwrite=overwrite)
+        growth = Growth(path, overwrite=overwrite, speaker=speaker)
         try:
             yield growth
             growth.commit()
@@ -87,7 +90,7 @@ class Growth:
     `spare` is a path beside it where a part can be written before it is added.
     """
 
-    def __init__(self, folder: Path, *, overwrite: bool) -> None:
+    def __init__(self, folder: Path, *, overwrite: bool, speaker: File | None = None) -> None:
         refuse_other(folder)
         there = (folder / MANIFEST).exists()
         self.folder = folder
@@ -100,6 +103,7 @@ class Growth:
             self.known = Directory(folder)
             self.known.check_sizes()
             self._ids = known_ids.of_directory(self.known)
+        self._speaker = speaker
         self._taken: list[File] = []
         self._work = folder
         if not there:
@@ -136,6 +140,17 @@ class Growth:
         self._ids = self._ids.and_part(new.json["uuid"], digests)
         self._number += 1
 
+    def keep(self, part: File) -> None:
+        """List a part that is there already, where the new parts are to replace all others."""
+        self._ids_are_known = False
+        self.parts.append(part)
+        self._ids = self._ids.and_part(part.json["uuid"], known_ids.NONE.digests)
+
+    def leave(self) -> None:
+        """Change nothing: the directory is as it is to be."""
+        self.known = Directory(self.folder)
+        self.parts.clear()
+
     def commit(self) -> None:
         """Write the manifest that lists the parts; put it, or the new directory, in its place."""
         if not self.parts and self.known is None:
@@ -143,7 +158,8 @@ class Growth:
         if not self.parts:
             return
         sync_folder(self._work)
-        _write_manifest(self._work, self.folder, self.known, self.parts, self._ids.uuids)
+        manifest = _Manifest(self.known, self.parts, self._ids.uuids, self._speaker)
+        manifest.write(self._work, self.folder)
         if self._work != self.folder:
             _open_up(self._work, self.folder)
         usual = owned.usual_mode(self.folder.parent)
@@ -266,42 +282,49 @@ def _cannot_link(error: OSError) -> bool:
     return False
 
 
-def _write_manifest(
-    work: Path,
-    folder: Path,
-    known: Directory | None,
-    parts: Sequence[File],
-    uuids: Sequence[str],
-) -> None:
-    """Write a manifest of the known parts and new ones; `uuids` are those of all."""
-    # The old manifest speaks for the parts that it lists.
-    speaking = [known.manifest, *parts] if known else parts
-    value = _manifest_json(speaking, uuids)
-    schema = speaking[0].schema
-    documents = _documents(speaking[0])
-    errors = [error for part in speaking for error in _errors(part)]
-    fixed = [column for column in map(layouts.fixed, schema) if column]
-    with (
-        replacing(work / MANIFEST, overwrite=True, beside=folder) as out,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        placer = RowGroupWriter(out, pool)
-        placer.begin(schema, fixed, layouts.SMALL_ALIGNMENT)
-        placed = placer.attach(errors, documents)
-        metadata = from_json({**value, **placed})
-        # Those that were listed before have been checked when they were read.
-        listed = known.metadata.parts if known else ()
-        metadata = replace(metadata, parts=(*listed, *map(_listing, parts)))
-        placer.finish(with_metadata(schema, metadata))
+@dataclass(frozen=True)
+class _Manifest:
+    """A manifest of the known parts and new ones; `uuids` are those of all."""
 
+    known: Directory | None
+    parts: Sequence[File]
+    uuids: Sequence[str]
+    speaker: File | None
 
-def _manifest_json(speaking: Sequence[File], uuids: Sequence[str]) -> dict[str, Json]:
-    """The manifest's metadata but for its attachments and the list of parts."""
-    value = merge_metadata.together([file.json for file in speaking])
-    cores = [core["sha256"] for core in value.get("cores", {}).values()]
-    value["provenance"]["generator"] = generator()
-    value["uuid"] = content_uuid([uuid.UUID(each).bytes for each in uuids], cores)
-    return value
+    def write(self, work: Path, folder: Path) -> None:
+        """Write it; it takes the place of another one at once."""
+        value = self._json()
+        schema = self._speaking[0].schema
+        documents = _documents(self.speaker or self._speaking[0])
+        errors = [error for part in self._speaking for error in _errors(part)]
+        fixed = [column for column in map(layouts.fixed, schema) if column]
+        with (
+            replacing(work / MANIFEST, overwrite=True, beside=folder) as out,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            placer = RowGroupWriter(out, pool)
+            placer.begin(schema, fixed, layouts.SMALL_ALIGNMENT)
+            placed = placer.attach(errors, documents)
+            metadata = from_json({**value, **placed})
+            # Those that were listed before have been checked when they were read.
+            listed = self.known.metadata.parts if self.known else ()
+            metadata = replace(metadata, parts=(*listed, *map(_listing, self.parts)))
+            placer.finish(with_metadata(schema, metadata))
+
+    @property
+    def _speaking(self) -> Sequence[File]:
+        """The old manifest speaks for the parts that it lists."""
+        return [self.known.manifest, *self.parts] if self.known else self.parts
+
+    def _json(self) -> dict[str, Json]:
+        """The metadata but for attachments and the list of parts."""
+        value = merge_metadata.together([file.json for file in self._speaking])
+        cores = [core["sha256"] for core in value.get("cores", {}).values()]
+        if self.speaker is not None:
+            value["info"] = self.speaker.json.get("info", {})
+        value["provenance"]["generator"] = generator()
+        value["uuid"] = content_uuid([uuid.UUID(each).bytes for each in self.uuids], cores)
+        return value
 
 
 def _listing(part: File) -> Part:

@@ -81,7 +81,6 @@ def test_known_inputs_are_passed_over(
     assert len(extract(one, out)) == 4
     with pytest.raises(UsageError, match="feature"):
         extract(one, out, dtype="float16")  # nothing is new, and yet it does not fit
-    (tmp_path / "key").write_bytes(bytes(32).hex().encode())
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     os.utime(one / "1-0.ppm", (4e9, 4e9))
     run = planned(one, core=core(), out=out, id_key=bytes(32), workers=1)
@@ -122,9 +121,8 @@ def test_sides_are_kept_over_twelve_months(tmp_path: Path) -> None:
         table = tmp_path / "table.csv"
         table.write_text("\n".join(["file,patient,label", *rows]))
         ds = extract(folder, out, table=table, key="file", label=["label"], **options)
-        sides = zip(ds.to_arrow()["group"].to_pylist(), ds.to_arrow()["split"].to_pylist())
-        for group, side in sides:
-            assert seen.setdefault(group, side) == side
+        for row in ds.to_arrow(["group", "split"]).to_pylist():
+            assert seen.setdefault(row["group"], row["split"]) == row["split"]
     assert len(ds.metadata.parts) == 12
     whole = tmp_path / "whole.parquet"
     at_once = extract(
