@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from dof_arrow.heads.export import export_head
     from dof_arrow.inference.fuse import fuse
     from dof_arrow.loader.raw.pictures import pictures
+    from dof_arrow.rewrite.compact import compact
     from dof_arrow.rewrite.convert import convert, save
+    from dof_arrow.rewrite.drop import drop
     from dof_arrow.rewrite.edit import edit
     from dof_arrow.rewrite.foreign.arrays import from_arrays
     from dof_arrow.rewrite.foreign.frames import from_arrow, from_pandas, from_polars
@@ -61,9 +63,11 @@ __all__ = [
     "UsageError",
     "Writer",
     "append",
+    "compact",
     "concat",
     "convert",
     "diff",
+    "drop",
     "edit",
     "export_head",
     "extract",
@@ -87,9 +91,11 @@ _HOMES = {
     "Dataset": "dataset.dataset",
     "Writer": "format.writer",
     "append": "format.append",
+    "compact": "rewrite.compact",
     "concat": "dataset.dataset",
     "convert": "rewrite.convert",
     "diff": "dataset.diff",
+    "drop": "rewrite.drop",
     "edit": "rewrite.edit",
     "export_head": "heads.export",
     "extract": "extraction.extract",

@@ -1,8 +1,8 @@
 """Extraction into a directory: what is extracted becomes its next part.
 
 The part is extracted into a hidden file beside the directory, where an interrupted run goes on as
-ever, then linked into it. All that could part it from the other parts is refused before anything is
-computed.
+ever, then linked into it. Inputs that the directory has are passed over (`standing`); all else that
+could part it from the other parts is refused before anything is computed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
-
-import pyarrow as pa
 
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
@@ -32,8 +30,6 @@ from dof_arrow.format.spec.metadata import COUNTED
 from dof_arrow.format.writer import Writer
 from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import explained, sibling
-
-_AT_ONCE = 65_536  # ids looked up at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +71,10 @@ class DirectoryDestination:
             return ()
         return [field.name for field in schema.field(PROCESSING).type]
 
+    def known_rows(self) -> Dataset | None:
+        """The directory, if it is there."""
+        return None if self._known is None else dataset.open(self.out)
+
     def known_splits(self) -> Dataset | None:
         """The directory, whose groups stay in the splits that they are in."""
         if self._known is None or self._known.manifest.metadata.record.split is None:
@@ -100,12 +100,11 @@ class DirectoryDestination:
         """Drop a part that waits and is damaged.
 
         Raises UsageError, before anything is computed, where the directory's columns, cores or
-        targets are others, or it holds one of the ids.
+        targets are others.
         """
         refuse_other(self.out)
         if self._known is not None:
             self._check_alike(table, self._known)
-            self._check_new(table, self._known)
             self._check_sides(table)
         _drop_damaged(self.file)
 
@@ -156,16 +155,6 @@ class DirectoryDestination:
             with Writer(path, table.metadata(), schema=schema, layout=table.layout):
                 pass
             return File(path)
-
-    def _check_new(self, table: OutputTable, known: Directory) -> None:
-        id_name = known.manifest.metadata.record.id
-        count = len(table.source)
-        for start in range(0, count, _AT_ONCE):
-            names = table.names(range(start, min(start + _AT_ONCE, count)))
-            standing = (part.arrow(id_name) for part in known.parts)
-            merge_metadata.check_new(
-                standing, pa.array(names, pa.string()), "the inputs", str(self.out)
-            )
 
 
 def _drop_damaged(spare: Path) -> None:

@@ -43,6 +43,9 @@ class Destination(Protocol):
     def own_facts(self) -> Sequence[str] | None:
         """The facts that stand in each row; None for those that differ among the inputs."""
 
+    def known_rows(self) -> Dataset | None:
+        """What the rows are added to, if anything: inputs that it has are passed over."""
+
     def known_splits(self) -> Dataset | None:
         """What the rows are added to, where it has splits already."""
 
@@ -80,6 +83,10 @@ class FileDestination:
     def file(self) -> Path:
         """The output itself."""
         return self.out
+
+    def known_rows(self) -> Dataset | None:
+        """Nothing."""
+        return None
 
     def known_splits(self) -> Dataset | None:
         """Nothing: the rows stand by themselves."""

@@ -24,6 +24,7 @@ from dof_arrow.extraction.options import ExtractOptions
 from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.extraction.run import Extraction
 from dof_arrow.extraction.sides import SplitRule
+from dof_arrow.extraction.standing import Standing, without_standing
 from dof_arrow.extraction.typed import ExtractKeywords
 from dof_arrow.extraction.views import from_text
 from dof_arrow.format.directory import is_directory
@@ -57,7 +58,7 @@ def extract(
     - `core`: a model's path, URL or name, `builtin`, or a `Core`; of a list, each one gives a
       feature column.
     - `out`: the file to write. A name that ends in `.dof` is a directory: what is extracted becomes
-      its next part.
+      its next part, and inputs that it has already are passed over.
     - `progress`: a function that is told inputs done, inputs in all, inputs that failed.
     - `options`: those of `ExtractOptions`.
 
@@ -106,8 +107,13 @@ def planned(
         views=views,
         clips=clips,
     )
+    standing = Standing()
+    known = destination.known_rows()
+    if known is not None:
+        table, standing = without_standing(table, known)
     return Extraction(
         table=table,
+        standing=standing,
         destination=destination,
         workers=_workers(cores.values()) if given.workers is None else given.workers,
         max_errors=given.max_errors,

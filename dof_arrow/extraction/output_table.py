@@ -45,8 +45,9 @@ class OutputTable:
     """All that the bytes of an output depend on, and what follows from it before anything is read.
 
     `cores` are by feature column; `split` says how splits are drawn that never part a group;
-    `id_key` is the owner's key for pseudonyms, `site` stands before all names of inputs. Equal
-    tables give equal bytes whoever computes them.
+    `id_key` is the owner's key for pseudonyms, `site` stands before all names of inputs, `lacking`
+    names columns that may lack values, though they need not. Equal tables give equal bytes whoever
+    computes them.
     """
 
     source: Source
@@ -61,6 +62,7 @@ class OutputTable:
     reading: ReadingOptions = decode.DEFAULT
     views: ViewPlan = ONE
     clips: Sampling | None = None
+    lacking: frozenset[str] = frozenset()
 
     # What makes it this table and no other
 
@@ -85,6 +87,7 @@ class OutputTable:
             "max pixels": self.reading.max_pixels,
             "allow": sorted(self.reading.allow),
             **({} if self.site is None else {"site": self.site}),
+            **({"may lack values": sorted(self.lacking)} if self.lacking else {}),
             **self._sampled,
             **self.libraries,
         }
@@ -175,7 +178,7 @@ class OutputTable:
             fields.append(pa.field("split", NAMES, self._lacks_splits))
         for name, target in self.source.targets.items():
             missing = self._inputs.targets[name].null_count > 0
-            nullable = missing or target.kind == "multilabel"
+            nullable = missing or target.kind == "multilabel" or name in self.lacking
             kind = NAMES if target.kind == "category" else input_table.target_type(target)
             fields.append(pa.field(name, kind, nullable))
         for name, alias in self.source.kept.items():
@@ -186,6 +189,8 @@ class OutputTable:
     def _lacks_splits(self) -> bool:
         """Whether inputs may be in no split; drawn by fractions, each is in one."""
         given = self._inputs.splits
+        if "split" in self.lacking:
+            return True
         return self.split is None and (given is None or given.null_count > 0)
 
     # The values of its columns

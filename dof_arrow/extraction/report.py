@@ -13,6 +13,7 @@ import pyarrow as pa
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import few
 from dof_arrow.extraction.run import Extraction
+from dof_arrow.extraction.standing import Standing
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.sources.counted import COUNTED
@@ -88,6 +89,8 @@ def of_plan(run: Extraction) -> Report:
 
 def of_run(run: Extraction, dataset: Dataset) -> Report:
     """What became of all inputs of a run that is done, and whose rows `dataset` holds."""
+    if run.nothing_new:
+        return _report(run, [], {})
     if run.destination.part:  # of a directory, what this run added
         dataset = run.destination.made_by(run.run_digest) or dataset
     errors = dataset.errors
@@ -103,8 +106,19 @@ def _report(run: Extraction, first: Sequence[Line], columns: Mapping[str, Any]) 
         values[name] = value_counts(column, run.source.targets.get(name))
     offers = offered(getattr(run.source, "offers", {}))
     remarks = [*getattr(run.source, "remarks", ()), *([offers] if offers else [])]
-    remarks += run.table.split_remarks
-    return Report(inputs=[*first, *_left_out(run)], values=values, remarks=remarks)
+    if not run.nothing_new:
+        remarks += run.table.split_remarks
+    remarks += run.standing.remarks
+    lines = [*first, *_standing(run.standing), *_left_out(run)]
+    return Report(inputs=lines, values=values, remarks=remarks)
+
+
+def _standing(standing: Standing) -> Iterator[Line]:
+    """The inputs that were passed over, because the directory has them."""
+    if standing.rows:
+        yield Line(count=standing.rows, what="inputs already there")
+    if standing.failed:
+        yield Line(count=standing.failed, what="failed before, and not tried again")
 
 
 def _failed(errors: Sequence[Mapping[str, str]]) -> Iterator[Line]:

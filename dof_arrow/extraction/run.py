@@ -22,6 +22,7 @@ from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.sides import refuse_lacking
 from dof_arrow.extraction.staging import Staging, blocks
+from dof_arrow.extraction.standing import Standing
 from dof_arrow.extraction.views import ViewPlan
 from dof_arrow.format.parquet.layout import most_rows
 from dof_arrow.format.spec.json_model import Json
@@ -40,12 +41,14 @@ class Extraction:
     """A planned run: the table to be made, and where it goes. Nothing is done before `run`.
 
     Equal tables give equal bytes whatever `workers`; `max_errors` is how many inputs may fail.
+    `standing` counts inputs that the output has already: they are not in the table.
     """
 
     table: OutputTable
     destination: Destination
     workers: int = field(default_factory=processors)
     max_errors: int | None = None
+    standing: Standing = field(default_factory=Standing)
 
     # What is planned
 
@@ -134,7 +137,10 @@ class Extraction:
         exists and is another's, SourceError if more than `max_errors` inputs fail or all do,
         UsageError if the output is a directory that the rows do not fit.
         """
-        if self.is_done():
+        if self.nothing_new:
+            self.destination.prepare(self.table)  # which refuses other cores, say
+            self.destination.sweep()
+        elif self.is_done():
             self.destination.sweep()
         else:
             self.destination.prepare(self.table)
@@ -142,6 +148,11 @@ class Extraction:
             self.destination.complete()
         Staging(self.destination.file).sweep()
         return dataset.open(self.out)
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether the output has all inputs already."""
+        return bool(self.standing) and not len(self.source)
 
     def is_done(self) -> bool:
         """Whether the output is there, came from this very run, and no input has changed since."""

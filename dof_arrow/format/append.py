@@ -17,17 +17,18 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dof_arrow.errors import DofError, FormatError, OutputError, UsageError
-from dof_arrow.format import merge_metadata
+from dof_arrow.format import known_ids, merge_metadata
 from dof_arrow.format.directory import MANIFEST, Directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.row_groups import RowGroupWriter, content_uuid, generator
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.json_model import Json
-from dof_arrow.format.spec.metadata import from_json
+from dof_arrow.format.spec.metadata import Part, from_json
 from dof_arrow.format.statistics_anew import check_statistics
 from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import explained, locked, replacing, sibling, sync_folder
@@ -66,14 +67,17 @@ def append(
 
 
 @contextmanager
-def growing(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Growth]:
+def growing(
+    folder: str | os.PathLike[str], *, overwrite: bool = False, speaker: File | None = None
+) -> Iterator[Growth]:
     """Hold a directory for writing, so that no other process writes it.
 
-    What is added counts when the block ends; nothing does if it fails.
+    What is added counts when the block ends; nothing does if it fails. What replaces all that is
+    there has the owner's words and documents of `speaker`, where one is given.
     """
     path = Path(os.path.abspath(folder))
     with explained(path), locked(sibling(path, LOCK), path):
-        growth = Growth(path, overwrite=overwrite)
+        growth = Growth(path, overwrite=overwrite, speaker=speaker)
         try:
             yield growth
             growth.commit()
@@ -87,16 +91,20 @@ class Growth:
     `spare` is a path beside it where a part can be written before it is added.
     """
 
-    def __init__(self, folder: Path, *, overwrite: bool) -> None:
+    def __init__(self, folder: Path, *, overwrite: bool, speaker: File | None = None) -> None:
         refuse_other(folder)
         there = (folder / MANIFEST).exists()
         self.folder = folder
         self.spare = sibling(folder, SPARE)
         self.known: Directory | None = None
-        self.parts: list[File] = []
+        self.parts: list[File] = []  # those that are new
+        self._ids = known_ids.NONE
+        self._ids_are_known = True
         if there and not overwrite:
             self.known = Directory(folder)
-            self.parts = list(self.known.parts)
+            self.known.check_sizes()
+            self._ids = known_ids.of_directory(self.known)
+        self._speaker = speaker
         self._taken: list[File] = []
         self._work = folder
         if not there:
@@ -122,7 +130,7 @@ class Growth:
                 new.state,
                 f"See what is wrong: dof validate {file}",
             )
-        self._check(new, new_ids)
+        digests = self._checked(new, new_ids)
         if not take:  # what we have just written ourselves is true
             check_statistics(new)
         target = self._work / f"data-{self._number:06d}.parquet"
@@ -132,22 +140,38 @@ class Growth:
             with replacing(target, overwrite=True, beside=self.folder) as out:
                 copy(new.file, out, new.size)
         self.parts.append(File(target))
+        self._ids = self._ids.and_part(new.json["uuid"], digests)
         self._number += 1
+
+    def keep(self, part: File) -> None:
+        """List a part that is there already, where the new parts are to replace all others."""
+        self._ids_are_known = False
+        self.parts.append(part)
+        self._ids = self._ids.and_part(part.json["uuid"], known_ids.NONE.digests)
+
+    def leave(self) -> None:
+        """Change nothing: the directory is as it is to be."""
+        self.known = Directory(self.folder)
+        self.parts.clear()
 
     def commit(self) -> None:
         """Write the manifest that lists the parts; put it, or the new directory, in its place."""
-        if not self.parts:
+        if not self.parts and self.known is None:
             raise UsageError("a dataset of no parts", str(self.folder), "one part or more", "none")
-        if self.known and len(self.parts) == len(self.known.parts):
+        if not self.parts:
             return
         sync_folder(self._work)
-        _write_manifest(self._work, self.folder, self.known, self.parts)
+        manifest = _Manifest(self.known, self.parts, self._ids.uuids, self._speaker)
+        manifest.write(self._work, self.folder)
         if self._work != self.folder:
             _open_up(self._work, self.folder)
         usual = owned.usual_mode(self.folder.parent)
         for part in self._taken:
             # From beside the directory, where only we may write it, nobody takes it up any more.
             owned.give_mode(part.file, usual)
+        if self._ids_are_known:
+            before = None if self.known is None else self.known.seal
+            known_ids.note(File(self.folder / MANIFEST).seal, self._ids, before)
 
     def clean(self) -> None:
         """Remove parts that the manifest does not list: of this growth, and of older manifests."""
@@ -162,17 +186,26 @@ class Growth:
                 with suppress(OSError):
                     path.unlink()
 
-    def _check(self, new: File, new_ids: bool) -> None:
-        """Raise UsageError unless a file can be a part beside those that are there."""
+    def _checked(self, new: File, new_ids: bool) -> known_ids.Digests:
+        """The digests of a new part's ids; none where it is known that they are new.
+
+        Raises UsageError unless the file can be a part beside those that are there.
+        """
         first, whose = self._model(new)
         where = str(new.path)
         ours, theirs = first.metadata, new.metadata
         merge_metadata.check_alike(ours, theirs, first.schema, new.schema, where, whose)
         merge_metadata.check_laid_out(ours, theirs, where)
-        if not new_ids:
-            name = ours.record.id
-            known = (part.arrow(name) for part in self.parts)
-            merge_metadata.check_new(known, new.arrow(name), where, str(self.folder))
+        if new_ids:
+            self._ids_are_known = False
+            return known_ids.NONE.digests
+        ids = new.arrow(ours.record.id)
+        digests = known_ids.digests_of(ids)
+        if not self._ids_are_known or self._ids.may_hold(digests):
+            standing = [] if self.known is None else self.known.parts
+            known = (part.arrow(ours.record.id) for part in [*standing, *self.parts])
+            merge_metadata.check_new(known, ids, where, str(self.folder))
+        return digests
 
     def _next_number(self) -> int:
         """The number of the next part, above those of all parts that are there."""
@@ -191,8 +224,9 @@ class Growth:
 
     def _listed(self) -> set[str]:
         """The parts that the manifest lists now; none where no manifest can be read."""
-        with suppress(DofError):
-            return {part.name for part in File(self.folder / MANIFEST).metadata.parts}
+        with suppress(DofError, KeyError, TypeError):
+            # Not checked against its declaration: that takes long where parts are many.
+            return {part["name"] for part in File(self.folder / MANIFEST).json["parts"]}
         return set()
 
 
@@ -251,47 +285,54 @@ def _cannot_link(error: OSError) -> bool:
     return False
 
 
-def _write_manifest(
-    work: Path, folder: Path, known: Directory | None, parts: Sequence[File]
-) -> None:
-    value = _manifest_json(known, parts)
-    schema = parts[0].schema
-    documents = _documents(known.manifest if known else parts[0])
-    errors = [error for part in parts for error in _errors(part)]
-    fixed = [column for column in map(layouts.fixed, schema) if column]
-    with (
-        replacing(work / MANIFEST, overwrite=True, beside=folder) as out,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        placer = RowGroupWriter(out, pool)
-        placer.begin(schema, fixed, layouts.SMALL_ALIGNMENT)
-        placed = placer.attach(errors, documents)
-        placer.finish(with_metadata(schema, from_json({**value, **placed})))
+@dataclass(frozen=True)
+class _Manifest:
+    """A manifest of the known parts and new ones; `uuids` are those of all."""
+
+    known: Directory | None
+    parts: Sequence[File]
+    uuids: Sequence[str]
+    speaker: File | None
+
+    def write(self, work: Path, folder: Path) -> None:
+        """Write it; it takes the place of another one at once."""
+        value = self._json()
+        schema = self._speaking[0].schema
+        documents = _documents(self.speaker or self._speaking[0])
+        errors = [error for part in self._speaking for error in _errors(part)]
+        fixed = [column for column in map(layouts.fixed, schema) if column]
+        with (
+            replacing(work / MANIFEST, overwrite=True, beside=folder) as out,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            placer = RowGroupWriter(out, pool)
+            placer.begin(schema, fixed, layouts.SMALL_ALIGNMENT)
+            placed = placer.attach(errors, documents)
+            metadata = from_json({**value, **placed})
+            # Those that were listed before have been checked when they were read.
+            listed = self.known.metadata.parts if self.known else ()
+            metadata = replace(metadata, parts=(*listed, *map(_listing, self.parts)))
+            placer.finish(with_metadata(schema, metadata))
+
+    @property
+    def _speaking(self) -> Sequence[File]:
+        """The old manifest speaks for the parts that it lists."""
+        return [self.known.manifest, *self.parts] if self.known else self.parts
+
+    def _json(self) -> dict[str, Json]:
+        """The metadata but for attachments and the list of parts."""
+        value = merge_metadata.together([file.json for file in self._speaking])
+        cores = [core["sha256"] for core in value.get("cores", {}).values()]
+        if self.speaker is not None:
+            value["info"] = self.speaker.json.get("info", {})
+        value["provenance"]["generator"] = generator()
+        value["uuid"] = content_uuid([uuid.UUID(each).bytes for each in self.uuids], cores)
+        return value
 
 
-def _manifest_json(known: Directory | None, parts: Sequence[File]) -> dict[str, Json]:
-    """The manifest's metadata but for its attachments."""
-    # The old manifest speaks for the parts that it lists.
-    speaking = [part.json for part in parts]
-    if known:
-        speaking = [known.manifest.json, *speaking[len(known.parts) :]]
-    value = merge_metadata.together(speaking)
-    cores = [core["sha256"] for core in value.get("cores", {}).values()]
-    identities = [uuid.UUID(part.json["uuid"]).bytes for part in parts]
-    value["parts"] = [_listing(part) for part in parts]
-    value["provenance"]["generator"] = generator()
-    value["uuid"] = content_uuid(identities, cores)
-    return value
-
-
-def _listing(part: File) -> Json:
+def _listing(part: File) -> Part:
     """How the manifest lists a part."""
-    return {
-        "name": part.path.name,
-        "rows": part.rows,
-        "bytes": part.size,
-        "seal": part.seal,
-    }
+    return Part(name=part.path.name, rows=part.rows, bytes=part.size, seal=str(part.seal))
 
 
 def _documents(file: File) -> list[tuple[Json, bytes]]:

@@ -36,6 +36,11 @@ class Columns(ABC):
     def metadata(self) -> Metadata:
         """What the table says about itself."""
 
+    @property
+    def meaning(self) -> Metadata:
+        """What says which names its columns may have; of a part, its directory's manifest."""
+        return self.metadata
+
     @abstractmethod
     def views(self, column: Fixed) -> list[np.ndarray]:
         """The column's stored values, over each row group's own memory; raises Unproved."""
@@ -101,7 +106,7 @@ class Columns(ABC):
         values = self.mapped(name, writable=writable)
         if values is not None:
             return values
-        named = self.named(name) if name in categories(self.metadata) else None
+        named = self.named(name) if name in categories(self.meaning) else None
         if named is not None:
             return named.checked(f"{self.path}, target {name}")
         pieces = self._mapped_pieces(self.schema.field(name))
@@ -151,8 +156,8 @@ class Columns(ABC):
 
     def _names_of(self, name: str) -> Named | None:
         field = self.schema.field(name)
-        classes = categories(self.metadata).get(name)
-        is_split = name == self.metadata.record.split
+        classes = categories(self.meaning).get(name)
+        is_split = name == self.meaning.record.split
         if not holds_names(field.type) or (classes is None and not is_split):
             return None
         try:

@@ -7,6 +7,8 @@ see the parts' rows and nothing else. `append` writes it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,9 @@ from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.columns import Columns
 from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import Fixed
+from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.metadata import Metadata, Part
-from dof_arrow.storage.memory_map import OpenFile, Region
+from dof_arrow.storage.memory_map import OpenFile, Region, Stitched, fills_pages
 
 MANIFEST = "manifest.parquet"
 SUFFIX = ".dof"
@@ -28,8 +31,7 @@ class Directory(Columns):
 
     A column is one mapped array where no part but the last ends within a page.
 
-    Raises UsageError if the manifest is missing, FormatError if a part is missing, changed or of
-    another kind.
+    Raises UsageError if the manifest is missing. Parts are opened when they are asked for.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,9 +45,33 @@ class Directory(Columns):
                 "none",
             )
         self.manifest = File(path / MANIFEST)
-        self.parts = [_part(path, about, self.manifest) for about in self.manifest.metadata.parts]
         self.schema: pa.Schema = self.manifest.schema
-        self.rows = sum(part.rows for part in self.parts)
+
+    @cached_property
+    def rows(self) -> int:  # type: ignore[override]
+        """Rows of all parts."""
+        return sum(part.rows for part in self.metadata.parts)
+
+    @cached_property
+    def parts(self) -> list[File]:
+        """The parts, opened. Raises FormatError if one is changed or of another kind."""
+        parts = [_part(self.path, about, self.manifest) for about in self.metadata.parts]
+        for part in parts:
+            part.speaker = self.manifest
+        return parts
+
+    def check_sizes(self) -> None:
+        """Raise UsageError if a part is missing, FormatError if one has another size.
+
+        None is opened.
+        """
+        for about in self.metadata.parts:
+            path = self.path / about.name
+            try:
+                found = path.stat().st_size
+            except OSError as error:
+                raise UsageError(f"cannot be read: {error.strerror}", str(path)) from None
+            _compare(path, (("size", about.bytes, found),))
 
     @property
     def metadata(self) -> Metadata:
@@ -65,17 +91,27 @@ class Directory(Columns):
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return self.manifest.size + sum(part.size for part in self.parts)
+        return self.manifest.size + sum(part.bytes for part in self.metadata.parts)
 
     def places(self, column: Fixed) -> list[tuple[OpenFile, Region]]:
         places: list[tuple[OpenFile, Region]] = []
-        for part in self.parts:
-            if part.rows:
-                places += part.places(column)
+        for part in self._filled:
+            places += part.places(column)
         return places
 
+    def _stitch(self, column: Fixed) -> Stitched | None:
+        # Most directories end here: to prove thousands of parts for nothing takes long.
+        if len(self._filled) > 1 and not _fills_pages(self._filled[0], column):
+            return None
+        return super()._stitch(column)
+
+    @property
+    def _filled(self) -> list[File]:
+        """The parts that have rows."""
+        return [part for part in self.parts if part.rows]
+
     def views(self, column: Fixed) -> list[np.ndarray]:
-        return [view for part in self.parts if part.rows for view in part.views(column)]
+        return [view for part in self._filled for view in part.views(column)]
 
     def decoded(self, name: str) -> pa.Array:
         chunks: list[pa.Array] = [pa.array([], self.schema.field(name).type)]
@@ -98,6 +134,14 @@ def is_directory(path: Path) -> bool:
     return (path / MANIFEST).is_file() or (path.suffix == SUFFIX and not path.is_file())
 
 
+def _fills_pages(part: File, column: Fixed) -> bool:
+    """Whether a column of another part can be mapped behind that of this one."""
+    try:
+        return all(map(fills_pages, part.regions(column)))
+    except Unproved:
+        return False
+
+
 def _part(folder: Path, about: Part, manifest: File) -> File:
     """A part, opened; FormatError unless it is what the manifest says."""
     part = File(folder / about.name)
@@ -106,15 +150,7 @@ def _part(folder: Path, about: Part, manifest: File) -> File:
         ("seal", about.seal, part.seal),
         ("rows", about.rows, part.rows),
     )
-    for what, expected, found in compared:
-        if expected != found:
-            raise FormatError(
-                f"a part has another {what} than the manifest says",
-                str(part.path),
-                str(expected),
-                str(found),
-                "Restore the part from a backup.",
-            )
+    _compare(part.path, compared)
     if part.state != "sealed" or not part.schema.equals(manifest.schema):
         raise FormatError(
             "a part does not belong to this dataset",
@@ -124,3 +160,16 @@ def _part(folder: Path, about: Part, manifest: File) -> File:
             f"See what is wrong: dof validate {folder}",
         )
     return part
+
+
+def _compare(path: Path, compared: Iterable[tuple[str, object, object]]) -> None:
+    """Raise FormatError where the manifest says of a part what was not found."""
+    for what, expected, found in compared:
+        if expected != found:
+            raise FormatError(
+                f"a part has another {what} than the manifest says",
+                str(path),
+                str(expected),
+                str(found),
+                "Restore the part from a backup.",
+            )

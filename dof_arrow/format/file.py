@@ -63,6 +63,11 @@ class File(Columns):
         self.schema: pa.Schema = arrow_schema(self.parquet)
         self.rows = int(self.parquet.num_rows)
         self._decoded: dict[str, pa.Array] = {}
+        self.speaker: File | None = None  # of a part, the manifest, which speaks for all parts
+
+    @property
+    def meaning(self) -> Metadata:
+        return self.metadata if self.speaker is None else self.speaker.metadata
 
     @property
     def file(self) -> int:

@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import DofWarning, FormatError, UsageError
+from dof_arrow.errors import DofWarning, FormatError, OutputError, UsageError
 from dof_arrow.format import append, merge_metadata
+from dof_arrow.format.append import Growth
 from dof_arrow.format.directory import MANIFEST, is_directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import layout as layouts
@@ -65,7 +67,7 @@ def merge(
         raise UsageError("nothing to put together", str(out), "one part or more", "none")
     files = _files(opened)
     for file in files:
-        _check_whole(file)
+        check_whole(file)
     if is_directory(Path(out)):
         _into_directory(opened, files, Path(out), overwrite, say)
     else:
@@ -127,7 +129,7 @@ def _files(opened: Sequence[Dataset]) -> list[File]:
     return found
 
 
-def _check_whole(file: File) -> None:
+def check_whole(file: File) -> None:
     """Raise FormatError unless a file is sealed and no byte of it is damaged."""
     if file.state != "sealed":
         raise FormatError(
@@ -169,6 +171,22 @@ def _spare(path: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
+@contextmanager
+def spare_of(growth: Growth) -> Iterator[Path]:
+    """The file beside a directory in which a part is made anew.
+
+    Raises OutputError where rows of an extraction wait there to be added.
+    """
+    if growth.spare.exists():
+        raise OutputError(
+            "rows wait to be added, or a killed command left them",
+            str(growth.spare),
+            hint="Repeat that extraction, or drop them: dof repair --discard",
+        )
+    with _spare(growth.spare) as spare:
+        yield spare
+
+
 def _merge(opened: Sequence[Dataset], files: Sequence[File], out: Path, overwrite: bool) -> None:
     alignment = common_alignment(files)
     if alignment is None:
@@ -188,13 +206,26 @@ def _write_anew(
 ) -> None:
     """Write rows as one file, laid out `like` another, which speaks for all that they are of."""
     about = {**_about(opened), **_form(whole)}
+    _write_rows(opened, whole, about, out, overwrite, like, part)
+
+
+def _write_rows(
+    opened: Sequence[Dataset],
+    whole: Dataset,
+    about: Json,
+    out: Path,
+    overwrite: bool,
+    like: Dataset | None = None,
+    part: bool = False,
+) -> None:
+    """Write rows as one file that says of itself what `about` does."""
     schema = whole.schema.remove_metadata()
     writer = Writer(
         out,
         about,
         schema=schema,
         overwrite=overwrite,
-        layout="mapped" if _mapped_names((like or opened[0]).metadata) else "compact",
+        layout=layout_of((like or opened[0]).metadata),
         part=part,
     )
     with writer:
@@ -203,6 +234,25 @@ def _write_anew(
         for document, data in _documents(opened):
             writer.attach(document["name"], data, document["media_type"])
         write_rows(writer, whole, schema)
+
+
+def layout_of(metadata: Metadata) -> Literal["mapped", "compact"]:
+    """The layout in which rows are written like those of a file."""
+    return "mapped" if _mapped_names(metadata) else "compact"
+
+
+def join_parts(parts: Sequence[File], out: Path) -> None:
+    """Write parts of one directory as one part: as `merge` does, and without naming parents."""
+    opened = [Dataset(part, slice(0, part.rows)) for part in parts]
+    values = [renewed(to_json(part.metadata), part.schema) for part in opened]
+    about = merge_metadata.together(values)
+    about.pop("splits")
+    alignment = common_alignment(parts) if len(parts) > 1 else None
+    if alignment is None:
+        whole = dataset.union(opened, once=False)[0]
+        _write_rows(opened, whole, {**about, **_form(whole)}, out, overwrite=True, part=True)
+    else:
+        _copy(opened, parts, alignment, about, _documents(opened), out, overwrite=True)
 
 
 def _form(whole: Dataset) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""The user's cache of models: files that nobody else can have put there.
+"""The user's cache, of models above all: files that nobody else can have put there.
 
 What is a link, another user's, or open to others' writing is neither taken over nor believed. The
 names of the files are of our own making: digests in hexadecimal, never a text of a server.
@@ -27,18 +27,21 @@ _OWN = "If it is yours: chmod go-w. Else remove it, or set XDG_CACHE_HOME to a f
 _SHARED = "If you trust it, make it yours alone: chmod -R go-w. Else set HF_HOME to another folder."
 
 
-def path_of(name: str) -> Path:
+_MODELS = "models"  # the folder of the cache that is meant when none is named
+
+
+def path_of(name: str, folder: str = _MODELS) -> Path:
     """Where the file of this name lies, or would."""
-    return own_folder("XDG_CACHE_HOME", ".cache") / "models" / name
+    return own_folder("XDG_CACHE_HOME", ".cache") / folder / name
 
 
-def read(name: str) -> bytes | None:
+def read(name: str, folder: str = _MODELS) -> bytes | None:
     """A file of the cache; None where there is none.
 
     Raises OutputError where another user may have put it, or the folder, there, or the system
     refuses.
     """
-    path = path_of(name)
+    path = path_of(name, folder)
     with explained(path):
         if not (_is_own_folder(path.parent.parent) and _is_own_folder(path.parent)):
             return None
@@ -46,13 +49,13 @@ def read(name: str) -> bytes | None:
 
 
 @contextmanager
-def writing(name: str) -> Iterator[Output]:
+def writing(name: str, folder: str = _MODELS) -> Iterator[Output]:
     """Write a file of the cache, whole or not at all.
 
     Several processes may at once: what the last one wrote stays.
     Raises OutputError where the folder may be another user's, or the system refuses.
     """
-    path = path_of(name)
+    path = path_of(name, folder)
     with explained(path):
         _make_own(path.parent)
         _remove_left_behind(path)

@@ -126,9 +126,13 @@ def stitchable(regions: Sequence[Region]) -> bool:
         return False
     if len(regions) == 1:
         return True
-    page = mmap.PAGESIZE
-    filled = all(region.length % page == 0 for region in regions[:-1])
-    return filled and all(region.offset % page == 0 for region in regions)
+    *others, last = regions
+    return all(map(fills_pages, others)) and last.offset % mmap.PAGESIZE == 0
+
+
+def fills_pages(region: Region) -> bool:
+    """Whether another region can be mapped behind this one."""
+    return region.offset % mmap.PAGESIZE == 0 and region.length % mmap.PAGESIZE == 0
 
 
 def _whole_pages(size: int) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -15,52 +17,91 @@ from dof_arrow.format.parquet import footer
 from dof_arrow.format.parquet.footer import ColumnMeta, get
 from dof_arrow.format.parquet.layout import Fixed, fixed
 from dof_arrow.format.spec.arrow import flat_array
-
-Range = tuple[Any, Any]  # the smallest and the largest value, as Arrow scalars
+from dof_arrow.format.spec.names import holds_names
 
 _MIN_VALUE = 6  # fields of a Statistics struct in parquet.thrift
 _MAX_VALUE = 5
+_NULLS = 3
 
 
-def matching_groups(table: Columns, condition: Any) -> list[slice]:
-    """Row groups, as rows of the table, whose statistics do not exclude a condition."""
+class Range(NamedTuple):
+    """The smallest and the largest value of a row group, as Arrow scalars.
+
+    `whole`: no value is missing.
+    """
+
+    low: Any
+    high: Any
+    whole: bool
+
+
+Ranges = Sequence[Range | None]  # of each row group; None where it does not say them
+
+# By file and column: what a footer says is decoded once, however often it is asked for.
+_KNOWN: WeakKeyDictionary[File, dict[str, Ranges | None]] = WeakKeyDictionary()
+
+
+def matching_groups(table: Columns, condition: Any, columns: Sequence[str]) -> list[slice]:
+    """Row groups, as runs of rows of the table, whose statistics do not exclude a condition.
+
+    `columns` are those that it names. Neighbours are one run.
+    """
     files = table.parts if isinstance(table, Directory) else [table]
-    runs = []
-    first = 0
+    rows: list[int] = []
+    known: list[Any] = []
     for file in files:
         assert isinstance(file, File)
-        runs += _of_file(file, condition, first)
-        first += file.rows
+        groups = file.parquet.num_row_groups
+        rows += [file.parquet.row_group(group).num_rows for group in range(groups)]
+        known += _of_file(file, columns)
+    remaining = _not_excluded(condition, table.schema, known)
+    return _runs(rows, remaining)
+
+
+def _runs(rows: Sequence[int], groups: Sequence[int]) -> list[slice]:
+    """The rows of some groups, given the rows of each group."""
+    starts = list(accumulate(rows, initial=0))
+    runs: list[slice] = []
+    for group in groups:
+        start, stop = starts[group], starts[group + 1]
+        if runs and runs[-1].stop == start:
+            start = runs.pop().start
+        runs.append(slice(start, stop))
     return runs
 
 
-def _of_file(file: File, condition: Any, first: int) -> list[slice]:
-    """The same for one file, whose first row is row `first` of the table."""
-    bounds = []
-    for group in range(file.parquet.num_row_groups):
-        stop = first + file.parquet.row_group(group).num_rows
-        bounds.append(slice(first, stop))
-        first = stop
+def _of_file(file: File, columns: Sequence[str]) -> list[Any]:
+    """What each row group says of some columns, as an Arrow expression; None if nothing."""
+    known = _KNOWN.setdefault(file, {})
     ranges = {}
-    for field in file.schema:
-        found = _ranges(file, field)
+    for name in columns:
+        if name not in known:
+            known[name] = _ranges(file, file.schema.field(name))
+        found = known[name]
         if found:
-            ranges[field.name] = found
-    remaining = _not_excluded(condition, file.schema, ranges, len(bounds))
-    return [bounds[group] for group in remaining]
+            ranges[name] = found
+    return [_known(ranges, group) for group in range(file.parquet.num_row_groups)]
 
 
-def _ranges(file: File, field: pa.Field) -> list[Range | None] | None:
-    """The range of a column in each row group, None where a group does not say it."""
+def _ranges(file: File, field: pa.Field) -> Ranges | None:
+    """The range of a column in each row group."""
     column = fixed(field)
-    if column is None or column.nested:
+    if not (holds_names(field.type) or (column is not None and not column.nested)):
         return None
-    leaf = file.outline.index(column.path)
-    if leaf is None:
+    leaf = file.outline.index([field.name])
+    if leaf is None or _may_hide_nan(file, field):
         return None
     chunks = file.outline.column(leaf)
     statistics = [get(chunk, ColumnMeta.STATISTICS, {}) for chunk in chunks]
+    if column is None:
+        return [_range_of_texts(each, field.nullable) for each in statistics]
     return [_range(each, column, field.type) for each in statistics]
+
+
+def _may_hide_nan(file: File, field: pa.Field) -> bool:
+    """Whether values may lie outside of the statistics: those of encoded floats pass over NaN."""
+    about = file.json.get("columns", {}).get(field.name, {})
+    return pa.types.is_floating(field.type) and about.get("layout") != "mapped"
 
 
 def _range(statistics: footer.Struct, column: Fixed, kind: pa.DataType) -> Range | None:
@@ -70,13 +111,23 @@ def _range(statistics: footer.Struct, column: Fixed, kind: pa.DataType) -> Range
             return None
     stored = np.frombuffer(b"".join(found), column.stored)
     low, high = flat_array(stored.astype(column.memory), kind)
-    return low, high
+    return Range(low, high, whole=True)
 
 
-def _not_excluded(
-    condition: Any, schema: pa.Schema, ranges: Mapping[str, Sequence[Range | None]], groups: int
-) -> list[int]:
-    """Numbers of the row groups that remain.
+def _range_of_texts(statistics: footer.Struct, nullable: bool) -> Range | None:
+    """The first and the last text, in the order of their bytes, which is also Arrow's."""
+    found = []
+    for field in (_MIN_VALUE, _MAX_VALUE):
+        value = get(statistics, field)
+        try:
+            found.append(pa.scalar(value.decode(), pa.string()))
+        except (AttributeError, UnicodeDecodeError):  # it says none, or one cut within a letter
+            return None
+    return Range(found[0], found[1], whole=not nullable or get(statistics, _NULLS) == 0)
+
+
+def _not_excluded(condition: Any, schema: pa.Schema, known: Sequence[Any]) -> list[int]:
+    """Numbers of the row groups that remain, in order.
 
     Arrow simplifies the condition under what is known of each group. Its fragments here name no
     file, and none is opened: they only carry that knowledge.
@@ -87,9 +138,8 @@ def _not_excluded(
     kind = arrow.ParquetFileFormat()
     disk = LocalFileSystem()
     fragments = []
-    for group in range(groups):
-        known = _known(ranges, group)
-        fragments.append(kind.make_fragment(str(group), disk, known))
+    for group, told in enumerate(known):
+        fragments.append(kind.make_fragment(str(group), disk, told))
     whole = arrow.FileSystemDataset(fragments, _by_name(schema), kind, disk)
     remaining = whole.get_fragments(filter=condition)
     return sorted(int(fragment.path) for fragment in remaining)
@@ -104,16 +154,19 @@ def _by_name(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _known(ranges: Mapping[str, Sequence[Range | None]], group: int) -> Any:
+def _known(ranges: Mapping[str, Ranges], group: int) -> Any:
     """What the ranges of a group's columns say, as one Arrow expression; None if nothing."""
     import pyarrow.compute as pc
 
     known = None
     for name, found in ranges.items():
-        bounds = found[group]
-        if bounds is None:
+        told = found[group]
+        if told is None:
             continue
         field = pc.field(name)
-        inside = (field >= bounds[0]) & (field <= bounds[1])
+        bounds = [field >= told.low, field <= told.high]
+        if not told.whole:  # Arrow understands it in this form alone
+            bounds = [bound | field.is_null() for bound in bounds]
+        inside = bounds[0] & bounds[1]
         known = inside if known is None else known & inside
     return known

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +37,9 @@ from dof_arrow.tables.group_statistics import matching_groups
 Array = NDArray[Any]
 Places = slice | Rows
 
+# The chain of each open directory's parts, as long as somebody has the directory.
+_CHAINS: WeakKeyDictionary[Directory, Chained] = WeakKeyDictionary()
+
 
 class Table(Protocol):
     """Columns of equal length with metadata: a file, a directory of files, or several combined."""
@@ -56,7 +60,6 @@ class Table(Protocol):
     def attachment(self, offset: int, length: int) -> bytes: ...
 
 
-@runtime_checkable
 class Combined(Protocol):
     """A table made of selections of other tables."""
 
@@ -131,13 +134,13 @@ class Selection:
             return whole.part(self.places)
         return Placed(whole, self.places.start, len(self))
 
-    def may_match(self, condition: Any) -> list[slice]:
-        """Runs of rows in which a condition may be true, by the statistics of row groups."""
+    def may_match(self, condition: Any, columns: Sequence[str]) -> list[slice]:
+        """Runs of rows in which a condition on some columns may be true, by what row groups say."""
         if not isinstance(self.table, Columns) or not isinstance(self.places, slice):
             return [slice(0, len(self))]
         first = self.places.start
         runs = []
-        for found in matching_groups(self.table, condition):
+        for found in matching_groups(self.table, condition, columns):
             start = max(found.start, first)
             stop = min(found.stop, self.places.stop)
             if start < stop:
@@ -233,10 +236,16 @@ class _InARow:
         """The file of the first part."""
         return self.parts[0].table.path
 
+    @cached_property
+    def starts(self) -> Rows:
+        """The first row of each part, and the end, int64 [parts + 1]."""
+        sizes = [len(part) for part in self.parts]
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
     @property
     def rows(self) -> int:
         """Rows of all parts."""
-        return sum(map(len, self.parts))
+        return int(self.starts[-1])
 
     @property
     def state(self) -> State:
@@ -278,11 +287,6 @@ class Chained(_InARow):
         """The gathers of the parts, one after the other."""
         return Chain([part.gather(name) for part in self.parts], [len(part) for part in self.parts])
 
-    def _starts(self) -> Rows:
-        """The first row of each part, and the end, int64 [parts + 1]."""
-        sizes = [len(part) for part in self.parts]
-        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
     def _each(self, rows: Places, read: Callable[[Selection], Any]) -> list[Any]:
         """What is read of each part that has any of these rows; of no rows where none has."""
         found = [read(part) for part in self._cut(rows)]
@@ -290,21 +294,34 @@ class Chained(_InARow):
 
     def _cut(self, rows: Places) -> Iterator[Selection]:
         """These rows, part by part, without parts that have none of them."""
-        for part, (first, end) in zip(self.parts, pairwise(self._starts().tolist()), strict=True):
-            if isinstance(rows, slice):
-                start = max(rows.start, first)
-                stop = min(rows.stop, end)
-                if start < stop:
-                    yield part.at(slice(start - first, stop - first))
-            else:
-                inside = rows[(rows >= first) & (rows < end)]
-                if len(inside):
-                    yield part.at(inside - first)
+        if isinstance(rows, slice):
+            yield from self._cut_slice(rows)
+            return
+        part = self._part_of(rows)
+        order = np.argsort(part, kind="stable")
+        numbers, firsts = np.unique(part[order], return_index=True)
+        pieces = np.split(rows[order], firsts[1:])
+        for number, piece in zip(numbers.tolist(), pieces, strict=False):
+            yield self.parts[number].at(piece - self.starts[number])
+
+    def _cut_slice(self, rows: slice) -> Iterator[Selection]:
+        # Only parts that may have some are looked at: there may be thousands.
+        bounds = np.array([rows.start, rows.stop])
+        low, high = np.searchsorted(self.starts, bounds, side="right").tolist()
+        for number in range(max(low - 1, 0), min(high, len(self.parts))):
+            first, end = self.starts[number : number + 2].tolist()
+            start = max(rows.start, first)
+            stop = min(rows.stop, end)
+            if start < stop:
+                yield self.parts[number].at(slice(start - first, stop - first))
+
+    def _part_of(self, rows: Rows) -> Rows:
+        """The part in which each row lies."""
+        return np.searchsorted(self.starts, rows, side="right") - 1
 
     def _back(self, rows: Rows) -> Rows:
         """Where to find each row among those that were read part by part."""
-        part = np.searchsorted(self._starts(), rows, side="right")
-        order = np.argsort(part, kind="stable")
+        order = np.argsort(self._part_of(rows), kind="stable")
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return back
@@ -378,8 +395,18 @@ def _split_up(table: Table, name: str) -> Table:
     column = fixed(table.schema.field(name))
     if column is not None and table.stitched(column) is not None:
         return table
-    parts = [Selection(part, slice(0, part.rows)) for part in table.parts if part.rows]
-    return Chained(parts=parts, schema=table.schema, metadata=table.metadata)
+    return _chained(table)
+
+
+def _chained(directory: Directory) -> Chained:
+    """The parts of a directory that have rows; made once, for a directory may have thousands."""
+    known = _CHAINS.get(directory)
+    if known is None:
+        filled = [part for part in directory.parts if part.rows]
+        parts = [Selection(part, slice(0, part.rows)) for part in filled]
+        known = Chained(parts=parts, schema=directory.schema, metadata=directory.metadata)
+        _CHAINS[directory] = known
+    return known
 
 
 def files(table: Table) -> Iterator[File]:
@@ -403,13 +430,16 @@ def _inner_files(table: Combined) -> Iterator[File]:
 
 
 def _combined(table: Table) -> Combined:
-    assert isinstance(table, Combined)
-    return table
+    return cast(Combined, table)  # to look for its methods takes longer than to read a row
 
 
 def opened(path: Path) -> File | Directory:
     """A file, or a directory of files, ready to be read."""
-    return Directory(path) if path.is_dir() else File(path)
+    if not path.is_dir():
+        return File(path)
+    directory = Directory(path)
+    _ = directory.parts  # what is wrong with one is said at once
+    return directory
 
 
 def _reopened(path: str, seal: str | None, places: Places) -> Selection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from dof_arrow.cli import main
 from dof_arrow.errors import OutputError, UsageError
 from dof_arrow.extraction.dry_run import size_of_run
 from dof_arrow.extraction.extract import planned
+from dof_arrow.extraction.report import of_run
 from tests.support.faults import watched
 from tests.support.scenarios import core
 
@@ -54,16 +56,95 @@ def test_row_d15_each_extraction_is_a_part(tmp_path: Path) -> None:
     ]
 
 
-def test_done_is_done_and_doubled_is_refused_before_it_begins(
+def test_known_inputs_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, out = pictures(tmp_path / "a", 3, 1), tmp_path / "x.dof"
+    (one / "broken.ppm").write_bytes(b"P6")
+    extract(one, out)
+    more = np.full((8, 8, 3), 9, np.uint8)
+    (one / "0-more.ppm").write_bytes(b"P6 8 8 255 " + more.tobytes())
+    run = planned(one, core=core(), out=out, id_key=bytes(32), workers=1)
+    assert (len(run.source), run.standing.rows, run.standing.failed) == (1, 3, 1)
+    ds = run.run()
+    lines = [str(line).strip() for line in of_run(run, ds).inputs]
+    assert lines == [
+        "1  pictures read",
+        "3  inputs already there",
+        "1  failed before, and not tried again",
+    ]
+    whole = extract(one, tmp_path / "whole.parquet")
+    rows = {row["id"]: row["feature"].tolist() for row in ds}
+    assert rows == {row["id"]: row["feature"].tolist() for row in whole} and len(ds) == 4
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    monkeypatch.setattr("dof_arrow.extraction.run.compute", lambda *_: pytest.fail("computed"))
+    assert len(extract(one, out)) == 4
+    with pytest.raises(UsageError, match="feature"):
+        extract(one, out, dtype="float16")  # nothing is new, and yet it does not fit
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    os.utime(one / "1-0.ppm", (4e9, 4e9))
+    run = planned(one, core=core(), out=out, id_key=bytes(32), workers=1)
+    assert run.nothing_new and "1 files were changed" in " ".join(of_run(run, ds).remarks)
+
+
+def test_a_part_that_lacks_no_label_fits_where_labels_may_be_missing(tmp_path: Path) -> None:
+    months = [pictures(tmp_path / name, 3, seed) for seed, name in enumerate("ab")]
+    out = tmp_path / "x.dof"
+    for month, label in zip(months, ("", "1"), strict=True):
+        rows = [
+            f"{path.name},{path.name[2] if number else label}"
+            for number, path in enumerate(sorted(month.iterdir()))
+        ]
+        table = month.with_suffix(".csv")
+        table.write_text("\n".join(["file,age", *rows]))
+        ds = extract(
+            month, out, table=table, key="file", label="age", kind="number", missing="keep"
+        )
+    assert len(ds) == 6 and ds.to_arrow()["age"].null_count == 1
+    assert dof.validate(out, deep=True) == []
+
+
+def test_sides_are_kept_over_twelve_months(tmp_path: Path) -> None:
+    """Nobody changes sides, and twelve additions hold what one extraction of all holds."""
+    folder, out = tmp_path / "all", tmp_path / "x.dof"
+    folder.mkdir()
+    options: dict[str, Any] = {"split": "train=0.6,valid=0.2,test=0.2", "group": "patient"}
+    seen: dict[str, str] = {}
+    random = np.random.default_rng(7)
+    rows = []
+    for month in range(12):
+        for number in range(4 if month else 40):
+            name = f"{month:02d}-{number:02d}.ppm"
+            pixels = random.integers(0, 256, (8, 8, 3), np.uint8)
+            (folder / name).write_bytes(b"P6 8 8 255 " + pixels.tobytes())
+            rows.append(f"{name},p{random.integers(0, 15)},{'ab'[number % 2]}")
+        table = tmp_path / "table.csv"
+        table.write_text("\n".join(["file,patient,label", *rows]))
+        ds = extract(folder, out, table=table, key="file", label=["label"], **options)
+        for row in ds.to_arrow(["group", "split"]).to_pylist():
+            assert seen.setdefault(row["group"], row["split"]) == row["split"]
+    assert len(ds.metadata.parts) == 12
+    whole = tmp_path / "whole.parquet"
+    at_once = extract(
+        folder, whole, table=table, key="file", label=["label"], split_exact=False, **options
+    )
+
+    def contents(rows: dof.Dataset) -> dict[str, Any]:
+        columns = ["group", "split", "label"]
+        return {
+            row["id"]: (row["feature"].tolist(), *(row[name] for name in columns)) for row in rows
+        }
+
+    assert contents(ds) == contents(at_once)
+
+
+def test_what_does_not_fit_is_refused_before_it_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, out = pictures(tmp_path / "a", 3, 1), tmp_path / "x.dof"
     before = extract(one, out).seal
     monkeypatch.setattr("dof_arrow.extraction.run.compute", lambda *_: pytest.fail("computed"))
     assert extract(one, out).seal == before
-    (one / "more.ppm").write_bytes((one / "1-0.ppm").read_bytes())
-    with pytest.raises(UsageError, match="holds already"):
-        extract(one, out)
     other = pictures(tmp_path / "b", 2, 2)
     for options, message in (
         ({"dtype": "float16"}, "feature"),

@@ -186,9 +186,11 @@ def extract(
     given = {name: value for name, value in described(options).items() if value is not None}
     given["core"] = list(cores)
     run = _planned(terminal, source, given, dry_run=dry_run)
-    if dry_run:
+    if dry_run and not run.nothing_new:
         _describe_plan(terminal, run)
         return DONE
+    if run.nothing_new:
+        return _describe_nothing_new(terminal, run)
     if run.is_done():
         terminal.say(f"{run.out} is complete and unchanged: nothing to do.")
         return _describe_made(terminal, run, run.run(), fresh=False)
@@ -296,6 +298,25 @@ def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fre
     next_step = f"dof train {path} -o head.onnx" if dataset.metadata.targets else f"dof info {path}"
     terminal.say(f"Next: {next_step}")
     return SOME_FAILED if failed else DONE
+
+
+def _describe_nothing_new(terminal: Terminal, run: Extraction) -> int:
+    """Say that the directory has all inputs; one of other cores or columns is refused."""
+    from dof_arrow.extraction.report import of_run
+
+    dataset = run.run()
+    report = of_run(run, dataset)
+    value = {
+        "path": str(dataset.path),
+        "rows": len(dataset),
+        "bytes": dataset.size,
+        "new": False,
+        "report": report.to_json(),
+    }
+    terminal.result(value, f"{dataset.path}: nothing is new, nothing was changed")
+    for line in report.lines():
+        terminal.say(line)
+    return DONE
 
 
 def _describe_failures(terminal: Terminal, run: Extraction, errors: list[dict[str, str]]) -> None:

@@ -18,6 +18,8 @@ from dof_arrow.format.parquet.schema_tree import shown
 from dof_arrow.format.parquet.thrift import COLUMN_CHUNK
 from dof_arrow.format.spec.rules import problem
 
+_FEW = 8  # chunks of a column that are kept: a directory has many parts of one row group each
+
 
 class Outline:
     """The row groups and chunks of a footer; `tail` is what `footer.read` gives.
@@ -36,6 +38,7 @@ class Outline:
         self.misplaced = list(walk.misplaced.values())
         self._groups = walk.groups
         self._keys = walk.keys
+        self._known: dict[int, list[Struct]] = {}
 
     @property
     def rows(self) -> list[int]:
@@ -57,7 +60,12 @@ class Outline:
         `misplaced`, or (`footer-thrift`) one does not say where its data lie.
         """
         _refuse(self.misplaced)
-        return list(self._column(index))
+        if index not in self._known:
+            found = list(self._column(index))
+            if len(found) > _FEW:
+                return found
+            self._known[index] = found
+        return self._known[index]
 
     def check(self) -> None:
         """Raise FormatError if readers would take this footer in different ways.
