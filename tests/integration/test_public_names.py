@@ -37,6 +37,7 @@ PUBLIC = [
     "convert",
     "diff",
     "edit",
+    "evaluate",
     "export_head",
     "extract",
     "from_arrays",
@@ -48,8 +49,10 @@ PUBLIC = [
     "label",
     "open",
     "pictures",
+    "predict",
     "reproduce",
     "save",
+    "train",
     "validate",
 ]
 MODULES = sorted(
