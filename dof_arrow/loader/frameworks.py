@@ -157,7 +157,7 @@ def tf_batches(loader: Resumable) -> Any:
     tensorflow = require("tensorflow", extra="keras")
     first = loader.batch(0)  # what it is made of says what all are
     sample = _with_inputs(loader, first)
-    feature_axes = 1 + len(loader.source.shape(loader.options.feature))
+    feature_axes = 1 + len(loader.source.row_shape(loader.options.feature))
     if loader.unit == "clips":
         feature_axes += 1
     is_padded = isinstance(_parts(first)[0], Padded)
@@ -177,7 +177,7 @@ def tf_clips(loader: ClipLoader) -> Any:
     """The same of clips, with ragged tensors [k, None, *shape] in place of (features, lengths)."""
     _refuse_texts(loader)
     tensorflow = require("tensorflow", extra="keras")
-    shape = loader.source.shape(loader.options.feature)
+    shape = loader.source.row_shape(loader.options.feature)
 
     def ragged(padded: Padded) -> Any:
         steps = padded.features[padded.mask]
