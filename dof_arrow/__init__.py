@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     from dof_arrow.format.append import append
     from dof_arrow.format.validation.validate import validate
     from dof_arrow.format.writer import Writer
+    from dof_arrow.heads.evaluate import evaluate
     from dof_arrow.heads.export import export_head
+    from dof_arrow.heads.train import train
     from dof_arrow.inference.fuse import fuse
+    from dof_arrow.inference.predict_files import predict
     from dof_arrow.loader.raw.pictures import pictures
     from dof_arrow.rewrite.compact import compact
     from dof_arrow.rewrite.convert import convert, save
@@ -69,6 +72,7 @@ __all__ = [
     "diff",
     "drop",
     "edit",
+    "evaluate",
     "export_head",
     "extract",
     "from_arrays",
@@ -80,8 +84,10 @@ __all__ = [
     "label",
     "open",
     "pictures",
+    "predict",
     "reproduce",
     "save",
+    "train",
     "validate",
 ]
 
@@ -97,6 +103,7 @@ _HOMES = {
     "diff": "dataset.diff",
     "drop": "rewrite.drop",
     "edit": "rewrite.edit",
+    "evaluate": "heads.evaluate",
     "export_head": "heads.export",
     "extract": "extraction.extract",
     "from_arrays": "rewrite.foreign.arrays",
@@ -108,8 +115,10 @@ _HOMES = {
     "label": "rewrite.label",
     "open": "dataset.dataset",
     "pictures": "loader.raw.pictures",
+    "predict": "inference.predict_files",
     "reproduce": "extraction.reproduce",
     "save": "rewrite.convert",
+    "train": "heads.train",
     "validate": "format.validation.validate",
 }
 

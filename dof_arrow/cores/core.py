@@ -21,6 +21,7 @@ from dof_arrow.cores.preprocess import Picture, Preprocess
 from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.format.spec.metadata import CoreMetadata, Preprocessing
 from dof_arrow.format.spec.preprocessing import Fit, channel_count, output_size
+from dof_arrow.storage.atomic import replacing
 
 __all__ = ["BATCH", "Array", "Core", "Features", "headless", "wanted"]
 
@@ -211,6 +212,15 @@ class Core:
         for start in range(0, len(inputs), step):
             parts.append(self._run_batch(inputs[start : start + step]))
         return np.concatenate(parts)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the core as a file for `load` and `dof extract --core`, whole or not at all.
+
+        The bytes are `data`, so the file's SHA-256 is `sha256`. Raises OutputError if it cannot be
+        written, or exists and is not to be overwritten.
+        """
+        with replacing(path, overwrite=overwrite) as file:
+            file.write(self.data)
 
     def describe(self) -> CoreMetadata:
         """All that a dataset's metadata says of this core."""

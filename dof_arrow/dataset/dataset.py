@@ -9,24 +9,22 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
-import pyarrow as pa
 
+from dof_arrow.dataset import display
+from dof_arrow.dataset.classes import Classes
 from dof_arrow.dataset.clips import Clip
-from dof_arrow.dataset.selected_rows import SelectedRows
+from dof_arrow.dataset.row_choices import RowChoices
 from dof_arrow.errors import DofWarning, FormatError, UsageError
 from dof_arrow.format.spec.arrow import is_vector
-from dof_arrow.format.spec.names import categories, is_names
-from dof_arrow.format.spec.split_names import standard_or_own
 from dof_arrow.tables.clip_bounds import clip_bounds
 from dof_arrow.tables.selection import Selection, Table, opened
-from dof_arrow.tables.targets import by_name
 
 if TYPE_CHECKING:
     from dof_arrow.format.spec.metadata import Target
@@ -34,12 +32,12 @@ if TYPE_CHECKING:
     from dof_arrow.loader.loader import Loader
     from dof_arrow.loader.typed import ClipLoaderOptions, LoaderOptions
 
+_AT_ONCE = 1000  # rows that are read together where all are passed through
 _DERIVED = {
     "unsealed": "was rewritten by another tool: its metadata may be stale and its integrity "
     "cannot be checked",
     "broken": "does not agree with its seal: it was changed after it was written, or is damaged",
 }
-_ROW = "dof_row"  # a column that `filter` adds for itself: the number of each row
 
 
 def open(path: str | os.PathLike[str]) -> Dataset:  # the public name is dof.open
@@ -58,7 +56,7 @@ def open(path: str | os.PathLike[str]) -> Dataset:  # the public name is dof.ope
     return _whole(file)
 
 
-class Dataset(SelectedRows):
+class Dataset(RowChoices):
     """Rows of a DoF file. Slices, splits, filters and takes are Datasets too.
 
     It speaks the Arrow PyCapsule protocol, so `pyarrow.table(ds)`, `polars.DataFrame(ds)`,
@@ -70,10 +68,10 @@ class Dataset(SelectedRows):
         return _dataset, (self._selection,)
 
     def __repr__(self) -> str:
-        shape = " x ".join(str(size) for size in self._shape(self._known(None)))
-        columns = ", ".join(self.columns)
-        rows = f"{len(self):,} rows"
-        return f"<Dataset {self.path.name}: {rows}, {self.primary} [{shape}], {columns}>"
+        return display.line(self)
+
+    def _repr_html_(self) -> str:
+        return display.html(self)
 
     @cached_property
     def errors(self) -> list[dict[str, str]]:
@@ -100,89 +98,51 @@ class Dataset(SelectedRows):
     @overload
     def __getitem__(self, key: int) -> dict[str, Any]: ...
     @overload
-    def __getitem__(self, key: slice | Sequence[int] | Sequence[bool] | np.ndarray) -> Dataset: ...
+    def __getitem__(self, key: str) -> np.ndarray: ...
+    @overload
+    def __getitem__(
+        self, key: slice | Sequence[int] | Sequence[bool] | list[str] | np.ndarray
+    ) -> Dataset: ...
     def __getitem__(self, key: Any) -> Any:
+        """A row as a dict, a column by its name, some rows, or some columns by their names.
+
+        `ds[name][i]` is `ds[i][name]`: names in a category and a split, None where one is missing,
+        and vectors [n, *row_shape]. All other columns are what `to_numpy` gives.
+        """
         if isinstance(key, (int, np.integer)):
             return self._row(int(key))
+        if isinstance(key, str):
+            return self._column(key)
         if isinstance(key, slice):
             return self._slice(key)
-        return self.take(key)
+        return self.select(key)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a column of this name."""
+        return name in self.schema.names
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self._row(index) for index in range(len(self)))
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self._slice(slice(start, start + _AT_ONCE))._rows()
 
-    def take(self, indices: Sequence[int] | Sequence[bool] | np.ndarray) -> Dataset:
-        """The rows at these places, in this order; a mask of booleans takes rows where it is true.
+    def select(self, *what: Any) -> Dataset:
+        """Some columns by their names, as in Polars, or some rows by number, as in HF datasets.
 
-        Raises UsageError for a place that does not exist, or a mask of another length.
+        Names are given one by one or as a list. What tells rows apart stays, and the primary
+        vectors where no vectors are named. Numbers and masks are those of `take`. Raises
+        UsageError for columns or rows that are not there.
         """
-        places = np.asarray(indices)
-        if places.dtype == bool:
-            places = self._masked(places)
-        return Dataset(self._file, self._places()[self._checked(places)])
+        wanted = what[0] if len(what) == 1 else what
+        if isinstance(wanted, str):
+            wanted = [wanted]
+        texts = not isinstance(wanted, (np.ndarray, range)) and all(
+            isinstance(each, str) for each in wanted
+        )
+        if not texts or not len(wanted):
+            return self.take(wanted)
+        from dof_arrow.tables import amended
 
-    def split(self, name: str) -> Dataset:
-        """The rows of one split: `train`, `valid`, `test` or a name of the owner's own.
-
-        All spellings of one of the three are one split. Raises UsageError if the dataset has no
-        splits or not this one.
-        """
-        column = self.metadata.record.split
-        known = list(self.metadata.splits)
-        spellings = [each for each in known if standard_or_own(each) == standard_or_own(name)]
-        if column is None or not spellings:
-            raise UsageError("no such split", str(self.path), ", ".join(known) or "none", name)
-        import pyarrow.compute as pc
-
-        names = self.to_arrow([column]).column(0).cast(pa.string())
-        return self._where(pc.is_in(names, value_set=pa.array(spellings)).to_numpy())
-
-    def filter(self, condition: Any) -> Dataset:
-        """The rows where a pyarrow expression is true, such as `pc.field("age") > 60`.
-
-        It may name any column but vectors. A category is compared by name, as in
-        `pc.field("label") == "covid"`, or by code where the file has integers. Row groups whose
-        statistics exclude the condition are not read, nor are columns that it does not name. Raises
-        UsageError if it cannot be evaluated.
-        """
-        flat = [field.name for field in self.schema if not is_vector(field)]
-        named = [name for name in flat if name in str(condition)] or flat
-        try:
-            runs = self._selection.may_match(condition, named)
-            found = self._matching(condition, named, runs)
-        except (pa.ArrowException, TypeError) as error:
-            raise UsageError(
-                "this condition cannot be evaluated",
-                str(self.path),
-                f"an expression over {', '.join(flat)}",
-                str(error).splitlines()[0][:200],
-                self._hint(named),
-            ) from None
-        return self.take(found)
-
-    def folds(
-        self,
-        k: int = 5,
-        *,
-        group: str | None = None,
-        stratify: str | None = None,
-        seed: int = 0,
-    ) -> list[tuple[Dataset, Dataset]]:
-        """`k` pairs (training, validation) in which each row validates once.
-
-        Rows of a group are never on both sides. `group` is by default what the metadata names, else
-        the record: its views and frames stay together. `stratify` gives every fold its share of
-        each class. Raises UsageError where there are fewer groups than folds.
-        """
-        from dof_arrow.tables import join as combine
-
-        record = self.metadata.record
-        fold = combine.folds(self, k, group or record.group or record.id, stratify, seed)
-        pairs = []
-        for number in range(k):
-            validates = fold == number
-            pairs.append((self._where(~validates), self._where(validates)))
-        return pairs
+        return _whole(amended.only_columns(self._selection, wanted))
 
     def join(self, other: Dataset, *, suffix: str = "_right") -> Dataset:
         """This dataset's rows that `other` has too, in this order, with the columns of both.
@@ -215,6 +175,58 @@ class Dataset(SelectedRows):
         read, known = declared_targets.read(self, columns, targets)
         return _whole(amended.with_columns(self._selection, read, known))
 
+    def map(
+        self,
+        function: Callable[[Any], Mapping[str, Any]],
+        *,
+        batched: bool = False,
+        batch_size: int = 1000,
+        targets: str | Sequence[str] | Mapping[str, Target | str] = (),
+    ) -> Dataset:
+        """These rows with columns that a function computes, added as `with_columns` adds them.
+
+        The function gets each row as a dict, and gives a dict of values by name; what it gives back
+        untouched of the row is left as it is. With `batched` it gets datasets of `batch_size` rows,
+        of which it reads `batch["age"]`, say, and gives one value a row. Raises UsageError for what
+        is no such dict, for values that do not fit, and for a dataset without rows.
+        """
+        from dof_arrow.dataset import computed
+
+        if not len(self):
+            raise UsageError("no rows to compute columns of", str(self.path), "one row or more")
+        if batched:
+            return self.with_columns(computed.by_batch(self, function, batch_size), targets=targets)
+        return self.with_columns(computed.by_row(self, function), targets=targets)
+
+    def value_counts(self, name: str) -> dict[Any, int]:
+        """How many rows have each value of a column, the most frequent first.
+
+        Classes are named, those without rows are 0; a row of several classes counts for each. Rows
+        without a value are counted under None. Raises UsageError for vectors.
+        """
+        from dof_arrow.tables.value_counts import value_counts
+
+        if is_vector(self.schema.field(self._known(name))):
+            raise UsageError("vectors are not counted", str(self.path), "another column", name)
+        column = self.to_arrow([name]).column(0)
+        target = self.metadata.targets.get(name)
+        found = value_counts(column, target.classes if target and target.classes else None)
+        if column.null_count:
+            found[None] = column.null_count
+        return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+    def classes(self, name: str) -> Classes:
+        """The names of a target's classes, in the order of their codes, and the way between both.
+
+        `ds.classes("label").names(codes)` and `.codes(names)` translate. Raises UsageError for a
+        column that has no classes.
+        """
+        target = self.metadata.targets.get(self._known(name))
+        if target is None or not target.classes:
+            known = [name for name, each in self.metadata.targets.items() if each.classes]
+            raise UsageError("no classes", str(self.path), ", ".join(known) or "none", name)
+        return Classes(target.classes)
+
     def drop_columns(self, *names: str) -> Dataset:
         """These rows without some columns; UsageError for those that a dataset needs."""
         from dof_arrow.tables import amended
@@ -226,11 +238,6 @@ class Dataset(SelectedRows):
         from dof_arrow.tables import amended
 
         return _whole(amended.renamed(self._selection, names))
-
-    def labelled(self, target: str) -> Dataset:
-        """The rows that have a value in a column, such as a target; UsageError if there is none."""
-        column = self.to_arrow([self._known(target)]).column(0)
-        return self._where(column.is_valid().to_numpy())
 
     def sequences(self) -> Iterator[Clip]:
         """The clips of a video dataset, in order, each a slice of the file's memory.
@@ -259,7 +266,7 @@ class Dataset(SelectedRows):
                 "a split with rows",
                 split or "an empty dataset",
             )
-        return combine.statistics(rows.gather(name), len(rows), prod(self.shape(name)))
+        return combine.statistics(rows.gather(name), len(rows), prod(self.row_shape(name)))
 
     def loader(self, **options: Unpack[LoaderOptions]) -> Loader:
         """Batches for training: shuffled, balanced, resumable.
@@ -307,78 +314,20 @@ class Dataset(SelectedRows):
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         index %= len(self)
-        one = self._slice(slice(index, index + 1))
-        return {name: one._value(name) for name in self.columns}
+        return next(self._slice(slice(index, index + 1))._rows())
 
-    def _value(self, name: str) -> Any:
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        names = self.columns
+        columns = [self._values(name) for name in names]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(names, values, strict=True))
+
+    def _values(self, name: str) -> Iterable[Any]:
+        values: Iterable[Any]
         if is_vector(self.schema.field(name)):
-            return self._numpy(name, writable=False).reshape(self._shape(name))
-        return self._selection.array(name)[0].as_py()
-
-    def _slice(self, key: slice) -> Dataset:
-        start, stop, step = key.indices(len(self))
-        if step == 1:
-            return _dataset(self._selection.at(slice(start, max(start, stop))))
-        return Dataset(self._file, self._places()[key])
-
-    def _places(self) -> np.ndarray:
-        places = self._selection.places
-        if isinstance(places, slice):
-            return np.arange(places.start, places.stop)
-        return places
-
-    def _where(self, mask: np.ndarray) -> Dataset:
-        """The rows where a mask is true, as a slice where they stand together."""
-        places = np.flatnonzero(mask)
-        if len(places) and places[-1] - places[0] + 1 == len(places):
-            return self._slice(slice(int(places[0]), int(places[-1]) + 1))
-        return self.take(places)
-
-    def _masked(self, mask: np.ndarray) -> np.ndarray:
-        if mask.shape != (len(self),):
-            raise UsageError(
-                "a mask of another length", str(self.path), f"{len(self)} rows", str(mask.size)
-            )
-        return np.flatnonzero(mask)
-
-    def _checked(self, places: np.ndarray) -> np.ndarray:
-        if places.size == 0:
-            return places.astype(np.int64)
-        if places.dtype.kind not in "iu" or places.ndim != 1:
-            raise UsageError(
-                "rows are taken by whole numbers or booleans",
-                str(self.path),
-                "integers [k]",
-                f"{places.dtype} of {places.ndim} axes",
-            )
-        if places.min() < -len(self) or places.max() >= len(self):
-            raise UsageError(
-                "a row that is not there",
-                str(self.path),
-                f"0 to {len(self) - 1}",
-                f"{places.min()} to {places.max()}",
-            )
-        return places.astype(np.int64)
-
-    def _hint(self, columns: Sequence[str]) -> str:
-        """How conditions on categories are written, where some of these columns are such."""
-        for name, classes in categories(self.metadata).items():
-            if name in columns and classes and is_names(self.schema.field(name).type):
-                return f"Categories have names: pc.field({name!r}) == {classes[0]!r}"
-        return ""
-
-    def _matching(
-        self, condition: Any, columns: Sequence[str], runs: Sequence[slice]
-    ) -> np.ndarray:
-        """Places of the rows of some runs where the condition is true."""
-        # As one table: for each run alone the condition costs more than its rows.
-        tables = [self._slice(run).to_arrow(columns) for run in runs]
-        numbers = [np.arange(run.start, run.stop) for run in runs]
-        if not runs:
-            return np.empty(0, np.int64)
-        table = by_name(pa.concat_tables(tables).unify_dictionaries())
-        table = table.append_column(_ROW, pa.array(np.concatenate(numbers)))
-        return np.asarray(table.filter(condition).column(_ROW).to_numpy())
+            return self._column(name)
+        values = self._selection.array(name).to_pylist()
+        return values
 
 
 def concat(datasets: Sequence[Dataset], *, once: bool = False) -> Dataset:
@@ -408,16 +357,3 @@ def _whole(table: Table) -> Dataset:
 
 def _dataset(selection: Selection) -> Dataset:
     return Dataset(selection.table, selection.places)
-
-
-def describe(dataset: Dataset) -> Mapping[str, Any]:
-    """What `dof info` shows of a dataset, as JSON values."""
-    from dof_arrow.format.spec.json_model import to_json
-
-    return {
-        "path": str(dataset.path),
-        "rows": len(dataset),
-        "derived": dataset.derived,
-        "bytes": dataset.size,
-        "metadata": to_json(dataset.metadata),
-    }

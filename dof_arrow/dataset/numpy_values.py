@@ -41,6 +41,19 @@ def as_numpy(array: pa.Array | pa.ChunkedArray, field: pa.Field) -> np.ndarray[A
     return masked
 
 
+def as_named(array: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """The names in a dictionary of texts as Python strings, object [n], None where one is missing.
+
+    >>> as_named(pa.array(["cat", None]).dictionary_encode()).tolist()
+    ['cat', None]
+    """
+    if isinstance(array, pa.ChunkedArray):
+        array = array.unify_dictionaries().combine_chunks()
+    names = np.array([*array.dictionary.to_pylist(), None], object)
+    codes = array.indices.cast(pa.int64()).fill_null(len(names) - 1)
+    return np.asarray(names[codes.to_numpy(zero_copy_only=False)])
+
+
 def _times(array: pa.Array, width: pa.DataType, kind: str) -> np.ndarray[Any, Any]:
     numbers = pa.Array.from_buffers(width, len(array), array.buffers(), offset=array.offset)
     values = _filled(numbers).astype(np.int64).view(kind)

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.dataset.clips import as_tensors
-from dof_arrow.dataset.numpy_values import as_numpy, has_own_form
+from dof_arrow.dataset.numpy_values import as_named, as_numpy, has_own_form
 from dof_arrow.errors import UsageError, require
-from dof_arrow.format.spec.arrow import is_vector
+from dof_arrow.format.spec.arrow import element_type, is_vector
 from dof_arrow.format.spec.metadata import Metadata
-from dof_arrow.format.spec.names import categories
+from dof_arrow.format.spec.names import categories, is_names
+from dof_arrow.storage.memory_map import is_mapped
 from dof_arrow.tables.gather import Gather
 from dof_arrow.tables.selection import Places, Selection, Table, files
 
@@ -82,15 +83,25 @@ class SelectedRows:
         """The feature column that is used when none is named."""
         return self.metadata.primary_column
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape [n, D] of the primary vectors, as `to_numpy` and `np.asarray` give them."""
+        return len(self), self.schema.field(self.primary).type.list_size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the primary vectors' numbers, as they are stored."""
+        return np.dtype(element_type(self.schema.field(self.primary)))
+
     def gather(self, name: str | None = None) -> Gather:
         """Where a loader gets the rows of a feature column from."""
         return self._selection.gather(self._vector(name))
 
-    def shape(self, name: str | None = None) -> tuple[int, ...]:
-        """The shape of one row of a feature column."""
+    def row_shape(self, name: str | None = None) -> tuple[int, ...]:
+        """The shape of one row of a feature column, by default the primary one."""
         return self._shape(self._vector(name))
 
-    def dtype(self, name: str | None = None) -> np.dtype[Any]:
+    def batch_dtype(self, name: str | None = None) -> np.dtype[Any]:
         """The type in which a loader gives a feature column: float32, however it is stored."""
         return np.dtype(np.float32)
 
@@ -112,6 +123,21 @@ class SelectedRows:
         if not is_vector(field) and has_own_form(field):
             return as_numpy(self._selection.array(name), field)
         return self._numpy(name, writable=False)
+
+    def __array__(
+        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
+    ) -> np.ndarray[Any, Any]:
+        """The primary vectors [n, D] for `np.asarray(ds)`: what `to_numpy` gives.
+
+        Raises ValueError for `copy=False`, as numpy wants it, where the rows do not lie in mapped
+        memory one after the other, or have another type.
+        """
+        values = self.to_numpy()
+        if copy is False and not is_mapped(values):
+            raise ValueError(
+                f"{self.path}: rows that are gathered or decoded are a copy: leave copy=False out"
+            )
+        return np.array(values, dtype=dtype, copy=copy)
 
     def to_torch(self, name: str | None = None) -> Any:
         """A column as a torch tensor over the same memory (extra `torch`).
@@ -205,6 +231,15 @@ class SelectedRows:
 
     def _numpy(self, name: str, *, writable: bool) -> np.ndarray:
         return self._selection.values(name, writable=writable)
+
+    def _column(self, name: str) -> np.ndarray:
+        """A column of which each element is what the row has, names for categories and splits."""
+        field = self.schema.field(self._known(name))
+        if is_vector(field):
+            return self.to_numpy(name).reshape(len(self), *self._shape(name))
+        if is_names(field.type):
+            return as_named(self._selection.array(name))
+        return self.to_numpy(name)
 
     def _exportable(self, name: str) -> np.ndarray:
         """An array that DLPack takes: writable; what is written stays in this process."""

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import few
 from dof_arrow.extraction.run import Extraction
@@ -19,6 +17,7 @@ from dof_arrow.format.spec.metadata import Target
 from dof_arrow.sources.counted import COUNTED
 from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.table_keys import offered
+from dof_arrow.tables import value_counts as by_value
 
 _SHOWN = 12  # classes or kinds of failure that are told one by one
 _DETAIL = re.compile(r": (expected|found) .*$", re.DOTALL)  # which differs from input to input
@@ -164,15 +163,11 @@ def value_counts(column: Any, target: Target | None) -> dict[str, int]:
 
 
 def _by_class(column: Any, target: Target | None) -> dict[str, int]:
-    values = column.drop_null()
-    if pa.types.is_list(values.type):
-        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-        values = values.flatten()
-    counts = {pair["values"]: pair["counts"] for pair in values.value_counts().to_pylist()}
-    if target is None:
-        return {str(name): counts[name] for name in sorted(counts)}
     # A category is codes before the run, and names in the file.
-    return {name: counts.get(name, counts.get(code, 0)) for code, name in enumerate(target.classes)}
+    counts = by_value.value_counts(column, target.classes if target else None)
+    if target is not None:
+        return counts
+    return {str(name): counts[name] for name in sorted(counts)}
 
 
 def _told(counts: Mapping[str, int]) -> str:

@@ -205,7 +205,7 @@ class _Check:
 
     def _shares(self, name: str, made: Remade) -> Array:
         """How far each row's features are from the stored ones."""
-        stored = np.empty((len(made.numbers), prod(self._data.shape(name))), np.float32)
+        stored = np.empty((len(made.numbers), prod(self._data.row_shape(name))), np.float32)
         self._stored[name].fill(np.array(made.numbers, np.int64), stored)
         kind = element_type(self._data.schema.field(name))
         again = made.features[name].reshape(stored.shape)

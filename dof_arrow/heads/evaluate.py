@@ -58,6 +58,7 @@ def evaluate(
     Raises CoreError if no column is of the head's core, UsageError if target or classes do not
     match.
     """
+    labels.check_dataset(dataset)
     loaded = _load(head)
     split = standard_or_own(split) if split is not None else None
     metadata = dataset.metadata

@@ -74,6 +74,7 @@ def export_head(
     Raises UsageError for a model that cannot be exported, or if nothing tells what its outputs are;
     CoreError if the ONNX head does not give what the model gives.
     """
+    label_columns.check_dataset(like)
     export_outputs.check_option(outputs)
     metadata = like.metadata
     name = label_columns.choose(metadata.targets, target)

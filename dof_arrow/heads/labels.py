@@ -90,6 +90,17 @@ class Labels:
             )
 
 
+def check_dataset(dataset: object) -> None:
+    """Raise UsageError for what is no dataset, such as the path of one."""
+    if not hasattr(dataset, "metadata") or not hasattr(dataset, "to_arrow"):
+        raise UsageError(
+            "not a dataset",
+            expected="what dof.open gives",
+            found=type(dataset).__name__,
+            hint="Open it first: dof.open(PATH)",
+        )
+
+
 def read(dataset: Labelled, target: str | None = None) -> Labels:
     """Read the labelled rows of a target, by default the only one.
 

@@ -9,6 +9,7 @@ extra `torch`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +33,7 @@ from dof_arrow.heads.task import Task
 from dof_arrow.heads.train_report import Outcome
 from dof_arrow.heads.training import TrainingOptions
 from dof_arrow.sampling import splits
+from dof_arrow.storage.atomic import replacing
 
 Array = NDArray[Any]
 Json = Any
@@ -51,6 +53,11 @@ class TrainedHead:
 
     def __str__(self) -> str:
         return summary(self.report)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the head as an ONNX file, whole or not at all; OutputError if it cannot be."""
+        with replacing(path, overwrite=overwrite) as file:
+            file.write(self.onnx)
 
 
 def train(
@@ -81,6 +88,7 @@ def train(
     judge on, FormatError for invalid labels or features, MissingExtra without scikit-learn or
     torch.
     """
+    label_columns.check_dataset(dataset)
     if cv is not None and cv < 2:
         raise UsageError("too few folds", expected="2 or more", found=str(cv), hint="Use --cv 5")
     names = feature_columns.columns(dataset, features)

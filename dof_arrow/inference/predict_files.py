@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, repeat
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow.errors import DofError, SourceError
+from dof_arrow.cores.graph import runtime
+from dof_arrow.errors import DofError, SourceError, UsageError
+from dof_arrow.inference.head_cores import whole
 from dof_arrow.inference.predict import Predictor
 from dof_arrow.inference.prediction import Prediction
 from dof_arrow.media.frames import Sampling, Watched
@@ -28,6 +31,33 @@ AT_ONCE = 8  # pictures that a batched model is given at a time
 Answer = dict[str, Prediction] | DofError
 # A picture or clip with its name, or the reason why it cannot be read.
 _Named = tuple[str, Sample | DofError]
+
+
+def predict(
+    model: str | Path | bytes | Predictor,
+    inputs: str | Path | Iterable[str | Path],
+    *,
+    sampling: Sampling | None = None,
+    key: str | None = None,
+    provider: str = runtime.CPU,
+) -> Iterator[tuple[str, Answer]]:
+    """Give each input's name, and its predictions by head or the error why there are none.
+
+    `model` is a fused model, or the file of a head, whose core is found by its digest in the cache
+    or beside it, or a `Predictor`, which also predicts for decoded pixels. `inputs` is one path or
+    several; what they may be, `sampling` and `key` are those of `predict_files`. Pictures are read
+    as answers are asked for: `dict(dof.predict(…))` has them all.
+
+    Raises CoreError or FormatError for a model that cannot predict, UsageError for inputs that are
+    no paths.
+    """
+    if not isinstance(model, Predictor):
+        model = Predictor(
+            model if isinstance(model, bytes) else whole(Path(model)), provider=provider
+        )
+    if isinstance(inputs, (str, Path)):
+        inputs = [inputs]
+    return predict_files(model, inputs, sampling, key=key)
 
 
 def predict_files(
@@ -58,11 +88,22 @@ def predict_files(
 def _all(inputs: Iterable[str | Path], clips: bool, key: str | None) -> Iterator[_Named]:
     """Everything that the inputs stand for."""
     for each in inputs:
-        path = Path(each)
+        path = _path(each)
         if path.suffix.lower() == ".csv":
             yield from _in_list(path, clips, key)
         else:
             yield from _in_path(path, clips)
+
+
+def _path(given: Any) -> Path:
+    if isinstance(given, (str, os.PathLike)):
+        return Path(given)
+    raise UsageError(
+        "not the path of an input",
+        expected="a picture, a clip, a folder or a CSV list",
+        found=type(given).__name__,
+        hint="For decoded pixels: dof_arrow.inference.predict.Predictor(MODEL)(PIXELS)",
+    )
 
 
 def _in_list(path: Path, clips: bool, key: str | None) -> Iterator[_Named]:

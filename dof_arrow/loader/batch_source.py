@@ -25,10 +25,10 @@ class BatchSource(Tabular, Protocol):
     def gather(self, name: str | None = None) -> Gather:
         """What fills buffers with the rows of a feature column."""
 
-    def shape(self, name: str | None = None) -> tuple[int, ...]:
+    def row_shape(self, name: str | None = None) -> tuple[int, ...]:
         """The shape of one row of it."""
 
-    def dtype(self, name: str | None = None) -> np.dtype[Any]:
+    def batch_dtype(self, name: str | None = None) -> np.dtype[Any]:
         """The type of its numbers in a batch."""
 
     def statistics(self, split: str, name: str | None = None) -> tuple[Array, Array]:

@@ -45,7 +45,7 @@ class BatchMaker:
 
     def __init__(self, source: BatchSource, options: Options, gather: Gather) -> None:
         self._gather = gather
-        self._shape = source.shape(options.feature)
+        self._shape = source.row_shape(options.feature)
         self._width = int(np.prod(self._shape))
         self._changes = feature_augment.declared(options.augment)
         self.target = _target(source, options.target)
@@ -57,7 +57,7 @@ class BatchMaker:
             self._classes = _class_index(self.target, len(source))
         if (self._changes.interpolate or self._changes.mixup) and gather.blocks is not None:
             raise _not_mapped(str(source.path))
-        dtype = source.dtype(options.feature)
+        dtype = source.batch_dtype(options.feature)
         self._dtype = dtype
         row_bytes = dtype.itemsize * self._width
         self._rows = max(_TASK // row_bytes, 1)

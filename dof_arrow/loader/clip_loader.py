@@ -55,7 +55,7 @@ class ClipLoader(Resumable):
         if self.options.chunk is not None:
             self._starts, self._stops = in_pieces(self._starts, self._stops, self.options.chunk)
         self._gather = source.gather(self.options.feature)
-        self._shape = source.shape(self.options.feature)
+        self._shape = source.row_shape(self.options.feature)
         offer_mapping(source.path, self._gather, self.options.shuffle, _TO_CLIP_LOADER)
         self._plan = self._arranged()
         check_length(self.options, self.length, self.unit)

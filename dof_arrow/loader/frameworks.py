@@ -24,7 +24,8 @@ def keras_batches(loader: Resumable, options: Mapping[str, Any]) -> Any:
     Keras asks for batches by number, and mixes the numbers unless told `shuffle=False`. Here each
     pass of Keras is a pass of the loader and takes its batches in the loader's order, whatever
     their numbers: so the seed alone decides, epochs of fewer `steps_per_epoch` go on where the one
-    before stopped, and one dataset may train and validate. `workers` is how many threads make
+    before stopped, and one dataset may train and validate (on the TensorFlow backend, which reads
+    ahead, not in such shorter epochs: that is refused). `workers` is how many threads make
     batches ahead, by default as the loader's options say; Keras starts no threads or processes of
     its own. To train on with `initial_epoch=N`, call `set_epoch(N)`.
 
@@ -85,6 +86,8 @@ def _keras_class() -> type:
 
         def __getitem__(self, index: int) -> Any:
             if self._in_epoch and self._asked:
+                if self._unfinished and keras.backend.backend() == "tensorflow":
+                    raise _read_ahead(self.loader)
                 self._newest = _KerasPass(self.loader, self._threads)
                 self._unfinished.append(self._newest)
             self._asked = False
@@ -117,6 +120,18 @@ def _keras_class() -> type:
             self._in_epoch = False
 
     return KerasBatches
+
+
+def _read_ahead(loader: Resumable) -> UsageError:
+    """The error for two passes at once where Keras reads ahead: each would take batches of both."""
+    return UsageError(
+        "one pass is not over and another begins, which TensorFlow reads ahead of",
+        str(loader.source.path),
+        "passes one after the other",
+        "steps_per_epoch below the number of batches, and the same dataset for validation",
+        "Give validation_data a loader of its own, or leave out steps_per_epoch; "
+        "after a fit that was broken off, call set_epoch(N).",
+    )
 
 
 class _KerasPass:
@@ -157,7 +172,7 @@ def tf_batches(loader: Resumable) -> Any:
     tensorflow = require("tensorflow", extra="keras")
     first = loader.batch(0)  # what it is made of says what all are
     sample = _with_inputs(loader, first)
-    feature_axes = 1 + len(loader.source.shape(loader.options.feature))
+    feature_axes = 1 + len(loader.source.row_shape(loader.options.feature))
     if loader.unit == "clips":
         feature_axes += 1
     is_padded = isinstance(_parts(first)[0], Padded)
@@ -177,7 +192,7 @@ def tf_clips(loader: ClipLoader) -> Any:
     """The same of clips, with ragged tensors [k, None, *shape] in place of (features, lengths)."""
     _refuse_texts(loader)
     tensorflow = require("tensorflow", extra="keras")
-    shape = loader.source.shape(loader.options.feature)
+    shape = loader.source.row_shape(loader.options.feature)
 
     def ragged(padded: Padded) -> Any:
         steps = padded.features[padded.mask]

@@ -36,7 +36,7 @@ def normalization(
     mean, deviation = source.statistics(given, feature) if isinstance(given, str) else given
     # A number that never varies would be divided by 0.
     deviation = np.where(np.asarray(deviation) > 0, deviation, 1)
-    shape = source.shape(feature)
+    shape = source.row_shape(feature)
     return Normalization(_for_each_number(mean, shape), _for_each_number(deviation, shape))
 
 

@@ -95,4 +95,4 @@ def _cast_vectors(batch: Dataset, field: pa.Field) -> np.ndarray[Any, Any]:
     # What float16 cannot hold becomes infinite, and the writer refuses it.
     with np.errstate(over="ignore"):
         values = batch.to_numpy(field.name).astype(element_type(field), copy=False)
-    return values.reshape(len(batch), *batch.shape(field.name))
+    return values.reshape(len(batch), *batch.row_shape(field.name))

@@ -208,7 +208,7 @@ def _cast_schema(rows: Dataset, dtype: str | None) -> pa.Schema:
     for field in rows.schema:
         if is_vector(field):
             kind = dtype or element_type(field)
-            fields.append(vector_field(field.name, rows.shape(field.name), kind))
+            fields.append(vector_field(field.name, rows.row_shape(field.name), kind))
         else:
             fields.append(field)
     return pa.schema(fields)

@@ -82,7 +82,7 @@ def _described_tensors(rows: Dataset) -> dict[str, Any]:
         dtype = rows[:0].to_numpy(name).dtype
         shape = [len(rows)]
         if is_vector(field):
-            shape += rows.shape(name)
+            shape += rows.row_shape(name)
         end = start + dtype.itemsize * int(np.prod(shape))
         tensors[name] = {
             "dtype": _SAFE[dtype.str[1:]],

@@ -258,7 +258,9 @@ def _finish(writer: RowGroupWriter, rows: Dataset, table: Amended, schema: pa.Sc
     description = Description(
         declared=declared,
         schema=schema,
-        shapes={field.name: list(rows.shape(field.name)) for field in schema if is_vector(field)},
+        shapes={
+            field.name: list(rows.row_shape(field.name)) for field in schema if is_vector(field)
+        },
         mapped=mapped,
     )
     metadata = description.metadata(placed, SplitCounts(), writer.digests)

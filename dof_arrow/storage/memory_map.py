@@ -99,6 +99,14 @@ def whole(file: int) -> memoryview:
     return _owned(mapped, mapped.address, size).toreadonly()
 
 
+def is_mapped(array: np.ndarray[Any, Any]) -> bool:
+    """Whether an array is a view of memory that `Stitched` maps, and no copy of it."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    memory = array.base
+    return isinstance(memory, memoryview) and hasattr(memory.obj, "owner")
+
+
 def _owned(owner: object, address: int, size: int) -> memoryview:
     """Memory at an address, which keeps its owner alive."""
     memory = (ctypes.c_ubyte * size).from_address(address)

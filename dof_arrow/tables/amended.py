@@ -144,6 +144,19 @@ def without_columns(base: Selection, names: Sequence[str]) -> Amended:
     return _amended(before, kept, fresh, fields, {}, [])
 
 
+def only_columns(base: Selection, names: Sequence[str]) -> Amended:
+    """A selection with these columns, what tells rows apart, and vectors; UsageError as above."""
+    before = _as_amended(base)
+    unknown = [name for name in names if name not in before.names]
+    if unknown:
+        raise _no_such(before, unknown)
+    record = before.metadata.record
+    kept = {*names, *(getattr(record, role) for role in _OF_ROWS)}
+    if not any(is_vector(before.schema.field(name)) for name in names):
+        kept.add(before.metadata.primary_column)
+    return without_columns(base, [name for name in before.names if name not in kept])
+
+
 def renamed(base: Selection, names: Mapping[str, str]) -> Amended:
     """A selection with columns called otherwise, by their old names; their roles stay."""
     before = _as_amended(base)

@@ -1,4 +1,4 @@
-"""Joins of selections by record, chains of them, and what needs all rows: folds and statistics."""
+"""Joins of selections by record, chains of them, and statistics of all rows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.metadata import Metadata, Parent, Provenance, Record
-from dof_arrow.sampling import splits
-from dof_arrow.tables import targets, union, unique
+from dof_arrow.tables import union, unique
 from dof_arrow.tables.gather import Gather
 from dof_arrow.tables.selection import Chained, JoinedRows, Selection, Table, United, chunked
-from dof_arrow.tables.targets import Tabular
 
 Array = NDArray[Any]
 
@@ -115,29 +113,6 @@ def row_names(columns: Sequence[pa.ChunkedArray]) -> pa.Array:
     separator = pa.scalar("/", kind)
     joined = pc.binary_join_element_wise(*texts, separator)
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
-
-
-def folds(data: Tabular, k: int, group: str, stratify: str | None, seed: int) -> Array:
-    """The fold int64 [n] of each row.
-
-    Rows with equal values of the column `group` are in one fold; the classes of the column
-    `stratify` are spread evenly. Raises UsageError where there are fewer groups than folds.
-    """
-    column = data.to_arrow([targets.known(data, group)]).column(0)
-    groups = targets.distinct(column)
-    count = len(np.unique(groups))
-    if not 2 <= k <= count:
-        raise UsageError(
-            "folds cannot be made",
-            "folds",
-            f"2 to {count}",
-            str(k),
-            f"There are {count} different values of {group}.",
-        )
-    strata = None
-    if stratify is not None:
-        strata, _ = targets.strata(data, stratify)
-    return splits.folds(groups, k, strata=strata, seed=seed)
 
 
 def statistics(gather: Gather, rows: int, width: int) -> tuple[Array, Array]:

@@ -18,7 +18,7 @@ from PIL import Image
 from dof_arrow.cores.core import Core, headless
 from dof_arrow.cores.core_file import DESCRIPTION, PREPROCESSING_GRAPH
 from dof_arrow.cores.graph import model as graph
-from dof_arrow.errors import CoreError, SourceError, UsageError
+from dof_arrow.errors import CoreError, OutputError, SourceError, UsageError
 from dof_arrow.format.spec import json_model, metadata
 from dof_arrow.format.spec.metadata import Preprocessing
 from dof_arrow.format.spec.preprocessing import as_text, load_spec
@@ -129,6 +129,18 @@ def test_headless_first_or_at_once_gives_one_identity(original: Path, tmp_path: 
         == at_once.sha256
         == hashlib.sha256(made).hexdigest()
     )
+
+
+def test_a_core_saved_is_the_same_core(original: Path, tmp_path: Path) -> None:
+    core = Core.load(original, preprocess=SQUASHED)
+    file = tmp_path / "saved.onnx"
+    core.save(file)
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == core.sha256
+    assert np.array_equal(Core.load(file)(pictures()), core(pictures()))
+    with pytest.raises(OutputError, match="exists"):
+        core.save(str(file))
+    core.save(file, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir() if path.name != original.name] == [file.name]
 
 
 def test_a_core_describes_itself(original: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dof_arrow.dataset import dataset
+from dof_arrow.dataset import dataset, display
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
 from tests.support import making
@@ -63,7 +63,7 @@ def test_it_says_what_it_is(ds: Dataset, path: Path) -> None:
     )
     assert (ds.path, ds.primary, ds.derived, ds.errors) == (path, "feature", False, [])
     assert set(ds.columns) == {"id", "label", "view", "note", "split", "feature"}
-    told = dataset.describe(ds)
+    told = display.described(ds)
     assert told["rows"] == ROWS and told["bytes"] == path.stat().st_size
     assert told["metadata"]["info"] == {"title": "Fünfzig"}
 
@@ -140,7 +140,7 @@ def test_masks(ds: Dataset) -> None:
         ([ROWS], "a row that is not there: expected 0 to 49, found 50 to 50"),
         ([-51], "not there"),
         ([0.5], "whole numbers or booleans"),
-        ("label", "whole numbers or booleans"),
+        ([7, "label"], "whole numbers or booleans"),
         ([[1, 2]], "whole numbers or booleans"),
     ],
 )

@@ -14,9 +14,10 @@ import onnxruntime
 import pyarrow as pa
 import pytest
 
+import dof_arrow as dof
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.dataset import dataset
-from dof_arrow.errors import DofError, FormatError, MissingExtra, UsageError
+from dof_arrow.errors import DofError, FormatError, MissingExtra, OutputError, UsageError
 from dof_arrow.format.spec import json_model
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.format.writer import Writer
@@ -52,6 +53,25 @@ def test_grouped_folds_where_there_is_no_split() -> None:
     assert report["score"] > 0.9 > 0.45 > report["baseline"]
     assert set(report["scores"]["folds"]) == {"accuracy", "balanced_accuracy", "f1", "auc", "ece"}
     assert report["warnings"] == []
+
+
+def test_a_head_is_saved_and_judged_by_the_public_names(tmp_path: Path) -> None:
+    trained = dof.train(data(), seed=1)
+    trained.save(tmp_path / "head.onnx")
+    assert (tmp_path / "head.onnx").read_bytes() == trained.onnx
+    found = dof.evaluate(tmp_path / "head.onnx", data())
+    assert found["metric"] == "accuracy" and found["score"] > 0.9
+    with pytest.raises(OutputError, match="exists"):
+        trained.save(tmp_path / "head.onnx")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [dof.train, lambda path: dof.evaluate("h", path), lambda path: dof.export_head(0, like=path)],
+)
+def test_a_path_in_place_of_a_dataset_is_refused(call: Any) -> None:
+    with pytest.raises(UsageError, match=r"not a dataset: .* found str\. Open it first: dof\.open"):
+        call("x.dof.parquet")
 
 
 def test_a_split_is_kept_to() -> None:

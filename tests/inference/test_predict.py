@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+import dof_arrow as dof
 from dof_arrow.cores.core import Core
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import CoreError, DofError, FormatError, SourceError, UsageError
@@ -147,6 +148,21 @@ def test_a_path_and_bytes_are_the_same_model(folder: Path, model: bytes, tmp_pat
         list(predict_files(Predictor(m), [folder])) for m in (tmp_path / "model.onnx", model)
     )
     assert by_path == by_bytes
+
+
+def test_one_call_predicts_with_a_model_its_bytes_or_a_predictor(
+    folder: Path, model: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model)
+    expected = list(predict_files(Predictor(model), [folder]))
+    for given in (str(path), path, model, Predictor(model)):
+        assert list(dof.predict(given, folder)) == expected
+    assert dict(dof.predict(path, [folder / "00.png"])) == dict(expected[:1])
+    with pytest.raises(CoreError):  # at once, not when answers are asked for
+        dof.predict(tmp_path / "gone.onnx", folder)
+    with pytest.raises(UsageError, match=r"not the path of an input: .*found ndarray.*Predictor"):
+        list(dof.predict(model, [np.zeros((8, 8, 3), np.uint8)]))
 
 
 def test_the_model_says_what_is_in_it(core: Core, model: bytes) -> None:

@@ -39,6 +39,7 @@ PUBLIC = [
     "diff",
     "drop",
     "edit",
+    "evaluate",
     "export_head",
     "extract",
     "from_arrays",
@@ -50,8 +51,10 @@ PUBLIC = [
     "label",
     "open",
     "pictures",
+    "predict",
     "reproduce",
     "save",
+    "train",
     "validate",
 ]
 MODULES = sorted(

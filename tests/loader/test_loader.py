@@ -217,7 +217,7 @@ def test_c2_features_of_any_core_load(tmp_path: Path) -> None:
         id_key=tmp_path / "k",
     )
     x, y = next(iter(ds.loader(shuffle=True, target="label", balance="label")))
-    assert x.shape == (8, *ds.shape()) and sorted(y.tolist()) == [0] * 4 + [1] * 4
+    assert x.shape == (8, *ds.row_shape()) and sorted(y.tolist()) == [0] * 4 + [1] * 4
 
 
 _READING = """

@@ -86,7 +86,7 @@ def test_row_d4_there_and_back_nothing_is_lost(tmp_path: Path, name: str) -> Non
     dof.convert(tmp_path / "a.parquet", tmp_path / name, layout=layout)
     dof.convert(tmp_path / name, tmp_path / "b.parquet")
     b = dof.open(tmp_path / "b.parquet")
-    assert same(a, b) and b.shape() == (2, 3)
+    assert same(a, b) and b.row_shape() == (2, 3)
     assert b.errors == a.errors and b.document("protocol.txt") == b"how it was done"
     assert b.metadata.info.title == "Lungs" and b.metadata.targets == a.metadata.targets
     assert b.metadata.splits == a.metadata.splits and b.metadata.uuid == a.metadata.uuid
@@ -110,7 +110,7 @@ def test_row_d15_records_are_left_out_by_saving_a_selection(tmp_path: Path) -> N
         c.to_numpy(), a.to_numpy()[[2, 0]]
     )
     d = dof.open(dof.save(a[:0], tmp_path / "d.parquet"))
-    assert len(d) == 0 and d.shape() == (2, 3)
+    assert len(d) == 0 and d.row_shape() == (2, 3)
     assert all(dof.validate(tmp_path / f"{n}.parquet", deep=True) == [] for n in "bcd")
 
 

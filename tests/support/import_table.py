@@ -59,7 +59,7 @@ MAY: dict[str, tuple[str, ...]] = {
     "sources": ("format/spec", "media", "storage"),
     "cores/graph": ("storage",),
     "cores/origins": ("format/spec", _GRAPH, "storage"),
-    "cores": ("format/spec", _GRAPH, "cores/origins", "media"),
+    "cores": ("format/spec", _GRAPH, "cores/origins", "media", "storage"),
     "tables": (*_FORMAT, "sampling", "storage"),
     "loader": ("format/spec", "tables", "sampling"),
     "loader/raw": ("loader", "format/spec", "tables", "sampling", *_MEDIA, *_CORES),

@@ -79,7 +79,7 @@ def test_changes_in_any_order_are_those_that_pandas_makes(
         pd.testing.assert_frame_equal(_frame(found), frame, check_dtype=False)
         assert found.to_numpy().tobytes() == before.to_numpy().tobytes()
         assert found.to_numpy("map").tobytes() == before.to_numpy("map").tobytes()
-        assert found.shape("map") == (2, 512)
+        assert found.row_shape("map") == (2, 512)
         assert found.document("read me.txt") == b"hello" and len(found.errors) == 1
         assert found.metadata.splits == before.metadata.splits
     # Row groups as small as some of these do not fill pages; nothing else may be wrong.

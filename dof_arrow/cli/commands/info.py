@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 @spoken
 def info(terminal: Terminal, file: Path) -> int:
     """Say what FILE holds and how it came to be."""
-    from dof_arrow.dataset import dataset
+    from dof_arrow.dataset import dataset, display
 
     ds = dataset.open(file)
-    terminal.result(dataset.describe(ds), *_lines(ds))
+    terminal.result(display.described(ds), *_lines(ds))
     terminal.say(f"Next: dof validate --deep {file}")
     return DONE
 

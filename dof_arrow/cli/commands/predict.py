@@ -47,7 +47,7 @@ def predict(
     """
     from dof_arrow.inference.head_cores import whole
     from dof_arrow.inference.predict import Predictor
-    from dof_arrow.inference.predict_files import predict_files
+    from dof_arrow.inference.predict_files import predict as predictions
 
     predictor = Predictor(whole(model), provider=provider)
     failed = 0
@@ -55,7 +55,7 @@ def predict(
     def answers() -> Iterator[tuple[str, Answer]]:
         nonlocal failed
         with _watched(terminal) as update:
-            for done, (path, found) in enumerate(predict_files(predictor, inputs, key=key), 1):
+            for done, (path, found) in enumerate(predictions(predictor, inputs, key=key), 1):
                 answer = _answer(found)
                 failed += "error" in answer
                 update(done, None, failed)

@@ -26,7 +26,7 @@ from dof_arrow.sampling.permutation import Rows
 from dof_arrow.sources.asked import TableOptions
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
-from dof_arrow.tables import join
+from dof_arrow.tables import dealt
 from dof_arrow.tables.targets import by_name
 
 if TYPE_CHECKING:
@@ -204,8 +204,7 @@ class Pictures:
         seed: int = 0,
     ) -> list[tuple[Pictures, Pictures]]:
         """`k` pairs (training, validation) as in `Dataset.folds`: no group is on both sides."""
-        known = self.metadata.record
-        fold = join.folds(self, k, group or known.group or known.id, stratify, seed)
+        fold = dealt.folds(self, k, group, stratify, seed)
         return [(self.take(fold != number), self.take(fold == number)) for number in range(k)]
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -264,12 +263,12 @@ class Pictures:
             errors=self.errors,
         )
 
-    def shape(self, name: str | None = None) -> tuple[int, ...]:
+    def row_shape(self, name: str | None = None) -> tuple[int, ...]:
         """The shape of one picture [h, w, c], or of a clip at its longest [frames, h, w, c]."""
         self._refuse_others(name)
         return self.form.shape
 
-    def dtype(self, name: str | None = None) -> np.dtype[Any]:
+    def batch_dtype(self, name: str | None = None) -> np.dtype[Any]:
         """The type of their pixels in a batch."""
         return np.dtype(self.form.dtype)
 
