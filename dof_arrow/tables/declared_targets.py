@@ -30,7 +30,7 @@ def read(
     """
     found = dict(columns)
     targets: dict[str, Target] = {}
-    wanted = {**_replaced(data, columns), **_by_name(declared)}
+    wanted = {**_replaced(data, columns), **by_name(declared)}
     for name, kind in wanted.items():
         if name in columns:
             values = columns[name]
@@ -83,7 +83,8 @@ def _replaced(data: Tabular, columns: Mapping[str, Any]) -> dict[str, Target]:
     return {name: target for name, target in known.items() if name in columns}
 
 
-def _by_name(declared: Declared) -> dict[str, Target | str | None]:
+def by_name(declared: Declared) -> dict[str, Target | str | None]:
+    """What each declared target is, None where it is not said."""
     if isinstance(declared, str):
         return {declared: None}
     if isinstance(declared, Mapping):
