@@ -167,20 +167,16 @@ def _as_amended(base: Selection) -> Amended:
     """A selection as an amended one; one that is amended already is not wrapped once more."""
     table = base.table
     if isinstance(table, Amended):
-        if base.places == slice(0, table.rows):
+        if base.is_whole:
             return table
         fresh = {name: table.array(name, base.places) for name in table.fresh}
         about = _of_some(table.metadata, base)
         return replace(table, base=table.base.at(base.places), fresh=fresh, metadata=about)
     about = replace(table.metadata, provenance=_made_of(base))
-    if not _is_whole(base):
+    if not base.is_whole:
         about = _of_some(about, base)
     names: dict[str, str | None] = {name: name for name in table.schema.names}
     return Amended(base=base, names=names, fresh={}, schema=table.schema, metadata=about)
-
-
-def _is_whole(base: Selection) -> bool:
-    return isinstance(base.places, slice) and base.places == slice(0, base.table.rows)
 
 
 def _of_some(about: Metadata, base: Selection) -> Metadata:

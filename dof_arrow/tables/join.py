@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -23,7 +23,7 @@ from dof_arrow.tables.split_sizes import check_groups, check_sides, split_sizes
 from dof_arrow.tables.targets import Tabular
 
 Array = NDArray[Any]
-Column = pa.Array | pa.ChunkedArray
+Column: TypeAlias = pa.Array | pa.ChunkedArray
 
 _CHUNK = 1 << 12  # rows read at a time
 

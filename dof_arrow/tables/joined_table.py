@@ -47,7 +47,7 @@ def join_table(left: Selection, given: Any, on: str, targets: Declared, suffix: 
         left = left.at(here)
     if there is not None:
         table = table.take(pa.array(there))
-    if record.split in table.column_names:
+    if record.split is not None and record.split in table.column_names:
         check_sides(left.array(record.split), table.column(record.split), where, _HINT)
     return JoinedTable(
         rows=left,
@@ -145,11 +145,11 @@ def _declared(table: pa.Table, where: str, targets: Declared) -> dict[str, Targe
         known = ", ".join(table.column_names)
         raise UsageError("no such column", where, known, ", ".join(unknown))
     written = (table.schema.metadata or {}).get(KEY)
-    known_targets = from_json(parse(written)).targets if written else {}
     found: dict[str, Target | str | None] = {}
-    for name, target in known_targets.items():
-        if name in table.column_names:
-            found[name] = target
+    if written:
+        for name, target in from_json(parse(written)).targets.items():
+            if name in table.column_names:
+                found[name] = target
     for name, kind in wanted.items():
         found[name] = kind or found.get(name)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -12,7 +12,7 @@ from dof_arrow.format.spec.split_names import standardised
 from dof_arrow.sampling import splits
 from dof_arrow.tables.selection import Selection, chunked
 
-Column = pa.Array | pa.ChunkedArray
+Column: TypeAlias = pa.Array | pa.ChunkedArray
 
 
 def split_sizes(rows: Selection, record: Record) -> dict[str, Split]:
