@@ -27,10 +27,10 @@ from dof_arrow.tables.clip_bounds import clip_bounds
 from dof_arrow.tables.selection import Selection, Table, opened
 
 if TYPE_CHECKING:
-    from dof_arrow.format.spec.metadata import Target
     from dof_arrow.loader.clip_loader import ClipLoader
     from dof_arrow.loader.loader import Loader
     from dof_arrow.loader.typed import ClipLoaderOptions, LoaderOptions
+    from dof_arrow.tables.declared_targets import Declared
 
 _AT_ONCE = 1000  # rows that are read together where all are passed through
 _DERIVED = {
@@ -144,22 +144,40 @@ class Dataset(RowChoices):
 
         return _whole(amended.only_columns(self._selection, wanted))
 
-    def join(self, other: Dataset, *, suffix: str = "_right") -> Dataset:
+    def join(
+        self,
+        other: Any,
+        *,
+        on: str = "id",
+        targets: Declared = (),
+        suffix: str = "_right",
+    ) -> Dataset:
         """This dataset's rows that `other` has too, in this order, with the columns of both.
 
-        Rows meet by `id`, and by `view` and `frame` where both have them. A column of `other` whose
-        name exists here gets the suffix. Where both hold the same rows in the same order nothing is
-        copied. Raises UsageError if several rows of `other` have the same id.
+        `other` is a dataset, or a plain table with a column of ids, called `on`: an Arrow table, a
+        frame of pandas or Polars, or the path of a Parquet file. Rows meet by id, and by view and
+        frame where both have them. A column of `other` whose name exists here gets the suffix.
+
+        Splits and groups are those of this dataset; where it has none, those of `other`.
+
+        `targets` says which columns of a table are to be learned, as in `with_columns`; a table
+        that `to_arrow` gave says so itself. Where both hold the same rows in the same order no
+        vector is copied. Raises UsageError if several rows of `other` have the same id, or if a
+        row is in one split here and in another there.
         """
         from dof_arrow.tables import join as combine
+        from dof_arrow.tables.joined_table import join_table
 
-        return _whole(combine.join(self._selection, other._selection, suffix))
+        if isinstance(other, Dataset):
+            return _whole(combine.join(self._selection, other._selection, suffix))
+        found = join_table(self._selection, other, on, targets, suffix)
+        return _dataset(found.rows).with_columns(found.columns, targets=found.targets)
 
     def with_columns(
         self,
         columns: Mapping[str, Any],
         *,
-        targets: str | Sequence[str] | Mapping[str, Target | str] = (),
+        targets: Declared = (),
     ) -> Dataset:
         """These rows with columns added, or replaced, from values one a row, in this order.
 
@@ -181,7 +199,7 @@ class Dataset(RowChoices):
         *,
         batched: bool = False,
         batch_size: int = 1000,
-        targets: str | Sequence[str] | Mapping[str, Target | str] = (),
+        targets: Declared = (),
     ) -> Dataset:
         """These rows with columns that a function computes, added as `with_columns` adds them.
 

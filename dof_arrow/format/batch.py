@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -129,6 +130,18 @@ def without_views(kind: pa.DataType) -> pa.DataType:
         plain = item.with_type(without_views(item.type))
         return pa.list_(plain) if pa.types.is_list(kind) else pa.large_list(plain)
     return kind
+
+
+def check_classes(name: str, names: Sequence[str]) -> None:
+    """Raise UsageError for a class name that stands twice: which of the two is meant?"""
+    twice = [each for each, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UsageError(
+            "a class name that stands twice",
+            f"target {name}",
+            "each name once",
+            ", ".join(twice)[:100],
+        )
 
 
 def names_field(

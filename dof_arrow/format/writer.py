@@ -7,7 +7,6 @@ they were batched.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from dof_arrow.format.batch import (
     Batch,
     Values,
     arrow_array,
+    check_classes,
     inferred_field,
     joined_dims,
     names_field,
@@ -250,19 +250,8 @@ class Writer:
                 ", ".join(schema.names),
                 ", ".join(sorted(unknown)),
             )
-        self._check_classes()
-
-    def _check_classes(self) -> None:
-        """Raise UsageError for a class name that stands twice: which of the two is meant?"""
         for name, names in self._names(()).items():
-            twice = [each for each, count in Counter(names or ()).items() if count > 1]
-            if twice:
-                raise UsageError(
-                    "a class name that stands twice",
-                    f"target {name}",
-                    "each name once",
-                    ", ".join(twice)[:100],
-                )
+            check_classes(name, names or ())
 
     def _batch(self, given: Mapping[str, Any], vectors: Mapping[str, np.ndarray]) -> Batch:
         assert self._schema is not None

@@ -1,10 +1,10 @@
-"""A dataset in the forms of other programs: Arrow IPC, numpy and safetensors."""
+"""A dataset in the forms of other programs: Arrow IPC, plain Parquet, numpy and safetensors."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,16 @@ def save_arrow(rows: Dataset, path: Path, *, overwrite: bool = False) -> None:
         with writer:
             for batch in batches(rows):
                 writer.write_table(batch.to_arrow())
+
+
+def save_plain(
+    rows: Dataset, columns: Sequence[str], path: Path, *, overwrite: bool = False
+) -> None:
+    """Write some columns as a plain Parquet file; its schema carries the metadata."""
+    import pyarrow.parquet as pq
+
+    with replacing(path, overwrite=overwrite) as out:
+        pq.write_table(rows.to_arrow(columns), pa.PythonFile(Sink(out), "w"))
 
 
 def save_npy(rows: Dataset, path: Path, *, overwrite: bool = False) -> None:

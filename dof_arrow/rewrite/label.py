@@ -22,6 +22,7 @@ from dof_arrow.errors import UsageError
 from dof_arrow.extraction.report import Line, Report, value_counts
 from dof_arrow.loader.options import from_keywords
 from dof_arrow.rewrite.convert import save
+from dof_arrow.rewrite.exports import save_plain
 from dof_arrow.rewrite.record_names import RecordNames, Rows, named_by
 from dof_arrow.security.pseudonyms import pseudonyms
 from dof_arrow.sources import table_keys
@@ -136,6 +137,17 @@ class Labelling:
     def write(self, out: PathLike, *, overwrite: bool = False) -> Dataset:
         """Write the dataset with its new columns; raises as `label` does."""
         return dataset.open(save(self.dataset, out, overwrite=overwrite))
+
+    def write_labels(self, out: PathLike, *, overwrite: bool = False) -> None:
+        """Write the new columns alone, beside the ids, as a Parquet file that `Dataset.join` takes.
+
+        Raises OutputError if it cannot be written.
+        """
+        record = self.data.metadata.record
+        tell_apart = [name for name in (record.id, record.view, record.frame) if name]
+        new = self.columns or self.found.targets
+        names = dict.fromkeys([*tell_apart, *new])
+        save_plain(self.dataset, list(names), Path(out), overwrite=overwrite)
 
     @cached_property
     def _places(self) -> pa.Array:

@@ -1,43 +1,42 @@
 """A file with other columns, whose other chunks are copied as bytes; its vectors are not read.
 
-New columns are written by the `Writer` into a small file of their own, and their chunks are taken
-from there. All other chunks keep their digests, so that damage from before is still found. What the
-footer says of their values is made of the values anew: an old footer may say what is false.
+New columns are encoded into a small file that has no name, and their chunks are taken from there.
+All other chunks keep their digests, so that damage from before is still found. What the footer says
+of their values is made of the values anew: an old footer may say what is false.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 
-import numpy as np
 import pyarrow as pa
 
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import DofWarning
+from dof_arrow.format.batch import arrow_array
 from dof_arrow.format.describe import Description, SplitCounts
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import digests, footer
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.footer import Chunk, ColumnMeta, FileMetaData, RowGroup, Struct
+from dof_arrow.format.parquet.names_chunk import NamesColumn
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
 from dof_arrow.format.parquet.statistics import restated
 from dof_arrow.format.parquet.stored_chunk import StoredChunk
-from dof_arrow.format.spec.arrow import is_vector, with_metadata
-from dof_arrow.format.spec.json_model import Json, to_json
+from dof_arrow.format.spec.arrow import is_vector, storable, with_metadata
+from dof_arrow.format.spec.json_model import to_json
 from dof_arrow.format.statistics_anew import statistics_anew
-from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite.carry import carried
 from dof_arrow.rewrite.edit_check import editable_footer, is_signed, known_digests
-from dof_arrow.storage.atomic import replacing
+from dof_arrow.storage.atomic import Output, replacing
 from dof_arrow.tables.amended import Amended
 
 # The chunks of a row group, by the name of their column.
@@ -50,7 +49,7 @@ def spliced(rows: Dataset) -> Amended | None:
     if not isinstance(table, Amended) or len(rows) != table.rows or not len(rows):
         return None
     source = table.base.table
-    if not isinstance(source, File) or table.base.places != slice(0, source.rows):
+    if not isinstance(source, File) or not table.base.is_whole:
         return None
     return table if source.state == "sealed" else None
 
@@ -68,19 +67,16 @@ def splice(rows: Dataset, out: Path, *, overwrite: bool = False, mode: int | Non
     if is_signed(source.footer):
         lost = f"{source.file.path} is signed; {out.name} is another file, and is not: sign it anew"
         warnings.warn(lost, DofWarning, stacklevel=3)
-    with TemporaryDirectory() as folder:
-        fresh = _written(table, source.row_counts, Path(folder))
-        schema = _schema(table, fresh)
-        with (
-            replacing(out, overwrite=overwrite, mode=mode) as output,
-            ThreadPoolExecutor(1) as pool,
-        ):
+    with TemporaryFile() as spare, replacing(out, overwrite=overwrite, mode=mode) as output:
+        schema = _schema(table)
+        groups = source.groups
+        fresh = _written(table, schema, source.row_counts, spare.fileno())
+        for chunks, new in zip(groups, fresh, strict=False):
+            chunks.update(new)
+        ordered = _in_order(table, groups, source.alignment)
+        with ThreadPoolExecutor(1) as pool:
             writer = RowGroupWriter(output, pool)
             writer.begin(schema, [], source.alignment)
-            groups = source.groups
-            for chunks, new in zip(groups, _groups(fresh), strict=False):
-                chunks.update({name: new[name] for name in table.fresh})
-            ordered = _in_order(table, groups, source.alignment)
             for group, count in zip(ordered, source.row_counts, strict=True):
                 writer.splice(group, count)
             _finish(writer, rows, table, schema)
@@ -182,64 +178,47 @@ def _in_order(table: Amended, groups: list[Chunks], alignment: int) -> list[list
     return ordered
 
 
-def _written(table: Amended, row_counts: list[int], folder: Path) -> list[File]:
-    """The new columns written by the Writer: a file for each run of row groups of equal length."""
-    files: list[File] = []
-    if not table.fresh:
-        return files
+def _written(
+    table: Amended, schema: pa.Schema, row_counts: Sequence[int], spare: int
+) -> Iterator[Chunks]:
+    """The new columns written to an open file, as chunks for each row group."""
+    fields = [schema.field(name) for name in table.fresh]
+    if not fields:
+        return
+    writer = RowGroupWriter(Output(Path("new columns"), spare), None)
+    writer.begin(pa.schema(fields), [], 1, list(_names_columns(table)))
+    columns = {}
+    for field in fields:
+        columns[field.name] = arrow_array(field.name, table.fresh[field.name], field.type)
     done = 0
-    for count, run in groupby(row_counts):
-        rows = count * len(list(run))
-        path = folder / f"{len(files)}.parquet"
-        _write(table, slice(done, done + rows), count, path)
-        files.append(File(path))
-        done += rows
-    return files
+    for count in row_counts:
+        pieces = {name: [values[done : done + count]] for name, values in columns.items()}
+        writer.place(pieces, count, alone=False)
+        done += count
+    for group in writer.groups:
+        chunks: Chunks = {}
+        for chunk in footer.items(group, RowGroup.COLUMNS):
+            meta = footer.get(chunk, Chunk.META)
+            chunks.setdefault(_column_name(meta), []).append(StoredChunk(file=spare, meta=meta))
+        yield chunks
 
 
-def _write(table: Amended, rows: slice, count: int, path: Path) -> None:
-    fields = [table.schema.field(name) for name in table.fresh]
-    about = to_json(table.metadata)
-    record = about.get("record", {}).items()
-    declared: Json = {
-        "targets": {n: t for n, t in about.get("targets", {}).items() if n in table.fresh},
-        "record": {
-            "id": table.metadata.record.id,
-            **{role: name for role, name in record if name in table.fresh},
-        },
-        "columns": {name: {"role": about["columns"][name]["role"]} for name in table.fresh},
-    }
-    geometry = layouts.Geometry(count, layouts.SMALL_ALIGNMENT)
-    writer = Writer(path, declared, schema=pa.schema(fields), layout="compact", geometry=geometry)
-    length = rows.stop - rows.start
-    with writer:
-        # A file has ids and vectors: those of this one are never read.
-        writer.write(
-            ids=pa.repeat("", length),
-            vectors={table.metadata.primary_column: np.zeros((length, 1), np.float32)},
-            columns={name: values[rows] for name, values in table.fresh.items()},
-        )
+def _names_columns(table: Amended) -> Iterator[NamesColumn]:
+    """Which new columns hold names."""
+    for name in table.fresh:
+        target = table.metadata.targets.get(name)
+        if target is not None and target.kind == "category":
+            yield NamesColumn(name, target.classes, False)
+        elif name == table.metadata.record.split:
+            yield NamesColumn(name, None, False)
 
 
-def _groups(files: list[File]) -> Iterator[Chunks]:
-    """The chunks of the new columns, group by group."""
-    for file in files:
-        struct, _ = footer.decode_footer(file.tail)
-        for group in footer.items(struct, FileMetaData.GROUPS):
-            chunks: dict[str, list[StoredChunk]] = {}
-            for chunk in footer.items(group, RowGroup.COLUMNS):
-                meta = footer.get(chunk, Chunk.META)
-                stored = StoredChunk(file=file.file, meta=meta)
-                chunks.setdefault(_column_name(meta), []).append(stored)
-            yield chunks
-
-
-def _schema(table: Amended, fresh: list[File]) -> pa.Schema:
-    """The columns as they are stored, new ones as the Writer has stored them."""
+def _schema(table: Amended) -> pa.Schema:
+    """The columns as they are stored, new ones as Parquet gives them back."""
     fields = []
     for name, own in table.names.items():
-        stored = table.schema if own is not None else fresh[0].schema
-        fields.append(stored.field(name))
+        field = table.schema.field(name)
+        fields.append(field if own is not None else storable(field))
     return pa.schema(fields)
 
 

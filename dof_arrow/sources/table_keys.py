@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +82,23 @@ class _Search:
 
     def __init__(self, keys: Column, names: Column) -> None:
         self._keys = keys
-        self._levels = tuple(_levels(names))
+        self._names = names
         self.places = pa.nulls(len(keys), pa.int32())
         self._several = np.zeros(len(keys), bool)
+
+    @cached_property
+    def _file_names(self) -> Column:
+        return base_names(self._names)
+
+    @cached_property
+    def _stems(self) -> Column:
+        return _stem(self._file_names)
+
+    def _levels(self) -> Iterator[Column]:
+        """Relative names, file names, file names without suffix; each made where it is needed."""
+        yield self._names
+        yield self._file_names
+        yield self._stems
 
     def look(self, fold: Fold, among: Column = None) -> int:
         """Find places for keys, both sides folded; returns how many more are found.
@@ -105,8 +120,15 @@ class _Search:
 
     def _best(self, keys: Column, fold: Fold) -> tuple[Column, Column]:
         """Places, and which keys fit several pictures, at the level that most keys fit."""
-        levels = [_found(keys, fold(level)) for level in self._levels]
-        return max(levels, key=_fitting)
+        most = len(keys) - keys.null_count
+        best = (pa.nulls(len(keys), pa.int32()), pa.array(np.zeros(len(keys), bool)))
+        for level in self._levels():
+            found = _found(keys, fold(level))
+            if _fitting(found) > _fitting(best):
+                best = found
+            if _fitting(best) == most:
+                break  # no other level can fit more
+        return best
 
     def offers(self, asked: Collection[str]) -> dict[str, int]:
         """How many more rows each reading that is not asked for would find, and all together."""
@@ -131,7 +153,7 @@ class _Search:
         return self._keys.take(lost[::step])
 
     def _would_find(self, readings: Collection[str], keys: Column) -> int:
-        return _Search(keys, self._levels[0]).look(_folded(readings))
+        return _Search(keys, self._names).look(_folded(readings))
 
     def refused(self, safe: Column) -> Column:
         """Why rows can be about no picture; a row that is found after all is about it."""
@@ -175,14 +197,6 @@ def _plain(keys: Column) -> Column:
     if pc.any(pc.starts_with(keys, "./")).as_py():
         keys = pc.replace_substring_regex(keys, r"^(\./+)+", "")
     return keys.cast(pa.large_string())
-
-
-def _levels(names: Column) -> Iterator[Column]:
-    """Relative names, file names, file names without suffix."""
-    yield names
-    base = base_names(names)
-    yield base
-    yield _stem(base)
 
 
 # How keys and names are made alike before they are compared

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.batch import arrow_array, inferred_field, names_field, names_values
-from dof_arrow.format.describe import SplitCounts
 from dof_arrow.format.file import State
 from dof_arrow.format.named import from_array
 from dof_arrow.format.spec.arrow import element_type, is_vector, numpy_values, with_metadata
@@ -25,14 +24,13 @@ from dof_arrow.format.spec.metadata import (
     Metadata,
     Parent,
     Provenance,
-    Split,
     Target,
     from_json,
 )
 from dof_arrow.format.spec.names import categories
-from dof_arrow.sampling import splits
 from dof_arrow.tables.gather import Gather
 from dof_arrow.tables.selection import Places, Selection
+from dof_arrow.tables.split_sizes import check_groups, split_sizes
 
 Array = NDArray[Any]
 
@@ -182,19 +180,21 @@ def _as_amended(base: Selection) -> Amended:
     """A selection as an amended one; one that is amended already is not wrapped once more."""
     table = base.table
     if isinstance(table, Amended):
-        if base.places == slice(0, table.rows):
+        if base.is_whole:
             return table
         fresh = {name: table.array(name, base.places) for name in table.fresh}
-        return replace(table, base=table.base.at(base.places), fresh=fresh)
+        about = _of_some(table.metadata, base)
+        return replace(table, base=table.base.at(base.places), fresh=fresh, metadata=about)
     about = replace(table.metadata, provenance=_made_of(base))
-    if not _is_whole(base):
-        about = replace(about, errors=None, documents=(), splits={})
+    if not base.is_whole:
+        about = _of_some(about, base)
     names: dict[str, str | None] = {name: name for name in table.schema.names}
     return Amended(base=base, names=names, fresh={}, schema=table.schema, metadata=about)
 
 
-def _is_whole(base: Selection) -> bool:
-    return isinstance(base.places, slice) and base.places == slice(0, base.table.rows)
+def _of_some(about: Metadata, base: Selection) -> Metadata:
+    """Metadata without what is said of all rows of the file; splits are those of these rows."""
+    return replace(about, errors=None, documents=(), splits=split_sizes(base, about.record))
 
 
 def _made_of(base: Selection) -> Provenance:
@@ -259,7 +259,9 @@ def _amended(
     )
     if about.record.split not in new:
         return made
-    about = replace(about, splits=_split_sizes(made))
+    rows = Selection(made, slice(0, made.rows))
+    check_groups(rows, about.record)
+    about = replace(about, splits=split_sizes(rows, about.record))
     return replace(made, metadata=about, schema=with_metadata(made.schema, about))
 
 
@@ -303,23 +305,6 @@ def _column(before: Column | None, field: pa.Field, role: Any, is_new: bool) -> 
     if before.role in ("feature", "processing"):
         return before
     return replace(before, role=role)
-
-
-def _split_sizes(made: Amended) -> dict[str, Split]:
-    """How many rows and records each split has; UsageError where one parts a group."""
-    record = made.metadata.record
-    rows = slice(0, made.rows)
-    named = _one(made.array(record.split or "", rows))
-    if record.group is not None:
-        groups = _one(made.array(record.group, rows)).to_pylist()
-        splits.check_groups(groups, named.to_pylist())
-    counts = SplitCounts()
-    counts.add(_one(made.array(record.id, rows)), named)
-    return {name: from_json(size, Split) for name, size in counts.sizes().items()}
-
-
-def _one(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
 def _check_needed(before: Amended, names: Sequence[str], fields: Mapping[str, pa.Field]) -> None:

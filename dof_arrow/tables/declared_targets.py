@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow as pa
 
 from dof_arrow.errors import UsageError
-from dof_arrow.format.batch import arrow_array
+from dof_arrow.format.batch import arrow_array, check_classes
 from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.tables.targets import Tabular
 
 KINDS = ("category", "multilabel", "regression")
 
-Declared = str | Sequence[str] | Mapping[str, Target | str]
+Declared = str | Sequence[str] | Mapping[str, Target | str | None]
 
 
 def read(
@@ -30,7 +30,7 @@ def read(
     """
     found = dict(columns)
     targets: dict[str, Target] = {}
-    wanted = {**_replaced(data, columns), **_by_name(declared)}
+    wanted = {**_replaced(data, columns), **by_name(declared)}
     for name, kind in wanted.items():
         if name in columns:
             values = columns[name]
@@ -56,6 +56,7 @@ def as_target(name: str, values: Any, kind: Target | str | None = None) -> tuple
     """
     array = _plain(arrow_array(name, values))
     target = kind if isinstance(kind, Target) else Target(kind=_kind(name, array, kind))
+    check_classes(name, target.classes)
     if target.kind == "regression":
         return target, _numbers(name, array)
     has_lists = pa.types.is_list(array.type)
@@ -83,7 +84,8 @@ def _replaced(data: Tabular, columns: Mapping[str, Any]) -> dict[str, Target]:
     return {name: target for name, target in known.items() if name in columns}
 
 
-def _by_name(declared: Declared) -> dict[str, Target | str | None]:
+def by_name(declared: Declared) -> dict[str, Target | str | None]:
+    """What each declared target is, None where it is not said."""
     if isinstance(declared, str):
         return {declared: None}
     if isinstance(declared, Mapping):

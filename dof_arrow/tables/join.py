@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID, uuid5
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import DofWarning, UsageError
 from dof_arrow.format.spec.arrow import with_metadata
-from dof_arrow.format.spec.metadata import Metadata, Parent, Provenance, Record
+from dof_arrow.format.spec.metadata import Metadata, Parent, Provenance, Record, Split
 from dof_arrow.tables import union, unique
 from dof_arrow.tables.gather import Gather
 from dof_arrow.tables.selection import Chained, JoinedRows, Selection, Table, United, chunked
+from dof_arrow.tables.split_sizes import check_groups, check_sides, split_sizes
 
 Array = NDArray[Any]
+Column: TypeAlias = pa.Array | pa.ChunkedArray
 
 _CHUNK = 1 << 12  # rows read at a time
 
@@ -31,7 +34,11 @@ def join(left: Selection, right: Selection, suffix: str) -> JoinedRows:
     ours = left.table
     theirs = right.table
     keys = record_keys(ours.metadata.record, theirs.metadata.record)
-    here, there = _matched(left, right, keys)
+    here, there = places_that_meet(
+        [left.array(name) for name, _ in keys],
+        [right.array(name) for _, name in keys],
+        str(theirs.path),
+    )
     if here is not None:
         left = left.at(here)
     if there is not None:
@@ -43,8 +50,27 @@ def join(left: Selection, right: Selection, suffix: str) -> JoinedRows:
         side = ours if is_left else theirs
         field = side.schema.field(own)
         fields.append(field.with_name(name))
-    schema = with_metadata(pa.schema(fields), about)
-    return JoinedRows(left=left, right=right, names=names, schema=schema, metadata=about)
+    made = JoinedRows(left=left, right=right, names=names, schema=pa.schema(fields), metadata=about)
+    about = replace(about, splits=_joined_splits(made))
+    return replace(made, schema=with_metadata(made.schema, about), metadata=about)
+
+
+def _joined_splits(made: JoinedRows) -> dict[str, Split]:
+    """The splits of joined rows; UsageError where the two sides do not agree on them."""
+    ours = made.left.table.metadata.record
+    theirs = made.right.table.metadata.record
+    if ours.split and theirs.split:
+        check_sides(
+            made.left.array(ours.split),
+            made.right.array(theirs.split),
+            str(made.right.table.path),
+            f'Take those of the first: ds.join(other.drop_columns("{theirs.split}")).',
+        )
+    record = made.metadata.record
+    rows = Selection(made, slice(0, made.rows))
+    if (record.group, record.split) != (ours.group, ours.split):
+        check_groups(rows, record)
+    return split_sizes(rows, record)
 
 
 def chain(parts: Sequence[Selection], once: bool = False) -> tuple[Table, list[str]]:
@@ -139,18 +165,22 @@ def statistics(gather: Gather, rows: int, width: int) -> tuple[Array, Array]:
     return mean, np.sqrt(squares / rows)
 
 
-def _matched(
-    left: Selection, right: Selection, keys: Sequence[tuple[str, str]]
+def places_that_meet(
+    left: Sequence[Column], right: Sequence[Column], where: str
 ) -> tuple[Array | None, Array | None]:
-    """Places of the rows that meet, on either side; None where a side stays as it is."""
+    """Places of the rows whose key columns are equal, on either side; None where a side stays.
+
+    Raises UsageError for a right side, called `where`, that has a key twice. Warns where no row
+    meets another: such ids were made with two keys, say.
+    """
     import pyarrow.compute as pc
 
-    ours = row_names([chunked(left.array(name)) for name, _ in keys])
-    theirs = row_names([chunked(right.array(name)) for _, name in keys])
+    ours = row_names([chunked(column) for column in left])
+    theirs = row_names([chunked(column) for column in right])
     if pc.count_distinct(theirs).as_py() != len(theirs):
         raise UsageError(
             "rows to join with are not unique",
-            str(right.table.path),
+            where,
             "each id once",
             "several rows of one id",
             "Take one of them: other.filter(pc.field('view') == 0)",
@@ -158,9 +188,22 @@ def _matched(
     if ours.equals(theirs):
         return None, None
     place = pc.index_in(ours, theirs)
-    met = place.is_valid().to_numpy(zero_copy_only=False)
+    met = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
+    if len(ours) and len(theirs) and not len(met):
+        shown = f"{ours[0].as_py()!r} here, {theirs[0].as_py()!r} there"
+        warnings.warn(f"no row meets one of {where}: {shown}", DofWarning, stacklevel=4)
     there = place.drop_null().to_numpy()
-    return np.flatnonzero(met), there.astype(np.int64)
+    return met, there.astype(np.int64)
+
+
+def column_name(own: str, taken: Sequence[str], suffix: str) -> str:
+    """What a column of the right is called: its own name, with the suffix where that is taken."""
+    name = own + suffix if own in taken else own
+    if name in taken:
+        raise UsageError(
+            "two columns of one name", "join", "another suffix", name, 'Write suffix="_b", say.'
+        )
+    return name
 
 
 def _names(
@@ -170,14 +213,8 @@ def _names(
     names = {name: (True, name) for name in left}
     skipped = {name for _, name in keys}
     for own in right:
-        if own in skipped:
-            continue
-        name = own + suffix if own in names else own
-        if name in names:
-            raise UsageError(
-                "two columns of one name", "join", "another suffix", name, 'Write suffix="_b", say.'
-            )
-        names[name] = (False, own)
+        if own not in skipped:
+            names[column_name(own, list(names), suffix)] = (False, own)
     return names
 
 
@@ -185,12 +222,15 @@ def _beside(left: Metadata, right: Metadata, names: Sides) -> Metadata:
     """The metadata of joined rows: the left's, with what the right's columns bring along."""
     theirs = {own: name for name, (is_left, own) in names.items() if not is_left}
     core_names = _core_names(left, right)
+    record = _taken_up(left.record, right.record, theirs)
+    taken = {name for name in (record.group, record.split) if name in theirs.values()}
     columns = dict(left.columns)
     learned = dict(left.targets)
     for own, name in theirs.items():
         column = right.columns[own]
         core = core_names.get(column.core or "")
-        columns[name] = replace(column, role=_role(column.role), core=core)
+        role = column.role if name in taken else _role(column.role)
+        columns[name] = replace(column, role=role, core=core)
         if own in right.targets:
             learned[name] = right.targets[own]
     cores = dict(left.cores)
@@ -202,11 +242,19 @@ def _beside(left: Metadata, right: Metadata, names: Sides) -> Metadata:
         columns=columns,
         targets=learned,
         cores=cores,
+        record=record,
         splits={},
         errors=None,
         documents=(),
         provenance=_made_from([left, right]),
     )
+
+
+def _taken_up(left: Record, right: Record, names: Mapping[str, str]) -> Record:
+    """The left's record, with the right's group and split where the left has none."""
+    group = left.group or names.get(right.group or "")
+    split = left.split or names.get(right.split or "")
+    return replace(left, group=group, split=split)
 
 
 def _core_names(left: Metadata, right: Metadata) -> dict[str, str]:
@@ -219,7 +267,7 @@ def _core_names(left: Metadata, right: Metadata) -> dict[str, str]:
 
 
 def _role(role: Any) -> Any:
-    """The role of a column of the right side: the roles of a record stay with the left."""
+    """The role of a column of the right side, whose record is the left's."""
     return role if role in ("feature", "target") else "kept"
 
 

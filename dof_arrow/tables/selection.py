@@ -83,6 +83,11 @@ class Selection:
             return len(range(self.places.start, self.places.stop))
         return len(self.places)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all rows of the table, known to stand in its order."""
+        return isinstance(self.places, slice) and self.places == slice(0, self.table.rows)
+
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self.table, Columns):
             return _reopened, (str(self.table.path), self.table.seal, self.places)

@@ -264,13 +264,12 @@ def test_d13_join_by_id_of_two_cores(tmp_path: Path) -> None:
 def test_d13_join_in_any_order_keeps_what_both_have(tmp_path: Path) -> None:
     left, right = made(tmp_path / "a.parquet", 300), made(tmp_path / "b.parquet", 200, width=8)
     order = np.random.default_rng(0).permutation(200)
-    both = left[50:].join(right.take(order))
+    both = left[50:].join(right.take(order).drop_columns("split"))
     assert both.to_numpy("id").tolist() == [f"r{i:05d}" for i in range(50, 200)]
     assert np.array_equal(both.to_numpy("feature_right")[:, 0], np.arange(50, 200))
     assert np.array_equal(both.take([3, 1]).to_numpy("feature_right")[:, 0], [53, 51])
     assert both.filter(pc.field("label_right") == "well").to_numpy("label").tolist() == [1] * 50
-    with pytest.raises(UsageError, match="no such split"):
-        both.split("train")
+    assert both.split("train").to_numpy()[:, 0].tolist() == list(range(50, 200))
 
 
 def test_joins_that_cannot_be(tmp_path: Path) -> None:

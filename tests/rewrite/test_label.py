@@ -219,3 +219,16 @@ def test_old_digests_stay_so_that_damage_is_still_found(file: Path, tmp_path: Pa
     file.write_bytes(data)
     made = dof.label(file, target="sex", out=tmp_path / "b.dof.parquet")
     assert [problem.rule for problem in dof.validate(made.path, deep=True)] == ["digest-false"]
+
+
+def test_labels_alone_are_a_plain_file_that_joins(file: Path, tmp_path: Path) -> None:
+    ids = dof.open(file).to_arrow(["id"]).column(0).to_pylist()
+    table = _table(tmp_path / "t.csv", id=ids[:30], y=["b", "a"] * 15)
+    out = tmp_path / "labels.parquet"
+    command = ["label", str(file), "--table", str(table), "--key", "id", "--label", "y"]
+    assert main([*command, "--labels-only", "-o", str(out)]) == 0
+    assert pq.read_schema(out).names == ["id", "y"]
+    joined = dof.open(file).join(out)
+    whole = dof.label(file, table=table, key="id", label="y", out=tmp_path / "b.dof.parquet")
+    assert joined.metadata.targets["y"] == whole.metadata.targets["y"]
+    assert _values(joined, "y") == _values(whole, "y") == ["b", "a"] * 15 + [None] * 30

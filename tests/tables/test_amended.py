@@ -241,3 +241,27 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         with pytest.raises(dof.UsageError):
             call()
     assert ds.drop_columns("feature").primary == "map"
+
+
+def test_rows_taken_of_changed_columns_change_and_are_saved(tmp_path: Path) -> None:
+    before = _written(tmp_path / "a.dof.parquet")
+    places = np.random.default_rng(0).permutation(ROWS)
+    values = np.arange(ROWS)
+    ds = before.with_columns({"new": values}).take(places).with_columns({"age": places})
+    assert ds.to_numpy("new").tolist() == ds.to_numpy("age").tolist() == places.tolist()
+    assert {name: size.rows for name, size in ds.metadata.splits.items()} == {
+        "test": 20,
+        "train": 30,
+    }
+    path = dof.save(ds, tmp_path / "b.dof.parquet")
+    assert dof.validate(path, deep=True) == []
+    assert dof.open(path).to_numpy().tobytes() == before.to_numpy()[places].tobytes()
+    assert dof.open(path).to_numpy("age").tolist() == places.tolist()
+
+
+def test_changed_rows_keep_the_splits_that_they_are_in(tmp_path: Path) -> None:
+    before = _written(tmp_path / "a.dof.parquet")
+    for some in (before[:40], before.with_columns({"age": range(ROWS)})[:40]):
+        ds = some.with_columns({"new": range(40)})
+        assert {n: size.rows for n, size in ds.metadata.splits.items()} == {"test": 10, "train": 30}
+        assert len(ds.split("test")) == 10 and ds.errors == []

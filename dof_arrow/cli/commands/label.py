@@ -35,9 +35,16 @@ from dof_arrow.progress import size
     metavar="FOLDER",
     help="What FILE was made of, where the table has no whole names.",
 )
+@click.option(
+    "--labels-only",
+    is_flag=True,
+    help="Write ids and labels alone, for ds.join; no vectors.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the output.")
 @spoken
-def label(terminal: Terminal, file: Path, out: Path, overwrite: bool, **options: Any) -> int:
+def label(
+    terminal: Terminal, file: Path, out: Path, labels_only: bool, overwrite: bool, **options: Any
+) -> int:
     """Write FILE with labels, groups or splits of a table; its vectors are copied as they are.
 
     The table's keys are names of inputs, as for dof extract, or the ids of FILE.
@@ -52,10 +59,16 @@ def label(terminal: Terminal, file: Path, out: Path, overwrite: bool, **options:
         plan = planned(file, **known)
         report = plan.report
     with terminal.busy(f"writing {out}"):
-        made = plan.write(out, overwrite=overwrite)
-    value = {"path": str(out), "rows": len(made), "bytes": made.size, "report": report.to_json()}
-    terminal.result(value, f"{out}: {len(made):,} rows, {size(made.size)}")
+        if labels_only:
+            plan.write_labels(out, overwrite=overwrite)
+            written = out.stat().st_size
+        else:
+            written = plan.write(out, overwrite=overwrite).size
+    rows = len(plan.data)
+    value = {"path": str(out), "rows": rows, "bytes": written, "report": report.to_json()}
+    terminal.result(value, f"{out}: {rows:,} rows, {size(written)}")
     for line in report.lines():
         terminal.say(line)
-    terminal.say(f"Next: dof train {out} -o head.onnx")
+    use = f'dof.open(…).join("{out}")' if labels_only else f"dof train {out} -o head.onnx"
+    terminal.say(f"Next: {use}")
     return DONE

@@ -27,6 +27,7 @@ from dof_arrow.sources.input_table import target_type
 from dof_arrow.sources.listing import Listing, numbered
 from dof_arrow.sources.open import with_columns_of
 from dof_arrow.sources.sample import Column, Data
+from dof_arrow.tables.joined_table import as_table
 
 PathLike = str | os.PathLike[str]
 Vector = str | Sequence[str]
@@ -119,7 +120,7 @@ def from_arrow(
 
     A `Dataset` of Hugging Face is taken too. The options are those of `from_pandas`.
     """
-    whole = _as_table(table)
+    whole = as_table(table)
     wanted = _wanted(vector, id, split, options)
     _check_there(wanted, whole.column_names)
     if isinstance(vector, str):
@@ -176,19 +177,6 @@ def _refuse_of_inputs(options: Mapping[str, Any], where: Path) -> None:
             found=", ".join(wrong),
             hint="Leave it out; name the column of ids, if there is one.",
         )
-
-
-def _as_table(table: Any) -> pa.Table:
-    if isinstance(table, pa.Table):
-        return table
-    if hasattr(table, "with_format") and hasattr(table, "data"):  # Hugging Face `datasets`
-        table = table.with_format("arrow")[:]
-    try:
-        return pa.table(table)
-    except (TypeError, ValueError, pa.ArrowException) as error:
-        raise UsageError(
-            "no table", "table", "what speaks Arrow", f"{type(table).__name__}: {error}"[:200]
-        ) from None
 
 
 def _cells_of(name: str, series: Any) -> Iterator[Array]:
