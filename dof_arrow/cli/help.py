@@ -19,6 +19,9 @@ COMMANDS = {
         "label": "Give a dataset new labels from a table; its vectors stay.",
         "convert": "Write a dataset in another form, or back.",
     },
+    "Guard": {
+        "duplicates": "Find the same picture under two patients, or in two splits.",
+    },
     "More": {
         "evaluate": "Judge a head on another dataset of the same core.",
         "headless": "Cut the head off a model; keep its preprocessing with it.",

@@ -27,6 +27,8 @@ from dof_arrow.tables.clip_bounds import clip_bounds
 from dof_arrow.tables.selection import Selection, Table, opened
 
 if TYPE_CHECKING:
+    from dof_arrow.dataset.nearest import Neighbours
+    from dof_arrow.dataset.similarity import Metric
     from dof_arrow.loader.clip_loader import ClipLoader
     from dof_arrow.loader.loader import Loader
     from dof_arrow.loader.typed import ClipLoaderOptions, LoaderOptions
@@ -285,6 +287,22 @@ class Dataset(RowChoices):
                 split or "an empty dataset",
             )
         return combine.statistics(rows.gather(name), len(rows), prod(self.row_shape(name)))
+
+    def nearest(
+        self, vectors: Any, k: int = 10, metric: Metric = "cosine", *, name: str | None = None
+    ) -> Neighbours:
+        """The `k` nearest rows of a vector [D], of vectors [q, D] or of each row of a dataset.
+
+        Exact: every row of this dataset is compared, in float64 where it matters; of equally near
+        ones the lower row comes first. `cosine` and `dot` are more for nearer rows, `l2` (the
+        distance) less. A vector of zeros has cosine 1 with another such one and 0 with the rest.
+        Memory is bounded, whatever the layout. Raises UsageError for vectors that are not finite,
+        or of another core or width, and for a `k` beyond the number of rows; FormatError where rows
+        are not finite.
+        """
+        from dof_arrow.dataset.nearest import nearest
+
+        return nearest(self, vectors, k, metric, name)
 
     def loader(self, **options: Unpack[LoaderOptions]) -> Loader:
         """Batches for training: shuffled, balanced, resumable.

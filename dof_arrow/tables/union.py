@@ -28,7 +28,7 @@ from dof_arrow.format.spec.names import (
     names_array,
     text_array,
 )
-from dof_arrow.tables.selection import Selection, United, chunked
+from dof_arrow.tables.selection import Selection, Table, United, chunked
 
 Array = NDArray[Any]
 
@@ -74,6 +74,33 @@ def check(parts: Sequence[Selection]) -> None:
         found = _problems(first, part.table)
         if found:
             raise _other_kind(str(part.table.path), str(first.path), found)
+
+
+def check_comparable(first: Table, other: Table, name: str | None = None) -> None:
+    """Raise UsageError unless vectors of both can be compared: of one core, and of one width.
+
+    `name` is the feature column in both; by default the primary one of each.
+    """
+    ours = name or first.metadata.primary_column
+    theirs = name or other.metadata.primary_column
+    left = _features(first).get(ours)
+    right = _features(other).get(theirs)
+    if left is None or right is None:
+        table, missing = (first, ours) if left is None else (other, theirs)
+        known = ", ".join(_features(table))
+        raise UsageError("no such feature column", str(table.path), known, missing)
+    found = _core_problems(theirs, _core(first.metadata, ours), _core(other.metadata, theirs))
+    if left.type.list_size != right.type.list_size:
+        widths = (_numbers(right, other.metadata), _numbers(left, first.metadata))
+        found.insert(0, f"the column {theirs}: {widths[0]} a row instead of {widths[1]}")
+    if found:
+        raise UsageError(
+            "vectors that cannot be compared",
+            str(other.path),
+            f"features of the core of {first.path}",
+            "; ".join(found),
+            "Extract both with the same core.",
+        )
 
 
 def _other_kind(where: str, whose: str, found: Sequence[str]) -> UsageError:
@@ -139,7 +166,8 @@ def _feature_problems(first: Any, other: Any) -> list[str]:
         right = _numbers(theirs[name], other.metadata)
         if left != right:
             found.append(f"the column {name}: {right} a row instead of {left}")
-        found += _core_problems(name, first.metadata, other.metadata)
+        cores = (_core(first.metadata, name), _core(other.metadata, name))
+        found += _core_problems(name, *cores)
     return found
 
 
@@ -152,8 +180,7 @@ def _numbers(field: pa.Field, about: Metadata) -> str:
     return f"{count} in the shape {list(shape)}"
 
 
-def _core_problems(name: str, ours: Metadata, theirs: Metadata) -> list[str]:
-    first, other = _core(ours, name), _core(theirs, name)
+def _core_problems(name: str, first: CoreMetadata | None, other: CoreMetadata | None) -> list[str]:
     if first is None or other is None:
         if first is other:
             return []
