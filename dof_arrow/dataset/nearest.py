@@ -124,7 +124,7 @@ def _queries(data: SelectedRows, vectors: Any, blocks: RowBlocks, name: str | No
         strange = Strange(str(vectors.path))
         return _Queries(source.rows, source.width, source, strange)
     found = np.asarray(vectors)
-    shape = data.shape(name)
+    shape = data.row_shape(name)
     one = found.shape in (shape, (blocks.width,))
     flat = found.reshape(1, -1) if one else found
     several = flat.ndim == 2 and flat.shape[1] == blocks.width

@@ -24,7 +24,7 @@ class RowBlocks:
 
     def __init__(self, data: SelectedRows, name: str | None = None) -> None:
         self.rows = len(data)
-        self.width = prod(data.shape(name))
+        self.width = prod(data.row_shape(name))
         self._gather = data.gather(name)
         self._order: Array | None = None
         if self._gather.blocks is not None:
