@@ -159,6 +159,20 @@ def million() -> Iterator[tuple[str, ...]]:
         yield kind, *seconds, f"{found['peak MB above']:,.0f}"
 
 
+def directory() -> Iterator[tuple[str, ...]]:
+    """A directory of many parts: filtered, grown, read by row."""
+    yield "work", "measured", "target"
+    found = result("directory")
+    for name, ratios in found["filters against Polars"].items():
+        yield f"filter, {name}, against Polars' scan", f"{ratios['kept open']:.2f} of its time", "2"
+        yield "… and five columns as Arrow", f"{ratios['with columns']:.2f}", ""
+        yield "… opening included, nothing kept", f"{ratios['first']:.2f}", ""
+    for name, milliseconds in found["appends, ms"].items():
+        yield f"one of 200 parts appended, {name}, ms", f"{milliseconds:.0f}", ""
+    yield "every 7th row of 1,500 parts, s", f"{found['every 7th row of 1,500 parts, s']:.1f}", "1"
+    yield "5,000 parts opened, 1,024 files allowed, s", f"{found['5,000 parts opened, s']:.1f}", ""
+
+
 def _spread(found: Any, path: tuple[str, ...]) -> str:
     """A ratio, and the least and the most of several pairs of files where there were some."""
     every = found[path[0]].get("all")
@@ -181,7 +195,7 @@ def markdown(rows: Iterator[tuple[str, ...]]) -> str:
 def main() -> None:
     """Put each table between its marks."""
     text = README.read_text()
-    for table in (reading, rivals, opening, others, video, million):
+    for table in (reading, rivals, opening, others, video, million, directory):
         marks = rf"(<!-- {table.__name__} -->\n).*?(<!-- end -->)"
         made = markdown(table())
         text = re.sub(marks, lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text, flags=re.S)

@@ -28,7 +28,7 @@ from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.row_groups import RowGroupWriter, content_uuid, generator
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.json_model import Json
-from dof_arrow.format.spec.metadata import Part, from_json
+from dof_arrow.format.spec.metadata import Metadata, Part, from_json
 from dof_arrow.format.statistics_anew import check_statistics
 from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import explained, locked, replacing, sibling, sync_folder
@@ -308,7 +308,7 @@ class _Manifest:
             placer = RowGroupWriter(out, pool)
             placer.begin(schema, fixed, layouts.SMALL_ALIGNMENT)
             placed = placer.attach(errors, documents)
-            metadata = from_json({**value, **placed})
+            metadata: Metadata = from_json({**value, **placed})
             # Those that were listed before have been checked when they were read.
             listed = self.known.metadata.parts if self.known else ()
             metadata = replace(metadata, parts=(*listed, *map(_listing, self.parts)))

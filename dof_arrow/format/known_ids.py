@@ -58,14 +58,12 @@ def of_directory(known: Directory) -> KnownIds:
     noted = _noted(known.seal)
     if noted is not None and len(noted.uuids) == len(known.metadata.parts):
         return noted
-    found = NONE
     uuids = []
     digests = [NONE.digests]
     for part in known.parts:
         uuids.append(part.json["uuid"])
         digests.append(digests_of(part.arrow(known.metadata.record.id)))
-    found = np.sort(np.concatenate(digests), kind="stable")
-    return KnownIds(tuple(uuids), found)
+    return KnownIds(tuple(uuids), np.sort(np.concatenate(digests), kind="stable"))
 
 
 def note(seal: str | None, known: KnownIds, instead_of: str | None) -> None:

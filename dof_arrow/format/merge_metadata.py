@@ -54,8 +54,18 @@ def check_alike(
             where,
             f"what {whose} is",
             f"a difference in {', '.join(found)}",
-            "Extract both with the same cores, columns and class names.",
+            _hint(schema, other, where, whose),
         )
+
+
+def _hint(schema: pa.Schema, other: pa.Schema, where: str, whose: str) -> str:
+    """What to do about a difference: where a file only lacks no values, it is soon written so."""
+    fits = schema.names == other.names
+    for ours, theirs in zip(schema, other, strict=False):
+        fits &= theirs == ours or (ours.nullable and theirs.with_nullable(True) == ours)
+    if fits and not schema.equals(other):
+        return f"To write its rows in that form and add them: dof merge {where} -o {whose}"
+    return "Extract both with the same cores, columns and class names."
 
 
 def check_laid_out(ours: Metadata, theirs: Metadata, where: str) -> None:

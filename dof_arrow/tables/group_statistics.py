@@ -101,7 +101,7 @@ def _ranges(file: File, field: pa.Field) -> Ranges | None:
 def _may_hide_nan(file: File, field: pa.Field) -> bool:
     """Whether values may lie outside of the statistics: those of encoded floats pass over NaN."""
     about = file.json.get("columns", {}).get(field.name, {})
-    return pa.types.is_floating(field.type) and about.get("layout") != "mapped"
+    return bool(pa.types.is_floating(field.type) and about.get("layout") != "mapped")
 
 
 def _range(statistics: footer.Struct, column: Fixed, kind: pa.DataType) -> Range | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +225,27 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main.main(command) == 0
         made = json.loads(capsys.readouterr().out)
     assert made["rows"] == 5 and not made["new"] and made["bytes"] == dof.open(out).size
+
+
+def test_an_addition_that_is_interrupted_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    source = pictures(tmp_path / "a", 40, 1)
+    extract(source, tmp_path / "x.dof")
+    more = pictures(tmp_path / "b", 70, 2)
+    for path in more.iterdir():
+        path.rename(source / path.name)
+    shutil.copytree(tmp_path / "x.dof", tmp_path / "y.dof")
+
+    def interrupt(done: int, _: int, __: int) -> None:
+        if done >= 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(source, tmp_path / "x.dof", progress=interrupt)
+    assert list(tmp_path.glob(".*staging"))
+    for name in ("x.dof", "y.dof"):
+        extract(source, tmp_path / name)
+    both = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("x.dof", "y.dof")
+    ]
+    assert both[0] == both[1] and len(dof.open(tmp_path / "x.dof")) == 110

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import dof_arrow as dof
@@ -174,3 +175,25 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "4 rows" in capsys.readouterr().out
     assert main.main(["append", out, made[0]]) == 2
     assert main.main(["drop", out]) == 2
+
+
+def test_a_file_that_lacks_no_value_is_written_in_the_form_of_the_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Parts have one schema: a column that may be missing in one may be in all."""
+    out = tmp_path / "x.dof"
+    for name, ages in (("a", [1, None]), ("b", [3, 4])):
+        with Writer(tmp_path / f"{name}.parquet") as writer:
+            column = pa.array(ages, pa.int64())
+            writer.write(
+                ids=[f"{name}{number}" for number in range(2)],
+                vectors={"feature": np.zeros((2, 4), np.float32)},
+                columns={"age": column if None in ages else np.array(ages)},
+            )
+    dof.append(out, tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match=r"dof merge .*b\.parquet -o .*x\.dof"):
+        dof.append(out, tmp_path / "b.parquet")
+    assert main.main(["merge", str(tmp_path / "b.parquet"), "-o", str(out)]) == 0
+    ds = dof.open(out)
+    assert ds.to_arrow()["age"].to_pylist() == [1, None, 3, 4]
+    assert dof.validate(out, deep=True) == []
