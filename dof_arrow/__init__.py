@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dof_arrow.heads.train import train
     from dof_arrow.inference.fuse import fuse
     from dof_arrow.inference.predict_files import predict
+    from dof_arrow.inference.transformer import PictureFeatures as DofFeatures
     from dof_arrow.loader.raw.pictures import pictures
     from dof_arrow.rewrite.compact import compact
     from dof_arrow.rewrite.convert import convert, save
@@ -57,6 +58,7 @@ __all__ = [
     "CoreError",
     "Dataset",
     "DofError",
+    "DofFeatures",
     "DofWarning",
     "FormatError",
     "MissingExtra",
@@ -95,6 +97,7 @@ __all__ = [
 _HOMES = {
     "Core": "cores.core",
     "Dataset": "dataset.dataset",
+    "DofFeatures": "inference.transformer",
     "Writer": "format.writer",
     "append": "format.append",
     "compact": "rewrite.compact",

@@ -24,6 +24,7 @@ PUBLIC = [
     "CoreError",
     "Dataset",
     "DofError",
+    "DofFeatures",
     "DofWarning",
     "FormatError",
     "MissingExtra",
