@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.dataset.clips import Clip
+from dof_arrow.dataset.named_rows import rows_named
 from dof_arrow.dataset.selected_rows import SelectedRows
 from dof_arrow.errors import DofWarning, FormatError, UsageError
 from dof_arrow.format.spec.arrow import is_vector
@@ -120,6 +121,16 @@ class Dataset(SelectedRows):
         if places.dtype == bool:
             places = self._masked(places)
         return Dataset(self._file, self._places()[self._checked(places)])
+
+    def by_names(
+        self, names: Sequence[str], *, id_key: str | os.PathLike[str] | bytes | None = None
+    ) -> Dataset:
+        """All rows of some inputs by their own names, in the order of the names.
+
+        Only the owner can ask: names lead to rows by the key for pseudonyms, `id_key` or the user's
+        own. Raises UsageError without that key, and for names that no row bears.
+        """
+        return self.take(rows_named(self, names, id_key))
 
     def split(self, name: str) -> Dataset:
         """The rows of one split: `train`, `valid`, `test` or a name of the owner's own.

@@ -68,11 +68,12 @@ def size_of_run(run: Extraction) -> int:
     among them are left out.
     """
     table = run.table
-    facts = run.facts()
-    first = _like_the_first(run)
+    first = _first_facts(run)
+    facts = _as_if_alike(run, first)
+    about = table.metadata(facts.common(), 0, facts.bytes)
     schema = table.schema_with(facts)
     part = run.destination.part
-    with Sizer(table.metadata(first), schema=schema, layout=table.layout, part=part) as sizer:
+    with Sizer(about, schema=schema, layout=table.layout, part=part) as sizer:
         for block in blocks(len(run.source)):
             inputs: list[int] = []
             for number in block:
@@ -115,7 +116,7 @@ def _processing_like(
     """The column `processing` if all inputs were like the first one."""
     values = []
     for number in block:
-        for draw in run.views.draws(number):
+        for draw in run.job.draws(run.source[number]):
             values.append({**first, **draw})
     column = pa.array(values, facts.type)
     if run.clips is None:
@@ -123,19 +124,22 @@ def _processing_like(
     return column.take(pa.array(np.zeros(rows, int)))
 
 
-def _like_the_first(run: Extraction) -> dict[str, Json]:
-    """What the metadata would say of the inputs if all were like the first one that can be read."""
-    source = run.source
-    for index in range(min(len(source), _TRIED)):
+def _first_facts(run: Extraction) -> dict[str, Json]:
+    """The facts of the first input that can be read; none if none of the first few can."""
+    for index in range(min(len(run.source), _TRIED)):
         with suppress(DofError):
-            facts = _facts_of(run, source[index])
-            size = input_table.size(source)
-            if run.table.segments and size is None:  # as the run itself: clips come several times
-                del facts["bytes"]
-            else:
-                facts["bytes"] = size or facts["bytes"] * len(source)
-            return facts
+            return _facts_of(run, run.source[index])
     return {}
+
+
+def _as_if_alike(run: Extraction, first: Mapping[str, Json]) -> RawFacts:
+    """What would be known of the inputs if all were like the first one, but for their bytes."""
+    facts = run.facts()
+    facts.add_alike(first, len(run.source))
+    size = input_table.size(run.source)
+    if size is not None or run.table.segments:  # as the run itself: clips come several times
+        facts.bytes = size
+    return facts
 
 
 def _facts_of(run: Extraction, sample: Sample) -> dict[str, Json]:
@@ -203,8 +207,9 @@ def leaving(run: Extraction) -> dict[str, Any]:
     for field in run.schema:
         holds = _holds(run, field.name)
         columns.append({"name": field.name, "type": _type(field), "holds": holds})
-    facts = {"name": PROCESSING, "type": "struct", "holds": _processing(run)}
-    columns.insert(len(columns) - len(run.cores), facts)  # where the file has it
+    if run.facts().type is not None:
+        own = {"name": PROCESSING, "type": "struct", "holds": _processing(run)}
+        columns.insert(len(columns) - len(run.cores), own)  # where the file has it
     return {
         "inputs": len(run.source),
         "columns": columns,
@@ -243,10 +248,12 @@ def _holds(run: Extraction, name: str) -> str:
 
 
 def _processing(run: Extraction) -> str:
-    told = "size, mode, depth, format and such of each picture"
+    told = []
+    if run.table.facts == "exact":
+        told.append("size, mode, depth, format and such of each picture")
     if run.views.count > 1:
-        told += "; the numbers that its view was made with"
-    return told
+        told.append("the numbers that its view was made with")
+    return "; ".join(told)
 
 
 def _examples(run: Extraction, name: str) -> str:
@@ -274,8 +281,8 @@ def _strings(run: Extraction) -> list[str]:
     lines += _run_lines(run)
     named = "pseudonym" if run.table.ids == "pseudonym" else "name"
     lines.append(
-        "how many inputs there were and failed; their sizes in pixels and bytes, modes, depths, "
-        "formats, numbers of frames, EXIF orientations, lowest and highest values; "
+        "how many inputs there were and failed; how many are in each class of sizes, modes, depths, "
+        "formats, numbers of frames, EXIF orientations, lowest and highest values, where five are; "
         f"failures by {named} with the reason"
     )
     lines.append("digests of the file's contents, and an id and a seal made of them")
@@ -304,6 +311,10 @@ def _run_lines(run: Extraction) -> list[str]:
     others = [core.provider for core in run.cores.values() if core.provider != "cpu"]
     if others:
         lines.append(f"what ran the cores: {', '.join(others)}")
+    if run.table.order == "source" and run.table.ids == "pseudonym":
+        lines.append(
+            "the order of the source: names, sizes or times in that order tell whose row is whose"
+        )
     if run.views.count > 1:
         lines.append("how the views were augmented")
     if run.clips is not None:

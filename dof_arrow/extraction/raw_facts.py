@@ -1,9 +1,11 @@
-"""What the raw inputs were like: common facts once in the metadata, the others in each row."""
+"""What the raw inputs were like: told once, in classes of several inputs; of each row if asked."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -12,26 +14,27 @@ from dof_arrow.extraction.block import Block, Column, Failure
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import TYPES
 
-_LISTED = 8  # different numbers that are counted one by one; of more, the range is enough
+_LISTED = 8  # different numbers that are counted one by one; more are put into classes
+_LEAST = 5  # inputs of a class: what is told of fewer might be known to be of a certain one
+_OTHER = "other"
 
 
 class RawFacts:
     """Gathers the facts of all blocks: first `add` each, then ask.
 
-    `rows` counts the inputs that gave features, `bytes` is their size, `broken` counts the clips
-    among them that were kept up to where they are damaged, `failures` lists the other inputs.
+    `rows` counts the inputs that gave features, `bytes` is their size (None: it is not known),
+    `broken` counts the clips among them that were kept up to where they are damaged, `failures`
+    lists the other inputs.
     `drawn` names the numbers that augmented views were made from, with their types: each row has
-    its own. `own` names the facts that stand in each row, by default those that differ.
+    its own. `own` names the facts that stand in each row.
     """
 
-    def __init__(
-        self, drawn: Mapping[str, str] | None = None, own: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, drawn: Mapping[str, str] | None = None, own: Sequence[str] = ()) -> None:
         self._drawn = dict(drawn or {})
-        self._given = own
+        self._own = [name for name in TYPES if name in own]
         self._seen: dict[str, Counter[Any]] = {name: Counter() for name in TYPES}
         self.rows = 0
-        self.bytes = 0
+        self.bytes: int | None = 0
         self.broken = 0
         self.failures: list[Failure] = []
 
@@ -43,27 +46,34 @@ class RawFacts:
         self.broken += block.broken_inputs
         facts = block.facts_of_inputs
         self.rows += len(facts)
-        self.bytes += pc.sum(facts.field("bytes")).as_py() or 0
+        if self.bytes is not None:
+            self.bytes += pc.sum(facts.field("bytes")).as_py() or 0
         for name, seen in self._seen.items():
             seen.update(_counts(facts.field(name)))
 
+    def add_alike(self, facts: Mapping[str, Json], count: int) -> None:
+        """Count so many inputs that are all like one."""
+        self.rows += count
+        if self.bytes is not None:
+            self.bytes += count * facts.get("bytes", 0)
+        for name, seen in self._seen.items():
+            seen[facts.get(name)] += count
+
     def common(self) -> dict[str, Json]:
-        """The facts that all inputs share, ranges or counts of the others, the sum of the bytes."""
+        """The facts that all inputs share, counts of the others, about how many bytes they have.
+
+        Nothing is told of fewer than five inputs.
+        """
         told: dict[str, Json] = {}
         for name, seen in self._seen.items():
-            if set(seen) - {None}:
-                told[name] = _summary(seen)
-        told["bytes"] = self.bytes
+            summary = _summary(seen) if set(seen) - {None} else None
+            if summary is not None:
+                told[name] = summary
+        if self.rows >= _LEAST and self.bytes is not None:
+            told["bytes"] = rounded(self.bytes)
         if self.broken:
             told["broken"] = self.broken
         return told
-
-    @property
-    def _own(self) -> list[str]:
-        if self._given is not None:
-            return [name for name in TYPES if name in self._given]
-        # None is a value here: what only some inputs tell stands in each row too.
-        return [name for name, seen in self._seen.items() if len(seen) > 1]
 
     @property
     def type(self) -> pa.DataType | None:
@@ -92,14 +102,43 @@ def _counts(values: Column) -> dict[Any, int]:
 
 
 def _summary(seen: Counter[Any]) -> Json:
-    """The one value, or the range of many numbers, or how often each value occurs."""
+    """The one value, or how many inputs are in each class; None if that would tell of few."""
+    if seen.total() < _LEAST:
+        return None
     if len(seen) == 1:
         return next(iter(seen))
-    known = sorted(value for value in seen if value is not None)
-    numbers = all(isinstance(value, (int, float)) for value in known)
-    if numbers and len(known) > _LISTED:
-        return {"min": known[0], "max": known[-1]}
-    counts = {str(value): seen[value] for value in known}
+    known = [value for value in seen if value is not None]
+    are_numbers = all(isinstance(value, (int, float)) for value in known)
+    named: Counter[str] = Counter()
+    for value in sorted(known):
+        name = _octave(value) if are_numbers and len(known) > _LISTED else str(value)
+        named[name] += seen[value]
     if None in seen:
-        counts["none"] = seen[None]
-    return counts
+        named["none"] = seen[None]
+    return _pooled(named)
+
+
+def _octave(number: float) -> str:
+    """The class of a number: between two powers of two, the smaller in magnitude included."""
+    if not number:
+        return "0"
+    low = 2.0 ** math.floor(math.log2(abs(number)))
+    sign = "-" if number < 0 else ""
+    return f"{sign}{low:.15g} to {sign}{2 * low:.15g}"
+
+
+def _pooled(named: Counter[str]) -> Json:
+    """Counts with the small classes together as one; None if nothing else is left."""
+    counts = dict(named)
+    pooled = 0
+    for name, count in sorted(named.items(), key=itemgetter(1)):
+        if count < _LEAST or 0 < pooled < _LEAST:
+            pooled += counts.pop(name)
+    if not counts:
+        return None
+    return counts | ({_OTHER: pooled} if pooled else {})
+
+
+def rounded(size: int) -> int:
+    """A size to two digits: an exact one would tell what was added since another was told."""
+    return int(float(f"{size:.1e}"))

@@ -19,7 +19,7 @@ _BATCH_BYTES = 32 << 20  # of vectors, counted as float32
 # What the writer makes anew: of the metadata, of a column, of the provenance.
 _MADE_ANEW = ("uuid", "errors", "documents", "splits", "version", "parts", "integrity")
 _MADE_ANEW_OF_COLUMN = ("dtype", "layout", "statistics")
-_MADE_ANEW_OF_PROVENANCE = ("generator", "run")
+_MADE_ANEW_OF_PROVENANCE = ("generator", "run", "size")
 
 
 def carried(rows: Dataset) -> dict[str, Json]:

@@ -88,6 +88,19 @@ _CHOICES = (
     "--layout", type=click.Choice(["mapped", "compact"]), default="mapped", show_default=True
 )
 @click.option(
+    "--order",
+    type=click.Choice(["pseudonym", "source"]),
+    help="What rows stand in the order of; the source's order tells whose row is whose "
+    "[default: pseudonym; source with --ids name].",
+)
+@click.option(
+    "--facts",
+    type=click.Choice(["summary", "exact"]),
+    default="summary",
+    show_default=True,
+    help="Whether each row has its picture's size, mode and such.",
+)
+@click.option(
     "--batch-size",
     type=click.IntRange(1, 1024),
     help="Rows that a core runs at a time [default: 2].",
@@ -270,7 +283,8 @@ def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fre
     report = of_run(run, dataset)
     about = dataset.metadata.provenance
     inputs = "pictures" if run.clips is None else "clips"
-    raw = int(about.raw.get("bytes", 0)) if about else 0
+    raw = about.raw.get("bytes") if about else None
+    were = "" if raw is None else f"; the {inputs} were about {size(raw)}"
     stored = dataset.size
     failed = len(dataset.errors)
     path = dataset.path
@@ -286,8 +300,7 @@ def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fre
     }
     terminal.result(
         value,
-        f"{path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row; "
-        f"the {inputs} were {size(raw)}",
+        f"{path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row{were}",
     )
     for line in report.lines():
         terminal.say(line)
