@@ -19,6 +19,10 @@ COMMANDS = {
         "label": "Give a dataset new labels from a table; its vectors stay.",
         "convert": "Write a dataset in another form, or back.",
     },
+    "Guard": {
+        "erase": "Take people or inputs out of a dataset, by name.",
+        "reidentify": "Say whose pseudonym is whose, to the owner of the key.",
+    },
     "More": {
         "evaluate": "Judge a head on another dataset of the same core.",
         "headless": "Cut the head off a model; keep its preprocessing with it.",

@@ -297,6 +297,12 @@ class OutputTable:
             return None
         return np.asarray(pc.sort_indices(self.ids_of_inputs).to_numpy().astype(np.int64))
 
+    def groups_of(self, inputs: Numbers) -> list[str | None]:
+        """What the groups of some inputs, by number, are called in the file; None without one."""
+        if self._inputs.groups is None:
+            return [None] * len(inputs)
+        return list(self._groups(pa.array(inputs, pa.int64())).to_pylist())
+
     def _called(self, kind: Kind, names: list[str]) -> list[str]:
         return names if self.ids == "name" else pseudonyms(self.id_key, kind, names)
 

@@ -299,12 +299,13 @@ class Extraction:
         return facts
 
     def _write_failures(self, writer: Writer, facts: RawFacts) -> None:
-        names = self.table.names([failure.input for failure in facts.failures])
-        named = list(zip(names, facts.failures, strict=True))
+        inputs = [failure.input for failure in facts.failures]
+        names, groups = self.table.names(inputs), self.table.groups_of(inputs)
+        named = list(zip(names, groups, facts.failures, strict=True))
         if self.table.order == "pseudonym":
             named.sort(key=itemgetter(0))
-        for name, failure in named:
-            writer.fail(name, failure.rule, failure.reason)
+        for name, group, failure in named:
+            writer.fail(name, failure.rule, failure.reason, group)
 
     def _write_block(self, writer: Writer, block: Block, facts: RawFacts) -> None:
         if len(block):
