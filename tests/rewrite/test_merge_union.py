@@ -17,8 +17,9 @@ from dof_arrow.dataset.dataset import Dataset, concat
 from dof_arrow.errors import DofWarning, UsageError
 from dof_arrow.extraction.extract import extract
 from dof_arrow.rewrite.merge import merge
+from tests.support import pictures
 from tests.support.making import vectors
-from tests.support.pictures import core, folder_of
+from tests.support.pictures import folder_of
 
 VALUES = vectors(40, 4)
 
@@ -316,7 +317,7 @@ def test_rows_in_the_order_of_pseudonyms_stay_in_it(tmp_path: Path) -> None:
         part = tmp_path / f"part{number % 3}"
         part.mkdir(exist_ok=True)
         (part / path.name).write_bytes(path.read_bytes())
-    options = {"core": core(), "id_key": bytes(32)}
+    options = {"core": pictures.core(), "id_key": bytes(32)}
     one = extract(whole, out=tmp_path / "one.parquet", **options)
     parts = []
     for number in range(3):
