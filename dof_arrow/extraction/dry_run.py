@@ -14,6 +14,7 @@ import pyarrow as pa
 from dof_arrow.cores.core import Core
 from dof_arrow.errors import DofError
 from dof_arrow.extraction import clip_rows
+from dof_arrow.extraction.combinations import Combinations, combinations
 from dof_arrow.extraction.output_table import PROCESSING
 from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.run import Extraction
@@ -21,6 +22,7 @@ from dof_arrow.extraction.staging import blocks
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.json_model import Json, to_json
+from dof_arrow.format.spec.metadata import COUNTED, TYPES
 from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.writer import Writer
 from dof_arrow.security.pseudonyms import PSEUDONYM_LENGTH
@@ -194,6 +196,31 @@ def _about(core: Core | None, label: bool) -> dict[str, Json]:
 
 
 # All that it lets out
+
+
+def told_apart(run: Extraction) -> Combinations:
+    """How many inputs could be told by what leaves with them beside the features.
+
+    Counted are targets and kept columns, and where exact facts leave, these: for them every input
+    is read. Inputs that fail have none.
+    """
+    table = run.table
+    names = [*run.source.targets, *run.source.kept]
+    columns = {name: table.known(name) for name in names}
+    if table.facts == "exact":
+        columns |= _facts_of_all(run)
+    return combinations(columns, table.groups)
+
+
+def _facts_of_all(run: Extraction) -> dict[str, pa.Array]:
+    values: dict[str, list[Json]] = {name: [] for name in COUNTED}
+    for number in range(len(run.source)):
+        facts: Mapping[str, Json] = {}
+        with suppress(DofError):
+            facts = _facts_of(run, run.source[number])
+        for name, column in values.items():
+            column.append(facts.get(name))
+    return {name: pa.array(column, TYPES[name]) for name, column in values.items()}
 
 
 def leaving(run: Extraction) -> dict[str, Any]:

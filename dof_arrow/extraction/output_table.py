@@ -271,6 +271,11 @@ class OutputTable:
         return self._inputs.kept[column]
 
     @property
+    def groups(self) -> pa.Array | None:
+        """The group of each input by its own name, or None."""
+        return self._inputs.groups
+
+    @property
     def keys(self) -> list[str]:
         """The inputs' own names."""
         return list(self._inputs.keys.to_pylist())

@@ -23,7 +23,7 @@ from dof_arrow.format.directory import is_directory
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import COUNTED
 from dof_arrow.rewrite.carry import carried
-from dof_arrow.rewrite.convert import save_directory, save_file
+from dof_arrow.rewrite.convert import Layout, save_directory, save_file
 from dof_arrow.security.keys import existing_key
 from dof_arrow.security.pseudonyms import Kind, pseudonyms
 from dof_arrow.system import open_file
@@ -260,7 +260,7 @@ def _write(
     if provenance.get("inputs") is not None:
         provenance |= {"inputs": records + len(errors), "failed": len(errors)}
     layouts = {column.layout for column in data.metadata.columns.values()}
-    layout = "mapped" if "mapped" in layouts else "compact"
+    layout: Layout = "mapped" if "mapped" in layouts else "compact"
     write = save_directory if is_directory(out) else save_file
     write(kept, out, layout=layout, overwrite=overwrite, about=about, errors=errors)
 

@@ -15,9 +15,11 @@ from dof_arrow.progress import size
 
 if TYPE_CHECKING:
     from dof_arrow.dataset.dataset import Dataset
+    from dof_arrow.extraction.combinations import Combinations
     from dof_arrow.extraction.report import Report
     from dof_arrow.extraction.run import Extraction
 
+_COLUMNS = 4  # that are named
 _CHOICES = (
     (
         "--core MODEL.onnx --preprocess imagenet",
@@ -247,14 +249,17 @@ def _caution(terminal: Terminal, cores: Iterable[str]) -> None:
 
 
 def _describe_plan(terminal: Terminal, run: Extraction) -> None:
-    from dof_arrow.extraction.dry_run import leaving, size_of_run
+    from dof_arrow.extraction.dry_run import leaving, size_of_run, told_apart
     from dof_arrow.extraction.report import of_plan
 
     report = of_plan(run)
     what = leaving(run)
     what["bytes"] = size_of_run(run)
     what["report"] = report.to_json()
-    terminal.result(what, *_plan_lines(run, what, report))
+    with terminal.busy("counting combinations"):
+        apart = told_apart(run)
+    what["combinations"] = apart.to_json()
+    terminal.result(what, *_plan_lines(run, what, report), *_apart_lines(apart, run))
     terminal.say()
     terminal.say("Nothing was written. To extract: the same command without --dry-run.")
 
@@ -275,6 +280,22 @@ def _plan_lines(run: Extraction, what: dict[str, Any], report: Report) -> Iterat
     yield "What leaves beside the columns:"
     for text in what["strings"]:
         yield f"  {text}"
+
+
+def _apart_lines(apart: Combinations, run: Extraction) -> Iterator[str]:
+    """How many inputs could be told by their columns, and which columns do most."""
+    if not apart.columns:
+        return
+    names = [column.name for column in apart.columns]
+    shown = ", ".join(names[:_COLUMNS]) + (" …" if len(names) > _COLUMNS else "")
+    whose = "no other input" if run.table.groups is None else "nobody else"
+    yield ""
+    yield "Who can be told by columns alone, by somebody who knows these values of them:"
+    yield f"  {apart.alone:,} of {apart.inputs:,} inputs have {shown} as {whose} has"
+    if not apart.alone:
+        return
+    for column in apart.columns[:_COLUMNS]:
+        yield f"  {column.without_it:,} without {column.name}; {column.by_itself:,} by it alone"
 
 
 def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fresh: bool) -> int:
