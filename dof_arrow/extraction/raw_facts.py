@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
 
 from dof_arrow.extraction.block import Block, Column, Failure
+from dof_arrow.format.raw_classes import LEAST, NONE, classes, rounded
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import TYPES
-
-_LISTED = 8  # different numbers that are counted one by one; more are put into classes
-_LEAST = 5  # inputs of a class: what is told of fewer might be known to be of a certain one
-_OTHER = "other"
 
 
 class RawFacts:
@@ -62,14 +57,14 @@ class RawFacts:
     def common(self) -> dict[str, Json]:
         """The facts that all inputs share, counts of the others, about how many bytes they have.
 
-        Nothing is told of fewer than five inputs.
+        No value is told of fewer than five inputs; of clips that are cut short, only how many.
         """
         told: dict[str, Json] = {}
         for name, seen in self._seen.items():
             summary = _summary(seen) if set(seen) - {None} else None
             if summary is not None:
                 told[name] = summary
-        if self.rows >= _LEAST and self.bytes is not None:
+        if self.rows >= LEAST and self.bytes is not None:
             told["bytes"] = rounded(self.bytes)
         if self.broken:
             told["broken"] = self.broken
@@ -103,42 +98,9 @@ def _counts(values: Column) -> dict[Any, int]:
 
 def _summary(seen: Counter[Any]) -> Json:
     """The one value, or how many inputs are in each class; None if that would tell of few."""
-    if seen.total() < _LEAST:
+    if seen.total() < LEAST:
         return None
     if len(seen) == 1:
         return next(iter(seen))
-    known = [value for value in seen if value is not None]
-    are_numbers = all(isinstance(value, (int, float)) for value in known)
-    named: Counter[str] = Counter()
-    for value in sorted(known):
-        name = _octave(value) if are_numbers and len(known) > _LISTED else str(value)
-        named[name] += seen[value]
-    if None in seen:
-        named["none"] = seen[None]
-    return _pooled(named)
-
-
-def _octave(number: float) -> str:
-    """The class of a number: between two powers of two, the smaller in magnitude included."""
-    if not number:
-        return "0"
-    low = 2.0 ** math.floor(math.log2(abs(number)))
-    sign = "-" if number < 0 else ""
-    return f"{sign}{low:.15g} to {sign}{2 * low:.15g}"
-
-
-def _pooled(named: Counter[str]) -> Json:
-    """Counts with the small classes together as one; None if nothing else is left."""
-    counts = dict(named)
-    pooled = 0
-    for name, count in sorted(named.items(), key=itemgetter(1)):
-        if count < _LEAST or 0 < pooled < _LEAST:
-            pooled += counts.pop(name)
-    if not counts:
-        return None
-    return counts | ({_OTHER: pooled} if pooled else {})
-
-
-def rounded(size: int) -> int:
-    """A size to two digits: an exact one would tell what was added since another was told."""
-    return int(float(f"{size:.1e}"))
+    named = {NONE if value is None else str(value): count for value, count in seen.items()}
+    return classes(named)

@@ -55,10 +55,10 @@ class RowSorter:
     together in their order.
     """
 
-    def __init__(self, staging: Staging, places: Array, held_bytes: int = HELD_BYTES) -> None:
+    def __init__(self, staging: Staging, places: Array) -> None:
         self._staging = staging
         self._places = places
-        self._most = held_bytes
+        self._most = HELD_BYTES
         self._held: list[Block] = []
         self._size = 0
         self._bounds: Array | None = None  # the first place of each range but the first
