@@ -113,12 +113,14 @@ def _extract(folder: Path | None, core: Core, out: Path, say: Say) -> tuple[Data
 
 def _extracted(made: Dataset, took: float) -> str:
     about = made.metadata.provenance
-    raw = int(about.raw["bytes"]) if about else 0
+    raw = about.raw.get("bytes") if about else None
     rate = len(made) / took
     text = (
         f"1. Extracted {len(made):,} pictures in {duration(took)}, {rate:,.0f} a second: "
-        f"{made.path}, {size(made.path.stat().st_size)}; the pictures are {size(raw)}"
+        f"{made.path}, {size(made.path.stat().st_size)}"
     )
+    if raw is not None:
+        text += f"; the pictures are {size(raw)}"
     if made.errors:
         text += f"; {len(made.errors):,} failed and are listed in it"
     return f"{text}."

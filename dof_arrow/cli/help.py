@@ -21,6 +21,8 @@ COMMANDS = {
     },
     "Guard": {
         "duplicates": "Find the same picture under two patients, or in two splits.",
+        "erase": "Take people or inputs out of a dataset, by name.",
+        "reidentify": "Say whose pseudonym is whose, to the owner of the key.",
     },
     "More": {
         "evaluate": "Judge a head on another dataset of the same core.",

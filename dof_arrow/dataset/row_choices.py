@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.dataset import places
+from dof_arrow.dataset.named_rows import rows_named
 from dof_arrow.dataset.selected_rows import SelectedRows
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.split_names import standard_or_own
@@ -24,6 +26,16 @@ class RowChoices(SelectedRows):
         """
         found = places.taken(indices, len(self), str(self.path))
         return type(self)(self._file, self._places()[found])
+
+    def by_names(
+        self, names: Sequence[str], *, id_key: str | os.PathLike[str] | bytes | None = None
+    ) -> Self:
+        """All rows of some inputs by their own names, in the order of the names.
+
+        Only the owner can ask: names lead to rows by the key for pseudonyms, `id_key` or the user's
+        own. Raises UsageError without that key, and for names that no row bears.
+        """
+        return self.take(rows_named(self, names, id_key))
 
     def split(self, name: str) -> Self:
         """The rows of one split: `train`, `valid`, `test` or a name of the owner's own.

@@ -58,14 +58,10 @@ class DirectoryDestination:
     def _directory(self) -> Directory | None:
         return Directory(self.out) if (self.out / MANIFEST).exists() else None
 
-    @property
-    def own_facts(self) -> Sequence[str] | None:
-        """The facts in the `processing` of the directory's rows; all of them for a first part.
-
-        Pictures of a later part may differ in what all those of the first one share.
-        """
-        if self._known is None:
-            return COUNTED
+    def own_facts(self, facts: str) -> Sequence[str]:
+        """Those in the `processing` of the directory's rows, all or none for a first part."""
+        if self._known is None or facts == "exact":
+            return COUNTED if facts == "exact" else ()
         schema = self._known.schema
         if PROCESSING not in schema.names:
             return ()
@@ -149,7 +145,7 @@ class DirectoryDestination:
 
     def _empty(self, table: OutputTable) -> File:
         """A file of no rows such as the run would write."""
-        schema = table.schema_with(RawFacts(table.views.drawn, self.own_facts))
+        schema = table.schema_with(RawFacts(table.views.drawn, self.own_facts(table.facts)))
         with TemporaryDirectory() as folder:
             path = Path(folder, "empty.parquet")
             with Writer(path, table.metadata(), schema=schema, layout=table.layout):

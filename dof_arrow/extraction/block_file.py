@@ -58,33 +58,36 @@ class BlockFile:
 
     def __init__(self, path: Path, file: int, whose: bytes) -> None:
         self._path, self._file = path, file
-        self._end = os.fstat(file).st_size - _TAIL
-        if self._end < 0:
+        end = os.fstat(file).st_size - _TAIL
+        if end < 0:
             raise Damaged(path, "another length")
-        tail = self._read(self._end, _TAIL)
+        tail = self._read(end, _TAIL)
         length = int.from_bytes(tail[:_LENGTH], "little")
-        if length > self._end:  # before memory is asked for
+        if length > end:  # before memory is asked for
             raise Damaged(path, "another length")
-        trailer = bytes(self._read(self._end - length, length))
+        trailer = bytes(self._read(end - length, length))
         if tail[_LENGTH:] != _digest(whose, trailer):
             raise Damaged(path, "another trailer")
         about = json.loads(trailer)
         self.stamp = str(about["stamp"])
         self.failed = int(about["failed"])
         self._pieces: list[tuple[int, str]] = about["pieces"]
-        self._end -= length
+        if sum(size for size, _ in self._pieces) != end - length:
+            raise Damaged(path, "another length")
 
     def pieces(self) -> Iterator[Block]:
         """The pieces in order. Raises Damaged where one is not what was written."""
-        start = 0
-        for length, digest in self._pieces:
-            data = self._read(start, length)
-            if hashlib.sha256(data).hexdigest() != digest:
-                raise Damaged(self._path, f"other bytes in {start:,} to {start + length:,}")
-            yield Block(pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(data))).read_all())
-            start += length
-        if start != self._end:
-            raise Damaged(self._path, "another length")
+        for number in range(len(self._pieces)):
+            yield self.piece(number)
+
+    def piece(self, number: int) -> Block:
+        """One piece. Raises Damaged where it is not what was written."""
+        start = sum(length for length, _ in self._pieces[:number])
+        length, digest = self._pieces[number]
+        data = self._read(start, length)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise Damaged(self._path, f"other bytes in {start:,} to {start + length:,}")
+        return Block(pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(data))).read_all())
 
     def _read(self, start: int, length: int) -> bytearray:
         data = bytearray(length)

@@ -32,7 +32,7 @@ def pieces(number: int, sample: Sample, job: Job, stopped: Callable[[], bool]) -
     """
     piece = _Piece(job, number)
     most = _rows_of_a_piece(job)
-    for view, draw in enumerate(job.views.draws(number)):
+    for view, draw in enumerate(job.draws(sample)):
         clips = clip_rows.watch(sample, job)
         clip = next(iter(clips.values())).clip
         for row in clip_rows.rows(clips, job, draw):

@@ -39,9 +39,8 @@ class Destination(Protocol):
     def mode(self) -> int | None:
         """The mode of the file; None for that of any new file."""
 
-    @property
-    def own_facts(self) -> Sequence[str] | None:
-        """The facts that stand in each row; None for those that differ among the inputs."""
+    def own_facts(self, facts: str) -> Sequence[str]:
+        """The facts that stand in each row, if `facts` is asked for (`summary` or `exact`)."""
 
     def known_rows(self) -> Dataset | None:
         """What the rows are added to, if anything: inputs that it has are passed over."""
@@ -76,8 +75,10 @@ class FileDestination:
     overwrite: bool = False
     part: ClassVar[bool] = False
     mode: ClassVar[int | None] = None
-    # All, whether inputs differ in them or not: so every file has the same columns.
-    own_facts: ClassVar[Sequence[str] | None] = COUNTED
+
+    def own_facts(self, facts: str) -> Sequence[str]:
+        """All or none, whether inputs differ in them or not: so every file has the same columns."""
+        return COUNTED if facts == "exact" else ()
 
     @property
     def file(self) -> Path:

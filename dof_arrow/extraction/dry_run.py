@@ -14,6 +14,7 @@ import pyarrow as pa
 from dof_arrow.cores.core import Core
 from dof_arrow.errors import DofError
 from dof_arrow.extraction import clip_rows
+from dof_arrow.extraction.combinations import Combinations, combinations
 from dof_arrow.extraction.output_table import PROCESSING
 from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.run import Extraction
@@ -21,6 +22,7 @@ from dof_arrow.extraction.staging import blocks
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.json_model import Json, to_json
+from dof_arrow.format.spec.metadata import COUNTED, TYPES
 from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.writer import Writer
 from dof_arrow.security.pseudonyms import PSEUDONYM_LENGTH
@@ -68,11 +70,12 @@ def size_of_run(run: Extraction) -> int:
     among them are left out.
     """
     table = run.table
-    facts = run.facts()
-    first = _like_the_first(run)
+    first = _first_facts(run)
+    facts = _as_if_alike(run, first)
+    about = table.metadata(facts.common(), 0, facts.bytes)
     schema = table.schema_with(facts)
     part = run.destination.part
-    with Sizer(table.metadata(first), schema=schema, layout=table.layout, part=part) as sizer:
+    with Sizer(about, schema=schema, layout=table.layout, part=part) as sizer:
         for block in blocks(len(run.source)):
             inputs: list[int] = []
             for number in block:
@@ -115,7 +118,7 @@ def _processing_like(
     """The column `processing` if all inputs were like the first one."""
     values = []
     for number in block:
-        for draw in run.views.draws(number):
+        for draw in run.job.draws(run.source[number]):
             values.append({**first, **draw})
     column = pa.array(values, facts.type)
     if run.clips is None:
@@ -123,19 +126,22 @@ def _processing_like(
     return column.take(pa.array(np.zeros(rows, int)))
 
 
-def _like_the_first(run: Extraction) -> dict[str, Json]:
-    """What the metadata would say of the inputs if all were like the first one that can be read."""
-    source = run.source
-    for index in range(min(len(source), _TRIED)):
+def _first_facts(run: Extraction) -> dict[str, Json]:
+    """The facts of the first input that can be read; none if none of the first few can."""
+    for index in range(min(len(run.source), _TRIED)):
         with suppress(DofError):
-            facts = _facts_of(run, source[index])
-            size = input_table.size(source)
-            if run.table.segments and size is None:  # as the run itself: clips come several times
-                del facts["bytes"]
-            else:
-                facts["bytes"] = size or facts["bytes"] * len(source)
-            return facts
+            return _facts_of(run, run.source[index])
     return {}
+
+
+def _as_if_alike(run: Extraction, first: Mapping[str, Json]) -> RawFacts:
+    """What would be known of the inputs if all were like the first one, but for their bytes."""
+    facts = run.facts()
+    facts.add_alike(first, len(run.source))
+    size = input_table.size(run.source)
+    if size is not None or run.table.segments:  # as the run itself: clips come several times
+        facts.bytes = size
+    return facts
 
 
 def _facts_of(run: Extraction, sample: Sample) -> dict[str, Json]:
@@ -192,6 +198,31 @@ def _about(core: Core | None, label: bool) -> dict[str, Json]:
 # All that it lets out
 
 
+def told_apart(run: Extraction) -> Combinations:
+    """How many inputs could be told by what leaves with them beside the features.
+
+    Counted are targets and kept columns, and where exact facts leave, these: for them every input
+    is read. Inputs that fail have none.
+    """
+    table = run.table
+    names = [*run.source.targets, *run.source.kept]
+    columns = {name: table.known(name) for name in names}
+    if table.facts == "exact":
+        columns |= _facts_of_all(run)
+    return combinations(columns, table.groups)
+
+
+def _facts_of_all(run: Extraction) -> dict[str, pa.Array]:
+    values: dict[str, list[Json]] = {name: [] for name in COUNTED}
+    for number in range(len(run.source)):
+        facts: Mapping[str, Json] = {}
+        with suppress(DofError):
+            facts = _facts_of(run, run.source[number])
+        for name, column in values.items():
+            column.append(facts.get(name))
+    return {name: pa.array(column, TYPES[name]) for name, column in values.items()}
+
+
 def leaving(run: Extraction) -> dict[str, Any]:
     """All that will leave: `inputs`, `columns`, `strings`, `metadata`.
 
@@ -203,8 +234,9 @@ def leaving(run: Extraction) -> dict[str, Any]:
     for field in run.schema:
         holds = _holds(run, field.name)
         columns.append({"name": field.name, "type": _type(field), "holds": holds})
-    facts = {"name": PROCESSING, "type": "struct", "holds": _processing(run)}
-    columns.insert(len(columns) - len(run.cores), facts)  # where the file has it
+    if run.facts().type is not None:
+        own = {"name": PROCESSING, "type": "struct", "holds": _processing(run)}
+        columns.insert(len(columns) - len(run.cores), own)  # where the file has it
     return {
         "inputs": len(run.source),
         "columns": columns,
@@ -243,10 +275,12 @@ def _holds(run: Extraction, name: str) -> str:
 
 
 def _processing(run: Extraction) -> str:
-    told = "size, mode, depth, format and such of each picture"
+    told = []
+    if run.table.facts == "exact":
+        told.append("size, mode, depth, format and such of each picture")
     if run.views.count > 1:
-        told += "; the numbers that its view was made with"
-    return told
+        told.append("the numbers that its view was made with")
+    return "; ".join(told)
 
 
 def _examples(run: Extraction, name: str) -> str:
@@ -274,8 +308,8 @@ def _strings(run: Extraction) -> list[str]:
     lines += _run_lines(run)
     named = "pseudonym" if run.table.ids == "pseudonym" else "name"
     lines.append(
-        "how many inputs there were and failed; their sizes in pixels and bytes, modes, depths, "
-        "formats, numbers of frames, EXIF orientations, lowest and highest values; "
+        "how many inputs there were and failed; how many are in each class of sizes, modes, depths, "
+        "formats, numbers of frames, EXIF orientations, lowest and highest values, where five are; "
         f"failures by {named} with the reason"
     )
     lines.append("digests of the file's contents, and an id and a seal made of them")
@@ -304,6 +338,10 @@ def _run_lines(run: Extraction) -> list[str]:
     others = [core.provider for core in run.cores.values() if core.provider != "cpu"]
     if others:
         lines.append(f"what ran the cores: {', '.join(others)}")
+    if run.table.order == "source" and run.table.ids == "pseudonym":
+        lines.append(
+            "the order of the source: names, sizes or times in that order tell whose row is whose"
+        )
     if run.views.count > 1:
         lines.append("how the views were augmented")
     if run.clips is not None:

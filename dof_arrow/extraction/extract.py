@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from dof_arrow.cores.core import Core
 from dof_arrow.cores.graph.runtime import CPU
@@ -63,7 +63,7 @@ def extract(
     - `options`: those of `ExtractOptions`.
 
     Returns the dataset, opened: a row for each view of each picture, or for each frame or window of
-    each clip, in the order of the inputs. Inputs that fail are listed in `Dataset.errors`. After a
+    each clip, in the order of their pseudonyms (`Dataset.by_names` finds inputs). Inputs that fail are listed in `Dataset.errors`. After a
     kill at any point the same call goes on where it was, and ends in the same bytes.
 
     Raises UsageError for options that are unknown or cannot be, SourceError if the source cannot be
@@ -98,6 +98,8 @@ def planned(
         cores=cores,
         id_key=_key(given),  # after all that may be wrong: a wrong call makes no key
         ids=given.ids,
+        order=_order(given),
+        facts=given.facts,
         site=given.site,
         split=_rule(given, fractions, destination),
         dtype=given.dtype,
@@ -118,6 +120,12 @@ def planned(
         workers=_workers(cores.values()) if given.workers is None else given.workers,
         max_errors=given.max_errors,
     )
+
+
+def _order(given: ExtractOptions) -> Literal["pseudonym", "source"]:
+    if given.order is None:
+        return "source" if given.ids == "name" else "pseudonym"
+    return given.order
 
 
 def loaded_cores(core: CoreLike | Sequence[CoreLike], making: Mapping[str, Any]) -> list[Core]:

@@ -16,7 +16,8 @@ from dof_arrow.extraction.views import ONE, ViewPlan
 from dof_arrow.media import decode
 from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Sampling
-from dof_arrow.sources.sample import Source
+from dof_arrow.security.pseudonyms import KEY_BYTES, draw_number
+from dof_arrow.sources.sample import Sample, Source
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
@@ -29,7 +30,7 @@ _TAKEN = 8
 class Job:
     """The inputs of a run, its cores by feature column, and how they are run.
 
-    `dtype` is that of the features, `batch_size` counts rows, `max_errors` is how many inputs may
+    `id_key` is the owner's, by which views are drawn; `dtype` is that of the features, `batch_size` counts rows, `max_errors` is how many inputs may
     fail; `clips` says which frames are taken where inputs are clips.
     """
 
@@ -42,6 +43,11 @@ class Job:
     reading: ReadingOptions = decode.DEFAULT
     views: ViewPlan = ONE
     clips: Sampling | None = None
+    id_key: bytes = bytes(KEY_BYTES)
+
+    def draws(self, sample: Sample) -> list[dict[str, float]]:
+        """What is drawn for each view of an input, by its name; nothing for view 0."""
+        return self.views.draws(draw_number(self.id_key, sample.key))
 
     @property
     def block(self) -> int | None:

@@ -20,6 +20,8 @@ _CHOICES = {
     "ids": ("pseudonym", "name"),
     "dtype": ("float32", "float16"),
     "layout": ("mapped", "compact"),
+    "order": (None, "pseudonym", "source"),
+    "facts": ("summary", "exact"),
 }
 _LEAST = {"batch_size": 1, "workers": 1, "threads": 1, "max_errors": 0}
 
@@ -95,6 +97,16 @@ class ExtractOptions(TableOptions):
     layout: Literal["mapped", "compact"] = "mapped"
     """`mapped` features are read in place; `compact` ones are compressed and take less room."""
 
+    order: Literal["pseudonym", "source"] | None = None
+    """What rows stand in the order of: their pseudonyms, or the source. In a source's order, file
+    names, sizes or times sorted in the same way tell whose row is whose. By default
+    `pseudonym`, but `source` where ids are names: there is nothing to hide then."""
+
+    facts: Literal["summary", "exact"] = "summary"
+    """What is told of the pictures' sizes, modes, formats and such: how many inputs are in each
+    class, where at least five are; or `exact`, those of each row, by which a picture may be
+    recognised."""
+
     overwrite: bool = False
     """Whether an output that is there, or an unfinished run of another kind, is replaced."""
 
@@ -158,7 +170,9 @@ class ExtractOptions(TableOptions):
             value = getattr(self, name)
             if value not in known:
                 raise UsageError(
-                    f"no such choice for {name}", expected=" or ".join(known), found=str(value)
+                    f"no such choice for {name}",
+                    expected=" or ".join(filter(None, known)),
+                    found=str(value),
                 )
         for name, least in _LEAST.items():
             value = getattr(self, name)

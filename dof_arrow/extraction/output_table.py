@@ -36,6 +36,7 @@ from dof_arrow.sources.input_table import Roster, at_site
 from dof_arrow.sources.sample import Source
 
 PROCESSING = "processing"
+_AT_ONCE = 65_536  # names of inputs
 
 Numbers = Sequence[int] | NDArray[np.int64]
 
@@ -54,6 +55,8 @@ class OutputTable:
     cores: Mapping[str, Core]
     id_key: bytes
     ids: Literal["pseudonym", "name"] = "pseudonym"
+    order: Literal["pseudonym", "source"] = "pseudonym"
+    facts: Literal["summary", "exact"] = "summary"
     site: str | None = None
     split: SplitRule | None = None
     dtype: Literal["float32", "float16"] = "float32"
@@ -80,6 +83,8 @@ class OutputTable:
             "dtype": self.dtype,
             "layout": self.layout,
             "ids": self.ids,
+            "order": self.order,
+            "facts": self.facts,
             "split": {} if self.split is None else dict(self.split.fractions),
             "split sides": self._sides_digest,
             "id key": self._keyed(b"id key"),
@@ -96,6 +101,10 @@ class OutputTable:
     def run_digest(self) -> str:
         """A digest of the identity that only the owner of the key can make or recognise."""
         return self._keyed(json.dumps(self.identity, sort_keys=True).encode())
+
+    def digest_of_size(self, size: int) -> str:
+        """A keyed digest of the inputs' bytes: the exact number would tell of single inputs."""
+        return self._keyed(f"bytes of inputs {size}".encode())
 
     @property
     def _sides_digest(self) -> str | None:
@@ -267,14 +276,42 @@ class OutputTable:
         return self._inputs.kept[column]
 
     @property
+    def groups(self) -> pa.Array | None:
+        """The group of each input by its own name, or None."""
+        return self._inputs.groups
+
+    @property
     def keys(self) -> list[str]:
         """The inputs' own names."""
         return list(self._inputs.keys.to_pylist())
 
+    @cached_property
+    def ids_of_inputs(self) -> pa.Array:
+        """What each input is called in the file."""
+        keys = at_site(self._inputs.keys, self.site)
+        parts = [pa.array([], pa.string())]
+        for start in range(0, len(keys), _AT_ONCE):
+            names = keys.slice(start, _AT_ONCE).to_pylist()
+            parts.append(pa.array(self._called("id", names), pa.string()))
+        return pa.concat_arrays(parts)
+
     def names(self, inputs: Numbers) -> list[str]:
         """What some inputs, by number, are called in the file."""
-        keys = at_site(self._inputs.keys.take(pa.array(inputs, pa.int64())), self.site)
-        return self._called("id", keys.to_pylist())
+        return list(self.ids_of_inputs.take(pa.array(inputs, pa.int64())).to_pylist())
+
+    def in_order(self) -> NDArray[np.int64] | None:
+        """The numbers of all inputs in the order of their rows; None: that of the source."""
+        import pyarrow.compute as pc
+
+        if self.order == "source":
+            return None
+        return np.asarray(pc.sort_indices(self.ids_of_inputs).to_numpy().astype(np.int64))
+
+    def groups_of(self, inputs: Numbers) -> list[str | None]:
+        """What the groups of some inputs, by number, are called in the file; None without one."""
+        if self._inputs.groups is None:
+            return [None] * len(inputs)
+        return list(self._groups(pa.array(inputs, pa.int64())).to_pylist())
 
     def _called(self, kind: Kind, names: list[str]) -> list[str]:
         return names if self.ids == "name" else pseudonyms(self.id_key, kind, names)
@@ -322,8 +359,13 @@ class OutputTable:
 
     # What it says of itself
 
-    def metadata(self, raw: Mapping[str, Json] | None = None, failed: int = 0) -> dict[str, Json]:
-        """The file's metadata, as far as it is known before the file is written."""
+    def metadata(
+        self, raw: Mapping[str, Json] | None = None, failed: int = 0, size: int | None = None
+    ) -> dict[str, Json]:
+        """The file's metadata, as far as it is known before the file is written.
+
+        `size` is that of all inputs in bytes.
+        """
         return {
             "primary_column": next(iter(self.cores)),
             "columns": self._described_columns(),
@@ -331,7 +373,7 @@ class OutputTable:
             "cores": {name: to_json(core.describe()) for name, core in self.cores.items()},
             "targets": {name: to_json(target) for name, target in self.source.targets.items()},
             "privacy": {"ids": self.ids},
-            "provenance": self._provenance(raw or {}, failed),
+            "provenance": self._provenance(raw or {}, failed, size),
         }
 
     def _described_columns(self) -> dict[str, Json]:
@@ -343,7 +385,9 @@ class OutputTable:
             columns[name] = {"role": "kept"}
         return columns
 
-    def _provenance(self, raw: Mapping[str, Json], failed: int) -> dict[str, Json]:
+    def _provenance(
+        self, raw: Mapping[str, Json], failed: int, size: int | None
+    ) -> dict[str, Json]:
         providers = {}
         for name, core in self.cores.items():
             if core.provider != CPU:
@@ -352,6 +396,7 @@ class OutputTable:
             "inputs": len(self.source),
             "failed": failed,
             "run": self.run_digest,
+            "size": None if size is None else self.digest_of_size(size),
             "libraries": self.libraries,
             "raw": {**self._sampled, **raw},
             "providers": providers,

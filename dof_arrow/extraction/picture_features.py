@@ -47,7 +47,7 @@ class PictureBatch:
         """Prepare each view of a sample for all cores."""
         decoded = _decoded(self._job, sample)
         facts = next(iter(decoded.values()))[1]
-        draws = self._job.views.draws(number)
+        draws = self._job.draws(sample)
         rows: list[PictureRow] = []
         for view, draw in enumerate(draws):
             seen = {}

@@ -1,4 +1,4 @@
-"""What the raw inputs were like: common facts once in the metadata, the others in each row."""
+"""What the raw inputs were like: told once, in classes of several inputs; of each row if asked."""
 
 from __future__ import annotations
 
@@ -9,29 +9,27 @@ from typing import Any
 import pyarrow as pa
 
 from dof_arrow.extraction.block import Block, Column, Failure
+from dof_arrow.format.raw_classes import LEAST, NONE, classes, rounded
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import TYPES
-
-_LISTED = 8  # different numbers that are counted one by one; of more, the range is enough
 
 
 class RawFacts:
     """Gathers the facts of all blocks: first `add` each, then ask.
 
-    `rows` counts the inputs that gave features, `bytes` is their size, `broken` counts the clips
-    among them that were kept up to where they are damaged, `failures` lists the other inputs.
+    `rows` counts the inputs that gave features, `bytes` is their size (None: it is not known),
+    `broken` counts the clips among them that were kept up to where they are damaged, `failures`
+    lists the other inputs.
     `drawn` names the numbers that augmented views were made from, with their types: each row has
-    its own. `own` names the facts that stand in each row, by default those that differ.
+    its own. `own` names the facts that stand in each row.
     """
 
-    def __init__(
-        self, drawn: Mapping[str, str] | None = None, own: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, drawn: Mapping[str, str] | None = None, own: Sequence[str] = ()) -> None:
         self._drawn = dict(drawn or {})
-        self._given = own
+        self._own = [name for name in TYPES if name in own]
         self._seen: dict[str, Counter[Any]] = {name: Counter() for name in TYPES}
         self.rows = 0
-        self.bytes = 0
+        self.bytes: int | None = 0
         self.broken = 0
         self.failures: list[Failure] = []
 
@@ -43,27 +41,34 @@ class RawFacts:
         self.broken += block.broken_inputs
         facts = block.facts_of_inputs
         self.rows += len(facts)
-        self.bytes += pc.sum(facts.field("bytes")).as_py() or 0
+        if self.bytes is not None:
+            self.bytes += pc.sum(facts.field("bytes")).as_py() or 0
         for name, seen in self._seen.items():
             seen.update(_counts(facts.field(name)))
 
+    def add_alike(self, facts: Mapping[str, Json], count: int) -> None:
+        """Count so many inputs that are all like one."""
+        self.rows += count
+        if self.bytes is not None:
+            self.bytes += count * facts.get("bytes", 0)
+        for name, seen in self._seen.items():
+            seen[facts.get(name)] += count
+
     def common(self) -> dict[str, Json]:
-        """The facts that all inputs share, ranges or counts of the others, the sum of the bytes."""
+        """The facts that all inputs share, counts of the others, about how many bytes they have.
+
+        No value is told of fewer than five inputs; of clips that are cut short, only how many.
+        """
         told: dict[str, Json] = {}
         for name, seen in self._seen.items():
-            if set(seen) - {None}:
-                told[name] = _summary(seen)
-        told["bytes"] = self.bytes
+            summary = _summary(seen) if set(seen) - {None} else None
+            if summary is not None:
+                told[name] = summary
+        if self.rows >= LEAST and self.bytes is not None:
+            told["bytes"] = rounded(self.bytes)
         if self.broken:
             told["broken"] = self.broken
         return told
-
-    @property
-    def _own(self) -> list[str]:
-        if self._given is not None:
-            return [name for name in TYPES if name in self._given]
-        # None is a value here: what only some inputs tell stands in each row too.
-        return [name for name, seen in self._seen.items() if len(seen) > 1]
 
     @property
     def type(self) -> pa.DataType | None:
@@ -92,14 +97,10 @@ def _counts(values: Column) -> dict[Any, int]:
 
 
 def _summary(seen: Counter[Any]) -> Json:
-    """The one value, or the range of many numbers, or how often each value occurs."""
+    """The one value, or how many inputs are in each class; None if that would tell of few."""
+    if seen.total() < LEAST:
+        return None
     if len(seen) == 1:
         return next(iter(seen))
-    known = sorted(value for value in seen if value is not None)
-    numbers = all(isinstance(value, (int, float)) for value in known)
-    if numbers and len(known) > _LISTED:
-        return {"min": known[0], "max": known[-1]}
-    counts = {str(value): seen[value] for value in known}
-    if None in seen:
-        counts["none"] = seen[None]
-    return counts
+    named = {NONE if value is None else str(value): count for value, count in seen.items()}
+    return classes(named)

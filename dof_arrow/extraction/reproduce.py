@@ -31,7 +31,7 @@ from dof_arrow.format.spec.preprocessing import Fit
 from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Sampling
 from dof_arrow.sampling import permutation
-from dof_arrow.security.keys import key_file, load_or_make_key
+from dof_arrow.security.keys import existing_key
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
 from dof_arrow.system import processors
@@ -315,16 +315,8 @@ def _secret(about: Metadata, id_key: bytes | PathLike | None) -> bytes | None:
     """The key that made the ids, None where they are names; none is made here."""
     if about.privacy is None or about.privacy.ids == "name":
         return None
-    if isinstance(id_key, bytes):
-        return id_key
-    path = key_file(Path(id_key) if id_key is not None else None)
-    if not path.exists():
-        raise UsageError(
-            "ids are pseudonyms, and their key is not there",
-            str(path),
-            hint="Only who has the key that extraction used can find the inputs: --id-key FILE.",
-        )
-    return load_or_make_key(path)[0]
+    why = "Only who has the key that extraction used can find the inputs: --id-key FILE."
+    return existing_key(id_key, why)
 
 
 def _drawn(count: int, rows: int | float, seed: int) -> Array:

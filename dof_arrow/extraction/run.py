@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from dof_arrow.extraction.job import Job
 from dof_arrow.extraction.local_engine import Progress, compute
 from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.extraction.raw_facts import RawFacts
+from dof_arrow.extraction.row_order import Rows, RowSorter, StagedRows, inverse
 from dof_arrow.extraction.sides import refuse_lacking
 from dof_arrow.extraction.staging import Staging, blocks
 from dof_arrow.extraction.standing import Standing
@@ -110,7 +112,7 @@ class Extraction:
 
     def facts(self) -> RawFacts:
         """An empty account of what the pictures are like."""
-        return RawFacts(self.views.drawn, self.destination.own_facts)
+        return RawFacts(self.views.drawn, self.destination.own_facts(self.table.facts))
 
     @property
     def job(self) -> Job:
@@ -125,6 +127,7 @@ class Extraction:
             reading=self.table.reading,
             views=self.views,
             clips=self.clips,
+            id_key=self.table.id_key,
         )
 
     # The run
@@ -175,7 +178,8 @@ class Extraction:
         about = made.metadata.provenance
         if about is None or about.failed:
             return False
-        return input_table.size(self.source) not in (None, about.raw.get("bytes"))
+        size = input_table.size(self.source)
+        return size is not None and self.table.digest_of_size(size) != about.size
 
     def _make_file(self, progress: Progress) -> None:
         if self._is_file_made():
@@ -252,16 +256,28 @@ class Extraction:
 
     # The output, written from the blocks
 
-    def _staged(self, staging: Staging) -> Iterator[Block]:
-        """All that is staged, in order."""
-        count = len(blocks(len(self.source), self.job.block))
-        return staging.read(range(count))
-
     def _write(self, staging: Staging) -> None:
-        facts = self._gathered(staging)
+        staging.drop_scratch()  # of a try before this one
+        rows = self._rows(staging)
+        facts = self._gathered(staging, rows)
+        self._write_file(facts, rows.blocks())
+
+    def _rows(self, staging: Staging) -> Rows:
+        """What gives the rows in the order of the output, once they have all been read."""
+        order = self.table.in_order()
+        if order is not None and self.clips is None:
+            return RowSorter(staging, inverse(order))
+        numbers = range(len(self._blocks)) if order is None else order.tolist()
+        return StagedRows(staging, numbers)
+
+    @property
+    def _blocks(self) -> list[range]:
+        return blocks(len(self.source), self.job.block)
+
+    def _write_file(self, facts: RawFacts, rows: Iterator[Block]) -> None:
         with Writer(
             self.destination.file,
-            self.table.metadata(self._common(facts), len(facts.failures)),
+            self.table.metadata(facts.common(), len(facts.failures), facts.bytes),
             schema=self.table.schema_with(facts),
             overwrite=self.destination.overwrite,
             layout=self.table.layout,
@@ -269,26 +285,20 @@ class Extraction:
             mode=self.destination.mode,
         ) as writer:
             self._write_failures(writer, facts)
-            for block in self._staged(staging):
+            for block in rows:
                 self._write_block(writer, block, facts)
 
-    def _common(self, facts: RawFacts) -> dict[str, Json]:
-        """What is common to all inputs; the bytes of a clip count once, not for each segment."""
-        told = facts.common()
-        if self.table.segments:
-            del told["bytes"]
-            size = input_table.size(self.source)
-            told |= {} if size is None else {"bytes": size}
-        return told
-
-    def _gathered(self, staging: Staging) -> RawFacts:
+    def _gathered(self, staging: Staging, rows: Rows) -> RawFacts:
         """What the pictures are like: which columns there are depends on all of them.
 
         A piece of a block has one digest, so to trust its facts all of it is read.
         """
         facts = self.facts()
-        for block in self._staged(staging):
+        for block in staging.read(range(len(self._blocks))):
             facts.add(block)
+            rows.add(block)
+        if self.table.segments:  # the bytes of a clip count once, not for each of its segments
+            facts.bytes = input_table.size(self.source)
         if not facts.rows:
             staging.clear()  # else the next try would find these failures, and read nothing anew
             first = facts.failures[0].reason if facts.failures else "no inputs"
@@ -300,9 +310,13 @@ class Extraction:
         return facts
 
     def _write_failures(self, writer: Writer, facts: RawFacts) -> None:
-        names = self.table.names([failure.input for failure in facts.failures])
-        for name, failure in zip(names, facts.failures, strict=True):
-            writer.fail(name, failure.rule, failure.reason)
+        inputs = [failure.input for failure in facts.failures]
+        names, groups = self.table.names(inputs), self.table.groups_of(inputs)
+        named = list(zip(names, groups, facts.failures, strict=True))
+        if self.table.order == "pseudonym":
+            named.sort(key=itemgetter(0))
+        for name, group, failure in named:
+            writer.fail(name, failure.rule, failure.reason, group)
 
     def _write_block(self, writer: Writer, block: Block, facts: RawFacts) -> None:
         if len(block):

@@ -26,8 +26,8 @@ from dof_arrow.storage.atomic import Output, explained, lock, replacing, sibling
 
 _SMALLEST, _LARGEST = 32, 1024  # inputs in a block
 _BLOCKS = 2048  # in the folder of a run, as long as they need not be larger than the largest
-_JOINED_BYTES = 4 << 20  # of small blocks that are read as one
-_IDENTITY, _LOCK = "run.json", "lock"
+JOINED_BYTES = 4 << 20  # of small blocks that are read as one
+_IDENTITY, _LOCK, _SCRATCH = "run.json", "lock", "sorted"
 _LOST = (errno.EIO, errno.ENOENT)  # how a disk tells that it has lost a block
 
 
@@ -64,6 +64,7 @@ class Staging:
         self._file = -1  # the open folder, while it is held
         self._run = b""
         self._damaged: set[int] = set()
+        self._open_scratch: list[int] = []
 
     @contextmanager
     def held(self, identity: Mapping[str, Json], *, fresh: bool = False) -> Iterator[Staging]:
@@ -75,6 +76,7 @@ class Staging:
                 self._run = _digest(identity).encode()
                 yield self
             finally:
+                self.drop_scratch()
                 self._leave(file)
 
     def sweep(self) -> None:
@@ -130,6 +132,24 @@ class Staging:
         with self._replacing(self.path(number)) as out:
             write(out, chain([first], pieces), stamp, self._whose(number))
 
+    def scratch(self, pieces: Iterator[Block]) -> BlockFile:
+        """Keep rows in pieces for this process alone: a kill leaves nothing of the file.
+
+        Its `piece` raises as `read` does. It is gone once the folder is let go of.
+        """
+        path = self.folder / _SCRATCH
+        owned.remove(path, self._file)
+        file = owned.make(path, self._file)
+        self._open_scratch.append(file)
+        owned.remove(path, self._file)  # it lives on as long as it is open
+        write(Output(path, file), pieces, _SCRATCH, self._run)
+        return BlockFile(path, file, self._run)
+
+    def drop_scratch(self) -> None:
+        """Let go of all that `scratch` keeps."""
+        while self._open_scratch:
+            os.close(self._open_scratch.pop())
+
     def read(self, numbers: Iterable[int]) -> Iterator[Block]:
         """Blocks in order, small neighbours joined: each block costs a reader time.
 
@@ -138,7 +158,7 @@ class Staging:
         waiting: list[Block] = []
         size = 0
         for piece in chain.from_iterable(map(self.pieces, numbers)):
-            if waiting and size + piece.nbytes > _JOINED_BYTES:
+            if waiting and size + piece.nbytes > JOINED_BYTES:
                 yield Block.joined(waiting)
                 waiting.clear()
                 size = 0

@@ -140,6 +140,16 @@ class ExtractKeywords(TypedDict, total=False):
     layout: Literal["mapped", "compact"]
     """`mapped` features are read in place; `compact` ones are compressed and take less room."""
 
+    order: Literal["pseudonym", "source"] | None
+    """What rows stand in the order of: their pseudonyms, or the source. In a source's order, file
+    names, sizes or times sorted in the same way tell whose row is whose. By default
+    `pseudonym`, but `source` where ids are names: there is nothing to hide then."""
+
+    facts: Literal["summary", "exact"]
+    """What is told of the pictures' sizes, modes, formats and such: how many inputs are in each
+    class, where at least five are; or `exact`, those of each row, by which a picture may be
+    recognised."""
+
     overwrite: bool
     """Whether an output that is there, or an unfinished run of another kind, is replaced."""
 

@@ -63,7 +63,7 @@ class ViewPlan:
         return pa.struct(kinds)
 
     def draws(self, index: int) -> list[dict[str, float]]:
-        """What is drawn for each view of an input, by its number; nothing for view 0."""
+        """What is drawn for each view of an input, by a number of its own; nothing for view 0."""
         if self.augmentation is None:
             return [{}]
         return [augment.draw(self.augmentation, index, view) for view in range(self.count)]

@@ -130,12 +130,14 @@ class Writer:
         if self._pending:
             self._pending[-1] = self._pending[-1].owned()
 
-    def fail(self, id: str, rule: str, reason: str) -> None:
+    def fail(self, id: str, rule: str, reason: str, group: str | None = None) -> None:
         """List an input that gave no row: its pseudonym, a stable rule id, and the reason.
 
-        Nothing private goes in, such as a path or a text from the input.
+        With the group that it belongs to it can go when the group's rows do. Nothing private goes
+        in, such as a path or a text from the input.
         """
-        self._errors.append({"id": id, "rule": rule, "reason": reason})
+        failure = {"id": id, "rule": rule, "reason": reason}
+        self._errors.append(failure if group is None else {**failure, "group": group})
 
     def attach(self, name: str, data: bytes, media_type: str) -> None:
         """Put a document into the file; `name` is a file name without folders."""

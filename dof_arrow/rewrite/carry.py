@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ _BATCH_BYTES = 32 << 20  # of vectors, counted as float32
 # What the writer makes anew: of the metadata, of a column, of the provenance.
 _MADE_ANEW = ("uuid", "errors", "documents", "splits", "version", "parts", "integrity")
 _MADE_ANEW_OF_COLUMN = ("dtype", "layout", "statistics")
-_MADE_ANEW_OF_PROVENANCE = ("generator", "run")
+_MADE_ANEW_OF_PROVENANCE = ("generator", "run", "size")
 
 
 def carried(rows: Dataset) -> dict[str, Json]:
@@ -53,11 +53,14 @@ def renewed(value: Mapping[str, Json], schema: pa.Schema) -> dict[str, Json]:
     }
 
 
-def attach(writer: Writer, rows: Dataset) -> None:
-    """Hand errors and documents on; those of a derived copy may be another file's and are not."""
+def attach(writer: Writer, rows: Dataset, errors: Sequence[Mapping[str, str]] | None) -> None:
+    """Hand documents and errors on, by default all those of the rows.
+
+    Those of a derived copy may be another file's and are not handed on.
+    """
     if rows.derived:
         return
-    for failure in rows.errors:
+    for failure in rows.errors if errors is None else errors:
         writer.fail(**failure)
     for document in rows.metadata.documents:
         writer.attach(document.name, rows.document(document.name), document.media_type)

@@ -7,6 +7,7 @@ records out, write what `filter` or `take` gives. (Rows D4, D5, D15.)
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from math import gcd
 from pathlib import Path
 from typing import Literal
@@ -118,12 +119,15 @@ def save_file(
     layout: Layout = "mapped",
     dtype: str | None = None,
     overwrite: bool = False,
+    about: Mapping[str, Json] | None = None,
+    errors: Sequence[Mapping[str, str]] | None = None,
 ) -> None:
-    """Write a dataset as one DoF file."""
+    """Write a dataset as one DoF file, by default with its own metadata and errors."""
     schema = _cast_schema(rows, dtype)
-    writer = Writer(path, carried(rows), schema=schema, layout=layout, overwrite=overwrite)
+    about = carried(rows) if about is None else about
+    writer = Writer(path, about, schema=schema, layout=layout, overwrite=overwrite)
     with writer:
-        attach(writer, rows)
+        attach(writer, rows, errors)
         write_rows(writer, rows, schema)
 
 
@@ -135,8 +139,13 @@ def save_directory(
     dtype: str | None = None,
     rows_per_part: int | None = None,
     overwrite: bool = False,
+    about: Mapping[str, Json] | None = None,
+    errors: Sequence[Mapping[str, str]] | None = None,
 ) -> None:
-    """Write a dataset as a directory of DoF files, each of `rows_per_part` rows but the last."""
+    """Write a dataset as a directory of DoF files, each of `rows_per_part` rows but the last.
+
+    `about` and `errors` are its own by default.
+    """
     if path.exists() and not overwrite:
         raise OutputError(
             "the output exists already",
@@ -144,12 +153,13 @@ def save_directory(
             hint="Give another name, or --overwrite; to add to it: dof merge.",
         )
     schema = _cast_schema(rows, dtype)
+    about = carried(rows) if about is None else about
     step = part_rows(schema, rows_per_part)
     with growing(path, overwrite=overwrite) as growth:
         for start in range(0, max(len(rows), 1), step):
             writer = Writer(
                 growth.spare,
-                carried(rows),
+                about,
                 schema=schema,
                 layout=layout,
                 overwrite=True,
@@ -158,7 +168,7 @@ def save_directory(
             )
             with writer:
                 if start == 0:  # errors and documents stand once in a dataset
-                    attach(writer, rows)
+                    attach(writer, rows, errors)
                 write_rows(writer, rows[start : start + step], schema)
             growth.add(growth.spare, take=True, new_ids=True)
             growth.spare.unlink()

@@ -215,7 +215,8 @@ def _schema(value: Json, vectors: Mapping[str, np.ndarray[Any, Any]]) -> pa.Sche
 
 
 def _failure(value: Json) -> dict[str, str]:
-    return {name: value[name] for name in ("id", "rule", "reason")}
+    failure = {name: value[name] for name in ("id", "rule", "reason")}
+    return failure | ({"group": value["group"]} if "group" in value else {})
 
 
 def _document(name: str, value: Json) -> tuple[str, bytes, str]:

@@ -11,8 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import product
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
@@ -36,6 +41,7 @@ from dof_arrow.rewrite.carry import carried, renewed, write_rows
 from dof_arrow.storage.atomic import refuse_existing, replacing
 from dof_arrow.tables import selection
 
+Array = NDArray[np.int64]
 PathLike = str | os.PathLike[str]
 Say = Callable[[str], None]
 Attached = tuple[Json, bytes]  # a document's name and media type, and its bytes
@@ -50,7 +56,8 @@ def merge(
 ) -> Dataset:
     """Put datasets together as one file, or as a directory `name.dof` of all their files.
 
-    Columns are united by name, numbers widened, classes united by name; what a dataset lacks is
+    Rows stand one part after the other, or, where all have them in the order of their pseudonyms, in
+    that order. Columns are united by name, numbers widened, classes united by name; what a dataset lacks is
     missing in its rows, and an input that is in several stands there once. `say` is told each of
     these. Files are added to a directory that is there already, if it has their columns and
     classes.
@@ -82,7 +89,10 @@ def _into_file(
     whole, notes = dataset.union(opened, once=True)
     for note in notes:
         say(note)
-    if _is_as_given(whole, opened):
+    order = _pseudonym_order(opened, whole)
+    if order is not None:
+        _write_anew(opened, whole.take(order), out, overwrite)
+    elif _is_as_given(whole, opened):
         _merge(opened, files, out, overwrite)
     else:
         _write_anew(opened, whole, out, overwrite)
@@ -140,6 +150,31 @@ def check_whole(file: File) -> None:
             f"See what is wrong: dof validate {file.path}",
         )
     file.check()
+
+
+def _pseudonym_order(opened: Sequence[Dataset], whole: Dataset) -> Array | None:
+    """The order in which rows stand by their pseudonyms; None where they need no other one.
+
+    Where every part has its rows in that order, the whole has too: else it would tell which part
+    a row came from, and partitions of one run would not be as the run.
+    """
+    named = [part.metadata.privacy for part in opened]
+    if any(about is None or about.ids == "name" for about in named):
+        return None
+    if not all(_ascend(_ids(part)) for part in opened) or _ascend(_ids(whole)):
+        return None
+    ids = _ids(whole).to_numpy(zero_copy_only=False)
+    return np.argsort(ids, kind="stable")
+
+
+def _ids(data: Dataset) -> pa.Array:
+    return data.to_arrow([data.metadata.record.id]).column(0).combine_chunks()
+
+
+def _ascend(ids: pa.Array) -> bool:
+    import pyarrow.compute as pc
+
+    return len(ids) < 2 or pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py()
 
 
 def _is_as_given(whole: Dataset, opened: Sequence[Dataset]) -> bool:
@@ -269,7 +304,12 @@ def _about(opened: Sequence[Dataset]) -> dict[str, Json]:
 
 
 def _errors(opened: Sequence[Dataset]) -> list[Json]:
-    return [error for part in opened for error in part.errors]
+    """The errors of all parts, by id where each part has them so."""
+    parts = [part.errors for part in opened]
+    whole = [error for part in parts for error in part]
+    if all(part == sorted(part, key=itemgetter("id")) for part in parts):
+        whole.sort(key=itemgetter("id"))
+    return whole
 
 
 def _documents(opened: Sequence[Dataset]) -> list[Attached]:

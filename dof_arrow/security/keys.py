@@ -19,6 +19,20 @@ def key_file(path: str | Path | None = None) -> Path:
     return own_folder("XDG_CONFIG_HOME", ".config") / "id.key"
 
 
+def existing_key(given: str | os.PathLike[str] | bytes | None, why: str) -> bytes:
+    """The owner's key itself, or that of a file, by default the user's own; none is made.
+
+    Raises UsageError, which says `why` it is needed, if there is no such file; what
+    `load_or_make_key` raises.
+    """
+    if isinstance(given, bytes):
+        return given
+    path = key_file(None if given is None else Path(given))
+    if not path.exists():
+        raise UsageError("ids are pseudonyms, and their key is not there", str(path), hint=why)
+    return load_or_make_key(path)[0]
+
+
 def load_or_make_key(path: str | Path | None = None) -> tuple[bytes, bool, Path]:
     """The owner's pseudonym key (32 bytes), whether it was made just now, and its file.
 

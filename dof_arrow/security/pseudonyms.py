@@ -69,6 +69,19 @@ def split_numbers(key: bytes, named: Iterable[str]) -> NDArray[Any]:
     return np.array(numbers, np.uint64) / 2.0**53
 
 
+def draw_number(key: bytes, name: str) -> int:
+    """A number of 63 bits by which an input's views are drawn.
+
+    It depends on the name and the key alone. A number in a row would tell, by the draws that stand
+    in the file, which row of the source the input is.
+
+    >>> draw_number(bytes(32), "patient 7/front.png") < 2**63
+    True
+    """
+    digest = hmac.digest(key, b"dof draw\0" + _bytes(name), "sha256")
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
 def _bytes(name: str) -> bytes:
     if not name:
         raise UsageError(

@@ -15,10 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import dof_arrow as dof
 from dof_arrow.errors import OutputError
 from dof_arrow.extraction import block_file, run
 from dof_arrow.extraction.block import Block
 from dof_arrow.extraction.block_file import BlockFile, Damaged
+from dof_arrow.extraction.row_order import StagedRows
 from dof_arrow.extraction.run import Extraction
 from dof_arrow.extraction.staging import Staging
 from dof_arrow.progress import Nobody, heard_by
@@ -290,20 +292,24 @@ def test_a_disk_that_damages_all_that_is_written_is_told(
 
 
 def test_damage_between_the_two_readings_of_a_block_is_noticed(
-    killed: tuple[Path, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was checked is what is used: facts are gathered first, features are read again later."""
-    real, times = Extraction._staged, []
+    real, times = StagedRows.blocks, []
 
-    def staged(run: Extraction, staging: Staging) -> Iterator[Block]:
+    def blocks(rows: StagedRows) -> Iterator[Block]:
         times.append(1)
         if len(times) == 2:
-            flip(staging.path(3), 300, 64)
-        return real(run, staging)
+            flip(rows._staging.path(3), 300, 64)
+        return real(rows)
 
-    monkeypatch.setattr(Extraction, "_staged", staged)
-    scenarios._extract(tmp_path)
-    assert (tmp_path / "x.dof.parquet").read_bytes() == killed[1] and len(times) == 4
+    def extracted(name: str) -> bytes:
+        given = {"core": scenarios.core(), "id_key": bytes(32), "order": "source"}
+        out = tmp_path / name
+        return dof.extract(scenarios.Noise(), out=out, **given).path.read_bytes()
+
+    monkeypatch.setattr(StagedRows, "blocks", blocks)
+    assert extracted("a") == extracted("b") and len(times) == 3
 
 
 # A part that waits to be added

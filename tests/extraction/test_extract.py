@@ -21,6 +21,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import OutputError, SourceError, UsageError
 from dof_arrow.extraction.extract import extract
+from dof_arrow.format.raw_classes import rounded
 from dof_arrow.format.spec.metadata import TYPES, Target
 from dof_arrow.format.validation.validate import validate
 from dof_arrow.media import image
@@ -33,7 +34,9 @@ MOBILENET = "models/mobilenetv2-12-fp32-from-int8.onnx"
 
 
 def made(source: Any, out: Path, **options: Any) -> Dataset:
-    return extract(source, **{"core": core(), "out": out, "id_key": KEY, "workers": 2, **options})
+    """Extracted with rows in the order of the inputs, so that tests know which is which."""
+    given = {"core": core(), "out": out, "id_key": KEY, "workers": 2, "order": "source"}
+    return extract(source, **{**given, **options})
 
 
 def table_of(
@@ -60,6 +63,7 @@ def test_features_equal_a_hand_cut_reference_d1(tmp_path: Path) -> None:
         label="folder",
         out=tmp_path / "x.parquet",
         id_key=KEY,
+        order="source",
     )
     model = onnx.load(data / MOBILENET)
     tensor = ds.metadata.cores["feature"].cut
@@ -173,7 +177,7 @@ from pathlib import Path
 from dof_arrow.extraction.extract import extract
 from tests.support.pictures import KEY, core
 extract(Path(sys.argv[1]), core=core(), out=sys.argv[2], id_key=KEY, label="folder",
-        split="train=0.5,test=0.5", workers=1, progress=lambda *_: time.sleep(0.1))
+        split="train=0.5,test=0.5", order="source", workers=1, progress=lambda *_: time.sleep(0.1))
 """
 
 
@@ -305,7 +309,7 @@ def test_pseudonyms_groups_and_kept_columns(tmp_path: Path) -> None:
         1,
         2,
     ]
-    assert ds.columns == ["id", "group", "finding", "age", "processing", "feature"]
+    assert ds.columns == ["id", "group", "finding", "age", "feature"]
     again = made(tmp_path / "p", tmp_path / "y.parquet")
     assert again.to_arrow()["id"].to_pylist() == ids
     other = made(tmp_path / "p", tmp_path / "z.parquet", id_key=bytes(32))
@@ -405,15 +409,18 @@ def test_choices_that_are_none(options: dict[str, Any], tmp_path: Path) -> None:
 
 def test_provenance_says_what_the_raw_inputs_were_like_d8_d27(tmp_path: Path) -> None:
     """Rows D8 and D27."""
-    folder = folder_of(tmp_path / "p", 4)
-    Image.fromarray(pixels(9, 6)).convert("L").save(folder / "9.png")
+    folder = folder_of(tmp_path / "p", 6)
+    for number in range(5):
+        Image.fromarray(pixels(number, 6)).convert("L").save(folder / f"9{number}.png")
     (folder / "bad.png").write_bytes(b"")
-    ds = made(folder, tmp_path / "x.parquet")
+    assert "processing" not in made(folder, tmp_path / "plain.parquet").columns
+    ds = made(folder, tmp_path / "x.parquet", facts="exact")
     about = ds.metadata.provenance
-    assert about is not None and (about.inputs, about.failed) == (6, 1)
-    assert about.raw["format"] == "PNG" and about.raw["mode"] == {"L": 1, "RGB": 4}
-    assert about.raw["bytes"] == sum(p.stat().st_size for p in folder.iterdir())
-    own = ds[4]["processing"]
+    assert about is not None and (about.inputs, about.failed) == (12, 1)
+    assert about.raw["format"] == "PNG" and about.raw["mode"] == {"L": 5, "RGB": 6}
+    size = sum(p.stat().st_size for p in folder.iterdir())
+    assert about.raw["bytes"] == rounded(size) != size
+    own = ds[6]["processing"]
     assert [own[name] for name in ("width", "height", "mode")] == [6, 6, "L"]
     assert list(own) == list(TYPES) and ds[0]["processing"]["mode"] == "RGB"
     assert [(e["rule"], e["reason"]) for e in ds.errors] == [("empty", "the file holds 0 bytes")]

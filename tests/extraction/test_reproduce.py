@@ -189,7 +189,7 @@ def test_inputs_that_are_gone_changed_or_broken(pictures: Path, tmp_path: Path) 
     (pictures / "b" / "0001.png").write_bytes(
         png(1, 9)
     )  # of another size than the others: a fact of its own
-    path = made(pictures, tmp_path / "x.parquet", ids="name")
+    path = made(pictures, tmp_path / "x.parquet", ids="name", facts="exact")
     (pictures / "a" / "0000.png").unlink()
     (pictures / "b" / "0001.png").write_bytes(png(1))
     (pictures / "a" / "0002.png").write_bytes(b"nothing")

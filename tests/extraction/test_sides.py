@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dof_arrow as dof
-from dof_arrow.dataset.dataset import Dataset, concat
+from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
 from dof_arrow.extraction.extract import extract, planned
 from dof_arrow.extraction.report import of_plan
@@ -200,7 +200,7 @@ def test_how_splits_are_drawn_needs_fractions(option: Any, split: Any, tmp_path:
 
 
 def test_two_halves_and_two_hospitals_are_as_one_extraction(tmp_path: Path) -> None:
-    """Rows, splits, classes, but for the order of rows; and the head that is trained on them."""
+    """Rows in order, splits, classes; and the head that is trained on them."""
     lines = {
         "a": ["file,ill,who,age"],
         "b": ["file,ill,who,dose"],
@@ -227,7 +227,8 @@ def test_two_halves_and_two_hospitals_are_as_one_extraction(tmp_path: Path) -> N
     assert set(merged.columns) == set(made_of["all"].columns)
     assert merged.metadata.splits == made_of["all"].metadata.splits
     assert dof.validate(merged.path, deep=True) == []
-    both, one = (train(ds).report for ds in (concat([made_of["a"], made_of["b"]]), made_of["all"]))
+    assert merged.to_numpy("id").tolist() == made_of["all"].to_numpy("id").tolist()
+    both, one = (train(ds).report for ds in (merged, made_of["all"]))
     assert both["n_test"] == one["n_test"] == merged.metadata.splits["test"].rows
     assert both["score"] == pytest.approx(one["score"], abs=0.01)
 

@@ -199,7 +199,7 @@ def test_small_neighbours_are_read_as_one_block(
     made_of = [made({"input": [n] * n}, n) for n in (1, 2, 40, 3, 4)]
     made_of.insert(1, made({"other": pa.array([], pa.string())}, 99))
     pieces = [made({"input": [n] * n}) for n in (1, 40)]
-    monkeypatch.setattr(work, "_JOINED_BYTES", 100)
+    monkeypatch.setattr(work, "JOINED_BYTES", 100)
     with Staging(tmp_path / "x").held({"run": 1}) as staging:
         for number, block in enumerate(made_of):
             staging.put(number, block, "s")

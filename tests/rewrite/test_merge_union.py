@@ -15,8 +15,11 @@ import pytest
 import dof_arrow as dof
 from dof_arrow.dataset.dataset import Dataset, concat
 from dof_arrow.errors import DofWarning, UsageError
+from dof_arrow.extraction.extract import extract
 from dof_arrow.rewrite.merge import merge
+from tests.support import pictures
 from tests.support.making import vectors
+from tests.support.pictures import folder_of
 
 VALUES = vectors(40, 4)
 
@@ -303,3 +306,31 @@ def test_more_classes_than_a_small_code_holds(tmp_path: Path) -> None:
     a = foreign(tmp_path / "a.parquet", [0], codes, tuple(f"a{i}" for i in range(100)))
     b = foreign(tmp_path / "b.parquet", [1], codes, tuple(f"b{i}" for i in range(100)))
     assert told(concat([a, b]))["ill"] == ["a99", "b99"]
+
+
+def test_rows_in_the_order_of_pseudonyms_stay_in_it(tmp_path: Path) -> None:
+    """So the whole does not tell which part a row came from; else parts follow one another."""
+    whole = folder_of(tmp_path / "whole", 30)
+    (whole / "zz.png").write_bytes(b"broken")
+    (whole / "yy.png").write_bytes(b"broken")
+    for number, path in enumerate(sorted(whole.iterdir())):
+        part = tmp_path / f"part{number % 3}"
+        part.mkdir(exist_ok=True)
+        (part / path.name).write_bytes(path.read_bytes())
+    options = {"core": pictures.core(), "id_key": bytes(32)}
+    one = extract(whole, out=tmp_path / "one.parquet", **options)
+    parts = []
+    for number in range(3):
+        out = tmp_path / f"{number}.parquet"
+        parts.append(extract(tmp_path / f"part{number}", out=out, **options).path)
+    merged = merge(parts, tmp_path / "merged.parquet")
+    assert merged.to_arrow().equals(one.to_arrow())
+    assert merged.errors == one.errors
+    assert dof.validate(merged.path, deep=True) == []
+    named = []
+    for number in (1, 0):
+        out = tmp_path / f"named{number}.parquet"
+        made = extract(tmp_path / f"part{number}", out=out, ids="name", **options)
+        named.append(made.path)
+    ids = merge(named, tmp_path / "named.parquet").to_numpy("id").tolist()
+    assert ids != sorted(ids)

@@ -208,7 +208,8 @@ async function deep(file) {
 async function errors(file) {
   const { errors } = file.dof, text = errors ? String(await file.attachment(errors)) : '', lines = text.split('\n')
   const told = lines.slice(0, -1).map(line => strictJson(Buffer.from(line)))
-  const sound = told.every(error => ['id', 'rule', 'reason'].every(key => typeof error?.[key] === 'string'))
+  const sound = told.every(error => ['id', 'rule', 'reason'].every(key => typeof error?.[key] === 'string')
+    && ['string', 'undefined'].includes(typeof error.group))
   file.claim(sound && lines.at(-1) === '' && told.length === (errors?.rows ?? 0), 'errors-table')
 }
 

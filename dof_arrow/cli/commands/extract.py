@@ -15,9 +15,11 @@ from dof_arrow.progress import size
 
 if TYPE_CHECKING:
     from dof_arrow.dataset.dataset import Dataset
+    from dof_arrow.extraction.combinations import Combinations
     from dof_arrow.extraction.report import Report
     from dof_arrow.extraction.run import Extraction
 
+_COLUMNS = 4  # that are named
 _CHOICES = (
     (
         "--core MODEL.onnx --preprocess imagenet",
@@ -86,6 +88,19 @@ _CHOICES = (
 )
 @click.option(
     "--layout", type=click.Choice(["mapped", "compact"]), default="mapped", show_default=True
+)
+@click.option(
+    "--order",
+    type=click.Choice(["pseudonym", "source"]),
+    help="What rows stand in the order of; the source's order tells whose row is whose "
+    "[default: pseudonym; source with --ids name].",
+)
+@click.option(
+    "--facts",
+    type=click.Choice(["summary", "exact"]),
+    default="summary",
+    show_default=True,
+    help="Whether each row has its picture's size, mode and such.",
 )
 @click.option(
     "--batch-size",
@@ -236,14 +251,17 @@ def _caution(terminal: Terminal, cores: Iterable[str]) -> None:
 
 
 def _describe_plan(terminal: Terminal, run: Extraction) -> None:
-    from dof_arrow.extraction.dry_run import leaving, size_of_run
+    from dof_arrow.extraction.dry_run import leaving, size_of_run, told_apart
     from dof_arrow.extraction.report import of_plan
 
     report = of_plan(run)
     what = leaving(run)
     what["bytes"] = size_of_run(run)
     what["report"] = report.to_json()
-    terminal.result(what, *_plan_lines(run, what, report))
+    with terminal.busy("counting combinations"):
+        apart = told_apart(run)
+    what["combinations"] = apart.to_json()
+    terminal.result(what, *_plan_lines(run, what, report), *_apart_lines(apart, run))
     terminal.say()
     terminal.say("Nothing was written. To extract: the same command without --dry-run.")
 
@@ -266,13 +284,30 @@ def _plan_lines(run: Extraction, what: dict[str, Any], report: Report) -> Iterat
         yield f"  {text}"
 
 
+def _apart_lines(apart: Combinations, run: Extraction) -> Iterator[str]:
+    """How many inputs could be told by their columns, and which columns do most."""
+    if not apart.columns:
+        return
+    names = [column.name for column in apart.columns]
+    shown = ", ".join(names[:_COLUMNS]) + (" …" if len(names) > _COLUMNS else "")
+    whose = "no other input" if run.table.groups is None else "nobody else"
+    yield ""
+    yield "Who can be told by columns alone, by somebody who knows these values of them:"
+    yield f"  {apart.alone:,} of {apart.inputs:,} inputs have {shown} as {whose} has"
+    if not apart.alone:
+        return
+    for column in apart.columns[:_COLUMNS]:
+        yield f"  {column.without_it:,} without {column.name}; {column.by_itself:,} by it alone"
+
+
 def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fresh: bool) -> int:
     from dof_arrow.extraction.report import of_run
 
     report = of_run(run, dataset)
     about = dataset.metadata.provenance
     inputs = "pictures" if run.clips is None else "clips"
-    raw = int(about.raw.get("bytes", 0)) if about else 0
+    raw = about.raw.get("bytes") if about else None
+    were = "" if raw is None else f"; the {inputs} were about {size(raw)}"
     stored = dataset.size
     failed = len(dataset.errors)
     path = dataset.path
@@ -288,8 +323,7 @@ def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fre
     }
     terminal.result(
         value,
-        f"{path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row; "
-        f"the {inputs} were {size(raw)}",
+        f"{path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row{were}",
     )
     for line in report.lines():
         terminal.say(line)

@@ -248,11 +248,17 @@ class Provenance:
         default=None,
         pattern=SHA256,
     )
+    size: str | None = spec(
+        "keyed digest of the inputs' bytes, by which the owner knows whether they have changed",
+        default=None,
+        pattern=SHA256,
+    )
     libraries: Mapping[str, str] = spec(
         "versions of the Python modules that the features depend on", factory=dict
     )
     raw: Mapping[str, Json] = spec(
-        "what the raw inputs were like: sizes, modes, bit depths, bytes", factory=dict
+        "what the raw inputs were like: sizes, modes, bit depths, bytes, in classes of five or more",
+        factory=dict,
     )
     providers: Mapping[str, tuple[str, ...]] = spec(
         "by feature column: ONNX Runtime's execution providers that ran its core, "

@@ -70,7 +70,7 @@ def _content(file: int, where: str, attachment: Attachment) -> Iterator[Problem]
 def _errors_table(lines: Sequence[bytes], attachment: Errors, where: str) -> Iterator[Problem]:
     for number, line in enumerate(lines, 1):
         if not _is_error(line):
-            expected = "objects of the texts id, rule and reason"
+            expected = "objects of the texts id, rule, reason and, where known, group"
             yield problem("errors-table", where, expected, f"line {number}")
             return
     if len(lines) != attachment.rows:
@@ -88,4 +88,5 @@ def _is_error(line: bytes) -> bool:
     if not isinstance(value, dict):
         return False
     fields = [value.get(name) for name in _ERROR_FIELDS]
+    fields.append(value.get("group", ""))
     return all(isinstance(field, str) for field in fields)
