@@ -18,7 +18,6 @@ from dof_arrow.extraction.combinations import Combinations, combinations
 from dof_arrow.extraction.output_table import PROCESSING
 from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.run import Extraction
-from dof_arrow.extraction.staging import blocks
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.json_model import Json, to_json
@@ -26,7 +25,7 @@ from dof_arrow.format.spec.metadata import COUNTED, TYPES
 from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.writer import Writer
 from dof_arrow.security.pseudonyms import PSEUDONYM_LENGTH
-from dof_arrow.sources import clip, input_table
+from dof_arrow.sources import clip
 from dof_arrow.sources.sample import Sample
 from dof_arrow.storage.atomic import CountedOutput
 
@@ -72,11 +71,12 @@ def size_of_run(run: Extraction) -> int:
     table = run.table
     first = _first_facts(run)
     facts = _as_if_alike(run, first)
-    about = table.metadata(facts.common(), 0, facts.bytes)
+    about = table.metadata(facts)
     schema = table.schema_with(facts)
     part = run.destination.part
     with Sizer(about, schema=schema, layout=table.layout, part=part) as sizer:
-        for block in blocks(len(run.source)):
+        for number in table.own_blocks:
+            block = table.blocks[number]
             inputs: list[int] = []
             for number in block:
                 inputs += [number] * _rows_of(run, number)
@@ -128,7 +128,7 @@ def _processing_like(
 
 def _first_facts(run: Extraction) -> dict[str, Json]:
     """The facts of the first input that can be read; none if none of the first few can."""
-    for index in range(min(len(run.source), _TRIED)):
+    for index in run.table.inputs[:_TRIED]:
         with suppress(DofError):
             return _facts_of(run, run.source[index])
     return {}
@@ -137,8 +137,8 @@ def _first_facts(run: Extraction) -> dict[str, Json]:
 def _as_if_alike(run: Extraction, first: Mapping[str, Json]) -> RawFacts:
     """What would be known of the inputs if all were like the first one, but for their bytes."""
     facts = run.facts()
-    facts.add_alike(first, len(run.source))
-    size = input_table.size(run.source)
+    facts.add_alike(first, len(run.table.inputs))
+    size = run.table.bytes_of_files()
     if size is not None or run.table.segments:  # as the run itself: clips come several times
         facts.bytes = size
     return facts
@@ -214,7 +214,7 @@ def told_apart(run: Extraction) -> Combinations:
 
 def _facts_of_all(run: Extraction) -> dict[str, pa.Array]:
     values: dict[str, list[Json]] = {name: [] for name in COUNTED}
-    for number in range(len(run.source)):
+    for number in run.table.inputs:
         facts: Mapping[str, Json] = {}
         with suppress(DofError):
             facts = _facts_of(run, run.source[number])
@@ -238,7 +238,7 @@ def leaving(run: Extraction) -> dict[str, Any]:
         own = {"name": PROCESSING, "type": "struct", "holds": _processing(run)}
         columns.insert(len(columns) - len(run.cores), own)  # where the file has it
     return {
-        "inputs": len(run.source),
+        "inputs": len(run.table.inputs),
         "columns": columns,
         "strings": _strings(run),
         "metadata": run.metadata(),

@@ -22,6 +22,7 @@ from dof_arrow.extraction.destination import Destination, FileDestination
 from dof_arrow.extraction.local_engine import Progress
 from dof_arrow.extraction.options import ExtractOptions
 from dof_arrow.extraction.output_table import OutputTable
+from dof_arrow.extraction.partition import Partition
 from dof_arrow.extraction.run import Extraction
 from dof_arrow.extraction.sides import SplitRule
 from dof_arrow.extraction.standing import Standing, without_standing
@@ -108,6 +109,7 @@ def planned(
         reading=reading,
         views=views,
         clips=clips,
+        partition=_partition(given, Path(out)),
     )
     standing = Standing()
     known = destination.known_rows()
@@ -120,6 +122,19 @@ def planned(
         workers=_workers(cores.values()) if given.workers is None else given.workers,
         max_errors=given.max_errors,
     )
+
+
+def _partition(given: ExtractOptions, out: Path) -> Partition | None:
+    if given.partition is None:
+        return None
+    if is_directory(out):
+        raise UsageError(
+            "a partition is a file of its own",
+            str(out),
+            "a name such as part-2.dof.parquet",
+            hint=f"Then put them together: dof merge part-*.dof.parquet -o {out.name}",
+        )
+    return Partition.parse(given.partition)
 
 
 def _order(given: ExtractOptions) -> Literal["pseudonym", "source"]:

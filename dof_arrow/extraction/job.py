@@ -30,7 +30,8 @@ _TAKEN = 8
 class Job:
     """The inputs of a run, its cores by feature column, and how they are run.
 
-    `id_key` is the owner's, by which views are drawn; `dtype` is that of the features, `batch_size` counts rows, `max_errors` is how many inputs may
+    `id_key` is the owner's, by which views are drawn; `numbers` are those of the blocks
+    to compute, None: all; `dtype` is that of the features, `batch_size` counts rows, `max_errors` is how many inputs may
     fail; `clips` says which frames are taken where inputs are clips.
     """
 
@@ -44,6 +45,7 @@ class Job:
     views: ViewPlan = ONE
     clips: Sampling | None = None
     id_key: bytes = bytes(KEY_BYTES)
+    numbers: range | None = None
 
     def draws(self, sample: Sample) -> list[dict[str, float]]:
         """What is drawn for each view of an input, by its name; nothing for view 0."""

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 from dof_arrow.errors import CoreError, SourceError, UsageError
@@ -51,15 +52,15 @@ class _Engine:
         self._done = 0
         self._failed = 0
         self._rows = blocks(len(job.source), job.block)
+        self._numbers = range(len(self._rows)) if job.numbers is None else job.numbers
         self._kept: set[int] = set()
 
     def run(self) -> None:
-        count = len(self._rows)
-        staged = [number for number in self._staging.numbers() if number < count]
+        staged = [number for number in self._staging.numbers() if number in self._numbers]
         self._each(staged, self._recalled, self._recall)
         self._tell_damaged()
         self._count(0, 0)
-        missing = (number for number in range(count) if number not in self._kept)
+        missing = (number for number in self._numbers if number not in self._kept)
         if self._job.clips is not None:
             self._each(missing, self._clip, lambda number, failed: self._count(1, failed))
         else:
@@ -94,6 +95,11 @@ class _Engine:
     def _samples(self, number: int) -> list[Sample]:
         """The inputs of a block."""
         return [self._job.source[index] for index in self._rows[number]]
+
+    @cached_property
+    def _inputs(self) -> int:
+        """How many inputs there are to be computed."""
+        return sum(len(self._rows[number]) for number in self._numbers)
 
     # What is staged already
 
@@ -168,7 +174,7 @@ class _Engine:
     def _count(self, done: int, failed: int) -> None:
         self._done += done
         self._failed += failed
-        self._progress(self._done, len(self._job.source), self._failed)
+        self._progress(self._done, self._inputs, self._failed)
         most = self._job.max_errors
         if most is not None and self._failed > most:
             raise SourceError(

@@ -107,6 +107,10 @@ class ExtractOptions(TableOptions):
     class, where at least five are; or `exact`, those of each row, by which a picture may be
     recognised."""
 
+    partition: str | None = None
+    """Which of several processes this is, as `2/4`: each extracts some of the inputs into a file of
+    its own, and `merge` puts them together to what one process would have written."""
+
     overwrite: bool = False
     """Whether an output that is there, or an unfinished run of another kind, is replaced."""
 

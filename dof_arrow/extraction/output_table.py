@@ -19,8 +19,10 @@ from dof_arrow.cores.graph.runtime import CPU
 from dof_arrow.errors import UsageError
 from dof_arrow.extraction import sides
 from dof_arrow.extraction.block import Block, Column
+from dof_arrow.extraction.partition import Partition
 from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.sides import SplitRule, Units
+from dof_arrow.extraction.staging import blocks
 from dof_arrow.extraction.versions import LIBRARIES, versions
 from dof_arrow.extraction.views import ONE, ViewPlan
 from dof_arrow.format.spec.arrow import vector_field
@@ -30,7 +32,7 @@ from dof_arrow.media import decode
 from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Sampling
 from dof_arrow.sampling import splits
-from dof_arrow.security.pseudonyms import Kind, pseudonyms
+from dof_arrow.security.pseudonyms import Kind, digest_of_sizes, pseudonyms
 from dof_arrow.sources import input_table
 from dof_arrow.sources.input_table import Roster, at_site
 from dof_arrow.sources.sample import Source
@@ -47,8 +49,8 @@ class OutputTable:
 
     `cores` are by feature column; `split` says how splits are drawn that never part a group;
     `id_key` is the owner's key for pseudonyms, `site` stands before all names of inputs, `lacking`
-    names columns that may lack values, though they need not. Equal tables give equal bytes whoever
-    computes them.
+    names columns that may lack values, though they need not; of a `partition` only some inputs are
+    extracted. Equal tables give equal bytes whoever computes them.
     """
 
     source: Source
@@ -66,12 +68,20 @@ class OutputTable:
     views: ViewPlan = ONE
     clips: Sampling | None = None
     lacking: frozenset[str] = frozenset()
+    partition: Partition | None = None
 
     # What makes it this table and no other
 
     @cached_property
     def identity(self) -> dict[str, Json]:
         """What makes a run what it is; two runs with equal identity give equal bytes."""
+        if self.partition is None:
+            return self._identity_of_whole
+        part = f"{self.partition.index}/{self.partition.count}"
+        return {**self._identity_of_whole, "partition": part}
+
+    @cached_property
+    def _identity_of_whole(self) -> dict[str, Json]:
         return {
             "inputs": len(self.source),
             "names and labels": self._inputs.digest(self.id_key),
@@ -100,11 +110,23 @@ class OutputTable:
     @cached_property
     def run_digest(self) -> str:
         """A digest of the identity that only the owner of the key can make or recognise."""
-        return self._keyed(json.dumps(self.identity, sort_keys=True).encode())
+        return self._digest_of(self.identity)
 
-    def digest_of_size(self, size: int) -> str:
-        """A keyed digest of the inputs' bytes: the exact number would tell of single inputs."""
-        return self._keyed(f"bytes of inputs {size}".encode())
+    def _digest_of(self, identity: dict[str, Json]) -> str:
+        return self._keyed(json.dumps(identity, sort_keys=True).encode())
+
+    def digest_of_sizes(self, inputs: range) -> str | None:
+        """A keyed digest of the bytes of some inputs' files; None where they are not files.
+
+        The numbers themselves would tell of single inputs.
+        """
+        sizes = input_table.sizes(self.source, inputs)
+        return None if sizes is None else digest_of_sizes(self.id_key, sizes)
+
+    def bytes_of_files(self) -> int | None:
+        """Bytes of the inputs' files, each once; None where they are not files."""
+        sizes = input_table.sizes(self.source, self.inputs)
+        return None if sizes is None else sum(size for _, size in sizes)
 
     @property
     def _sides_digest(self) -> str | None:
@@ -201,6 +223,25 @@ class OutputTable:
         if "split" in self.lacking:
             return True
         return self.split is None and (given is None or given.null_count > 0)
+
+    # The inputs that are extracted
+
+    @cached_property
+    def blocks(self) -> list[range]:
+        """All inputs of the source in the blocks that they are computed in: one clip, or several."""
+        return blocks(len(self.source), None if self.clips is None else 1)
+
+    @property
+    def own_blocks(self) -> range:
+        """The numbers of the blocks that are extracted."""
+        numbers = range(len(self.blocks))
+        return numbers if self.partition is None else self.partition.of(numbers)
+
+    @property
+    def inputs(self) -> range:
+        """The numbers of the inputs that are extracted."""
+        own = [self.blocks[number] for number in self.own_blocks]
+        return range(own[0].start, own[-1].stop) if own else range(0)
 
     # The values of its columns
 
@@ -359,13 +400,8 @@ class OutputTable:
 
     # What it says of itself
 
-    def metadata(
-        self, raw: Mapping[str, Json] | None = None, failed: int = 0, size: int | None = None
-    ) -> dict[str, Json]:
-        """The file's metadata, as far as it is known before the file is written.
-
-        `size` is that of all inputs in bytes.
-        """
+    def metadata(self, facts: RawFacts | None = None) -> dict[str, Json]:
+        """The file's metadata, as far as it is known: once all is extracted, with the facts."""
         return {
             "primary_column": next(iter(self.cores)),
             "columns": self._described_columns(),
@@ -373,7 +409,7 @@ class OutputTable:
             "cores": {name: to_json(core.describe()) for name, core in self.cores.items()},
             "targets": {name: to_json(target) for name, target in self.source.targets.items()},
             "privacy": {"ids": self.ids},
-            "provenance": self._provenance(raw or {}, failed, size),
+            "provenance": {**self._provenance(), **self._of_inputs(facts)},
         }
 
     def _described_columns(self) -> dict[str, Json]:
@@ -385,20 +421,30 @@ class OutputTable:
             columns[name] = {"role": "kept"}
         return columns
 
-    def _provenance(
-        self, raw: Mapping[str, Json], failed: int, size: int | None
-    ) -> dict[str, Json]:
+    def _of_inputs(self, facts: RawFacts | None) -> dict[str, Json]:
+        """What the provenance says of the inputs."""
+        if facts is None:
+            return {"raw": self._sampled}
+        told: dict[str, Json] = {
+            "failed": len(facts.failures),
+            "size": self.digest_of_sizes(self.inputs),
+            "raw": {**self._sampled, **facts.common()},
+        }
+        if self.partition is not None:
+            whole = self._digest_of(self._identity_of_whole)
+            told["partition"] = self.partition.describe(whole, facts)
+        return told
+
+    def _provenance(self) -> dict[str, Json]:
         providers = {}
         for name, core in self.cores.items():
             if core.provider != CPU:
                 providers[name] = [core.provider]
         return {
-            "inputs": len(self.source),
-            "failed": failed,
+            "inputs": len(self.inputs),
+            "failed": 0,
             "run": self.run_digest,
-            "size": None if size is None else self.digest_of_size(size),
             "libraries": self.libraries,
-            "raw": {**self._sampled, **raw},
             "providers": providers,
         }
 

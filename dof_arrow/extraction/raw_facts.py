@@ -54,6 +54,24 @@ class RawFacts:
         for name, seen in self._seen.items():
             seen[facts.get(name)] += count
 
+    def exact(self) -> dict[str, Json]:
+        """All counts as they are, as JSON: `add_exact` adds them to others."""
+        values = {}
+        for name, seen in self._seen.items():
+            values[name] = sorted(seen.items(), key=lambda pair: (pair[0] is None, pair[0]))
+        counts = {"rows": self.rows, "bytes": self.bytes, "broken": self.broken}
+        return {**counts, "values": {name: list(map(list, values[name])) for name in values}}
+
+    def add_exact(self, counts: Mapping[str, Json]) -> None:
+        """Count the inputs of another account, as `exact` gave it."""
+        self.rows += counts["rows"]
+        self.broken += counts["broken"]
+        if self.bytes is not None:
+            self.bytes = None if counts["bytes"] is None else self.bytes + counts["bytes"]
+        for name, pairs in counts["values"].items():
+            for value, count in pairs:
+                self._seen[name][value] += count
+
     def common(self) -> dict[str, Json]:
         """The facts that all inputs share, counts of the others, about how many bytes they have.
 

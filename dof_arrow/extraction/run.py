@@ -23,7 +23,7 @@ from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.row_order import Rows, RowSorter, StagedRows, inverse
 from dof_arrow.extraction.sides import refuse_lacking
-from dof_arrow.extraction.staging import Staging, blocks
+from dof_arrow.extraction.staging import Staging
 from dof_arrow.extraction.standing import Standing
 from dof_arrow.extraction.views import ViewPlan
 from dof_arrow.format.parquet.layout import most_rows
@@ -128,6 +128,7 @@ class Extraction:
             views=self.views,
             clips=self.clips,
             id_key=self.table.id_key,
+            numbers=self.table.own_blocks,
         )
 
     # The run
@@ -168,18 +169,12 @@ class Extraction:
         return made is not None and not self._changed_since(made)
 
     def _changed_since(self, made: Dataset) -> bool:
-        """Whether an input changed: by times, as `make` tells it, or by the sum of all sizes.
-
-        The sum is known only where every input gave a row.
-        """
+        """Whether an input changed: by times, as `make` tells it, or by a digest of all sizes."""
         written = made.path.stat().st_mtime_ns
         if any(status.st_mtime_ns > written for status in input_table.files(self.source)):
             return True
         about = made.metadata.provenance
-        if about is None or about.failed:
-            return False
-        size = input_table.size(self.source)
-        return size is not None and self.table.digest_of_size(size) != about.size
+        return about is not None and self.table.digest_of_sizes(self.table.inputs) != about.size
 
     def _make_file(self, progress: Progress) -> None:
         if self._is_file_made():
@@ -267,17 +262,15 @@ class Extraction:
         order = self.table.in_order()
         if order is not None and self.clips is None:
             return RowSorter(staging, inverse(order))
-        numbers = range(len(self._blocks)) if order is None else order.tolist()
+        own = self.table.own_blocks
+        # Of clips each block is one input, so that blocks and inputs have the same numbers.
+        numbers = own if order is None else [number for number in order.tolist() if number in own]
         return StagedRows(staging, numbers)
-
-    @property
-    def _blocks(self) -> list[range]:
-        return blocks(len(self.source), self.job.block)
 
     def _write_file(self, facts: RawFacts, rows: Iterator[Block]) -> None:
         with Writer(
             self.destination.file,
-            self.table.metadata(facts.common(), len(facts.failures), facts.bytes),
+            self.table.metadata(facts),
             schema=self.table.schema_with(facts),
             overwrite=self.destination.overwrite,
             layout=self.table.layout,
@@ -294,12 +287,12 @@ class Extraction:
         A piece of a block has one digest, so to trust its facts all of it is read.
         """
         facts = self.facts()
-        for block in staging.read(range(len(self._blocks))):
+        for block in staging.read(self.table.own_blocks):
             facts.add(block)
             rows.add(block)
         if self.table.segments:  # the bytes of a clip count once, not for each of its segments
-            facts.bytes = input_table.size(self.source)
-        if not facts.rows:
+            facts.bytes = self.table.bytes_of_files()
+        if not facts.rows and self.table.partition is None:
             staging.clear()  # else the next try would find these failures, and read nothing anew
             first = facts.failures[0].reason if facts.failures else "no inputs"
             raise SourceError(

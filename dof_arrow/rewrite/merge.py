@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import DofWarning, FormatError, OutputError, UsageError
+from dof_arrow.extraction.partition import merged_provenance, partition_of
 from dof_arrow.format import append, merge_metadata
 from dof_arrow.format.append import Growth
 from dof_arrow.format.directory import MANIFEST, is_directory
@@ -38,6 +39,7 @@ from dof_arrow.format.statistics_anew import statistics_anew
 from dof_arrow.format.validation import structure
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite.carry import carried, renewed, write_rows
+from dof_arrow.rewrite.convert import save_directory
 from dof_arrow.storage.atomic import refuse_existing, replacing
 from dof_arrow.tables import selection
 
@@ -106,6 +108,12 @@ def _into_directory(
     whole, notes = dataset.union([*known, *opened], once=True)
     for note in notes:
         say(note)
+    if any(map(partition_of, opened)) and not known:
+        order = _pseudonym_order(opened, whole)
+        rows = whole if order is None else whole.take(order)
+        about, errors = _about(opened), _errors(opened)
+        save_directory(rows, out, overwrite=overwrite, about=about, errors=errors)
+        return
     if known and not _is_like(known[0], whole):
         raise UsageError(
             "the directory's parts have other columns or classes",
@@ -158,13 +166,19 @@ def _pseudonym_order(opened: Sequence[Dataset], whole: Dataset) -> Array | None:
     Where every part has its rows in that order, the whole has too: else it would tell which part
     a row came from, and partitions of one run would not be as the run.
     """
-    named = [part.metadata.privacy for part in opened]
-    if any(about is None or about.ids == "name" for about in named):
-        return None
-    if not all(_ascend(_ids(part)) for part in opened) or _ascend(_ids(whole)):
+    if not _are_by_pseudonym(opened) or _ascend(_ids(whole)):
         return None
     ids = _ids(whole).to_numpy(zero_copy_only=False)
     return np.argsort(ids, kind="stable")
+
+
+def _are_by_pseudonym(opened: Sequence[Dataset]) -> bool:
+    """Whether all have their rows in the order of their pseudonyms."""
+    for part in opened:
+        privacy = part.metadata.privacy
+        if privacy is None or privacy.ids == "name" or not _ascend(_ids(part)):
+            return False
+    return True
 
 
 def _ids(data: Dataset) -> pa.Array:
@@ -299,15 +313,15 @@ def _form(whole: Dataset) -> dict[str, Json]:
 def _about(opened: Sequence[Dataset]) -> dict[str, Json]:
     """The metadata of all rows, but for the sizes of splits, which are counted as rows go by."""
     value = merge_metadata.together([carried(part) for part in opened])
+    value["provenance"] = merged_provenance(opened, value["provenance"])
     value.pop("splits")
     return value
 
 
 def _errors(opened: Sequence[Dataset]) -> list[Json]:
-    """The errors of all parts, by id where each part has them so."""
-    parts = [part.errors for part in opened]
-    whole = [error for part in parts for error in part]
-    if all(part == sorted(part, key=itemgetter("id")) for part in parts):
+    """The errors of all parts, by id where rows are."""
+    whole = [error for part in opened for error in part.errors]
+    if _are_by_pseudonym(opened):
         whole.sort(key=itemgetter("id"))
     return whole
 

@@ -69,6 +69,33 @@ def split_numbers(key: bytes, named: Iterable[str]) -> NDArray[Any]:
     return np.array(numbers, np.uint64) / 2.0**53
 
 
+def digest_of_sizes(key: bytes, sizes: Iterable[tuple[str, int]]) -> str:
+    """A keyed digest of named sizes, in hexadecimal, whatever their order.
+
+    It tells the owner whether any has changed, and nobody else anything. Digests of parts add up to
+    that of the whole (`sum_of_digests`): each is a sum of HMAC-SHA256 values modulo 2^256
+    (MSet-Add-Hash, Clarke et al. 2003).
+
+    >>> parts = [digest_of_sizes(bytes(32), [(name, 7)]) for name in "ab"]
+    >>> sum_of_digests(parts) == digest_of_sizes(bytes(32), [("b", 7), ("a", 7)])
+    True
+    """
+    total = 0
+    for name, size in sizes:
+        digest = hmac.digest(key, b"dof size\0%d\0" % size + _bytes(name), "sha256")
+        total += int.from_bytes(digest, "big")
+    return _hexadecimal(total)
+
+
+def sum_of_digests(digests: Iterable[str]) -> str:
+    """The digest of all sizes whose digests are given."""
+    return _hexadecimal(sum(int(digest, 16) for digest in digests))
+
+
+def _hexadecimal(total: int) -> str:
+    return f"{total % (1 << 256):064x}"
+
+
 def draw_number(key: bytes, name: str) -> int:
     """A number of 63 bits by which an input's views are drawn.
 

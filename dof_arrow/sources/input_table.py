@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -122,14 +123,30 @@ def are_segments(source: Source) -> bool:
     return isinstance(source, Listing) and source.bounds is not None
 
 
-def size(source: Source) -> int | None:
-    """Bytes of all pictures, where each is a file of its own; else None.
+def sizes(source: Source, inputs: range | None = None) -> Iterator[tuple[str, int]] | None:
+    """Name and bytes of the file of each input, or of some; None where inputs are not files.
 
-    A clip of several segments counts once.
+    A clip of several segments counts once, with the first of them. A missing file has no size.
     """
-    if not isinstance(source, Files):
-        return None
-    return sum(status.st_size for status in files(source))
+    return _sizes(source, inputs) if isinstance(source, Files) else None
+
+
+def _sizes(source: Files, inputs: range | None) -> Iterator[tuple[str, int]]:
+    wanted = range(len(source)) if inputs is None else inputs
+    seen = set(_names(source, range(wanted.start))) if source.bounds is not None else set()
+    for name in _names(source, wanted):
+        if source.bounds is not None:
+            if name in seen:
+                continue
+            seen.add(name)
+        with suppress(OSError):
+            yield name, os.stat(f"{source.root}/{name}").st_size
+
+
+def _names(source: Files, inputs: range) -> Iterator[str]:
+    for start in range(inputs.start, inputs.stop, _AT_ONCE):
+        length = min(_AT_ONCE, inputs.stop - start)
+        yield from source.names.slice(start, length).to_pylist()
 
 
 def _plainly(column: Column) -> Any:

@@ -90,6 +90,11 @@ _CHOICES = (
     "--layout", type=click.Choice(["mapped", "compact"]), default="mapped", show_default=True
 )
 @click.option(
+    "--partition",
+    metavar="I/N",
+    help="Extract the I-th of N parts of the inputs; dof merge puts them together.",
+)
+@click.option(
     "--order",
     type=click.Choice(["pseudonym", "source"]),
     help="What rows stand in the order of; the source's order tells whose row is whose "

@@ -232,6 +232,18 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionOf:
+    """Of which run a file is a part that was extracted by a process of its own."""
+
+    index: int = spec("which of the partitions, from 1", minimum=1)
+    of: int = spec("how many partitions the run has", minimum=1)
+    run: str = spec("`provenance.run` of the whole run", pattern=SHA256)
+    raw: Mapping[str, Json] = spec(
+        "exact counts of the raw inputs, of which the whole makes its `raw`", factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """How this file came to be."""
 
@@ -264,6 +276,10 @@ class Provenance:
         "by feature column: ONNX Runtime's execution providers that ran its core, "
         "unless it was the CPU's alone",
         factory=dict,
+    )
+    partition: PartitionOf | None = spec(
+        "of which run this is a part; a file that has it is to be merged, not published",
+        default=None,
     )
     created: str | None = spec(
         "time of writing, only where SOURCE_DATE_EPOCH gives one", default=None
