@@ -20,6 +20,7 @@ from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.table_keys import offered
 
 _SHOWN = 12  # classes or kinds of failure that are told one by one
+TOGETHER = "in a directory, rows stand by extraction: it tells which inputs came together"
 _DETAIL = re.compile(r": (expected|found) .*$", re.DOTALL)  # which differs from input to input
 _OPTIONS = {
     "burned-in": "--allow burned-in",
@@ -104,6 +105,8 @@ def _report(run: Extraction, first: Sequence[Line], columns: Mapping[str, Any]) 
     offers = offered(getattr(run.source, "offers", {}))
     remarks = [*getattr(run.source, "remarks", ()), *([offers] if offers else [])]
     remarks += run.table.split_remarks
+    if run.destination.part:
+        remarks.append(TOGETHER)
     return Report(inputs=[*first, *_left_out(run)], values=values, remarks=remarks)
 
 

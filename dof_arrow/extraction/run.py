@@ -125,6 +125,7 @@ class Extraction:
             views=self.views,
             clips=self.clips,
             id_key=self.table.id_key,
+            site=self.table.site,
         )
 
     # The run
