@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow.dataset.selected_rows import SelectedRows
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import UsageError, few
 from dof_arrow.security.keys import existing_key
 from dof_arrow.security.pseudonyms import pseudonyms
 
@@ -24,18 +24,36 @@ def rows_named(
 ) -> NDArray[np.int64]:
     """The numbers of the rows of some inputs, in the order of the names, int64 [n].
 
-    An input has a row for each of its views, frames or windows. Raises UsageError where ids are
-    pseudonyms and there is no key, and for names that no row bears, all at once.
+    An input has a row for each of its views, frames or windows; one that is named twice has them
+    twice. Raises UsageError where ids are pseudonyms and there is no key, and for names that no row
+    bears, all at once.
     """
-    ids = _called(data, names, key)
+    wanted = _texts(names)
+    different = list(dict.fromkeys(wanted))
+    ids = _called(data, different, key)
     stored = data.to_arrow([data.metadata.record.id]).column(0).combine_chunks()
     place = _places(stored, ids)
     found = np.flatnonzero(place >= 0)
-    there = np.zeros(len(ids), bool)
-    there[place[found]] = True
-    if not there.all():
-        raise _unknown(data, [names[number] for number in np.flatnonzero(~there).tolist()])
-    return found[np.argsort(place[found], kind="stable")]
+    found = found[np.argsort(place[found], kind="stable")]
+    ends = np.searchsorted(place[found], np.arange(len(ids)), side="right")
+    rows = dict(zip(different, np.split(found, ends[:-1]), strict=False))
+    unknown = [name for name in different if not len(rows[name])]
+    if unknown:
+        raise _unknown(data, unknown)
+    return np.concatenate([found[:0], *(rows[name] for name in wanted)])
+
+
+def _texts(names: Sequence[str]) -> list[str]:
+    wanted = [names] if isinstance(names, str) else list(names)
+    others = [name for name in wanted if not isinstance(name, str)]
+    if others:
+        raise UsageError(
+            "inputs have texts for names",
+            "names",
+            "texts",
+            ", ".join(few([repr(name) for name in others], _LISTED)),
+        )
+    return wanted
 
 
 def _called(data: SelectedRows, names: Sequence[str], key: Any) -> list[str]:
@@ -55,13 +73,11 @@ def _places(stored: pa.Array, ids: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _unknown(data: SelectedRows, names: Sequence[str]) -> UsageError:
-    shown = ", ".join(map(repr, names[:_LISTED]))
-    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
     return UsageError(
         "no row is of these inputs",
         str(data.path),
         "names as they were when the dataset was made, and the key that made it",
-        shown + more,
+        ", ".join(few([repr(name) for name in names], _LISTED)),
         "Inputs of a folder are called by their path in it; those with a site have its name "
         "and a slash in front. Failed inputs have no rows: see `errors`.",
     )

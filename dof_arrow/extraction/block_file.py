@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from itertools import chain
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -44,7 +45,9 @@ def write(out: Output, pieces: Iterator[Block], stamp: str, whose: bytes) -> Non
     schema = first.table.schema
     digests = []
     for piece in chain([first], pieces):
-        digests.append(_write_piece(out, piece.table.cast(schema)))
+        state = hashlib.sha256()
+        length = _write_piece(out, piece.table.cast(schema), state)
+        digests.append((length, state.hexdigest()))
     about = {"stamp": stamp, "failed": len(first.failures), "pieces": digests}
     trailer = json.dumps(about).encode()
     out.write(trailer, len(trailer).to_bytes(_LENGTH, "little"), _digest(whose, trailer))
@@ -72,7 +75,9 @@ class BlockFile:
         self.stamp = str(about["stamp"])
         self.failed = int(about["failed"])
         self._pieces: list[tuple[int, str]] = about["pieces"]
-        if sum(size for size, _ in self._pieces) != end - length:
+        lengths = (length for length, _ in self._pieces)
+        self._starts = list(accumulate(lengths, initial=0))
+        if self._starts[-1] != end - length:
             raise Damaged(path, "another length")
 
     def pieces(self) -> Iterator[Block]:
@@ -82,32 +87,86 @@ class BlockFile:
 
     def piece(self, number: int) -> Block:
         """One piece. Raises Damaged where it is not what was written."""
-        start = sum(length for length, _ in self._pieces[:number])
+        start = self._starts[number]
         length, digest = self._pieces[number]
         data = self._read(start, length)
         if hashlib.sha256(data).hexdigest() != digest:
-            raise Damaged(self._path, f"other bytes in {start:,} to {start + length:,}")
-        return Block(pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(data))).read_all())
+            raise _other_bytes(self._path, start, length)
+        return _block(data)
 
     def _read(self, start: int, length: int) -> bytearray:
-        data = bytearray(length)
-        view = memoryview(data)
-        done = 0
-        while done < length:
-            count = os.preadv(self._file, [view[done:]], start + done)
-            if not count:
-                raise Damaged(self._path, "another length")
-            done += count
-        return data
+        return _read(self._path, self._file, start, length)
+
+
+class ScratchFile:
+    """Pieces that are written to an open file and read again while this process lives.
+
+    What was written is known to this object alone, so a checksum tells of damage; whoever could
+    forge one could change the memory as well.
+    """
+
+    def __init__(self, path: Path, file: int, pieces: Iterable[Block]) -> None:
+        self._path, self._file = path, file
+        self._pieces: list[tuple[int, int, int]] = []  # start, length and CRC-32 of each
+        out = Output(path, file)
+        for piece in pieces:
+            start, state = out.size, _Crc()
+            length = _write_piece(out, piece.table, state)
+            self._pieces.append((start, length, state.value))
+
+    def piece(self, number: int) -> Block:
+        """One piece. Raises Damaged where it is not what was written."""
+        start, length, check = self._pieces[number]
+        data = _read(self._path, self._file, start, length)
+        if zlib.crc32(data) != check:
+            raise _other_bytes(self._path, start, length)
+        return _block(data)
+
+
+def _read(path: Path, file: int, start: int, length: int) -> bytearray:
+    data = bytearray(length)
+    view = memoryview(data)
+    done = 0
+    while done < length:
+        count = os.preadv(file, [view[done:]], start + done)
+        if not count:
+            raise Damaged(path, "another length")
+        done += count
+    return data
+
+
+def _block(data: bytearray) -> Block:
+    return Block(pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(data))).read_all())
+
+
+def _other_bytes(path: Path, start: int, length: int) -> Damaged:
+    return Damaged(path, f"other bytes in {start:,} to {start + length:,}")
+
+
+class _State(Protocol):
+    """Takes in all that is written."""
+
+    def update(self, data: Any, /) -> None:
+        """Take the next bytes."""
+
+
+class _Crc:
+    """A CRC-32 of what has been taken in."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def update(self, data: Any, /) -> None:
+        self.value = zlib.crc32(data, self.value)
 
 
 class _Digesting(Sink):
-    """A sink that digests what goes through it."""
+    """A sink that digests what goes through it; positions count from where it began."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Output, state: _State) -> None:
         super().__init__(out)
         self._start = out.size
-        self._state = hashlib.sha256()
+        self._state = state
 
     def write(self, data: Any) -> int:
         self._state.update(data)
@@ -116,15 +175,13 @@ class _Digesting(Sink):
     def tell(self) -> int:
         return super().tell() - self._start
 
-    def told(self) -> tuple[int, str]:
-        return self.tell(), self._state.hexdigest()
 
-
-def _write_piece(out: Output, piece: pa.Table) -> tuple[int, str]:
-    sink = _Digesting(out)
+def _write_piece(out: Output, piece: pa.Table, state: _State) -> int:
+    """Write a piece, have `state` take in its bytes; how many they are."""
+    sink = _Digesting(out, state)
     with pa.ipc.new_stream(sink, piece.schema) as writer:
         writer.write_table(piece)
-    return sink.told()
+    return sink.tell()
 
 
 def _digest(whose: bytes, trailer: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +18,7 @@ from dof_arrow.extraction.combinations import Combinations, combinations
 from dof_arrow.extraction.output_table import PROCESSING
 from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.run import Extraction
+from dof_arrow.extraction.staging import blocks
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.json_model import Json, to_json
@@ -75,8 +76,7 @@ def size_of_run(run: Extraction) -> int:
     schema = table.schema_with(facts)
     part = run.destination.part
     with Sizer(about, schema=schema, layout=table.layout, part=part) as sizer:
-        for number in table.own_blocks:
-            block = table.blocks[number]
+        for block in _in_order(run):
             inputs: list[int] = []
             for number in block:
                 inputs += [number] * _rows_of(run, number)
@@ -89,6 +89,17 @@ def size_of_run(run: Extraction) -> int:
                 vectors[name] = np.zeros((len(inputs), *core.output_shape), table.dtype)
             sizer.write(ids=columns.pop("id"), vectors=vectors, columns=columns)
     return sizer.size
+
+
+def _in_order(run: Extraction) -> Iterator[list[int]]:
+    """Numbers of inputs as rows will stand: how small columns become depends on what follows what."""
+    inputs = run.table.inputs
+    order = run.table.in_order()
+    numbers = list(inputs)
+    if order is not None:
+        numbers = order[np.isin(order, numbers)].tolist()
+    for block in blocks(len(numbers)):
+        yield numbers[block.start : block.stop]
 
 
 def _rows_of(run: Extraction, number: int) -> int:
@@ -113,7 +124,7 @@ def _of_rows(run: Extraction, rows: int) -> dict[str, Any]:
 
 
 def _processing_like(
-    run: Extraction, facts: RawFacts, first: Mapping[str, Json], block: range, rows: int
+    run: Extraction, facts: RawFacts, first: Mapping[str, Json], block: list[int], rows: int
 ) -> pa.Array:
     """The column `processing` if all inputs were like the first one."""
     values = []
@@ -276,7 +287,8 @@ def _holds(run: Extraction, name: str) -> str:
 
 def _processing(run: Extraction) -> str:
     told = []
-    if run.table.facts == "exact":
+    # A directory may have the facts of its earlier rows: then those of new ones join them.
+    if run.destination.own_facts(run.table.facts):
         told.append("size, mode, depth, format and such of each picture")
     if run.views.count > 1:
         told.append("the numbers that its view was made with")

@@ -64,8 +64,9 @@ def extract(
     - `options`: those of `ExtractOptions`.
 
     Returns the dataset, opened: a row for each view of each picture, or for each frame or window of
-    each clip, in the order of their pseudonyms (`Dataset.by_names` finds inputs). Inputs that fail are listed in `Dataset.errors`. After a
-    kill at any point the same call goes on where it was, and ends in the same bytes.
+    each clip, in the order of their pseudonyms (`Dataset.by_names` finds inputs). Inputs that fail
+    are listed in `Dataset.errors`. After a kill at any point the same call goes on where it was,
+    and ends in the same bytes.
 
     Raises UsageError for options that are unknown or cannot be, SourceError if the source cannot be
     read, all inputs fail or too many do, CoreError if a core cannot be used, OutputError if the

@@ -30,9 +30,10 @@ _TAKEN = 8
 class Job:
     """The inputs of a run, its cores by feature column, and how they are run.
 
-    `id_key` is the owner's, by which views are drawn; `numbers` are those of the blocks
-    to compute, None: all; `dtype` is that of the features, `batch_size` counts rows, `max_errors` is how many inputs may
-    fail; `clips` says which frames are taken where inputs are clips.
+    `dtype` is that of the features, `batch_size` counts rows, `max_errors` is how many inputs may
+    fail; `clips` says which frames are taken where inputs are clips. By `id_key`, the owner's, and
+    the name at its `site` an input's views are drawn. `numbers` are those of the blocks to compute,
+    None: all.
     """
 
     source: Source
@@ -45,11 +46,14 @@ class Job:
     views: ViewPlan = ONE
     clips: Sampling | None = None
     id_key: bytes = bytes(KEY_BYTES)
+    site: str | None = None
     numbers: range | None = None
 
     def draws(self, sample: Sample) -> list[dict[str, float]]:
         """What is drawn for each view of an input, by its name; nothing for view 0."""
-        return self.views.draws(draw_number(self.id_key, sample.key))
+        # Not by its number: the seed is public, and numbers tried with it would tell the order.
+        name = sample.key if self.site is None else f"{self.site}/{sample.key}"
+        return self.views.draws(draw_number(self.id_key, name))
 
     @property
     def block(self) -> int | None:

@@ -20,6 +20,7 @@ from dof_arrow.sources.table_keys import offered
 from dof_arrow.tables import value_counts as by_value
 
 _SHOWN = 12  # classes or kinds of failure that are told one by one
+TOGETHER = "in a directory, rows stand by extraction: it tells which inputs came together"
 _DETAIL = re.compile(r": (expected|found) .*$", re.DOTALL)  # which differs from input to input
 _OPTIONS = {
     "burned-in": "--allow burned-in",
@@ -108,6 +109,8 @@ def _report(run: Extraction, first: Sequence[Line], columns: Mapping[str, Any]) 
     if not run.nothing_new:
         remarks += run.table.split_remarks
     remarks += run.standing.remarks
+    if run.destination.part:
+        remarks.append(TOGETHER)
     lines = [*first, *_standing(run.standing), *_left_out(run)]
     return Report(inputs=lines, values=values, remarks=remarks)
 

@@ -2,25 +2,25 @@
 
 Blocks are staged in the order of the inputs. Names of files, sizes or times sorted in that order
 would undo pseudonyms, so the output has its rows in another. Rows that fit in memory are sorted
-there; more go through scratch files, each of them a sorted run with a piece for each range of the
-output, so that the rows of a range are read at once.
+there; more go through scratch files, each of them with a piece for each range of the output, so
+that the rows of a range are read at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 
 from dof_arrow.extraction.block import Block
-from dof_arrow.extraction.block_file import BlockFile
+from dof_arrow.extraction.block_file import ScratchFile
 from dof_arrow.extraction.job import Array
 from dof_arrow.extraction.staging import JOINED_BYTES, Staging
 
 HELD_BYTES = 128 << 20  # of rows that wait in memory
+_RUNS = 256  # scratch files, all of them open at a time
+_SHARE = 4  # ranges of which all would fit in memory: small ones are read into memory that is there
 
 
 class Rows(Protocol):
@@ -49,7 +49,7 @@ class StagedRows:
 
 
 class RowSorter:
-    """First `add` every block, then ask for `blocks` in the order of the output.
+    """First `add` every block, then ask once for `blocks` in the order of the output.
 
     `places` [inputs] is where each input stands among all in the output; the rows of one input stay
     together in their order.
@@ -62,13 +62,13 @@ class RowSorter:
         self._held: list[Block] = []
         self._size = 0
         self._bounds: Array | None = None  # the first place of each range but the first
-        self._runs: list[BlockFile] = []
+        self._runs: list[ScratchFile] = []
 
     def add(self, block: Block) -> None:
         """Take the next rows, in any order of inputs."""
         if not len(block):
             return
-        self._held.append(block)
+        self._held.append(block.contiguous())
         self._size += block.nbytes
         if self._size > self._most:
             self._write_run()
@@ -85,39 +85,63 @@ class RowSorter:
             self._write_run()
         assert self._bounds is not None
         for number in range(len(self._bounds) + 1):
-            yield from self._in_order([run.piece(number) for run in self._runs])
+            pieces = [run.piece(number).contiguous() for run in self._runs]
+            yield from self._in_order([piece for piece in pieces if len(piece)])
 
     def _in_order(self, blocks: Sequence[Block]) -> Iterator[Block]:
+        """The rows of some blocks in order, a few megabytes at a time."""
         if not blocks:
             return
-        whole, places = self._sorted(blocks)
-        rows = max(JOINED_BYTES * len(whole) // max(whole.nbytes, 1), 1)
-        for start in range(0, len(whole), rows):
-            yield whole.take(places[start : start + rows])
-
-    def _sorted(self, blocks: Sequence[Block]) -> tuple[Block, Array]:
-        """The rows as one block, and their numbers in the order of the output."""
-        whole = Block.joined(blocks).contiguous()
-        return whole, np.argsort(self._places[whole.inputs], kind="stable")
+        places = np.concatenate([self._places[block.inputs] for block in blocks])
+        order = np.argsort(places, kind="stable")
+        size = sum(block.nbytes for block in blocks)
+        rows = max(JOINED_BYTES * len(order) // max(size, 1), 1)
+        for start in range(0, len(order), rows):
+            yield _taken(blocks, order[start : start + rows])
 
     def _write_run(self) -> None:
-        """Put what is held into a scratch file, sorted, a piece for each range."""
-        whole, order = self._sorted(self._held)
-        self._held.clear()
+        """Put what is held into a scratch file, a piece for each range."""
         if self._bounds is None:
-            self._bounds = self._ranges(whole)
-        places = self._places[whole.inputs][order]
-        ends = [0, *np.searchsorted(places, self._bounds).tolist(), len(order)]
-        pieces = (whole.take(order[start:end]) for start, end in pairwise(ends))
+            self._bounds = self._ranges()
+        ranges = []
+        for block in self._held:
+            ranges.append(np.searchsorted(self._bounds, self._places[block.inputs], side="right"))
+        pieces = (self._piece(ranges, number) for number in range(len(self._bounds) + 1))
         self._runs.append(self._staging.scratch(pieces))
+        self._held.clear()
         self._size = 0
 
-    def _ranges(self, first: Block) -> Array:
-        """Where ranges begin, so that the rows of each fit in memory if all are like the first."""
-        inputs = len(pa.array(first.inputs).unique())
-        total = first.nbytes * len(self._places) / max(inputs, 1)
-        count = int(total // self._most) + 1
+    def _piece(self, ranges: Sequence[Array], number: int) -> Block:
+        """The held rows of one range, in no order."""
+        parts = []
+        for block, of_row in zip(self._held, ranges, strict=True):
+            parts.append(block.take(np.flatnonzero(of_row == number)))
+        return Block.joined(parts)
+
+    def _ranges(self) -> Array:
+        """Where ranges begin, so that the rows of each fit in memory if all are like the first.
+
+        Where there would be too many scratch files, more is held in memory from now on.
+        """
+        seen = {number for block in self._held for number in block.inputs.tolist()}
+        total = self._size * len(self._places) // len(seen)
+        self._most = max(self._most, total // _RUNS)
+        count = total // (self._most // _SHARE) + 1
         return np.arange(1, count) * len(self._places) // count
+
+
+def _taken(blocks: Sequence[Block], rows: Array) -> Block:
+    """Some rows of blocks, by their numbers as if the blocks were one.
+
+    Rows are taken from each block by itself: together the blocks would be in memory twice.
+    """
+    ends = np.cumsum([len(block) for block in blocks])
+    owner = np.searchsorted(ends, rows, side="right")
+    parts = []
+    for number in np.unique(owner).tolist():
+        block = blocks[number]
+        parts.append(block.take(rows[owner == number] - (ends[number] - len(block))))
+    return Block.joined(parts).take(inverse(np.argsort(owner, kind="stable")))
 
 
 def inverse(order: Array) -> Array:

@@ -129,6 +129,7 @@ class Extraction:
             clips=self.clips,
             id_key=self.table.id_key,
             numbers=self.table.own_blocks,
+            site=self.table.site,
         )
 
     # The run

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dof_arrow.errors import OutputError
 from dof_arrow.extraction.block import Block
-from dof_arrow.extraction.block_file import BlockFile, Damaged, write
+from dof_arrow.extraction.block_file import BlockFile, Damaged, ScratchFile, write
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import Output, explained, lock, replacing, sibling, sync_folder
@@ -132,18 +132,17 @@ class Staging:
         with self._replacing(self.path(number)) as out:
             write(out, chain([first], pieces), stamp, self._whose(number))
 
-    def scratch(self, pieces: Iterator[Block]) -> BlockFile:
+    def scratch(self, pieces: Iterator[Block]) -> ScratchFile:
         """Keep rows in pieces for this process alone: a kill leaves nothing of the file.
 
-        Its `piece` raises as `read` does. It is gone once the folder is let go of.
+        It is gone once the folder is let go of.
         """
         path = self.folder / _SCRATCH
         owned.remove(path, self._file)
         file = owned.make(path, self._file)
         self._open_scratch.append(file)
         owned.remove(path, self._file)  # it lives on as long as it is open
-        write(Output(path, file), pieces, _SCRATCH, self._run)
-        return BlockFile(path, file, self._run)
+        return ScratchFile(path, file, pieces)
 
     def drop_scratch(self) -> None:
         """Let go of all that `scratch` keeps."""

@@ -8,9 +8,8 @@ every dataset.
 
 from __future__ import annotations
 
-import base64
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +19,8 @@ from dof_arrow.errors import UsageError
 
 KEY_BYTES = 32
 PSEUDONYM_LENGTH = 26
+_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz234567", np.uint8)
+_AT_ONCE = 65_536  # names
 
 Kind = Literal["id", "group"]
 
@@ -50,7 +51,11 @@ def pseudonyms(key: bytes, kind: Kind, names: Iterable[str]) -> list[str]:
     if kind not in ("id", "group"):
         raise UsageError("no such kind of pseudonym", expected="id or group", found=str(kind))
     domain = f"dof pseudonym {kind}\0".encode()
-    return [_spelled(hmac.digest(key, domain + _bytes(name), "sha256")) for name in names]
+    digests = [hmac.digest(key, domain + _bytes(name), "sha256") for name in names]
+    spelled: list[str] = []
+    for start in range(0, len(digests), _AT_ONCE):
+        spelled += _spelled(digests[start : start + _AT_ONCE])
+    return spelled
 
 
 def split_numbers(key: bytes, named: Iterable[str]) -> NDArray[Any]:
@@ -122,5 +127,14 @@ def _bytes(name: str) -> bytes:
         ) from None
 
 
-def _spelled(digest: bytes) -> str:
-    return base64.b32encode(digest[:20])[:PSEUDONYM_LENGTH].decode().lower()
+def _spelled(digests: Sequence[bytes]) -> list[str]:
+    """The first 130 bits of each digest in base32: eight letters for five bytes."""
+    parts = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1)[:, :20]
+    fives = parts.reshape(len(digests), 4, 5).astype(np.uint64)
+    numbers = fives @ (1 << np.arange(32, -1, -8, np.uint64))
+    letters = numbers[..., None] >> np.arange(35, -1, -5, np.uint64) & 31
+    spelled = _LETTERS[letters.reshape(len(digests), -1)[:, :PSEUDONYM_LENGTH]]
+    text = spelled.tobytes().decode("ascii")
+    return [
+        text[start : start + PSEUDONYM_LENGTH] for start in range(0, len(text), PSEUDONYM_LENGTH)
+    ]
