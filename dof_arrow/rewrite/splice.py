@@ -35,7 +35,7 @@ from dof_arrow.format.spec.arrow import is_vector, with_metadata
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.statistics_anew import statistics_anew
 from dof_arrow.format.writer import Writer
-from dof_arrow.rewrite.carry import carried
+from dof_arrow.rewrite.carry import carried, check_rules
 from dof_arrow.rewrite.edit_check import editable_footer, is_signed, known_digests
 from dof_arrow.storage.atomic import replacing
 from dof_arrow.tables.amended import Amended
@@ -213,9 +213,9 @@ def _write(table: Amended, rows: slice, count: int, path: Path) -> None:
     writer = Writer(path, declared, schema=pa.schema(fields), layout="compact", geometry=geometry)
     length = rows.stop - rows.start
     with writer:
-        # A file has ids and vectors: those of this one are never read.
+        # A file has ids, each once, and vectors: those of this one are never read.
         writer.write(
-            ids=pa.repeat("", length),
+            ids=pa.array(np.arange(length)).cast(pa.string()),
             vectors={table.metadata.primary_column: np.zeros((length, 1), np.float32)},
             columns={name: values[rows] for name, values in table.fresh.items()},
         )
@@ -262,6 +262,7 @@ def _finish(writer: RowGroupWriter, rows: Dataset, table: Amended, schema: pa.Sc
         mapped=mapped,
     )
     metadata = description.metadata(placed, SplitCounts(), writer.digests)
+    check_rules(rows, metadata, schema)
     writer.finish(with_metadata(schema, metadata))
 
 
