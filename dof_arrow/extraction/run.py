@@ -12,7 +12,7 @@ import pyarrow as pa
 from dof_arrow.cores.core import Core
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import OutputError, SourceError, UsageError
+from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.extraction import clip_rows
 from dof_arrow.extraction.block import Block
 from dof_arrow.extraction.block_file import Damaged
@@ -26,7 +26,7 @@ from dof_arrow.extraction.sides import refuse_lacking
 from dof_arrow.extraction.staging import Staging
 from dof_arrow.extraction.standing import Standing
 from dof_arrow.extraction.views import ViewPlan
-from dof_arrow.format.parquet.layout import most_rows
+from dof_arrow.format.parquet.layout import check_rows
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.writer import Writer
 from dof_arrow.media.frames import Sampling
@@ -239,16 +239,9 @@ class Extraction:
             )
 
     def _check_rows(self) -> None:
-        most = most_rows(self.schema)
         rows = len(self.source) * self.views.count
-        if self.clips is None and rows > most:
-            raise OutputError(
-                "more rows than one file may have",
-                str(self.out),
-                f"at most {most:,}",
-                f"{rows:,}",
-                "Extract a portion of the inputs at a time into a directory: -o NAME.dof",
-            )
+        if self.clips is None:
+            check_rows(self.schema, rows, str(self.out))
 
     # The output, written from the blocks
 

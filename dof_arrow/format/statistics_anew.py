@@ -93,5 +93,5 @@ def check_statistics(file: File) -> None:
             "readers would leave out rows: what the file says of its values is false",
             str(file.path),
             problems=found,
-            hint=f"Mend it: dof repair --statistics {file.path}",
+            hint=f"Mend it: dof repair {file.path} --statistics",
         )

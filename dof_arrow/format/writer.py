@@ -1,6 +1,7 @@
 """Vectors and columns in, one sealed DoF file out (SPEC sections 5 to 7).
 
-Memory stays at one row group, however many rows there are. Equal rows give equal bytes, however
+Memory stays at one row group and the columns that have rules over all rows (ids, splits, targets),
+however many rows there are. What the validator would report is refused before the seal. Equal rows give equal bytes, however
 they were batched.
 """
 
@@ -35,9 +36,11 @@ from dof_arrow.format.describe import Description, SplitCounts, record_columns
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.names_chunk import NamesColumn, can_be_mapped
 from dof_arrow.format.parquet.row_groups import RowGroupWriter
+from dof_arrow.format.spec import file_rules
 from dof_arrow.format.spec.arrow import (
     element_type,
     finite,
+    flat_array,
     is_vector,
     storable,
     vector_field,
@@ -59,7 +62,8 @@ class Writer:
     aligned as one of many row groups even if it has but one, so that it maps beside the others.
     `mode` is the file's mode, by default that of any new file.
 
-    Raises OutputError if the file cannot be written, UsageError for rows that do not fit.
+    Raises OutputError if the file cannot be written, UsageError for rows that do not fit,
+    FormatError for a file that would not be valid: ids that stand twice, targets of another type.
 
     >>> import numpy, tempfile, dof_arrow.dataset.dataset
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -97,6 +101,7 @@ class Writer:
         self._closed = False
         self._pending: list[Batch] = []
         self._counts = SplitCounts()
+        self._ruled: dict[str, list[pa.Array]] = {}
         self._errors: list[Json] = []
         self._documents: list[tuple[Json, bytes]] = []
         self._stack = ExitStack()
@@ -121,8 +126,9 @@ class Writer:
         if self._schema is None:
             self._begin(given, vectors)
         batch = self._batch(given, vectors)
-        split = self._record().get("split", "")
-        splits = batch.values.get(split)
+        self._keep_ruled(batch)
+        split = self._record().get("split")
+        splits = None if split is None else batch.values.get(split)
         if isinstance(splits, pa.Array):
             self._counts.add(batch.values[id_name], splits)
         self._pending.append(batch)
@@ -157,13 +163,8 @@ class Writer:
                 self._begin({self._record()["id"]: pa.array([], pa.string())}, {})
             self._flush(self._pending_rows())
             placed = self._file.attach(self._errors, self._documents)
-            description = Description(
-                declared=self._declared,
-                schema=self._schema,
-                shapes=self._shapes,
-                mapped=self._file.mapped,
-            )
-            metadata = description.metadata(placed, self._counts, self._file.digests)
+            metadata = self._description().metadata(placed, self._counts, self._file.digests)
+            self._check(metadata)
             self._file.finish(with_metadata(self._schema, metadata))
         return self.path
 
@@ -201,6 +202,36 @@ class Writer:
         mapped = columns if self._mapped else []
         named = self._names_columns(self._schema)
         self._file.begin(self._schema, mapped, self._geometry.alignment, named)
+        metadata = self._description().metadata({}, SplitCounts(), [])
+        file_rules.refuse(file_rules.of_columns(metadata, self._schema), str(self.path))
+        self._ruled = {name: [] for name in file_rules.named(metadata)}
+
+    def _description(self) -> Description:
+        return Description(
+            declared=self._declared,
+            schema=self._schema,
+            shapes=self._shapes,
+            mapped=self._file.mapped,
+        )
+
+    def _keep_ruled(self, batch: Batch) -> None:
+        """Keep the columns that have rules over all rows: ids, splits, targets and so on."""
+        for name, pieces in self._ruled.items():
+            values = batch.values[name]
+            if isinstance(values, np.ndarray):  # the caller may reuse it
+                field = self._schema.field(name)
+                memory = self._file.fixed[name].memory
+                values = flat_array(values.astype(memory), field.type)
+            pieces.append(values)
+
+    def _check(self, metadata: Metadata) -> None:
+        """Raise FormatError for what the validator would report: such a file is not sealed."""
+        file_rules.refuse(file_rules.of_columns(metadata, self._schema), str(self.path))
+        flat = {}
+        for name, pieces in self._ruled.items():
+            kind = self._schema.field(name).type
+            flat[name] = pa.concat_arrays(pieces) if pieces else pa.array([], kind)
+        file_rules.refuse(file_rules.of_rows(metadata, flat), str(self.path))
 
     def _names(self, columns: Iterable[str]) -> dict[str, tuple[str, ...] | None]:
         """The columns of names among these: a category's classes, None for the split."""

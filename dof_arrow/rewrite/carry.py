@@ -10,8 +10,11 @@ import pyarrow as pa
 
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
+from dof_arrow.format.parquet import layout as layouts
+from dof_arrow.format.spec import file_rules
 from dof_arrow.format.spec.arrow import element_type, is_vector
 from dof_arrow.format.spec.json_model import Json, to_json
+from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.writer import Writer
 from dof_arrow.tables.amended import Amended
 
@@ -69,8 +72,9 @@ def attach(writer: Writer, rows: Dataset, errors: Sequence[Mapping[str, str]] | 
 def write_rows(writer: Writer, rows: Dataset, schema: pa.Schema) -> None:
     """Write all rows of a dataset, its vectors cast to what the schema says.
 
-    Raises UsageError if the schema has no column of ids.
+    Raises UsageError if the schema has no column of ids, OutputError for too many rows.
     """
+    layouts.check_rows(schema, len(rows), str(writer.path))
     id_name = rows.metadata.record.id
     wide = [field for field in schema if is_vector(field)]
     flat = [field.name for field in schema if not is_vector(field)]
@@ -81,6 +85,16 @@ def write_rows(writer: Writer, rows: Dataset, schema: pa.Schema) -> None:
         vectors = {field.name: _cast_vectors(batch, field) for field in wide}
         columns = {name: batch.to_arrow([name]).column(0) for name in flat}
         writer.write(ids=columns.pop(id_name), vectors=vectors, columns=columns)
+
+
+def check_rules(rows: Dataset, metadata: Metadata, schema: pa.Schema) -> None:
+    """Raise FormatError if a file of these rows would not be valid, for whoever copies chunks."""
+    where = str(rows.path)
+    file_rules.refuse(file_rules.of_columns(metadata, schema), where)
+    flat = {}
+    for name in sorted(file_rules.named(metadata)):
+        flat[name] = rows.to_arrow([name]).column(0).combine_chunks()
+    file_rules.refuse(file_rules.of_rows(metadata, flat), where)
 
 
 def batches(rows: Dataset) -> Iterator[Dataset]:

@@ -186,7 +186,7 @@ def part_rows(schema: pa.Schema, wanted: int | None) -> int:
     pages = (chosen.alignment // gcd(column.width, chosen.alignment) for column in vectors)
     unit = max(pages, default=1)
     if wanted is None:
-        return 4 * chosen.rows
+        return min(4 * chosen.rows, layouts.most_rows(schema))
     if wanted < unit:
         raise UsageError(
             "parts of so few rows do not map as one array",
@@ -194,7 +194,7 @@ def part_rows(schema: pa.Schema, wanted: int | None) -> int:
             found=f"{wanted:,}",
             hint=f"--rows-per-part {unit}",
         )
-    return min(wanted // unit * unit, layouts.MAX_GROUPS * chosen.rows)
+    return min(wanted // unit * unit, layouts.most_rows(schema))
 
 
 def _check_values(path: Path, layout: str | None, dtype: str | None) -> None:

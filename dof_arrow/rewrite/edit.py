@@ -19,11 +19,10 @@ from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import DofWarning, FormatError, OutputError, Problem, UsageError
 from dof_arrow.format.file import File, open_file
 from dof_arrow.format.parquet.footer import Struct
-from dof_arrow.format.spec import metadata
+from dof_arrow.format.spec import metadata, references
 from dof_arrow.format.spec.json_diff import Change, changes
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import Contact
-from dof_arrow.format.validation import references
 from dof_arrow.rewrite.edit_check import editable_footer, is_signed
 from dof_arrow.rewrite.edit_documents import (
     EditedDocument,

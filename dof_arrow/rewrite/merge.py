@@ -28,6 +28,7 @@ from dof_arrow.format.append import Growth
 from dof_arrow.format.directory import MANIFEST, is_directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import layout as layouts
+from dof_arrow.format.parquet.compact import MAX_VALUES, count_values
 from dof_arrow.format.parquet.footer import FileMetaData, RowGroup, Struct, get, items
 from dof_arrow.format.parquet.names_chunk import NamesColumn
 from dof_arrow.format.parquet.row_groups import RowGroupWriter, content_uuid, generator
@@ -38,7 +39,7 @@ from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.statistics_anew import statistics_anew
 from dof_arrow.format.validation import structure
 from dof_arrow.format.writer import Writer
-from dof_arrow.rewrite.carry import carried, renewed, write_rows
+from dof_arrow.rewrite.carry import carried, check_rules, renewed, write_rows
 from dof_arrow.rewrite.convert import save_directory
 from dof_arrow.storage.atomic import refuse_existing, replacing
 from dof_arrow.tables import selection
@@ -354,6 +355,8 @@ def common_alignment(files: Sequence[File]) -> int | None:
     mapped = [_mapped_names(file.metadata) for file in files]
     if len(groups) > layouts.MAX_GROUPS or any(names != mapped[0] for names in mapped):
         return None
+    if sum(map(count_values, groups)) > MAX_VALUES:
+        return None  # more than a footer can describe: groups written anew are larger
     fixed = filter(None, map(layouts.fixed, files[0].schema))
     widths = [column.width for column in fixed if column.nested and column.name in mapped[0]]
     best = layouts.geometry(widths).alignment
@@ -400,8 +403,9 @@ def _copy(
             for group, stated in zip(_groups(file), statistics_anew(file), strict=True):
                 placer.copy(file.file, group, alignment, stated)
         placed = placer.attach(_errors(opened), documents)
-        value = _merged_metadata(opened, about, placed, placer.digests)
-        placer.finish(with_metadata(schema, from_json(value)))
+        metadata = from_json(_merged_metadata(opened, about, placed, placer.digests))
+        check_rules(dataset.union(opened, once=False)[0], metadata, schema)
+        placer.finish(with_metadata(schema, metadata))
 
 
 def _merged_metadata(

@@ -34,7 +34,7 @@ from dof_arrow.format.parquet.stored_chunk import StoredChunk
 from dof_arrow.format.spec.arrow import is_vector, storable, with_metadata
 from dof_arrow.format.spec.json_model import to_json
 from dof_arrow.format.statistics_anew import statistics_anew
-from dof_arrow.rewrite.carry import carried
+from dof_arrow.rewrite.carry import carried, check_rules
 from dof_arrow.rewrite.edit_check import editable_footer, is_signed, known_digests
 from dof_arrow.storage.atomic import Output, replacing
 from dof_arrow.tables.amended import Amended
@@ -243,6 +243,7 @@ def _finish(writer: RowGroupWriter, rows: Dataset, table: Amended, schema: pa.Sc
         mapped=mapped,
     )
     metadata = description.metadata(placed, SplitCounts(), writer.digests)
+    check_rules(rows, metadata, schema)
     writer.finish(with_metadata(schema, metadata))
 
 

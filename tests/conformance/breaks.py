@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ from dof_arrow.format.parquet.footer import (
     varint,
 )
 from dof_arrow.format.parquet.layout import Geometry
+from dof_arrow.format.spec import file_rules
 from dof_arrow.format.spec.arrow import element_type, vector_field
 from tests.conformance.coded import declared
 from tests.conformance.spoil import (
@@ -42,6 +44,12 @@ from tests.conformance.spoil import (
     spoiled,
 )
 from tests.conformance.valid import features, ids, labelled, papers, written
+
+
+def unruled(build: Callable[[], bytes]) -> bytes:
+    """What is built where the writer refuses nothing that the validator reports."""
+    with mock.patch.object(file_rules, "refuse"):
+        return build()
 
 
 def plain() -> bytes:

@@ -75,6 +75,7 @@ from tests.conformance.breaks import (
     uneven_groups,
     uneven_ids,
     unordered,
+    unruled,
     vector,
     with_tail,
     without,
@@ -97,15 +98,15 @@ Case = tuple[
 
 
 def same(build: Callable[[], bytes], *rules: str) -> Case:
-    return build, rules, rules
+    return both(build, rules, rules)
 
 
 def deep_only(build: Callable[[], bytes], *rules: str) -> Case:
-    return build, (), rules
+    return both(build, (), rules)
 
 
 def both(build: Callable[[], bytes], shallow: Sequence[str], deep: Sequence[str]) -> Case:
-    return build, shallow, deep
+    return lambda: unruled(build), shallow, deep
 
 
 INVALID: dict[str, Case] = {

@@ -108,7 +108,8 @@ def test_a_reused_array_does_not_change_what_was_written(tmp_path: Path) -> None
     with Writer(tmp_path / "x", geometry=Geometry(8, 64)) as writer:
         for i in range(5):
             array[:], label[:] = i, i
-            writer.write(ids=making.ids(4), vectors={"feature": array}, columns={"label": label})
+            ids = making.ids(20)[4 * i : 4 * i + 4]
+            writer.write(ids=ids, vectors={"feature": array}, columns={"label": label})
     ds = dataset.open(tmp_path / "x")
     assert (
         ds.to_numpy()[:, 0].tolist()
@@ -386,8 +387,10 @@ def test_more_groups_than_one_file_may_have(tmp_path: Path) -> None:
 
 def test_memory_stays_at_one_group(tmp_path: Path) -> None:
     with Writer(tmp_path / "x", geometry=Geometry(1024, 4096)) as writer:
-        for _ in range(50):
-            writer.write(ids=making.ids(1000), vectors={"feature": making.vectors(1000, 8)})
+        ids = making.ids(50_000)
+        for start in range(0, 50_000, 1000):
+            feature = making.vectors(1000, 8)
+            writer.write(ids=ids[start : start + 1000], vectors={"feature": feature})
             assert sum(b.rows for b in writer._pending) <= 1024
 
 

@@ -1,4 +1,4 @@
-"""`dof repair`: say what a crash left behind, and remove it."""
+"""`dof repair`: say what a crash left behind, and remove it; mend what a file says of its values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from dof_arrow.progress import size
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--discard", is_flag=True, help="Remove what was found.")
+@click.option("--statistics", is_flag=True, help="Make the statistics of the file PATH true.")
 @spoken
-def repair(terminal: Terminal, path: Path, discard: bool) -> int:
+def repair(terminal: Terminal, path: Path, discard: bool, statistics: bool) -> int:
     """Say what a crash left beside the output PATH, or beside all outputs of the folder PATH."""
+    if statistics:
+        return _mended(terminal, path, discard)
     from dataclasses import asdict
 
     from dof_arrow.rewrite import repair as repairing
@@ -39,4 +42,23 @@ def repair(terminal: Terminal, path: Path, discard: bool) -> int:
             "Finished outputs do not need it. To go on, repeat the command; to remove it: "
             f"dof repair {path} --discard"
         )
+    return DONE
+
+
+def _mended(terminal: Terminal, path: Path, discard: bool) -> int:
+    from dataclasses import asdict
+
+    from dof_arrow.rewrite.edit import carry_out
+    from dof_arrow.rewrite.mend_statistics import planned
+
+    if discard:
+        raise click.UsageError("--statistics mends a file, --discard removes leftovers: give one")
+    plan = planned(path)
+    carry_out(plan)
+    values = [asdict(change) for change in plan.changes]
+    rows = [(each.where, f"{each.old}", f"now {each.new}") for each in plan.changes]
+    lines = table(rows) if rows else [f"{path}: its statistics are true"]
+    terminal.result(values, *lines)
+    if rows:
+        terminal.say(f"Mended: {len(rows)}")
     return DONE

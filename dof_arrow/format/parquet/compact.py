@@ -37,7 +37,7 @@ _BOOLS = (TRUE, FALSE)
 _UNDECLARED = (0, None)  # what is declared of a field that we do not know
 _MAX_DEPTH = 16
 _MAX_FIELD = (1 << 15) - 1
-_MAX_VALUES = 1_000_000  # some 40,000 column chunks; they take 200 MB at most
+MAX_VALUES = 1_000_000  # some 40,000 column chunks; they take 200 MB at most
 
 
 class Malformed(Exception):
@@ -64,6 +64,24 @@ def put(struct: Struct, field: int, value: Any) -> None:
 def structs(elements: list[Struct]) -> tuple[int, Any]:
     """A list field of structs."""
     return LIST, (STRUCT, elements)
+
+
+def count_values(struct: Struct) -> int:
+    """The values in a struct, as a Reader counts them.
+
+    >>> count_values({1: (I32, 7), 2: structs([{1: (BINARY, b"a")}, {}])})
+    5
+    """
+    return sum(1 + _inside(kind, value) for kind, value in struct.values())
+
+
+def _inside(kind: int, value: Any) -> int:
+    if kind == STRUCT:
+        return count_values(value)
+    if kind in (LIST, SET):
+        inner, elements = value
+        return sum(1 + _inside(inner, element) for element in elements)
+    return 0
 
 
 def _deciding(longest: int) -> list[bytes]:
@@ -128,7 +146,7 @@ class Reader:
     def value(self, kind: int, inside: Any = None) -> Any:
         """Read the value of a field of this wire type; `inside` is what is declared inside it."""
         self.values += 1  # as `count` does, without the call: this runs for every value
-        if self.values > _MAX_VALUES:
+        if self.values > MAX_VALUES:
             raise Malformed("too many values")
         if I16 <= kind <= I64:
             return self.number(kind)
@@ -188,7 +206,7 @@ class Reader:
     def count(self, values: int) -> None:
         """Count values; too many are refused."""
         self.values += values
-        if self.values > _MAX_VALUES:
+        if self.values > MAX_VALUES:
             raise Malformed("too many values")
 
     def take(self, count: int) -> bytes:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.format.parquet.compact import I32, STRUCT, Struct, encode, varint
+from dof_arrow.errors import OutputError
+from dof_arrow.format.parquet.compact import I32, MAX_VALUES, STRUCT, Struct, encode, varint
 from dof_arrow.format.parquet.footer import DATA_PAGE, PLAIN, RLE, Page
 
 ALIGNMENTS = (65_536, 16_384, 4_096)  # the page sizes of the systems in use, the coarsest first
@@ -25,6 +26,9 @@ MAX_GROUP_BYTES = 1 << 30
 MAX_GROUP_ROWS = 1 << 20
 MAX_GROUPS = 1024
 _MAX_PAGE_BYTES = (1 << 31) - 1
+# Values of a footer that describe a column chunk, or a row group, at most.
+_CHUNK_VALUES = 40
+_GROUP_VALUES = 8
 _PACKED_ITEMS = 32  # up to here one bit a value is shorter than one run a row
 
 # numpy kind and size -> parquet.thrift Type
@@ -141,8 +145,31 @@ def schema_geometry(schema: pa.Schema) -> Geometry:
 
 
 def most_rows(schema: pa.Schema) -> int:
-    """How many rows of these columns one file can hold in the mapped layout."""
-    return MAX_GROUPS * schema_geometry(schema).rows
+    """How many rows of these columns one file can hold in the mapped layout.
+
+    Of very many columns a footer can describe fewer row groups (SPEC 2.2).
+    """
+    leaves = sum(map(_leaves, schema.types))
+    groups = MAX_VALUES // (leaves * _CHUNK_VALUES + _GROUP_VALUES)
+    return min(MAX_GROUPS, groups) * schema_geometry(schema).rows
+
+
+def check_rows(schema: pa.Schema, rows: int, where: str) -> None:
+    """Raise OutputError for more rows than one file can hold, before any is written."""
+    most = most_rows(schema)
+    if rows > most:
+        raise OutputError(
+            "more rows than one file may have",
+            where,
+            f"at most {most:,}",
+            f"{rows:,}",
+            "Write a directory of several files: NAME.dof",
+        )
+
+
+def _leaves(kind: pa.DataType) -> int:
+    """The leaves of a column; vectors are one."""
+    return sum(_leaves(kind.field(number).type) for number in range(kind.num_fields)) or 1
 
 
 def _aligned_rows(width: int, alignment: int) -> int:

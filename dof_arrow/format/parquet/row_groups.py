@@ -12,14 +12,26 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.errors import OutputError
+from dof_arrow.errors import FormatError, OutputError
 from dof_arrow.format.parquet import digests as integrity
 from dof_arrow.format.parquet import footer, layout
 from dof_arrow.format.parquet.column_encoding import decoded_footer, encoded_chunks, parquet_bytes
-from dof_arrow.format.parquet.compact import I16, I64, STRUCT, Struct, encode, get, items, put
+from dof_arrow.format.parquet.compact import (
+    I16,
+    I64,
+    MAX_VALUES,
+    STRUCT,
+    Struct,
+    count_values,
+    encode,
+    get,
+    items,
+    put,
+)
 from dof_arrow.format.parquet.footer import Chunk, ColumnMeta, FileMetaData, RowGroup
 from dof_arrow.format.parquet.mapped_chunk import chunk_meta
 from dof_arrow.format.parquet.names_chunk import NamesColumn, names_chunk
+from dof_arrow.format.parquet.outline import Outline
 from dof_arrow.format.parquet.statistics import of_numbers, restated
 from dof_arrow.format.parquet.stored_chunk import StoredChunk
 from dof_arrow.format.spec.json_model import Json
@@ -28,6 +40,8 @@ from dof_arrow.storage.copy import blocks, copy_range
 
 # For each column its values, piece by piece: stored arrays if it is mapped, else Arrow arrays.
 Pieces = Mapping[str, Sequence[Any]]
+
+_KEYS = 16  # values of a footer for its keys
 
 
 class RowGroupWriter:
@@ -44,6 +58,7 @@ class RowGroupWriter:
         self.fixed: dict[str, layout.Fixed] = {}
         self.names: dict[str, NamesColumn] = {}
         self._state = hashlib.sha256()
+        self._values = 0  # in the footer, as far as it is known
 
     @property
     def mapped(self) -> set[str]:
@@ -70,6 +85,8 @@ class RowGroupWriter:
         mapped = self.mapped
         encoded = [field for field in schema if field.name not in mapped]
         self._encoded = pa.schema(encoded)
+        # The keys come to it at the end.
+        self._values = count_values(decoded_footer(parquet_bytes(schema.empty_table()))) + _KEYS
         self._emit(footer.MAGIC)
 
     def place(self, pieces: Pieces, rows: int, *, alone: bool) -> None:
@@ -77,12 +94,6 @@ class RowGroupWriter:
 
         Raises OutputError if there are too many.
         """
-        if len(self.groups) == layout.MAX_GROUPS:
-            raise OutputError(
-                "more row groups than one file may have",
-                found=f"{layout.MAX_GROUPS} x {rows} rows",
-                hint="Write a directory of several files.",
-            )
         alignment = layout.SMALL_ALIGNMENT if alone else self.alignment
         encoded = self._encode(pieces)
         chunks: list[Struct] = []
@@ -96,7 +107,7 @@ class RowGroupWriter:
                 continue
             for meta, data in encoded[name]:
                 chunks.append(self._place_encoded(meta, data))
-        self.groups.append(_row_group(chunks, rows, len(self.groups)))
+        self._append(chunks, rows)
 
     def copy(
         self, file: int, group: Struct, alignment: int, statistics: Mapping[str, Struct]
@@ -122,7 +133,7 @@ class RowGroupWriter:
             for block in blocks(file, start, end):
                 self._emit(block)
             self._end_segment()
-        self.groups.append(_row_group(chunks, rows, len(self.groups)))
+        self._append(chunks, rows)
 
     def splice(self, chunks: Sequence[StoredChunk], rows: int) -> None:
         """Append a row group made of chunks of other open files, in the order of the schema.
@@ -131,7 +142,7 @@ class RowGroupWriter:
         Raises FormatError for one that is digested anew and is damaged.
         """
         placed = [self._splice(chunk) for chunk in chunks]
-        self.groups.append(_row_group(placed, rows, len(self.groups)))
+        self._append(placed, rows)
 
     def attach(
         self, errors: Sequence[Json], documents: Sequence[tuple[Json, bytes]]
@@ -152,9 +163,27 @@ class RowGroupWriter:
         return placed
 
     def finish(self, schema: pa.Schema) -> None:
-        """Write the footer; `schema` carries the metadata."""
+        """Write the footer; `schema` carries the metadata.
+
+        Raises OutputError if readers would refuse it.
+        """
         self._end_segment()
-        self.out.write(assemble(schema, self.groups, self.digests))
+        tail = assemble(schema, self.groups, self.digests)
+        _check_readable(tail)
+        self.out.write(tail)
+
+    def _append(self, chunks: list[Struct], rows: int) -> None:
+        """Add a row group to the footer; OutputError as soon as that would hold too much."""
+        group = _row_group(chunks, rows, len(self.groups))
+        self._values += count_values(group)
+        if len(self.groups) == layout.MAX_GROUPS or self._values > MAX_VALUES:
+            raise OutputError(
+                "more row groups than one file may have",
+                expected=f"at most {layout.MAX_GROUPS:,}, fewer with many columns",
+                found=f"{len(self.groups) + 1:,} of {len(chunks):,} columns",
+                hint="Write a directory of several files: NAME.dof",
+            )
+        self.groups.append(group)
 
     def _splice(self, chunk: StoredChunk) -> Struct:
         first, end = footer.chunk_range(chunk.meta)
@@ -260,6 +289,23 @@ def assemble(schema: pa.Schema, groups: Sequence[Struct], digests: Sequence[byte
     data = encode(struct)
     length = len(data).to_bytes(4, "little")
     return integrity.seal(data + length + footer.MAGIC)
+
+
+def _check_readable(tail: bytes) -> None:
+    """Raise OutputError for a footer that no reader takes: what we write, we open."""
+    found = f"{len(tail):,} bytes"
+    try:
+        if len(tail) <= footer.MAX_FOOTER:
+            Outline(tail).check()
+            return
+    except FormatError as error:
+        found = str(error.problems[0])
+    raise OutputError(
+        "a footer that readers refuse",
+        expected=f"at most {footer.MAX_FOOTER:,} bytes and {MAX_VALUES:,} values",
+        found=found,
+        hint="Write fewer columns or row groups, or a directory of several files.",
+    )
 
 
 def content_uuid(digests: Sequence[bytes], cores: Sequence[str]) -> str:

@@ -12,16 +12,14 @@ from dof_arrow.format.parquet import footer
 from dof_arrow.format.parquet.compact import get
 from dof_arrow.format.parquet.footer import ColumnMeta
 from dof_arrow.format.parquet.layout import Fixed, levels
+from dof_arrow.format.spec import file_rules
 from dof_arrow.format.spec.arrow import finite, is_vector, numpy_values
-from dof_arrow.format.spec.metadata import Metadata, Target
-from dof_arrow.format.spec.names import holds_names
+from dof_arrow.format.spec.column_types import well_typed
+from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.spec.rules import problem
 from dof_arrow.format.statistics_anew import stated_chunks
-from dof_arrow.format.validation import named, records
-from dof_arrow.format.validation.column_types import well_typed
+from dof_arrow.format.validation import named
 from dof_arrow.format.validation.contents import Contents
-
-_LISTED = 10  # classes in a message
 
 
 def problems(contents: Contents, metadata: Metadata) -> Iterator[Problem]:
@@ -42,10 +40,7 @@ def problems(contents: Contents, metadata: Metadata) -> Iterator[Problem]:
             yield from _statistics(contents, field.name)
         except FormatError as error:
             yield from error.problems
-    yield from records.problems(metadata, flat)
-    for name, target in sorted(metadata.targets.items()):
-        if name in flat:
-            yield from _target(name, target, flat[name])
+    yield from file_rules.of_rows(metadata, flat)
 
 
 def _column(contents: Contents, field: pa.Field) -> Iterator[Problem]:
@@ -118,32 +113,3 @@ def _same_decoded(contents: Contents, column: Fixed, number: int) -> bool:
     region = contents.regions[column.name][number]
     mapped = contents.view(column, region)
     return decoded.tobytes() == mapped.tobytes()
-
-
-def _target(name: str, target: Target, column: pa.Array) -> Iterator[Problem]:
-    if holds_names(column.type):
-        yield from _names(name, target, column)
-        return
-    if pa.types.is_list(column.type):
-        column = column.flatten()
-    numbers = column.drop_null().to_numpy(zero_copy_only=False)
-    if target.kind == "regression":
-        expected = "finite numbers, null where unknown"
-        is_wrong = ~np.isfinite(numbers)
-    else:
-        count = len(target.classes)
-        expected = f"0 to {count - 1}"
-        is_wrong = (numbers < 0) | (numbers >= count)
-    wrong = numbers[is_wrong]
-    if len(wrong):
-        yield problem("target-value", f"column {name}", expected, wrong[0])
-
-
-def _names(name: str, target: Target, column: pa.Array) -> Iterator[Problem]:
-    """A category whose values are not all names of its classes."""
-    known = set(target.classes)
-    for found in column.unique().drop_null().to_pylist():
-        if found not in known:
-            expected = ", ".join(target.classes[:_LISTED])
-            yield problem("target-value", f"column {name}", expected, found)
-            return

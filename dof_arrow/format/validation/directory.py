@@ -16,10 +16,10 @@ from dof_arrow.format import merge_metadata
 from dof_arrow.format.directory import MANIFEST
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet.row_groups import content_uuid
+from dof_arrow.format.spec.column_types import told_type
 from dof_arrow.format.spec.json_model import to_json
 from dof_arrow.format.spec.metadata import Part
 from dof_arrow.format.spec.rules import problem
-from dof_arrow.format.validation.column_types import told_type
 
 Check = Callable[[Path], list[Problem]]
 _SHARED = ("primary_column", "columns", "cores", "record", "targets")  # the same in all parts

@@ -20,18 +20,16 @@ from dof_arrow.errors import FormatError, Problem
 from dof_arrow.format.file import arrow_schema, open_file, parquet_metadata
 from dof_arrow.format.parquet import footer
 from dof_arrow.format.parquet.outline import Outline
-from dof_arrow.format.spec import metadata
+from dof_arrow.format.spec import column_types, metadata, references
 from dof_arrow.format.spec.arrow import KEY
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import VERSION, Metadata
 from dof_arrow.format.spec.rules import problem
 from dof_arrow.format.validation import (
     attachments,
-    column_types,
     data,
     directory,
     mapped,
-    references,
     seal,
     structure,
 )

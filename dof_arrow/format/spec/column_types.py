@@ -11,8 +11,8 @@ from pyarrow import types
 from dof_arrow.errors import Problem
 from dof_arrow.format.spec.arrow import VECTOR_TYPES, element_type, is_vector
 from dof_arrow.format.spec.metadata import Column, Metadata
+from dof_arrow.format.spec.references import RECORD_ROLES, record_names
 from dof_arrow.format.spec.rules import problem
-from dof_arrow.format.validation.references import RECORD_ROLES, record_names
 
 Mistyped = tuple[str, str, str]  # the rule, the column, and what is expected of it
 

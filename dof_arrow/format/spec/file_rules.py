@@ -1,0 +1,53 @@
+"""The rules across fields and rows, for whoever writes a file and whoever checks one (SPEC 3 and 4.3).
+
+What the validator would report is refused before a file is sealed: both ask here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import pyarrow as pa
+
+from dof_arrow.errors import FormatError, Problem
+from dof_arrow.format.spec import column_types, records, target_values
+from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.format.spec.references import record_names, references
+
+_MOST = 20  # problems in a message
+
+
+def of_columns(metadata: Metadata, schema: pa.Schema) -> Iterator[Problem]:
+    """What is wrong with the metadata in itself, and with the columns of the table."""
+    yield from references(metadata)
+    yield from column_types.listed(metadata, schema)
+    yield from column_types.typed(metadata, schema)
+
+
+def of_rows(metadata: Metadata, flat: Mapping[str, pa.Array]) -> Iterator[Problem]:
+    """What is wrong with the rows; `flat` has the columns that are named, as far as they are sound.
+
+    Each is whole, and has the type that it should have.
+    """
+    yield from records.problems(metadata, flat)
+    for name, target in sorted(metadata.targets.items()):
+        if name in flat:
+            yield from target_values.problems(name, target, flat[name])
+
+
+def named(metadata: Metadata) -> set[str]:
+    """The columns whose rows have rules: those of records and of targets."""
+    return {name for _, name in record_names(metadata)} | {*metadata.targets}
+
+
+def refuse(found: Iterable[Problem], where: str) -> None:
+    """Raise FormatError if there is a problem, for a file that must not be written."""
+    told = list(found)
+    if told:
+        more = f"{len(told) - _MOST} more" if len(told) > _MOST else ""
+        raise FormatError(
+            "the file would not be valid, and is not written",
+            where,
+            found=more,
+            problems=told[:_MOST],
+        )
