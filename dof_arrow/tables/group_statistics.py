@@ -51,8 +51,9 @@ def matching_groups(table: Columns, condition: Any, columns: Sequence[str]) -> l
     known: list[Any] = []
     for file in files:
         assert isinstance(file, File)
-        groups = file.parquet.num_row_groups
-        rows += [file.parquet.row_group(group).num_rows for group in range(groups)]
+        footer_of_file = file.parquet
+        for group in range(footer_of_file.num_row_groups):
+            rows.append(footer_of_file.row_group(group).num_rows)
         known += _of_file(file, columns)
     remaining = _not_excluded(condition, table.schema, known)
     return _runs(rows, remaining)
@@ -86,7 +87,9 @@ def _of_file(file: File, columns: Sequence[str]) -> list[Any]:
 def _ranges(file: File, field: pa.Field) -> Ranges | None:
     """The range of a column in each row group."""
     column = fixed(field)
-    if not (holds_names(field.type) or (column is not None and not column.nested)):
+    if column is None and not holds_names(field.type):
+        return None
+    if column is not None and column.nested:
         return None
     leaf = file.outline.index([field.name])
     if leaf is None or _may_hide_nan(file, field):
@@ -123,7 +126,9 @@ def _range_of_texts(statistics: footer.Struct, nullable: bool) -> Range | None:
             found.append(pa.scalar(value.decode(), pa.string()))
         except (AttributeError, UnicodeDecodeError):  # it says none, or one cut within a letter
             return None
-    return Range(found[0], found[1], whole=not nullable or get(statistics, _NULLS) == 0)
+    low, high = found
+    nulls = get(statistics, _NULLS)
+    return Range(low, high, whole=not nullable or nulls == 0)
 
 
 def _not_excluded(condition: Any, schema: pa.Schema, known: Sequence[Any]) -> list[int]:
@@ -164,9 +169,12 @@ def _known(ranges: Mapping[str, Ranges], group: int) -> Any:
         if told is None:
             continue
         field = pc.field(name)
-        bounds = [field >= told.low, field <= told.high]
+        above = field >= told.low
+        below = field <= told.high
         if not told.whole:  # Arrow understands it in this form alone
-            bounds = [bound | field.is_null() for bound in bounds]
-        inside = bounds[0] & bounds[1]
+            missing = field.is_null()
+            above = above | missing
+            below = below | missing
+        inside = above & below
         known = inside if known is None else known & inside
     return known

@@ -244,8 +244,10 @@ class _InARow:
     @cached_property
     def starts(self) -> Rows:
         """The first row of each part, and the end, int64 [parts + 1]."""
+        starts = np.zeros(len(self.parts) + 1, np.int64)
         sizes = [len(part) for part in self.parts]
-        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        np.cumsum(sizes, out=starts[1:])
+        return starts
 
     @property
     def rows(self) -> int:

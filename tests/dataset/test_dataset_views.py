@@ -17,6 +17,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset, concat
 from dof_arrow.errors import UsageError
 from dof_arrow.format.writer import Writer
+from tests.support.making import write
 from tests.support.making_rows import features, made
 from tests.support.maps import mapping_at
 
@@ -381,3 +382,24 @@ def test_columns_are_what_was_written(ds: Dataset) -> None:
     assert table["label"].to_pylist() == NAMES
     some = table["feature"].slice(4090, 10).to_numpy(zero_copy_only=False)
     assert np.array_equal(np.stack(some), ds.to_numpy()[4090:4100])
+
+
+@pytest.mark.parametrize("layout", ["mapped", "compact"])
+def test_statistics_hide_neither_nan_nor_missing_values(tmp_path: Path, layout: str) -> None:
+    ages = np.arange(400, dtype=np.float64)
+    ages[5] = np.nan  # in a row group whose other values are all below 100
+    sites = pa.array([None if row % 50 == 3 else f"s{row // 100}" for row in range(400)])
+    path = write(
+        tmp_path / "x.parquet", 400, columns={"age": ages, "site": sites}, group=100, layout=layout
+    )
+    ds = dof.open(path)
+    plain = pa.table(ds.to_arrow(["id", "age", "site"]))
+    for condition in (
+        ~(pc.field("age") < 100),
+        pc.field("site") == "s2",
+        pc.field("site").is_null(),
+        ~(pc.field("site") == "s1"),
+    ):
+        expected = plain.filter(condition)["id"].to_pylist()
+        assert ds.filter(condition).to_arrow(["id"])["id"].to_pylist() == expected
+    assert ds._selection.may_match(pc.field("site") == "s2", ["site"]) == [slice(200, 300)]
