@@ -72,7 +72,9 @@ class Recurrent:
 class Pool:
     """The frames of a clip become one vector."""
 
-    by: Literal["mean", "max", "last"] = spec("their mean, their maximum, or the last step")
+    by: Literal["mean", "max", "last", "statistics"] = spec(
+        "their mean, their maximum, the last step, or mean, deviation, minimum and maximum together"
+    )
 
 
 Layer: TypeAlias = Dense | Activation | Dropout | Normalization | Recurrent | Pool
@@ -232,4 +234,15 @@ def _size(layer: Layer, width: int) -> tuple[int, int]:
         # Each gate sees the input and the last output, each with a bias of its own (as in torch).
         each = layer.units * (width + layer.units + 2)
         return ways * gates * each, ways * layer.units
+    if isinstance(layer, Pool):
+        return 0, pooled_width(layer, width)
     return 0, width
+
+
+def pooled_width(pool: Pool, width: int) -> int:
+    """How wide the vector is that a pool makes of frames of this width.
+
+    >>> pooled_width(Pool(by="statistics"), 10)
+    40
+    """
+    return 4 * width if pool.by == "statistics" else width

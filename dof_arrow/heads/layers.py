@@ -29,6 +29,8 @@ OUTPUTS: Mapping[str, str] = {
 }
 ENDS: Mapping[str, str] = {"category": "softmax", "multilabel": "sigmoid", "regression": "identity"}
 
+SMALLEST_VARIANCE = 1e-5  # added to that of the frames of a clip before its root is taken
+
 _IR_VERSION = 8  # the one that goes with opset 18
 _OPERATORS = {
     "relu": "Relu",
@@ -222,7 +224,8 @@ class Recur:
 class Pooled:
     """The frames of a clip, [N, T, D], become one vector, [N, D]: their mean, max, or the last.
 
-    A mean in parts remembers the sum and the count of the frames so far.
+    A mean in parts remembers the sum and the count of the frames so far. `statistics` are [N, 4 D]:
+    mean, standard deviation, minimum and maximum.
     """
 
     by: str
@@ -233,6 +236,8 @@ class Pooled:
             return self._last(writer, source)
         if self.by == "mean":
             return self._mean(writer, source)
+        if self.by == "statistics":
+            return self._statistics(writer, source)
         return self._max(writer, source)
 
     def _last(self, writer: GraphWriter, source: str) -> str:
@@ -253,6 +258,44 @@ class Pooled:
         totals = writer.columns(both, 0, width)
         counts = writer.columns(both, width, width + 1)
         return writer.op("Div", totals, counts)
+
+    def _statistics(self, writer: GraphWriter, source: str) -> str:
+        mean, deviation = self._moments(writer, source)
+        lowest = writer.op("Neg", self._max(writer, writer.op("Neg", source)))
+        highest = self._max(writer, source)
+        writer.width *= 4
+        return writer.op("Concat", mean, deviation, lowest, highest, axis=1)
+
+    def _moments(self, writer: GraphWriter, source: str) -> tuple[str, str]:
+        """Mean and standard deviation, those of this part joined with those of earlier parts.
+
+        Remembered are the squares of distances from the mean, the mean, and the count. Source: Chan,
+        Golub and LeVeque, Updating Formulae and a Pairwise Algorithm, 1979.
+        """
+        width = writer.width
+        lengths = writer.op("Unsqueeze", writer.lengths, writer.whole(1))
+        count = writer.as_float(lengths)
+        total = writer.op(
+            "ReduceSum", self._inside(writer, source, 0.0), writer.whole(1), keepdims=0
+        )
+        mean = writer.op("Div", total, count)
+        from_mean = writer.op("Sub", source, writer.op("Unsqueeze", mean, writer.whole(1)))
+        distances = self._inside(writer, from_mean, 0.0)
+        squares = writer.op("ReduceSumSquare", distances, writer.whole(1), keepdims=0)
+        earlier = writer.state(2 * width + 1)
+        old_squares = writer.columns(earlier, 0, width)
+        old_mean = writer.columns(earlier, width, 2 * width)
+        old_count = writer.columns(earlier, 2 * width, 2 * width + 1)
+        all_count = writer.op("Add", old_count, count)
+        step = writer.op("Sub", mean, old_mean)
+        share = writer.op("Div", count, all_count)
+        mean = writer.op("Add", old_mean, writer.op("Mul", step, share))
+        apart = writer.op("Mul", writer.op("Mul", step, step), writer.op("Mul", old_count, share))
+        squares = writer.op("Add", writer.op("Add", old_squares, squares), apart)
+        writer.keep(writer.op("Concat", squares, mean, all_count, axis=1), 2 * width + 1)
+        variance = writer.op("Div", squares, all_count)
+        above_zero = writer.op("Add", variance, writer.const(SMALLEST_VARIANCE))
+        return mean, writer.op("Sqrt", above_zero)
 
     def _max(self, writer: GraphWriter, source: str) -> str:
         inside = self._inside(writer, source, -np.inf)

@@ -7,6 +7,7 @@ from dof_arrow.heads.architecture import Activation, Architecture, Dense, Dropou
 MLP = Architecture((Dense(units=128), Activation(function="relu"), Dropout(rate=0.3)))
 RNN = Architecture((Recurrent(cell="gru", units=64), Pool(by="last"), Dropout(rate=0.2)))
 LSTM = Architecture((Recurrent(cell="lstm", units=64), Pool(by="last"), Dropout(rate=0.2)))
+STATISTICS = Architecture((Pool(by="statistics"),))
 MEAN = Architecture((Pool(by="mean"),))  # the baseline of recurrent heads
 
 # None is the linear head, which is no network.
@@ -16,6 +17,7 @@ NAMED: dict[str, Architecture | None] = {
     "rnn": RNN,
     "lstm": LSTM,
     "mean": MEAN,
+    "statistics": STATISTICS,
 }
 SUGGESTED = "suggested"  # the one that the dataset's author wrote into it
 HEADS = (*NAMED, SUGGESTED)

@@ -21,6 +21,7 @@ from dof_arrow.heads.architecture import (
     Pool,
     Recurrent,
     check_size,
+    pooled_width,
 )
 
 Array = NDArray[Any]
@@ -127,6 +128,8 @@ def _module(layer: Layer, width: int) -> tuple[Any, int]:
         cell = nn.LSTM if layer.cell == "lstm" else nn.GRU
         module = cell(width, layer.units, bidirectional=layer.bidirectional)
         return module, layer.units * _ways(layer)
+    if isinstance(layer, Pool):
+        width = pooled_width(layer, width)
     return nn.Identity(), width
 
 
@@ -161,7 +164,16 @@ def _pooled(by: str, packed: Tensor) -> Tensor:
         return padded.sum(dim=1) / lengths[:, None]
     frames = torch.arange(padded.shape[1])
     beyond = frames[None, :, None] >= lengths[:, None, None]
-    return padded.masked_fill(beyond, float("-inf")).amax(dim=1)
+    highest = padded.masked_fill(beyond, float("-inf")).amax(dim=1)
+    if by == "max":
+        return highest
+    lowest = padded.masked_fill(beyond, float("inf")).amin(dim=1)
+    mean = padded.sum(dim=1) / lengths[:, None]
+    distance = (padded - mean[:, None]).masked_fill(beyond, 0)
+    variance = distance.square().sum(dim=1) / lengths[:, None]
+    # Without the constant, the gradient of a unit that is the same in all frames were infinite.
+    deviation = (variance + layers.SMALLEST_VARIANCE).sqrt()
+    return torch.cat([mean, deviation, lowest, highest], dim=1)
 
 
 def _step(layer: Layer, module: Any) -> layers.Step | None:

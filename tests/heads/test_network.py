@@ -25,7 +25,7 @@ def suggestion(seed: int, *, clips: bool) -> dict[str, Any]:
         recurrent(random) if random.random() < 0.7 else flat(random)
         for _ in range(random.integers(1, 4))
     ]
-    pool = [{"kind": "pool", "by": str(random.choice(["mean", "max", "last"]))}]
+    pool = [{"kind": "pool", "by": str(random.choice(["mean", "max", "last", "statistics"]))}]
     after = [flat(random) for _ in range(random.integers(2, 7))]
     return {"layers": (before + pool if clips else []) + after}
 
@@ -112,8 +112,35 @@ def test_padding_of_short_clips_changes_nothing() -> None:
     clips = [
         np.random.default_rng(i).normal(size=(i + 1, 3)).astype(np.float32) - 5 for i in range(5)
     ]
-    for by in ("mean", "max", "last"):
+    for by in ("mean", "max", "last", "statistics"):
         made = network.Network(Architecture((architecture.Pool(by=by),)), 3, 2)
         together = made(network.pack(clips, zero, one))
         alone = torch.cat([made(network.pack([clip], zero, one)) for clip in clips])
         assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_statistics_of_a_clip_are_those_of_numpy() -> None:
+    """Mean, deviation, minimum and maximum, side by side, far from zero too."""
+    zero, one = np.zeros(3, "f4"), np.ones(3, "f4")
+    random = np.random.default_rng(0)
+    clips = [random.normal(50, 2, (length, 3)).astype(np.float32) for length in (1, 4, 9)]
+    pool = Architecture((architecture.Pool(by="statistics"),))
+    made = network.Network(pool, 3, 2)
+    assert made.modules[-1].in_features == architecture.check_size(pool, 3, 1) - 1 == 12
+    made.modules[-1] = torch.nn.Identity()
+    for clip, found in zip(clips, made(network.pack(clips, zero, one)), strict=True):
+        wide = clip.astype(np.float64)
+        deviation = np.sqrt(wide.var(axis=0) + layers.SMALLEST_VARIANCE)
+        expected = [wide.mean(axis=0), deviation, wide.min(axis=0), wide.max(axis=0)]
+        np.testing.assert_allclose(found.numpy(), np.concatenate(expected), rtol=1e-5)
+
+
+def test_statistics_of_frames_that_are_alike_can_be_learned() -> None:
+    """A clip of one frame has no deviation; its gradient is a number all the same."""
+    made = network.Network(
+        Architecture((architecture.Dense(units=2), architecture.Pool(by="statistics"))), 3, 2
+    )
+    made(
+        network.pack([np.ones((1, 3), "f4")], np.zeros(3, "f4"), np.ones(3, "f4"))
+    ).sum().backward()
+    assert all(bool(torch.isfinite(each.grad).all()) for each in made.modules.parameters())

@@ -40,6 +40,8 @@ LAYERS = {
         Pool(by="last"),
     ),
     "mean": (Pool(by="mean"),),
+    "statistics": (Pool(by="statistics"),),
+    "statistics of lstm": (Dense(units=5), Recurrent(cell="lstm", units=4), Pool(by="statistics")),
     "max of gru": (Recurrent(cell="gru", units=7), Pool(by="max")),
 }
 
@@ -115,13 +117,14 @@ def fused(seen: Core, layers: tuple[Any, ...] = LAYERS["gru"], **about: Any) -> 
     return top, fuse(seen, {"way": top})
 
 
+@pytest.mark.parametrize("layers", ["gru", "statistics"])
 @pytest.mark.parametrize("frames", [1, 7, PART, 40])
-def test_frames_in_prediction_out_row_g13(frames: int, tmp_path: Path) -> None:
+def test_frames_in_prediction_out_row_g13(frames: int, layers: str, tmp_path: Path) -> None:
     """G13: one model, in parts of frames, says what extraction and head say step by step, for every length."""
     (tmp_path / "clip.mp4").write_bytes(
         clips.encode(clips.scene(frames, frames, height=32, width=48))
     )
-    top, model = fused(core())
+    top, model = fused(core(), LAYERS[layers])
     features = core()([frame.pixels for frame in Watched(Video(tmp_path / "clip.mp4"))])
     expected = graph.run(graph.session(top), {"feature": features[None]})[0][0]
     ((name, said),) = predict_files(Predictor(model), [tmp_path / "clip.mp4"])

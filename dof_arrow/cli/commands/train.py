@@ -33,8 +33,8 @@ _NUMBERS = ("epochs", "batch", "rate", "patience")
     type=click.Choice(HEADS),
     default="linear",
     show_default=True,
-    help="rnn (a GRU) and lstm read clips, mean their mean over time; suggested is what "
-    "the dataset's author wrote into it.",
+    help="rnn (a GRU) and lstm read clips, mean their mean over time, statistics also how each "
+    "feature varies; suggested is what the dataset's author wrote into it.",
 )
 @click.option(
     "--feature", "features", multiple=True, metavar="COLUMN", help="Several are read side by side."
