@@ -183,10 +183,12 @@ def _found(keys: Column, names: Column) -> tuple[Column, Column]:
     """The place of each key among names, null where it fits several, and which those are."""
     import pyarrow.compute as pc
 
+    places = pc.index_in(keys, value_set=names, skip_nulls=True)
+    if pc.count_distinct(names).as_py() == len(names):
+        return places, pa.array(np.zeros(len(keys), bool))
     counts = names.value_counts()
     repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     several = pc.is_in(keys, value_set=repeated, skip_nulls=True)
-    places = pc.index_in(keys, value_set=names, skip_nulls=True)
     return nulled(places, several), several
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.support.compositions import FACES, PROCESSES, run
 
 TRIALS = 2000
-EACH = 20  # of so many, one has worker processes
+EACH = 50  # of so many, one has worker processes
 
 
 def main(trials: int = TRIALS) -> None:

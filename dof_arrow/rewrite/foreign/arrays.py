@@ -24,6 +24,7 @@ from dof_arrow.rewrite.foreign.vector_chunks import Array, VectorCheck, of_array
 from dof_arrow.sampling.splits import check_groups
 from dof_arrow.sources.listing import numbered
 from dof_arrow.tables.declared_targets import as_target
+from dof_arrow.tables.joined_table import as_table
 
 PathLike = str | os.PathLike[str]
 
@@ -51,7 +52,7 @@ def from_arrays(
     ids: Any = None,
     groups: Any = None,
     splits: Any = None,
-    columns: Mapping[str, Any] | None = None,
+    columns: Any = None,
     classes: Sequence[str] | None = None,
     kind: str | None = None,
     core: str | Core | None = None,
@@ -66,7 +67,7 @@ def from_arrays(
       what integers are places in. `kind` says `category`, `multilabel` or `regression`.
     - `ids`: texts or integers, each once; by default numbers. They go into the file as they are.
     - `groups`: what must not be parted by a split; `splits`: the split of each row.
-    - `columns`: further columns to keep.
+    - `columns`: further columns to keep, by name: a mapping, a data frame or an Arrow table.
     - `core`: what made the vectors: a name that is noted, or a `Core`.
 
     Raises SourceError for rows that cannot be stored (NaN, ids that stand twice), with their
@@ -85,7 +86,7 @@ def from_arrays(
         known.groups = as_texts("groups", groups, rows)
     if splits is not None:
         known.splits = standardised(as_texts("splits", splits, rows))
-    for name, values in (columns or {}).items():
+    for name, values in _by_name(columns).items():
         known.columns[name] = as_column(name, values, rows)
     given = y if isinstance(y, Mapping) else {} if y is None else {"label": y}
     for name, values in given.items():
@@ -123,6 +124,22 @@ def write(
         _check_count(check.rows, len(known.ids), where or name)
         _check_core(core, check)
     return dataset.open(out)
+
+
+def _by_name(columns: Any) -> Mapping[str, Any]:
+    """Columns by name; UsageError where two of a frame are called the same."""
+    if columns is None or isinstance(columns, Mapping):
+        return columns or {}
+    if hasattr(columns, "items"):  # of pandas, whose missing values `as_column` knows
+        pairs = [(str(name), values) for name, values in columns.items()]
+    else:
+        table = as_table(columns)
+        pairs = list(zip(table.column_names, table.columns, strict=True))
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = ", ".join(name for name, _ in pairs)
+        raise UsageError("two columns of one name", "columns", "each name once", names)
+    return found
 
 
 def named_rows(ids: Any, rows: int) -> pa.Array:
