@@ -216,6 +216,7 @@ class Writer:
 
     def _keep_ruled(self, batch: Batch) -> None:
         """Keep the columns that have rules over all rows: ids, splits, targets and so on."""
+        assert self._schema is not None
         for name, pieces in self._ruled.items():
             values = batch.values[name]
             if isinstance(values, np.ndarray):  # the caller may reuse it
@@ -226,6 +227,7 @@ class Writer:
 
     def _check(self, metadata: Metadata) -> None:
         """Raise FormatError for what the validator would report: such a file is not sealed."""
+        assert self._schema is not None
         file_rules.refuse(file_rules.of_columns(metadata, self._schema), str(self.path))
         flat = {}
         for name, pieces in self._ruled.items():

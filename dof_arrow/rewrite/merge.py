@@ -111,9 +111,9 @@ def _into_directory(
         say(note)
     if any(map(partition_of, opened)) and not known:
         order = _pseudonym_order(opened, whole)
-        rows = whole if order is None else whole.take(order)
+        ordered = whole if order is None else whole.take(order)
         about, errors = _about(opened), _errors(opened)
-        save_directory(rows, out, overwrite=overwrite, about=about, errors=errors)
+        save_directory(ordered, out, overwrite=overwrite, about=about, errors=errors)
         return
     if known and not _is_like(known[0], whole):
         raise UsageError(
@@ -403,7 +403,7 @@ def _copy(
             for group, stated in zip(_groups(file), statistics_anew(file), strict=True):
                 placer.copy(file.file, group, alignment, stated)
         placed = placer.attach(_errors(opened), documents)
-        metadata = from_json(_merged_metadata(opened, about, placed, placer.digests))
+        metadata: Metadata = from_json(_merged_metadata(opened, about, placed, placer.digests))
         check_rules(dataset.union(opened, once=False)[0], metadata, schema)
         placer.finish(with_metadata(schema, metadata))
 

@@ -131,8 +131,8 @@ def _spelled(digests: Sequence[bytes]) -> list[str]:
     """The first 130 bits of each digest in base32: eight letters for five bytes."""
     parts = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1)[:, :20]
     fives = parts.reshape(len(digests), 4, 5).astype(np.uint64)
-    numbers = fives @ (1 << np.arange(32, -1, -8, np.uint64))
-    letters = numbers[..., None] >> np.arange(35, -1, -5, np.uint64) & 31
+    numbers = fives @ (1 << np.arange(32, -1, -8).astype(np.uint64))
+    letters = numbers[..., None] >> np.arange(35, -1, -5).astype(np.uint64) & 31
     spelled = _LETTERS[letters.reshape(len(digests), -1)[:, :PSEUDONYM_LENGTH]]
     text = spelled.tobytes().decode("ascii")
     return [

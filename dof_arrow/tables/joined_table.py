@@ -13,7 +13,7 @@ import pyarrow as pa
 from dof_arrow.errors import UsageError
 from dof_arrow.format.batch import without_views
 from dof_arrow.format.spec.arrow import KEY, holds_texts, is_vector
-from dof_arrow.format.spec.metadata import Record, Target, from_json, parse
+from dof_arrow.format.spec.metadata import Metadata, Record, Target, from_json, parse
 from dof_arrow.system import open_file
 from dof_arrow.tables.declared_targets import Declared, by_name
 from dof_arrow.tables.join import column_name, places_that_meet
@@ -147,7 +147,8 @@ def _declared(table: pa.Table, where: str, targets: Declared) -> dict[str, Targe
     written = (table.schema.metadata or {}).get(KEY)
     found: dict[str, Target | str | None] = {}
     if written:
-        for name, target in from_json(parse(written)).targets.items():
+        about: Metadata = from_json(parse(written))
+        for name, target in about.targets.items():
             if name in table.column_names:
                 found[name] = target
     for name, kind in wanted.items():
