@@ -61,7 +61,7 @@ def _called(data: SelectedRows, names: Sequence[str], key: Any) -> list[str]:
     privacy = data.metadata.privacy
     if privacy is None or privacy.ids == "name":
         return list(names)
-    return pseudonyms(existing_key(key, _WHY), "id", names)
+    return pseudonyms(existing_key(key, _WHY, privacy.key), "id", names)
 
 
 def _places(stored: pa.Array, ids: Sequence[str]) -> NDArray[np.int64]:

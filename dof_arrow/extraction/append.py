@@ -28,6 +28,7 @@ from dof_arrow.format.directory import MANIFEST, Directory
 from dof_arrow.format.file import File
 from dof_arrow.format.spec.metadata import COUNTED
 from dof_arrow.format.writer import Writer
+from dof_arrow.security.keys import check_key
 from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import explained, sibling
 
@@ -132,6 +133,9 @@ class DirectoryDestination:
     def _check_alike(self, table: OutputTable, known: Directory) -> None:
         like = self._empty(table)
         own = known.manifest
+        privacy = own.metadata.privacy
+        if privacy is not None and table.ids == "pseudonym":
+            check_key(table.id_key, privacy.key, str(self.out))
         merge_metadata.check_alike(
             own.metadata, like.metadata, own.schema, like.schema, str(self.out), "it"
         )

@@ -32,7 +32,7 @@ from dof_arrow.media import decode
 from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Sampling
 from dof_arrow.sampling import splits
-from dof_arrow.security.pseudonyms import Kind, digest_of_sizes, pseudonyms
+from dof_arrow.security.pseudonyms import Kind, digest_of_sizes, fingerprint, pseudonyms
 from dof_arrow.sources import input_table
 from dof_arrow.sources.input_table import Roster, at_site
 from dof_arrow.sources.sample import Source
@@ -408,9 +408,15 @@ class OutputTable:
             "augmentation": self.views.to_json(),
             "cores": {name: to_json(core.describe()) for name, core in self.cores.items()},
             "targets": {name: to_json(target) for name, target in self.source.targets.items()},
-            "privacy": {"ids": self.ids},
+            "privacy": self._privacy,
             "provenance": {**self._provenance(), **self._of_inputs(facts)},
         }
+
+    @property
+    def _privacy(self) -> dict[str, Json]:
+        if self.ids == "name":
+            return {"ids": self.ids}
+        return {"ids": self.ids, "key": fingerprint(self.id_key)}
 
     def _described_columns(self) -> dict[str, Json]:
         columns: dict[str, Json] = {}

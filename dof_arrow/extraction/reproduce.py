@@ -316,7 +316,7 @@ def _secret(about: Metadata, id_key: bytes | PathLike | None) -> bytes | None:
     if about.privacy is None or about.privacy.ids == "name":
         return None
     why = "Only who has the key that extraction used can find the inputs: --id-key FILE."
-    return existing_key(id_key, why)
+    return existing_key(id_key, why, about.privacy.key)
 
 
 def _drawn(count: int, rows: int | float, seed: int) -> Array:

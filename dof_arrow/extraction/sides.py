@@ -20,6 +20,7 @@ from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError, few
 from dof_arrow.extraction.block import Column
 from dof_arrow.sampling import splits
+from dof_arrow.security.keys import check_key
 from dof_arrow.security.pseudonyms import Kind, pseudonyms, split_numbers
 
 Naming = Callable[[Kind, list[str]], list[str]]
@@ -196,6 +197,7 @@ def check_sides(units: Units, given: Sequence[str | None], dataset: Dataset, key
 def _naming(dataset: Dataset, key: bytes) -> Naming:
     privacy = dataset.metadata.privacy
     if privacy is not None and privacy.ids == "pseudonym":
+        check_key(key, privacy.key, str(dataset.path))
         return lambda kind, names: pseudonyms(key, kind, names)
     return lambda kind, names: names
 

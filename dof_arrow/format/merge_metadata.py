@@ -185,8 +185,10 @@ def _privacy(parts: Sequence[Json]) -> Json:
     for done in _of_all(parts, "measures"):
         measures = [measure for measure in measures if measure in done]
     kinds = [part.get("ids") for part in parts]
+    keys = {part.get("key") for part in parts}
     return {
         "ids": "name" if "name" in kinds else "pseudonym",
+        "key": keys.pop() if len(keys) == 1 else None,
         "measures": measures,
         "audits": parts[0].get("audits", []) if len(parts) == 1 else [],
     }

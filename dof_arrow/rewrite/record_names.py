@@ -14,8 +14,8 @@ import pyarrow as pa
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import SourceError
 from dof_arrow.format.spec.names import holds_names
-from dof_arrow.security.keys import key_file, load_or_make_key
-from dof_arrow.security.pseudonyms import pseudonyms
+from dof_arrow.security.keys import existing_key, key_file, load_or_make_key
+from dof_arrow.security.pseudonyms import fingerprint, pseudonyms
 from dof_arrow.sources import table, table_keys
 from dof_arrow.sources.asked import TableOptions
 from dof_arrow.sources.columns import texts
@@ -97,7 +97,7 @@ def named_by(
     coded = column.dictionary_encode()
     ids = coded.dictionary.cast(pa.large_string())
     privacy = data.metadata.privacy
-    key = b"" if privacy is None or privacy.ids == "name" else _key(id_key)
+    key = b"" if privacy is None or privacy.ids == "name" else _key(id_key, privacy.key)
     names = ids
     if key:
         names = _with_names(ids, _candidates(given, ids, source), key)
@@ -109,16 +109,13 @@ def named_by(
     )
 
 
-def _key(id_key: PathLike | bytes | None) -> bytes:
-    """The owner's key; empty where there is none, so that none is made in vain."""
-    if isinstance(id_key, bytes):
-        return id_key
-    path = key_file(None if id_key is None else Path(id_key))
-    if id_key is None and not path.exists():
-        return b""
-    if not path.exists():
-        raise SourceError("no such key", str(path), hint="Name the key that made the file.")
-    return load_or_make_key(path)[0]
+def _key(id_key: PathLike | bytes | None, made_by: str | None) -> bytes:
+    """The owner's key; empty where there is none, or the user's own made no pseudonym of these."""
+    if id_key is not None:
+        return existing_key(id_key, "Name the key that made the file.", made_by)
+    path = key_file()
+    key = load_or_make_key(path)[0] if path.exists() else b""
+    return b"" if key and made_by not in (None, fingerprint(key)) else key
 
 
 def _candidates(given: TableOptions, ids: Column, source: PathLike | None) -> Column:

@@ -49,7 +49,7 @@ def reidentify(
         known += at_site(open_source(Path(source)).names, site).to_pylist()
     if not known:
         raise UsageError("no names to compare", str(data.path), "a source, or a list of names")
-    key = existing_key(id_key, _WHY)
+    key = existing_key(id_key, _WHY, privacy.key)
     record = data.metadata.record
     failed = pa.array([failure["id"] for failure in data.errors], pa.string())
     found = [

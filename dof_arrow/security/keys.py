@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from dof_arrow.errors import OutputError, UsageError
-from dof_arrow.security.pseudonyms import KEY_BYTES
+from dof_arrow.security.pseudonyms import KEY_BYTES, fingerprint
 from dof_arrow.system import own_folder
 
 
@@ -19,18 +19,36 @@ def key_file(path: str | Path | None = None) -> Path:
     return own_folder("XDG_CONFIG_HOME", ".config") / "id.key"
 
 
-def existing_key(given: str | os.PathLike[str] | bytes | None, why: str) -> bytes:
+def existing_key(
+    given: str | os.PathLike[str] | bytes | None, why: str, made_by: str | None
+) -> bytes:
     """The owner's key itself, or that of a file, by default the user's own; none is made.
 
-    Raises UsageError, which says `why` it is needed, if there is no such file; what
-    `load_or_make_key` raises.
+    `made_by` is the fingerprint of the key that a dataset was made with, where it tells. Raises
+    UsageError, which says `why` the key is needed, if there is no such file, or it holds another
+    key; what `load_or_make_key` raises.
     """
     if isinstance(given, bytes):
+        check_key(given, made_by, "")
         return given
     path = key_file(None if given is None else Path(given))
     if not path.exists():
         raise UsageError("ids are pseudonyms, and their key is not there", str(path), hint=why)
-    return load_or_make_key(path)[0]
+    key = load_or_make_key(path)[0]
+    check_key(key, made_by, str(path))
+    return key
+
+
+def check_key(key: bytes, made_by: str | None, where: str) -> None:
+    """Raise UsageError for another key than the one with this fingerprint."""
+    if made_by is not None and fingerprint(key) != made_by:
+        raise UsageError(
+            "another key than the one that made the dataset's pseudonyms",
+            where,
+            f"the key with fingerprint {made_by}",
+            fingerprint(key),
+            "Name the file of that key: --id-key FILE.",
+        )
 
 
 def load_or_make_key(path: str | Path | None = None) -> tuple[bytes, bool, Path]:

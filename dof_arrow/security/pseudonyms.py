@@ -37,6 +37,15 @@ def pseudonym(key: bytes, kind: Kind, name: str) -> str:
     return pseudonyms(key, kind, (name,))[0]
 
 
+def fingerprint(key: bytes) -> str:
+    """What a dataset says of the key that made its pseudonyms: the key cannot be found by it.
+
+    >>> fingerprint(bytes(32))
+    '1055e71d0b9cbabf'
+    """
+    return hmac.digest(key, b"dof key", "sha256").hex()[:16]
+
+
 def pseudonyms(key: bytes, kind: Kind, names: Iterable[str]) -> list[str]:
     """The pseudonyms of many names, in their order. Raises as `pseudonym` does.
 

@@ -215,6 +215,11 @@ class Privacy:
     ids: Literal["pseudonym", "name"] = spec(
         "whether ids are keyed pseudonyms or the inputs' own names"
     )
+    key: str | None = spec(
+        "keyed digest by which the owner of a key knows whether it made the pseudonyms",
+        default=None,
+        pattern=r"[0-9a-f]{16}",
+    )
     measures: tuple[Mapping[str, Json], ...] = spec(
         "measures applied: noise, projection, dropped columns", default=()
     )
