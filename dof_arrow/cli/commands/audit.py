@@ -161,7 +161,7 @@ def _uniqueness(found: Uniqueness) -> Iterator[str]:
 
 
 def _verdict(findings: Sequence[Finding]) -> Iterator[str]:
-    """What was found, and what these attackers did not find, which says not that it is not there."""
+    """What was found, and what these attackers did not find: it may be there all the same."""
     found = dict.fromkeys(_name(each) for each in findings if each.found)
     rest = dict.fromkeys(_name(each) for each in findings)
     missed = [name for name in rest if name not in found]
