@@ -12,6 +12,7 @@ COMMANDS = {
         "fuse": "Join core and heads into one ONNX file.",
         "info": "Say what a dataset holds and how it came to be.",
         "validate": "Check a file against the specification.",
+        "audit": "Attack a dataset; say what of the pictures and people was found.",
     },
     "Share": {
         "edit": "Rewrite what a file says of itself; its data stay.",

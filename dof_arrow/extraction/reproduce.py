@@ -137,7 +137,7 @@ def reproduce(
         reading=ReadingOptions(max_pixels=max_pixels, allow=tuple(allow)),
     )
     drawn = found.take(_drawn(len(found), rows, seed))
-    known = _known(drawn, job.source, _secret(found.metadata, id_key), site)
+    known = known_rows(drawn, job.source, secret_of(found.metadata, id_key), site)
     check = _Check(drawn, known, job, within(tolerance))
     check.run(progress)
     return Reproduction(
@@ -311,7 +311,7 @@ def _provenance(about: Metadata) -> Provenance:
     return about.provenance or Provenance(generator="")
 
 
-def _secret(about: Metadata, id_key: bytes | PathLike | None) -> bytes | None:
+def secret_of(about: Metadata, id_key: bytes | PathLike | None) -> bytes | None:
     """The key that made the ids, None where they are names; none is made here."""
     if about.privacy is None or about.privacy.ids == "name":
         return None
@@ -335,7 +335,7 @@ def _drawn(count: int, rows: int | float, seed: int) -> Array:
     return np.sort(shuffled(np.arange(wanted)))
 
 
-def _known(drawn: Dataset, source: Source, key: bytes | None, site: str | None) -> list[Row]:
+def known_rows(drawn: Dataset, source: Source, key: bytes | None, site: str | None) -> list[Row]:
     """The rows that are drawn, with their inputs; UsageError where the source has none of them."""
     rows = recompute.rows_of(drawn, source, key, site)
     if all(row.input is None for row in rows):

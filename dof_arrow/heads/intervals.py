@@ -64,6 +64,8 @@ class Estimate:
 def share(right: Array, groups: Array, count: int) -> Estimate:
     """The share of `right` bool [k], with the group int [k] of each, below `count`.
 
+    What is right may be told in shares of 0 to 1 too, such as chances.
+
     >>> found = share(np.ones(30, bool), np.arange(30), 30)
     >>> f"{found.value} from {found.low:.3f} to {found.high:.3f}"
     '1.0 from 0.886 to 1.000'
@@ -164,11 +166,20 @@ def r2(true: Array, said: Array, groups: Array, count: int, value: float) -> Est
     total = centred.sum()
     if math.isnan(value) or not total:
         return replace(_unknown(count), value=value)
-    errors = np.square(true - said)
-    left = float(errors.sum() / total)
-    pulls = np.bincount(groups, errors - left * centred, count) / total
+    found = explained(np.square(true - said), centred, groups, count)
+    return replace(found, value=value)
+
+
+def explained(missed: Array, total: Array, groups: Array, count: int = 0) -> Estimate:
+    """One less the ratio of two sums [n]: of what was missed, and of what there was.
+
+    Student's interval is of the logarithm of what is not explained.
+    """
+    whole = total.sum()
+    left = float(missed.sum() / whole)
+    pulls = np.bincount(groups, missed - left * total, count) / whole
     found = _positive(left, pulls)
-    return Estimate(value, 1 - found.high, 1 - found.low, -pulls)
+    return Estimate(1 - left, 1 - found.high, 1 - found.low, -pulls)
 
 
 def mean(estimates: Iterable[Estimate]) -> Estimate:

@@ -45,7 +45,16 @@ _REWRITE = (
     "heads",
     "extraction",
 )
-_LIBRARY = (*_EXTRACTION, "extraction", "heads", "inference", "rewrite", "rewrite/foreign")
+_PRIVACY = ("privacy/attacks", "privacy")
+_LIBRARY = (
+    *_EXTRACTION,
+    "extraction",
+    "heads",
+    "inference",
+    "rewrite",
+    "rewrite/foreign",
+    *_PRIVACY,
+)
 
 MAY: dict[str, tuple[str, ...]] = {
     "storage": (),
@@ -87,6 +96,8 @@ MAY: dict[str, tuple[str, ...]] = {
         "cores",
         "loader",  # whose way of reading options from keywords is everybody's
     ),
+    "privacy/attacks": ("sampling", "heads"),
+    "privacy": (*_EXTRACTION, "extraction", "heads", "privacy/attacks"),
     "cli": _LIBRARY,
     "cli/commands": (*_LIBRARY, "cli"),
 }

@@ -1,0 +1,91 @@
+"""Linear attackers: ridge regression, taught on some groups and tried on others.
+
+A. Hoerl and R. Kennard, "Ridge regression: biased estimation for nonorthogonal problems" (1970).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dof_arrow.sampling.splits import folds
+
+Array = NDArray[Any]
+
+FOLDS = 5
+_STRENGTHS = 10.0 ** np.arange(-7, 4)  # of the penalty, a row
+_CONSTANT = 1e-12
+
+
+class Ridge:
+    """Ridge regressions of all strengths at once, from one eigendecomposition.
+
+    Features float [n, D] are standardised; answers float [n, m] are centred.
+    """
+
+    def __init__(self, x: Array, y: Array) -> None:
+        x = x.astype(np.float64)
+        self._mean = x.mean(axis=0)
+        scale = x.std(axis=0)
+        constant = scale <= _CONSTANT * (np.abs(self._mean) + _CONSTANT)
+        scale[constant] = np.inf
+        self._scale = scale
+        self.mean = y.mean(axis=0, dtype=np.float64)
+        self._rows = len(x)
+        standard = self._standard(x)
+        centred = y - self.mean
+        if standard.shape[0] >= standard.shape[1]:
+            values, vectors = np.linalg.eigh(standard.T @ standard)
+            self._basis = vectors
+            self._shares = vectors.T @ (standard.T @ centred)
+        else:
+            values, vectors = np.linalg.eigh(standard @ standard.T)
+            self._basis = standard.T @ vectors
+            self._shares = vectors.T @ centred
+        self._values = np.maximum(values, 0)
+
+    def __call__(self, x: Array, strength: float) -> Array:
+        """Answers float64 [k, m] for features [k, D]."""
+        penalty = strength * self._rows
+        weights = self._shares / (self._values + penalty)[:, None]
+        projected = self._standard(x) @ self._basis
+        return np.asarray(projected @ weights + self.mean)
+
+    def _standard(self, x: Array) -> Array:
+        return np.asarray((x - self._mean) / self._scale)
+
+
+def strength_for(x: Array, y: Array, groups: Array, seed: int) -> float:
+    """The strength with the least squared error on a third of the groups, taught on the others."""
+    fold_of = folds(groups, min(3, len(np.unique(groups))), seed=seed)
+    out = fold_of == 0
+    model = Ridge(x[~out], y[~out])
+    errors = []
+    for strength in _STRENGTHS:
+        missed = model(x[out], strength) - y[out]
+        errors.append(float(np.square(missed).sum()))
+    return float(_STRENGTHS[int(np.argmin(errors))])
+
+
+def predicted(
+    x: Array, y: Array, groups: Array, seed: int, strata: Array | None = None
+) -> tuple[Array, Array]:
+    """Answers float64 [n, m] for each row by an attacker who was taught on other groups.
+
+    And the mean answers of what each attacker was taught: what is said without any features. Each
+    attacker is taught on about as many rows of each class of `strata`.
+    """
+    count = min(FOLDS, len(np.unique(groups)))
+    fold_of = folds(groups, count, strata=strata, seed=seed)
+    said = np.empty(y.shape)
+    mean = np.empty(y.shape)
+    for fold in np.unique(fold_of):
+        out = fold_of == fold
+        taught = ~out
+        strength = strength_for(x[taught], y[taught], groups[taught], seed)
+        model = Ridge(x[taught], y[taught])
+        said[out] = model(x[out], strength)
+        mean[out] = model.mean
+    return said, mean

@@ -1,0 +1,211 @@
+"""The audit of a dataset: known attacks on its features, each beside its control and chance.
+
+It tells what these attackers found. What they did not find, a stronger one may.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dof_arrow.dataset import dataset
+from dof_arrow.dataset.dataset import Dataset
+from dof_arrow.errors import UsageError
+from dof_arrow.privacy.attacks.attributes import infer_class, infer_number
+from dof_arrow.privacy.attacks.finding import Finding
+from dof_arrow.privacy.attacks.inversion import invert
+from dof_arrow.privacy.attacks.linkage import find_again, link
+from dof_arrow.privacy.attacks.membership import member
+from dof_arrow.privacy.attacks.uniqueness import Uniqueness, uniqueness
+from dof_arrow.privacy.columns import Sensitive, group_codes, sensitive_columns
+from dof_arrow.privacy.source_pictures import Pictures, pictures_of
+from dof_arrow.privacy.threads import one_thread
+
+Array = NDArray[Any]
+PathLike = str | os.PathLike[str]
+
+MOST_ROWS = 10_000  # that are attacked, in whole groups
+_MOST_BYTES = 1 << 28  # of their features
+_SMALL = 1 << 20  # numbers, below which a second thread of a product costs more than it gains
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What attackers found in a dataset.
+
+    `rows` of `of` rows were attacked, in `groups` groups; `findings` are what each attacker
+    reached, `unique` how far columns single persons out, `notes` what was not tried, and why.
+    """
+
+    path: str
+    feature: str
+    rows: int
+    of: int
+    groups: int
+    seed: int
+    findings: Sequence[Finding]
+    unique: Uniqueness | None
+    notes: Sequence[str]
+
+    @property
+    def advantage(self) -> float:
+        """The most that any attacker gained over its baseline, 0 to 1."""
+        return max((finding.advantage for finding in self.findings), default=0.0)
+
+
+def audit(
+    data: Dataset | PathLike,
+    *,
+    source: PathLike | None = None,
+    sensitive: Sequence[str] = (),
+    feature: str | None = None,
+    table: PathLike | None = None,
+    key: str | None = None,
+    id_key: bytes | PathLike | None = None,
+    site: str | None = None,
+    seed: int = 0,
+) -> Audit:
+    """Attack a dataset with what an attacker may know, and tell what was reached.
+
+    - `source` is what it was extracted from: without it pictures cannot be rebuilt, or found again.
+      `table`, `key`, `id_key` and `site` find the pictures as `extract` did.
+    - `sensitive` are columns that are to be inferred, by default all targets and kept columns.
+    - Rows of one group are never on both sides: an attacker learns from other groups.
+
+    At most 10,000 rows, in whole groups, are attacked. Raises UsageError for unknown columns and
+    for fewer than four groups; what `open` and reading a source raise.
+    """
+    found = data if isinstance(data, Dataset) else dataset.open(Path(data))
+    name = feature or found.primary
+    run = _Run(found, name, seed)
+    with _threads(run.features.size):
+        run.infer(sensitive_columns(run.rows, sensitive))
+        run.link()
+        if source is None:
+            run.notes.append("inversion and same picture: they need --source, the pictures")
+        elif found.metadata.record.frame is not None:
+            run.notes.append("inversion and same picture: rows of clips are not rebuilt")
+        else:
+            pictures = pictures_of(
+                run.rows, source, name, table=table, key=key, id_key=id_key, site=site
+            )
+            run.rebuild(pictures)
+    return Audit(
+        path=str(found.path),
+        feature=name,
+        rows=len(run.rows),
+        of=len(found),
+        groups=len(np.unique(run.groups)),
+        seed=seed,
+        findings=run.findings,
+        unique=run.unique,
+        notes=run.notes,
+    )
+
+
+@dataclass(slots=True)
+class _Run:
+    """One audit: the rows that are attacked, and what was found so far."""
+
+    found: Dataset
+    name: str
+    seed: int
+    rows: Dataset = field(init=False)
+    groups: Array = field(init=False)
+    features: Array = field(init=False)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unique: Uniqueness | None = None
+
+    def __post_init__(self) -> None:
+        codes, note = group_codes(self.found)
+        self.notes += note
+        width = int(np.prod(self.found.shape(self.name)))
+        most = min(MOST_ROWS, max(_MOST_BYTES // (4 * width), 1))
+        places = _whole_groups(codes, most, self.seed)
+        self.rows = self.found.take(places)
+        self.groups = codes[places]
+        stored = self.rows.to_numpy(self.name)
+        self.features = stored.reshape(len(stored), -1).astype(np.float32)
+        if not np.isfinite(self.features).all():
+            raise UsageError(
+                "features are not finite",
+                str(self.found.path),
+                "numbers",
+                "NaN or infinity",
+                "dof validate --deep names what is wrong.",
+            )
+
+    def infer(self, columns: Sequence[Sensitive]) -> None:
+        """Infer each column, attack a head for each class, and count unique persons."""
+        for column in columns:
+            if column.why_not:
+                self.notes.append(f"attribute {column.name}: {column.why_not}")
+                continue
+            attack = infer_class if column.is_class else infer_number
+            self._try(f"attribute {column.name}", attack, column)
+            if column.is_target and column.is_class:
+                self._try(f"membership {column.name}", member, column)
+        told = {column.name: column.texts for column in columns}
+        if told:
+            self.unique = uniqueness(told, self.groups.tolist())
+
+    def link(self) -> None:
+        """Link pictures of one group."""
+        try:
+            self.findings += link(self.features, self.groups, self.seed)
+        except UsageError as error:
+            self.notes.append(f"linkage: {error}")
+
+    def rebuild(self, pictures: Pictures) -> None:
+        """Rebuild thumbnails, and find pictures again."""
+        places = pictures.places
+        if len(places) < len(self.rows):
+            lost = len(self.rows) - len(places)
+            self.notes.append(f"{lost:,} rows have no picture in the source that can be read")
+        features = self.features[places]
+        groups = self.groups[places]
+        try:
+            self.findings += invert(features, pictures.thumbnails, groups, self.seed)
+            if pictures.again is None:
+                self.notes.append("same picture: the core was not found")
+                return
+            tried = len(pictures.again)
+            self.findings += find_again(features[:tried], pictures.again, groups[:tried], self.seed)
+        except UsageError as error:
+            self.notes.append(f"inversion: {error}")
+
+    def _try(self, what: str, attack: Callable[..., list[Finding]], column: Sensitive) -> None:
+        """An attack on the rows that have a value; a note where it cannot be tried."""
+        there = column.there
+        groups = self.groups[there]
+        values = column.values[there]
+        try:
+            self.findings += attack(self.features[there], values, groups, column.name, self.seed)
+        except UsageError as error:
+            self.notes.append(f"{what}: {error}")
+
+
+def _whole_groups(codes: Array, most: int, seed: int) -> Array:
+    """Places of at most so many rows, in whole groups, drawn by the seed; in order."""
+    if len(codes) <= most:
+        return np.arange(len(codes))
+    count = int(codes.max()) + 1
+    order = np.random.default_rng([seed, 6]).permutation(count)
+    sizes = np.bincount(codes, minlength=count)[order]
+    kept = order[np.cumsum(sizes) <= most]
+    return np.flatnonzero(np.isin(codes, kept))
+
+
+def _threads(numbers: int) -> AbstractContextManager[Any]:
+    """One thread for small products, where several wait for one another; else all."""
+    if numbers > _SMALL:
+        return nullcontext()
+    return one_thread()

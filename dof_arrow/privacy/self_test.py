@@ -1,0 +1,155 @@
+"""Whether the attacks see what is there and nothing else: on features known to be all or nothing.
+
+The pictures are drawn: each person has a look of their own, each picture of them varies a little.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dof_arrow.privacy.attacks.attributes import infer_class, infer_number
+from dof_arrow.privacy.attacks.finding import Finding
+from dof_arrow.privacy.attacks.inversion import invert
+from dof_arrow.privacy.attacks.linkage import find_again, link
+from dof_arrow.privacy.attacks.membership import member
+from dof_arrow.privacy.threads import one_thread
+from dof_arrow.progress import listening
+
+Array = NDArray[Any]
+
+SEEDS = 20
+LEAST = 0.95  # what every attack reaches where the features are the pictures
+MOST_OUTSIDE = 2  # of 20 intervals of 95%, so many may miss chance
+
+_PERSONS = 80
+_EACH = 5  # pictures of a person
+_SIDE = 24
+_LOOKS = 8  # numbers that make up a look
+_NOISE_WIDTH = 64
+_MEMORY = 1e-7  # the penalty of a head that learns rows by heart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One attack on what is known: what it reached on the pictures themselves, and on noise.
+
+    `noise` is the mean over the seeds, `outside` for how many of them chance lies below the
+    interval.
+    """
+
+    attack: str
+    attacker: str
+    metric: str
+    identity: float
+    noise: float
+    baseline: float
+    outside: int
+    seeds: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether the attack sees what is there, and nothing in noise."""
+        return self.identity >= LEAST and self.outside <= MOST_OUTSIDE
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Pictures float32 [n, 24, 24] of persons, and what is known of them, [n] each."""
+
+    pictures: Array
+    persons: Array
+    sex: Array
+    size: Array
+    label: Array
+
+
+def drawn(seed: int) -> Drawn:
+    """Pictures that share a person's look, whose sex and size show in it; labels that do not."""
+    random = np.random.default_rng([seed, 3])
+    looks = random.normal(size=(_PERSONS, _LOOKS))
+    sex = random.permutation(_PERSONS) % 2
+    looks[:, 0] = (2 * sex - 1) * (1.5 + np.abs(looks[:, 0]) / 2)
+    persons = np.repeat(np.arange(_PERSONS), _EACH)
+    codes = looks[persons] + 0.1 * random.normal(size=(len(persons), _LOOKS))
+    waves = np.cos(np.pi * np.outer(np.arange(_SIDE) + 0.5, np.arange(3)) / _SIDE)
+    patterns = np.einsum("ya,xb->abyx", waves, waves).reshape(9, -1)[1:]
+    pictures = 0.5 + 0.05 * codes @ patterns
+    pictures += 0.002 * random.normal(size=pictures.shape)
+    return Drawn(
+        pictures=pictures.clip(0, 1).reshape(-1, _SIDE, _SIDE).astype(np.float32),
+        persons=persons,
+        sex=sex[persons],
+        size=codes[:, 1],
+        label=random.permutation(len(persons)) % 2,
+    )
+
+
+def self_test(seeds: int = SEEDS) -> list[Check]:
+    """Run every attack on features that are the pictures, and on independent noise by 20 seeds."""
+    with one_thread():
+        return _checks(seeds)
+
+
+def _checks(seeds: int) -> list[Check]:
+    known = drawn(0)
+    flat = known.pictures.reshape(len(known.pictures), -1)
+    random = np.random.default_rng([0, 4])
+    again = flat + 0.002 * random.normal(size=flat.shape)
+    identity = list(_attacks(known, flat, again, 0))
+    noise: defaultdict[tuple[str, str, str], list[Finding]] = defaultdict(list)
+    with listening().progress("attacking noise") as update:
+        for seed in range(seeds):
+            update(seed, seeds, 0)
+            for finding in _on_noise(seed):
+                noise[_key(finding)].append(finding)
+        update(seeds, seeds, 0)
+    return [_check(finding, noise[_key(finding)]) for finding in identity]
+
+
+def _attacks(known: Drawn, features: Array, again: Array, seed: int) -> Iterator[Finding]:
+    persons = known.persons
+    yield from invert(features, known.pictures, persons, seed)
+    yield from infer_class(features, known.sex, persons, "sex", seed)
+    yield from infer_number(features, known.size, persons, "size", seed)
+    yield from link(features, persons, seed)
+    yield from find_again(features, again, persons, seed)
+    yield from member(features, known.label, persons, "label", seed, strength=_MEMORY)
+
+
+def _on_noise(seed: int) -> Iterator[Finding]:
+    """The attacks on features that have nothing to do with the pictures."""
+    known = drawn(seed)
+    random = np.random.default_rng([seed, 5])
+    shape = (len(known.persons), _NOISE_WIDTH)
+    features = random.normal(size=shape)
+    yield from _attacks(known, features, random.normal(size=shape), seed)
+
+
+def _key(finding: Finding) -> tuple[str, str, str]:
+    return finding.attack + finding.of, finding.attacker, finding.metric
+
+
+def _check(identity: Finding, noise: list[Finding]) -> Check:
+    # A head remembers rows of noise too, and more is not asked of it: membership is tried against
+    # rows that it was not trained on.
+    told = [each.control if each.attack == "membership" else each.reached for each in noise]
+    chances = [each.baseline for each in noise]
+    outside = 0
+    for score, chance in zip(told, chances, strict=True):
+        outside += score.low > chance
+    return Check(
+        attack=f"{identity.attack}: {identity.of}",
+        attacker=identity.attacker,
+        metric=identity.metric,
+        identity=identity.reached.value,
+        noise=float(np.mean([score.value for score in told])),
+        baseline=float(np.mean(chances)),
+        outside=outside,
+        seeds=len(noise),
+    )
