@@ -127,7 +127,7 @@ class _Run:
     def __post_init__(self) -> None:
         codes, note = group_codes(self.found)
         self.notes += note
-        width = int(np.prod(self.found.shape(self.name)))
+        width = int(np.prod(self.found.row_shape(self.name)))
         most = min(MOST_ROWS, max(_MOST_BYTES // (4 * width), 1))
         places = _whole_groups(codes, most, self.seed)
         self.rows = self.found.take(places)
