@@ -228,7 +228,7 @@ class OutputTable:
 
     @cached_property
     def blocks(self) -> list[range]:
-        """All inputs of the source in the blocks that they are computed in: one clip, or several."""
+        """All inputs of the source in the blocks that they are computed in."""
         return blocks(len(self.source), None if self.clips is None else 1)
 
     @property

@@ -54,7 +54,7 @@ class Partition:
 
 
 def merged_provenance(parts: Sequence[Dataset], about: Mapping[str, Json]) -> dict[str, Json]:
-    """The provenance of one run, of all its partitions; else as it is `about` datasets put together.
+    """The provenance of one run, of all its partitions; `about` as it is, of other datasets.
 
     Raises UsageError where partitions of a run are missing, given twice or mixed with others.
     """

@@ -328,7 +328,8 @@ def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fre
     }
     terminal.result(
         value,
-        f"{path}: {len(dataset):,} rows, {size(stored)}, {size(stored // len(dataset))} a row{were}",
+        f"{path}: {len(dataset):,} rows, {size(stored)}, "
+        f"{size(stored // len(dataset))} a row{were}",
     )
     for line in report.lines():
         terminal.say(line)
