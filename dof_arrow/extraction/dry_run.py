@@ -321,8 +321,8 @@ def _strings(run: Extraction) -> list[str]:
     named = "pseudonym" if run.table.ids == "pseudonym" else "name"
     lines.append(
         "how many inputs there were and failed; how many are in each class of sizes, modes, "
-        "depths, formats, numbers of frames, EXIF orientations, lowest and highest values, where five are; "
-        f"failures by {named} with the reason"
+        "depths, formats, numbers of frames, EXIF orientations, lowest and highest values, where "
+        f"five are; failures by {named} with the reason"
     )
     lines.append("digests of the file's contents, and an id and a seal made of them")
     lines.append(

@@ -62,8 +62,8 @@ def merge(
     Rows stand one part after the other, or, where all have them in the order of their pseudonyms,
     in that order. Columns are united by name, numbers widened, classes united by name; what a
     dataset lacks is missing in its rows, and an input that is in several stands there once. `say`
-    is told each of these. Files are added to a directory that is there already, if it has their columns and
-    classes.
+    is told each of these. Files are added to a directory that is there already, if it has their
+    columns and classes.
 
     Where all are alike one file is made of the parts' own chunks if every row group but the last
     fills whole pages, else written anew; either way every byte read is checked against its digest.
