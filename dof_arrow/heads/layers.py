@@ -269,8 +269,8 @@ class Pooled:
     def _moments(self, writer: GraphWriter, source: str) -> tuple[str, str]:
         """Mean and standard deviation, those of this part joined with those of earlier parts.
 
-        Remembered are the squares of distances from the mean, the mean, and the count. Source: Chan,
-        Golub and LeVeque, Updating Formulae and a Pairwise Algorithm, 1979.
+        Remembered are the squares of distances from the mean, the mean, and the count. Source:
+        Chan, Golub and LeVeque, Updating Formulae and a Pairwise Algorithm, 1979.
         """
         width = writer.width
         lengths = writer.op("Unsqueeze", writer.lengths, writer.whole(1))
