@@ -13,7 +13,7 @@ import pyarrow as pa
 from dof_arrow.errors import UsageError
 from dof_arrow.format.batch import without_views
 from dof_arrow.format.spec.arrow import KEY, holds_texts, is_vector
-from dof_arrow.format.spec.metadata import Record, Target, from_json, parse
+from dof_arrow.format.spec.metadata import Metadata, Record, Target, from_json, parse
 from dof_arrow.system import open_file
 from dof_arrow.tables.declared_targets import Declared, by_name
 from dof_arrow.tables.join import column_name, places_that_meet
@@ -69,9 +69,8 @@ def read_table(given: Any) -> tuple[pa.Table, str]:
 def as_table(given: Any) -> pa.Table:
     """What speaks Arrow, or a `Dataset` of Hugging Face, as an Arrow table; UsageError if neither.
 
-    >>> as_table([1, 2])
-    Traceback (most recent call last):
-    dof_arrow.errors.UsageError: no table: table: expected what speaks Arrow, found list
+    >>> as_table({"id": ["a", "b"]}).num_rows
+    2
     """
     if isinstance(given, pa.Table):
         return given
@@ -147,7 +146,8 @@ def _declared(table: pa.Table, where: str, targets: Declared) -> dict[str, Targe
     written = (table.schema.metadata or {}).get(KEY)
     found: dict[str, Target | str | None] = {}
     if written:
-        for name, target in from_json(parse(written)).targets.items():
+        about: Metadata = from_json(parse(written))
+        for name, target in about.targets.items():
             if name in table.column_names:
                 found[name] = target
     for name, kind in wanted.items():
