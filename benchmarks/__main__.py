@@ -5,5 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
-for module in ("bench_import", "bench_write", "bench_read", "bench_million", "tables"):
+MODULES = (
+    "bench_import",
+    "bench_write",
+    "bench_label",
+    "bench_read",
+    "bench_side_by_side",
+    "bench_million",
+    "tables",
+)
+
+for module in MODULES:
     subprocess.run([sys.executable, "-m", f"benchmarks.{module}"], check=True)

@@ -64,7 +64,7 @@ batches = loader.to_torch()
     "torch TensorDataset": Way(
         imports="import torch\nfrom torch.utils.data import DataLoader, TensorDataset",
         keep="""\
-tensors = torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(df["age"].to_numpy())
+tensors = torch.from_numpy(x), torch.from_numpy(y), torch.tensor(df["age"].to_numpy())
 """,
         load="""\
 batches = DataLoader(TensorDataset(*tensors), batch_size=batch_size, shuffle=True)
@@ -118,16 +118,24 @@ def once(name: str, rows: int, width: int, batch_size: int) -> dict[str, float]:
         "batch_size": batch_size,
     }
     exec(way.imports, known)
-    start = time.perf_counter()
+    times = [_now()]
     exec(way.keep, known)
-    kept = time.perf_counter()
+    times.append(_now())
     exec(way.load, known)
     take = eval(f"lambda batch: {way.features}")
     seen = sum(len(take(batch)) for batch in known["batches"])
-    end = time.perf_counter()
+    times.append(_now())
     if seen != rows:
         raise ValueError(f"{name}: {seen} rows of {rows}")
-    return {"keep": kept - start, "epoch": end - kept}
+    taken = {}
+    for step, before, after in zip(("keep", "epoch"), times, times[1:], strict=False):
+        taken[step] = after[0] - before[0]
+        taken[f"{step}, processor"] = after[1] - before[1]
+    return taken
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 def run(rows: int, width: int, batch_size: int, processes: int) -> dict[str, Any]:
@@ -145,7 +153,7 @@ def run(rows: int, width: int, batch_size: int, processes: int) -> dict[str, Any
     ways = {}
     for name, taken in found.items():
         medians = {step: statistics.median(each[step] for each in taken) for step in taken[0]}
-        ways[name] = {"lines": WAYS[name].lines, **medians}
+        ways[name] = {"library": WAYS[name].library, "lines": WAYS[name].lines, **medians}
     return {
         "rows": rows,
         "width": width,

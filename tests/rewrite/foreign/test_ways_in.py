@@ -222,3 +222,20 @@ def test_rows_that_cannot_be_stored_are_told_all_at_once(tmp_path: Path, x: np.n
         with pytest.raises(dof.UsageError):
             call()
     assert not out.exists()
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table, dict])
+def test_further_columns_may_be_a_frame(tmp_path: Path, x: np.ndarray, frame: Any) -> None:
+    columns = {"age": list(range(len(x))), "note": [None, *["x"] * (len(x) - 1)]}
+    ds = dof.from_arrays(x, columns=frame(columns), out=tmp_path / "x.dof.parquet")
+    assert ds.to_numpy("age").tolist() == columns["age"]
+    assert ds.to_arrow(["note"]).column(0).to_pylist() == columns["note"]
+
+
+def test_frames_whose_columns_cannot_be_told_apart_are_refused(
+    tmp_path: Path, x: np.ndarray
+) -> None:
+    frame = pd.DataFrame(np.zeros((len(x), 2)), columns=["age", "age"])
+    with pytest.raises(dof.UsageError, match="two columns of one name"):
+        dof.from_arrays(x, columns=frame, out=tmp_path / "x.dof.parquet")
+    assert not (tmp_path / "x.dof.parquet").exists()
