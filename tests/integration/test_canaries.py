@@ -24,7 +24,7 @@ LEAST = 500
 # What commands make, and of what is kept what stands in it; everything else must not leave.
 MADE = {
     "headless": ("the model's own name", "licence of the model"),
-    "extract, mapped": ("class of a label", "cell of a kept column", "licence of the model"),
+    "extract, mapped": ("class of a label", "name of a kept column", "licence of the model"),
     "extract, compact": ("class of a label", "cell of a kept column", "the model's own name"),
     "extract, views": ("class of a label", "cell of a kept column", "the model's own name"),
     "extract, a directory": ("class of a label", "cell of a kept column"),
@@ -61,6 +61,7 @@ WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
     "UTF-16, other end": lambda text: b"x" + text.decode().encode("utf-16-be"),
     "UTF-32": lambda text: text.decode().encode("utf-32"),
     "base64": lambda text: base64.b64encode(b"ab" + text + b"behind it"),
+    "base64 to its end": lambda text: base64.b64encode(b"a" + text),
     "base64 behind a letter": lambda text: b"x" + base64.b64encode(text),
     "hexadecimal": lambda text: b"f" + text.hex().encode(),
     "escaped": lambda text: rb"\u0063" + text[1:],

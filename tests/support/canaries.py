@@ -151,7 +151,8 @@ def _unwrapped(data: bytes) -> Iterator[bytes]:
 
 
 def _of_base64(run: bytes) -> bytes:
-    whole = run[: len(run) // 4 * 4].replace(b"-", b"+").replace(b"_", b"/")
+    whole = run[:-1] if len(run) % 4 == 1 else run
+    whole = whole.replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(whole) % 4)
     with suppress(binascii.Error):
         return base64.b64decode(whole)
     return b""

@@ -30,8 +30,8 @@ SMALL = '{"mode": "RGB", "fit": "squash", "resize": [16, 16], "scale": 0.01}'
 SLOW = """
 import sys, time
 from dof_arrow.extraction.extract import extract
-extract(sys.argv[1], core="builtin", out=sys.argv[2], id_key=sys.argv[3], workers=1, group="patient",
-        table=sys.argv[4], key="file", keep=["ward"], progress=lambda *_: time.sleep(0.1))
+extract(sys.argv[1], core="builtin", out=sys.argv[2], id_key=sys.argv[3], workers=1, table=sys.argv[4],
+        key=sys.argv[5], group=sys.argv[6], keep=sys.argv[7:], progress=lambda *_: time.sleep(0.1))
 """
 _ENVIRONMENT = ("USER", "LOGNAME", "USERNAME", "HOSTNAME", "SSH_CLIENT", "OLDPWD", "MAIL")
 _EACH = 3  # pictures of a format
@@ -56,7 +56,9 @@ class House:
         self.said: dict[str, Said] = {}
         self.finding = [self.canaries.keep("class of a label") for _ in range(2)]
         self.wards = [self.canaries.keep("cell of a kept column") for _ in range(2)]
-        self.ward = "ward"
+        self.ward = self.canaries.keep("name of a kept column")
+        self.key = self.canaries.name("column of keys")
+        self.who = self.canaries.name("column of groups")
 
     def _folder(self, *names: str) -> Path:
         path = self.root.joinpath(*names)
@@ -148,9 +150,9 @@ class Owned:
         if not hasattr(self, "_columns"):
             self._columns = [plant("column that nobody names") for _ in range(2)]
         return {
-            "file": name,
+            house.key: name,
             "finding": house.finding[number % 2],
-            "patient": self.people[number // 3 % len(self.people)],
+            house.who: self.people[number // 3 % len(self.people)],
             house.ward: house.wards[number % 2],
             **{column: plant("cell that nobody names") for column in self._columns},
         }
@@ -256,7 +258,8 @@ def _extract(house: House, owned: Owned) -> Path:
     house.dof("headless", "--list", owned.model)
     given = ["--preprocess", owned.spec, "--license", licence, "--sample", owned.classes]
     house.dof("headless", owned.model, *given, "-o", core)
-    table = ["--key", "file", "--label", "finding", "--group", "patient", "--keep", house.ward]
+    table = ["--key", house.key, "--label", "finding", "--group", house.who]
+    table += ["--keep", house.ward]
     asked = ["--table", owned.table, *table, "--split", "train=0.6,test=0.4", "--split-exact"]
     uncut = ["--core", owned.model, "--preprocess", owned.spec]
     runs: dict[str, list[object]] = {
@@ -317,7 +320,7 @@ def _kill(house: House, owned: Owned) -> None:
     out = house.output("killed", "x.dof.parquet")
     command = [sys.executable, "-c", SLOW, str(folder), str(out)]
     key = house.home / "config" / "dof-arrow" / "id.key"
-    command += [str(key), str(table)]
+    command += [str(key), str(table), house.key, house.who, house.ward]
     around = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=around)
     staging = out.with_name(f".{out.name}.staging")
@@ -343,7 +346,8 @@ def _use(house: House, owned: Owned, core: Path) -> None:
     copy = house.output("train", "core.onnx")
     copy.write_bytes(core.read_bytes())  # found beside the head by its digest
     house.dof("predict", head, owned.classes, "--csv")
-    given = ["--source", owned.pictures, "--core", core, "--table", owned.table, "--key", "file"]
+    given = ["--source", owned.pictures, "--core", core, "--table", owned.table]
+    given += ["--key", house.key]
     house.dof("reproduce", first, *given)
 
 
@@ -356,7 +360,7 @@ def _rewrite(house: House, owned: Owned) -> None:
     for suffix in ("parquet", "dof", "dof.json", "arrow", "npy", "safetensors"):
         house.dof("convert", first, house.output("convert", f"x.{suffix}"))
     house.dof("convert", first, house.output("convert", "y.parquet"), "--layout", "compact")
-    given = ["--table", owned.table, "--key", "file", "--label", "finding"]
+    given = ["--table", owned.table, "--key", house.key, "--label", "finding"]
     given += ["--source", owned.pictures]
     house.dof("label", first, *given, "-o", house.output("label", "x.dof.parquet"))
     for option, name in (("--groups", owned.people[0]), ("--names", _a_name(owned))):
