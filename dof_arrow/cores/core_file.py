@@ -37,10 +37,12 @@ def describe(
 ) -> bytes:
     """The bytes of a model with its description in its properties, and its preprocessing if any.
 
+    It has no other properties, and no notes: they may say who made the model, where, from whom.
     Raises CoreError where the preprocessing does not make what the model takes.
     """
     kept = {key: value for key, value in about.items() if key not in _NOT_DESCRIBED}
     values = {}
+    graph.drop_notes(model)
     if spec is not None:
         check_preprocessing(spec, input_of(model), name)
         kept["preprocessing"] = json_model.to_json(spec)
@@ -64,13 +66,24 @@ def description(model: ModelProto, data: bytes) -> CoreMetadata:
             str(about.get("name", "core")),
             hint=f"Pass --preprocess with one of {', '.join(presets())}, or a JSON file.",
         )
-    made = graph.properties(model).get(PREPROCESSING_GRAPH, "")
     digest = hashlib.sha256(data).hexdigest()
     try:
-        base64.b64decode(made, validate=True)
+        made = _preprocessing_graph(model)
         return metadata.from_json({**about, "sha256": digest, "graph": made}, CoreMetadata)
     except (FormatError, binascii.Error) as error:
         raise _invalid(error) from None
+
+
+def _preprocessing_graph(model: ModelProto) -> str:
+    """The graph of a core's preprocessing, base64, without notes: it goes into every dataset.
+
+    Raises binascii.Error, and CoreError for what is no graph.
+    """
+    text = graph.properties(model).get(PREPROCESSING_GRAPH, "")
+    data = base64.b64decode(text, validate=True)
+    made = graph.from_bytes(data, "the preprocessing graph")
+    graph.drop_notes(made)
+    return base64.b64encode(graph.to_bytes(made)).decode()
 
 
 def read_json(model: ModelProto) -> dict[str, Any]:

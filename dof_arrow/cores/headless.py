@@ -94,6 +94,8 @@ def core_bytes(original: Original, request: Request) -> bytes:
         return _completed(original, request)
     model = _settled(original.model, request)
     part = cut.cut(model, at=request.at, pool=request.pool, features=original.features)
+    if not original.ours:
+        graph.number_names(part.model, "core")
     about = CoreMetadata(
         name=original.name,
         sha256=_UNKNOWN_SHA256,

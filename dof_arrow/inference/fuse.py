@@ -82,7 +82,8 @@ def _preprocessing(core: Core) -> ModelProto:
 
 
 def _raised(part: ModelProto, opset: int) -> ModelProto:
-    """A part in another operator set, with its own functions written out."""
+    """A part in another operator set, with its own functions written out, without notes."""
+    graph.drop_notes(part)
     return graph.raise_opset(graph.inlined(part), opset)
 
 

@@ -155,7 +155,7 @@ def test_a_core_describes_itself(original: Path) -> None:
     )
     assert about.source_sha256 == hashlib.sha256(original.read_bytes()).hexdigest()
     assert about.input == metadata.TensorSpec(
-        name="x", shape=("batch", 3, SIDE, SIDE), dtype="float32"
+        name="input", shape=("batch", 3, SIDE, SIDE), dtype="float32"
     )
     assert about.preprocessing == SQUASHED
     assert base64.b64decode(about.graph or "") == core.preprocess.graph

@@ -22,6 +22,7 @@ from dof_arrow.cores.graph.names import (
     tensor_names,
     weights,
 )
+from dof_arrow.cores.graph.notes import drop_notes, number_names
 from dof_arrow.cores.graph.session import run, run_into, session
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "add_constant",
     "add_node",
     "dims",
+    "drop_notes",
     "dtype",
     "extract",
     "first_line",
@@ -37,6 +39,7 @@ __all__ = [
     "inlined",
     "inputs",
     "load",
+    "number_names",
     "opset",
     "properties",
     "raise_opset",

@@ -36,7 +36,7 @@ class Original:
     `data` are its bytes, `sha256` is the digest of what was loaded. `features` names an output that
     holds features, where the model was made without a head. `declared` asks for the
     preprocessing that comes with it: it gives None where there is none, and raises UsageError where
-    it cannot be taken over.
+    it cannot be taken over. `ours`: this program wrote the model, and gave all names in it.
     """
 
     model: ModelProto
@@ -46,6 +46,7 @@ class Original:
     source: str | None = None
     license: str | None = None
     features: str | None = None
+    ours: bool = False
     declared: Callable[[], Preprocessing | None] = _nothing_declared
 
 
@@ -234,6 +235,7 @@ def _of_starter(address: str) -> Original:
         source=efficientnet_lite.SOURCE,
         sha256=efficientnet_lite.WEIGHTS_SHA256,
         license=efficientnet_lite.LICENSE,
+        ours=True,
         declared=lambda: efficientnet_lite.PREPROCESSING,
     )
 
