@@ -47,7 +47,12 @@ def _texts(names: Sequence[str]) -> list[str]:
     wanted = [names] if isinstance(names, str) else list(names)
     others = [name for name in wanted if not isinstance(name, str)]
     if others:
-        raise UsageError("inputs have texts for names", "names", "texts", ", ".join(few([repr(name) for name in others], _LISTED)))
+        raise UsageError(
+            "inputs have texts for names",
+            "names",
+            "texts",
+            ", ".join(few([repr(name) for name in others], _LISTED)),
+        )
     return wanted
 
 

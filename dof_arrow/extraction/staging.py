@@ -22,7 +22,7 @@ from dof_arrow.extraction.block import Block
 from dof_arrow.extraction.block_file import BlockFile, Damaged, ScratchFile, write
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.storage import owned
-from dof_arrow.storage.atomic import explained, lock, replacing, sibling, sync_folder
+from dof_arrow.storage.atomic import Output, explained, lock, replacing, sibling, sync_folder
 
 _SMALLEST, _LARGEST = 32, 1024  # inputs in a block
 _BLOCKS = 2048  # in the folder of a run, as long as they need not be larger than the largest

@@ -108,4 +108,6 @@ def _spelled(digests: Sequence[bytes]) -> list[str]:
     letters = numbers[..., None] >> np.arange(35, -1, -5, np.uint64) & 31
     spelled = _LETTERS[letters.reshape(len(digests), -1)[:, :PSEUDONYM_LENGTH]]
     text = spelled.tobytes().decode("ascii")
-    return [text[start : start + PSEUDONYM_LENGTH] for start in range(0, len(text), PSEUDONYM_LENGTH)]
+    return [
+        text[start : start + PSEUDONYM_LENGTH] for start in range(0, len(text), PSEUDONYM_LENGTH)
+    ]
