@@ -257,7 +257,8 @@ class Provenance:
         "versions of the Python modules that the features depend on", factory=dict
     )
     raw: Mapping[str, Json] = spec(
-        "what the raw inputs were like: sizes, modes, bit depths, bytes, in classes of five or more",
+        "what the raw inputs were like: sizes, modes, bit depths, bytes, in classes of five or "
+        "more",
         factory=dict,
     )
     providers: Mapping[str, tuple[str, ...]] = spec(
