@@ -92,7 +92,7 @@ def size_of_run(run: Extraction) -> int:
 
 
 def _in_order(run: Extraction) -> Iterator[list[int]]:
-    """Numbers of inputs as rows will stand: the size of columns depends on what follows what."""
+    """Numbers of inputs as rows will stand: how well a column is packed depends on that."""
     inputs = run.table.inputs
     order = run.table.in_order()
     numbers = list(inputs)
@@ -320,9 +320,10 @@ def _strings(run: Extraction) -> list[str]:
     lines += _run_lines(run)
     named = "pseudonym" if run.table.ids == "pseudonym" else "name"
     lines.append(
-        "how many inputs there were and failed; how many are in each class of sizes, modes, "
-        "depths, formats, numbers of frames, EXIF orientations, lowest and highest values, where "
-        f"five are; failures by {named} with the reason"
+        "how many inputs there were and failed, about how many bytes they have, how many are in "
+        "each class of sizes, modes, depths, formats, numbers of frames, EXIF orientations, lowest "
+        "and highest values, where five are; "
+        f"failures by {named} with the reason"
     )
     lines.append("digests of the file's contents, and an id and a seal made of them")
     lines.append(

@@ -326,11 +326,8 @@ def _describe_made(terminal: Terminal, run: Extraction, dataset: Dataset, *, fre
         "errors": dataset.errors,
         "report": report.to_json(),
     }
-    terminal.result(
-        value,
-        f"{path}: {len(dataset):,} rows, {size(stored)}, "
-        f"{size(stored // len(dataset))} a row{were}",
-    )
+    a_row = size(stored // len(dataset))
+    terminal.result(value, f"{path}: {len(dataset):,} rows, {size(stored)}, {a_row} a row{were}")
     for line in report.lines():
         terminal.say(line)
     if failed:
