@@ -124,7 +124,20 @@ class DirectoryDestination:
         """Drop what a run left that was killed at its very end."""
         with suppress(OutputError), growing(self.out):
             pass
-        self._drop_part()
+        if self._is_added():
+            self._drop_part()
+
+    def _is_added(self) -> bool:
+        """Whether the directory has what waits to be added."""
+        known = self._directory()
+        if known is None or not self.file.exists():
+            return False
+        with suppress(FormatError):
+            waits = File(self.file).metadata.provenance
+            runs = [part.metadata.provenance for part in known.parts]
+            added = {about.run for about in runs if about is not None}
+            return waits is not None and waits.run in added
+        return False
 
     def _drop_part(self) -> None:
         """Drop the waiting part: the directory has it, under a name of its own."""

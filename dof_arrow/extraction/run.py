@@ -143,8 +143,8 @@ class Extraction:
         UsageError if the output is a directory that the rows do not fit.
         """
         if self.nothing_new:
-            self.destination.prepare(self.table)  # which refuses other cores, say
             self.destination.sweep()
+            self.destination.prepare(self.table)  # which refuses other cores, say
         elif self.is_done():
             self.destination.sweep()
         else:

@@ -17,10 +17,14 @@ def only(source: Source, inputs: Sequence[int]) -> Source:
 
     Its targets, and what it says of groups that were joined, are those of the whole.
 
-    >>> from dof_arrow.sources.arrays import from_arrays
-    >>> import numpy
-    >>> only(from_arrays(numpy.zeros((3, 4, 4), "u1"), ids=["a", "b", "c"]), [2, 0])[0].key
-    'c'
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from dof_arrow.sources.folder import in_folder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("a.png", "b.png", "c.png"):
+    ...         _ = Path(folder, name).write_bytes(b"")
+    ...     only(in_folder(Path(folder)), [2, 0])[0].key
+    'c.png'
     """
     if not isinstance(source, Listing):
         return _Some(source, tuple(inputs))

@@ -33,7 +33,8 @@ def changed(path: Path, out: Path, about: dict[str, Any] | None = None, **column
         for name in ds.columns
         if name != "feature"
     }
-    with dof.Writer(out, {"targets": ds.metadata.targets, **(about or {})}) as writer:
+    about = {"targets": ds.metadata.targets, **(about or {})}
+    with making.unruled(), dof.Writer(out, about) as writer:
         writer.write(
             ids=table.pop("id"),
             vectors={"feature": columns.get("feature", ds.to_numpy())},

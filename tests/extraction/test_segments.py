@@ -214,8 +214,7 @@ def test_appended_to_a_directory(folder: Path, tmp_path: Path) -> None:
     made(folder, out, TABLE[:2])
     rows = ["a,0.3,1.1,moves", "a,1.2,,still"]
     assert len(list(made(folder, out, rows).sequences())) == 4
-    with pytest.raises(UsageError, match=r"twice|already|ids"):
-        made(folder, out, [rows[0], "b,0,0.2,still"])
+    assert len(list(made(folder, out, [rows[0], "b,0,0.2,still"]).sequences())) == 5
 
 
 def test_refused_where_inputs_are_pictures(tmp_path: Path) -> None:

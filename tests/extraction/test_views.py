@@ -235,7 +235,7 @@ def test_a_container_that_did_not_change_is_done(pictures: Path, tmp_path: Path)
         archive.add(pictures, "pictures")
     made(tmp_path / "x.tar", tmp_path / "x.dof").run()
     again = made(tmp_path / "x.tar", tmp_path / "x.dof")
-    assert again.is_done()
+    assert again.nothing_new
 
 
 def test_row_D27_what_the_raw_data_were_like_is_recorded(tmp_path: Path) -> None:

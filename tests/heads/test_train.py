@@ -242,7 +242,7 @@ def test_features_that_are_no_numbers() -> None:
 
 def test_options_that_cannot_be() -> None:
     x, _ = blobs(20)
-    assert "expected linear, mlp, rnn, lstm, mean, suggested, found lineal" in said(
+    assert "expected linear, mlp, rnn, lstm, mean, statistics, suggested, found lineal" in said(
         UsageError, data(), head="lineal"
     )
     assert "2 or more, found 1" in said(UsageError, data(), cv=1)

@@ -26,6 +26,7 @@ from dof_arrow.cli.main import main
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.dataset import dataset
 from dof_arrow.format.writer import Writer
+from tests.support.making import unruled
 from tests.support.memory import blobs
 from tests.support.shared import shared_data
 
@@ -190,7 +191,7 @@ def written(path: Path, label: Any = None, *, kind: str = "category", **columns:
     x, y = blobs(60)
     target = {"kind": kind, **({"classes": ["a", "b", "c"]} if kind == "category" else {})}
     record = {role: role for role in ("group", "split") if role in columns}
-    with Writer(path, {"targets": {"label": target}, "record": record}) as writer:
+    with unruled(), Writer(path, {"targets": {"label": target}, "record": record}) as writer:
         writer.write(
             ids=[f"r{i:02}" for i in range(60)],
             vectors={"feature": x},

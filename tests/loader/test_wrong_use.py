@@ -17,6 +17,7 @@ from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.tables import targets
 from tests.conformance.coded import integers
 from tests.loader.conftest import ROWS
+from tests.support.making import unruled
 from tests.support.making_rows import made, numbers
 
 
@@ -26,7 +27,8 @@ def test_nan_labels_are_refused_at_once_or_by_the_thread_that_meets_them(
 ) -> None:
     age = np.full(ROWS, 30, np.float32)
     age[150] = np.nan
-    ds = made(tmp_path / "nan.parquet", ROWS, age=age)
+    with unruled():
+        ds = made(tmp_path / "nan.parquet", ROWS, age=age)
     with pytest.raises(
         FormatError, match=r"1 of 200 NaN or infinite. Leave such rows out: ds.filter"
     ):

@@ -210,6 +210,8 @@ class Maker:
 
     def written(self, before: Composed, layout: Any, random: np.random.Generator) -> Composed:
         """Written in a layout, by default as is usual, and opened."""
+        if len({row.number for row in before.rows}) < len(before.rows):
+            return before  # a record that stands twice is refused
         path = self._path(str(random.choice(FORMS)))
         return replace(before, ds=dataset.open(save(before.ds, path, layout=layout)))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from dof_arrow.format.parquet.layout import Geometry
 from dof_arrow.format.writer import Writer
@@ -60,6 +62,14 @@ def write(
                 columns={k: v[start:end] for k, v in columns.items()},
             )
     return path
+
+
+@contextmanager
+def unruled() -> Iterator[None]:
+    """Let the Writer seal what the validator reports, as a careless program might."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Writer, "_check", lambda self, metadata: None)
+        yield
 
 
 def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
