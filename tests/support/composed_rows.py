@@ -60,6 +60,11 @@ class Composed:
         """Some of the rows."""
         return replace(self, ds=ds, rows=[self.rows[place] for place in places])
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a record stands twice, which a file may not have."""
+        return len({row.number for row in self.rows}) < len(self.rows)
+
     def relabelled(self, ds: Dataset, labels: list[str], classes: tuple[str, ...]) -> Composed:
         """The rows with other labels."""
         rows = []
@@ -145,6 +150,8 @@ class Maker:
 
     def labelled_by_file(self, before: Composed, random: np.random.Generator) -> Composed:
         """New labels from a table, as `dof label` gives them: classes in the alphabet's order."""
+        if before.repeats:
+            return before
         before = self.saved(before, random)
         by_id = {row.id: str(random.choice(CLASSES)) for row in self.whole.rows}
         table = self._path("t.csv")
@@ -210,8 +217,8 @@ class Maker:
 
     def written(self, before: Composed, layout: Any, random: np.random.Generator) -> Composed:
         """Written in a layout, by default as is usual, and opened."""
-        if len({row.number for row in before.rows}) < len(before.rows):
-            return before  # a record that stands twice is refused
+        if before.repeats:
+            return before
         path = self._path(str(random.choice(FORMS)))
         return replace(before, ds=dataset.open(save(before.ds, path, layout=layout)))
 
