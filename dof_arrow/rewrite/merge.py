@@ -92,7 +92,7 @@ def _into_file(
     whole, notes = dataset.union(opened, once=True)
     for note in notes:
         say(note)
-    order = _pseudonym_order(opened, whole)
+    order = pseudonym_order(opened, whole)
     if order is not None:
         _write_anew(opened, whole.take(order), out, overwrite)
     elif _is_as_given(whole, opened):
@@ -110,9 +110,9 @@ def _into_directory(
     for note in notes:
         say(note)
     if any(map(partition_of, opened)) and not known:
-        order = _pseudonym_order(opened, whole)
+        order = pseudonym_order(opened, whole)
         ordered = whole if order is None else whole.take(order)
-        about, errors = _about(opened), _errors(opened)
+        about, errors = _about(opened), errors_of(opened)
         save_directory(ordered, out, overwrite=overwrite, about=about, errors=errors)
         return
     if known and not _is_like(known[0], whole):
@@ -161,7 +161,7 @@ def check_whole(file: File) -> None:
     file.check()
 
 
-def _pseudonym_order(opened: Sequence[Dataset], whole: Dataset) -> Array | None:
+def pseudonym_order(opened: Sequence[Dataset], whole: Dataset) -> Array | None:
     """The order in which rows stand by their pseudonyms; None where they need no other one.
 
     Where every part has its rows in that order, the whole has too: else it would tell which part
@@ -279,11 +279,18 @@ def _write_rows(
         part=part,
     )
     with writer:
-        for error in _errors(opened):
-            writer.fail(**error)
-        for document, data in _documents(opened):
-            writer.attach(document["name"], data, document["media_type"])
+        attach_all(writer, errors_of(opened), opened)
         write_rows(writer, whole, schema)
+
+
+def attach_all(
+    writer: Writer, errors: Sequence[Mapping[str, str]], opened: Sequence[Dataset]
+) -> None:
+    """Hand errors on, and the documents of all parts."""
+    for error in errors:
+        writer.fail(**error)
+    for document, data in _documents(opened):
+        writer.attach(document["name"], data, document["media_type"])
 
 
 def layout_of(metadata: Metadata) -> Literal["mapped", "compact"]:
@@ -294,15 +301,29 @@ def layout_of(metadata: Metadata) -> Literal["mapped", "compact"]:
 def join_parts(parts: Sequence[File], out: Path) -> None:
     """Write parts of one directory as one part: as `merge` does, and without naming parents."""
     opened = [Dataset(part, slice(0, part.rows)) for part in parts]
-    values = [renewed(to_json(part.metadata), part.schema) for part in opened]
-    about = merge_metadata.together(values)
-    about.pop("splits")
+    about = about_parts(opened)
     alignment = common_alignment(parts) if len(parts) > 1 else None
     if alignment is None:
         whole = dataset.union(opened, once=False)[0]
         _write_rows(opened, whole, {**about, **_form(whole)}, out, overwrite=True, part=True)
     else:
         _copy(opened, parts, alignment, about, _documents(opened), out, overwrite=True)
+
+
+def about_parts(opened: Sequence[Dataset]) -> dict[str, Json]:
+    """The metadata of parts of one directory together, without parents."""
+    values = [renewed(to_json(part.metadata), part.schema) for part in opened]
+    about = merge_metadata.together(values)
+    about.pop("splits")
+    return about
+
+
+def errors_of(opened: Sequence[Dataset]) -> list[Json]:
+    """The errors of all parts, by id where rows are."""
+    whole = [error for part in opened for error in part.errors]
+    if _are_by_pseudonym(opened):
+        whole.sort(key=itemgetter("id"))
+    return whole
 
 
 def _form(whole: Dataset) -> dict[str, Json]:
@@ -317,14 +338,6 @@ def _about(opened: Sequence[Dataset]) -> dict[str, Json]:
     value["provenance"] = merged_provenance(opened, value["provenance"])
     value.pop("splits")
     return value
-
-
-def _errors(opened: Sequence[Dataset]) -> list[Json]:
-    """The errors of all parts, by id where rows are."""
-    whole = [error for part in opened for error in part.errors]
-    if _are_by_pseudonym(opened):
-        whole.sort(key=itemgetter("id"))
-    return whole
 
 
 def _documents(opened: Sequence[Dataset]) -> list[Attached]:
@@ -402,7 +415,7 @@ def _copy(
         for file in files:
             for group, stated in zip(_groups(file), statistics_anew(file), strict=True):
                 placer.copy(file.file, group, alignment, stated)
-        placed = placer.attach(_errors(opened), documents)
+        placed = placer.attach(errors_of(opened), documents)
         metadata: Metadata = from_json(_merged_metadata(opened, about, placed, placer.digests))
         check_rules(dataset.union(opened, once=False)[0], metadata, schema)
         placer.finish(with_metadata(schema, metadata))

@@ -16,6 +16,7 @@ from dof_arrow.errors import FormatError, OutputError, UsageError
 from dof_arrow.format import append as appending
 from dof_arrow.format.file import File
 from dof_arrow.format.writer import Writer
+from tests.support.pictures import core, folder_of
 
 Files = dict[str, bytes]
 
@@ -197,3 +198,26 @@ def test_a_file_that_lacks_no_value_is_written_in_the_form_of_the_directory(
     ds = dof.open(out)
     assert ds.to_arrow()["age"].to_pylist() == [1, None, 3, 4]
     assert dof.validate(out, deep=True) == []
+
+
+def test_compacted_parts_are_ranges_of_pseudonyms(tmp_path: Path) -> None:
+    """So they do not tell which rows came together; and all is as one extraction has it."""
+    options: dict[str, Any] = {"core": core(), "id_key": bytes(32)}
+    whole = folder_of(tmp_path / "whole", 30)
+    (whole / "bad.png").write_bytes(b"bad")
+    (whole / "worse.png").write_bytes(b"worse")
+    one = dof.extract(whole, out=tmp_path / "one.parquet", **options)
+    for number, path in enumerate(sorted(whole.iterdir())):
+        month = tmp_path / f"month{number % 4}"
+        month.mkdir(exist_ok=True)
+        (month / path.name).write_bytes(path.read_bytes())
+    for number in range(4):
+        dof.extract(tmp_path / f"month{number}", out=tmp_path / "x.dof", **options)
+    before = dof.open(tmp_path / "x.dof")
+    assert before.to_numpy("id").tolist() != one.to_numpy("id").tolist()
+    made = dof.compact(tmp_path / "x.dof", rows=12)
+    assert [part.rows for part in made.metadata.parts] == [12, 12, 6]
+    assert made.to_arrow().equals(one.to_arrow())
+    assert made.errors == one.errors
+    assert dof.validate(made.path, deep=True) == []
+    assert files(dof.compact(tmp_path / "x.dof", rows=12).path) == files(made.path)

@@ -21,7 +21,10 @@ _DIMENSION = "onnx.TensorShapeProto.Dimension"
 _BATCH = "batch"
 # Free axes that keep their names, since they name nobody.
 _AXES = frozenset(
-    "batch batch_size N B C H W T channels num_channels height width frames num_frames time".split()
+    [
+        *("batch", "batch_size", "N", "B", "C", "H", "W", "T", "channels", "num_channels"),
+        *("height", "width", "frames", "num_frames", "time"),
+    ]
 )
 
 
