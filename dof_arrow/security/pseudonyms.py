@@ -20,6 +20,8 @@ from dof_arrow.errors import UsageError
 KEY_BYTES = 32
 PSEUDONYM_LENGTH = 26
 _LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz234567", np.uint8)
+_OF_BYTES = np.array([1 << shift for shift in (32, 24, 16, 8, 0)], np.uint64)
+_SHIFTS = np.array([35, 30, 25, 20, 15, 10, 5, 0], np.uint64)  # of the eight letters
 _AT_ONCE = 65_536  # names
 
 Kind = Literal["id", "group"]
@@ -140,8 +142,8 @@ def _spelled(digests: Sequence[bytes]) -> list[str]:
     """The first 130 bits of each digest in base32: eight letters for five bytes."""
     parts = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1)[:, :20]
     fives = parts.reshape(len(digests), 4, 5).astype(np.uint64)
-    numbers = fives @ (1 << np.arange(32, -1, -8).astype(np.uint64))
-    letters = numbers[..., None] >> np.arange(35, -1, -5).astype(np.uint64) & 31
+    numbers = fives @ _OF_BYTES
+    letters = numbers[..., None] >> _SHIFTS & 31
     spelled = _LETTERS[letters.reshape(len(digests), -1)[:, :PSEUDONYM_LENGTH]]
     text = spelled.tobytes().decode("ascii")
     return [
