@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow.dataset.row_blocks import RowBlocks
+from dof_arrow.dataset.row_blocks import RowBlocks, row_blocks
 from dof_arrow.dataset.selected_rows import SelectedRows
 from dof_arrow.dataset.similarity import (
     Strange,
@@ -28,9 +28,7 @@ from dof_arrow.tables.union import check_comparable
 
 Array = NDArray[Any]
 
-_FEW = 8  # queries, for which reading the rows costs more than the products
-_NEAR = 3 << 18  # bytes of rows that stay in the second cache while they are used twice
-_BLOCK = 1 << 23  # bytes of rows at a time where there are many queries
+_BLOCK = 1 << 22  # bytes of rows at a time
 _PRODUCTS = 1 << 20  # products of rows with queries at a time
 _QUERIES = 1 << 24  # bytes of queries, in float64, that go through the rows together
 _MOST_QUERIES = 512
@@ -59,7 +57,7 @@ def nearest(
 ) -> Neighbours:
     """The `k` nearest rows of each of some vectors; see `Dataset.nearest`."""
     known_metric(metric)
-    blocks = RowBlocks(data, name)
+    blocks = row_blocks(data, name)
     if not 1 <= k <= blocks.rows:
         possible = f"k of 1 to {blocks.rows:,}, the rows there are"
         if not blocks.rows:
@@ -73,7 +71,8 @@ def nearest(
         best = _Best(values, k, metric, strange)
         step = _step(len(values), blocks.width)
         for found, block in blocks.blocks(step):
-            best.add(found, block)
+            squares = blocks.squared_lengths(found, block)
+            best.add(found, block, squares)
         rows[numbers] = best.rows
         scores[numbers] = best.closeness
     strange.refuse()
@@ -87,8 +86,7 @@ def nearest(
 def _step(queries: int, width: int) -> int:
     """Rows of a block."""
     row_bytes = width * np.dtype(np.float32).itemsize
-    size = _NEAR if queries <= _FEW else _BLOCK
-    fitting = min(size // row_bytes, _PRODUCTS // queries)
+    fitting = min(_BLOCK // row_bytes, _PRODUCTS // queries)
     return max(fitting, 1)
 
 
@@ -161,10 +159,8 @@ class _Best:
         self._strange = strange
         self._estimate = _Estimate(queries, metric)
 
-    def add(self, numbers: Array, values: Array) -> None:
-        """Take a block of rows float32 [b, D] into account."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.vecdot(values, values)
+    def add(self, numbers: Array, values: Array, squares: Array) -> None:
+        """Take a block of rows float32 [b, D] of these squared lengths [b] into account."""
         sure = within_reach(squares)
         if not sure.all():
             finite = self._strange.finite(numbers, values)
@@ -182,8 +178,8 @@ class _Best:
         """Places of rows and queries, int64 [c] each, that may be nearer than what was found."""
         estimate = self._estimate
         likely = estimate.closeness(values, squares)
-        largest = float(np.sqrt(squares[sure].max(initial=0.0)))
-        off = estimate.off(largest)
+        most = float(squares[sure].max(initial=0.0))
+        off = estimate.off(most**0.5)
         bars = estimate.scaled(self.closeness[:, -1]) - off
         likely[~sure] = -np.inf  # they say nothing of what is nearest, and are all compared
         chosen = self._chosen(likely, bars, off)
@@ -266,8 +262,10 @@ class _Estimate:
             return np.full(len(self._lengths), self._rounding)
         if self._metric == "dot":
             return np.full(len(self._lengths), self._rounding * largest)
-        scale = largest * (largest + 2 * self._lengths)
-        return np.asarray(self._rounding * scale + self._far)
+        scale = largest + 2 * self._lengths
+        scale *= largest
+        scale *= self._rounding
+        return np.asarray(scale + self._far)
 
     def scaled(self, closeness: Array) -> Array:
         """Exact closeness float64 [q] on the scale of the estimate."""

@@ -14,6 +14,17 @@ from dof_arrow.tables.gather import Memory
 
 Array = NDArray[Any]
 
+_UNKNOWN = np.float32(-1)
+
+
+def row_blocks(data: SelectedRows, name: str | None = None) -> RowBlocks:
+    """A feature column of selected rows to be read in blocks; mapped once for all searches."""
+    column = name or data.primary
+    if column not in data._searched:
+        data._searched[column] = RowBlocks(data, name)
+    found: RowBlocks = data._searched[column]
+    return found
+
 
 class RowBlocks:
     """A feature column of selected rows, to be read in blocks.
@@ -26,6 +37,7 @@ class RowBlocks:
         self.rows = len(data)
         self.width = prod(data.row_shape(name))
         self._gather = data.gather(name)
+        self._squares = np.full(self.rows, _UNKNOWN, np.float32)
         self._order: Array | None = None
         if self._gather.blocks is not None:
             self._order = np.argsort(self._gather.blocks, kind="stable")
@@ -45,6 +57,18 @@ class RowBlocks:
         values = np.empty((len(numbers), self.width), np.float32)
         gather.fill(numbers, values)
         return numbers, values
+
+    def squared_lengths(self, numbers: Array, values: Array) -> Array:
+        """The squared lengths float32 [b] of rows that were read; they are computed once.
+
+        They are not finite where a row is not, and where float32 cannot hold them.
+        """
+        found = self._squares[numbers]
+        if (found == _UNKNOWN).any():
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = np.vecdot(values, values)
+            self._squares[numbers] = found
+        return found
 
     def blocks(self, step: int) -> Iterator[tuple[Array, Array]]:
         """All rows, `step` at a time, as `read` gives them."""

@@ -34,6 +34,7 @@ class SelectedRows:
     def __init__(self, file: Table, rows: Places) -> None:
         self._file = file
         self._selection = Selection(file, rows)
+        self._searched: dict[str, Any] = {}  # what a search over these rows keeps, by column
 
     def __len__(self) -> int:
         return len(self._selection)
