@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from dof_arrow.format.writer import Writer
     from dof_arrow.heads.evaluate import evaluate
     from dof_arrow.heads.export import export_head
+    from dof_arrow.heads.sklearn_heads import ClassHead as HeadClassifier
+    from dof_arrow.heads.sklearn_heads import NumberHead as HeadRegressor
     from dof_arrow.heads.train import train
     from dof_arrow.inference.fuse import fuse
     from dof_arrow.inference.predict_files import predict
@@ -44,10 +46,13 @@ if TYPE_CHECKING:
     from dof_arrow.rewrite.convert import convert, save
     from dof_arrow.rewrite.drop import drop
     from dof_arrow.rewrite.edit import edit
+    from dof_arrow.rewrite.erase import erase
     from dof_arrow.rewrite.foreign.arrays import from_arrays
     from dof_arrow.rewrite.foreign.frames import from_arrow, from_pandas, from_polars
     from dof_arrow.rewrite.foreign.import_file import from_parquet
     from dof_arrow.rewrite.label import label
+    from dof_arrow.rewrite.merge import merge
+    from dof_arrow.rewrite.reidentify import reidentify
 
 # ONNX Runtime keeps a device id and reports to its makers, unless told not to before it is loaded.
 # What runs on pictures of patients reports to nobody; set the variable to 0 to change that.
@@ -61,6 +66,8 @@ __all__ = [
     "DofFeatures",
     "DofWarning",
     "FormatError",
+    "HeadClassifier",
+    "HeadRegressor",
     "MissingExtra",
     "OutputError",
     "Problem",
@@ -74,6 +81,7 @@ __all__ = [
     "diff",
     "drop",
     "edit",
+    "erase",
     "evaluate",
     "export_head",
     "extract",
@@ -84,9 +92,11 @@ __all__ = [
     "from_polars",
     "fuse",
     "label",
+    "merge",
     "open",
     "pictures",
     "predict",
+    "reidentify",
     "reproduce",
     "save",
     "train",
@@ -98,6 +108,8 @@ _HOMES = {
     "Core": "cores.core",
     "Dataset": "dataset.dataset",
     "DofFeatures": "inference.transformer",
+    "HeadClassifier": "heads.sklearn_heads",
+    "HeadRegressor": "heads.sklearn_heads",
     "Writer": "format.writer",
     "append": "format.append",
     "compact": "rewrite.compact",
@@ -106,6 +118,7 @@ _HOMES = {
     "diff": "dataset.diff",
     "drop": "rewrite.drop",
     "edit": "rewrite.edit",
+    "erase": "rewrite.erase",
     "evaluate": "heads.evaluate",
     "export_head": "heads.export",
     "extract": "extraction.extract",
@@ -116,9 +129,11 @@ _HOMES = {
     "from_polars": "rewrite.foreign.frames",
     "fuse": "inference.fuse",
     "label": "rewrite.label",
+    "merge": "rewrite.merge",
     "open": "dataset.dataset",
     "pictures": "loader.raw.pictures",
     "predict": "inference.predict_files",
+    "reidentify": "rewrite.reidentify",
     "reproduce": "extraction.reproduce",
     "save": "rewrite.convert",
     "train": "heads.train",
