@@ -84,7 +84,7 @@ def statistics_anew(file: File) -> list[dict[str, Struct]]:
 
 def check_statistics(file: File) -> None:
     """Raise FormatError if the statistics of a file are false, for whoever takes it as it is."""
-    found = []
+    found: list[Problem] = []
     for column in file.schema.names:
         for stated in stated_chunks(file.outline, file.decoded_groups, column):
             found.extend(stated.problems())

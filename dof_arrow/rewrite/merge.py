@@ -299,7 +299,7 @@ def _copy(
             for group, stated in zip(_groups(file), statistics_anew(file), strict=True):
                 placer.copy(file.file, group, alignment, stated)
         placed = placer.attach(_errors(opened), documents)
-        metadata = from_json(_merged_metadata(opened, about, placed, placer.digests))
+        metadata: Metadata = from_json(_merged_metadata(opened, about, placed, placer.digests))
         check_rules(dataset.union(opened, once=False)[0], metadata, schema)
         placer.finish(with_metadata(schema, metadata))
 
