@@ -56,7 +56,7 @@ class Sizer(Writer):
         self._counted = CountedOutput()
         return RowGroupWriter(self._counted, None)
 
-    def _check(self, metadata: Metadata) -> None:
+    def _check(self, metadata: Metadata, schema: pa.Schema) -> None:
         """Nothing: names of rows that are not there are all alike."""
 
     @property

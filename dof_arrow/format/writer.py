@@ -35,7 +35,7 @@ from dof_arrow.format.batch import (
 from dof_arrow.format.describe import Description, SplitCounts, record_columns
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.names_chunk import NamesColumn, can_be_mapped
-from dof_arrow.format.parquet.row_groups import RowGroupWriter
+from dof_arrow.format.parquet.row_groups import RowGroupWriter, error_line
 from dof_arrow.format.spec import file_rules
 from dof_arrow.format.spec.arrow import (
     element_type,
@@ -140,10 +140,25 @@ class Writer:
         """List an input that gave no row: its pseudonym, a stable rule id, and the reason.
 
         With the group that it belongs to it can go when the group's rows do. Nothing private goes
-        in, such as a path or a text from the input.
+        in, such as a path or a text from the input. Raises UsageError for what is no text, or too
+        long.
         """
-        failure = {"id": id, "rule": rule, "reason": reason}
-        self._errors.append(failure if group is None else {**failure, "group": group})
+        error = {"id": id, "rule": rule, "reason": reason}
+        if group is not None:
+            error["group"] = group
+        self._errors.append(error)
+        try:
+            is_sound = file_rules.is_error(error_line(error))
+        except (TypeError, ValueError):
+            is_sound = False
+        if not is_sound:
+            self._errors.pop()
+            raise UsageError(
+                "an input that failed has an id, a rule and a reason",
+                str(self.path),
+                "texts, of 64 KiB together",
+                "others",
+            )
 
     def attach(self, name: str, data: bytes, media_type: str) -> None:
         """Put a document into the file; `name` is a file name without folders."""
@@ -163,8 +178,9 @@ class Writer:
                 self._begin({self._record()["id"]: pa.array([], pa.string())}, {})
             self._flush(self._pending_rows())
             placed = self._file.attach(self._errors, self._documents)
-            metadata = self._description().metadata(placed, self._counts, self._file.digests)
-            self._check(metadata)
+            description = self._description(self._schema)
+            metadata = description.metadata(placed, self._counts, self._file.digests)
+            self._check(metadata, self._schema)
             self._file.finish(with_metadata(self._schema, metadata))
         return self.path
 
@@ -202,14 +218,14 @@ class Writer:
         mapped = columns if self._mapped else []
         named = self._names_columns(self._schema)
         self._file.begin(self._schema, mapped, self._geometry.alignment, named)
-        metadata = self._description().metadata({}, SplitCounts(), [])
+        metadata = self._description(self._schema).metadata({}, SplitCounts(), [])
         file_rules.refuse(file_rules.of_columns(metadata, self._schema), str(self.path))
         self._ruled = {name: [] for name in file_rules.named(metadata)}
 
-    def _description(self) -> Description:
+    def _description(self, schema: pa.Schema) -> Description:
         return Description(
             declared=self._declared,
-            schema=self._schema,
+            schema=schema,
             shapes=self._shapes,
             mapped=self._file.mapped,
         )
@@ -225,13 +241,12 @@ class Writer:
                 values = flat_array(values.astype(memory), field.type)
             pieces.append(values)
 
-    def _check(self, metadata: Metadata) -> None:
+    def _check(self, metadata: Metadata, schema: pa.Schema) -> None:
         """Raise FormatError for what the validator would report: such a file is not sealed."""
-        assert self._schema is not None
-        file_rules.refuse(file_rules.of_columns(metadata, self._schema), str(self.path))
+        file_rules.refuse(file_rules.of_columns(metadata, schema), str(self.path))
         flat = {}
         for name, pieces in self._ruled.items():
-            kind = self._schema.field(name).type
+            kind = schema.field(name).type
             flat[name] = pa.concat_arrays(pieces) if pieces else pa.array([], kind)
         file_rules.refuse(file_rules.of_rows(metadata, flat), str(self.path))
 

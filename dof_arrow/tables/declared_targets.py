@@ -156,6 +156,9 @@ def _is_class(kind: pa.DataType) -> bool:
 def _codes(name: str, flat: pa.Array, classes: Sequence[str]) -> pa.Array:
     import pyarrow.compute as pc
 
+    kind = flat.type
+    if not (_is_class(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
+        raise _unfit(name, "names of classes", str(kind))
     texts = flat.cast(pa.string())
     names = pa.array(classes, pa.string())
     codes = pc.index_in(texts, value_set=names)

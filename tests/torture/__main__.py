@@ -1,5 +1,5 @@
-"""The long runs (`make torture`): every bit turned, footers rewritten, every seeded fault, loaders of all kinds, faulty
-inputs, all kills and power cuts, the heads of timm's families, drawn heads, how often intervals hold the truth."""
+"""The long runs (`make torture`): every bit turned, footers rewritten, row groups that readers skip, every seeded fault, loaders
+of all kinds, faulty inputs, all kills and power cuts, the heads of timm's families, drawn heads, how often intervals hold the truth."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.torture import (
     heads,
     intervals,
     mutants,
+    skipped_groups,
     timm_heads,
 )
 
@@ -25,6 +26,7 @@ def main() -> None:
     compositions.main()
     flips.main()
     footers.main()
+    skipped_groups.main()
     faulty.main()
     timm_heads.main()
     heads.main()

@@ -153,8 +153,7 @@ class RowGroupWriter:
         """
         placed: dict[str, Json] = {}
         if errors:
-            lines = [json.dumps(error, ensure_ascii=False) + "\n" for error in errors]
-            where = self._attach("".join(lines).encode())
+            where = self._attach(b"".join(map(error_line, errors)))
             placed["errors"] = {**where, "rows": len(errors)}
         if documents:
             placed["documents"] = []
@@ -266,6 +265,11 @@ class RowGroupWriter:
     def _end_segment(self) -> None:
         self.digests.append(self._state.digest())
         self._state = hashlib.sha256()
+
+
+def error_line(error: Json) -> bytes:
+    """A line of the errors table."""
+    return (json.dumps(error, ensure_ascii=False) + "\n").encode()
 
 
 def assemble(schema: pa.Schema, groups: Sequence[Struct], digests: Sequence[bytes]) -> bytes:

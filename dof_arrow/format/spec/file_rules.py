@@ -5,6 +5,7 @@ What the validator would report is refused before a file is sealed: both ask her
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
@@ -15,6 +16,8 @@ from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.spec.references import record_names, references
 
 _MOST = 20  # problems in a message
+_MAX_LINE = 1 << 16  # bytes of an errors table's line
+_ERROR_FIELDS = ("id", "rule", "reason")
 
 
 def of_columns(metadata: Metadata, schema: pa.Schema) -> Iterator[Problem]:
@@ -38,6 +41,21 @@ def of_rows(metadata: Metadata, flat: Mapping[str, pa.Array]) -> Iterator[Proble
 def named(metadata: Metadata) -> set[str]:
     """The columns whose rows have rules: those of records and of targets."""
     return {name for _, name in record_names(metadata)} | {*metadata.targets}
+
+
+def is_error(line: bytes) -> bool:
+    """Whether a line of an errors table tells of one input (SPEC 5)."""
+    if len(line) > _MAX_LINE:
+        return False
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(value, dict):
+        return False
+    fields = [value.get(name) for name in _ERROR_FIELDS]
+    fields.append(value.get("group", ""))
+    return all(isinstance(field, str) for field in fields)
 
 
 def refuse(found: Iterable[Problem], where: str) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 
 from dof_arrow.errors import Problem
 from dof_arrow.format.parquet import digests, footer
 from dof_arrow.format.parquet.compact import Struct
+from dof_arrow.format.spec.file_rules import is_error
 from dof_arrow.format.spec.metadata import Attachment, Errors, Metadata
 from dof_arrow.format.spec.rules import problem
 from dof_arrow.format.validation.file_parts import FileParts
 from dof_arrow.format.validation.spans import Span, overlaps
-
-_MAX_LINE = 1 << 16  # bytes of an errors table's line
-_ERROR_FIELDS = ("id", "rule", "reason")
 
 
 def problems(parts: FileParts, metadata: Metadata, deep: bool) -> Iterator[Problem]:
@@ -69,24 +66,10 @@ def _content(file: int, where: str, attachment: Attachment) -> Iterator[Problem]
 
 def _errors_table(lines: Sequence[bytes], attachment: Errors, where: str) -> Iterator[Problem]:
     for number, line in enumerate(lines, 1):
-        if not _is_error(line):
+        if not is_error(line):
             expected = "objects of the texts id, rule, reason and, where known, group"
             yield problem("errors-table", where, expected, f"line {number}")
             return
     if len(lines) != attachment.rows:
         expected = f"{attachment.rows} lines"
         yield problem("errors-table", where, expected, len(lines))
-
-
-def _is_error(line: bytes) -> bool:
-    if len(line) > _MAX_LINE:
-        return False
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    if not isinstance(value, dict):
-        return False
-    fields = [value.get(name) for name in _ERROR_FIELDS]
-    fields.append(value.get("group", ""))
-    return all(isinstance(field, str) for field in fields)
