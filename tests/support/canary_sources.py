@@ -23,7 +23,14 @@ from tests.support.canaries import Canaries
 from tests.support.canary_pictures import array, png
 
 CUT = "feat"  # the tensor at which the model is cut: the owner's choice, which is noted
-_NOTED = ("TensorProto", "NodeProto", "AttributeProto", "ValueInfoProto", "GraphProto", "ModelProto")
+_NOTED = (
+    "TensorProto",
+    "NodeProto",
+    "AttributeProto",
+    "ValueInfoProto",
+    "GraphProto",
+    "ModelProto",
+)
 _OWN_PROPERTY = ("onnx.TensorProto", "onnx.NodeProto", "onnx.ValueInfoProto", "onnx.GraphProto")
 
 # The model

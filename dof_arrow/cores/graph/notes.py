@@ -20,8 +20,9 @@ _MAKERS = ("producer_version", "domain", "model_version", "training_info", "conf
 _DIMENSION = "onnx.TensorShapeProto.Dimension"
 _BATCH = "batch"
 # Free axes that keep their names, since they name nobody.
-_AXES = frozenset(
-    "batch batch_size N B C H W T channels num_channels height width frames num_frames time".split()
+_AXES = (
+    *("batch", "batch_size", "N", "B", "C", "H", "W", "T", "channels", "num_channels"),
+    *("height", "width", "frames", "num_frames", "time"),
 )
 
 
