@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from tests.support.canaries import Canaries, files, layers
-from tests.support.canary_house import House, lived_in, live
+from tests.support.canary_commands import live
+from tests.support.canary_house import House, lived_in
 
 pytest.importorskip("pydicom")
 pytest.importorskip("av")

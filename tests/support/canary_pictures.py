@@ -20,12 +20,28 @@ SIDE = 16
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
 # Tags of EXIF that say how the picture lies, or where other tags are.
 _MEANT = {0x0112, 0x8769, 0x8825, 0xA005, 0x0111, 0x0117, 0x0201, 0x0202, 0x014A, 0x015B}
-_XMP_FIELDS = (
-    "dc:title dc:creator dc:description dc:rights dc:subject dc:contributor photoshop:City "
-    "photoshop:Credit photoshop:AuthorsPosition photoshop:CaptionWriter photoshop:Headline "
-    "xmpMM:DocumentID xmpMM:InstanceID xmpRights:Owner Iptc4xmpCore:Location "
-    "Iptc4xmpExt:PersonInImage mwg-rs:Name exif:UserComment tiff:Artist lr:hierarchicalSubject"
-).split()
+_XMP_FIELDS = [
+    "dc:title",
+    "dc:creator",
+    "dc:description",
+    "dc:rights",
+    "dc:subject",
+    "dc:contributor",
+    "photoshop:City",
+    "photoshop:Credit",
+    "photoshop:AuthorsPosition",
+    "photoshop:CaptionWriter",
+    "photoshop:Headline",
+    "xmpMM:DocumentID",
+    "xmpMM:InstanceID",
+    "xmpRights:Owner",
+    "Iptc4xmpCore:Location",
+    "Iptc4xmpExt:PersonInImage",
+    "mwg-rs:Name",
+    "exif:UserComment",
+    "tiff:Artist",
+    "lr:hierarchicalSubject",
+]
 _DICOM_KINDS = ("LO", "PN", "SH", "ST", "LT", "UT", "UC", "UR", "AE")
 _DICOM_GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0032, 0x0038, 0x0040, 0x0088, 0x4008)
 

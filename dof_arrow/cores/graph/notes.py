@@ -20,8 +20,10 @@ _MAKERS = ("producer_version", "domain", "model_version", "training_info", "conf
 _DIMENSION = "onnx.TensorShapeProto.Dimension"
 _BATCH = "batch"
 # Free axes that keep their names, since they name nobody.
-_AXES = frozenset(("batch", "batch_size", "channels", "num_channels", "height", "width"))
-_AXES |= frozenset(("frames", "num_frames", "time", "N", "B", "C", "H", "W", "T"))
+_AXES = (
+    *("batch", "batch_size", "N", "B", "C", "H", "W", "T", "channels", "num_channels"),
+    *("height", "width", "frames", "num_frames", "time"),
+)
 
 
 def drop_notes(model: ModelProto) -> None:
