@@ -92,3 +92,15 @@ def test_rows_without_pictures() -> None:
     assert size_of_rows(1000, (43,), core=core()) - size_of_rows(1000, (43,)) > 1000
     more = size_of_rows(1000, (8,), label=True, group=True) - size_of_rows(1000, (8,))
     assert more > 1000 * (1 + 26)
+
+
+def test_the_size_is_that_of_the_order_of_rows(tmp_path: Path) -> None:
+    """Equal groups and splits that follow each other are packed better than mixed ones."""
+    source = Memory(600, group=lambda i: f"p{i // 40}", split=lambda i: "ab"[i // 320])
+    sizes = []
+    for order in ("pseudonym", "source"):
+        given = {"core": core(), "out": tmp_path / f"{order}.parquet", "id_key": KEY}
+        run = planned(source, order=order, **given)
+        sizes.append(size_of_run(run))
+        assert run.run().path.stat().st_size == sizes[-1]
+    assert sizes[0] > sizes[1]

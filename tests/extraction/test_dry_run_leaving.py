@@ -104,3 +104,25 @@ def test_names_are_called_names(tmp_path: Path) -> None:
     assert what["columns"][0][
         "holds"
     ] == "the inputs' own names" and "failures by name" in " ".join(what["strings"])
+
+
+def test_the_sources_order_is_told_only_where_it_leaves(tmp_path: Path) -> None:
+    told = []
+    folder = folder_of(tmp_path / "p", 2)
+    for options in ({}, {"order": "source"}, {"order": "source", "ids": "name"}, {"ids": "name"}):
+        run = planned(folder, core=core(), out=tmp_path / "x.parquet", id_key=KEY, **options)
+        told.append("tell whose row is whose" in " ".join(leaving(run)["strings"]))
+    assert told == [False, True, False, False]
+
+
+def test_facts_that_a_directory_has_are_named_though_nobody_asks(tmp_path: Path) -> None:
+    """New rows have the columns of the old ones."""
+    out = tmp_path / "x.dof"
+    given = {"core": core(), "out": out, "id_key": KEY}
+    planned(folder_of(tmp_path / "p", 2), facts="exact", **given).run()
+    (tmp_path / "q").mkdir()
+    (tmp_path / "p" / "0001.png").rename(tmp_path / "q" / "new.png")
+    run = planned(tmp_path / "q", **given)
+    holds = {column["name"]: column["holds"] for column in leaving(run)["columns"]}
+    assert holds["processing"] == "size, mode, depth, format and such of each picture"
+    assert list(holds) == run.run().columns

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dof_arrow.extraction.extract import planned
-from dof_arrow.extraction.report import of_plan, of_run
+from dof_arrow.extraction.report import TOGETHER, of_plan, of_run
 from tests.support.pictures import KEY, core, folder_of
 
 
@@ -43,3 +43,11 @@ def test_rows_of_each_class_and_split_before_and_after(
     assert report.values["split"] == {"test": 2, "train": 4}
     assert report.values["age"] == {"numbers 0.5 to 5.5": 6}
     assert [str(line).split()[0] for line in report.inputs[:2]] == ["6", "1"]
+
+
+def test_a_directory_tells_which_inputs_came_together(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "p", 2)
+    for out, told in (("x.parquet", False), ("x.dof", True)):
+        run = planned(folder, core=core(), out=tmp_path / out, id_key=KEY)
+        for report in (of_plan(run), of_run(run, run.run())):
+            assert (TOGETHER in report.remarks) == told
