@@ -8,16 +8,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dof_arrow._version import __version__
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
+from dof_arrow.format.directory import is_directory
 from dof_arrow.privacy.attacks.attributes import infer_class, infer_number
 from dof_arrow.privacy.attacks.finding import Finding
 from dof_arrow.privacy.attacks.inversion import invert
@@ -27,6 +29,8 @@ from dof_arrow.privacy.attacks.uniqueness import Uniqueness, uniqueness
 from dof_arrow.privacy.columns import Sensitive, group_codes, sensitive_columns
 from dof_arrow.privacy.source_pictures import Pictures, pictures_of
 from dof_arrow.privacy.threads import one_thread
+from dof_arrow.rewrite.edit import carry_out, prepare
+from dof_arrow.rewrite.metadata_edit import Wanted
 
 Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
@@ -53,6 +57,17 @@ class Audit:
     findings: Sequence[Finding]
     unique: Uniqueness | None
     notes: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON, without where the dataset lies and how long it took."""
+        value = asdict(self)
+        del value["path"]
+        for each, finding in zip(value["findings"], self.findings, strict=True):
+            del each["seconds"]
+            each |= {"found": finding.found, "advantage": finding.advantage}
+        if self.unique is not None:
+            del value["unique"]["worst"]  # rare people are not named in the file itself
+        return {**value, "advantage": self.advantage, "generator": f"dof_arrow {__version__}"}
 
     @property
     def advantage(self) -> float:
@@ -108,6 +123,23 @@ def audit(
         unique=run.unique,
         notes=run.notes,
     )
+
+
+def store(found: Audit, path: PathLike) -> Dataset:
+    """Write an audit into its file's section `privacy`, in place of earlier ones; returns it, opened.
+
+    The data are copied as bytes. Raises UsageError for a directory, FormatError for a file that is
+    not whole, OutputError if it cannot be written.
+    """
+    if is_directory(Path(path)):
+        raise UsageError(
+            "an audit is stored in a file",
+            str(path),
+            "one file",
+            "a directory",
+            "Keep it beside the directory: dof audit … --json > audit.json",
+        )
+    return carry_out(prepare(path, Wanted(audits=[found.to_json()])))
 
 
 @dataclass(slots=True)

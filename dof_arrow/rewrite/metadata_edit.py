@@ -34,7 +34,7 @@ class Wanted:
     owner's own; `unset` may also name `training` or `performance`. `contacts` are added, or replace
     the contact of the same name. `training` and `performance` are whole sections; fields that a
     template left empty are left out. `detach` names documents, `attach` files; a document detached
-    and attached in one edit keeps its place.
+    and attached in one edit keeps its place. `audits` replace those of the section `privacy`.
     """
 
     info: Mapping[str, Json] | None = None
@@ -45,6 +45,7 @@ class Wanted:
     performance: Mapping[str, Json] | None = None
     detach: Sequence[str] = ()
     attach: Sequence[str | PathLike[str]] = ()
+    audits: Sequence[Mapping[str, Json]] | None = None
 
 
 def revised(value: Json, wanted: Wanted) -> Json:
@@ -72,6 +73,11 @@ Did you mean license?
     new = section(value, "info", dict(info))
     for name in _FREE:
         new = section(new, name, _free_section(name, value, wanted))
+    if wanted.audits is not None:
+        # Of a dataset that says nothing of its ids they are taken as they are.
+        privacy = dict(value.get("privacy") or {"ids": "name"})
+        privacy["audits"] = [dict(each) for each in wanted.audits]
+        new = section(new, "privacy", privacy)
     return new
 
 

@@ -16,6 +16,7 @@ from dof_arrow.privacy.attacks.inversion import invert, ssim
 from dof_arrow.privacy.attacks.linkage import find_again, link
 from dof_arrow.privacy.attacks.membership import member
 from dof_arrow.privacy.attacks.uniqueness import uniqueness
+from tests.torture import audit_faults
 
 
 def test_the_pictures_themselves_are_found_and_noise_is_not() -> None:
@@ -149,3 +150,17 @@ def test_too_little_is_refused() -> None:
         infer_class(x, np.zeros(6), np.arange(6), "sex")
     with pytest.raises(UsageError, match="nothing to train a head on"):
         member(x, np.zeros(6), np.arange(6), "sex")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "the picture itself is its own mate",
+        "taught by the groups that are attacked",
+        "intervals of a twentieth",
+    ],
+)
+def test_the_self_test_notices_faults(name: str) -> None:
+    """Some of those that `make torture` seeds, one of each kind."""
+    assert audit_faults.noticed(audit_faults.FAULTS[name], seeds=5)
+    assert all(check.passed for check in self_test.self_test(seeds=2))

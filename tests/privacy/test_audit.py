@@ -139,3 +139,23 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in (["audit"], ["audit", file, "--self-test"]):
         assert main.main(wrong) == 2
         assert "Name a file to audit" in capsys.readouterr().err
+
+
+def test_an_audit_is_stored_in_its_file(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.dof.parquet"
+    path.write_bytes((folder / "x.dof.parquet").read_bytes())
+    assert main.main(["audit", str(path), "--sensitive", "sex", "--store", "-q"]) == 0
+    before, after = dof.open(folder / "x.dof.parquet"), dof.open(path)
+    assert after.to_arrow().equals(before.to_arrow()) and after.seal is not None
+    assert dof.validate(path, deep=True) == []
+    assert after.metadata.privacy is not None and before.metadata.privacy is not None
+    assert after.metadata.privacy.key == before.metadata.privacy.key
+    (kept,) = after.metadata.privacy.audits
+    assert kept["rows"] == 100 and kept["findings"][0]["attacker"] == "ridge"
+    assert "path" not in kept and str(folder) not in json.dumps(kept)
+    # The same audit is the same bytes, and one audit is kept, the last.
+    bytes_before = path.read_bytes()
+    assert main.main(["audit", str(path), "--sensitive", "sex", "--store", "-q"]) == 0
+    assert path.read_bytes() == bytes_before
+    dof.convert(path, tmp_path / "x.dof")
+    assert main.main(["audit", str(tmp_path / "x.dof"), "--store", "-q"]) == 2

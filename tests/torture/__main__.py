@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from tests.torture import (
+    audit_faults,
     compositions,
     faults,
     faulty,
@@ -31,6 +32,7 @@ def main() -> None:
     timm_heads.main()
     heads.main()
     intervals.main()
+    audit_faults.main()
     kept = Path(__file__).with_name("results") / "faults.json"
     kept.write_text(json.dumps(faults.run(), indent=1) + "\n")
     print(kept.read_text())

@@ -48,6 +48,7 @@ _WIDTH = 14  # characters of what is attacked, so that rows fit into 80 columns
     metavar="SHARE",
     help="Exit code 1 if an attacker gains more than this share of what chance leaves.",
 )
+@click.option("--store", is_flag=True, help="Write the result into FILE, for whoever opens it.")
 @click.option("--self-test", is_flag=True, help="Attack what is known instead of a file.")
 @spoken
 def audit(
@@ -55,6 +56,7 @@ def audit(
     file: Path | None,
     self_test: bool,
     fail_above: float | None,
+    store: bool,
     **options: Any,
 ) -> int:
     """Attack FILE with what an attacker may know, and tell what was reached.
@@ -66,10 +68,15 @@ def audit(
     if file is None:
         return _self_test(terminal)
     from dof_arrow.privacy.audit import audit as attack
+    from dof_arrow.privacy.audit import store as keep
 
     with terminal.busy("attacking"):
         found = attack(file, **options)
+    if store:
+        keep(found, file)
     terminal.result(_value(found), *_lines(found))
+    if store:
+        terminal.say(f"Stored in {file}, section privacy: dof info {file}")
     if fail_above is None or found.advantage <= fail_above:
         return DONE
     terminal.say(f"An attacker gained {found.advantage:.3f}, more than {fail_above:g}.")
@@ -87,13 +94,14 @@ def _self_test(terminal: Terminal) -> int:
 
 
 def _check_lines(checks: Sequence[Check], passed: bool) -> Iterator[str]:
-    rows = [("attack", "by", "metric", "pictures", "noise", "chance", "outside")]
+    rows = [("attack", "by", "metric", "pictures", "dealt", "noise", "chance", "outside")]
     for check in checks:
         row = (
             _short(check.attack),
             check.attacker,
             check.metric,
             f"{check.identity:.3f}",
+            f"{check.control:.3f}",
             f"{check.noise:.3f}",
             f"{check.baseline:.3f}",
             f"{check.outside} of {check.seeds}",
