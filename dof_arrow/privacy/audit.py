@@ -126,7 +126,7 @@ def audit(
 
 
 def store(found: Audit, path: PathLike) -> Dataset:
-    """Write an audit into its file's section `privacy`, in place of earlier ones; returns it, opened.
+    """Write an audit into its file's section `privacy`, in place of earlier ones, and open it.
 
     The data are copied as bytes. Raises UsageError for a directory, FormatError for a file that is
     not whole, OutputError if it cannot be written.

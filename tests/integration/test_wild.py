@@ -65,6 +65,7 @@ def extracted(folder: Path, core: Core, batch: int) -> Dataset:
         out=folder.with_name(f"{batch}.parquet"),
         batch_size=batch,
         id_key=KEY,
+        order="source",
         workers=2,
     )
 

@@ -180,7 +180,7 @@ FAULTS: tuple[Fault, ...] = (
     ("format/validation/attachments.py", "if found != attachment.sha256:", "if False:"),
     ("format/validation/attachments.py", "if len(lines) != attachment.rows:", "if False:"),
     (
-        "format/validation/attachments.py",
+        "format/spec/file_rules.py",
         "fields = [value.get(name) for name in _ERROR_FIELDS]",
         "fields = list(_ERROR_FIELDS)",
     ),
@@ -280,12 +280,12 @@ FAULTS: tuple[Fault, ...] = (
     ),
     ("format/spec/records.py", "if actual != stated:", "if stated is None:"),
     (
-        "format/validation/data.py",
+        "format/spec/target_values.py",
         "is_wrong = (numbers < 0) | (numbers >= count)",
         "is_wrong = numbers >= count",
     ),
     (
-        "format/validation/data.py",
+        "format/spec/target_values.py",
         "is_wrong = ~np.isfinite(numbers)",
         "is_wrong = np.isinf(numbers)",
     ),

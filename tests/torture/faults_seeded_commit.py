@@ -177,7 +177,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     ("extraction/block_file.py", "if tail[_LENGTH:] != _digest(whose, trailer):", "if False:"),
     ("extraction/block_file.py", "if hashlib.sha256(data).hexdigest() != digest:", "if False:"),
-    ("extraction/block_file.py", "if length > self._end:", "if False:"),
+    ("extraction/block_file.py", "if length > end:", "if False:"),
     ("extraction/run.py", "                staging.drop_damaged()\n", ""),
     ("extraction/staging.py", "            sync_folder(self.folder.parent)\n", ""),
     (
@@ -236,8 +236,8 @@ FAULTS: tuple[Fault, ...] = (
     ("format/append.py", "        sync_folder(folder.parent)\n", ""),
     (
         "format/append.py",
-        "        _write_manifest(self._work, self.folder, self.known, self.parts)\n        if self._work != self.folder:\n            _open_up(self._work, self.folder)\n",
-        "        if self._work != self.folder:\n            _open_up(self._work, self.folder)\n        _write_manifest(self.folder, self.folder, self.known, self.parts)\n",
+        "        manifest.write(self._work, self.folder)\n        if self._work != self.folder:\n            _open_up(self._work, self.folder)\n",
+        "        if self._work != self.folder:\n            _open_up(self._work, self.folder)\n        manifest.write(self.folder, self.folder)\n",
     ),
     (
         "format/append.py",

@@ -1,4 +1,4 @@
-"""What a model says besides what it computes: notes, which are dropped; names, which are numbered."""
+"""What a model says besides what it computes: notes are dropped, names are numbered."""
 
 from __future__ import annotations
 

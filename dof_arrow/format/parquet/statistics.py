@@ -243,9 +243,15 @@ def _zero(end: float, pieces: Sequence[np.ndarray], negative: bool) -> float:
 
 
 def _widened(ends: Ends | None) -> Ends | None:
-    """Ends that hold the zeros of both signs: they are equal, but have other bits."""
+    """Ends that hold the zeros of both signs: they are equal, but have other bits.
+
+    None where all values are zeros: of equal ends pyarrow takes every value for the smallest, and
+    does not find 0.0 where that is -0.0.
+    """
     if ends is None or not isinstance(ends.smallest, float):
         return ends
+    if ends.smallest == ends.largest == 0:
+        return None
     smallest = -0.0 if ends.smallest == 0 else ends.smallest
     return Ends(smallest, 0.0 if ends.largest == 0 else ends.largest)
 

@@ -297,7 +297,13 @@ def test_a_core_that_depends_on_its_batch_gives_the_same_at_any_batch_size_and_w
     def made(batch_size: int, workers: int) -> Any:
         out = tmp_path / f"{batch_size}-{workers}.parquet"
         return extract(
-            folder, core=ranged, out=out, id_key=KEY, batch_size=batch_size, workers=workers
+            folder,
+            core=ranged,
+            out=out,
+            id_key=KEY,
+            order="source",
+            batch_size=batch_size,
+            workers=workers,
         )
 
     first = made(8, 2)
