@@ -66,6 +66,7 @@ def extracted(folder: Path, core: Core, batch: int) -> Dataset:
         batch_size=batch,
         id_key=KEY,
         workers=2,
+        order="source",
     )
 
 
