@@ -67,6 +67,7 @@ def extracted(folder: Path, core: Core, batch: int) -> Dataset:
         id_key=KEY,
         order="source",
         workers=2,
+        order="source",
     )
 
 
