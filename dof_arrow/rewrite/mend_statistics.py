@@ -51,8 +51,8 @@ def mend_statistics(path: PathLike, *, drop_signature: bool = False) -> Dataset:
 def planned(path: PathLike, *, drop_signature: bool = False) -> EditPlan:
     """What would be mended, in `changes`; nothing is written.
 
-    Raises UsageError for a directory, FormatError for a file that is not whole or cannot be decoded,
-    OutputError if it is signed and `drop_signature` is not given.
+    Raises UsageError for a directory, FormatError for a file that is not whole or cannot be
+    decoded, OutputError if it is signed and `drop_signature` is not given.
     """
     given = Path(os.path.realpath(path))
     if is_directory(given) or given.is_dir():

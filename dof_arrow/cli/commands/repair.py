@@ -1,4 +1,4 @@
-"""`dof repair`: say what a crash left behind, and remove it; mend what a file says of its values."""
+"""`dof repair`: say what a crash left behind, and remove it; mend false statistics."""
 
 from __future__ import annotations
 
