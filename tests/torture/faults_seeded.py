@@ -5,6 +5,18 @@ from __future__ import annotations
 Fault = tuple[str, str, str]
 
 FAULTS: tuple[Fault, ...] = (
+    # what is said of values
+    ("format/parquet/statistics.py", "if np.isnan(smallest) or np.isnan(largest):", "if False:"),
+    (
+        "format/parquet/statistics.py",
+        "if rows and nulls is not None and (nulls != present.nulls):",
+        "if False:",
+    ),
+    (
+        "format/validation/structure.py",
+        "claimed = [RowGroup.SORTING] if RowGroup.SORTING in group else []",
+        "claimed = []",
+    ),
     # the footer
     ("format/validation/validate.py", "if head != footer.MAGIC:", "if False:"),
     ("format/parquet/footer.py", "if magic == _ENCRYPTED:", "if magic == b'PARX':"),
@@ -180,7 +192,7 @@ FAULTS: tuple[Fault, ...] = (
     ("format/validation/attachments.py", "if found != attachment.sha256:", "if False:"),
     ("format/validation/attachments.py", "if len(lines) != attachment.rows:", "if False:"),
     (
-        "format/validation/attachments.py",
+        "format/spec/file_rules.py",
         "fields = [value.get(name) for name in _ERROR_FIELDS]",
         "fields = list(_ERROR_FIELDS)",
     ),
@@ -280,12 +292,12 @@ FAULTS: tuple[Fault, ...] = (
     ),
     ("format/spec/records.py", "if actual != stated:", "if stated is None:"),
     (
-        "format/validation/data.py",
+        "format/spec/target_values.py",
         "is_wrong = (numbers < 0) | (numbers >= count)",
         "is_wrong = numbers >= count",
     ),
     (
-        "format/validation/data.py",
+        "format/spec/target_values.py",
         "is_wrong = ~np.isfinite(numbers)",
         "is_wrong = np.isinf(numbers)",
     ),
