@@ -1,8 +1,8 @@
 """Vectors and columns in, one sealed DoF file out (SPEC sections 5 to 7).
 
-Memory stays at one row group and the columns that have rules over all rows (ids, splits, targets),
-however many rows there are. What the validator would report is refused before the seal. Equal rows
-give equal bytes, however they were batched.
+Memory stays at one row group and what has rules over all rows (ids, splits, targets), however many
+rows there are. What the validator would report is refused before the seal. Equal rows give equal
+bytes, however they were batched.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`dof repair`: remove what a crash left behind; mend what a file says of its values."""
+"""`dof repair`: say what a crash left behind, and remove it; mend false statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a footer says of a chunk's values: how many are missing, the least, the most (SPEC 6.8).
+"""What a footer says of values: how many are missing, the smallest, the largest (SPEC 6.8).
 
 Readers leave row groups out by it: where a value lies outside of what is said, rows get lost in
 silence. So here it is made of the values alone, and here a file's own is held against them.
@@ -23,7 +23,7 @@ _DAY = 86_400_000  # date64 counts milliseconds, and is stored in days
 _INT32, _INT64, _FIXED_BYTES = 1, 2, 7  # physical types of parquet.thrift
 
 
-# What a chunk says of its values, or where more is said: statistics, Bloom filters, boxes.
+# What a chunk says of its values, or where it says more of them.
 CLAIMS = (
     ColumnMeta.STATISTICS,
     ColumnMeta.INDEX_PAGE,

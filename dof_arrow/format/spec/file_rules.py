@@ -1,4 +1,4 @@
-"""The rules across fields and rows, for who writes a file and who checks one (SPEC 3 and 4.3).
+"""Rules across fields and rows, for whoever writes a file or checks one (SPEC 3 and 4.3).
 
 What the validator would report is refused before a file is sealed: both ask here.
 """
