@@ -42,10 +42,13 @@ class Directory(Columns):
                 MANIFEST,
                 "none",
             )
-        self.manifest = File(path / MANIFEST)
+        self._take(File(path / MANIFEST))
         self.parts = [_part(path, about, self.manifest) for about in self.manifest.metadata.parts]
-        self.schema: pa.Schema = self.manifest.schema
         self.rows = sum(part.rows for part in self.parts)
+
+    def _take(self, manifest: File) -> None:
+        self.manifest = manifest
+        self.schema: pa.Schema = manifest.schema
 
     @property
     def metadata(self) -> Metadata:
@@ -101,6 +104,12 @@ def is_directory(path: Path) -> bool:
 def _part(folder: Path, about: Part, manifest: File) -> File:
     """A part, opened; FormatError unless it is what the manifest says."""
     part = File(folder / about.name)
+    check_part(part, about, manifest)
+    return part
+
+
+def check_part(part: File, about: Part, manifest: File) -> None:
+    """Raise FormatError unless a part is what the manifest says."""
     compared = (
         ("size", about.bytes, part.size),
         ("seal", about.seal, part.seal),
@@ -121,6 +130,5 @@ def _part(folder: Path, about: Part, manifest: File) -> File:
             str(part.path),
             "its seal and columns",
             "others",
-            f"See what is wrong: dof validate {folder}",
+            f"See what is wrong: dof validate {manifest.path.parent}",
         )
-    return part

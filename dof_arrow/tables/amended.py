@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.batch import arrow_array, inferred_field, names_field, names_values
+from dof_arrow.format.columns import Places
 from dof_arrow.format.describe import SplitCounts
 from dof_arrow.format.file import State
 from dof_arrow.format.named import from_array
@@ -32,7 +33,7 @@ from dof_arrow.format.spec.metadata import (
 from dof_arrow.format.spec.names import categories
 from dof_arrow.sampling import splits
 from dof_arrow.tables.gather import Gather
-from dof_arrow.tables.selection import Places, Selection
+from dof_arrow.tables.selection import Selection
 
 Array = NDArray[Any]
 
