@@ -31,6 +31,7 @@ _CREDENTIALS = {
     "az": "Set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or a token.",
     "hf": "Log in: hf auth login, or set HF_TOKEN.",
 }
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 _CHECK = "Check the address, and that you may read it."
 
 
@@ -127,7 +128,7 @@ def bucket(address: Address) -> tuple[Any, str]:
     try:
         made = kinds[parts.scheme](
             parts.netloc,
-            client_options=client_options(),
+            client_options=client_options(allow_http=_allows_http()),
             retry_config=retry_config(),
             **options,
         )
@@ -280,6 +281,11 @@ class _HuggingFace(_Web):
         token = hub.get_token()
         super().__init__(Address(url), f"Bearer {token}" if token else None)
         self._address = address
+
+
+def _allows_http() -> bool:
+    """Whether the user's own endpoint is one without encryption: a store on this machine, say."""
+    return any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
 
 
 def _version(meta: Any) -> str:
