@@ -38,7 +38,7 @@ FAULTS = (
     "garbage",
     "slow",
     "redirect-file",
-    "redirect-private",
+    "redirect-elsewhere",
     "flipped",
 )
 STEP = 64 << 10  # bytes sent at a time
@@ -55,6 +55,8 @@ class RangeServer:
     tagged: bool = True
     ranges: bool = True
     suffixes: bool = True
+    redirect: str = ""
+    address: str = ""
     requests: list[tuple[str, str, int]] = field(default_factory=list, repr=False)
     headers: list[dict[str, str]] = field(default_factory=list, repr=False)
     _lock: Any = field(default_factory=threading.Lock)
@@ -123,10 +125,12 @@ class _Handler(BaseHTTPRequestHandler):
         # The first look of a client, at one byte, is spared: what it is told there is not used.
         fault = "" if asked == "bytes=0-0" else site.next_fault()
         time.sleep(site.latency)
+        if site.redirect:
+            return self._say(302, {"Location": site.redirect})
         if fault.isdigit():
             return self._say(int(fault))
         if fault.startswith("redirect"):
-            where = {"redirect-file": "file:///etc/passwd"}.get(fault, "http://169.254.169.254/x")
+            where = {"redirect-file": "file:///etc/passwd"}.get(fault, "http://127.0.0.1:9/x")
             return self._say(302, {"Location": where})
         if fault == "reset":
             self.connection.shutdown(socket.SHUT_RDWR)
