@@ -13,7 +13,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
-from dof_arrow.errors import SourceError
+from dof_arrow.errors import CoreError, SourceError
 from dof_arrow.storage.addresses import bare
 from dof_arrow.storage.transfer import Redirects, opener
 
@@ -38,6 +38,8 @@ def final_address(url: str, authorization: str | None = None) -> str:
     try:
         with opener(_Careful()).open(request, timeout=_SECONDS) as answer:
             return str(answer.geturl())
+    except CoreError as error:  # of `Redirects`, which was made for models
+        raise SourceError(error.what, error.where, error.expected, error.found) from None
     except urllib.error.HTTPError as error:
         error.close()
         return url  # what it refuses is told when it is asked for the file

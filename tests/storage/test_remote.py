@@ -58,9 +58,7 @@ def test_near_spans_are_one_request_and_far_ones_are_not(server: RangeServer) ->
     ]
 
 
-def test_a_long_span_comes_in_pieces(
-    server: RangeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_span_comes_in_pieces(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_PIECE", 70_000)
     assert bytes(opened(server).read([(10, 290_000)])[0]) == DATA[10:290_000]
     assert len(server.requests) == 5
@@ -109,9 +107,7 @@ def test_some_hundred_faults_and_never_a_wrong_byte(server: RangeServer) -> None
     assert told > 5 and right > 5
 
 
-def test_a_server_that_is_too_slow(
-    server: RangeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_is_too_slow(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stores, "SILENT_SECONDS", 0.2)
     monkeypatch.setattr(remote, "_TRIES", 1)
     found = opened(server)
