@@ -79,7 +79,7 @@ def location(path: str | os.PathLike[str] | Address, filesystem: Any = None) -> 
     return Address(_ON_A_STORE.sub(r"\1://", text, count=1))
 
 
-def on_disk(path: str | os.PathLike[str] | Location) -> Path:
+def on_disk(path: str | os.PathLike[str] | Address) -> Path:
     """A place that must be on this machine; UsageError for one on a store."""
     place = location(path)
     if isinstance(place, Address):

@@ -25,8 +25,8 @@ _WAIT = timedelta(milliseconds=100)  # before the first of them, twice as long e
 _LONGEST_WAIT = timedelta(seconds=5)
 _STATUS = re.compile(r"status code: (\d{3})|Status \{\s*status: (\d{3})")
 _CREDENTIALS = {
-    "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE (with boto3), AWS_REGION; "
-    "for a public bucket AWS_SKIP_SIGNATURE=true.",
+    "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (with boto3); "
+    "AWS_REGION; for a public bucket AWS_SKIP_SIGNATURE=true.",
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS; for a public bucket GOOGLE_SKIP_SIGNATURE=true.",
     "az": "Set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or a token.",
     "hf": "Log in: hf auth login, or set HF_TOKEN.",
@@ -250,8 +250,9 @@ class _Web(ObjectReader):
         headers = {}
         if authorization and urlsplit(final).netloc == urlsplit(url).netloc:
             headers["Authorization"] = authorization
-        options = client_options(allow_http=True, default_headers=headers)
-        store = HTTPStore(final, client_options=options, retry_config=retry_config())  # type: ignore[arg-type]
+        options: Any = client_options(allow_http=True, default_headers=headers)
+        retries: Any = retry_config()
+        store = HTTPStore(final, client_options=options, retry_config=retries)
         super().__init__(address, store, "")
 
 

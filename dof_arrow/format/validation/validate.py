@@ -60,12 +60,13 @@ def validate(path: str | os.PathLike[str], deep: bool = False) -> list[Problem]:
     def check(file: Location) -> list[Problem]:
         return _of_file(file, deep)
 
-    path = location(path)
-    if isinstance(path, Address):
-        return check(path if path.suffix != SUFFIX else on_disk(path))
-    if path.is_dir():
-        return list(directory.problems(path, check, deep))
-    return check(path)
+    place = location(path)
+    if isinstance(place, Address) and place.suffix != SUFFIX:
+        return check(place)
+    here = on_disk(place)
+    if here.is_dir():
+        return list(directory.problems(here, check, deep))
+    return check(here)
 
 
 def _of_file(path: Location, deep: bool) -> list[Problem]:
