@@ -96,10 +96,13 @@ class Fetched:
     def segment(self, number: int) -> memoryview | bytes:
         """The bytes of a segment, kept where the cache has room for the file."""
         start, stop = self.segments[number]
-        if self.blocks.is_kept or number in self._here:
-            self.fetch([number])
+        if self._is_here(number):
             return os.pread(self.blocks.file, stop - start, start)
-        return self._checked([number])[0]
+        (data,) = self._checked([number])
+        if self.blocks.is_kept:
+            self.blocks.write(start, data)
+            self._here.add(number)
+        return data
 
     def read(self, spans: Sequence[Span]) -> list[memoryview]:
         """Exact ranges, from the store; from segments where these are here."""

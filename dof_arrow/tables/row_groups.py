@@ -31,20 +31,27 @@ _FETCHED = 512 << 20  # bytes of fetched ones; more of them, for they come over 
 
 
 class RowGroups(ABC):
-    """Rows of row groups of these sizes, `row_bytes` each; `most` bytes are held at a time."""
+    """Rows of row groups of these sizes, `row_bytes` each; `most` bytes are held at a time.
 
-    def __init__(self, sizes: Sequence[int], row_bytes: int, most: int) -> None:
+    These are `windows` windows: the one that is read and the next. With a third one no group is got
+    twice while threads that lag behind still read the last one.
+    """
+
+    threads = 1  # that read row groups
+
+    def __init__(self, sizes: Sequence[int], row_bytes: int, most: int, windows: int = 2) -> None:
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
         kind = np.int16 if len(sizes) < 1 << 15 else np.int32
         self.blocks: Array = np.repeat(np.arange(len(sizes), dtype=kind), sizes)
         self.largest = max(sizes) * row_bytes
-        self.window = max(1, most // (2 * self.largest))
-        # A window of groups and the one after it; one group where there is no room for two.
-        self._kept = 2 * self.window if 2 * self.largest <= most else 1
+        self.window = max(1, most // (windows * self.largest))
+        # One group where there is no room for several windows.
+        self._kept = windows * self.window if windows * self.largest <= most else 1
         self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(1)
+        self._thread = ThreadPoolExecutor(self.threads)
         self._groups: OrderedDict[int, Future[Array]] = OrderedDict()
         self._next: dict[int, Sequence[int]] = {}
+        self._order: dict[int, int] = {}
 
     @abstractmethod
     def read(self, number: int) -> Array:
@@ -61,11 +68,12 @@ class RowGroups(ABC):
             following.update(dict.fromkeys(window, after))
         with self._lock:
             self._next = following
+            self._order = {block: place for place, block in enumerate(blocks)}
 
     def fill(self, rows: Rows, out: Array, moment: object = None) -> None:
         """Copy these rows, waiting for their groups."""
         group = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(group).tolist():
+        for number in sorted(np.unique(group).tolist(), key=lambda each: self._order.get(each, 0)):
             here = group == number
             values = self._group(number)
             out[here] = values[rows[here] - self._starts[number]]
@@ -107,9 +115,11 @@ class Decoded(RowGroups):
 class Stored(RowGroups):
     """Rows of a mapped column of files on a store: each region is fetched and checked whole."""
 
+    threads = 2  # one is fetched while another is compared with its digest
+
     def __init__(self, places: Sequence[tuple[RemoteFile, Region]], column: Fixed) -> None:
         sizes = [region.length // column.width for _, region in places]
-        super().__init__(sizes, column.width, _FETCHED)
+        super().__init__(sizes, column.width, _FETCHED, windows=3)
         self._places = places
         self._column = column
 

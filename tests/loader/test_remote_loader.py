@@ -10,6 +10,7 @@ import pytest
 
 from dof_arrow.dataset import dataset
 from dof_arrow.errors import FormatError, UsageError
+from dof_arrow.loader import batches
 from dof_arrow.tables import gather, row_groups
 from tests.support import making
 from tests.support.range_server import RangeServer
@@ -21,7 +22,8 @@ VECTORS = making.vectors(ROWS, WIDTH)
 @pytest.fixture
 def server(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
     monkeypatch.setattr(gather, "IN_MEMORY", 0)
-    monkeypatch.setattr(row_groups, "_FETCHED", 4 * 256 * WIDTH * 4)  # windows of two groups
+    monkeypatch.setattr(row_groups, "_FETCHED", 6 * 256 * WIDTH * 4)  # windows of two groups
+    monkeypatch.setattr(batches, "_TASK", 64 * WIDTH * 4)
     path = making.write(
         tmp_path / "x.parquet", ROWS, VECTORS, {"row": np.arange(ROWS, dtype="i4")}, group=256
     )
@@ -49,10 +51,11 @@ def test_an_epoch_reads_each_byte_once(
     server.forget()
     first = epoch(loader)
     assert sorted(first) == list(range(ROWS)) and not np.array_equal(first, np.arange(ROWS))
-    assert server.given < 1.01 * VECTORS.nbytes
+    # Page headers and levels, and the gaps that pages of so few rows leave, are read too.
+    assert server.given < 1.02 * VECTORS.nbytes
     second = epoch(loader)
     assert sorted(second) == list(range(ROWS)) and not np.array_equal(first, second)
-    assert server.given < (2.01 if kept else 1.01) * VECTORS.nbytes
+    assert server.given < (2.04 if kept else 1.02) * VECTORS.nbytes
 
 
 def test_the_order_does_not_depend_on_what_is_kept(server: RangeServer) -> None:
