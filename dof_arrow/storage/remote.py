@@ -37,11 +37,9 @@ class RemoteObject:
     def __init__(self, address: Address, length: int) -> None:
         self.address = address
         self._reader: Reader = reader(address)
-        found = self._asked(lambda: self._reader.end(length))
-        self.size = found.size
-        self.version = found.version
-        self._check(found, max(found.size - length, 0), found.size)
-        self.end = bytes(found.data)
+        self.size = 0
+        self.version = ""
+        self.end = bytes(self._asked(lambda: self._pinned(length)).data)
 
     def read(self, spans: Sequence[Span]) -> list[memoryview]:
         """The bytes of each span, in their order.
@@ -60,6 +58,14 @@ class RemoteObject:
                 start, stop = next(places)
             found[first, end] = bodies[start, stop][first - start : end - start]
         return [found[span] for span in spans]
+
+    def _pinned(self, length: int) -> Answer:
+        """The last bytes; what they are the end of is what this object is from now on."""
+        found = self._reader.end(length)
+        self.size = found.size
+        self.version = found.version
+        self._check(found, max(found.size - length, 0), found.size)
+        return found
 
     def _bodies(self, runs: Sequence[Span]) -> Iterator[memoryview]:
         """The bytes of each run; those of a long one are put together of its pieces."""

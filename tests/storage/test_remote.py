@@ -79,6 +79,15 @@ def test_a_fault_that_passes_is_retried_or_told(server: RangeServer, fault: str)
     assert bytes(found.read([(5, 6)])[0]) == DATA[5:6]
 
 
+@pytest.mark.parametrize("fault", ["cut", "short", "500", "shifted"])
+def test_a_fault_while_it_is_opened(server: RangeServer, fault: str) -> None:
+    server.fault = lambda number: fault if number == 0 else ""
+    assert opened(server).end == DATA[-100:]
+    server.fault = lambda number: fault
+    with pytest.raises(SourceError, match="cannot be read"):
+        opened(server)
+
+
 @pytest.mark.parametrize("fault", [each for each in QUICK if each not in UNSEEN])
 def test_a_fault_that_stays_is_an_error(server: RangeServer, fault: str) -> None:
     found = opened(server)

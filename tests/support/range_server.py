@@ -1,7 +1,7 @@
 """A web server on the loopback that gives ranges of files, counts what it gave, and makes faults.
 
 `fault` is asked for each request, by its number; what it returns is done to that answer. `latency`
-is waited before each answer; `rate` is how many bytes a second a connection gets.
+is waited before each answer; `rate` is how many bytes a second all connections together get.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class RangeServer:
     headers: list[dict[str, str]] = field(default_factory=list, repr=False)
     _lock: Any = field(default_factory=threading.Lock)
     _count: int = 0
+    _free: float = 0.0
 
     @contextmanager
     def serving(self) -> Iterator[str]:
@@ -90,6 +91,14 @@ class RangeServer:
         self.requests.clear()
         self.headers.clear()
         self._count = 0
+
+    def pace(self, size: int) -> None:
+        """Wait until the link is free for so many bytes."""
+        with self._lock:
+            now = time.monotonic()
+            self._free = max(self._free, now) + size / self.rate
+            until = self._free
+        time.sleep(max(until - now, 0))
 
     def next_fault(self) -> str:
         with self._lock:
@@ -192,9 +201,9 @@ class _Handler(BaseHTTPRequestHandler):
         view = memoryview(body)
         for start in range(0, len(view), STEP):
             piece = view[start : start + STEP]
-            self.wfile.write(piece)
             if rate:
-                time.sleep(len(piece) / rate)
+                self.server_of.pace(len(piece))
+            self.wfile.write(piece)
 
     def _span(self, asked: str, size: int) -> tuple[int, int] | None:
         if not asked.startswith("bytes="):

@@ -1,5 +1,5 @@
 """The long runs (`make torture`): every bit turned, footers rewritten, every seeded fault, loaders of all kinds, faulty
-inputs, all kills and power cuts, the heads of timm's families, drawn heads, how often intervals hold the truth."""
+inputs, servers that fail, all kills and power cuts, the heads of timm's families, drawn heads, how often intervals hold the truth."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.torture import (
     heads,
     intervals,
     mutants,
+    store_faults,
     timm_heads,
 )
 
@@ -26,6 +27,7 @@ def main() -> None:
     flips.main()
     footers.main()
     faulty.main()
+    store_faults.main()
     timm_heads.main()
     heads.main()
     intervals.main()
