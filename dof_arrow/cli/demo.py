@@ -65,7 +65,7 @@ def _run(folder: Path | None, core: Core, out: Path, say: Say) -> dict[str, Any]
     return {
         "seconds": time.perf_counter() - start,
         "rows": len(made),
-        "bytes": made.path.stat().st_size,
+        "bytes": made.size,
         "report": head.report,
         "score": str(head),
         "times_faster": speed,
@@ -117,7 +117,7 @@ def _extracted(made: Dataset, took: float) -> str:
     rate = len(made) / took
     text = (
         f"1. Extracted {len(made):,} pictures in {duration(took)}, {rate:,.0f} a second: "
-        f"{made.path}, {size(made.path.stat().st_size)}"
+        f"{made.path}, {size(made.size)}"
     )
     if raw is not None:
         text += f"; the pictures are {size(raw)}"

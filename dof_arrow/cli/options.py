@@ -11,6 +11,7 @@ import click
 
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.progress import heard_by
+from dof_arrow.storage.addresses import Address, location
 
 Command = Callable[..., Any]
 
@@ -19,6 +20,18 @@ _PREPROCESSINGS = (
     'core takes; or JSON, text or a file, such as {"mode": "RGB", "fit": "squash", '
     '"resize": [32, 32], "scale": 0.00392}.'
 )
+
+
+class DatasetPath(click.Path):
+    """A dataset on this machine, or at an address such as `s3://bucket/x.parquet`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A path, or an address, which is shown without what is secret in it."""
+        place = location(value)
+        return place if isinstance(place, Address) else super().convert(value, param, ctx)
+
+
+DATASET = DatasetPath(path_type=Path)
 
 
 def spoken(function: Command) -> Command:

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
@@ -23,6 +22,7 @@ from dof_arrow.dataset.clips import Clip
 from dof_arrow.dataset.row_choices import RowChoices
 from dof_arrow.errors import DofWarning, FormatError, UsageError
 from dof_arrow.format.spec.arrow import is_vector
+from dof_arrow.storage.addresses import Address, location
 from dof_arrow.tables.clip_bounds import clip_bounds
 from dof_arrow.tables.selection import Selection, Table, opened
 
@@ -42,8 +42,12 @@ _DERIVED = {
 }
 
 
-def open(path: str | os.PathLike[str]) -> Dataset:  # the public name is dof.open
+def open(path: str | os.PathLike[str] | Address, *, filesystem: Any = None) -> Dataset:
     """Open a DoF file, or a directory of them, at once and without reading its data.
+
+    The path may be an address on a store: `s3://`, `gs://`, `az://`, `hf://`, `https://` (extra
+    `remote`), or one in a `filesystem` of pyarrow or fsspec. Then bytes are fetched as they are
+    asked for; see docs/remote.md.
 
     Raises UsageError if there is no such file, FormatError if it is not DoF. A file whose seal is
     missing or false opens too, with a DofWarning; `dof validate` says what is wrong with it.
@@ -52,9 +56,9 @@ def open(path: str | os.PathLike[str]) -> Dataset:  # the public name is dof.ope
     Traceback (most recent call last):
     dof_arrow.errors.UsageError: no-such.parquet: no such file
     """
-    file = opened(Path(path))
+    file = opened(location(path, filesystem))
     if file.state != "sealed":
-        warnings.warn(f"{path} {_DERIVED[file.state]}", DofWarning, stacklevel=2)
+        warnings.warn(f"{file.path} {_DERIVED[file.state]}", DofWarning, stacklevel=2)
     return _whole(file)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,14 @@ import pyarrow as pa
 from dof_arrow.dataset.clips import as_tensors
 from dof_arrow.dataset.numpy_values import as_named, as_numpy, has_own_form
 from dof_arrow.errors import UsageError, require
+from dof_arrow.format.columns import Places
 from dof_arrow.format.spec.arrow import element_type, is_vector
 from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.spec.names import categories, is_names
+from dof_arrow.storage.addresses import Location
 from dof_arrow.storage.memory_map import is_mapped
 from dof_arrow.tables.gather import Gather
-from dof_arrow.tables.selection import Places, Selection, Table, files
+from dof_arrow.tables.selection import Selection, Table, files
 
 _CPU = (1, 0)  # kDLCPU, and the number of the device
 
@@ -50,7 +51,7 @@ class SelectedRows:
         return self._file.state != "sealed"
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         """The file, or the directory of files."""
         return self._file.path
 

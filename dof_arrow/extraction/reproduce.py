@@ -248,7 +248,8 @@ def _found_cores(data: Dataset, making: Mapping[str, Any]) -> list[Core]:
             hint="Name it, --core MODEL.onnx; or leave these options out.",
         )
     wanted = {about.sha256: about for about in _features(data.metadata).values()}
-    return find_cores(wanted, [data.path.parent], str(data.path))
+    beside = [data.path.parent] if isinstance(data.path, Path) else []
+    return find_cores(wanted, beside, str(data.path))
 
 
 def _matched(data: Dataset, cores: Sequence[Core]) -> dict[str, Core]:

@@ -33,6 +33,7 @@ from dof_arrow.media.frames import Sampling
 from dof_arrow.progress import unheard
 from dof_arrow.sources import input_table
 from dof_arrow.sources.sample import Source
+from dof_arrow.storage.addresses import on_disk
 from dof_arrow.system import processors
 
 _TRIES = 3  # to write the output from blocks that a bad disk damages
@@ -171,7 +172,7 @@ class Extraction:
 
     def _changed_since(self, made: Dataset) -> bool:
         """Whether an input changed: by times, as `make` tells it, or by a digest of all sizes."""
-        written = made.path.stat().st_mtime_ns
+        written = on_disk(made.path).stat().st_mtime_ns
         if any(status.st_mtime_ns > written for status in input_table.files(self.source)):
             return True
         about = made.metadata.provenance

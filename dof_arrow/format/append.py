@@ -31,6 +31,7 @@ from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import Metadata, Part, from_json
 from dof_arrow.format.statistics_anew import check_statistics
 from dof_arrow.storage import owned
+from dof_arrow.storage.addresses import on_disk
 from dof_arrow.storage.atomic import explained, locked, replacing, sibling, sync_folder
 from dof_arrow.storage.copy import copy
 
@@ -42,7 +43,9 @@ NUMBERED = re.compile(r"data-(\d{6,})\.parquet")
 
 
 def append(
-    folder: str | os.PathLike[str], *files: str | os.PathLike[str], overwrite: bool = False
+    folder: str | os.PathLike[str],
+    *files: str | os.PathLike[str] | File,
+    overwrite: bool = False,
 ) -> Directory:
     """Copy DoF files into a directory as its next parts, all or none.
 
@@ -62,7 +65,7 @@ def append(
     """
     with growing(folder, overwrite=overwrite) as growth:
         for file in files:
-            growth.add(Path(file))
+            growth.add(file if isinstance(file, File) else File(Path(file)))
     return Directory(growth.folder)
 
 
@@ -112,29 +115,30 @@ class Growth:
             owned.make_folder_anew(self._work)
         self._number = self._next_number()
 
-    def add(self, file: Path, *, take: bool = False, new_ids: bool = False) -> None:
-        """Add a DoF file as the next part. Raises as `append` does.
+    def add(self, file: Path | File, *, take: bool = False, new_ids: bool = False) -> None:
+        """Add a DoF file, or one that is open, as the next part. Raises as `append` does.
 
         `take`: the part may be the very file, not a copy; OutputError if that file is not ours.
         `new_ids`: it is known that no other part has its ids.
         """
-        new = File(file)
+        new = file if isinstance(file, File) else File(file)
         if take:
+            assert isinstance(file, Path)
             # A kill may leave it under two names, its own and the next part's; it is only read.
             owned.refuse_others(file, os.fstat(new.file), names=2)
         if new.state != "sealed":
             raise FormatError(
                 "only a sealed file becomes a part",
-                str(file),
+                str(new.path),
                 "a true seal",
                 new.state,
-                f"See what is wrong: dof validate {file}",
+                f"See what is wrong: dof validate {new.path}",
             )
         digests = self._checked(new, new_ids)
         if not take:  # what we have just written ourselves is true
             check_statistics(new)
         target = self._work / f"data-{self._number:06d}.parquet"
-        if take and _linked(new, target):
+        if take and _linked(new, on_disk(new.path), target):
             self._taken.append(new)
         else:
             with replacing(target, overwrite=True, beside=self.folder) as out:
@@ -261,18 +265,18 @@ def _open_up(work: Path, folder: Path) -> None:
         owned.give_mode(file, usual)
 
 
-def _linked(new: File, target: Path) -> bool:
+def _linked(new: File, path: Path, target: Path) -> bool:
     """Give an open file a second name; False where the filesystem knows no links."""
     target.unlink(missing_ok=True)
     try:
-        os.link(new.path, target)
+        os.link(path, target)
     except OSError as error:
         return _cannot_link(error)
     if not owned.stands(target, new.file):
         target.unlink()
         raise OutputError(
             "the part was exchanged while it was added",
-            str(new.path),
+            str(path),
             hint="Find out who else writes to this folder, or choose another.",
         )
     return True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from dof_arrow.format.named import Named, from_array
 from dof_arrow.format.parquet.layout import Fixed, fixed
@@ -15,13 +15,16 @@ from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import flat_array, is_vector, numpy_values, vector_array
 from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.spec.names import categories, holds_names, is_names
+from dof_arrow.storage.addresses import Location
 from dof_arrow.storage.memory_map import OpenFile, Region, Stitched, stitchable
+
+Places = slice | NDArray[np.int64]
 
 
 class Columns(ABC):
     """Columns in one file or several, mapped where their layout allows it, else decoded."""
 
-    path: Path
+    path: Location
     schema: pa.Schema
     rows: int
 
@@ -113,6 +116,25 @@ class Columns(ABC):
         if pieces is None:
             return numpy_values(self.arrow(name), self.schema.field(name))
         return self._joined(name, pieces)
+
+    def taken(self, name: str, rows: Places, *, writable: bool = False) -> np.ndarray:
+        """Some rows of a column, as `numpy` gives it; a slice of a mapped one is not copied."""
+        return self.numpy(name, writable=writable)[rows]
+
+    def array(self, name: str, rows: Places) -> pa.Array | pa.ChunkedArray:
+        """Some rows of a column as Arrow has it; a slice of a mapped one lies over its memory."""
+        field = self.schema.field(name)
+        named = self.named(name) if is_names(field.type) else None
+        if named is not None:
+            return named.array(rows, field.type)
+        if isinstance(rows, slice):
+            return self.arrow(name)[rows]
+        if is_vector(field):
+            return vector_array(np.ascontiguousarray(self.taken(name, rows)), field)
+        values = self.mapped(name)
+        if values is None:
+            return self.arrow(name).take(pa.array(rows))
+        return flat_array(values[rows], field.type)
 
     def arrow(self, name: str) -> pa.Array | pa.ChunkedArray:
         """A column as Arrow has it, over the mapped memory where the layout allows it."""

@@ -20,6 +20,7 @@ from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.metadata import Metadata, Part
+from dof_arrow.storage.addresses import Location, on_disk
 from dof_arrow.storage.memory_map import OpenFile, Region, Stitched, fills_pages
 
 MANIFEST = "manifest.parquet"
@@ -44,8 +45,7 @@ class Directory(Columns):
                 MANIFEST,
                 "none",
             )
-        self.manifest = File(path / MANIFEST)
-        self.schema: pa.Schema = self.manifest.schema
+        self._take(File(path / MANIFEST))
 
     @cached_property
     def rows(self) -> int:  # type: ignore[override]
@@ -55,7 +55,7 @@ class Directory(Columns):
     @cached_property
     def parts(self) -> list[File]:
         """The parts, opened. Raises FormatError if one is changed or of another kind."""
-        parts = [_part(self.path, about, self.manifest) for about in self.metadata.parts]
+        parts = [_part(on_disk(self.path), about, self.manifest) for about in self.metadata.parts]
         for part in parts:
             part.speaker = self.manifest
         return parts
@@ -66,12 +66,16 @@ class Directory(Columns):
         None is opened.
         """
         for about in self.metadata.parts:
-            path = self.path / about.name
+            path = on_disk(self.path) / about.name
             try:
                 found = path.stat().st_size
             except OSError as error:
                 raise UsageError(f"cannot be read: {error.strerror}", str(path)) from None
             _compare(path, (("size", about.bytes, found),))
+
+    def _take(self, manifest: File) -> None:
+        self.manifest = manifest
+        self.schema: pa.Schema = manifest.schema
 
     @property
     def metadata(self) -> Metadata:
@@ -145,6 +149,12 @@ def _fills_pages(part: File, column: Fixed) -> bool:
 def _part(folder: Path, about: Part, manifest: File) -> File:
     """A part, opened; FormatError unless it is what the manifest says."""
     part = File(folder / about.name)
+    check_part(part, about, manifest)
+    return part
+
+
+def check_part(part: File, about: Part, manifest: File) -> None:
+    """Raise FormatError unless a part is what the manifest says."""
     compared = (
         ("size", about.bytes, part.size),
         ("seal", about.seal, part.seal),
@@ -157,12 +167,11 @@ def _part(folder: Path, about: Part, manifest: File) -> File:
             str(part.path),
             "its seal and columns",
             "others",
-            f"See what is wrong: dof validate {folder}",
+            f"See what is wrong: dof validate {manifest.path.parent}",
         )
-    return part
 
 
-def _compare(path: Path, compared: Iterable[tuple[str, object, object]]) -> None:
+def _compare(path: Location, compared: Iterable[tuple[str, object, object]]) -> None:
     """Raise FormatError where the manifest says of a part what was not found."""
     for what, expected, found in compared:
         if expected != found:

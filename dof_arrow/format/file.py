@@ -21,12 +21,13 @@ from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.parquet.names_proof import NamesRegion, prove_names
 from dof_arrow.format.parquet.outline import Outline
 from dof_arrow.format.parquet.pages import Encoded
-from dof_arrow.format.parquet.proof import Unproved, prove
+from dof_arrow.format.parquet.proof import Unproved, prove, prove_by_footer
 from dof_arrow.format.spec.arrow import KEY, is_vector
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import VERSION, Metadata, from_json, parse
 from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.spec.rules import broken
+from dof_arrow.storage.addresses import Location
 from dof_arrow.storage.memory_map import OpenFile, Region, whole
 from dof_arrow.storage.open_files import KeptFile, Recent, most_files
 
@@ -48,13 +49,10 @@ class File(Columns):
     (`broken`) or absent (`unsealed`: the file was rewritten by another tool).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         super().__init__()
         self.path = path
-        self._kept = KeptFile(partial(open_file, path), str(path))
-        file = self.file
-        self.size = os.fstat(file).st_size
-        self.tail = footer.read(file, self.size)
+        self.size, self.tail = self._opened()
         self.footer_start = self.size - len(self.tail)
         self.parquet = parquet_metadata(self.tail)
         keys = self.parquet.metadata or {}
@@ -68,6 +66,14 @@ class File(Columns):
     @property
     def meaning(self) -> Metadata:
         return self.metadata if self.speaker is None else self.speaker.metadata
+
+    def _opened(self) -> tuple[int, bytes]:
+        """Open the file: its size, and its last bytes from the footer on."""
+        assert isinstance(self.path, Path)
+        self._kept = KeptFile(partial(open_file, self.path), str(self.path))
+        file = self.file
+        size = os.fstat(file).st_size
+        return size, footer.read(file, size)
 
     @property
     def file(self) -> int:
@@ -198,10 +204,24 @@ def proved(file: int, end: int, outline: Outline, column: Fixed, rows: int) -> l
     The file's footer begins at byte `end` and counts `rows` rows. Raises Unproved if the values
     must be decoded, FormatError if readers would find them in different places.
     """
+    regions = prove(file, end, _chunks(outline, column), column)
+    return _of_all_rows(regions, outline, column, rows)
+
+
+def proved_by_footer(end: int, outline: Outline, column: Fixed, rows: int) -> list[Region]:
+    """As `proved`, for a sealed file of which nothing but the footer is at hand (SPEC 6.5)."""
+    regions = prove_by_footer(end, _chunks(outline, column), column)
+    return _of_all_rows(regions, outline, column, rows)
+
+
+def _chunks(outline: Outline, column: Fixed) -> list[footer.Struct]:
     leaf = outline.index(column.path)
     if leaf is None:
         raise Unproved(f"column {column.name}: not stored as {'.'.join(column.path)}")
-    regions = prove(file, end, outline.column(leaf), column)
+    return outline.column(leaf)
+
+
+def _of_all_rows(regions: list[Region], outline: Outline, column: Fixed, rows: int) -> list[Region]:
     groups = outline.rows
     expected = [count * column.width for count in groups]
     lengths = [region.length for region in regions]
@@ -255,7 +275,7 @@ def arrow_schema(parquet: Any) -> pa.Schema:
         raise footer.unreadable(str(error)[:200], "footer-schema", "ARROW:schema") from None
 
 
-def _dof_json(keys: Mapping[bytes, bytes], path: Path) -> Json:
+def _dof_json(keys: Mapping[bytes, bytes], path: Location) -> Json:
     data = keys.get(KEY)
     if data is None:
         problem = Problem(
@@ -281,7 +301,7 @@ def _seal_state(tail: bytes, keys: Mapping[bytes, bytes]) -> tuple[str | None, S
     return seal, "sealed" if is_true else "broken"
 
 
-def _refuse_unknown(value: Json, path: Path) -> None:
+def _refuse_unknown(value: Json, path: Location) -> None:
     """Raise FormatError for a file that only a later version can read."""
     version = str(value.get("version", VERSION))
     must = value.get("must_understand", [])

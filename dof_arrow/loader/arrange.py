@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,7 +63,7 @@ def offer_mapping(path: Any, gather: Gather, shuffle: bool, frames: int = _TO_AR
 
     `frames` is how far up the stack that place is.
     """
-    if gather.blocks is None:
+    if gather.blocks is None or not isinstance(path, Path):  # on a store nothing is decoded
         return
     how = "each epoch decodes it"
     if shuffle:

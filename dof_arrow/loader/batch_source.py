@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +17,8 @@ class BatchSource(Tabular, Protocol):
     """What a loader needs from a `Dataset`, or from `Pictures` in its place."""
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Any:
+        """Where it lies: its text and its `name` are shown."""
 
     def __len__(self) -> int: ...
 

@@ -296,7 +296,7 @@ def _not_mapped(where: str) -> UsageError:
     return UsageError(
         "rows are mixed with any others, but this file gives them only by whole row groups",
         where,
-        "a mapped file",
-        "an encoded one",
+        "a mapped file on this machine",
+        "an encoded one, or one on a store",
         "dof convert IN.parquet OUT.parquet --layout mapped",
     )

@@ -88,8 +88,10 @@ def _core(rows: Dataset, name: str) -> Core | None:
     about = rows.metadata.cores.get(column.core or "") if column else None
     if about is None:
         return None
+    # Beside a dataset on a store nothing is looked for.
+    beside = [rows.path.parent] if isinstance(rows.path, Path) else []
     try:
-        return find_cores({about.sha256: about}, [rows.path.parent], str(rows.path))[0]
+        return find_cores({about.sha256: about}, beside, str(rows.path))[0]
     except CoreError as error:
         listening().say(f"Note: {error}")
         return None

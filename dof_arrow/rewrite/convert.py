@@ -26,6 +26,7 @@ from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite import forms, json_form
 from dof_arrow.rewrite.carry import attach, carried, renewed, write_rows
 from dof_arrow.rewrite.splice import splice, spliced
+from dof_arrow.storage.addresses import Address, location
 from dof_arrow.tables import selection
 
 Layout = Literal["mapped", "compact"]
@@ -89,8 +90,8 @@ def convert(
 
     Raises FormatError if the source is none of these.
     """
-    path = Path(source)
-    if not json_form.is_text(path):
+    path = location(source)
+    if isinstance(path, Address) or not json_form.is_text(path):
         return save(
             dataset.open(path),
             out,

@@ -32,6 +32,7 @@ from dof_arrow.rewrite.edit_documents import (
 )
 from dof_arrow.rewrite.metadata_edit import Wanted, remarks, revised, section
 from dof_arrow.rewrite.reassemble import reassemble
+from dof_arrow.storage.addresses import on_disk
 from dof_arrow.storage.atomic import replacing
 from dof_arrow.storage.copy import blocks
 
@@ -102,11 +103,11 @@ def prepare(path: PathLike, wanted: Wanted, *, drop_signature: bool = False) -> 
 
     Warns (DofWarning) of licences and sections of unusual form. Raises as `edit` does.
     """
-    source = File(Path(os.path.realpath(path)))  # a link goes on pointing at the file
+    source = File(Path(os.path.realpath(on_disk(path))))  # a link goes on pointing at the file
     struct = editable_footer(source, drop_signature=drop_signature)
     documents = edited_documents(source, wanted)
     value = revised(source.json, wanted)
-    _check_metadata(value, documents, source.path)
+    _check_metadata(value, documents, on_disk(source.path))
     before = comparable(source.json, source.json.get("documents", []))
     found = changes(before, comparable(value, documents))
     if is_signed(struct):
@@ -118,7 +119,7 @@ def prepare(path: PathLike, wanted: Wanted, *, drop_signature: bool = False) -> 
 
 def carry_out(plan: EditPlan, out: PathLike | None = None, *, overwrite: bool = False) -> Dataset:
     """Write the edited file in the old one's place, or as `out`, atomically; returns it, opened."""
-    target = plan.source.path if out is None else Path(out)
+    target = on_disk(plan.source.path) if out is None else Path(out)
     if out is None and not plan.changes:
         return dataset.open(target)
     mode = stat.S_IMODE(os.fstat(plan.source.file).st_mode)
@@ -171,7 +172,7 @@ def _check_metadata(value: Json, documents: Sequence[EditedDocument], path: Path
 def _refuse_replaced(source: File) -> None:
     # Another edit may have been committed between opening the file and locking it; its changes
     # must not be lost.
-    if not os.path.samestat(os.stat(source.path), os.fstat(source.file)):
+    if not os.path.samestat(os.stat(on_disk(source.path)), os.fstat(source.file)):
         raise OutputError(
             "the file was replaced by another process meanwhile",
             str(source.path),

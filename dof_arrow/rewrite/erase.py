@@ -26,6 +26,7 @@ from dof_arrow.rewrite.carry import carried
 from dof_arrow.rewrite.convert import Layout, save_directory, save_file
 from dof_arrow.security.keys import existing_key
 from dof_arrow.security.pseudonyms import Kind, pseudonyms
+from dof_arrow.storage.addresses import Address
 from dof_arrow.system import open_file
 
 PathLike = str | os.PathLike[str]
@@ -102,6 +103,8 @@ def erase(
 
 def heads_of(data: Dataset) -> list[Path]:
     """Models beside a dataset that say that they were trained on it."""
+    if isinstance(data.path, Address):
+        return []
     uuid = data.metadata.uuid.encode()
     return [path for path in sorted(data.path.parent.glob("*.onnx")) if _names(path, uuid)]
 

@@ -83,7 +83,7 @@ def planned(
     data = dataset.open(file)
     _check_asked(given, split, targets, data)
     if given.table is None:
-        own = with_columns_of(Rows.of(data), replace(given, label=targets), Path(file))
+        own = with_columns_of(Rows.of(data), replace(given, label=targets), Path(str(data.path)))
         return Labelling(data=data, found=own, ids=None, key=b"")
     names = named_by(data, given, id_key, source)
     found = with_table(names.listing, given, split)

@@ -124,7 +124,7 @@ def _into_directory(
             f"Make a new one of all: dof merge {out} MORE … -o NEW.dof",
         )
     if _is_as_given(whole, [*known, *opened]):
-        append.append(out, *(file.path for file in files), overwrite=overwrite)
+        append.append(out, *files, overwrite=overwrite)
         return
     with append.growing(out, overwrite=overwrite) as growth:
         start = sum(map(len, known))

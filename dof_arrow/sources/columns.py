@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from dof_arrow.errors import UsageError
 from dof_arrow.sources.sample import Column
+from dof_arrow.storage.addresses import Address
 
 _WHOLE = r"^-?(0|[1-9][0-9]*)$"
 _NUMBER = r"^[+-]?(((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|[iI]nf(inity)?|INF)$"
@@ -32,7 +33,7 @@ _FIRST = 1024  # cells that mostly tell of a whole column what it is not
 _SHOWN = 40  # names of columns that a message lists
 
 
-def texts(column: Any, path: Path, name: str) -> Column:
+def texts(column: Any, path: Path | Address, name: str) -> Column:
     """A column as trimmed strings, null where empty; lists as lists of them.
 
     A dictionary that is flagged as ordered stays one, of strings. Dates and times are ISO 8601,

@@ -1,14 +1,95 @@
-"""Addresses of files on the web: checked, and shown without credentials."""
+"""Addresses of files on the web and on stores: checked, and shown without credentials."""
 
 from __future__ import annotations
 
 import base64
+import os
 import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from dof_arrow.errors import UsageError
 
 _DIGEST = re.compile(r"sha256=([0-9a-f]{64})", re.I)
+# One slash too: `pathlib` makes it of two.
+_ON_A_STORE = re.compile(r"(s3|gs|az|hf|https?):/+(?=[^/])")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a dataset lies on a store; as a text it has no user, no password and no query.
+
+    `filesystem` is the user's own, of pyarrow or fsspec; then `url` is a path in it.
+
+    >>> Address("s3://bucket/lungs.dof") / "manifest.parquet"
+    Address(s3://bucket/lungs.dof/manifest.parquet)
+    """
+
+    url: str
+    filesystem: Any = field(default=None)
+
+    def __str__(self) -> str:
+        return bare(self.url)
+
+    def __repr__(self) -> str:
+        return f"Address({self})"
+
+    def __truediv__(self, name: str) -> Address:
+        path, mark, query = self.url.partition("?")
+        return Address(f"{path.rstrip('/')}/{name}{mark}{query}", self.filesystem)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return str(self).rstrip("/").rpartition("/")[2]
+
+    @property
+    def parent(self) -> Address:
+        """What it lies in."""
+        path, mark, query = self.url.partition("?")
+        return Address(f"{path.rstrip('/').rpartition('/')[0]}{mark}{query}", self.filesystem)
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name, such as `.dof`."""
+        return Path(self.name).suffix
+
+
+Location = Path | Address
+"""Where a dataset lies: on the disk, or on a store."""
+
+
+def location(path: str | os.PathLike[str] | Address, filesystem: Any = None) -> Location:
+    """A place on the disk, or on a store where the text begins with `s3://` and the like.
+
+    With a `filesystem` the path is one in it.
+
+    >>> str(location("https://example.org/x.parquet?signature=secret"))
+    'https://example.org/x.parquet'
+    """
+    if isinstance(path, Address):
+        return path
+    text = os.fspath(path)
+    if filesystem is not None:
+        return Address(text, filesystem)
+    if not _ON_A_STORE.match(text):
+        return Path(path)
+    return Address(_ON_A_STORE.sub(r"\1://", text, count=1))
+
+
+def on_disk(path: str | os.PathLike[str] | Address) -> Path:
+    """A place that must be on this machine; UsageError for one on a store."""
+    place = location(path)
+    if isinstance(place, Address):
+        raise UsageError(
+            "this is done with files on this machine alone",
+            str(place),
+            "a path",
+            hint=f"First: dof convert {place} {place.name}",
+        )
+    return place
 
 
 def split_digest(address: str) -> tuple[str, str | None]:

@@ -1,4 +1,4 @@
-"""The user's cache, of models above all: files that nobody else can have put there.
+"""The user's caches, of models and of bytes afar: files that nobody else can have put there.
 
 What is a link, another user's, or open to others' writing is neither taken over nor believed. The
 names of the files are of our own making: digests in hexadecimal, never a text of a server.
@@ -23,6 +23,7 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _LEFT_BEHIND = 86_400.0  # seconds without a byte, after which nobody is still writing
 _LINKS = 8  # in a row
 _TO_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe may never open
+_TO_FILL = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _OWN = "If it is yours: chmod go-w. Else remove it, or set XDG_CACHE_HOME to a folder of yours."
 _SHARED = "If you trust it, make it yours alone: chmod -R go-w. Else set HF_HOME to another folder."
 
@@ -71,6 +72,29 @@ def writing(name: str, folder: str = _MODELS) -> Iterator[Output]:
             raise
         finally:
             os.close(file)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a cache, if need be.
+
+    Raises OutputError if it may be another user's, OSError if the system refuses.
+    """
+    _make_own(folder)
+
+
+def to_be_filled(path: Path) -> int:
+    """A file of a cache to be read and written at any place, made if need be, open.
+
+    Raises OutputError where another user may have put it there, or the system refuses.
+    """
+    with explained(path):
+        file = os.open(path, _TO_FILL, 0o600)
+        try:
+            _refuse(path, os.fstat(file), "file", {os.geteuid()}, _OWN)
+        except BaseException:
+            os.close(file)
+            raise
+        return file
 
 
 def check_shared(path: Path, top: Path) -> None:

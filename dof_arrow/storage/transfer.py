@@ -192,13 +192,19 @@ class Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+def opener(redirects: urllib.request.HTTPRedirectHandler) -> urllib.request.OpenerDirector:
+    """What opens addresses of the web and no others, and goes where `redirects` lets it."""
+    made = urllib.request.OpenerDirector()
+    for handler in _HANDLERS:
+        made.add_handler(handler())
+    made.add_handler(redirects)
+    return made
+
+
 def _answer(request: urllib.request.Request, source: str) -> Any:
     """The opened answer; CoreError for a refusal that will stay, CutOff for one that may not."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (*_HANDLERS, Redirects):
-        opener.add_handler(handler())
     try:
-        return opener.open(request, timeout=_TIMEOUT)
+        return opener(Redirects()).open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         raise _refusal(error.code, source) from None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.batch import arrow_array, inferred_field, names_field, names_values
+from dof_arrow.format.columns import Places
 from dof_arrow.format.file import State
 from dof_arrow.format.named import from_array
 from dof_arrow.format.spec.arrow import element_type, is_vector, numpy_values, with_metadata
@@ -29,7 +30,7 @@ from dof_arrow.format.spec.metadata import (
 )
 from dof_arrow.format.spec.names import categories
 from dof_arrow.tables.gather import Gather
-from dof_arrow.tables.selection import Places, Selection
+from dof_arrow.tables.selection import Selection
 from dof_arrow.tables.split_sizes import check_groups, split_sizes
 
 Array = NDArray[Any]

@@ -6,13 +6,9 @@ Everything here is safe to call from several threads at once.
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from math import gcd
 from typing import Any, NamedTuple, Protocol
 
@@ -23,19 +19,19 @@ from dof_arrow.format.columns import Columns
 from dof_arrow.format.directory import Directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet.layout import Fixed, fixed
-from dof_arrow.format.parquet.pages import Encoded
 from dof_arrow.format.parquet.proof import Unproved
-from dof_arrow.format.spec.arrow import numpy_values
+from dof_arrow.format.remote_directory import RemoteDirectory
+from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.storage.memory_map import most_maps, whole
 from dof_arrow.storage.open_files import Recent
+from dof_arrow.tables.row_groups import Decoded, Stored
 
 Array = NDArray[Any]
 
 IN_MEMORY = 128 << 20  # bytes: a larger encoded column is decoded as it is read, not whole
 _UNIT = 128  # bytes: shorter pieces cost more to find than to copy
 _NEAR = 512  # rows whose first cache lines stay in the nearest caches
-_DECODED = 128 << 20  # bytes of decoded row groups that are held at a time
 _MAPPED_PARTS = Recent(min(1 << 14, most_maps()))
 _DECODED_PARTS = Recent(16)  # each holds row groups and has a thread
 
@@ -300,66 +296,6 @@ def _offsets(sizes: Sequence[int] | Array) -> Array:
     return np.concatenate([[0], np.cumsum(sizes)])
 
 
-class Decoded:
-    """Rows of an encoded column; row groups are decoded in the background, in bounded memory."""
-
-    def __init__(self, file: File, name: str) -> None:
-        self._file = file
-        self._name = name
-        self._field = file.schema.field(name)
-        footer = file.parquet
-        sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
-        self._starts = _offsets(sizes)
-        self.blocks = np.repeat(np.arange(len(sizes), dtype=np.int16), sizes)
-        self.largest = max(sizes) * _width(self._field)
-        self.window = max(1, _DECODED // (2 * self.largest))
-        # A window of groups and the one after it; one group where there is no room for two.
-        self._kept = 2 * self.window if 2 * self.largest <= _DECODED else 1
-        opened = file.file
-        mapped = whole(opened)
-        self._encoded = Encoded(opened, file.size, mapped, footer, file.schema, file.outline)
-        self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(1)
-        self._groups: OrderedDict[int, Future[Array]] = OrderedDict()
-        self._next: dict[int, Sequence[int]] = {}
-
-    def expect(self, blocks: Sequence[int]) -> None:
-        """While a window of blocks is read, decode the next one, if there is room for both."""
-        if self._kept == 1:
-            return
-        starts = range(0, len(blocks), self.window)
-        windows = [blocks[start : start + self.window] for start in starts]
-        following: dict[int, Sequence[int]] = {}
-        for window, after in pairwise(windows):
-            following.update(dict.fromkeys(window, after))
-        with self._lock:
-            self._next = following
-
-    def fill(self, rows: Rows, out: Array, moment: Moment | None = None) -> None:
-        """Copy these rows, waiting for their groups to be decoded."""
-        group = _part(self._starts, rows)
-        for number in np.unique(group).tolist():
-            here = group == number
-            values = self._group(number)
-            out[here] = values[rows[here] - self._starts[number]]
-
-    def _group(self, number: int) -> Array:
-        with self._lock:
-            ahead = self._next.get(number, ())
-            for block in (number, *ahead):
-                if block not in self._groups:
-                    self._groups[block] = self._thread.submit(self._decode, block)
-                self._groups.move_to_end(block)
-            wanted = self._groups[number]
-            while len(self._groups) > self._kept:
-                self._groups.popitem(last=False)
-        return wanted.result()
-
-    def _decode(self, number: int) -> Array:
-        stored = self._encoded.group(number, self._name)
-        return numpy_values(stored, self._field)
-
-
 class OfPart:
     """A part of a directory: mapped or decoded as long as its rows are asked for.
 
@@ -400,6 +336,8 @@ class OfPart:
 
 def of_columns(table: Columns, name: str) -> Gather:
     """The gather of a feature column: mapped if possible, else decoded whole or as it is read."""
+    if isinstance(table, RemoteFile | RemoteDirectory):
+        return _of_store(table, name)
     if isinstance(table, File):
         mapped = paged(table, name)
         if mapped is not None:
@@ -407,8 +345,7 @@ def of_columns(table: Columns, name: str) -> Gather:
     values = table.mapped(name)
     if values is not None:
         return Memory(values)
-    row_bytes = _width(table.schema.field(name))
-    if table.rows * row_bytes <= IN_MEMORY:
+    if _is_small(table, name):
         return Memory(table.numpy(name))
     if isinstance(table, Directory):
         filled = [part for part in table.parts if part.rows]
@@ -418,7 +355,22 @@ def of_columns(table: Columns, name: str) -> Gather:
     return Decoded(table, name)
 
 
-def _width(field: Any) -> int:
-    """Bytes of one row of a feature column."""
-    kind = field.type
-    return int(kind.list_size * kind.value_type.byte_width)
+def _of_store(table: RemoteFile | RemoteDirectory, name: str) -> Gather:
+    """Small columns are fetched now; of a large one each row group when it is needed."""
+    column = fixed(table.schema.field(name))
+    files = table.remote_files()
+    try:
+        if column is None or _is_small(table, name):
+            raise Unproved("to be had whole")
+        places = []
+        for file in files:
+            places += [(file, region) for region in file.regions(column)]
+    except Unproved:
+        parts = [of_columns(file.copy_with(name), name) for file in files]
+        return parts[0] if len(parts) == 1 else Chain(parts, [file.rows for file in files])
+    return Stored(places, column)
+
+
+def _is_small(table: Columns, name: str) -> bool:
+    kind = table.schema.field(name).type
+    return bool(table.rows * kind.list_size * kind.value_type.byte_width <= IN_MEMORY)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
 
@@ -17,25 +16,25 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError
-from dof_arrow.format.columns import Columns
-from dof_arrow.format.directory import Directory
+from dof_arrow.format.columns import Columns, Places
+from dof_arrow.format.directory import SUFFIX, Directory
 from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import fixed
+from dof_arrow.format.remote_directory import RemoteDirectory
+from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.format.spec.arrow import (
     element_type,
-    flat_array,
-    is_vector,
     numpy_values,
     vector_array,
 )
 from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.spec.names import code_type, codes_or_missing, is_names
 from dof_arrow.sampling.permutation import Rows
+from dof_arrow.storage.addresses import Address, Location
 from dof_arrow.tables.gather import Chain, Gather, Memory, Placed, of_columns
 from dof_arrow.tables.group_statistics import matching_groups
 
 Array = NDArray[Any]
-Places = slice | Rows
 
 # The chain of each open directory's parts, as long as somebody has the directory.
 _CHAINS: WeakKeyDictionary[Directory, Chained] = WeakKeyDictionary()
@@ -45,7 +44,7 @@ class Table(Protocol):
     """Columns of equal length with metadata: a file, a directory of files, or several combined."""
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Location: ...
     @property
     def metadata(self) -> Metadata: ...
     @property
@@ -90,7 +89,7 @@ class Selection:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self.table, Columns):
-            return _reopened, (str(self.table.path), self.table.seal, self.places)
+            return _reopened, (self.table.path, self.table.seal, self.places)
         return Selection, (self.table, self.places)
 
     def at(self, rows: Places) -> Selection:
@@ -109,21 +108,15 @@ class Selection:
         """
         table = _split_up(self.table, name)
         if isinstance(table, Columns):
-            return table.numpy(name, writable=writable)[self.places]
+            return table.taken(name, self.places, writable=writable)
         return _combined(table).values(name, self.places, writable=writable)
 
     def array(self, name: str) -> pa.Array | pa.ChunkedArray:
         """A column as Arrow has it; a slice of a mapped column lies over the file's memory."""
         table = _split_up(self.table, name)
-        if not isinstance(table, Columns):
-            return _combined(table).array(name, self.places)
-        kind = table.schema.field(name).type
-        named = table.named(name) if is_names(kind) else None
-        if named is not None:
-            return named.array(self.places, kind)
-        if isinstance(self.places, slice):
-            return table.arrow(name)[self.places]
-        return self._taken(table, name)
+        if isinstance(table, Columns):
+            return table.array(name, self.places)
+        return _combined(table).array(name, self.places)
 
     def gather(self, name: str) -> Gather:
         """Where a loader gets rows of a feature column from."""
@@ -152,15 +145,6 @@ class Selection:
                 runs.append(slice(start - first, stop - first))
         return runs
 
-    def _taken(self, table: Columns, name: str) -> pa.Array:
-        field = table.schema.field(name)
-        if is_vector(field):
-            return vector_array(np.ascontiguousarray(table.numpy(name)[self.places]), field)
-        values = table.mapped(name)
-        if values is None:
-            return table.arrow(name).take(pa.array(self.places))
-        return flat_array(values[self.places], field.type)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JoinedRows:
@@ -181,7 +165,7 @@ class JoinedRows:
         return [self.left, self.right]
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         """The file of the left side."""
         return self.left.table.path
 
@@ -237,7 +221,7 @@ class _InARow:
         return self.parts
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         """The file of the first part."""
         return self.parts[0].table.path
 
@@ -440,8 +424,10 @@ def _combined(table: Table) -> Combined:
     return cast(Combined, table)  # to look for its methods takes longer than to read a row
 
 
-def opened(path: Path) -> File | Directory:
+def opened(path: Location) -> File | Directory:
     """A file, or a directory of files, ready to be read."""
+    if isinstance(path, Address):
+        return RemoteDirectory(path) if path.suffix == SUFFIX else RemoteFile(path)
     if not path.is_dir():
         return File(path)
     directory = Directory(path)
@@ -449,9 +435,11 @@ def opened(path: Path) -> File | Directory:
     return directory
 
 
-def _reopened(path: str, seal: str | None, places: Places) -> Selection:
+def _reopened(path: Location, seal: str | None, places: Places) -> Selection:
     """Open a selection again in another process, if the file is still the same."""
-    table = opened(Path(path))
+    table = opened(path)
     if table.seal != seal:
-        raise FormatError("the file was replaced since it was opened", path, hint="Open it again.")
+        raise FormatError(
+            "the file was replaced since it was opened", str(path), hint="Open it again."
+        )
     return Selection(table, places)

@@ -67,7 +67,6 @@ def extracted(folder: Path, core: Core, batch: int) -> Dataset:
         id_key=KEY,
         order="source",
         workers=2,
-        order="source",
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dof_arrow.errors import DofWarning, UsageError
-from dof_arrow.tables import gather
+from dof_arrow.tables import gather, row_groups
 from tests.support.making_rows import made, numbers
 
 
@@ -18,7 +18,7 @@ def test_d16_compact_files_are_decoded_block_by_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gather, "IN_MEMORY", 1000)
-    monkeypatch.setattr(gather, "_DECODED", 4 * 50 * 16)
+    monkeypatch.setattr(row_groups, "_DECODED", 4 * 50 * 16)
     ds = made(tmp_path / "c.parquet", 1000, layout="compact", group_rows=50)
     with pytest.warns(DofWarning, match="dof convert"):
         loader = ds.loader(batch_size=32, shuffle=True, target="label")
@@ -37,14 +37,14 @@ def test_d16_of_row_groups_that_fill_the_memory_one_is_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gather, "IN_MEMORY", 1000)
-    monkeypatch.setattr(gather, "_DECODED", 50 * 16)
+    monkeypatch.setattr(row_groups, "_DECODED", 50 * 16)
     ds = made(tmp_path / "c.parquet", 1000, layout="compact", group_rows=50)
     with pytest.warns(DofWarning, match="windows of 1 row groups"):
         loader = ds.loader(batch_size=32, shuffle=True, workers=2)
     decoded: list[int] = []
-    decode = loader._gather._decode
+    decode = loader._gather.read
     monkeypatch.setattr(
-        loader._gather, "_decode", lambda number: decoded.append(number) or decode(number)
+        loader._gather, "read", lambda number: decoded.append(number) or decode(number)
     )
     assert sorted(numbers(loader)) == list(range(1000)) and len(loader._gather._groups) == 1
     assert set(decoded) == set(range(20)) and len(decoded) < 40

@@ -1,5 +1,6 @@
 """The long runs (`make torture`): every bit turned, footers rewritten, row groups that readers skip, every seeded fault, loaders
-of all kinds, faulty inputs, all kills and power cuts, the heads of timm's families, drawn heads, how often intervals hold the truth."""
+of all kinds, faulty inputs, servers that fail, all kills and power cuts, the heads of timm's families, drawn heads, how often
+intervals hold the truth, faults of the audit."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from tests.torture import (
     intervals,
     mutants,
     skipped_groups,
+    store_faults,
     timm_heads,
 )
 
@@ -29,6 +31,7 @@ def main() -> None:
     footers.main()
     skipped_groups.main()
     faulty.main()
+    store_faults.main()
     timm_heads.main()
     heads.main()
     intervals.main()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import spoken
+from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.report import report_made
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.rewrite.forms import FORMS
@@ -26,7 +26,7 @@ def _help() -> str:
 
 
 @click.command(help=_help())
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=DATASET)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--layout",

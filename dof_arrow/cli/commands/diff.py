@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE, NO
-from dof_arrow.cli.options import spoken
+from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.report import agreements, finite
 from dof_arrow.cli.terminal import Terminal, table
 
@@ -22,8 +22,8 @@ _WIDTH = 48  # characters of a value in the table of metadata
 
 
 @click.command()
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("a", type=DATASET)
+@click.argument("b", type=DATASET)
 @click.option(
     "--tolerance",
     type=click.FloatRange(0),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import spoken
+from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DATASET)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The new file.")
 @click.option(
     "--names",

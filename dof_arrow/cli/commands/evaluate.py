@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import judging, spoken
+from dof_arrow.cli.options import DATASET, judging, spoken
 from dof_arrow.cli.report import say_warnings, score_lines, write_report
 from dof_arrow.cli.terminal import Terminal
 
 
 @click.command()
 @click.argument("head", type=click.Path(path_type=Path))
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=DATASET)
 @click.option("--split", metavar="NAME", help="Only the rows of this split.")
 @judging
 @spoken

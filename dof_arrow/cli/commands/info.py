@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import spoken
+from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.terminal import Terminal, table
 from dof_arrow.progress import size
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DATASET)
 @spoken
 def info(terminal: Terminal, file: Path) -> int:
     """Say what FILE holds and how it came to be."""

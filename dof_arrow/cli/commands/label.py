@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import described, describing, matching, spoken
+from dof_arrow.cli.options import DATASET, described, describing, matching, spoken
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.progress import size
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DATASET)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The new file.")
 @describing
 @matching

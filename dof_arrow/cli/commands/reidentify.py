@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import spoken
+from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.terminal import Terminal
 
 _KINDS = {"id": "inputs", "group": "groups", "failed": "failed inputs"}
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DATASET)
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="A CSV file for the pairs."
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE, NO
-from dof_arrow.cli.options import making, reading, spoken
+from dof_arrow.cli.options import DATASET, making, reading, spoken
 from dof_arrow.cli.report import agreements, finite
 from dof_arrow.cli.terminal import Terminal
 
@@ -31,7 +31,7 @@ def _portion(context: click.Context, option: click.Parameter, value: str) -> int
 
 
 @click.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=DATASET)
 @click.option(
     "--source", required=True, type=click.Path(path_type=Path), help="What it was extracted from."
 )

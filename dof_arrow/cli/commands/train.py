@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import judging, spoken
+from dof_arrow.cli.options import DATASET, judging, spoken
 from dof_arrow.cli.report import say_warnings, score_lines, write_report
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.heads import training
@@ -24,7 +24,7 @@ _NUMBERS = ("epochs", "batch", "rate", "patience")
 
 
 @click.command()
-@click.argument("datasets", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("datasets", nargs=-1, required=True, type=DATASET)
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="The head to write."
 )

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from dof_arrow.cli.exit_codes import DONE, NO
-from dof_arrow.cli.options import spoken
+from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.terminal import Terminal
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=DATASET)
 @click.option("--deep", is_flag=True, help="Check every byte and every row too.")
 @spoken
 def validate(terminal: Terminal, file: Path, deep: bool) -> int:

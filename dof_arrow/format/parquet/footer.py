@@ -65,7 +65,7 @@ _ENCRYPTED = b"PARE"
 TAIL = 8  # bytes behind the footer: its length and the magic
 # 16 MiB of metadata, the same in base64 inside ARROW:schema, and the row groups
 MAX_FOOTER = 48 << 20
-_GUESS = 1 << 16  # most footers are shorter, so that one read is enough
+GUESS = 1 << 16  # most footers are shorter, so that one read is enough
 
 PLAIN = 0
 RLE = 3
@@ -263,7 +263,7 @@ def read(file: int, size: int) -> bytes:
     Raises FormatError: `file-magic` if it is not Parquet, `file-encrypted` if its footer is
     encrypted, `footer-length` if the stated length cannot be.
     """
-    guess = min(size, _GUESS)
+    guess = min(size, GUESS)
     tail = os.pread(file, guess, size - guess)
     length = footer_length(tail, size)
     if length > guess:

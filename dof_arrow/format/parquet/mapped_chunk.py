@@ -15,7 +15,7 @@ from dof_arrow.format.parquet.footer import DATA_PAGE, PLAIN, RLE, UNCOMPRESSED,
 from dof_arrow.format.parquet.layout import Fixed
 
 # Parquet counts pages by type and encoding; a mapped chunk has one.
-_ONE_PLAIN_PAGE: Struct = {1: (I32, DATA_PAGE), 2: (I32, PLAIN), 3: (I32, 1)}
+ONE_PLAIN_PAGE: Struct = {1: (I32, DATA_PAGE), 2: (I32, PLAIN), 3: (I32, 1)}
 
 
 def chunk_meta(
@@ -33,7 +33,7 @@ def chunk_meta(
         ColumnMeta.BYTES: (I64, size),
         ColumnMeta.STORED_BYTES: (I64, size),
         ColumnMeta.DATA_PAGE: (I64, offset),
-        ColumnMeta.ENCODING_STATS: structs([_ONE_PLAIN_PAGE]),
+        ColumnMeta.ENCODING_STATS: structs([ONE_PLAIN_PAGE]),
     }
     if statistics:
         meta[ColumnMeta.STATISTICS] = (STRUCT, statistics)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from dof_arrow.errors import FormatError
-from dof_arrow.format.parquet.compact import Struct, get
+from dof_arrow.format.parquet.compact import STRUCT, Struct, get
 from dof_arrow.format.parquet.footer import (
     DATA_PAGE,
     MAGIC,
@@ -18,7 +18,8 @@ from dof_arrow.format.parquet.footer import (
     decode_page,
     fits,
 )
-from dof_arrow.format.parquet.layout import Fixed
+from dof_arrow.format.parquet.layout import Fixed, page_start
+from dof_arrow.format.parquet.mapped_chunk import ONE_PLAIN_PAGE
 from dof_arrow.storage.memory_map import Region
 
 _MAX_HEADER = 64  # a version 1 page header without statistics takes at most this
@@ -39,12 +40,29 @@ def prove(file: int, size: int, chunks: Sequence[Struct], column: Fixed) -> list
     parts add up to the byte, and it lies inside the file. Raises Unproved otherwise; the column is
     then decoded, with the same values.
     """
+    _check_type(chunks, column)
+    proof = _Proof(file, size, column)
+    return [proof.region(number, chunk) for number, chunk in enumerate(chunks)]
+
+
+def prove_by_footer(size: int, chunks: Sequence[Struct], column: Fixed) -> list[Region]:
+    """As `prove`, without a look at the pages: by what a sealed file's footer says of them.
+
+    A chunk is as long as its values, and the header and levels that SPEC 6.2 prescribes for them.
+    """
+    _check_type(chunks, column)
+    proof = _FooterProof(-1, size, column)
+    for number, chunk in enumerate(chunks):
+        if get(chunk, ColumnMeta.ENCODING_STATS) != (STRUCT, [ONE_PLAIN_PAGE]):
+            raise Unproved(f"row group {number}, column {column.name}: not said to be one page")
+    return [proof.region(number, chunk) for number, chunk in enumerate(chunks)]
+
+
+def _check_type(chunks: Sequence[Struct], column: Fixed) -> None:
     physical = column.physical
     for number, chunk in enumerate(chunks):
         if get(chunk, ColumnMeta.TYPE) != physical:
             raise Unproved(f"row group {number}, column {column.name}: values of another type")
-    proof = _Proof(file, size, column)
-    return [proof.region(number, chunk) for number, chunk in enumerate(chunks)]
 
 
 class _Proof:
@@ -100,6 +118,20 @@ class _Proof:
         # The first two stand side by side: compared together, they take one read less.
         first = b"".join(data for _, data in marks[:2])
         return [(0, first), *marks[2:]]
+
+
+class _FooterProof(_Proof):
+    """The proof of a file whose pages are not at hand."""
+
+    def _stand(self, marks: Marks, start: int) -> bool:
+        return True  # chunks of as many values and bytes are laid out in the same way
+
+    def _marks(self, start: int, stored: int, count: int, where: str) -> Marks:
+        rows = count // self._column.items
+        before = len(page_start(self._column, rows))
+        if before + count * self._column.stored.itemsize != stored:
+            raise Unproved(f"{where}: its length is not that of its values in one plain page")
+        return []
 
 
 def _page_header(file: int, start: int, stored: int, count: int, where: str) -> bytes:

@@ -11,15 +11,16 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from dof_arrow.errors import FormatError, Problem
+from dof_arrow.format.directory import SUFFIX
 from dof_arrow.format.file import arrow_schema, open_file, parquet_metadata
 from dof_arrow.format.parquet import footer
 from dof_arrow.format.parquet.outline import Outline
+from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.format.spec import column_types, metadata, references
 from dof_arrow.format.spec.arrow import KEY
 from dof_arrow.format.spec.json_model import Json
@@ -35,6 +36,7 @@ from dof_arrow.format.validation import (
 )
 from dof_arrow.format.validation.contents import Contents
 from dof_arrow.format.validation.file_parts import FileParts
+from dof_arrow.storage.addresses import Address, Location, location, on_disk
 
 _ARROW = b"ARROW:schema"
 _MOST = 1000  # problems told of one file
@@ -53,16 +55,19 @@ def validate(path: str | os.PathLike[str], deep: bool = False) -> list[Problem]:
     dof_arrow.errors.UsageError: no-such.parquet: no such file
     """
 
-    def check(file: Path) -> list[Problem]:
+    def check(file: Location) -> list[Problem]:
         return _of_file(file, deep)
 
-    path = Path(path)
-    if path.is_dir():
-        return list(directory.problems(path, check, deep))
-    return check(path)
+    place = location(path)
+    if isinstance(place, Address) and place.suffix != SUFFIX:
+        return check(place)
+    here = on_disk(place)
+    if here.is_dir():
+        return list(directory.problems(here, check, deep))
+    return check(here)
 
 
-def _of_file(path: Path, deep: bool) -> list[Problem]:
+def _of_file(path: Location, deep: bool) -> list[Problem]:
     found: list[Problem] = []
     with _opened(path) as file:
         try:
@@ -76,7 +81,10 @@ def _of_file(path: Path, deep: bool) -> list[Problem]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _opened(path: Location) -> Iterator[int]:
+    if isinstance(path, Address):
+        yield RemoteFile(path).file  # a copy of all of it
+        return
     file = open_file(path)
     try:
         yield file

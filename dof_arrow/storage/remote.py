@@ -1,0 +1,156 @@
+"""Bytes of one object on a store: ranges that lie near are read as one, many at the same time.
+
+An object is pinned when it is opened: by its tag, or whatever its store has for a version. One that
+changed meanwhile is refused, and so is an answer of another length, place or size.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+from dof_arrow.errors import FormatError, SourceError
+from dof_arrow.storage.addresses import Address
+from dof_arrow.storage.stores import Answer, Changed, NoRanges, Passing, Reader, reader
+
+Span = tuple[int, int]  # first byte and end
+T = TypeVar("T")
+R = TypeVar("R")
+
+_NEAR = 4096  # bytes between two ranges that cost less than another request
+_PIECE = 8 << 20  # bytes of one request: longer ranges come in several at once
+_TRIES = 4  # of one range
+_WAIT = 0.2  # seconds before it is asked for again, twice as long each time
+_IN_FLIGHT = 32
+
+
+class RemoteObject:
+    """An object as it is when it is opened; `end` holds its last bytes, at most `length`.
+
+    `version` is empty where the store has no name for the very bytes of an object.
+    """
+
+    def __init__(self, address: Address, length: int) -> None:
+        self.address = address
+        self._reader: Reader = reader(address)
+        self.size = 0
+        self.version = ""
+        self.end = bytes(self._asked(lambda: self._pinned(length)).data)
+
+    def read(self, spans: Sequence[Span]) -> list[memoryview]:
+        """The bytes of each span, in their order.
+
+        Raises FormatError if the object has changed since it was opened, SourceError if its store
+        does not give it.
+        """
+        wanted = sorted(set(spans))
+        runs = list(_runs(wanted))
+        bodies = dict(zip(runs, self._bodies(runs), strict=True))
+        found: dict[Span, memoryview] = {}
+        places = iter(runs)
+        start, stop = next(places, (0, 0))
+        for first, end in wanted:
+            while end > stop:
+                start, stop = next(places)
+            found[first, end] = bodies[start, stop][first - start : end - start]
+        return [found[span] for span in spans]
+
+    def _pinned(self, length: int) -> Answer:
+        """The last bytes; what they are the end of is what this object is from now on."""
+        found = self._reader.end(length)
+        self.size = found.size
+        self.version = found.version
+        self._check(found, max(found.size - length, 0), found.size)
+        return found
+
+    def _bodies(self, runs: Sequence[Span]) -> Iterator[memoryview]:
+        """The bytes of each run; those of a long one are put together of its pieces."""
+        pieces = [list(_pieces(run)) for run in runs]
+        flat = [piece for each in pieces for piece in each]
+        data = iter(together(self._piece, flat))
+        for each in pieces:
+            parts = [next(data) for _ in each]
+            yield parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
+
+    def _piece(self, span: Span) -> memoryview:
+        start, stop = span
+
+        def ask() -> Answer:
+            found = self._reader.part(start, stop, self.version)
+            self._check(found, start, stop)
+            return found
+
+        return self._asked(ask).data
+
+    def _check(self, found: Answer, start: int, stop: int) -> None:
+        """Raise Changed, or Passing, for an answer that is not what was asked for."""
+        if (found.size, found.version) != (self.size, self.version):
+            raise Changed()
+        if found.start != start or found.data.nbytes != stop - start:
+            raise Passing(f"{found.data.nbytes} bytes in place of {stop - start}")
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """What a question brings, asked again while a failure may pass."""
+        where = str(self.address)
+        said = ""
+        for number in range(_TRIES):
+            if number:
+                time.sleep(_WAIT * 2 ** (number - 1))
+            try:
+                return ask()
+            except Passing as failure:
+                said = str(failure)
+            except Changed:
+                raise FormatError(
+                    "the object changed since it was opened", where, hint="Open it again."
+                ) from None
+            except NoRanges:
+                raise SourceError(
+                    "the server does not give parts of a file",
+                    where,
+                    "an answer to a range of bytes",
+                    hint="Download it whole, and open the copy.",
+                ) from None
+        raise SourceError(
+            "the object cannot be read",
+            where,
+            found=f"{said}, {_TRIES} times",
+            hint="Try again later.",
+        )
+
+
+def together(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """The results of `work` for each item, in their order, many at the same time."""
+    if len(items) < 2:
+        return map(work, items)
+    return _threads(os.getpid()).map(work, items)
+
+
+@cache
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Threads of this process: those of another one did not survive the fork."""
+    return ThreadPoolExecutor(_IN_FLIGHT, "dof-store")
+
+
+def _runs(spans: Sequence[Span]) -> Iterator[Span]:
+    """Spans in order as runs: those that touch, overlap or lie near are one."""
+    if not spans:
+        return
+    start, stop = spans[0]
+    for first, end in spans[1:]:
+        if first > stop + _NEAR:
+            yield start, stop
+            start = first
+            stop = end
+        stop = max(stop, end)
+    yield start, stop
+
+
+def _pieces(run: Span) -> Iterator[Span]:
+    start, stop = run
+    for first in range(start, stop, _PIECE):
+        yield first, min(first + _PIECE, stop)

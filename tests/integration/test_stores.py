@@ -1,0 +1,141 @@
+"""Datasets on a store through the commands, and directories of several files there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dof_arrow.cli.main import main
+from dof_arrow.dataset import dataset
+from dof_arrow.errors import FormatError, UsageError
+from dof_arrow.format.append import append
+from dof_arrow.format.validation.validate import validate
+from dof_arrow.rewrite.convert import convert
+from dof_arrow.rewrite.merge import merge
+from dof_arrow.tables import gather
+from tests.support import making
+from tests.support.range_server import RangeServer
+from tests.support.stores import Bucket
+
+ROWS = 96
+VECTORS = making.vectors(ROWS, 64)
+
+
+def write(path: Path, start: int, stop: int) -> Path:
+    """A file of some of the rows."""
+    from dof_arrow.format.writer import Writer
+
+    with Writer(path) as writer:
+        writer.write(
+            ids=making.ids(ROWS)[start:stop],
+            vectors={"feature": VECTORS[start:stop]},
+            columns={"row": np.arange(start, stop, dtype="i4")},
+        )
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    parts = [write(tmp_path / f"{start}.parquet", start, start + 32) for start in (0, 32, 64)]
+    append(tmp_path / "set.dof", *parts)
+    return tmp_path / "set.dof"
+
+
+@pytest.fixture
+def server(folder: Path, cache: Path) -> Iterator[RangeServer]:
+    files = {f"/set.dof/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    made = RangeServer({**files, "/one.parquet": (folder.parent / "0.parquet").read_bytes()})
+    with made.serving() as address:
+        made.address = address
+        yield made
+
+
+def test_a_directory_is_opened_by_its_manifest(server: RangeServer) -> None:
+    ds = dataset.open(f"{server.address}/set.dof?token=secret")
+    assert len(ds) == ROWS
+    assert {path.partition("?")[0] for path, _, _ in server.requests} == {
+        "/set.dof/manifest.parquet"
+    }
+    server.forget()
+    assert np.array_equal(ds[40:42].to_numpy(), VECTORS[40:42])
+    assert {path for path, _, _ in server.requests} == {"/set.dof/data-000001.parquet?token=secret"}
+
+
+def test_a_directory_is_as_on_the_disk(server: RangeServer, folder: Path) -> None:
+    afar, near = dataset.open(f"{server.address}/set.dof"), dataset.open(folder)
+    assert afar.to_arrow().equals(near.to_arrow()) and afar.size == near.size
+    rows = [90, 3, 40, 3]
+    assert np.array_equal(afar.take(rows).to_numpy(), VECTORS[rows])
+    assert np.array_equal(afar.to_numpy("row"), np.arange(ROWS))
+
+
+@pytest.mark.parametrize("most", [0, 1 << 30])
+def test_an_epoch_of_a_directory(
+    server: RangeServer, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(gather, "IN_MEMORY", most)
+    loader = dataset.open(f"{server.address}/set.dof").loader(
+        shuffle=True, columns=["row"], batch_size=10
+    )
+    seen = []
+    for x, columns in loader:
+        assert np.array_equal(x, VECTORS[columns["row"]])
+        seen += columns["row"].tolist()
+    assert sorted(seen) == list(range(ROWS))
+
+
+def test_a_part_that_is_another_is_refused(server: RangeServer) -> None:
+    server.files["/set.dof/data-000001.parquet"] = server.files["/one.parquet"]
+    ds = dataset.open(f"{server.address}/set.dof")
+    assert np.array_equal(ds[3:4].to_numpy(), VECTORS[3:4])
+    with pytest.raises(FormatError, match="another seal"):
+        ds[40:41].to_numpy()
+
+
+def test_commands_take_addresses(
+    server: RangeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"{server.address}/one.parquet?signature=secret"
+    out = tmp_path / "out.parquet"
+
+    def said(*arguments: object) -> str:
+        assert main([str(each) for each in arguments]) == 0
+        output = capsys.readouterr()
+        assert "secret" not in output.out + output.err
+        return output.out
+
+    shown = said("info", address)
+    assert "32" in shown and f"{server.address}/one.parquet" in shown
+    assert "every byte checked" in said("validate", "--deep", address)
+    said("convert", address, out)
+    assert np.array_equal(dataset.open(out).to_numpy(), VECTORS[:32])
+    said("diff", address, tmp_path / "0.parquet")
+    assert main(["info", address.replace("one", "none")]) == 2
+    told = capsys.readouterr().err
+    assert "no such object" in told and "secret" not in told
+
+
+def test_files_of_a_store_are_put_together(server: RangeServer, tmp_path: Path) -> None:
+    parts = [f"{server.address}/one.parquet", tmp_path / "32.parquet"]
+    for out in (tmp_path / "m.parquet", tmp_path / "m.dof"):
+        assert np.array_equal(merge(parts, out).to_numpy(), VECTORS[:64])
+        assert validate(out, deep=True) == []
+    convert(f"{server.address}/set.dof", tmp_path / "whole.parquet")
+    assert np.array_equal(dataset.open(tmp_path / "whole.parquet").to_numpy(), VECTORS)
+
+
+def test_what_is_done_on_this_machine_alone(server: RangeServer) -> None:
+    from dof_arrow.rewrite.edit import edit
+
+    with pytest.raises(UsageError, match="on this machine alone"):
+        edit(f"{server.address}/one.parquet", set={"title": "x"})
+    with pytest.raises(UsageError, match="on this machine alone"):
+        validate(f"{server.address}/set.dof")
+
+
+def test_a_directory_on_s3(bucket: Bucket, folder: Path, cache: Path) -> None:
+    ds = dataset.open(bucket.put_folder(folder))
+    assert np.array_equal(ds.take([95, 0]).to_numpy(), VECTORS[[95, 0]])
