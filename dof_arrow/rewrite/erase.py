@@ -106,6 +106,8 @@ def heads_of(data: Dataset) -> list[Path]:
     if isinstance(data.path, Address):
         return []
     uuid = data.metadata.uuid.encode()
+    if not isinstance(data.path, Path):  # on a store nothing is looked for
+        return []
     return [path for path in sorted(data.path.parent.glob("*.onnx")) if _names(path, uuid)]
 
 
