@@ -18,10 +18,10 @@ def result(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
-
 def has_result(name: str) -> bool:
     """Whether a benchmark was run and kept."""
     return (RESULTS / f"{name}.json").exists()
+
 
 def reading() -> Iterator[tuple[str, ...]]:
     """Epochs and rivals at 205 MB."""
