@@ -18,6 +18,11 @@ def result(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
+def has_result(name: str) -> bool:
+    """Whether a benchmark was run and kept."""
+    return (RESULTS / f"{name}.json").exists()
+
+
 def reading() -> Iterator[tuple[str, ...]]:
     """Epochs and rivals at 205 MB."""
     yield "work, 100,000 x 512 float32", "batch 256", "batch 4,096", "target"
@@ -98,8 +103,8 @@ def others() -> Iterator[tuple[str, ...]]:
         f"{start['import_and_open_over_pyarrow']:.2f} of its time",
         "1.5",
     )
-    labels = result("label")["ways"]
-    for way in ("with_columns", "dof label"):
+    labels = result("label")["ways"] if has_result("label") else {}
+    for way in [name for name in ("with_columns", "dof label") if name in labels]:
         for figure, of in (("seconds", "a durable copy"), ("processor", "… of the processor's")):
             beyond = labels[way][figure]["median beyond the copy"]
             least = labels[way][figure]["least beyond the copy"]
@@ -154,6 +159,9 @@ def video() -> Iterator[tuple[str, ...]]:
 
 def side_by_side() -> Iterator[tuple[str, ...]]:
     """From arrays to shuffled batches of torch: lines of code, seconds, and those of the processor."""
+    if not has_result("side_by_side"):
+        yield ("not measured yet",)
+        return
     found = result("side_by_side")
     versions = found["versions"]
     yield ("way", "version", "lines", "to keep, s", "a shuffled epoch, s", "of the processor, s")
