@@ -115,12 +115,12 @@ def _rows_of(run: Extraction, number: int) -> int:
 
 
 def _of_rows(run: Extraction, rows: int) -> dict[str, Any]:
-    """The columns that rows of one input differ in; those of clips are of zeros."""
+    """The columns that rows of one input differ in; those of clips are numbered through."""
     views = run.views.count
     if run.clips is None:
         return {"view": run.views.numbers(rows // views)} if views > 1 else {}
-    # Columns of fixed width take as much whatever they hold.
-    columns = {"frame": np.zeros(rows, np.int32), "time": np.zeros(rows, np.float64)}
+    # Columns of fixed width take as much whatever they hold, but that zeros alone have no bounds.
+    columns = {"frame": np.arange(rows, dtype=np.int32), "time": np.arange(rows, dtype=np.float64)}
     if views > 1:
         columns["view"] = np.zeros(rows, np.int16)
     return columns

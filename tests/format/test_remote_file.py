@@ -59,7 +59,7 @@ def test_a_row_as_a_dict_is_as_on_the_disk(server: RangeServer, file: Path) -> N
     assert np.array_equal(afar.pop("feature"), near.pop("feature")) and afar == near
 
 
-def test_random_rows_cost_little_more_than_their_bytes(server: RangeServer) -> None:
+def test_row_d16_random_rows_cost_little_more_than_their_bytes(server: RangeServer) -> None:
     ds = dataset.open(server.address)
     rows = np.random.default_rng(0).integers(0, ROWS, 256)
     server.forget()

@@ -16,7 +16,7 @@ from dof_arrow.format.parquet.layout import Geometry
 from dof_arrow.format.writer import Writer
 from dof_arrow.loader.clip_loader import ClipLoader
 from dof_arrow.loader.padded import Padded
-from dof_arrow.tables import gather
+from dof_arrow.tables import gather, row_groups
 
 LENGTHS = tuple(int(n) for n in np.random.default_rng(0).integers(1, 30, 53))
 WIDTH = 6
@@ -76,7 +76,7 @@ def test_d16_clips_of_compact_files_are_decoded_block_by_block(
 ) -> None:
     """A row group is decoded for its clips and for the one that reaches into it, not for each."""
     monkeypatch.setattr(gather, "IN_MEMORY", 100)
-    monkeypatch.setattr(gather, "_DECODED", 4 * 50 * 4 * WIDTH)
+    monkeypatch.setattr(row_groups, "_DECODED", 4 * 50 * 4 * WIDTH)
     with Writer(tmp_path / "x.parquet", layout="compact", geometry=Geometry(50, 4096)) as writer:
         for clip in range(100):
             writer.write(
@@ -87,9 +87,9 @@ def test_d16_clips_of_compact_files_are_decoded_block_by_block(
     with pytest.warns(DofWarning, match="dof convert"):
         loader = dataset.open(tmp_path / "x.parquet").clip_loader(batch_size=8, shuffle=True)
     decoded: list[int] = []
-    decode = loader._gather._decode
+    decode = loader._gather.read
     monkeypatch.setattr(
-        loader._gather, "_decode", lambda number: decoded.append(number) or decode(number)
+        loader._gather, "read", lambda number: decoded.append(number) or decode(number)
     )
     first, second = seen(loader), seen(loader)
     assert sorted(first) == sorted(second) == [(clip, 7) for clip in range(100)]

@@ -141,7 +141,9 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "Name a file to audit" in capsys.readouterr().err
 
 
-def test_an_audit_is_stored_in_its_file(folder: Path, tmp_path: Path) -> None:
+def test_an_audit_is_stored_in_its_file(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "x.dof.parquet"
     path.write_bytes((folder / "x.dof.parquet").read_bytes())
     assert main.main(["audit", str(path), "--sensitive", "sex", "--store", "-q"]) == 0
@@ -153,6 +155,9 @@ def test_an_audit_is_stored_in_its_file(folder: Path, tmp_path: Path) -> None:
     (kept,) = after.metadata.privacy.audits
     assert kept["rows"] == 100 and kept["findings"][0]["attacker"] == "ridge"
     assert "path" not in kept and str(folder) not in json.dumps(kept)
+    capsys.readouterr()
+    assert main.main(["info", str(path), "-q"]) == 0
+    assert "of 100 rows; found: a linear head for sex, " in capsys.readouterr().out
     # The same audit is the same bytes, and one audit is kept, the last.
     bytes_before = path.read_bytes()
     assert main.main(["audit", str(path), "--sensitive", "sex", "--store", "-q"]) == 0

@@ -93,7 +93,7 @@ def test_a_part_of_another_size_is_noticed_before_one_is_added(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("width", "rows"), [(4, 3), (1024, 4)])
-def test_compact(tmp_path: Path, width: int, rows: int) -> None:
+def test_row_d15_compact(tmp_path: Path, width: int, rows: int) -> None:
     """Where row groups fill whole pages, and where they do not."""
     out = directory(tmp_path, 5, rows, width=width)
     before = dof.open(out)

@@ -97,7 +97,7 @@ MAY: dict[str, tuple[str, ...]] = {
         "loader",  # whose way of reading options from keywords is everybody's
     ),
     "privacy/attacks": ("sampling", "heads"),
-    "privacy": (*_EXTRACTION, "extraction", "heads", "privacy/attacks"),
+    "privacy": (*_EXTRACTION, "extraction", "heads", "rewrite", "privacy/attacks"),
     "cli": _LIBRARY,
     "cli/commands": (*_LIBRARY, "cli"),
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -61,6 +61,19 @@ def _facts(ds: Dataset) -> Iterator[tuple[str, str]]:
         yield f"split {name}", f"{split.rows:,} rows, {split.records:,} records"
     if about.errors:
         yield "failed inputs", f"{about.errors.rows:,}"
+    for audit in about.privacy.audits if about.privacy else ():
+        yield "audit", _audit(audit)
+
+
+def _audit(audit: Mapping[str, Any]) -> str:
+    """What a stored audit found, as far as it says so in the way of `dof audit`."""
+    told = audit.get("findings")
+    found = set()
+    for finding in told if isinstance(told, list) else ():
+        if isinstance(finding, Mapping) and finding.get("found"):
+            found.add(str(finding.get("of")))
+    named = ", ".join(sorted(found)) or "nothing by these attackers"
+    return f"of {audit.get('rows')} rows; found: {named}"
 
 
 def _core(core: CoreMetadata) -> str:
