@@ -298,7 +298,7 @@ def test_d15_concat_append_and_delete(tmp_path: Path) -> None:
     with Writer(tmp_path / "rest.parquet", {"targets": {}}) as writer:
         table = rest.to_arrow()
         writer.write(
-            ids=table["id"].combine_chunks(),
+            ids=[f"n{number:03}" for number in range(len(rest))],
             vectors={"feature": rest.to_numpy()},
             columns={name: table[name] for name in ("label", "sex")},
         )
