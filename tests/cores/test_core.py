@@ -346,7 +346,7 @@ def test_a_model_that_takes_no_pictures_is_refused() -> None:
             onnx.numpy_helper.from_array(np.ones(size, np.float32), name)
         )
     with pytest.raises(
-        CoreError, match=r"does not take pictures: expected one input of four axes.*, found x"
+        CoreError, match=r"does not take pictures: expected one input of four axes.*, found input"
     ):
         Core.from_bytes(graph.to_bytes(model), preprocess=SQUASHED, at="lively")
 

@@ -1,4 +1,4 @@
-"""What a model says besides what it computes: notes, which are dropped; names, which are numbered."""
+"""What a model says besides what it computes: notes are dropped, names are numbered."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def drop_notes(model: ModelProto) -> None:
     Documentation, properties, denotations, producers and fields that this version of onnx does not
     know go; what it computes, and all names, stay. A producer stays if it is this program.
     """
-    model.DiscardUnknownFields()  # type: ignore[attr-defined]
+    model.DiscardUnknownFields()
     for message in _every(model):
         for field in message.DESCRIPTOR.fields:
             if field.name in _NOTES:
                 message.ClearField(field.name)
     for name in _MAKERS:
-        model.ClearField(name)  # type: ignore[arg-type]
+        model.ClearField(name)
     if model.producer_name != OURS:
         model.ClearField("producer_name")
     for graph in all_graphs(model.graph):
