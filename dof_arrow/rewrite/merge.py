@@ -22,7 +22,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import DofWarning, FormatError, UsageError
 from dof_arrow.format import append, merge_metadata
-from dof_arrow.format.directory import MANIFEST, is_directory
+from dof_arrow.format.directory import MANIFEST, SUFFIX, is_directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.footer import FileMetaData, RowGroup, Struct, get, items
@@ -35,7 +35,9 @@ from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.validation import structure
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite.carry import carried, renewed, write_rows
+from dof_arrow.storage.addresses import Address, location
 from dof_arrow.storage.atomic import refuse_existing, replacing
+from dof_arrow.storage.upload import uploaded
 from dof_arrow.tables import selection
 
 Array = NDArray[np.int64]
@@ -66,6 +68,11 @@ def merge(
     id with different features, a group in two splits; FormatError for a part that is not sealed or
     damaged, OutputError if the output exists or cannot be written.
     """
+    place = location(out)
+    if isinstance(place, Address):
+        with uploaded(place, MANIFEST if place.suffix == SUFFIX else "") as path:
+            merge(parts, path, say=say)
+        return dataset.open(place)
     opened = [dataset.open(part) for part in parts]
     if not opened:
         raise UsageError("nothing to put together", str(out), "one part or more", "none")
