@@ -59,7 +59,7 @@ class Bucket:
         import urllib.request
 
         request = urllib.request.Request(f"{endpoint}/{self.name}", method="PUT")
-        with urllib.request.urlopen(request, timeout=10):
+        with urllib.request.urlopen(request, timeout=60):
             pass
 
 
