@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dof_arrow.cli.terminal import Terminal, table
 from dof_arrow.progress import size
+from dof_arrow.storage.addresses import Location
 
 if TYPE_CHECKING:
     from dof_arrow.dataset.agreement import Agreement
@@ -90,12 +91,12 @@ def say_warnings(terminal: Terminal, report: Mapping[str, Any]) -> None:
         terminal.say(f"Note: {warning}")
 
 
-def report_made(terminal: Terminal, out: Path) -> None:
+def report_made(terminal: Terminal, out: Location) -> None:
     """Say what file or directory was made, and what to type next."""
     from dof_arrow.dataset import dataset
     from dof_arrow.format.directory import is_directory
 
-    if out.suffix != ".parquet" and not is_directory(out):
+    if isinstance(out, Path) and out.suffix != ".parquet" and not is_directory(out):
         count = out.stat().st_size
         terminal.result({"path": str(out), "bytes": count}, f"{out}: {size(count)}")
         return

@@ -18,7 +18,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import OutputError, UsageError
 from dof_arrow.format.append import growing, waiting_mode
-from dof_arrow.format.directory import is_directory
+from dof_arrow.format.directory import MANIFEST, SUFFIX, is_directory
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.spec.arrow import VECTOR_TYPES, element_type, is_vector, vector_field
 from dof_arrow.format.spec.json_model import Json
@@ -26,7 +26,8 @@ from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite import forms, json_form
 from dof_arrow.rewrite.carry import attach, carried, renewed, write_rows
 from dof_arrow.rewrite.splice import splice, spliced
-from dof_arrow.storage.addresses import Address, location
+from dof_arrow.storage.addresses import Address, Location, location, on_disk
+from dof_arrow.storage.upload import uploaded
 from dof_arrow.tables import selection
 
 Layout = Literal["mapped", "compact"]
@@ -41,13 +42,14 @@ def save(
     dtype: str | None = None,
     rows_per_part: int | None = None,
     overwrite: bool = False,
-) -> Path:
+) -> Location:
     """Write a dataset, or a selection of one, in the form that the name of `out` asks for.
 
     `.parquet`: a DoF file in `layout`, by default mapped, its vectors cast to `dtype`; `.dof`: a
     directory of such files of at most `rows_per_part` rows each, which map as one array;
     `.dof.json`: DoF as JSON; `.arrow`: an Arrow IPC file; `.npy`: the primary vectors;
-    `.safetensors`: all vectors and numbers. Lossless unless `dtype` narrows.
+    `.safetensors`: all vectors and numbers. Lossless unless `dtype` narrows. On a store (`s3://`,
+    `gs://`, `az://`) the name must be a new one.
 
     Raises UsageError for another name or type, OutputError if the file cannot be written,
     FormatError if the dataset is damaged.
@@ -60,7 +62,12 @@ def save(
     ...     len(dataset.open(kept))
     1
     """
-    path = Path(out)
+    place = location(out)
+    if isinstance(place, Address):
+        with uploaded(place, MANIFEST if place.suffix == SUFFIX else "") as path:
+            save(rows, path, layout=layout, dtype=dtype, rows_per_part=rows_per_part)
+        return place
+    path = place
     form = forms.DIRECTORY if is_directory(path) else forms.file_form(path)
     given = {"layout": layout, "dtype": dtype, "rows_per_part": rows_per_part}
     options = {name: value for name, value in given.items() if value is not None}
@@ -85,7 +92,7 @@ def convert(
     dtype: str | None = None,
     rows_per_part: int | None = None,
     overwrite: bool = False,
-) -> Path:
+) -> Location:
     """Write a DoF file or directory, or its JSON form, in another form; see `save`.
 
     Raises FormatError if the source is none of these.
@@ -100,7 +107,7 @@ def convert(
             rows_per_part=rows_per_part,
             overwrite=overwrite,
         )
-    target = Path(out)
+    target = on_disk(out)
     if target.suffix != ".parquet" or dtype is not None or rows_per_part is not None:
         raise UsageError(
             "JSON becomes a Parquet file first",

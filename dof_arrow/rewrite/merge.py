@@ -25,7 +25,7 @@ from dof_arrow.errors import DofWarning, FormatError, OutputError, UsageError
 from dof_arrow.extraction.partition import merged_provenance, partition_of
 from dof_arrow.format import append, merge_metadata
 from dof_arrow.format.append import Growth
-from dof_arrow.format.directory import MANIFEST, is_directory
+from dof_arrow.format.directory import MANIFEST, SUFFIX, is_directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.compact import MAX_VALUES, count_values
@@ -41,7 +41,9 @@ from dof_arrow.format.validation import structure
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite.carry import carried, check_rules, renewed, write_rows
 from dof_arrow.rewrite.convert import save_directory
+from dof_arrow.storage.addresses import Address, location
 from dof_arrow.storage.atomic import refuse_existing, replacing
+from dof_arrow.storage.upload import uploaded
 from dof_arrow.tables import selection
 
 Array = NDArray[np.int64]
@@ -72,6 +74,11 @@ def merge(
     id with different features, a group in two splits; FormatError for a part that is not sealed or
     damaged, OutputError if the output exists or cannot be written.
     """
+    place = location(out)
+    if isinstance(place, Address):
+        with uploaded(place, MANIFEST if place.suffix == SUFFIX else "") as path:
+            merge(parts, path, say=say)
+        return dataset.open(place)
     opened = [dataset.open(part) for part in parts]
     if not opened:
         raise UsageError("nothing to put together", str(out), "one part or more", "none")

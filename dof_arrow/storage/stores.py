@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from dof_arrow.errors import DofError, SourceError, UsageError, require
+from dof_arrow.errors import DofError, MissingExtra, SourceError, UsageError, require
 from dof_arrow.storage.addresses import Address, basic, is_address
 from dof_arrow.storage.redirects import final_address
 
@@ -238,7 +238,7 @@ class _Bucket(ObjectReader):
 class _Web(ObjectReader):
     """A file of a web server, at the place that the server points to."""
 
-    def __init__(self, address: Address, token: str | None = None) -> None:
+    def __init__(self, address: Address, token: str | None = None, *, moves: bool = True) -> None:
         from obstore.store import HTTPStore
 
         if not is_address(address.url):
@@ -246,7 +246,7 @@ class _Web(ObjectReader):
         parts = urlsplit(address.url)
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
         authorization = token or basic(parts)
-        final = url if token else final_address(url, authorization)
+        final = final_address(url, authorization) if moves else url
         headers = {}
         if authorization and urlsplit(final).netloc == urlsplit(url).netloc:
             headers["Authorization"] = authorization
@@ -280,7 +280,8 @@ class _HuggingFace(_Web):
                 _CREDENTIALS["hf"],
             ) from None
         token = hub.get_token()
-        super().__init__(Address(url), f"Bearer {token}" if token else None)
+        # The hub points to places that are good for an hour: each request asks it anew.
+        super().__init__(Address(url), f"Bearer {token}" if token else None, moves=False)
         self._address = address
 
 
@@ -309,9 +310,11 @@ def _profile() -> dict[str, Any]:
     """Credentials of a profile, by boto3, where the environment names one and no keys."""
     if "AWS_PROFILE" not in os.environ or "AWS_ACCESS_KEY_ID" in os.environ:
         return {}
-    require("boto3", extra="remote")
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError:
+        hint = "pip install boto3; or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        raise MissingExtra("boto3, which reads AWS_PROFILE, is not installed", hint=hint) from None
     try:
         return {"credential_provider": Boto3CredentialProvider()}
     except Exception as error:  # of botocore, many classes

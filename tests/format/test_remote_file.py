@@ -6,6 +6,7 @@ import pickle
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.compute as pc
@@ -200,6 +201,45 @@ def test_s3(bucket: Bucket, file: Path, cache: Path) -> None:
     bucket.put("deep/x.parquet", file.read_bytes()[::-1])
     with pytest.raises(FormatError, match="changed since it was opened"):
         ds[3:4].to_numpy()
+
+
+def test_a_profile_gives_the_credentials(
+    bucket: Bucket, file: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = bucket.put("x.parquet", file.read_bytes())
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    keys = tmp_path / "credentials"
+    keys.write_text("[lab]\naws_access_key_id = test\naws_secret_access_key = test\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    assert len(dataset.open(address)) == ROWS
+    monkeypatch.setenv("AWS_PROFILE", "no-such")
+    with pytest.raises(UsageError, match="gives no credentials"):
+        dataset.open(address)
+
+
+def test_a_repository_on_the_hub(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    found = SimpleNamespace(
+        repo_id="lab/lungs", repo_type="dataset", revision="main", path_in_repo="x.parquet"
+    )
+
+    def url(repo: str, path: str, *, repo_type: str, revision: str) -> str:
+        return f"{server.address}?of={repo}/{path}/{repo_type}@{revision}"
+
+    monkeypatch.setattr(hub.HfFileSystem, "resolve_path", lambda self, path: found)
+    monkeypatch.setattr(
+        hub.HfApi, "repo_info", lambda *given, **named: SimpleNamespace(sha="c0ffee")
+    )
+    monkeypatch.setattr(hub, "hf_hub_url", url)
+    monkeypatch.setattr(hub, "get_token", lambda: "hf_secret")
+    ds = dataset.open("hf://datasets/lab/lungs/x.parquet")
+    assert np.array_equal(ds[3:4].to_numpy(), VECTORS[3:4])
+    assert server.requests[-1][0].endswith("lab/lungs/x.parquet/dataset@c0ffee")
+    assert {name.lower(): text for name, text in server.headers[-1].items()}[
+        "authorization"
+    ] == "Bearer hf_secret"
 
 
 def test_what_is_not_there(bucket: Bucket, server: RangeServer) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from dof_arrow.cli.main import main
 from dof_arrow.dataset import dataset
-from dof_arrow.errors import FormatError, UsageError
+from dof_arrow.errors import FormatError, OutputError, UsageError
 from dof_arrow.format.append import append
 from dof_arrow.format.validation.validate import validate
 from dof_arrow.rewrite.convert import convert
@@ -139,3 +139,41 @@ def test_what_is_done_on_this_machine_alone(server: RangeServer) -> None:
 def test_a_directory_on_s3(bucket: Bucket, folder: Path, cache: Path) -> None:
     ds = dataset.open(bucket.put_folder(folder))
     assert np.array_equal(ds.take([95, 0]).to_numpy(), VECTORS[[95, 0]])
+
+
+def test_outputs_on_s3(bucket: Bucket, folder: Path, cache: Path, tmp_path: Path) -> None:
+    out = f"{bucket.address}/new/all.dof"
+    parts = [str(tmp_path / f"{start}.parquet") for start in (0, 32, 64)]
+    assert main(["merge", *parts, "-o", out]) == 0
+    assert np.array_equal(dataset.open(out).to_numpy(), VECTORS)
+    assert len(bucket.listed()) == 4
+    one = f"{bucket.address}/new/one.dof.parquet"
+    assert len(merge([folder], one)) == ROWS
+    before = {key: bucket.get(key) for key in bucket.listed()}
+    for address in (out, one):
+        with pytest.raises(OutputError, match="exists already"):
+            convert(tmp_path / "0.parquet", address, overwrite=True)
+    assert {key: bucket.get(key) for key in bucket.listed()} == before
+
+
+def test_an_upload_that_fails_leaves_nothing(
+    bucket: Bucket, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import obstore
+
+    put = obstore.put
+
+    def failing(store: object, key: str, *given: object, **options: object) -> object:
+        if key.endswith("manifest.parquet"):
+            raise obstore.exceptions.GenericError("503 at https://x?signature=secret")
+        return put(store, key, *given, **options)  # type: ignore[arg-type, call-overload]
+
+    monkeypatch.setattr(obstore, "put", failing)
+    with pytest.raises(OutputError, match="cannot be put on the store") as caught:
+        convert(folder, f"{bucket.address}/new.dof")
+    assert "secret" not in str(caught.value) and bucket.listed() == []
+
+
+def test_nothing_is_written_to_web_servers(server: RangeServer, folder: Path) -> None:
+    with pytest.raises(UsageError, match="nothing can be written there"):
+        convert(folder, f"{server.address}/out.dof")

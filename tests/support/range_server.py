@@ -96,7 +96,7 @@ class RangeServer:
         """Wait until the link is free for so many bytes."""
         with self._lock:
             now = time.monotonic()
-            self._free = max(self._free, now) + size / self.rate
+            self._free = max(self._free, now - 0.05) + size / self.rate
             until = self._free
         time.sleep(max(until - now, 0))
 

@@ -49,7 +49,7 @@ class Bucket:
             self.put(f"{folder.name}/{path.name}", path.read_bytes())
         return f"{self.address}/{folder.name}"
 
-    def keys(self) -> list[str]:
+    def listed(self) -> list[str]:
         """The keys of all objects."""
         import obstore
 
@@ -59,7 +59,7 @@ class Bucket:
         import urllib.request
 
         request = urllib.request.Request(f"{endpoint}/{self.name}", method="PUT")
-        with urllib.request.urlopen(request, timeout=10):
+        with urllib.request.urlopen(request, timeout=60):
             pass
 
 

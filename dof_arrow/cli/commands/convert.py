@@ -27,7 +27,7 @@ def _help() -> str:
 
 @click.command(help=_help())
 @click.argument("source", type=DATASET)
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=DATASET)
 @click.option(
     "--layout",
     type=click.Choice(["mapped", "compact"]),

@@ -18,7 +18,7 @@ from dof_arrow.cli.terminal import Terminal
     "-o",
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=DATASET,
     help="One file, or a directory x.dof.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the output.")
