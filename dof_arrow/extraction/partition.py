@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
 from dof_arrow.extraction.raw_facts import RawFacts
+from dof_arrow.format.merge_raw import OF_INPUTS
 from dof_arrow.format.spec.json_model import Json
-from dof_arrow.format.spec.metadata import COUNTED, PartitionOf
+from dof_arrow.format.spec.metadata import PartitionOf
 from dof_arrow.security.pseudonyms import sum_of_digests
-
-_COUNTS = (*COUNTED, "bytes", "broken")  # what `provenance.raw` counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +72,7 @@ def merged_provenance(parts: Sequence[Dataset], about: Mapping[str, Json]) -> di
     whole: dict[str, Json] = {
         name: about[name] for name in about if name not in ("parents", "partition", "raw")
     }
-    common = {name: value for name, value in about.get("raw", {}).items() if name not in _COUNTS}
+    common = {name: value for name, value in about.get("raw", {}).items() if name not in OF_INPUTS}
     whole |= {"raw": {**common, **facts.common()}, "run": partitions[0].run}
     if None not in sizes:
         whole["size"] = sum_of_digests([size for size in sizes if size is not None])

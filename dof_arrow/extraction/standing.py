@@ -17,8 +17,6 @@ from dof_arrow.sources.folder import Files
 from dof_arrow.sources.remaining import only
 from dof_arrow.storage.addresses import on_disk
 
-_AT_ONCE = 65_536  # ids looked up at a time
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -51,7 +49,7 @@ def without_standing(table: OutputTable, known: Dataset) -> tuple[OutputTable, S
     Known is whose id stands in it, as a row or among its errors. A column in which the dataset may
     lack values may do so in the new rows, too.
     """
-    names = _names(table)
+    names = table.ids_of_inputs
     rows = _stand(names, known.to_arrow([known.metadata.record.id]).column(0))
     failed = _stand(names, pa.array([error["id"] for error in known.errors], pa.string())) & ~rows
     standing = rows | failed
@@ -66,19 +64,11 @@ def without_standing(table: OutputTable, known: Dataset) -> tuple[OutputTable, S
     return new, Standing(rows=int(rows.sum()), failed=int(failed.sum()), changed=changed)
 
 
-def _names(table: OutputTable) -> pa.ChunkedArray:
-    """What all inputs are called in the file."""
-    count = len(table.source)
-    chunks = []
-    for start in range(0, count, _AT_ONCE):
-        chunks.append(table.names(range(start, min(start + _AT_ONCE, count))))
-    return pa.chunked_array(chunks, pa.string())
-
-
-def _stand(names: pa.ChunkedArray, known: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+def _stand(names: pa.Array, known: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
     import pyarrow.compute as pc
 
-    return np.asarray(pc.is_in(names, value_set=known.unique().cast(pa.string())).to_numpy())
+    found = pc.is_in(names, value_set=known.unique().cast(pa.string()))
+    return np.asarray(found.to_numpy(zero_copy_only=False))
 
 
 def _changed(table: OutputTable, standing: NDArray[np.int64], known: Dataset) -> int:

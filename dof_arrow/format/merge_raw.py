@@ -14,6 +14,8 @@ from dof_arrow.format.raw_classes import OTHER, classes, rounded
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import COUNTED
 
+OF_INPUTS = (*COUNTED, "bytes", "broken")  # what counts inputs, beside how clips were sampled
+
 
 def merged_raw(parts: Sequence[Mapping[str, Json]], rows: Sequence[int]) -> dict[str, Json]:
     """What the raw inputs of all parts were like; `rows` counts the inputs of each part.

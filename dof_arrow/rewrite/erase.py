@@ -20,8 +20,8 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.directory import is_directory
+from dof_arrow.format.merge_raw import OF_INPUTS
 from dof_arrow.format.spec.json_model import Json
-from dof_arrow.format.spec.metadata import COUNTED
 from dof_arrow.rewrite.carry import carried
 from dof_arrow.rewrite.convert import Layout, save_directory, save_file
 from dof_arrow.security.keys import existing_key
@@ -32,7 +32,6 @@ from dof_arrow.system import open_file
 PathLike = str | os.PathLike[str]
 
 _WHY = "Only who has the key that extraction used can find people by name: --id-key FILE."
-_OF_INPUTS = (*COUNTED, "bytes", "broken")  # what `provenance.raw` counts
 _MADE_WITH_THEM = ("performance", "training")  # sections that speak of all rows
 
 
@@ -243,10 +242,11 @@ def _without_counts(about: dict[str, Json], data: Dataset) -> tuple[dict[str, Js
         about["privacy"] = privacy
     provenance = dict(about["provenance"])
     raw = dict(provenance.get("raw") or {})
-    if any(raw.pop(name, None) is not None for name in _OF_INPUTS):
+    kept = {name: value for name, value in raw.items() if name not in OF_INPUTS}
+    if len(kept) < len(raw):
         dropped.append("provenance.raw")
     parents = data.metadata.provenance.parents if data.metadata.provenance else ()
-    provenance["raw"] = {name: raw[name] for name in raw if name not in _OF_INPUTS}
+    provenance["raw"] = kept
     # Not the old file: who has both could tell who went.
     provenance["parents"] = [{"uuid": parent.uuid, "seal": parent.seal} for parent in parents]
     return {**about, "provenance": provenance}, dropped

@@ -328,7 +328,7 @@ def about_parts(opened: Sequence[Dataset]) -> dict[str, Json]:
 def errors_of(opened: Sequence[Dataset]) -> list[Json]:
     """The errors of all parts, by id where rows are."""
     whole = [error for part in opened for error in part.errors]
-    if _are_by_pseudonym(opened):
+    if whole and _are_by_pseudonym(opened):  # which reads all ids
         whole.sort(key=itemgetter("id"))
     return whole
 
