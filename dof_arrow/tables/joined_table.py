@@ -94,7 +94,9 @@ def _of_file(path: Path) -> pa.Table:
 
     try:
         with open_file(path) as file:
-            return pq.read_table(file)
+            data = file.read()
+        # Not from the Python file: Arrow's threads may outlive it, and end the process at its exit.
+        return pq.read_table(pa.BufferReader(data))
     except (OSError, pa.ArrowException) as error:
         raise UsageError(
             "no table to join with",
