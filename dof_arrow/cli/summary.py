@@ -1,4 +1,4 @@
-"""The one screen that `dof info` prints: what a dataset holds, how it came to be, what to do next."""
+"""The one screen of `dof info`: what a dataset holds, how it came to be, what to do next."""
 
 from __future__ import annotations
 
