@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import Any
 
 from dof_arrow.errors import Problem
@@ -16,7 +17,7 @@ from dof_arrow.format.spec.rules import problem
 # A chunk with one of these fields cannot be read from this file.
 ELSEWHERE = (Chunk.FILE, Chunk.CRYPTO, Chunk.ENCRYPTED)
 _REQUIRED = {FileMetaData.SCHEMA, FileMetaData.ROWS, FileMetaData.GROUPS}
-_FEW = 8  # so many chunks are read sooner than compared
+_MOST_SCHEMAS = 8  # whose forms are kept for the next footer
 _NOWHERE = slice(0, 0)
 
 
@@ -49,10 +50,34 @@ class GroupPlaces:
     chunks: list[tuple[int, ChunkPlaces]]
 
 
+@dataclass(slots=True)
+class _Forms:
+    """How row groups and chunks of one schema were read.
+
+    Chunks by the number of names in their path, and its bytes: only the names may differ then.
+    `schema` has the bytes of the schema's elements, `values` their number.
+    """
+
+    schema: bytes = b""
+    values: int = 0
+    groups: Remembered[GroupPlaces] = field(default_factory=list)
+    chunks: dict[tuple[int, int], Remembered[ChunkPlaces]] = field(default_factory=dict)
+
+    def copy(self) -> _Forms:
+        chunks = {kind: list(forms) for kind, forms in self.chunks.items()}
+        return _Forms(self.schema, self.values, list(self.groups), chunks)
+
+
+# Parts of a directory differ in little but numbers: by the paths of their columns, forms of the
+# footers that were read last.
+_KNOWN: OrderedDict[tuple[LeafPath, ...], _Forms] = OrderedDict()
+
+
 class FooterWalk(RememberingReader):
     """Reads a whole footer with `walk`; then tells what it found.
 
-    `groups` has the position and the places of each row group, `leaves` the paths of the schema's
+    Elements read just as one before, of this footer or of another with the same columns, are
+    passed over. `groups` has the position and the places of each row group, `leaves` the paths of the schema's
     columns, `keys` the keys of the key-value pairs, `misplaced` the first problem of each rule
     that the row groups break.
     """
@@ -64,9 +89,7 @@ class FooterWalk(RememberingReader):
         self.groups: list[tuple[int, GroupPlaces]] = []
         self.misplaced: dict[str, Problem] = {}
         self._written: list[bytes] = []  # the paths of the leaves, as a footer has them
-        self._group_forms: Remembered[GroupPlaces] = []
-        # By the number of names in the path, and its bytes: only the names may differ then.
-        self._chunk_forms: dict[tuple[int, int], Remembered[ChunkPlaces]] = {}
+        self._forms = _Forms()
 
     def walk(self) -> None:
         """Read it all.
@@ -75,28 +98,53 @@ class FooterWalk(RememberingReader):
         tree.
         """
         met = set[int]()
-        for field, kind, inside in self.fields(FILE_META_DATA):
-            met.add(field)
-            if field == FileMetaData.GROUPS:
+        for number, kind, inside in self.fields(FILE_META_DATA):
+            met.add(number)
+            if number == FileMetaData.GROUPS:
                 self._read_groups(inside)
                 continue
+            if number == FileMetaData.SCHEMA:
+                self._read_schema(kind, inside)
+                continue
             value = self.value(kind, inside)
-            if field == FileMetaData.SCHEMA:
-                self.leaves = leaf_paths(value[1])
-                self._written = [written(path) for path in self.leaves]
-            elif field == FileMetaData.KEYS:
+            if number == FileMetaData.KEYS:
                 self.keys = [_key(pair) for pair in value[1]]
         if not met >= _REQUIRED:
             raise Malformed("no schema, rows or row groups")
+        if not self.misplaced:  # else a form would hide the same problem in the next footer
+            self._keep_forms()
+
+    def _read_schema(self, kind: int, inside: Any) -> None:
+        """The paths of the columns; where the same bytes stood in a footer before, as there."""
+        start = self.at
+        for leaves, known in list(_KNOWN.items()):
+            if self.bytes.startswith(known.schema, start):
+                self.at += len(known.schema)
+                self.count(known.values)
+                self.leaves, self._forms = list(leaves), known.copy()
+                break
+        else:
+            before = self.values
+            self.leaves = leaf_paths(self.value(kind, inside)[1])
+            self._forms = _KNOWN.get(tuple(self.leaves), _Forms()).copy()
+            self._forms.schema = self.bytes[start : self.at]
+            self._forms.values = self.values - before
+        self._written = [written(path) for path in self.leaves]
+
+    def _keep_forms(self) -> None:
+        columns = tuple(self.leaves)
+        _KNOWN[columns] = self._forms
+        _KNOWN.move_to_end(columns)
+        while len(_KNOWN) > _MOST_SCHEMAS:
+            _KNOWN.popitem(last=False)
 
     def _read_groups(self, of: Any) -> None:
         _, inside, count = self.header(of)
         self.count(1)
-        noting = count * len(self.leaves) > _FEW
         for _ in range(count):
             start = self.at
-            self.noted = [] if noting else None
-            known = self.recall(self._group_forms)
+            self.noted = []
+            known = self.recall(self._forms.groups)
             places = known[1] if known else self._walk_group(inside)
             self.groups.append((start, places))
         self.noted = None
@@ -107,17 +155,17 @@ class FooterWalk(RememberingReader):
         self.count(1)
         rows = 0
         chunks: list[tuple[int, ChunkPlaces]] | None = None
-        for field, kind, of in self.fields(inside):
-            if field == RowGroup.COLUMNS:
+        for number, kind, of in self.fields(inside):
+            if number == RowGroup.COLUMNS:
                 chunks = self._read_chunks(mark.at, of)
                 continue
-            if field == RowGroup.ROWS:
+            if number == RowGroup.ROWS:
                 rows = self.at - mark.at
             self.value(kind, of)
         if not rows or chunks is None:
             raise Malformed("a row group without chunks, or that does not count its rows")
         places = GroupPlaces(rows=rows, chunks=chunks)
-        self.remember(self._group_forms, mark, places)
+        self.remember(self._forms.groups, mark, places)
         return places
 
     def _read_chunks(self, group_start: int, of: Any) -> list[tuple[int, ChunkPlaces]]:
@@ -140,7 +188,7 @@ class FooterWalk(RememberingReader):
         leaf = self.leaves[column]
         path = self._written[column]
         kind = (len(leaf), len(path))
-        forms = self._chunk_forms.setdefault(kind, [])
+        forms = self._forms.chunks.setdefault(kind, [])
         start = self.at
         known = self.recall(forms, path)
         if known is None:
@@ -159,15 +207,15 @@ class FooterWalk(RememberingReader):
         self.count(1)
         names: LeafPath = ()
         path = offset = data_page = _NOWHERE
-        for field, kind, of in self.fields(inside):
-            if field == Chunk.META:
+        for number, kind, of in self.fields(inside):
+            if number == Chunk.META:
                 names, path, data_page = self._walk_meta(start, of)
                 continue
             first = self.at - start
             self.value(kind, of)
-            if field == Chunk.OFFSET:
+            if number == Chunk.OFFSET:
                 offset = slice(first, self.at - start)
-            elif field in ELSEWHERE:
+            elif number in ELSEWHERE:
                 self._misplaced("chunk-elsewhere")
         if names != leaf:
             self._misplaced("chunk-columns", shown(leaf), shown(names))
@@ -198,14 +246,14 @@ class FooterWalk(RememberingReader):
         self.count(1)
         names: LeafPath = ()
         path = data_page = _NOWHERE
-        for field, kind, of in self.fields(inside):
-            if field == ColumnMeta.PATH:
+        for number, kind, of in self.fields(inside):
+            if number == ColumnMeta.PATH:
                 names, first = self._names(of)
                 path = slice(first - chunk_start, self.at - chunk_start)
                 continue
             first = self.at - chunk_start
             self.value(kind, of)
-            if field == ColumnMeta.DATA_PAGE:
+            if number == ColumnMeta.DATA_PAGE:
                 data_page = slice(first, self.at - chunk_start)
         return names, path, data_page
 

@@ -137,6 +137,37 @@ def test_elements_alike_are_walked_once(tmp_path: Path, walked: list[str]) -> No
     assert walked.count("chunk") < 30 < 60 * 8
 
 
+def test_a_footer_like_the_last_one_is_not_walked_again(tmp_path: Path, walked: list[str]) -> None:
+    """Parts of a directory differ in numbers and texts alone."""
+    tails = []
+    for seed in range(3):
+        vectors = {"feature": making.vectors(ROWS, 4, seed=seed)}
+        columns = {"part of a plate": np.arange(ROWS) + seed}
+        tails.append(_tail(making.write(tmp_path / f"{seed}", ROWS, vectors, columns)))
+    first = Outline(tails[0])
+    assert walked.count("group") == 1
+    for tail in tails[1:]:
+        found = Outline(tail)
+        assert found.leaves == first.leaves and _outlined(tail) == _decoded(tail)
+    assert walked.count("group") == 1
+
+
+@pytest.mark.parametrize("kind", ["in another file", "another's"])
+def test_a_problem_is_told_of_each_footer_that_has_it(files: list[bytes], kind: str) -> None:
+    """Also right behind a good footer of the same columns, and behind one with the same problem."""
+    good = split(files[1])[1]
+    rule, edit = DIFFERENT[kind]
+    struct = footer.decode_footer(good)[0]
+    for group in _groups(struct):
+        edit(group, items(group, RowGroup.COLUMNS), struct)
+    bad = _close(struct)
+    for _ in range(3):
+        Outline(good).check()
+        with pytest.raises(FormatError) as caught:
+            Outline(bad).check()
+        assert {p.rule for p in caught.value.problems} == {rule}
+
+
 def test_chunks_alike_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tail = _tail(making.write(tmp_path / "x", 204, columns={"label": np.arange(204)}, group=8))
     found = Outline(tail)
