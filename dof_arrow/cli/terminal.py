@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
@@ -75,6 +76,23 @@ class Terminal:
         else:
             with _ticking(what, self.say):
                 yield
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """A list of the warnings that are said meanwhile; they are shown as ever."""
+    notes: list[str] = []
+    show = warnings.showwarning
+
+    def note(message: Warning | str, *others: Any, **options: Any) -> None:
+        notes.append(str(message))
+        show(message, *others, **options)
+
+    warnings.showwarning = note
+    try:
+        yield notes
+    finally:
+        warnings.showwarning = show
 
 
 def tell(text: str) -> None:

@@ -11,6 +11,7 @@ be too many once each is written out (`pickled_values`).
 
 from __future__ import annotations
 
+import io
 import pickletools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -27,9 +28,28 @@ _INTEGER_BITS = 256
 
 # Operations that push the value which stands in the pickle itself.
 _PLAIN = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT UNICODE SHORT_BINUNICODE BINUNICODE"
-    " BINUNICODE8 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
-    "".split()
+    [
+        "INT",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG",
+        "LONG1",
+        "LONG4",
+        "FLOAT",
+        "BINFLOAT",
+        "UNICODE",
+        "SHORT_BINUNICODE",
+        "BINUNICODE",
+        "BINUNICODE8",
+        "STRING",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+        "BINBYTES",
+        "SHORT_BINBYTES",
+        "BINBYTES8",
+        "BYTEARRAY8",
+    ]
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _NOTHING = frozenset(("PROTO", "FRAME"))
@@ -91,10 +111,9 @@ def load_at(
     if len(data) - start > limits.bytes:
         raise _damaged(where, f"{len(data):,} bytes, at most {limits.bytes:,}")
     machine = _Machine({**pickled_arrays.MAKERS, **allowed}, persistent, limits)
-    view = memoryview(data)[start:] if start else data
     try:
-        value, length = machine.run(view)
-        return pickled_values.finished(value, limits), start + length
+        value, end = machine.run(data, start)
+        return pickled_values.finished(value, limits), end
     except Refused as refused:
         raise SourceError(
             "a pickle that names what no data needs; nothing of it was run",
@@ -133,9 +152,9 @@ class _Machine:
         self._below: list[list[Any]] = []  # the stacks under each mark
         self._memo: dict[int, Any] = {}
 
-    def run(self, data: bytes | memoryview) -> tuple[Any, int]:
+    def run(self, data: bytes, start: int) -> tuple[Any, int]:
         """The value at the end, and where the pickle ends."""
-        for count, (name, argument, place) in enumerate(_operations(data)):
+        for count, (name, argument, place) in enumerate(_operations(data, start)):
             if count > self._limits.values:
                 raise ValueError(f"more than {self._limits.values:,} operations")
             if name in _PLAIN:
@@ -341,9 +360,11 @@ _WORK: dict[str, Callable[[_Machine, Any], None]] = {
 }
 
 
-def _operations(data: bytes | memoryview) -> Iterator[tuple[str, Any, int]]:
-    """The operations of a pickle: name, argument, place."""
-    for operation, argument, place in pickletools.genops(bytes(data)):
+def _operations(data: bytes, start: int) -> Iterator[tuple[str, Any, int]]:
+    """The operations of the pickle that begins at a place: name, argument, place."""
+    file = io.BytesIO(data)  # which does not copy the bytes
+    file.seek(start)
+    for operation, argument, place in pickletools.genops(file):
         yield operation.name, argument, place or 0
 
 
