@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from dof_arrow.errors import UNSAFE, shown
+from dof_arrow.errors import UNSAFE, DofWarning, shown
 from dof_arrow.progress import Update, duration
 
 _PLAIN_EVERY = 10.0  # seconds between lines of progress where stderr is no terminal
@@ -85,7 +85,8 @@ def heard() -> Iterator[list[str]]:
     show = warnings.showwarning
 
     def note(message: Warning | str, *others: Any, **options: Any) -> None:
-        notes.append(str(message))
+        if isinstance(message, DofWarning):
+            notes.append(str(message))
         show(message, *others, **options)
 
     warnings.showwarning = note

@@ -12,7 +12,7 @@ import numpy as np
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.media_types import media_type
 from dof_arrow.rewrite.legacy.content import Content, LegacyDocument
-from dof_arrow.rewrite.legacy.plain_values import depth, plain, scalar, text
+from dof_arrow.rewrite.legacy.plain_values import depth, json_text, plain, scalar, text
 
 # What each name of an older model's sections is called here, and in which section it stands.
 MODEL_NAMES: Mapping[str, Mapping[str, str]] = {
@@ -196,7 +196,7 @@ def _stored(name: str, data: Any) -> tuple[str, bytes | None]:
         file = io.BytesIO()
         np.save(file, data, allow_pickle=False)
         return f"{name}.npy", file.getvalue()
-    return f"{name}.json", text([data])[1:-1].encode()
+    return f"{name}.json", json_text(data).encode()
 
 
 def _file_name(name: str) -> str:

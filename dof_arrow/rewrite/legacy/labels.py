@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.rewrite.legacy.plain_values import scalar, text
+from dof_arrow.rewrite.legacy.plain_values import json_text, scalar
 from dof_arrow.tables.declared_targets import as_target
 
 _FEW = 20  # different values that are surely classes
@@ -119,7 +119,7 @@ def _numbers(values: list[Any]) -> Labels:
 def _width(known: Sequence[Any]) -> int:
     """How many numbers each value has, 0 where they differ or are no lists of numbers."""
     widths = {len(value) if isinstance(value, list) else 0 for value in known}
-    if len(widths) != 1:
+    if len(widths) != 1 or 0 in widths:
         return 0
     is_numbers = all(_are(value, int | float) for value in known)
     return widths.pop() if is_numbers else 0
@@ -177,7 +177,7 @@ def _undeclared(array: pa.Array, why: str) -> Labels:
 
 def _as_texts(values: list[Any]) -> Labels:
     """Values that no Arrow type holds together, as JSON texts."""
-    texts = [None if value is None else text(value) for value in values]
+    texts = [None if value is None else json_text(value) for value in values]
     return Labels(
         columns={"y": pa.array(texts, pa.string())},
         warnings=["Ys of several kinds are kept as JSON texts in the column y"],

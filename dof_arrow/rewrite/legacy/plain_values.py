@@ -49,7 +49,16 @@ def text(value: Any) -> str:
     >>> text("a"), text([1, 2.5])
     ('a', '[1, 2.5]')
     """
-    return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+    return value if isinstance(value, str) else json_text(value)
+
+
+def json_text(value: Any) -> str:
+    """Any value as a JSON text.
+
+    >>> json_text("1"), json_text(1)
+    ('"1"', '1')
+    """
+    return json.dumps(plain(value), ensure_ascii=False)
 
 
 def scalar(value: Any) -> Any:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.split_names import standardised
-from dof_arrow.rewrite.legacy.plain_values import plain, text
+from dof_arrow.rewrite.legacy.plain_values import json_text
 
 SPLIT = "split"
 # Names that mean something of their own here; information of such a name gets another.
@@ -73,4 +73,4 @@ def _fits(value: Any) -> bool:
 
 def _as_text(value: Json, kinds: set[type]) -> str:
     """A text as it is where all are texts, else JSON, so that "1" is not taken for 1."""
-    return text(value) if kinds == {str} else text([plain(value)])[1:-1]
+    return str(value) if kinds == {str} else json_text(value)

@@ -7,7 +7,6 @@ of its own, `legacy.json`.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from dof_arrow.rewrite.legacy.about import About, about
 from dof_arrow.rewrite.legacy.content import Content, Element
 from dof_arrow.rewrite.legacy.features import REASONS, Features, features
 from dof_arrow.rewrite.legacy.labels import Labels, labels
-from dof_arrow.rewrite.legacy.plain_values import depth, plain
+from dof_arrow.rewrite.legacy.plain_values import depth, json_text, plain
 from dof_arrow.rewrite.legacy.read import read
 
 FEATURE = "feature"
@@ -119,7 +118,7 @@ def _output_information(linked: Sequence[Sequence[Element]]) -> dict[str, pa.Arr
         return record_columns.columns(infos, prefix="y_")
     texts = []
     for ys in linked:
-        texts.append(_text([each.info for each in ys]) if ys else None)
+        texts.append(json_text([each.info for each in ys]) if ys else None)
     return {"y_info": pa.array(texts, pa.string())}
 
 
@@ -171,7 +170,7 @@ def _left_over(content: Content, rows: _Rows, told: About) -> dict[str, Json]:
     left.update(_that_are_there(elements=_homeless(content, rows)))
     unknown = [rows.features.elements[row].id for row in rows.labels.unknown]
     left.update(_that_are_there(nan_labels=unknown))
-    text = _text(left)
+    text = json_text(left)
     if len(text) <= _INLINE and depth(left) <= _DEEP:
         return left
     return {"document": told.attach(DOCUMENT, text.encode())}
@@ -243,7 +242,3 @@ def _of_links(content: Content) -> list[str]:
 
 def _listed(numbers: Sequence[int]) -> str:
     return f"{len(numbers):,} ({', '.join(few([str(number) for number in numbers], _SHOWN))})"
-
-
-def _text(value: Any) -> str:
-    return json.dumps(plain(value), ensure_ascii=False)
