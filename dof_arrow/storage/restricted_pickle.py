@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -52,7 +53,7 @@ _PLAIN = frozenset(
     ]
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_NOTHING = frozenset(("PROTO", "FRAME"))
+_LAST_PROTOCOL = 5
 _BY_CLASS = ("copyreg._reconstructor", "copy_reg._reconstructor")
 _DAMAGED = (
     ArithmeticError,
@@ -112,7 +113,11 @@ def load_at(
         raise _damaged(where, f"{len(data):,} bytes, at most {limits.bytes:,}")
     machine = _Machine({**pickled_arrays.MAKERS, **allowed}, persistent, limits)
     try:
-        value, end = machine.run(data, start)
+        with warnings.catch_warnings():
+            # What `pickletools` says of odd escapes in a name, which is refused anyway.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", SyntaxWarning)
+            value, end = machine.run(data, start)
         return pickled_values.finished(value, limits), end
     except Refused as refused:
         raise SourceError(
@@ -165,7 +170,7 @@ class _Machine:
                 if self._below:
                     raise ValueError("a mark is left over")
                 return self._stack.pop(), place + 1
-            elif name not in _NOTHING:
+            elif name != "FRAME":
                 self._carry_out(name, argument)
         raise ValueError("it ends too early")
 
@@ -181,6 +186,10 @@ class _Machine:
         return items
 
     # What each operation does; see `pickletools.opcodes`.
+
+    def _protocol(self, number: int) -> None:
+        if number > _LAST_PROTOCOL:
+            raise Refused(f"protocol {number}")
 
     def _mark(self, _: Any) -> None:
         self._below.append(self._stack)
@@ -328,6 +337,7 @@ class _Machine:
 
 
 _WORK: dict[str, Callable[[_Machine, Any], None]] = {
+    "PROTO": _Machine._protocol,
     "MARK": _Machine._mark,
     "POP": _Machine._pop,
     "POP_MARK": _Machine._pop_mark,
