@@ -19,7 +19,7 @@ from typing import Any
 
 from dof_arrow.errors import SourceError
 from dof_arrow.storage import pickled_arrays, pickled_values
-from dof_arrow.storage.pickled_values import LIMITS, Limits, Name, Ordered, Record, Refused
+from dof_arrow.storage.pickled_values import LIMITS, Limits, Name, Ordered, Record, Refused, Unbuilt
 
 Maker = Callable[..., Any]
 Allowed = Mapping[str, Maker | None]
@@ -322,7 +322,7 @@ class _Machine:
         made = self._stack[-1]
         if isinstance(made, Record):
             made.set_state(state)
-        elif isinstance(made, pickled_arrays.Unbuilt):
+        elif isinstance(made, Unbuilt):
             made.build(state)
         elif not isinstance(made, Ordered):  # whose attributes are notes of torch on modules
             raise Refused(f"a state for a {type(made).__name__}")
