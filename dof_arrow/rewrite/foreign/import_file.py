@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +21,24 @@ from dof_arrow.rewrite.foreign.arrays import write
 from dof_arrow.rewrite.foreign.frames import read
 from dof_arrow.rewrite.foreign.vector_chunks import Array, of_array, of_lists
 from dof_arrow.sources import table as tables
+from dof_arrow.sources.array_files import check_claims
 from dof_arrow.sources.asked import named, parted
 from dof_arrow.sources.columns import places
 
 PathLike = str | os.PathLike[str]
 
 _ARRAYS = (".npy", ".npz", ".safetensors")
+# What libraries raise at damaged files.
+_UNREADABLE = (
+    ValueError,
+    EOFError,
+    OSError,
+    KeyError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _TABLES = (".parquet", ".arrow", ".feather")
 
 
@@ -138,12 +152,13 @@ def _array(file: Path, wanted: str | None) -> Array:
         if file.suffix.lower() == ".npy":
             return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
         if file.suffix.lower() == ".npz":
+            check_claims(file)
             with np.load(file, allow_pickle=False) as archive:
                 return np.asarray(archive[_chosen(file, archive.files, wanted)])
         safe = require("safetensors.numpy", extra="convert")
         held = safe.load_file(file)
         return np.asarray(held[_chosen(file, list(held), wanted)])
-    except (ValueError, EOFError, OSError, KeyError) as error:
+    except _UNREADABLE as error:
         raise SourceError("the file cannot be read", str(file), found=str(error)[:200]) from None
 
 
