@@ -171,28 +171,38 @@ def _components(centred: Array) -> Array:
     return np.asarray(vectors[:, kept][:, -_COMPONENTS:])
 
 
-def find_again(features: Array, again: Array, groups: Array, seed: int = 0) -> list[Finding]:
+def find_again(
+    features: Array,
+    again: Array,
+    groups: Array,
+    seed: int = 0,
+    records: Array | None = None,
+) -> list[Finding]:
     """How often a picture that was changed a little leads to its own row of features float [n, D].
 
-    `again` float [n, D] are the features of the changed pictures, in the order of the rows. Raises
+    `again` float [n, D] are the features of the changed pictures, in the order of the rows. Other
+    rows of the same of `records` int64 [n], such as frames of a clip, are in no gallery. Raises
     UsageError for too few groups.
     """
     clock = Clock()
     codes, count = numbered(groups)
     ours = directions(features)
     theirs = directions(again)
-    reached = _own_row(ours, theirs)
-    control = _own_row(ours, theirs[dealt(len(theirs), seed)])
+    of = np.arange(len(features)) if records is None else records
+    reached = _own_row(ours, theirs, of)
+    control = _own_row(ours, theirs[dealt(len(theirs), seed)], of)
+    together = np.unique(of, return_inverse=True, return_counts=True)
+    others = len(features) - together[2][together[1]]
     findings = []
-    for size in sizes(len(features)):
+    for size in sizes(int(others.min()) + 1):
         finding = Finding(
             attack="same picture",
             of="its row",
             attacker="cosine",
             knows="the picture itself, changed a little, and the core",
             metric=f"first of {size:,}",
-            reached=_share(first(reached, len(features) - 1, size), codes),
-            control=_share(first(control, len(features) - 1, size), codes),
+            reached=_share(_first(reached, others, size), codes),
+            control=_share(_first(control, others, size), codes),
             baseline=1 / size,
             rows=len(features),
             groups=count,
@@ -208,13 +218,23 @@ def _share(values: Array, groups: Array) -> Measured:
     return measured(intervals.share(values, groups, int(groups.max()) + 1))
 
 
-def _own_row(ours: Array, theirs: Array) -> Array:
-    """How many other rows are as near as the own one or nearer, int64 [n]."""
+def _first(higher: Array, others: Array, size: int) -> Array:
+    """The chance float64 [n] to come first, where galleries are drawn from so many others, [n]."""
+    chances = np.empty(len(higher))
+    for count in np.unique(others).tolist():
+        same = others == count
+        chances[same] = first(higher[same], count, size)
+    return chances
+
+
+def _own_row(ours: Array, theirs: Array, records: Array) -> Array:
+    """How many rows of other records are as near as the own one or nearer, int64 [n]."""
     higher = []
     for start in range(0, len(theirs), _STEP):
         products = theirs[start : start + _STEP] @ ours.T
         rows = np.arange(len(products))
         own = products[rows, start + rows]
-        nearer = np.count_nonzero(products >= own[:, None], axis=1)
-        higher.append(nearer - 1)
+        strangers = records[start + rows][:, None] != records
+        nearer = (products >= own[:, None]) & strangers
+        higher.append(np.count_nonzero(nearer, axis=1))
     return np.concatenate(higher)

@@ -1,0 +1,65 @@
+"""What rows of clips were made of: single frames, or windows of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dof_arrow.cores.core import Core
+from dof_arrow.errors import DofError
+from dof_arrow.extraction.clip_rows import window_of
+from dof_arrow.extraction.recompute import Row
+from dof_arrow.media.frames import Sampling, Watched, windows
+from dof_arrow.sources.clip import open_clip
+from dof_arrow.sources.sample import Sample, Source
+
+Array = NDArray[Any]
+
+
+class Shown(NamedTuple):
+    """The rows, by place, that are made of these frames uint8 [h, w, c]."""
+
+    places: Sequence[int]
+    frames: Sequence[Array]
+
+
+def shown(
+    rows: Sequence[Row], source: Source, sampling: Sampling, core: Core | None
+) -> Iterator[Shown]:
+    """The frames behind rows, clip by clip; rows whose frames cannot be read are left out.
+
+    Frames are as the core sees them decoded, grey without one. Views of a row have the same frames.
+    """
+    by_input: dict[int, dict[int, list[int]]] = {}
+    for place, row in enumerate(rows):
+        if row.input is not None and row.frame is not None:
+            of_clip = by_input.setdefault(row.input, {})
+            of_clip.setdefault(row.frame, []).append(place)
+    for number, wanted in by_input.items():
+        try:
+            yield from _of_clip(source[number], wanted, sampling, core)
+        except DofError:
+            continue  # the rest of a clip that is gone, broken, or shorter than it was
+
+
+def _of_clip(
+    sample: Sample, wanted: Mapping[int, Sequence[int]], sampling: Sampling, core: Core | None
+) -> Iterator[Shown]:
+    if core is None:
+        clip = open_clip(sample, sampling, mode="L")
+    else:
+        how = core.preprocessing
+        clip = open_clip(sample, sampling, mode=how.mode, orientation=how.orientation)
+    frames = (frame.pixels for frame in Watched(clip, sampling, sample.begin))
+    window = sampling.window if core is None else window_of({"": core}, sampling.window)
+    length = window or 1
+    runs = windows(frames, length, sampling.stride or length)
+    last = max(wanted)
+    for number, run in enumerate(runs):
+        if number in wanted:
+            yield Shown(wanted[number], run)
+        if number == last:
+            return
