@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import CoreError, DofError
 from dof_arrow.extraction.recompute import Row
 from dof_arrow.extraction.reproduce import known_rows, sampling_of, secret_of
-from dof_arrow.media.frames import Sampling
-from dof_arrow.privacy.clip_pictures import shown
+from dof_arrow.format.spec.metadata import CoreMetadata
+from dof_arrow.privacy.clip_pictures import Shown, shown
 from dof_arrow.progress import listening
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
@@ -71,11 +71,12 @@ def pictures_of(
         Path(source), table=named, key=key, start=start, end=end, clips=sampling is not None
     )
     known = known_rows(rows, opened, secret_of(rows.metadata, id_key), site)
-    core = _core(rows, name)
+    about = _made_by(rows, name)
+    core = _core(rows, about)
     if sampling is None:
         seen = _of_pictures(known, opened, core)
     else:
-        seen = _of_clips(known, opened, sampling, core)
+        seen = _of_clips(shown(known, opened, sampling, about), core)
     thumbnails: dict[int, Array] = {}
     again: dict[int, Array] = {}
     with listening().progress("reading pictures") as update:
@@ -104,11 +105,9 @@ def _of_pictures(rows: Sequence[Row], source: Source, core: Core | None) -> Iter
             continue  # a picture that is gone, or cannot be read any more
 
 
-def _of_clips(
-    rows: Sequence[Row], source: Source, sampling: Sampling, core: Core | None
-) -> Iterator[Seen]:
+def _of_clips(all_shown: Iterable[Shown], core: Core | None) -> Iterator[Seen]:
     """The same of rows of clips."""
-    for places, frames in shown(rows, source, sampling, core):
+    for places, frames in all_shown:
         small = thumbnail(_grey(frames[len(frames) // 2]))
         features = None
         if core is not None and min(places) < MOST_AGAIN:
@@ -119,10 +118,14 @@ def _of_clips(
             yield place, small, features if place < MOST_AGAIN else None
 
 
-def _core(rows: Dataset, name: str) -> Core | None:
-    """The core of a feature column, if it is known and found."""
+def _made_by(rows: Dataset, name: str) -> CoreMetadata | None:
+    """What is said of the core of a feature column."""
     column = rows.metadata.columns.get(name)
-    about = rows.metadata.cores.get(column.core or "") if column else None
+    return rows.metadata.cores.get(column.core or "") if column else None
+
+
+def _core(rows: Dataset, about: CoreMetadata | None) -> Core | None:
+    """The core, if it is known and found."""
     if about is None:
         return None
     # Beside a dataset on a store nothing is looked for.

@@ -50,7 +50,7 @@ def clip_of(data: dof.Dataset, names: list[str]) -> list[str]:
     """The name of each row's clip."""
     name_of = {}
     for name in names:
-        for row in data.by_names([name], key=KEY).to_arrow(["id"]).column(0).to_pylist():
+        for row in data.by_names([name], id_key=KEY).to_arrow(["id"]).column(0).to_pylist():
             name_of[row] = name
     return [name_of[row] for row in data.to_arrow(["id"]).column(0).to_pylist()]
 
@@ -63,7 +63,7 @@ def test_the_picture_of_a_row_is_its_frame(filmed: Path, tmp_path: Path) -> None
     clips = clip_of(data, [f"c{clip}" for clip in range(6)])
     for place, (name, frame) in enumerate(zip(clips, frames, strict=True)):
         assert (found.thumbnails[place] == shown(int(name[1:]), frame)).all()
-    assert found.again is not None and found.again.shape[0] == 6 * FRAMES
+    assert found.again is not None and len(found.again) == 6 * FRAMES
     same = np.abs(found.again - data.to_numpy(data.primary).reshape(30, -1)).mean()
     assert 0 < same < np.abs(found.again - found.again[::-1]).mean()
 
@@ -74,13 +74,13 @@ def test_of_a_window_it_is_the_frame_in_the_middle(
     from tests.extraction.test_clip_features import in_time
 
     core = in_time()
-    data = made(filmed, tmp_path / "x.parquet", core=core, window=3, stride=2)
+    data = made(filmed, tmp_path / "x.parquet", core=core, window=4, stride=1)
     monkeypatch.setattr(source_pictures, "_core", lambda rows, name: core)
     found = pictures_of(data, filmed, data.primary, id_key=KEY)
     assert len(found.places) == len(data) == 12 and found.again is not None
     clips = clip_of(data, [f"c{clip}" for clip in range(6)])
     for place, (name, window) in enumerate(zip(clips, data.to_numpy("frame"), strict=True)):
-        wanted = shown(int(name[1:]), 2 * int(window) + 1)
+        wanted = shown(int(name[1:]), int(window) + 2)
         assert np.abs(found.thumbnails[place] - wanted).max() < 2 / 255
 
 
