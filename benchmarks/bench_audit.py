@@ -71,6 +71,18 @@ def attacked(path: Path, collection: Collection) -> Audit:
     return audit(path, source=collection.source, id_key=KEY, **found)
 
 
+def brief(told: dict[str, Any]) -> dict[str, Any]:
+    """What attackers reached, rounded, without what each of them knew."""
+    findings = []
+    for each in told["findings"]:
+        kept = {name: each[name] for name in ("attack", "of", "attacker", "metric", "found")}
+        for name in ("reached", "control"):
+            kept[name] = {end: round(value, 4) for end, value in each[name].items()}
+        findings.append({**kept, "baseline": round(each["baseline"], 4)})
+    counts = {name: told[name] for name in ("rows", "groups", "seed", "notes")}
+    return {**counts, "findings": findings}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=os.environ.get("DOF_SHARED_DATA"))
@@ -84,9 +96,7 @@ def main() -> None:
                 if options["core"] == MODEL:
                     options["core"] = data / MODEL
                 made = work / f"{len(results)}.parquet"
-                extract(
-                    collection.source, out=made, id_key=KEY, **options, **collection.options
-                )
+                extract(collection.source, out=made, id_key=KEY, **options, **collection.options)
                 for dtype in DTYPES:
                     path = made.with_suffix(f".{dtype}.parquet")
                     convert(made, path, dtype=dtype)
@@ -94,7 +104,7 @@ def main() -> None:
                     told = attacked(path, collection).to_json()
                     seconds = round(time.perf_counter() - start, 1)
                     known = {"data": collection.name, "core": name, "dtype": dtype}
-                    results.append({**known, "seconds": seconds, **told})
+                    results.append({**known, "seconds": seconds, **brief(told)})
                     print(collection.name, name, dtype, seconds, flush=True)
     keep("audit", {"audits": results}, "pillow", "onnxruntime")
     tables.put(tables.PRIVACY, [tables.audit])

@@ -235,7 +235,7 @@ def audit() -> Iterator[tuple[str, ...]]:
 def _reached(finding: Any) -> str:
     """A score and its interval."""
     if finding is None:
-        return "–"
+        return ""
     score = finding["reached"]
     return f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
 
@@ -243,7 +243,7 @@ def _reached(finding: Any) -> str:
 def _beside(finding: Any, other: str) -> str:
     """A score beside its control or what chance gives."""
     if finding is None:
-        return "–"
+        return ""
     than = finding[other]
     value = than["value"] if isinstance(than, dict) else than
     return f"{finding['reached']['value']:.2f} ({value:.3f})"

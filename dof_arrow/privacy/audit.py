@@ -25,11 +25,11 @@ from dof_arrow.privacy.attacks.finding import Finding
 from dof_arrow.privacy.attacks.inversion import rebuild
 from dof_arrow.privacy.attacks.linkage import find_again, link
 from dof_arrow.privacy.attacks.membership import member
-from dof_arrow.privacy.uniqueness import Uniqueness, uniqueness
 from dof_arrow.privacy.columns import Sensitive, group_codes, sensitive_columns
 from dof_arrow.privacy.contact_sheet import contact_sheet
 from dof_arrow.privacy.source_pictures import Pictures, pictures_of
 from dof_arrow.privacy.threads import one_thread
+from dof_arrow.privacy.uniqueness import Uniqueness, uniqueness
 from dof_arrow.rewrite.edit import carry_out, prepare
 from dof_arrow.rewrite.metadata_edit import Wanted
 from dof_arrow.storage import owned
@@ -110,7 +110,7 @@ def audit(
     name = feature or found.primary
     run = _Run(found, name, seed)
     with _threads(run.features.size):
-        run.infer(sensitive_columns(run.rows, sensitive))
+        run.infer(sensitive_columns(found, sensitive))
         run.link()
         if source is None:
             run.notes.append("inversion and same picture: they need --source, the pictures")
@@ -177,7 +177,9 @@ class _Run:
     found: Dataset
     name: str
     seed: int
+    places: Array = field(init=False)
     rows: Dataset = field(init=False)
+    all_groups: Array = field(init=False)
     groups: Array = field(init=False)
     features: Array = field(init=False)
     findings: list[Finding] = field(default_factory=list)
@@ -190,9 +192,10 @@ class _Run:
         self.notes += note
         width = int(np.prod(self.found.row_shape(self.name)))
         most = min(MOST_ROWS, max(_MOST_BYTES // (4 * width), 1))
-        places = _whole_groups(codes, most, self.seed)
-        self.rows = self.found.take(places)
-        self.groups = codes[places]
+        self.places = _whole_groups(codes, most, self.seed)
+        self.rows = self.found.take(self.places)
+        self.all_groups = codes
+        self.groups = codes[self.places]
         stored = self.rows.to_numpy(self.name)
         self.features = stored.reshape(len(stored), -1).astype(np.float32)
         if not np.isfinite(self.features).all():
@@ -214,14 +217,15 @@ class _Run:
             self._try(f"attribute {column.name}", attack, column)
             if column.is_target and column.is_class:
                 self._try(f"membership {column.name}", member, column)
+        # Persons are counted among all: who is alone among some of them need not be so.
         told = {column.name: column.texts for column in columns}
         if told:
-            self.unique = uniqueness(told, self.groups.tolist())
+            self.unique = uniqueness(told, self.all_groups.tolist())
 
     def link(self) -> None:
         """Link pictures of one group."""
         try:
-            self.findings += link(self.features, self.groups, self.seed)
+            self.findings += link(self.features, self.groups, self.seed, self._records())
         except UsageError as error:
             self.notes.append(f"linkage: {error}")
 
@@ -240,11 +244,8 @@ class _Run:
             if pictures.again is None:
                 self.notes.append("same picture: the core was not found")
                 return
-            tried = len(pictures.again)
             records = self._records()[places]
-            self.findings += find_again(
-                features[:tried], pictures.again, groups[:tried], self.seed, records[:tried]
-            )
+            self.findings += find_again(features, pictures.again, groups, self.seed, records)
         except UsageError as error:
             self.notes.append(f"inversion: {error}")
 
@@ -256,9 +257,9 @@ class _Run:
 
     def _try(self, what: str, attack: Callable[..., list[Finding]], column: Sensitive) -> None:
         """An attack on the rows that have a value; a note where it cannot be tried."""
-        there = column.there
+        there = column.there[self.places]
         groups = self.groups[there]
-        values = column.values[there]
+        values = column.values[self.places][there]
         try:
             self.findings += attack(self.features[there], values, groups, column.name, self.seed)
         except UsageError as error:
@@ -270,9 +271,13 @@ def _whole_groups(codes: Array, most: int, seed: int) -> Array:
     if len(codes) <= most:
         return np.arange(len(codes))
     count = int(codes.max()) + 1
-    order = np.random.default_rng([seed, 6]).permutation(count)
-    sizes = np.bincount(codes, minlength=count)[order]
-    kept = order[np.cumsum(sizes) <= most]
+    sizes = np.bincount(codes, minlength=count).tolist()
+    kept = []
+    room = most
+    for group in np.random.default_rng([seed, 6]).permutation(count).tolist():
+        if sizes[group] <= room:  # one that is too large keeps no other out
+            kept.append(group)
+            room -= sizes[group]
     return np.flatnonzero(np.isin(codes, kept))
 
 

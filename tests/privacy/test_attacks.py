@@ -154,6 +154,30 @@ def test_frames_of_one_clip_are_not_in_its_gallery() -> None:
     assert alone.reached.value < 0.9 and told[-1].control.value < 0.3
 
 
+def test_views_of_a_picture_are_no_other_pictures_of_the_person() -> None:
+    """Persons of two unlike pictures, each in two views that are the same."""
+    random = np.random.default_rng(9)
+    records = np.repeat(np.arange(80), 2)
+    groups = records // 2
+    features = random.normal(size=(80, 16))[records]
+    for attacker in (0, 1):
+        views = link(features, groups)
+        pictures = link(features, groups, records=records)
+        least = [each for each in views if each.metric == "first of 10"][attacker]
+        most = [each for each in pictures if each.metric == "first of 10"][attacker]
+        assert least.reached.value > 0.3 > most.reached.value
+    with pytest.raises(UsageError, match="no pictures to link"):
+        link(features, records, records=records)
+
+
+def test_all_rows_are_in_the_gallery_of_some_that_are_looked_for() -> None:
+    random = np.random.default_rng(10)
+    features = random.normal(size=(50, 8))
+    told = find_again(features, features[:20], np.arange(50))
+    assert [each.metric for each in told] == ["first of 10", "first of 50"]
+    assert told[-1].rows == told[-1].groups == 20 and told[-1].reached.value == 1.0
+
+
 def test_too_little_is_refused() -> None:
     x, groups = np.ones((6, 2)), np.array([0, 0, 1, 1, 2, 2])
     with pytest.raises(UsageError, match="too few groups to attack"):

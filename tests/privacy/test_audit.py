@@ -87,6 +87,14 @@ def test_large_files_are_attacked_in_whole_groups(
     monkeypatch.setattr(module, "MOST_ROWS", 50)
     found = audit(folder / "x.dof.parquet", sensitive=["sex"])
     assert 40 < found.rows <= 50 and found.of == 100
+    # Persons are counted among all, not among those that are attacked.
+    assert found.unique is not None and found.unique.groups == 80
+
+
+def test_a_group_that_is_too_large_keeps_no_other_out() -> None:
+    codes = np.repeat(np.arange(5), [90, 3, 3, 3, 3])
+    for seed in range(5):
+        assert np.unique(codes[module._whole_groups(codes, 12, seed)]).tolist() == [1, 2, 3, 4]
 
 
 def test_what_cannot_be_audited_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -84,9 +84,7 @@ def test_of_a_window_it_is_the_frame_in_the_middle(
         assert np.abs(found.thumbnails[place] - wanted).max() < 2 / 255
 
 
-def test_clips_that_are_gone_or_shorter_lose_their_rows_alone(
-    filmed: Path, tmp_path: Path
-) -> None:
+def test_clips_that_are_gone_or_shorter_lose_their_rows_alone(filmed: Path, tmp_path: Path) -> None:
     data = made(filmed, tmp_path / "x.parquet")
     (filmed / "c3" / "4.png").unlink()
     for path in (filmed / "c4").iterdir():

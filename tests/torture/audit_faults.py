@@ -27,7 +27,9 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    "the picture itself is its own mate": Fault("linkage", "            same[row] = False\n", ""),
+    "the picture itself is its own mate": Fault(
+        "linkage", "            same &= records != records[row]\n", ""
+    ),
     "the last comes first": Fault(
         "linkage",
         "len(others) - np.searchsorted(others, mates)",

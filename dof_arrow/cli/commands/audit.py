@@ -15,9 +15,9 @@ from dof_arrow.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
     from dof_arrow.privacy.attacks.finding import Finding
-    from dof_arrow.privacy.uniqueness import Uniqueness
     from dof_arrow.privacy.audit import Audit
     from dof_arrow.privacy.self_test import Check
+    from dof_arrow.privacy.uniqueness import Uniqueness
 
 _NAMED = 3  # rare combinations
 _WIDTH = 14  # characters of what is attacked, so that rows fit into 80 columns
