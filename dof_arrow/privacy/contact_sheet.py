@@ -26,7 +26,7 @@ _PAPER, _INK = 255, 0
 
 
 def contact_sheet(pictures: Array, rebuilt: Rebuilt) -> bytes:
-    """The PNG bytes of a sheet: grey pictures float [n, h, w] of 0 to 1 above what was made of them.
+    """The PNG bytes of a sheet: grey pictures float [n, h, w] of 0 to 1 above what attackers made.
 
     Side by side stand those that the decoder rebuilt best, those in the middle, and the worst, six
     of each or as many as there are, by SSIM. Below each picture stand ridge's, the decoder's, and
@@ -45,11 +45,11 @@ def contact_sheet(pictures: Array, rebuilt: Rebuilt) -> bytes:
 def _blocks(order: Array) -> dict[str, Array]:
     """Which pictures, best first, stand in each block."""
     each = max(min(_EACH, len(order) // len(_BLOCKS)), 1)
-    starts = (0, (len(order) - each) // 2, len(order) - each)
-    return {
-        f"{name} of {len(order):,}": order[start : start + each]
-        for name, start in zip(_BLOCKS, starts, strict=True)
-    }
+    last = len(order) - each
+    blocks = {}
+    for name, start in zip(_BLOCKS, (0, last // 2, last), strict=True):
+        blocks[f"{name} of {len(order):,}"] = order[start : start + each]
+    return blocks
 
 
 def _drawn(rows: Mapping[str, Array], blocks: Mapping[str, Array]) -> bytes:

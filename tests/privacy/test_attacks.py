@@ -45,6 +45,18 @@ def test_a_ridge_is_that_of_the_normal_equations_however_many_rows_there_are() -
         assert np.allclose(model(x, 0.1), standard @ weights + y.mean(0))
 
 
+def test_a_row_far_beyond_all_that_was_taught_does_not_spoil_the_rest() -> None:
+    """Features that are the same in all pictures but the only one in colour."""
+    random = np.random.default_rng(11)
+    features = random.normal(size=(60, 4))
+    answers = features[:, :1] + 0.1 * random.normal(size=(60, 1))
+    features[:, 3] = 1e-6 * features[:, 3]
+    features[7, 3] = 5.0
+    said, mean = ridge.predicted(features, answers, np.arange(60), 0)
+    explained = 1 - np.square(said - answers).sum() / np.square(mean - answers).sum()
+    assert explained > 0.9
+
+
 def test_an_attacker_never_learns_from_the_group_that_is_attacked() -> None:
     """Each group has an answer of its own, which its features alone give away."""
     random = np.random.default_rng(1)

@@ -81,12 +81,10 @@ FAULTS = {
         "decoder", "taught = ~out", "taught = out | ~out"
     ),
     "pictures decoded for other rows": Fault(
-        "decoder", "model.standard(x[out])) @ waves", "model.standard(x[out])[::-1]) @ waves"
+        "decoder", "linear + gained @ waves", "linear[::-1] + gained[::-1] @ waves"
     ),
     "a net that learns nothing": Fault(
-        "decoder",
-        "adam.step(self._slopes(self._random.choice(taught, _BATCH)))",
-        "self._random.choice(taught, _BATCH)",
+        "decoder", "                adam.step(self._slopes(batch))\n", ""
     ),
     "a net that climbs": Fault("decoder", "weights -= rate", "weights += rate"),
     "a net without a bend": Fault(

@@ -53,13 +53,16 @@ def decoded(x: Array, pictures: Array, groups: Array, seed: int) -> Decoded:
         seen, wanted = x[taught], y[taught]
         strength = strength_for(seen, wanted, groups[taught], seed)
         model = Ridge(seen, wanted)
-        unseen = model.unseen(seen, wanted, strength)
-        net = _Net(model.standard(seen), (wanted - model.mean) @ waves.T, seed)
-        net.learn((unseen - model.mean) @ waves.T, groups[taught])
-        linear = model(x[out], strength)
+        unseen = model.unseen(seen, wanted, strength) - model.mean
+        centred = wanted - model.mean
+        net = _Net(model.standard(seen), centred @ waves.T, seed)
+        net.learn(unseen @ waves.T, groups[taught])
+        attacked = x[out]
+        linear = model(attacked, strength)
         slow = (linear - model.mean) @ waves.T
+        gained = net.beyond(slow, model.standard(attacked))
         found.linear[out] = linear
-        found.decoder[out] = linear + net.beyond(slow, model.standard(x[out])) @ waves
+        found.decoder[out] = linear + gained @ waves
         found.mean[out] = model.mean
     return found
 
@@ -85,7 +88,8 @@ class _Net:
         count = min(_HELD_OUT, len(np.unique(groups)))
         held_out = folds(groups, count, seed=self._seed) == 0
         taught = np.flatnonzero(~held_out)
-        said_already = np.asarray(linear / self._unit, np.float32)[held_out]
+        others = self._x[held_out]
+        said_already = np.asarray(linear[held_out] / self._unit, np.float32)
         missed = self._y[held_out] - said_already
         kept = [each.copy() for each in self._weights]
         least = _energy(missed)
@@ -93,13 +97,17 @@ class _Net:
         waited = 0
         for _ in range(_MOST):
             for _ in range(_ROUND):
-                adam.step(self._slopes(self._random.choice(taught, _BATCH)))
-            apart = self._said(self._x[held_out]) - said_already
+                batch = self._random.choice(taught, _BATCH)
+                adam.step(self._slopes(batch))
+            apart = self._said(others) - said_already
             share = _share(missed, apart)
-            error = _energy(missed - share * apart)
+            left = missed - share * apart
+            error = _energy(left)
             waited += 1
             if error < least:
-                least, self._share, waited = error, share, 0
+                least = error
+                waited = 0
+                self._share = share
                 kept = [each.copy() for each in self._weights]
             if waited == _PATIENCE:
                 break
@@ -107,22 +115,32 @@ class _Net:
 
     def beyond(self, linear: Array, x: Array) -> Array:
         """What is to be added to `linear` float [k, m], said of x float [k, D]."""
-        said = self._said(np.asarray(x, np.float32)).astype(np.float64) * self._unit
-        return np.asarray(self._share * (said - linear))
+        said = self._said(np.asarray(x, np.float32))
+        apart = said * np.float64(self._unit) - linear
+        return np.asarray(self._share * apart)
 
     def _said(self, x: Array) -> Array:
-        first, offset, second, last = self._weights
-        hidden = np.maximum(x @ first + offset, 0)
-        return np.asarray(hidden @ second + last)
+        _, _, second, last = self._weights
+        return np.asarray(self._hidden(x) @ second + last)
+
+    def _hidden(self, x: Array) -> Array:
+        first, offset, _, _ = self._weights
+        return np.asarray(np.maximum(x @ first + offset, 0))
 
     def _slopes(self, rows: Array) -> list[Array]:
         """The gradient of the mean squared error of some rows, for each of the weights."""
-        first, offset, second, last = self._weights
+        second = self._weights[2]
         x = self._x[rows]
-        hidden = np.maximum(x @ first + offset, 0)
-        error = (hidden @ second + last - self._y[rows]) * np.float32(2 / len(rows))
+        hidden = self._hidden(x)
+        missed = self._said(x) - self._y[rows]
+        error = missed * np.float32(2 / len(rows))
         back = (error @ second.T) * (hidden > 0)
-        return [x.T @ back, back.sum(axis=0), hidden.T @ error, error.sum(axis=0)]
+        return [
+            x.T @ back,
+            back.sum(axis=0),
+            hidden.T @ error,
+            error.sum(axis=0),
+        ]
 
 
 class _Adam:
@@ -138,20 +156,24 @@ class _Adam:
         """Change the weights in place."""
         self._steps += 1
         slow, slower = _DECAY
-        warm = np.sqrt(1 - slower**self._steps) / (1 - slow**self._steps)
-        rate = np.float32(_RATE * warm)
+        started = 1 - slow**self._steps
+        spread = np.sqrt(1 - slower**self._steps)
+        rate = np.float32(_RATE * spread / started)
         kept = zip(self._weights, self._means, self._squares, slopes, strict=True)
         for weights, mean, squares, slope in kept:
             mean += (1 - slow) * (slope - mean)
             squares += (1 - slower) * (np.square(slope) - squares)
-            weights -= rate * mean / (np.sqrt(squares) + _TINY)
+            size = np.sqrt(squares) + _TINY
+            weights -= rate * mean / size
 
 
 def _waves(side: int) -> Array:
     """The slowest cosines along a side, of length 1, float64 [k, side]."""
     count = min(_WAVES, side)
-    waves = np.cos(np.pi * np.outer(np.arange(count), np.arange(side) + 0.5) / side)
-    return np.asarray(waves / np.linalg.norm(waves, axis=1, keepdims=True))
+    places = np.pi * (np.arange(side) + 0.5) / side
+    waves = np.cos(np.outer(np.arange(count), places))
+    lengths = np.linalg.norm(waves, axis=1, keepdims=True)
+    return np.asarray(waves / lengths)
 
 
 def _share(missed: Array, apart: Array) -> float:
@@ -159,7 +181,8 @@ def _share(missed: Array, apart: Array) -> float:
     whole = _energy(apart)
     if not whole:
         return 0.0
-    return min(max(float(np.vdot(missed, apart)) / whole, 0.0), 1.0)
+    share = float(np.vdot(missed, apart)) / whole
+    return min(max(share, 0.0), 1.0)
 
 
 def _energy(values: Array) -> float:

@@ -37,7 +37,11 @@ class Ridge:
         self._scale = scale
         self.mean = y.mean(axis=0, dtype=np.float64)
         self._rows = len(x)
-        standard = self.standard(x)
+        standard = (x - self._mean) / self._scale
+        # The features of the only picture in colour, say, lie a thousand times further out than all
+        # that were taught: there the nearest of these has to do.
+        self._lowest = standard.min(axis=0)
+        self._highest = standard.max(axis=0)
         centred = y - self.mean
         self._is_tall = standard.shape[0] >= standard.shape[1]
         if self._is_tall:
@@ -74,8 +78,9 @@ class Ridge:
         return np.asarray(y - missed / (1 - np.minimum(own, _MOST_OWN))[:, None])
 
     def standard(self, x: Array) -> Array:
-        """Features float [k, D] as it sees them: around 0, spread by 1."""
-        return np.asarray((x - self._mean) / self._scale)
+        """Features float [k, D] as it sees them: around 0, spread by 1, no further than was taught."""
+        standard = (x - self._mean) / self._scale
+        return np.asarray(np.clip(standard, self._lowest, self._highest))
 
 
 def strength_for(x: Array, y: Array, groups: Array, seed: int) -> float:
