@@ -202,6 +202,12 @@ def test_too_little_is_refused() -> None:
         member(x, np.zeros(6), np.arange(6), "sex")
 
 
+@pytest.mark.parametrize("name", audit_faults.FAULTS)
+def test_each_fault_still_has_its_line(name: str) -> None:
+    with audit_faults.seeded(audit_faults.FAULTS[name]):
+        pass
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -90,7 +90,7 @@ FAULTS = {
     "a net without a bend": Fault(
         "decoder", "np.maximum(x @ first + offset, 0)", "(x @ first + offset)"
     ),
-    "a net that nobody hears": Fault("decoder", "self._share * (said", "0.0 * (said"),
+    "a net that nobody hears": Fault("decoder", "self._share * apart", "0.0 * apart"),
     "the least likely class": Fault("attributes", "said.argmax(axis=1)", "said.argmin(axis=1)"),
     "classes turned round": Fault(
         "attributes", "said[:, 1] - said[:, 0]", "said[:, 0] - said[:, 1]"

@@ -78,7 +78,7 @@ class Ridge:
         return np.asarray(y - missed / (1 - np.minimum(own, _MOST_OWN))[:, None])
 
     def standard(self, x: Array) -> Array:
-        """Features float [k, D] as it sees them: around 0, spread by 1, no further than was taught."""
+        """Features float [k, D] as it sees them: around 0, spread by 1, within what was taught."""
         standard = (x - self._mean) / self._scale
         return np.asarray(np.clip(standard, self._lowest, self._highest))
 
