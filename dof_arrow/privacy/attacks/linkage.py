@@ -20,6 +20,7 @@ Array = NDArray[Any]
 Metric = Callable[[Array], Array]
 
 
+_KNOWS = "the picture itself, changed a little, and the core"
 _STEP = 512  # rows compared with all others at a time
 _COMPONENTS = 512
 _SHRINKAGE = 0.1
@@ -192,29 +193,50 @@ def find_again(
 
     `again` float [a, D] are the features of changed pictures, those of the first rows; all rows are
     in the gallery. Other rows of the same of `records` int64 [n], such as frames of a clip, are
-    not. Raises UsageError for too few groups.
+    not. One attacker compares by cosine, another first takes off what all rows, and all changed
+    pictures, have in common. Raises UsageError for too few groups.
     """
-    clock = Clock()
-    codes, count = numbered(groups[: len(again)])
-    ours = directions(features)
-    theirs = directions(again)
     of = np.arange(len(features)) if records is None else records
+    common = features.mean(axis=0, dtype=np.float64)
+    change = again.mean(axis=0, dtype=np.float64)
+    findings = []
+    for attacker, ours, theirs, knows in (
+        ("cosine", features, again, _KNOWS),
+        ("centred", features - common, again - change, f"{_KNOWS}; others changed as it"),
+    ):
+        clock = Clock()
+        rows, pictures = directions(ours), directions(theirs)
+        findings += _found_again(rows, pictures, groups, of, attacker, knows, seed, clock)
+    return findings
+
+
+def _found_again(
+    ours: Array,
+    theirs: Array,
+    groups: Array,
+    of: Array,
+    attacker: str,
+    knows: str,
+    seed: int,
+    clock: Clock,
+) -> list[Finding]:
+    codes, count = numbered(groups[: len(theirs)])
     reached = _own_row(ours, theirs, of)
     control = _own_row(ours, theirs[dealt(len(theirs), seed)], of)
     together = np.unique(of, return_inverse=True, return_counts=True)
-    others = (len(features) - together[2][together[1]])[: len(again)]
+    others = (len(ours) - together[2][together[1]])[: len(theirs)]
     findings = []
     for size in sizes(int(others.min()) + 1):
         finding = Finding(
             attack="same picture",
             of="its row",
-            attacker="cosine",
-            knows="the picture itself, changed a little, and the core",
+            attacker=attacker,
+            knows=knows,
             metric=f"first of {size:,}",
             reached=_share(_first(reached, others, size), codes),
             control=_share(_first(control, others, size), codes),
             baseline=1 / size,
-            rows=len(again),
+            rows=len(theirs),
             groups=count,
             seed=seed,
             seconds=clock.seconds(),
