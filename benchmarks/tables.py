@@ -1,16 +1,17 @@
-"""Write the tables of README.md from the results: `python -m benchmarks.tables`."""
+"""Write the tables of README.md and docs/privacy.md from the results: `python -m benchmarks.tables`."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import RESULTS
 
 README = Path(__file__).with_name("README.md")
+PRIVACY = Path(__file__).parents[1] / "docs" / "privacy.md"
 
 
 def result(name: str) -> Any:
@@ -198,6 +199,59 @@ def directory() -> Iterator[tuple[str, ...]]:
     yield "5,000 parts opened, 1,024 files allowed, s", f"{found['5,000 parts opened, s']:.1f}", ""
 
 
+def audit() -> Iterator[tuple[str, ...]]:
+    """What attackers found in small public collections, by how features are stored."""
+    yield (
+        "pictures",
+        "core",
+        "stored as",
+        "thumbnail by ridge, R2",
+        "by the decoder",
+        "… SSIM (shuffled)",
+        "same patient first (chance)",
+        "sex, AUC",
+        "the very picture first, by cosine",
+        "… centred (chance)",
+    )
+    for found in result("audit")["audits"]:
+        by = {}
+        for each in found["findings"]:
+            by[each["attack"], each["of"], each["attacker"], each["metric"]] = each
+        thumbnail = ("inversion", "32 x 32 thumbnail")
+        link = ("linkage", "another picture of the same group", "cosine", "first of all")
+        again = [each for each in found["findings"] if each["attack"] == "same picture"]
+        again.sort(key=lambda each: each["baseline"], reverse=True)  # the largest gallery last
+        yield (
+            f"{found['data']}, {found['rows']}",
+            found["core"],
+            found["dtype"],
+            _reached(by.get((*thumbnail, "ridge", "R2"))),
+            _reached(by.get((*thumbnail, "decoder", "R2"))),
+            _beside(by.get((*thumbnail, "decoder", "SSIM")), "control"),
+            _beside(by.get(link), "baseline"),
+            _reached(by.get(("attribute", "sex", "ridge", "AUC"))),
+            _reached(again[-2] if again else None),
+            _beside(again[-1] if again else None, "baseline"),
+        )
+
+
+def _reached(finding: Any) -> str:
+    """A score and its interval."""
+    if finding is None:
+        return ""
+    score = finding["reached"]
+    return f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
+
+
+def _beside(finding: Any, other: str) -> str:
+    """A score beside its control or what chance gives."""
+    if finding is None:
+        return ""
+    than = finding[other]
+    value = than["value"] if isinstance(than, dict) else than
+    return f"{finding['reached']['value']:.2f} ({value:.3f})"
+
+
 def _spread(found: Any, path: tuple[str, ...]) -> str:
     """A ratio, and the least and the most of several pairs of files where there were some."""
     every = found[path[0]].get("all")
@@ -217,14 +271,21 @@ def markdown(rows: Iterator[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *body))
 
 
-def main() -> None:
-    """Put each table between its marks."""
-    text = README.read_text()
-    for table in (reading, rivals, side_by_side, opening, others, video, million, directory):
+def put(page: Path, made: Iterable[Callable[[], Iterator[tuple[str, ...]]]]) -> None:
+    """Put each table between its marks on a page."""
+    text = page.read_text()
+    for table in made:
         marks = rf"(<!-- {table.__name__} -->\n).*?(<!-- end -->)"
-        made = markdown(table())
-        text = re.sub(marks, lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text, flags=re.S)
-    README.write_text(text)
+        rows = markdown(table())
+        text = re.sub(marks, lambda m, rows=rows: f"{m[1]}{rows}\n{m[2]}", text, flags=re.S)
+    page.write_text(text)
+
+
+def main() -> None:
+    """Write all tables."""
+    put(README, (reading, rivals, side_by_side, opening, others, video, million, directory))
+    if has_result("audit"):
+        put(PRIVACY, [audit])
 
 
 if __name__ == "__main__":

@@ -58,10 +58,10 @@ def _texts(names: Sequence[str]) -> list[str]:
 
 def _called(data: SelectedRows, names: Sequence[str], key: Any) -> list[str]:
     """What inputs of these names are called in the dataset."""
-    privacy = data.metadata.privacy
-    if privacy is None or privacy.ids == "name":
+    made = data.metadata.pseudonyms
+    if made is None:
         return list(names)
-    return pseudonyms(existing_key(key, _WHY, privacy.key), "id", names)
+    return pseudonyms(existing_key(key, _WHY, made.key), "id", names)
 
 
 def _places(stored: pa.Array, ids: Sequence[str]) -> NDArray[np.int64]:

@@ -67,16 +67,30 @@ def combinations(columns: Mapping[str, pa.Array], people: pa.Array | None = None
     return Combinations(inputs=inputs, alone=_alone(list(codes.values()), who), columns=told)
 
 
-def _alone(codes: Sequence[Codes], who: Codes) -> int:
-    """How many inputs have a combination that only one person has."""
-    if not codes or not len(who):
-        return 0
+def sharing(codes: Sequence[Codes], who: Codes) -> Codes:
+    """How many persons have the combination of each input, itself among them, int64 [n].
+
+    A combination is that of the codes int64 [n], 0 and up, of each column; `who` int64 [n] says
+    whose each input is.
+
+    >>> sharing([np.array([0, 0, 1]), np.array([0, 0, 0])], np.array([7, 8, 8])).tolist()
+    [2, 2, 1]
+    """
     combined = np.zeros(len(who), np.int64)
+    if not len(who):
+        return combined
     for code in codes:
         # Made dense after each column, so that the product never grows beyond 64 bits.
         _, combined = np.unique(combined * (code.max() + 1) + code, return_inverse=True)
     holders = np.unique(np.stack([combined, who]), axis=1)[0]
-    return int((np.bincount(holders)[combined] == 1).sum())
+    return np.asarray(np.bincount(holders)[combined], np.int64)
+
+
+def _alone(codes: Sequence[Codes], who: Codes) -> int:
+    """How many inputs have a combination that only one person has."""
+    if not codes:
+        return 0
+    return int((sharing(codes, who) == 1).sum())
 
 
 def _coded(column: pa.Array) -> Codes:

@@ -51,6 +51,8 @@ class Job:
 
     def draws(self, sample: Sample) -> list[dict[str, float]]:
         """What is drawn for each view of an input, by its name; nothing for view 0."""
+        if self.views.augmentation is None:  # nothing is drawn: no number is needed
+            return self.views.draws(0)
         # Not by its number: the seed is public, and numbers tried with it would tell the order.
         name = sample.key if self.site is None else f"{self.site}/{sample.key}"
         return self.views.draws(draw_number(self.id_key, name))

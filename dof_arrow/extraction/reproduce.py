@@ -126,7 +126,7 @@ def reproduce(
     making |= {"size": size, "grey": grey or None}
     given = {name: value for name, value in making.items() if value is not None}
     cores = _matched(found, loaded_cores(core, given) if core else _found_cores(found, given))
-    sampling = _sampling(found.metadata)
+    sampling = sampling_of(found.metadata)
     job = Job(
         source=_opened(source, table, key, start, end, pictures, clips=sampling is not None),
         cores=cores,
@@ -301,7 +301,7 @@ def _another(core: Core, wanted: CoreMetadata, where: str) -> UsageError:
     )
 
 
-def _sampling(about: Metadata) -> Sampling | None:
+def sampling_of(about: Metadata) -> Sampling | None:
     """Which frames were taken, or None where inputs are pictures."""
     if about.record.frame is None:
         return None
@@ -314,10 +314,11 @@ def _provenance(about: Metadata) -> Provenance:
 
 def secret_of(about: Metadata, id_key: bytes | PathLike | None) -> bytes | None:
     """The key that made the ids, None where they are names; none is made here."""
-    if about.privacy is None or about.privacy.ids == "name":
+    made = about.pseudonyms
+    if made is None:
         return None
     why = "Only who has the key that extraction used can find the inputs: --id-key FILE."
-    return existing_key(id_key, why, about.privacy.key)
+    return existing_key(id_key, why, made.key)
 
 
 def _drawn(count: int, rows: int | float, seed: int) -> Array:

@@ -3,14 +3,15 @@
 The pictures are drawn: each person has a look of their own, each picture of them varies a little.
 Of three kinds of features the first are the pictures, the second noise, and the third tell who a
 person is but nothing that other persons could teach: who finds more there has learned from the
-person that is attacked.
+person that is attacked. A decoder also has to find what no line leads to: pictures that show how
+large two numbers are, whatever their sign.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -37,6 +38,7 @@ _EACH = 5  # pictures of a person
 _SIDE = 24
 _LOOKS = 8  # numbers that make up a look
 _NOISE_WIDTH = 64
+_BENT = 200  # pictures that no line leads to
 _MEMORY = 1e-7  # the penalty of a head that learns rows by heart
 
 
@@ -97,6 +99,17 @@ def drawn(seed: int) -> Drawn:
     )
 
 
+def bent(seed: int) -> tuple[Array, Array]:
+    """Two numbers float64 [n, 2], and pictures float64 [n, 24, 24] that show what size they are."""
+    random = np.random.default_rng([seed, 7])
+    numbers = random.uniform(-1, 1, size=(_BENT, 2))
+    sizes = np.abs(numbers)
+    slope = np.cos(np.pi * (np.arange(_SIDE) + 0.5) / _SIDE)
+    lit = 0.1 * (sizes[:, 0] - sizes[:, 1])[:, None] * slope
+    pictures = np.repeat(0.5 + lit[:, :, None], _SIDE, axis=2)
+    return numbers, pictures
+
+
 def self_test(seeds: int = SEEDS) -> list[Check]:
     """Run every attack on features that are the pictures, and on independent noise by 20 seeds."""
     with one_thread():
@@ -108,12 +121,14 @@ def _checks(seeds: int) -> list[Check]:
     flat = known.pictures.reshape(len(known.pictures), -1)
     random = np.random.default_rng([0, 4])
     again = flat + 0.002 * random.normal(size=flat.shape)
-    identity = list(_attacks(known, flat, again, 0))
+    identity = [*_attacks(known, flat, again, 0), *_on_bent(*bent(0), 0)]
     noise: defaultdict[tuple[str, str, str], list[Finding]] = defaultdict(list)
     with listening().progress("attacking noise") as update:
         for seed in range(seeds):
             update(seed, seeds, 0)
-            for finding in chain(_on_noise(seed), _on_strangers(seed)):
+            strangers = np.random.default_rng([seed, 8]).uniform(-1, 1, size=(_BENT, 2))
+            on_bent = _on_bent(strangers, bent(seed)[1], seed)
+            for finding in chain(_on_noise(seed), _on_strangers(seed), on_bent):
                 noise[_key(finding)].append(finding)
         update(seeds, seeds, 0)
     return [_check(finding, noise[_key(finding)]) for finding in identity]
@@ -147,6 +162,13 @@ def _on_strangers(seed: int) -> Iterator[Finding]:
     yield from invert(features, known.pictures, known.persons, seed)
     yield from infer_class(features, known.sex, known.persons, "sex", seed)
     yield from infer_number(features, known.size, known.persons, "size", seed)
+
+
+def _on_bent(numbers: Array, pictures: Array, seed: int) -> Iterator[Finding]:
+    """The decoder on pictures that no line leads to, each of a person of its own."""
+    for finding in invert(numbers, pictures, np.arange(len(numbers)), seed):
+        if finding.attacker == "decoder":
+            yield replace(finding, of="where no line leads")
 
 
 def _key(finding: Finding) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from dof_arrow.cores.find_cores import find_cores
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import CoreError, DofError
 from dof_arrow.extraction.recompute import Row
-from dof_arrow.extraction.reproduce import known_rows, secret_of
+from dof_arrow.extraction.reproduce import known_rows, sampling_of, secret_of
+from dof_arrow.format.spec.metadata import CoreMetadata
+from dof_arrow.privacy.clip_pictures import Shown, shown
 from dof_arrow.progress import listening
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
 
 Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
+Seen = tuple[int, Array, Array | None]  # a row's place, thumbnail, and features again
 
 SIDE = 32
 QUALITY = 75  # of the JPEG that a picture is saved as again
@@ -49,43 +53,79 @@ def pictures_of(
     *,
     table: PathLike | None = None,
     key: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
     id_key: bytes | PathLike | None = None,
     site: str | None = None,
 ) -> Pictures:
     """Read the pictures of rows from what they were extracted from; those not there are left out.
 
+    The picture of a clip's row is its frame; that of a row of several frames the one in the middle.
     `name` is the feature column, whose core is looked for by its digest. Raises UsageError where
     the source has none of the rows, or the key of the pseudonyms is not there; SourceError where it
     cannot be read.
     """
     named = Path(table) if table else None
-    opened = open_source(Path(source), table=named, key=key)
+    sampling = sampling_of(rows.metadata)
+    opened = open_source(
+        Path(source), table=named, key=key, start=start, end=end, clips=sampling is not None
+    )
     known = known_rows(rows, opened, secret_of(rows.metadata, id_key), site)
-    core = _core(rows, name)
-    thumbnails: list[Array] = []
-    again: list[Array] = []
-    places: list[int] = []
+    about = _made_by(rows, name)
+    core = _core(rows, about)
+    if sampling is None:
+        seen = _of_pictures(known, opened, core)
+    else:
+        seen = _of_clips(shown(known, opened, sampling, about), core)
+    thumbnails: dict[int, Array] = {}
+    again: dict[int, Array] = {}
     with listening().progress("reading pictures") as update:
-        for place, row in enumerate(known):
-            update(place, len(known), place - len(places))
-            try:
-                small, features = _seen(row, opened, core if place < MOST_AGAIN else None)
-            except DofError:
-                continue  # a picture that is gone, or cannot be read any more
-            thumbnails.append(small)
-            places.append(place)
+        for place, small, features in seen:
+            thumbnails[place] = small
             if features is not None:
-                again.append(features)
-        update(len(known), len(known), len(known) - len(places))
-    found = np.array(thumbnails, np.float32).reshape(-1, SIDE, SIDE)
-    features_again = np.array(again, np.float32) if again else None
-    return Pictures(found, np.array(places, np.int64), features_again)
+                again[place] = features
+            update(len(thumbnails), len(known), 0)
+        update(len(known), len(known), len(known) - len(thumbnails))
+    places = sorted(thumbnails)
+    found = np.array([thumbnails[place] for place in places], np.float32)
+    features_again = np.array([again[place] for place in sorted(again)], np.float32)
+    return Pictures(
+        found.reshape(-1, SIDE, SIDE),
+        np.array(places, np.int64),
+        features_again if again else None,
+    )
 
 
-def _core(rows: Dataset, name: str) -> Core | None:
-    """The core of a feature column, if it is known and found."""
+def _of_pictures(rows: Sequence[Row], source: Source, core: Core | None) -> Iterator[Seen]:
+    """Each row's place, its thumbnail, and for the first of them its features again."""
+    for place, row in enumerate(rows):
+        try:
+            yield place, *_seen(row, source, core if place < MOST_AGAIN else None)
+        except DofError:
+            continue  # a picture that is gone, or cannot be read any more
+
+
+def _of_clips(all_shown: Iterable[Shown], core: Core | None) -> Iterator[Seen]:
+    """The same of rows of clips."""
+    for places, frames in all_shown:
+        small = thumbnail(_grey(frames[len(frames) // 2]))
+        features = None
+        if core is not None and min(places) < MOST_AGAIN:
+            pixels = [changed(frame) for frame in frames]
+            whole = pixels[0] if core.time_axis is None else np.stack(pixels)
+            features = core([whole]).reshape(-1)
+        for place in places:
+            yield place, small, features if place < MOST_AGAIN else None
+
+
+def _made_by(rows: Dataset, name: str) -> CoreMetadata | None:
+    """What is said of the core of a feature column."""
     column = rows.metadata.columns.get(name)
-    about = rows.metadata.cores.get(column.core or "") if column else None
+    return rows.metadata.cores.get(column.core or "") if column else None
+
+
+def _core(rows: Dataset, about: CoreMetadata | None) -> Core | None:
+    """The core, if it is known and found."""
     if about is None:
         return None
     # Beside a dataset on a store nothing is looked for.
@@ -123,6 +163,15 @@ def thumbnail(grey: Array) -> Array:
     picture = Image.fromarray(grey[:, :, 0])
     small = picture.resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(small, np.float32) / 255
+
+
+def _grey(pixels: Array) -> Array:
+    """Pixels uint8 [h, w, c] in grey, uint8 [h, w, 1]."""
+    from PIL import Image
+
+    if pixels.shape[2] == 1:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
 
 
 def changed(pixels: Array) -> Array:

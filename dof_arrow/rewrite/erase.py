@@ -157,16 +157,14 @@ class _Called:
     """What the dataset calls an input or group: as it was asked for, or its pseudonym."""
 
     def __init__(self, data: Dataset, id_key: PathLike | bytes | None) -> None:
-        privacy = data.metadata.privacy
-        self._named = privacy is None or privacy.ids == "name"
-        self._made_by = None if privacy is None else privacy.key
+        self._pseudonyms = data.metadata.pseudonyms
         self._key = id_key
 
     def all(self, kind: Kind, names: Sequence[str]) -> list[tuple[str, ...]]:
         """For each name what the dataset may call it."""
-        if self._named or not names:
+        if self._pseudonyms is None or not names:
             return [(name,) for name in names]
-        made = pseudonyms(existing_key(self._key, _WHY, self._made_by), kind, names)
+        made = pseudonyms(existing_key(self._key, _WHY, self._pseudonyms.key), kind, names)
         return list(zip(names, made, strict=True))
 
 

@@ -182,11 +182,11 @@ def pseudonym_order(opened: Sequence[Dataset], whole: Dataset) -> Array | None:
 
 def _are_by_pseudonym(opened: Sequence[Dataset]) -> bool:
     """Whether all have their rows in the order of their pseudonyms."""
-    for part in opened:
-        privacy = part.metadata.privacy
-        if privacy is None or privacy.ids == "name" or not _ascend(_ids(part)):
-            return False
-    return True
+
+    def ascends(part: Dataset) -> bool:
+        return part.metadata.pseudonyms is not None and _ascend(_ids(part))
+
+    return all(map(ascends, opened))
 
 
 def _ids(data: Dataset) -> pa.Array:

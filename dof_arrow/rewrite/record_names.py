@@ -96,8 +96,8 @@ def named_by(
     column = data.to_arrow([data.metadata.record.id]).column(0).combine_chunks()
     coded = column.dictionary_encode()
     ids = coded.dictionary.cast(pa.large_string())
-    privacy = data.metadata.privacy
-    key = b"" if privacy is None or privacy.ids == "name" else _key(id_key, privacy.key)
+    made = data.metadata.pseudonyms
+    key = b"" if made is None else _key(id_key, made.key)
     names = ids
     if key:
         names = _with_names(ids, _candidates(given, ids, source), key)

@@ -41,15 +41,15 @@ def reidentify(
     if the source cannot be read.
     """
     data = file if isinstance(file, Dataset) else dataset.open(file)
-    privacy = data.metadata.privacy
-    if privacy is None or privacy.ids == "name":
+    made = data.metadata.pseudonyms
+    if made is None:
         raise UsageError("ids are no pseudonyms", str(data.path), hint="They are the names.")
     known = list(names)
     if source is not None:
         known += at_site(open_source(Path(source)).names, site).to_pylist()
     if not known:
         raise UsageError("no names to compare", str(data.path), "a source, or a list of names")
-    key = existing_key(id_key, _WHY, privacy.key)
+    key = existing_key(id_key, _WHY, made.key)
     record = data.metadata.record
     failed = pa.array([failure["id"] for failure in data.errors], pa.string())
     found = [

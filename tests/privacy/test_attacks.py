@@ -15,7 +15,7 @@ from dof_arrow.privacy.attacks.gallery import alarm, first, sizes
 from dof_arrow.privacy.attacks.inversion import invert, ssim
 from dof_arrow.privacy.attacks.linkage import find_again, link
 from dof_arrow.privacy.attacks.membership import member
-from dof_arrow.privacy.attacks.uniqueness import uniqueness
+from dof_arrow.privacy.uniqueness import uniqueness
 from tests.torture import audit_faults
 
 
@@ -43,6 +43,18 @@ def test_a_ridge_is_that_of_the_normal_equations_however_many_rows_there_are() -
         gram = standard.T @ standard + 0.1 * rows * np.eye(width)
         weights = np.linalg.solve(gram, standard.T @ (y - y.mean(0)))
         assert np.allclose(model(x, 0.1), standard @ weights + y.mean(0))
+
+
+def test_a_row_far_beyond_all_that_was_taught_does_not_spoil_the_rest() -> None:
+    """Features that are the same in all pictures but the only one in colour."""
+    random = np.random.default_rng(11)
+    features = random.normal(size=(60, 4))
+    answers = features[:, :1] + 0.1 * random.normal(size=(60, 1))
+    features[:, 3] = 1e-6 * features[:, 3]
+    features[7, 3] = 5.0
+    said, mean = ridge.predicted(features, answers, np.arange(60), 0)
+    explained = 1 - np.square(said - answers).sum() / np.square(mean - answers).sum()
+    assert explained > 0.9
 
 
 def test_an_attacker_never_learns_from_the_group_that_is_attacked() -> None:
@@ -87,7 +99,8 @@ def test_linkage_by_hand() -> None:
         assert 0 < finding.reached.low < 1 and finding.found
         assert finding.control.value < 0.3
     again = find_again(features, features + 0.01, groups)
-    assert [finding.metric for finding in again] == ["first of 10", "first of 100", "first of 120"]
+    metrics = ["first of 10", "first of 100", "first of 120"]
+    assert [finding.metric for finding in again] == 2 * metrics
     assert again[-1].baseline == 1 / 120
 
 
@@ -103,7 +116,8 @@ def test_part_of_a_picture_gives_part_of_its_variance() -> None:
     random = np.random.default_rng(5)
     pictures = random.uniform(size=(400, 2, 8))
     features = pictures.reshape(400, 16)[:, :8]
-    (found,) = invert(features, pictures, np.arange(400))  # too small for SSIM
+    found, decoder = invert(features, pictures, np.arange(400))  # too small for SSIM
+    assert decoder.reached.value > found.reached.value - 0.02
     assert found.metric == "R2" and 0.45 < found.reached.value < 0.52
     # Half of the numbers are given; learning them from 320 pictures costs a little.
     assert found.reached.low < 0.485 < found.reached.high and found.control.value < 0.01
@@ -140,6 +154,59 @@ def test_persons_are_counted_not_rows() -> None:
     assert (six.unique, six.rare, six.smallest) == (0, 0, 6)
 
 
+def test_frames_of_one_clip_are_not_in_its_gallery() -> None:
+    """Frames of a clip are alike: without them in the gallery each leads to its own clip."""
+    random = np.random.default_rng(8)
+    records = np.repeat(np.arange(20), 5)
+    features = random.normal(size=(20, 16))[records] + 1e-3 * random.normal(size=(100, 16))
+    again = features + 1e-2 * random.normal(size=features.shape)
+    alone = find_again(features, again, records)[-1]
+    assert alone.attacker == "centred"
+    told = find_again(features, again, records, records=records)
+    assert [each.metric for each in told] == 2 * ["first of 10", "first of 96"]
+    assert told[-1].baseline == 1 / 96 and told[-1].reached.value == 1.0
+    assert alone.reached.value < 0.9 and told[-1].control.value < 0.3
+
+
+def test_views_of_a_picture_are_no_other_pictures_of_the_person() -> None:
+    """Persons of two unlike pictures, each in two views that are the same."""
+    random = np.random.default_rng(9)
+    records = np.repeat(np.arange(80), 2)
+    groups = records // 2
+    features = random.normal(size=(80, 16))[records]
+    for attacker in (0, 1):
+        views = link(features, groups)
+        pictures = link(features, groups, records=records)
+        least = [each for each in views if each.metric == "first of 10"][attacker]
+        most = [each for each in pictures if each.metric == "first of 10"][attacker]
+        assert least.reached.value > 0.3 > most.reached.value
+    with pytest.raises(UsageError, match="no pictures to link"):
+        link(features, records, records=records)
+
+
+def test_all_rows_are_in_the_gallery_of_some_that_are_looked_for() -> None:
+    random = np.random.default_rng(10)
+    features = random.normal(size=(50, 8))
+    told = find_again(features, features[:20], np.arange(50))
+    assert [each.metric for each in told] == 2 * ["first of 10", "first of 50"]
+    assert told[-1].rows == told[-1].groups == 20 and told[-1].reached.value == 1.0
+
+
+def test_what_all_changed_pictures_have_in_common_is_taken_off() -> None:
+    """All pictures are alike, and each change moves them the same way, further than they differ."""
+    random = np.random.default_rng(12)
+    features = 10 + random.normal(size=(200, 16))
+    again = features + 5 * random.normal(size=16)
+    told = {(each.attacker, each.metric): each for each in find_again(features, again, _own(200))}
+    assert told["centred", "first of 200"].reached.value == 1.0
+    assert told["cosine", "first of 200"].reached.value < 0.5
+    assert told["centred", "first of 200"].control.value < 0.1
+
+
+def _own(count: int) -> np.ndarray:
+    return np.arange(count)
+
+
 def test_too_little_is_refused() -> None:
     x, groups = np.ones((6, 2)), np.array([0, 0, 1, 1, 2, 2])
     with pytest.raises(UsageError, match="too few groups to attack"):
@@ -150,6 +217,12 @@ def test_too_little_is_refused() -> None:
         infer_class(x, np.zeros(6), np.arange(6), "sex")
     with pytest.raises(UsageError, match="nothing to train a head on"):
         member(x, np.zeros(6), np.arange(6), "sex")
+
+
+@pytest.mark.parametrize("name", audit_faults.FAULTS)
+def test_each_fault_still_has_its_line(name: str) -> None:
+    with audit_faults.seeded(audit_faults.FAULTS[name]):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from dof_arrow.cli import main
 from dof_arrow.errors import UsageError
 from dof_arrow.format.writer import Writer
 from dof_arrow.privacy import audit as module
-from dof_arrow.privacy.audit import audit
+from dof_arrow.privacy.audit import audit, write_sheet
 from dof_arrow.privacy.self_test import drawn
 from dof_arrow.privacy.source_pictures import changed, thumbnail
 from tests.support.pictures import KEY
@@ -65,6 +65,7 @@ def test_d22_what_is_there_is_found(folder: Path) -> None:
     assert by["attribute", "sex", "ridge", "AUC"].reached.value > 0.95
     assert by["attribute", "size", "ridge", "R2"].found
     assert by["inversion", "32 x 32 thumbnail", "ridge", "R2"].reached.value > 0.8
+    assert by["inversion", "32 x 32 thumbnail", "decoder", "R2"].reached.value > 0.8
     assert by["same picture", "its row", "cosine", "first of 10"].reached.value > 0.9
     assert by["membership", "a linear head for sex", "loss", "AUC"].baseline == 0.5
     assert any(each.attack == "linkage" for each in found.findings)
@@ -86,6 +87,14 @@ def test_large_files_are_attacked_in_whole_groups(
     monkeypatch.setattr(module, "MOST_ROWS", 50)
     found = audit(folder / "x.dof.parquet", sensitive=["sex"])
     assert 40 < found.rows <= 50 and found.of == 100
+    # Persons are counted among all, not among those that are attacked.
+    assert found.unique is not None and found.unique.groups == 80
+
+
+def test_a_group_that_is_too_large_keeps_no_other_out() -> None:
+    codes = np.repeat(np.arange(5), [90, 3, 3, 3, 3])
+    for seed in range(5):
+        assert np.unique(codes[module._whole_groups(codes, 12, seed)]).tolist() == [1, 2, 3, 4]
 
 
 def test_what_cannot_be_audited_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -164,3 +173,31 @@ def test_an_audit_is_stored_in_its_file(
     assert path.read_bytes() == bytes_before
     dof.convert(path, tmp_path / "x.dof")
     assert main.main(["audit", str(tmp_path / "x.dof"), "--store", "-q"]) == 2
+
+
+def test_a_sheet_of_rebuilt_pictures_is_for_their_owner(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, sheet = tmp_path / "x.dof.parquet", tmp_path / "sheet.png"
+    path.write_bytes((folder / "x.dof.parquet").read_bytes())
+    arguments = ["audit", str(path), "--sheets", str(sheet), "--sensitive", "sex"]
+    assert main.main(arguments) == 2
+    assert "--source" in capsys.readouterr().err and not sheet.exists()
+    arguments += ["--source", str(folder / "pictures"), "--id-key", str(folder / "key"), "--store"]
+    assert main.main(arguments) == 0
+    assert "shows pictures of the source" in capsys.readouterr().err
+    assert sheet.stat().st_mode & 0o777 == 0o600
+    found = audit(
+        folder / "x.dof.parquet",
+        source=folder / "pictures",
+        id_key=folder / "key",
+        sensitive=["sex"],
+    )
+    assert found.sheet == sheet.read_bytes() and found.sheet.startswith(b"\x89PNG")
+    # The file tells the scores, and has no picture.
+    kept = dof.open(path).metadata.privacy
+    assert kept is not None and "sheet" not in kept.audits[0] and "sheet" not in found.to_json()
+    assert main.main(arguments) == 2  # it is there already: refused before anything is attacked
+    assert "exists already" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="no picture was rebuilt"):
+        write_sheet(audit(path, sensitive=["sex"]), tmp_path / "none.png")

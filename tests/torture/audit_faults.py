@@ -27,7 +27,9 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    "the picture itself is its own mate": Fault("linkage", "            same[row] = False\n", ""),
+    "the picture itself is its own mate": Fault(
+        "linkage", "            same &= records != records[row]\n", ""
+    ),
     "the last comes first": Fault(
         "linkage",
         "len(others) - np.searchsorted(others, mates)",
@@ -44,7 +46,7 @@ FAULTS = {
     ),
     "a control that is none": Fault(
         "linkage",
-        "control = _own_row(ours, theirs[dealt(len(theirs), seed)])",
+        "control = _own_row(ours, theirs[dealt(len(theirs), seed)], of)",
         "control = reached",
     ),
     "nobody is ever higher": Fault("gallery", "[higher])", "[0 * higher])"),
@@ -52,19 +54,43 @@ FAULTS = {
         "gallery", "scaled = features / lengths[:, None]", "scaled = np.ones_like(features)"
     ),
     "an attacker who sees the picture": Fault(
-        "inversion", "said, mean = predicted(features, flat", "said, mean = predicted(flat, flat"
+        "inversion",
+        "own = decoded(features, pictures",
+        "own = decoded(pictures.reshape(len(pictures), -1), pictures",
     ),
     "variance around black": Fault(
         "inversion", "np.square(truth - mean).sum(axis=1)", "np.square(truth).sum(axis=1)"
     ),
     "the picture compared with itself": Fault(
-        "inversion", "ssim(truth, said.reshape(shape))", "ssim(truth, truth)"
+        "inversion", "ssim(pictures, said.reshape(shape))", "ssim(pictures, pictures)"
     ),
     "no picture is the baseline": Fault(
         "inversion",
-        "baseline = float(ssim(truth, mean.reshape(shape)).mean())",
-        "baseline = 0.0",
+        "float(ssim(pictures, mean.reshape(shape)).mean())",
+        "0.0",
     ),
+    "a control of another attacker": Fault(
+        "inversion",
+        '("decoder", own.decoder, other.decoder)',
+        '("decoder", own.decoder, own.decoder)',
+    ),
+    "a decoder that sees the picture": Fault(
+        "decoder", "found.decoder[out] = linear +", "found.decoder[out] = y[out] + 0 * linear +"
+    ),
+    "a decoder taught by those who are attacked": Fault(
+        "decoder", "taught = ~out", "taught = out | ~out"
+    ),
+    "pictures decoded for other rows": Fault(
+        "decoder", "linear + gained @ waves", "linear[::-1] + gained[::-1] @ waves"
+    ),
+    "a net that learns nothing": Fault(
+        "decoder", "                adam.step(self._slopes(batch))\n", ""
+    ),
+    "a net that climbs": Fault("decoder", "weights -= rate", "weights += rate"),
+    "a net without a bend": Fault(
+        "decoder", "np.maximum(x @ first + offset, 0)", "(x @ first + offset)"
+    ),
+    "a net that nobody hears": Fault("decoder", "self._share * apart", "0.0 * apart"),
     "the least likely class": Fault("attributes", "said.argmax(axis=1)", "said.argmin(axis=1)"),
     "classes turned round": Fault(
         "attributes", "said[:, 1] - said[:, 0]", "said[:, 0] - said[:, 1]"

@@ -15,9 +15,9 @@ from dof_arrow.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
     from dof_arrow.privacy.attacks.finding import Finding
-    from dof_arrow.privacy.attacks.uniqueness import Uniqueness
     from dof_arrow.privacy.audit import Audit
     from dof_arrow.privacy.self_test import Check
+    from dof_arrow.privacy.uniqueness import Uniqueness
 
 _NAMED = 3  # rare combinations
 _WIDTH = 14  # characters of what is attacked, so that rows fit into 80 columns
@@ -39,6 +39,8 @@ _WIDTH = 14  # characters of what is attacked, so that rows fit into 80 columns
     "--table", type=click.Path(path_type=Path), help="The CSV file that named the pictures."
 )
 @click.option("--key", metavar="COLUMN", help="The table's column of file names.")
+@click.option("--start", metavar="COLUMN", help="The table's column of segments' starts.")
+@click.option("--end", metavar="COLUMN", help="The table's column of segments' ends.")
 @click.option("--id-key", type=click.Path(path_type=Path), help="The key that made the pseudonyms.")
 @click.option("--site", metavar="NAME", help="The site that goes into the ids, as at extraction.")
 @click.option("--seed", type=int, default=0, show_default=True, help="What all draws start from.")
@@ -48,6 +50,13 @@ _WIDTH = 14  # characters of what is attacked, so that rows fit into 80 columns
     metavar="SHARE",
     help="Exit code 1 if an attacker gains more than this share of what chance leaves.",
 )
+@click.option(
+    "--sheets",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a PNG of rebuilt pictures beside the source's own: for your eyes only.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the FILE of --sheets if it is there.")
 @click.option("--store", is_flag=True, help="Write the result into FILE, for whoever opens it.")
 @click.option("--self-test", is_flag=True, help="Attack what is known instead of a file.")
 @spoken
@@ -56,6 +65,8 @@ def audit(
     file: Path | None,
     self_test: bool,
     fail_above: float | None,
+    sheets: Path | None,
+    overwrite: bool,
     store: bool,
     **options: Any,
 ) -> int:
@@ -69,7 +80,13 @@ def audit(
         return _self_test(terminal)
     from dof_arrow.privacy.audit import audit as attack
     from dof_arrow.privacy.audit import store as keep
+    from dof_arrow.privacy.audit import write_sheet
+    from dof_arrow.storage.atomic import refuse_existing
 
+    if sheets is not None:
+        if options["source"] is None:
+            raise click.UsageError("--sheets shows rebuilt pictures: name --source, the pictures.")
+        refuse_existing(sheets, overwrite)  # not first after minutes of work
     with terminal.busy("attacking"):
         found = attack(file, **options)
     if store:
@@ -77,6 +94,12 @@ def audit(
     terminal.result(_value(found), *_lines(found))
     if store:
         terminal.say(f"Stored in {file}, section privacy: dof info {file}")
+    if sheets is not None:
+        write_sheet(found, sheets, overwrite=overwrite)
+        terminal.say(
+            f"CAUTION: {sheets} shows pictures of the source. It is for their owner: keep it where "
+            "they may be, and never send it along with FILE."
+        )
     if fail_above is None or found.advantage <= fail_above:
         return DONE
     terminal.say(f"An attacker gained {found.advantage:.3f}, more than {fail_above:g}.")
@@ -116,6 +139,7 @@ def _check_lines(checks: Sequence[Check], passed: bool) -> Iterator[str]:
 
 def _value(found: Audit) -> dict[str, Any]:
     value = asdict(found)
+    del value["sheet"]
     for each, finding in zip(value["findings"], found.findings, strict=True):
         each["found"] = finding.found
         each["advantage"] = finding.advantage

@@ -340,6 +340,13 @@ class Metadata:
         "top-level fields that a reader must know or refuse the file", default=()
     )
 
+    @property
+    def pseudonyms(self) -> Privacy | None:
+        """What is said of the pseudonyms; None where ids and groups are the names themselves."""
+        if self.privacy is None or self.privacy.ids == "name":
+            return None
+        return self.privacy
+
 
 def encode(metadata: Metadata) -> bytes:
     """The bytes of the key `dof`: UTF-8 JSON, compact, no NaN.

@@ -20,22 +20,27 @@ Array = NDArray[Any]
 Metric = Callable[[Array], Array]
 
 
+_KNOWS = "the picture itself, changed a little, and the core"
 _STEP = 512  # rows compared with all others at a time
 _COMPONENTS = 512
 _SHRINKAGE = 0.1
 
 
-def link(features: Array, groups: Array, seed: int = 0) -> list[Finding]:
+def link(
+    features: Array, groups: Array, seed: int = 0, records: Array | None = None
+) -> list[Finding]:
     """How often a row of features float [n, D] leads to another one of its group int64 [n].
 
+    Rows of the same of `records` int64 [n], such as views of a picture or frames of a clip, are the
+    same picture, and no other one.
     Told as the share of cases in which the other one comes first in a gallery of strangers, and as
     the share of pairs that score above all but 0.1% of pairs of strangers. One attacker takes the
-    cosine, another a metric that other groups taught. Raises UsageError where no group has two
-    rows, or for too few groups.
+    cosine, another a metric that other groups taught. Raises UsageError where fewer than two
+    groups have two records, or for too few groups.
     """
     codes, _ = numbered(groups)
-    counts = np.bincount(codes)
-    if np.count_nonzero(counts > 1) < 2:
+    of = np.arange(len(codes)) if records is None else records
+    if np.count_nonzero(_records_of(codes, of) > 1) < 2:
         raise UsageError(
             "no pictures to link", expected="groups of two pictures or more", found="one a group"
         )
@@ -46,8 +51,8 @@ def link(features: Array, groups: Array, seed: int = 0) -> list[Finding]:
         ("learned", True, "the same, and features of other groups with their groups"),
     ):
         clock = Clock()
-        reached = _attack(features, codes, seed, taught)
-        control = _attack(other, codes, seed, taught)
+        reached = _attack(features, codes, of, seed, taught)
+        control = _attack(other, codes, of, seed, taught)
         findings += _told(reached, control, attacker, knows, seed, clock)
     return findings
 
@@ -90,7 +95,13 @@ def _told(
     return findings
 
 
-def _attack(features: Array, codes: Array, seed: int, taught: bool) -> _Reached:
+def _records_of(codes: Array, records: Array) -> Array:
+    """How many records each group has, [G]."""
+    pairs = np.unique(np.stack([codes, records]), axis=1)
+    return np.bincount(pairs[0], minlength=int(codes.max()) + 1)
+
+
+def _attack(features: Array, codes: Array, records: Array, seed: int, taught: bool) -> _Reached:
     """Attack either half of the groups; the other half teaches the metric."""
     half_of = folds(codes, 2, seed=seed)
     reached = _Reached()
@@ -100,13 +111,13 @@ def _attack(features: Array, codes: Array, seed: int, taught: bool) -> _Reached:
         if taught:
             metric = _metric(features[~inside], codes[~inside])
             seen = metric(seen)
-        _attack_half(directions(seen), codes[inside], reached)
+        _attack_half(directions(seen), codes[inside], records[inside], reached)
     return reached
 
 
-def _attack_half(units: Array, codes: Array, reached: _Reached) -> None:
+def _attack_half(units: Array, codes: Array, records: Array, reached: _Reached) -> None:
     counts = np.bincount(codes)
-    alike = np.flatnonzero(counts[codes] > 1)
+    alike = np.flatnonzero(_records_of(codes, records)[codes] > 1)
     if not len(alike):
         return
     most = len(codes) - int(counts.max()) + 1  # what every gallery can hold
@@ -120,7 +131,7 @@ def _attack_half(units: Array, codes: Array, reached: _Reached) -> None:
         for row, found in zip(rows, products, strict=True):
             same = codes == codes[row]
             others = np.sort(found[~same])
-            same[row] = False
+            same &= records != records[row]
             mates = found[same]
             higher.append(len(others) - np.searchsorted(others, mates))
             scores.append(mates)
@@ -171,30 +182,61 @@ def _components(centred: Array) -> Array:
     return np.asarray(vectors[:, kept][:, -_COMPONENTS:])
 
 
-def find_again(features: Array, again: Array, groups: Array, seed: int = 0) -> list[Finding]:
+def find_again(
+    features: Array,
+    again: Array,
+    groups: Array,
+    seed: int = 0,
+    records: Array | None = None,
+) -> list[Finding]:
     """How often a picture that was changed a little leads to its own row of features float [n, D].
 
-    `again` float [n, D] are the features of the changed pictures, in the order of the rows. Raises
-    UsageError for too few groups.
+    `again` float [a, D] are the features of changed pictures, those of the first rows; all rows are
+    in the gallery. Other rows of the same of `records` int64 [n], such as frames of a clip, are
+    not. One attacker compares by cosine, another first takes off what all rows, and all changed
+    pictures, have in common. Raises UsageError for too few groups.
     """
-    clock = Clock()
-    codes, count = numbered(groups)
-    ours = directions(features)
-    theirs = directions(again)
-    reached = _own_row(ours, theirs)
-    control = _own_row(ours, theirs[dealt(len(theirs), seed)])
+    of = np.arange(len(features)) if records is None else records
+    common = features.mean(axis=0, dtype=np.float64)
+    change = again.mean(axis=0, dtype=np.float64)
     findings = []
-    for size in sizes(len(features)):
+    for attacker, ours, theirs, knows in (
+        ("cosine", features, again, _KNOWS),
+        ("centred", features - common, again - change, f"{_KNOWS}; others changed as it"),
+    ):
+        clock = Clock()
+        rows, pictures = directions(ours), directions(theirs)
+        findings += _found_again(rows, pictures, groups, of, attacker, knows, seed, clock)
+    return findings
+
+
+def _found_again(
+    ours: Array,
+    theirs: Array,
+    groups: Array,
+    of: Array,
+    attacker: str,
+    knows: str,
+    seed: int,
+    clock: Clock,
+) -> list[Finding]:
+    codes, count = numbered(groups[: len(theirs)])
+    reached = _own_row(ours, theirs, of)
+    control = _own_row(ours, theirs[dealt(len(theirs), seed)], of)
+    together = np.unique(of, return_inverse=True, return_counts=True)
+    others = (len(ours) - together[2][together[1]])[: len(theirs)]
+    findings = []
+    for size in sizes(int(others.min()) + 1):
         finding = Finding(
             attack="same picture",
             of="its row",
-            attacker="cosine",
-            knows="the picture itself, changed a little, and the core",
+            attacker=attacker,
+            knows=knows,
             metric=f"first of {size:,}",
-            reached=_share(first(reached, len(features) - 1, size), codes),
-            control=_share(first(control, len(features) - 1, size), codes),
+            reached=_share(_first(reached, others, size), codes),
+            control=_share(_first(control, others, size), codes),
             baseline=1 / size,
-            rows=len(features),
+            rows=len(theirs),
             groups=count,
             seed=seed,
             seconds=clock.seconds(),
@@ -208,13 +250,23 @@ def _share(values: Array, groups: Array) -> Measured:
     return measured(intervals.share(values, groups, int(groups.max()) + 1))
 
 
-def _own_row(ours: Array, theirs: Array) -> Array:
-    """How many other rows are as near as the own one or nearer, int64 [n]."""
+def _first(higher: Array, others: Array, size: int) -> Array:
+    """The chance float64 [n] to come first, where galleries are drawn from so many others, [n]."""
+    chances = np.empty(len(higher))
+    for count in np.unique(others).tolist():
+        same = others == count
+        chances[same] = first(higher[same], count, size)
+    return chances
+
+
+def _own_row(ours: Array, theirs: Array, records: Array) -> Array:
+    """How many rows of other records are as near as the own one or nearer, int64 [n]."""
     higher = []
     for start in range(0, len(theirs), _STEP):
         products = theirs[start : start + _STEP] @ ours.T
         rows = np.arange(len(products))
         own = products[rows, start + rows]
-        nearer = np.count_nonzero(products >= own[:, None], axis=1)
-        higher.append(nearer - 1)
+        strangers = records[start + rows][:, None] != records
+        nearer = (products >= own[:, None]) & strangers
+        higher.append(np.count_nonzero(nearer, axis=1))
     return np.concatenate(higher)

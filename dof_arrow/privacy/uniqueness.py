@@ -5,10 +5,13 @@ L. Sweeney, "k-anonymity: a model for protecting privacy" (2002).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+
+from dof_arrow.extraction.combinations import sharing
 
 FEW = 5  # persons, below which a combination counts as rare
 
@@ -52,39 +55,32 @@ def uniqueness(
     (1, 1, Rare(values={'age': '90', 'sex': 'm'}, persons=1))
     """
     said = {name: _said(values, groups) for name, values in columns.items()}
-    persons = list(dict.fromkeys(groups))
-    combined = {}
-    for person in persons:
-        combined[person] = tuple(said[name][person] for name in columns)
-    sizes = Counter(combined.values())
+    codes = {name: np.unique(texts, return_inverse=True)[1] for name, texts in said.items()}
+    persons = np.arange(len(set(groups)))
+    sizes = sharing(list(codes.values()), persons)
     by_column = {}
-    for name in columns:
-        counts = Counter(said[name].values())
-        by_column[name] = sum(1 for size in counts.values() if size == 1)
+    for name, code in codes.items():
+        by_column[name] = int((sharing([code], persons) == 1).sum())
+    combinations = set(zip(sizes.tolist(), *said.values(), strict=True))
     worst = []
-    for combination, size in sorted(sizes.items(), key=_rarest)[:most]:
-        values = dict(zip(columns, combination, strict=True))
+    for size, *texts in sorted(combinations)[:most]:
+        values = dict(zip(columns, texts, strict=True))
         worst.append(Rare(values=values, persons=size))
     return Uniqueness(
         columns=list(columns),
         groups=len(persons),
-        unique=sum(1 for size in sizes.values() if size == 1),
-        rare=sum(size for size in sizes.values() if size < FEW),
-        smallest=min(sizes.values(), default=0),
+        unique=int((sizes == 1).sum()),
+        rare=int((sizes < FEW).sum()),
+        smallest=int(sizes.min(initial=len(persons))),
         by_column=by_column,
         worst=worst,
     )
 
 
-def _said(values: Sequence[Any], groups: Sequence[Any]) -> dict[Any, str]:
+def _said(values: Sequence[Any], groups: Sequence[Any]) -> list[str]:
     """What a column says of each person: one text, of all different values of the person's rows."""
     found: dict[Any, set[str]] = {}
     for value, group in zip(values, groups, strict=True):
         text = "missing" if value is None else str(value)
         found.setdefault(group, set()).add(text)
-    return {group: ", ".join(sorted(texts)) for group, texts in found.items()}
-
-
-def _rarest(item: tuple[tuple[str, ...], int]) -> tuple[int, tuple[str, ...]]:
-    combination, size = item
-    return size, combination
+    return [", ".join(sorted(texts)) for texts in found.values()]
