@@ -19,7 +19,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
 from dof_arrow.extraction.destination import Destination, FileDestination
-from dof_arrow.extraction.local_engine import Progress
+from dof_arrow.extraction.engine import Progress
 from dof_arrow.extraction.options import ExtractOptions
 from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.extraction.partition import Partition
