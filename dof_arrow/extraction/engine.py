@@ -29,13 +29,18 @@ Compute = Callable[[Job, Staging, Progress], None]  # what each engine offers
 
 @dataclass(frozen=True, slots=True)
 class BegunBlock:
-    """A block that is being made: its inputs, their stamp before any was read, and what is done."""
+    """A block that is being made: its inputs, their stamps before any was read, what is done."""
 
     number: int
     inputs: range
     samples: Sequence[Sample]
-    stamp: str
+    stamps: Sequence[object]
     parts: dict[int, PictureBatch] = field(default_factory=dict)
+
+    @property
+    def stamp(self) -> str:
+        """What changes when one of its inputs does."""
+        return _digest(self.stamps)
 
     def is_whole(self) -> bool:
         """Whether all its inputs are done."""
@@ -63,6 +68,11 @@ class Share:
     def samples(self) -> Sequence[Sample]:
         """The inputs."""
         return self.block.samples[self.places.start : self.places.stop]
+
+    @property
+    def stamp(self) -> str:
+        """What changes when one of the inputs does, as it was before any was read."""
+        return _digest(self.block.stamps[self.places.start : self.places.stop])
 
 
 class Engine(ABC):
@@ -138,7 +148,8 @@ class Engine(ABC):
         for number in missing:
             samples = self._samples(number)
             # Stamped before it is read: a file that changes meanwhile is read again.
-            block = BegunBlock(number, self._rows[number], samples, stamp_of(samples))
+            stamps = [sample.stamp() for sample in samples]
+            block = BegunBlock(number, self._rows[number], samples, stamps)
             last = number >= len(self._rows) - _LAST
             for places in self.job.shares(len(samples), last=last):
                 yield Share(block, places)
@@ -169,5 +180,8 @@ class Engine(ABC):
 
 def stamp_of(samples: Iterable[Sample]) -> str:
     """What changes when one of some inputs does: one changed between two starts is read again."""
-    stamps = repr([sample.stamp() for sample in samples])
-    return hashlib.sha256(stamps.encode()).hexdigest()
+    return _digest([sample.stamp() for sample in samples])
+
+
+def _digest(stamps: Sequence[object]) -> str:
+    return hashlib.sha256(repr(list(stamps)).encode()).hexdigest()

@@ -13,13 +13,12 @@ from dof_arrow.cores.core import Core
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import SourceError, UsageError
-from dof_arrow.extraction import clip_rows
+from dof_arrow.extraction import clip_rows, local_engine
 from dof_arrow.extraction.block import Block
 from dof_arrow.extraction.block_file import Damaged
 from dof_arrow.extraction.destination import Destination
-from dof_arrow.extraction.job import Job
-from dof_arrow.extraction import local_engine
 from dof_arrow.extraction.engine import Compute, Progress
+from dof_arrow.extraction.job import Job
 from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.row_order import Rows, RowSorter, StagedRows, inverse
