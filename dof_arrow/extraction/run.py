@@ -44,7 +44,8 @@ class Extraction:
     """A planned run: the table to be made, and where it goes. Nothing is done before `run`.
 
     Equal tables give equal bytes whatever `workers`, and whichever engine's `compute` it is;
-    `max_errors` is how many inputs may fail, `standing` counts inputs that the output has already: they are not in the table.
+    `max_errors` is how many inputs may fail. `standing` counts inputs that the output has already:
+    they are not in the table.
     """
 
     table: OutputTable
