@@ -14,6 +14,10 @@ from dof_arrow.errors import UsageError, require
 from dof_arrow.system import processors
 
 _ADDRESS = "RAY_ADDRESS"
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # it would tell its makers of this run
+    "RAY_worker_niceness": "0",  # else workers that are started here yield to every other program
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +36,8 @@ class ClusterOptions:
 
 def ray_module() -> ModuleType:
     """The library; MissingExtra with the command that installs it."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of this run
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     return require("ray", extra="ray")
 
 
