@@ -160,16 +160,21 @@ class Crew:
         try:
             found = self._ray.get(reference)
         except errors.RayTaskError as error:
-            raise _cause(error) from error
+            cause = _cause(error, errors.RayTaskError)
+            if not isinstance(cause, errors.RayError):
+                raise cause from error
+            return self._read_again(member, share, cause)
         except errors.RayActorError as error:
-            self._replace(member, share, error)
-            return None
-        except errors.RayError as error:  # who read it died, or memory was lacking
-            member.given.remove(share)
-            self._try_again([share], error)
-            return None
+            return self._replace(member, error)
+        except errors.RayError as error:
+            return self._read_again(member, share, error)
         assert isinstance(found, Answer)
         return found
+
+    def _read_again(self, member: _Member, share: Share, error: Exception) -> None:
+        """Try a share again whose reader died, or whose pictures were lost on their way."""
+        member.given.remove(share)
+        self._try_again([share], error)
 
     # Actors
 
@@ -183,7 +188,7 @@ class Crew:
         try:
             machine, there = self._ray.get(member.greeting)
         except errors.RayTaskError as error:
-            raise _cause(error) from error
+            raise _cause(error, errors.RayTaskError) from error
         except errors.RayError as error:
             self._unstarted += 1
             if self._unstarted >= _TRIES or "creation task" in str(error):
@@ -194,7 +199,7 @@ class Crew:
         _check_versions(machine, there)
         member.greeting = None
 
-    def _replace(self, member: _Member, share: Share, error: Exception) -> None:
+    def _replace(self, member: _Member, error: Exception) -> None:
         """Have another actor in the place of one that died; its shares are tried again.
 
         Only those that it had begun may have killed it, which are the first that it was given.
@@ -235,10 +240,15 @@ def _shared(ray: Any, job: Job) -> Reference:
         ) from error
 
 
-def _cause(error: Any) -> Exception:
-    """What a worker raised."""
-    cause = error.cause
-    return cause if isinstance(cause, Exception) else error
+def _cause(error: Any, wrapper: type) -> Exception:
+    """What a worker raised; if it was given what another one raised, that."""
+    while isinstance(error, wrapper):
+        cause = getattr(error, "cause", None)
+        if not isinstance(cause, Exception) or cause is error:
+            break
+        error = cause
+    assert isinstance(error, Exception)
+    return error
 
 
 def _not_started(error: Exception) -> CoreError:

@@ -33,8 +33,8 @@ COUNT = 150
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of two nodes with two processors each, of which one has a pretended GPU."""
+def cluster() -> Iterator[Any]:
+    """Two nodes with two processors each, of which one has a pretended GPU."""
     if find_spec("ray") is None:
         pytest.skip("ray is not installed")
     with pytest.MonkeyPatch.context() as patch:  # before ray is loaded, which reads these then
@@ -48,17 +48,17 @@ def cluster() -> Iterator[str]:
         nodes = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
         try:
             nodes.add_node(**small, num_gpus=1)
-            yield nodes.address
+            yield nodes
         finally:
             nodes.shutdown()
 
 
 @pytest.fixture(scope="module")
-def joined(cluster: str) -> Iterator[None]:
+def joined(cluster: Any) -> Iterator[None]:
     """This process is connected to the cluster: runs use that, which saves each some seconds."""
     import ray
 
-    ray.init(address=cluster, log_to_driver=False, logging_level="ERROR")
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
 
@@ -115,11 +115,12 @@ class Watched(Memory):
 
 
 def test_the_command_gives_the_bytes_of_the_local_engine(
-    cluster: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Any, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "key").write_text(KEY.hex())
     given = ["extract", str(pictures), "--core", "builtin", "--id-key", str(tmp_path / "key")]
-    on_ray = [*given, "--engine", "ray", "--address", cluster, "-o", str(tmp_path / "ray.parquet")]
+    there = ["--engine", "ray", "--address", cluster.address]
+    on_ray = [*given, *there, "-o", str(tmp_path / "ray.parquet")]
     assert main([*given, "-o", str(tmp_path / "local.parquet")]) == SOME_FAILED
     assert main([*on_ray, "--dry-run"]) == 0
     assert "Nothing was written" in capsys.readouterr().err
@@ -192,6 +193,12 @@ def test_an_input_that_kills_its_workers_stops_the_run_and_what_is_done_stays(
     again = run(source, out, progress=lambda done, *_: first.append(done))
     assert first[0] >= 64
     assert again == run(Watched(COUNT, tmp_path / "here"), tmp_path / "local.parquet")
+
+
+def test_an_input_that_kills_its_readers_stops_the_run(joined: None, tmp_path: Path) -> None:
+    source = Watched(20, tmp_path / "there", deadly=(7,))
+    with pytest.raises(SourceError, match=r"workers died 3 times at the same inputs.*000[67]"):
+        run(source, tmp_path / "x.parquet", engine="ray", actor_gpus=1)
 
 
 @pytest.mark.parametrize("engines", [("local", "ray"), ("ray", "local")], ids=str)
@@ -286,6 +293,21 @@ def test_what_cannot_be_computed_there_is_told(
     with pytest.raises(error, match=said):
         run(source, tmp_path / "x.parquet", engine="ray", **options)
     assert not (tmp_path / "x.parquet").exists()
+
+
+def test_a_machine_that_is_lost_costs_what_it_had(
+    cluster: Any, joined: None, tmp_path: Path
+) -> None:
+    expected = run(Watched(COUNT, tmp_path / "here"), tmp_path / "local.parquet")
+    lost: list[Any] = []
+
+    def lose_one(done: int, total: int, failed: int) -> None:
+        if not lost and done > 40:
+            lost.append(cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False))
+
+    source = Watched(COUNT, tmp_path / "there")
+    assert run(source, tmp_path / "ray.parquet", engine="ray", progress=lose_one) == expected
+    assert lost
 
 
 def test_room_on_machines() -> None:
