@@ -16,6 +16,7 @@ from dof_arrow.system import processors
 _ADDRESS = "RAY_ADDRESS"
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it would tell its makers of this run
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # it would print to stdout, where results go, who died
     "RAY_worker_niceness": "0",  # else workers that are started here yield to every other program
 }
 

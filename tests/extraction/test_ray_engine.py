@@ -20,7 +20,7 @@ from dof_arrow.cli.main import main
 from dof_arrow.errors import MissingExtra, SourceError, UsageError
 from dof_arrow.extraction import ray_crew
 from dof_arrow.extraction.extract import extract, planned
-from dof_arrow.extraction.ray_cluster import ClusterOptions, actors_on
+from dof_arrow.extraction.ray_cluster import ClusterOptions, actors_on, ray_module
 from dof_arrow.sources.sample import Sample
 from tests.support.making import ROOT
 from tests.support.pictures import KEY, Memory, contents, core, folder_of, png
@@ -39,9 +39,8 @@ def cluster() -> Iterator[Any]:
         pytest.skip("ray is not installed")
     with pytest.MonkeyPatch.context() as patch:  # before ray is loaded, which reads these then
         patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_worker_niceness", "0")
         patch.setenv("PYTHONPATH", str(ROOT))  # workers find the sources of these tests there
+        ray_module()
         from ray.cluster_utils import Cluster
 
         small = {"num_cpus": 2, "object_store_memory": 100 << 20}
@@ -154,7 +153,7 @@ def test_the_bytes_are_those_of_the_local_engine(
 
 @pytest.mark.parametrize("apart", [False, True], ids=["together", "read apart"])
 def test_a_worker_that_is_killed_costs_its_batch_alone(
-    joined: None, tmp_path: Path, apart: bool
+    joined: None, tmp_path: Path, apart: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = run(Watched(COUNT, tmp_path / "here"), tmp_path / "local.parquet")
     source = Watched(COUNT, tmp_path / "there")
@@ -173,6 +172,7 @@ def test_a_worker_that_is_killed_costs_its_batch_alone(
         options["actor_gpus"] = 1
     assert run(source, tmp_path / "ray.parquet", **options) == expected
     assert killed and os.getpid() not in source.readers()
+    assert capsys.readouterr().out == ""  # which is for results alone
     assert seen[0] == (0, COUNT, 0) and seen[-1] == (COUNT, COUNT, 0)
     assert [done for done, _, _ in seen] == sorted({done for done, _, _ in seen})
 
