@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import dataclasses
 import os
+import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,9 @@ from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.format.spec.metadata import CoreMetadata, Preprocessing
 from dof_arrow.format.spec.preprocessing import Fit, channel_count, output_size
 from dof_arrow.storage.atomic import replacing
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 __all__ = ["BATCH", "Array", "Core", "Features", "headless", "wanted"]
 
@@ -53,6 +57,12 @@ class Core:
     """
 
     def __init__(self, data: bytes, threads: int = 1, provider: str = runtime.CPU) -> None:
+        declared = self._take_in(data, threads, provider)
+        self.load_session()
+        self.output_shape = declared or self._measured_shape()
+
+    def _take_in(self, data: bytes, threads: int, provider: str) -> tuple[int, ...] | None:
+        """Read what the file says, but load no session; the features' shape, if it is declared."""
         model = graph.from_bytes(data, "core")
         training.refuse_random(model)
         about = core_file.description(model, data)
@@ -70,11 +80,23 @@ class Core:
         self.window = core_input.window(self.preprocessing, self._input)
         self._taken = core_input.of_frame(self.preprocessing, self._input).shape[1:]
         self.preprocess = Preprocess(self.preprocessing, base64.b64decode(about.graph or ""))
-        self._session = runtime.session(data, threads, provider)
+        self._loading = threading.Lock()
+        self._device = threading.Lock()
+        self._loaded: InferenceSession | None = None
         batch = self._input.shape[0]
         self.fixed_batch = batch if isinstance(batch, int) else None
         self.output_name, declared = core_file.features_of(model)
-        self.output_shape = declared or self._measured_shape()
+        return declared
+
+    def load_session(self) -> InferenceSession:
+        """The session that runs the model. One core of another process loads its own when asked.
+
+        Raises CoreError or UsageError where the provider cannot be had here.
+        """
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = runtime.session(self.data, self.threads, self.provider)
+            return self._loaded
 
     @classmethod
     def load(
@@ -166,6 +188,14 @@ class Core:
             return None
         return np.empty((rows, *sides), self.preprocessing.dtype)
 
+    def blank(self, rows: int) -> Array:
+        """The core's input for so many black pictures, of one pixel where any size is taken."""
+        height, width = output_size(self.preprocessing) or (1, 1)
+        black = np.zeros((height, width, channel_count(self.preprocessing)), np.uint8)
+        if self.time_axis is not None:
+            black = np.stack([black] * (self.window or _TRIED))
+        return np.stack([self.input_of(black)] * rows)
+
     def prepare(self, picture: Picture, out: Array | None = None) -> Array:
         """The core's input for one picture uint8 [h, w, c], without a batch axis.
 
@@ -229,8 +259,8 @@ class Core:
     def __repr__(self) -> str:
         return f"Core({self.name!r}, {list(self.output_shape)}, sha256 {self.sha256[:12]})"
 
-    def __reduce__(self) -> tuple[type[Core], tuple[bytes, int, str]]:
-        return Core, (self.data, self.threads, self.provider)
+    def __reduce__(self) -> tuple[Any, tuple[bytes, int, str, tuple[int, ...]]]:
+        return _received, (self.data, self.threads, self.provider, self.output_shape)
 
     def _run_batch(self, inputs: Array) -> Features:
         """One run; a batch of fixed size is filled up with copies of its last row, then dropped."""
@@ -238,7 +268,7 @@ class Core:
         filled = inputs
         if missing:
             filled = np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)])
-        features: Features = graph.run(self._session, {self._input.name: filled})[0]
+        features: Features = self._outputs(filled)[0]
         return features.reshape(len(filled), *self.output_shape)[: len(inputs)]
 
     def _no_features(self) -> Features:
@@ -246,18 +276,30 @@ class Core:
 
     def _measured_shape(self) -> tuple[int, ...]:
         """The shape of one row where the file leaves it open, from a run on a black picture."""
-        size = output_size(self.preprocessing)
-        if size is None:
+        if output_size(self.preprocessing) is None:
             raise CoreError(
                 "the features' shape would depend on the picture's size",
                 self.name,
                 hint=f"Pool them: --pool 1x1, in {FROM_ORIGINAL}",
             )
-        black = np.zeros((*size, channel_count(self.preprocessing)), np.uint8)
-        if self.time_axis is not None:
-            black = np.stack([black] * (self.window or _TRIED))
-        batch = np.stack([self.input_of(black)] * (self.fixed_batch or 1))
-        return graph.run(self._session, {self._input.name: batch})[0].shape[1:]
+        return self._outputs(self.blank(self.fixed_batch or 1))[0].shape[1:]
+
+    def _outputs(self, batch: Array) -> list[Array]:
+        """What the model gives for a batch; a device runs one batch at a time."""
+        runner, feeds = self.load_session(), {self._input.name: batch}
+        if self.provider == runtime.CPU:
+            return graph.run(runner, feeds)
+        # Others would wait in the device's memory: threads prepare the next batches meanwhile.
+        with self._device:
+            return graph.run_bound(runner, feeds)
+
+
+def _received(data: bytes, threads: int, provider: str, output_shape: tuple[int, ...]) -> Core:
+    """A core in another process, which may only prepare pictures: it loads no session yet."""
+    core = Core.__new__(Core)
+    core._take_in(data, threads, provider)
+    core.output_shape = output_shape
+    return core
 
 
 def wanted(core: Core) -> tuple[Any, Any, int | None]:

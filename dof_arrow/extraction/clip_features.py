@@ -9,13 +9,16 @@ from math import prod
 
 import numpy as np
 
-from dof_arrow.errors import PictureError
+from dof_arrow.errors import CoreError, PictureError, SourceError, UsageError
 from dof_arrow.extraction import clip_rows
 from dof_arrow.extraction.block import Block, ClipRow
 from dof_arrow.extraction.clip_rows import ClipInput, Draw, Prepared
 from dof_arrow.extraction.job import Array, Job
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.sources.sample import Sample
+
+# What a clip that cannot be used raises: it fails, and the run goes on.
+FAILURES = (SourceError, UsageError, CoreError)
 
 _PIECE_BYTES = 4 << 20  # of features that wait in memory to be staged
 _PIECE_ROWS = 1024  # no more of narrow features: each row waits with what is known of its frame

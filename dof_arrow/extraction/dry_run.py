@@ -353,7 +353,8 @@ def _run_lines(run: Extraction) -> list[str]:
     ]
     others = [core.provider for core in run.cores.values() if core.provider != "cpu"]
     if others:
-        lines.append(f"what ran the cores: {', '.join(others)}")
+        rows = run.table.batch_size
+        lines.append(f"what ran the cores: {', '.join(others)}, {rows} rows at a time")
     if run.table.order == "source" and run.table.ids == "pseudonym":
         lines.append(
             "the order of the source: names, sizes or times in that order tell whose row is whose"

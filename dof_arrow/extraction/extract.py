@@ -1,25 +1,29 @@
 """Pictures in, a DoF file out, in parallel, interruptible, with equal bytes each time.
 
 A run is planned first (`Extraction`): what it reads, computes and lets out is known before anything
-is written. Then worker threads compute blocks of inputs, each staged in a file of its own, and the
+is written. Then workers (threads, or
+actors on a cluster) compute blocks of inputs, each staged in a file of its own, and the
 output is written from them in order.
 """
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from dof_arrow.cores.core import Core
+from dof_arrow.cores.device_batch import batch_for
 from dof_arrow.cores.graph.runtime import CPU
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
+from dof_arrow.extraction import local_engine
 from dof_arrow.extraction.destination import Destination, FileDestination
-from dof_arrow.extraction.local_engine import Progress
+from dof_arrow.extraction.engine import Compute, Progress
 from dof_arrow.extraction.options import ExtractOptions
 from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.extraction.partition import Partition
@@ -106,12 +110,13 @@ def planned(
         split=_rule(given, fractions, destination),
         dtype=given.dtype,
         layout=given.layout,
-        batch_size=given.batch_size,
+        batch_size=given.batch_size or batch_for(cores.values()),
         reading=reading,
         views=views,
         clips=clips,
         partition=_partition(given, Path(out)),
     )
+    compute = _engine(given, cores.values())
     standing = Standing()
     known = destination.known_rows()
     if known is not None:
@@ -120,9 +125,28 @@ def planned(
         table=table,
         standing=standing,
         destination=destination,
-        workers=_workers(cores.values()) if given.workers is None else given.workers,
+        workers=_workers(given, cores.values()),
         max_errors=given.max_errors,
+        compute=compute,
     )
+
+
+def _engine(given: ExtractOptions, cores: Collection[Core]) -> Compute:
+    """What computes the blocks; MissingExtra where a library that it needs is not installed."""
+    if given.engine == "local":
+        return local_engine.compute
+    from dof_arrow.extraction import ray_cluster, ray_engine
+
+    ray_cluster.ray_module()
+    threads = max(core.threads for core in cores)
+    gpus = float(any(core.provider != CPU for core in cores))
+    options = ray_cluster.ClusterOptions(
+        address=given.address,
+        actors=given.workers,
+        cpus=given.actor_cpus or threads,
+        gpus=gpus if given.actor_gpus is None else given.actor_gpus,
+    )
+    return functools.partial(ray_engine.compute, options=options)
 
 
 def _partition(given: ExtractOptions, out: Path) -> Partition | None:
@@ -243,8 +267,10 @@ def _key(given: ExtractOptions) -> bytes:
     return load_or_make_key(path)[0]
 
 
-def _workers(cores: Iterable[Core]) -> int:
+def _workers(given: ExtractOptions, cores: Iterable[Core]) -> int:
     """As many as keep the processors busy: more threads cost more processor time and gain none."""
+    if given.workers is not None and given.engine == "local":
+        return given.workers
     threads = max((core.threads for core in cores), default=1)
     return max(processors() // threads, 1)
 

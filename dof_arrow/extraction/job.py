@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dof_arrow.cores.core import Core
+from dof_arrow.extraction.staging import block_rows
 from dof_arrow.extraction.views import ONE, ViewPlan
 from dof_arrow.media import decode
 from dof_arrow.media.decode import ReadingOptions
@@ -58,9 +59,9 @@ class Job:
         return self.views.draws(draw_number(self.id_key, name))
 
     @property
-    def block(self) -> int | None:
-        """Inputs in a block: one clip, so that many are computed at once; None: as staging says."""
-        return None if self.clips is None else 1
+    def block(self) -> int:
+        """Inputs in a block: one clip, so that many are computed at once, or some batches."""
+        return 1 if self.clips is not None else block_rows(len(self.source), self.batch_size)
 
     @property
     def rows(self) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dof_arrow.cores.core import BATCH
 from dof_arrow.cores.graph.runtime import CPU
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Preprocessing
@@ -22,8 +21,16 @@ _CHOICES = {
     "layout": ("mapped", "compact"),
     "order": (None, "pseudonym", "source"),
     "facts": ("summary", "exact"),
+    "engine": ("local", "ray"),
 }
-_LEAST = {"batch_size": 1, "workers": 1, "threads": 1, "max_errors": 0}
+_LEAST = {
+    "batch_size": 1,
+    "workers": 1,
+    "threads": 1,
+    "max_errors": 0,
+    "actor_cpus": 1,
+    "actor_gpus": 0,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,12 +123,28 @@ class ExtractOptions(TableOptions):
 
     # How inputs are read and run
 
-    batch_size: int = BATCH
-    """Rows that a core runs at a time."""
+    batch_size: int | None = None
+    """Rows that a core runs at a time. By default 2; with another provider than `cpu` up to 256, as
+    many as its device holds."""
 
     workers: int | None = None
     """Inputs worked on at a time, each from file to features by one thread. By default as many as
     there are processors, divided by `threads`."""
+
+    engine: Literal["local", "ray"] = "local"
+    """What computes: `local` threads, or the machines of a `ray` cluster; the bytes are the same.
+    With `ray`, `workers` counts actors, by default as many as the cluster has room for."""
+
+    address: str | None = None
+    """The address of the Ray cluster. By default that in RAY_ADDRESS, else one is started on this
+    machine, for this run alone."""
+
+    actor_cpus: int | None = None
+    """Processors of each actor on Ray. By default as many as `threads`."""
+
+    actor_gpus: float | None = None
+    """GPUs, or the part of one, of each actor on Ray. By default 1, and none with the provider
+    `cpu`. Where it is not 0, pictures are read by the other processors of the cluster."""
 
     max_errors: int | None = None
     """How many inputs may fail before the run stops. By default any number: failures are listed in
@@ -185,6 +208,23 @@ class ExtractOptions(TableOptions):
         if self.site is not None and not self.site.strip():
             raise UsageError("a site without a name", "--site", "a name", repr(self.site))
         self._check_split()
+        self._check_engine()
+
+    def _check_engine(self) -> None:
+        """Raise UsageError where something is asked of a cluster, but none is to be used."""
+        asked = {
+            "--address": self.address,
+            "--actor-cpus": self.actor_cpus,
+            "--actor-gpus": self.actor_gpus,
+        }
+        given = [name for name, value in asked.items() if value is not None]
+        if given and self.engine == "local":
+            raise UsageError(
+                "options of a Ray cluster, and the local engine",
+                expected="--engine ray",
+                found=", ".join(given),
+                hint="Add --engine ray, or leave these options out.",
+            )
 
     def _check_split(self) -> None:
         """Raise UsageError where it is said how to draw splits, but no fractions are given."""

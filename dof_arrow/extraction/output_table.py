@@ -22,7 +22,7 @@ from dof_arrow.extraction.block import Block, Column
 from dof_arrow.extraction.partition import Partition
 from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.sides import SplitRule, Units
-from dof_arrow.extraction.staging import blocks
+from dof_arrow.extraction.staging import block_rows, blocks
 from dof_arrow.extraction.versions import LIBRARIES, versions
 from dof_arrow.extraction.views import ONE, ViewPlan
 from dof_arrow.format.spec.arrow import vector_field
@@ -229,7 +229,8 @@ class OutputTable:
     @cached_property
     def blocks(self) -> list[range]:
         """All inputs of the source in the blocks that they are computed in."""
-        return blocks(len(self.source), None if self.clips is None else 1)
+        count = len(self.source)
+        return blocks(count, block_rows(count, self.batch_size) if self.clips is None else 1)
 
     @property
     def own_blocks(self) -> range:
@@ -443,15 +444,18 @@ class OutputTable:
 
     def _provenance(self) -> dict[str, Json]:
         providers = {}
+        batches = {}
         for name, core in self.cores.items():
             if core.provider != CPU:
                 providers[name] = [core.provider]
+                batches[name] = [self.batch_size]
         return {
             "inputs": len(self.inputs),
             "failed": 0,
             "run": self.run_digest,
             "libraries": self.libraries,
             "providers": providers,
+            "batches": batches,
         }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,66 +18,93 @@ from dof_arrow.media.intensity import Pixels
 from dof_arrow.sources.sample import Sample
 
 
+@dataclass(slots=True)
 class PictureBatch:
     """Features and facts of the inputs of a batch, by number; all views of an input stand together.
 
-    An input that fails is listed in `failures` and stops nothing.
+    `inputs` counts them. One that fails is listed in `failures` and stops nothing.
     """
 
-    def __init__(self, job: Job, samples: Sequence[tuple[int, Sample]]) -> None:
-        self._job = job
-        self.inputs = len(samples)
-        self.rows: list[PictureRow] = []
-        self.failures: list[Failure] = []
-        self._ready = {
-            name: _Ready(core, core.room(len(samples) * job.views.count))
-            for name, core in job.cores.items()
-        }
-        for number, sample in samples:
-            try:
-                self.rows += self._prepared(number, sample)
-            except DofError as error:
-                self.failures.append(failure_of(number, error))
-        self.features: dict[str, Array] = {}
-        for name, ready in self._ready.items():
-            self.features[name] = job.features(name, ready.until(len(self.rows)))
-        self._ready.clear()  # a batch waits for its block: what was prepared need not
-        self._keep_finite()
+    inputs: int
+    rows: list[PictureRow]
+    failures: list[Failure]
+    features: dict[str, Array]
 
-    def _prepared(self, number: int, sample: Sample) -> list[PictureRow]:
-        """Prepare each view of a sample for all cores."""
-        decoded = _decoded(self._job, sample)
-        facts = next(iter(decoded.values()))[1]
-        draws = self._job.draws(sample)
-        rows: list[PictureRow] = []
-        for view, draw in enumerate(draws):
-            seen = {}
-            for how, (pixels, _) in decoded.items():
-                seen[how] = augment.apply(pixels, draw) if draw else pixels
-            for ready in self._ready.values():
-                ready.add(seen[wanted(ready.core)], len(self.rows) + view)
-            rows.append(PictureRow(number, facts, view, draw))
-        return rows
 
-    def _keep_finite(self) -> None:
-        """Keep the inputs all of whose features are finite; list the others."""
-        sound = np.ones(len(self.rows), bool)
-        for values in self.features.values():
-            sound &= np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
-        if sound.all():
-            return
-        views = self._job.views.count
-        # An input goes as a whole: a missing view would shift those of its neighbours.
-        sound = sound.reshape(-1, views).all(axis=1).repeat(views)
-        reason = f"the core's features are no finite {self._job.dtype} numbers"
-        kept = []
-        for row, fine in zip(self.rows, sound, strict=True):
-            if fine:
-                kept.append(row)
-            elif row.view == 0:
-                self.failures.append(Failure(row.input, "not-finite", reason))
-        self.rows = kept
-        self.features = {name: values[sound] for name, values in self.features.items()}
+@dataclass(slots=True)
+class ReadyBatch:
+    """Pictures that were read, and what each core is to see of them."""
+
+    inputs: int
+    rows: list[PictureRow]
+    failures: list[Failure]
+    ready: dict[str, Array | list[Array]]
+
+
+def batch_of(job: Job, samples: Sequence[tuple[int, Sample]]) -> PictureBatch:
+    """The features of some inputs, given with their numbers."""
+    return computed(job, read(job, samples))
+
+
+def read(job: Job, samples: Sequence[tuple[int, Sample]]) -> ReadyBatch:
+    """Some inputs decoded, augmented and prepared for all cores, none of which is run."""
+    waiting = {}
+    for name, core in job.cores.items():
+        waiting[name] = _Ready(core, core.room(len(samples) * job.views.count))
+    rows: list[PictureRow] = []
+    failures: list[Failure] = []
+    for number, sample in samples:
+        try:
+            rows += _prepared(job, number, sample, waiting.values(), len(rows))
+        except DofError as error:
+            failures.append(failure_of(number, error))
+    ready = {name: each.until(len(rows)) for name, each in waiting.items()}
+    return ReadyBatch(len(samples), rows, failures, ready)
+
+
+def computed(job: Job, batch: ReadyBatch) -> PictureBatch:
+    """What the cores see in pictures that are ready."""
+    features = {name: job.features(name, values) for name, values in batch.ready.items()}
+    made = PictureBatch(batch.inputs, batch.rows, batch.failures, features)
+    _keep_finite(made, job)
+    return made
+
+
+def _prepared(
+    job: Job, number: int, sample: Sample, waiting: Collection[_Ready], place: int
+) -> list[PictureRow]:
+    """Prepare each view of a sample for all cores; its rows begin at this place."""
+    decoded = _decoded(job, sample)
+    facts = next(iter(decoded.values()))[1]
+    rows: list[PictureRow] = []
+    for view, draw in enumerate(job.draws(sample)):
+        seen = {}
+        for how, (pixels, _) in decoded.items():
+            seen[how] = augment.apply(pixels, draw) if draw else pixels
+        for ready in waiting:
+            ready.add(seen[wanted(ready.core)], place + view)
+        rows.append(PictureRow(number, facts, view, draw))
+    return rows
+
+
+def _keep_finite(batch: PictureBatch, job: Job) -> None:
+    """Keep the inputs all of whose features are finite; list the others."""
+    sound = np.ones(len(batch.rows), bool)
+    for values in batch.features.values():
+        sound &= np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    if sound.all():
+        return
+    # An input goes as a whole: a missing view would shift those of its neighbours.
+    sound = sound.reshape(-1, job.views.count).all(axis=1).repeat(job.views.count)
+    reason = f"the core's features are no finite {job.dtype} numbers"
+    kept = []
+    for row, fine in zip(batch.rows, sound, strict=True):
+        if fine:
+            kept.append(row)
+        elif row.view == 0:
+            batch.failures.append(Failure(row.input, "not-finite", reason))
+    batch.rows = kept
+    batch.features = {name: values[sound] for name, values in batch.features.items()}
 
 
 def failure_of(number: int, error: DofError) -> Failure:

@@ -13,12 +13,12 @@ from dof_arrow.cores.core import Core
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import SourceError, UsageError
-from dof_arrow.extraction import clip_rows
+from dof_arrow.extraction import clip_rows, local_engine
 from dof_arrow.extraction.block import Block
 from dof_arrow.extraction.block_file import Damaged
 from dof_arrow.extraction.destination import Destination
+from dof_arrow.extraction.engine import Compute, Progress
 from dof_arrow.extraction.job import Job
-from dof_arrow.extraction.local_engine import Progress, compute
 from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.row_order import Rows, RowSorter, StagedRows, inverse
@@ -43,8 +43,9 @@ _TRIES = 3  # to write the output from blocks that a bad disk damages
 class Extraction:
     """A planned run: the table to be made, and where it goes. Nothing is done before `run`.
 
-    Equal tables give equal bytes whatever `workers`; `max_errors` is how many inputs may fail.
-    `standing` counts inputs that the output has already: they are not in the table.
+    Equal tables give equal bytes whatever `workers`, and whichever engine's `compute` it is;
+    `max_errors` is how many inputs may fail. `standing` counts inputs that the output has already:
+    they are not in the table.
     """
 
     table: OutputTable
@@ -52,6 +53,7 @@ class Extraction:
     workers: int = field(default_factory=processors)
     max_errors: int | None = None
     standing: Standing = field(default_factory=Standing)
+    compute: Compute = local_engine.compute
 
     # What is planned
 
@@ -186,7 +188,7 @@ class Extraction:
         fresh = self.destination.overwrite
         with Staging(target).held(self.table.identity, fresh=fresh) as staging:
             if not self._is_file_made():  # another process may have ended while this one planned
-                compute(self.job, staging, progress)
+                self.compute(self.job, staging, progress)
                 self._finish(staging)
             staging.drop()
 
@@ -196,7 +198,7 @@ class Extraction:
         Blocks that the disk has damaged since they were staged are made again.
         """
         for tries_left in reversed(range(_TRIES)):
-            compute(self.job, staging, unheard)
+            self.compute(self.job, staging, unheard)
             try:
                 return self._write(staging)
             except Damaged:
@@ -240,7 +242,7 @@ class Extraction:
             )
 
     def _check_rows(self) -> None:
-        rows = len(self.source) * self.views.count
+        rows = len(self.table.inputs) * self.views.count  # a partition's file has its own alone
         if self.clips is None:
             check_rows(self.schema, rows, str(self.out))
 

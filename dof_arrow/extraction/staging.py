@@ -31,13 +31,15 @@ _IDENTITY, _LOCK, _SCRATCH = "run.json", "lock", "sorted"
 _LOST = (errno.EIO, errno.ENOENT)  # how a disk tells that it has lost a block
 
 
-def block_rows(inputs: int) -> int:
+def block_rows(inputs: int, batch: int = 1) -> int:
     """How many inputs a block has: a killed run loses few, and the folder holds few files.
 
-    >>> block_rows(600), block_rows(1_000_000)
-    (32, 488)
+    A block holds a whole batch, as no batch is of two blocks.
+
+    >>> block_rows(600), block_rows(1_000_000), block_rows(600, batch=256)
+    (32, 488, 256)
     """
-    return min(max(_SMALLEST, inputs // _BLOCKS), _LARGEST)
+    return max(min(max(_SMALLEST, inputs // _BLOCKS), _LARGEST), batch)
 
 
 def blocks(inputs: int, size: int | None = None) -> list[range]:

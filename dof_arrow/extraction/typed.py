@@ -157,12 +157,28 @@ class ExtractKeywords(TypedDict, total=False):
     overwrite: bool
     """Whether an output that is there, or an unfinished run of another kind, is replaced."""
 
-    batch_size: int
-    """Rows that a core runs at a time."""
+    batch_size: int | None
+    """Rows that a core runs at a time. By default 2; with another provider than `cpu` up to 256, as
+    many as its device holds."""
 
     workers: int | None
     """Inputs worked on at a time, each from file to features by one thread. By default as many as
     there are processors, divided by `threads`."""
+
+    engine: Literal["local", "ray"]
+    """What computes: `local` threads, or the machines of a `ray` cluster; the bytes are the same.
+    With `ray`, `workers` counts actors, by default as many as the cluster has room for."""
+
+    address: str | None
+    """The address of the Ray cluster. By default that in RAY_ADDRESS, else one is started on this
+    machine, for this run alone."""
+
+    actor_cpus: int | None
+    """Processors of each actor on Ray. By default as many as `threads`."""
+
+    actor_gpus: float | None
+    """GPUs, or the part of one, of each actor on Ray. By default 1, and none with the provider
+    `cpu`. Where it is not 0, pictures are read by the other processors of the cluster."""
 
     max_errors: int | None
     """How many inputs may fail before the run stops. By default any number: failures are listed in

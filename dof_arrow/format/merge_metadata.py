@@ -204,6 +204,7 @@ def _provenance(parts: Sequence[Json]) -> Json:
     made["libraries"] = _libraries(_of_all(parts, "libraries"))
     made["raw"] = merged_raw(_of_all(parts, "raw"), rows)
     made["providers"] = _providers(_of_all(parts, "providers"))
+    made["batches"] = _batches(_of_all(parts, "batches"))
     return made
 
 
@@ -219,6 +220,15 @@ def _libraries(parts: Sequence[Mapping[str, str]]) -> dict[str, str]:
         versions = _different(part.get(name) for part in parts)
         used[name] = ", ".join(versions)
     return used
+
+
+def _batches(parts: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:
+    """The rows that were run at a time for each feature column, in all parts that tell."""
+    used: dict[str, set[int]] = {}
+    for part in parts:
+        for column, sizes in part.items():
+            used.setdefault(column, set()).update(sizes)
+    return {column: sorted(sizes) for column, sizes in used.items()}
 
 
 def _providers(parts: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:

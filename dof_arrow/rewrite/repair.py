@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dof_arrow.errors import DofError, OutputError, UsageError
-from dof_arrow.extraction.staging import blocks, recorded
+from dof_arrow.extraction.staging import block_rows, blocks, recorded
 from dof_arrow.format import append
 from dof_arrow.format.directory import MANIFEST
 from dof_arrow.format.file import File
@@ -121,7 +121,8 @@ def _run(folder: Path) -> str:
     done = sum(1 for _ in folder.glob("*.arrow"))
     try:
         run = recorded(owned.read(folder / "run.json")) or {}
-        whole = len(blocks(int(run["inputs"])))
+        inputs = int(run["inputs"])
+        whole = len(blocks(inputs, block_rows(inputs, int(run["batch size"]))))
     except (OSError, OutputError, ValueError, KeyError, TypeError):
         return f"an unfinished run, {done:,} blocks done"
     return f"an unfinished run, {done:,} of {whole:,} blocks done; the same command goes on"

@@ -78,7 +78,9 @@ def test_known_inputs_are_passed_over(
     rows = {row["id"]: row["feature"].tolist() for row in ds}
     assert rows == {row["id"]: row["feature"].tolist() for row in whole} and len(ds) == 4
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    monkeypatch.setattr("dof_arrow.extraction.run.compute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(
+        "dof_arrow.extraction.local_engine.compute", lambda *_: pytest.fail("computed")
+    )
     assert len(extract(one, out)) == 4
     with pytest.raises(UsageError, match="feature"):
         extract(one, out, dtype="float16")  # nothing is new, and yet it does not fit
@@ -144,7 +146,9 @@ def test_what_does_not_fit_is_refused_before_it_begins(
 ) -> None:
     one, out = pictures(tmp_path / "a", 3, 1), tmp_path / "x.dof"
     before = extract(one, out).seal
-    monkeypatch.setattr("dof_arrow.extraction.run.compute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(
+        "dof_arrow.extraction.local_engine.compute", lambda *_: pytest.fail("computed")
+    )
     assert extract(one, out).seal == before
     other = pictures(tmp_path / "b", 2, 2)
     for options, message in (
@@ -199,7 +203,9 @@ def test_rows_of_another_run_wait(tmp_path: Path) -> None:
 def test_a_folder_of_other_things_is_not_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dof_arrow.extraction.run.compute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(
+        "dof_arrow.extraction.local_engine.compute", lambda *_: pytest.fail("computed")
+    )
     (tmp_path / "x.dof").mkdir()
     (tmp_path / "x.dof" / "mine.txt").write_text("mine")
     with pytest.raises(OutputError, match="no dataset"):

@@ -17,7 +17,7 @@ import pytest
 
 import dof_arrow as dof
 from dof_arrow.errors import OutputError
-from dof_arrow.extraction import block_file, run
+from dof_arrow.extraction import block_file, local_engine
 from dof_arrow.extraction.block import Block
 from dof_arrow.extraction.block_file import BlockFile, Damaged
 from dof_arrow.extraction.row_order import StagedRows
@@ -222,7 +222,7 @@ def test_a_record_that_is_flipped_into_another_runs(tmp_path: Path) -> None:
 
 def damaging(times: int, names: list[str]) -> Callable[..., None]:
     """A disk that damages blocks after they are written, so many times."""
-    real, left = run.compute, [times]
+    real, left = local_engine.compute, [times]
 
     def compute(job: Any, staging: Staging, progress: Any) -> None:
         real(job, staging, progress)
@@ -237,7 +237,7 @@ def damaging(times: int, names: list[str]) -> Callable[..., None]:
 def test_what_a_disk_damages_while_the_run_lasts_is_made_again(
     killed: tuple[Path, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "compute", damaging(3, ["000001.arrow", "000002.arrow"]))
+    monkeypatch.setattr(local_engine, "compute", damaging(3, ["000001.arrow", "000002.arrow"]))
     heard = Heard()
     with heard_by(heard):
         scenarios._extract(tmp_path)
@@ -283,7 +283,7 @@ def test_a_disk_that_damages_all_that_is_written_is_told(
 ) -> None:
     told = r"000001\.arrow: a staged block is not what was written.*Check the disk"
     with monkeypatch.context() as patch:
-        patch.setattr(run, "compute", damaging(99, ["000001.arrow"]))
+        patch.setattr(local_engine, "compute", damaging(99, ["000001.arrow"]))
         with pytest.raises(OutputError, match=told):
             scenarios._extract(tmp_path)
     assert not (tmp_path / "x.dof.parquet").exists()
@@ -357,7 +357,7 @@ def test_a_sound_part_is_added_as_it_is(
     waiting: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(waiting[0], tmp_path / "x")
-    monkeypatch.setattr(run, "compute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(local_engine, "compute", lambda *_: pytest.fail("computed"))
     _directory().act(tmp_path / "x")
     assert _directory().contents(tmp_path / "x") == waiting[1]
 

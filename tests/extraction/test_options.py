@@ -21,7 +21,7 @@ from tests.support.pictures import core, folder_of
 ALL = (
     "table key match start end label group keep kind classes map missing separator encoding "
     "pictures preprocess fit at pool size grey threads provider split split_exact split_from "
-    "ids id_key site dtype layout order facts partition overwrite batch_size workers max_errors max_pixels allow "
+    "ids id_key site dtype layout order facts partition overwrite batch_size workers engine address actor_cpus actor_gpus max_errors max_pixels allow "
     "views augment clips fps max_frames window stride crop on_break"
 )
 
@@ -55,6 +55,9 @@ def test_each_option_has_a_docstring() -> None:
         ({"allow": ["all"]}, "no such permission"),
         ({"views": 2}, "need each other"),
         ({"split": "train=2"}, "train=2"),
+        ({"engine": "spark"}, "no such choice for engine: expected local or ray, found spark"),
+        ({"engine": "ray", "actor_cpus": 0}, "actor_cpus must be at least 1: found 0"),
+        ({"address": "x:1", "actor_gpus": 1}, "--engine ray, found --address, --actor-gpus"),
     ],
     ids=str,
 )

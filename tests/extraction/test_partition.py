@@ -10,7 +10,7 @@ import pytest
 
 import dof_arrow as dof
 from dof_arrow.cli.main import main
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import OutputError, UsageError
 from dof_arrow.extraction.extract import extract, planned
 from dof_arrow.extraction.partition import Partition
 from dof_arrow.rewrite.merge import merge
@@ -92,6 +92,19 @@ def test_more_partitions_than_blocks(tmp_path: Path) -> None:
     one = extract(source, out=tmp_path / "one.parquet", id_key=KEY, core=core())
     merged = merge(in_partitions(source, tmp_path), tmp_path / "merged.parquet")
     assert merged.path.read_bytes() == one.path.read_bytes()
+
+
+def test_a_partition_is_held_to_its_own_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source of more rows than one file may have is extracted in partitions that fit."""
+    source = folder_of(tmp_path / "few", 70)
+    monkeypatch.setattr("dof_arrow.format.parquet.layout.most_rows", lambda schema: 40)
+    options: dict[str, Any] = {"core": core(), "id_key": KEY}
+    with pytest.raises(OutputError, match="at most 40, found 70"):
+        extract(source, out=tmp_path / "one.parquet", **options)
+    part = extract(source, out=tmp_path / "part.parquet", partition="1/3", **options)
+    assert len(part) == 32
 
 
 def test_a_directory_of_partitions_has_ranges_of_pseudonyms(pictures: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ PAGES = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 _BLOCK = re.compile(r"^```(python|console|sh)\n(.*?)^```", re.M | re.S)
 _NOT_RUN = "<!-- not run -->"
 _LEFT_OUT = 8  # blocks in all that may be marked so: they need a network
-_NEEDS = {"docs/clips.md": ("av", "torch")}
+_NEEDS = {"docs/clips.md": ("av", "torch"), "docs/clusters.md": ("ray", "torch")}
 _LIBRARIES = ("torch", "keras", "jax", "sklearn", "polars", "pandas", "duckdb")
 
 

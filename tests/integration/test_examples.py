@@ -1,16 +1,20 @@
-"""The notebooks of examples/: small, without outputs, and they run as they are, in an empty folder."""
+"""The notebooks of examples/: small, without outputs, and they run as they are; and the scripts there."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+import dof_arrow as dof
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NEEDS = {
@@ -83,3 +87,36 @@ def _run(name: str, folder: Path) -> str:
     NotebookClient(made, timeout=_SECONDS, resources={"metadata": {"path": str(folder)}}).execute()
     outputs = [output for cell in made.cells for output in cell.get("outputs", ())]
     return "".join(each.text for each in outputs if each.get("name") == "stderr")
+
+
+def _ranks(count: int, folder: Path, *options: str) -> str:
+    """What the processes of an example say."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}"]
+    command = [*launcher, "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
+    alone = {"PYTHONPATH": str(EXAMPLES.parent), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(EXAMPLES / "ranks.py"), "x.dof.parquet", "--batch-size", "8", *options],
+        cwd=folder,
+        env={**os.environ, **alone},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="gloo over the loopback, by name")
+def test_processes_of_torchrun_share_the_rows_and_others_go_on(tmp_path: Path) -> None:
+    """Two processes are stopped amid an epoch; one alone takes up what is left of it."""
+    if find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+    random = np.random.default_rng(0)
+    dof.from_arrays(
+        random.random((100, 4), np.float32), ["cat", "dog"] * 50, out=tmp_path / "x.dof.parquet"
+    )
+    assert _ranks(2, tmp_path, "--steps", "4") == "epoch 0: 64 rows on 2 processes\n"
+    assert _ranks(1, tmp_path) == (
+        "epoch 0: 36 rows on 1 processes\nepoch 1: 100 rows on 1 processes\n"
+    )

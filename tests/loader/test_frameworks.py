@@ -203,6 +203,27 @@ def test_two_processes_see_every_row_once(ds: Dataset, torch: Any, tmp_path: Pat
     assert (tmp_path / "counts").read_text() == " ".join(["1"] * ROWS)
 
 
+def test_ranks_with_worker_processes_change_their_number_and_lose_nothing(
+    ds: Dataset, torch: Any
+) -> None:
+    """Two ranks of two workers stop amid an epoch; three of one worker see the rest of it."""
+    seen: list[int] = []
+    states = []
+    for rank in range(2):
+        batches = ds.loader(batch_size=16, shuffle=True, rank=rank, world_size=2).to_torch()
+        data = iter(torch.utils.data.DataLoader(batches, batch_size=None, num_workers=2))
+        seen += numbers(next(data).numpy() for _ in range(3))
+        del data
+        states.append(batches.state_dict(delivered=3))
+    assert states[0] == states[1] and len(set(seen)) == len(seen) == 96
+    for rank in range(3):
+        batches = ds.loader(batch_size=16, shuffle=True, rank=rank, world_size=3).to_torch()
+        batches.load_state_dict(states[0])
+        data = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=1)
+        seen += numbers(batch.numpy() for batch in data)
+    assert sorted(seen) == list(range(ROWS))
+
+
 def test_g12_a_keras_model_trains_an_epoch(ds: Dataset, keras: Any) -> None:
     """G12: a Keras `Sequence`."""
     loader = ds.loader(

@@ -205,13 +205,13 @@ FAULTS: tuple[Fault, ...] = (
     ("extraction/staging.py", "if set(self._names()) <= {_LOCK, _IDENTITY}:", "if self._names():"),
     ("extraction/staging.py", "if name != _LOCK:", "if True:"),
     (
-        "extraction/local_engine.py",
-        "self._staging.put(block.number, made, block.stamp)",
-        "self._staging.put(block.number, made, _stamp(block.samples))",
+        "extraction/engine.py",
+        "self.staging.put(block.number, made, block.stamp)",
+        "self.staging.put(block.number, made, stamp_of(block.samples))",
     ),
     (
-        "extraction/local_engine.py",
-        "return self._staging.found(number, _stamp(self._samples(number)))",
+        "extraction/engine.py",
+        "return self.staging.found(number, stamp_of(self._samples(number)))",
         "return 0",
     ),
     ("extraction/run.py", "        Staging(self.destination.file).sweep()\n", ""),

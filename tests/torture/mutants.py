@@ -57,6 +57,7 @@ WRITING = {
     "extraction/block_file.py": ["tests/extraction/test_block_file.py", *_STAGING],
     "extraction/destination.py": ["tests/extraction/test_extract.py"],
     "extraction/failures.py": ["tests/extraction/test_failures.py"],
+    "extraction/engine.py": ["tests/extraction/test_local_engine.py"],
     "extraction/local_engine.py": ["tests/extraction/test_local_engine.py"],
     "extraction/extract.py": ["tests/extraction/test_extract.py"],
     "extraction/run.py": ["tests/extraction/test_extract.py"],

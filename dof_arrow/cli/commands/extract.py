@@ -110,7 +110,7 @@ _CHOICES = (
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 1024),
-    help="Rows that a core runs at a time [default: 2].",
+    help="Rows that a core runs at a time [default: 2; up to 256 where a device holds them].",
 )
 @click.option(
     "--workers",
@@ -127,6 +127,28 @@ _CHOICES = (
     help="Threads on which each runs the core.",
 )
 @running
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="What computes: this machine's threads, or a Ray cluster (pip install 'dof-arrow[ray]').",
+)
+@click.option(
+    "--address", metavar="HOST:PORT", help="The Ray cluster [default: RAY_ADDRESS, or a local one]."
+)
+@click.option(
+    "--actor-cpus",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processors of each of Ray's --workers [default: threads].",
+)
+@click.option(
+    "--actor-gpus",
+    type=click.FloatRange(0),
+    metavar="F",
+    help="GPUs, or a part of one, of each [default: 1; 0 with --provider cpu].",
+)
 @click.option(
     "--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds."
 )

@@ -23,7 +23,7 @@ from dof_arrow.cores.graph.names import (
     weights,
 )
 from dof_arrow.cores.graph.notes import drop_notes, number_names
-from dof_arrow.cores.graph.session import run, run_into, session
+from dof_arrow.cores.graph.session import run, run_bound, run_into, session
 
 __all__ = [
     "OPSET",
@@ -46,6 +46,7 @@ __all__ = [
     "read",
     "rename_tensor",
     "run",
+    "run_bound",
     "run_into",
     "session",
     "set_output",

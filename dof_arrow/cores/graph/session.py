@@ -24,6 +24,14 @@ _NO_FOLDER = os.path.join(os.devnull, "none")
 # How ONNX Runtime says that a model is newer than itself.
 _NEWER_IR = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
 _NEWER_OPSET = re.compile(r"Opset (\d+) is under development.* domain (\S+) is till opset (\d+)")
+# How providers say that a batch is too large for their device.
+_LACKS_MEMORY = re.compile(
+    r"out of memory|failed to allocate memory|alloc_failed|bad_alloc|bad allocation", re.IGNORECASE
+)
+
+
+class OutOfMemory(CoreError):
+    """A batch takes more memory than there is."""
 
 
 def session(
@@ -85,6 +93,21 @@ def run(runner: InferenceSession, feeds: Mapping[str, Array]) -> list[Array]:
         return list(runner.run(None, dict(feeds)))
 
 
+def run_bound(runner: InferenceSession, feeds: Mapping[str, Array]) -> list[Array]:
+    """The same with inputs and outputs bound, so that each goes to a device or back once.
+
+    Raises OutOfMemory where the device has too little of it, CoreError if the run fails otherwise.
+    """
+    with _explained(feeds):
+        binding = runner.io_binding()
+        for name, value in feeds.items():
+            binding.bind_cpu_input(name, value)
+        for output in runner.get_outputs():
+            binding.bind_output(output.name, "cpu")
+        runner.run_with_iobinding(binding)
+        return list(binding.copy_outputs_to_cpu())
+
+
 def run_into(runner: InferenceSession, feeds: Mapping[str, Array], out: Array) -> None:
     """Let a session write its only output into `out`, without a copy between.
 
@@ -105,6 +128,14 @@ def _explained(feeds: Mapping[str, Array]) -> Iterator[None]:
         yield
     except Exception as error:  # the runtime's exceptions have no base of their own
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in feeds.items())
+        if _LACKS_MEMORY.search(str(error)):
+            raise OutOfMemory(
+                "the model needs more memory than there is",
+                f"input {shapes}",
+                found=first_line(error),
+                hint="Run fewer rows at a time, with --batch-size, or repeat the command when "
+                "memory is free.",
+            ) from error
         raise CoreError(
             "the model cannot run",
             f"input {shapes}",

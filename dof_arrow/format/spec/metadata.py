@@ -283,6 +283,11 @@ class Provenance:
         "unless it was the CPU's alone",
         factory=dict,
     )
+    batches: Mapping[str, tuple[int, ...]] = spec(
+        "by feature column: rows that such a provider ran at a time, on which the last digits of "
+        "features may depend",
+        factory=dict,
+    )
     partition: PartitionOf | None = spec(
         "of which run this is a part; a file that has it is to be merged, not published",
         default=None,
