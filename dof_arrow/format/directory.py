@@ -20,7 +20,7 @@ from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.metadata import Metadata, Part
-from dof_arrow.storage.addresses import Location, on_disk
+from dof_arrow.storage.addresses import Address, Location, on_disk
 from dof_arrow.storage.memory_map import OpenFile, Region, Stitched, fills_pages
 
 MANIFEST = "manifest.parquet"
@@ -129,12 +129,18 @@ class Directory(Columns):
         return self.manifest.attachment(offset, length)
 
 
-def is_directory(path: Path) -> bool:
+def is_directory(path: Location) -> bool:
     """Whether a path names a dataset of several files: by its ending, or because it is one.
+
+    An address does by its ending, `.dof` or a slash.
 
     >>> is_directory(Path("lungs.dof")), is_directory(Path("lungs.dof.parquet"))
     (True, False)
+    >>> is_directory(Address("s3://bucket/lungs/"))
+    True
     """
+    if isinstance(path, Address):
+        return path.suffix == SUFFIX or str(path).endswith("/")
     return (path / MANIFEST).is_file() or (path.suffix == SUFFIX and not path.is_file())
 
 

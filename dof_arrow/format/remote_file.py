@@ -24,7 +24,7 @@ from dof_arrow.format.parquet.layout import Fixed, fixed
 from dof_arrow.format.parquet.names_proof import NamesRegion
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import is_vector, vector_array
-from dof_arrow.storage.addresses import Address
+from dof_arrow.storage.addresses import Address, Location
 from dof_arrow.storage.memory_map import OpenFile, Region, Stitched
 from dof_arrow.storage.remote import Span
 
@@ -43,6 +43,11 @@ class RemoteFile(File):
     def _opened(self) -> tuple[int, bytes]:
         self._source, tail = object_of(self.path)
         return self._source.size, tail
+
+    @property
+    def version(self) -> str:
+        """What the store calls the object as it was opened: its tag, if it has one."""
+        return self._source.version
 
     @cached_property
     def fetched(self) -> Fetched:
@@ -177,6 +182,11 @@ class RemoteFile(File):
                 spans += [footer.chunk_range(chunk) for chunk in self.outline.column(number)]
         self.fetched.fetch(self.fetched.holding(spans))
         return self._copy
+
+
+def file_at(place: Location) -> File:
+    """A file on this machine or on a store; raises as these do."""
+    return RemoteFile(place) if isinstance(place, Address) else File(place)
 
 
 class _Copy(File):
