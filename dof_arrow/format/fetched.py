@@ -94,11 +94,16 @@ class Fetched:
                 self._here.add(number)
 
     def segment(self, number: int) -> memoryview | bytes:
-        """The bytes of a segment, kept where the cache has room for the file."""
+        """The bytes of a segment, kept where the cache has room for the file.
+
+        They are digested while the rest of them arrives.
+        """
         start, stop = self.segments[number]
         if self._is_here(number):
             return os.pread(self.blocks.file, stop - start, start)
-        (data,) = self._checked([number])
+        data = self._streamed(number)
+        if data is None:  # with another digest: it is asked for again
+            (data,) = self._checked([number])
         if self.blocks.is_kept:
             self.blocks.write(start, data)
             self._here.add(number)
@@ -133,6 +138,18 @@ class Fetched:
         (self._here if is_true else self._absent).add(number)
         return is_true
 
+    def _streamed(self, number: int) -> memoryview | None:
+        """The bytes of a segment from the store; None where their digest is wrong."""
+        start, stop = self.segments[number]
+        data = np.empty(stop - start, np.uint8)
+        digest = hashlib.sha256()
+        place = 0
+        for piece in self._source.pieces((start, stop)):
+            digest.update(piece)
+            data[place : place + len(piece)] = np.frombuffer(piece, np.uint8)
+            place += len(piece)
+        return data.data if self._is_right(number, digest.digest()) else None
+
     def _checked(self, numbers: Sequence[int]) -> list[memoryview]:
         """The bytes of segments, from the store, once their digests are right."""
         found: dict[int, memoryview] = {}
@@ -154,8 +171,11 @@ class Fetched:
         )
 
     def _is_true(self, number: int, body: memoryview) -> bool:
+        return self._is_right(number, hashlib.sha256(body).digest() if self._digests else b"")
+
+    def _is_right(self, number: int, digest: bytes) -> bool:
         if self._digests:
-            return hashlib.sha256(body).digest() == self._digests[number]
+            return digest == self._digests[number]
         if not self._source.version:
             raise SourceError(
                 "the server does not say which version of the file it gives, and it has no seal",

@@ -58,14 +58,15 @@ class RowGroups(ABC):
         """The values of a row group, [n, width]."""
 
     def expect(self, blocks: Sequence[int]) -> None:
-        """While a window of blocks is read, get the next one, if there is room for both."""
+        """While a window of blocks is read, get the rest of it and then the next one, if there is
+        room for both."""
         if self._kept == 1:
             return
         starts = range(0, len(blocks), self.window)
         windows = [blocks[start : start + self.window] for start in starts]
         following: dict[int, Sequence[int]] = {}
-        for window, after in pairwise(windows):
-            following.update(dict.fromkeys(window, after))
+        for window, after in pairwise([*windows, []]):
+            following.update(dict.fromkeys(window, [*window, *after]))
         with self._lock:
             self._next = following
             self._order = {block: place for place, block in enumerate(blocks)}
@@ -80,6 +81,7 @@ class RowGroups(ABC):
 
     def _group(self, number: int) -> Array:
         with self._lock:
+            # Whoever reads a window needs all of it at once, and the next one later.
             ahead = self._next.get(number, ())
             for block in (number, *ahead):
                 if block not in self._groups:
@@ -115,7 +117,7 @@ class Decoded(RowGroups):
 class Stored(RowGroups):
     """Rows of a mapped column of files on a store: each region is fetched and checked whole."""
 
-    threads = 2  # one is fetched while another is compared with its digest
+    threads = 2  # while the end of one arrives, the next is on its way
 
     def __init__(self, places: Sequence[tuple[RemoteFile, Region]], column: Fixed) -> None:
         sizes = [region.length // column.width for _, region in places]
