@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dof_arrow.errors import FormatError
 from dof_arrow.format.columns import Places
-from dof_arrow.format.fetched import Fetched, object_of
+from dof_arrow.format.fetched import Fetched, Room, object_of
 from dof_arrow.format.file import File, proved_by_footer
 from dof_arrow.format.named import Named
 from dof_arrow.format.parquet import footer
@@ -132,11 +132,14 @@ class RemoteFile(File):
             return super().array(name, rows)
         return vector_array(np.ascontiguousarray(self.taken(name, rows)), field)
 
-    def group(self, column: Fixed, region: Region) -> np.ndarray:
-        """The values [n, D] of a column in one row group, its segment fetched and checked."""
+    def group(self, column: Fixed, region: Region, room: Room) -> np.ndarray:
+        """The values [n, D] of a column in one row group, its segment fetched and checked.
+
+        `room` gives the memory for it.
+        """
         (number,) = self.fetched.holding([(region.offset, region.offset + region.length)])
         start, _ = self.fetched.segments[number]
-        data = self.fetched.segment(number)
+        data = self.fetched.segment(number, room)
         count = region.length // column.stored.itemsize
         values = np.frombuffer(data, column.stored, count, region.offset - start)
         return values.reshape(-1, column.items)

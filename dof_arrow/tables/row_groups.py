@@ -23,6 +23,7 @@ from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.format.spec.arrow import numpy_values
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.storage.memory_map import Region, whole
+from dof_arrow.tables.buffers import Room
 
 Array = NDArray[Any]
 
@@ -124,8 +125,9 @@ class Stored(RowGroups):
         super().__init__(sizes, column.width, _FETCHED, windows=3)
         self._places = places
         self._column = column
+        self._room = Room()
 
     def read(self, number: int) -> Array:
         """The values of a row group, from the cache or from the store."""
         file, region = self._places[number]
-        return file.group(self._column, region)
+        return file.group(self._column, region, self._room.take)
