@@ -146,9 +146,7 @@ class BatchMaker:
         """Tell a gather that reads in blocks in which order it will be asked for them."""
         if self._gather.blocks is None:
             return
-        blocks = self._gather.blocks[plan.rows(epoch, np.arange(plan.length))]
-        found, first = np.unique(blocks, return_index=True)
-        self._gather.expect(found[np.argsort(first)].tolist())
+        self._gather.expect(plan.block_order(epoch))
 
     def _make(self, task: Task, plan: Plan, epoch: int) -> list[tuple[Share, Batch]]:
         """The batches of a task."""

@@ -21,6 +21,7 @@ from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.parquet.pages import Encoded
 from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.format.spec.arrow import numpy_values
+from dof_arrow.sampling.blocks import Runs
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.storage.memory_map import Region, whole
 from dof_arrow.tables.buffers import Room
@@ -41,9 +42,7 @@ class RowGroups(ABC):
     threads = 1  # that read row groups
 
     def __init__(self, sizes: Sequence[int], row_bytes: int, most: int, windows: int = 2) -> None:
-        self._starts = np.concatenate([[0], np.cumsum(sizes)])
-        kind = np.int16 if len(sizes) < 1 << 15 else np.int32
-        self.blocks: Array = np.repeat(np.arange(len(sizes), dtype=kind), sizes)
+        self.blocks = Runs.of_sizes(sizes)
         self.largest = max(sizes) * row_bytes
         self.window = max(1, most // (windows * self.largest))
         # One group where there is no room for several windows.
@@ -74,11 +73,11 @@ class RowGroups(ABC):
 
     def fill(self, rows: Rows, out: Array, moment: object = None) -> None:
         """Copy these rows, waiting for their groups."""
-        group = np.searchsorted(self._starts, rows, side="right") - 1
+        group = self.blocks.of(rows)
         for number in sorted(np.unique(group).tolist(), key=lambda each: self._order.get(each, 0)):
             here = group == number
             values = self._group(number)
-            out[here] = values[rows[here] - self._starts[number]]
+            out[here] = values[rows[here] - self.blocks.starts[number]]
 
     def _group(self, number: int) -> Array:
         with self._lock:
