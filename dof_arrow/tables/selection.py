@@ -431,7 +431,7 @@ def opened(path: Location) -> File | Directory:
     if not path.is_dir():
         return File(path)
     directory = Directory(path)
-    _ = directory.parts  # what is wrong with one is said at once
+    _ = directory.parts  # what is wrong with one of a few is said at once
     return directory
 
 
