@@ -40,7 +40,8 @@ class RowBlocks:
         self._squares = np.full(self.rows, _UNKNOWN, np.float32)
         self._order: Array | None = None
         if self._gather.blocks is not None:
-            self._order = np.argsort(self._gather.blocks, kind="stable")
+            numbers = self._gather.blocks.of(np.arange(self.rows))
+            self._order = np.argsort(numbers, kind="stable")
 
     def read(self, start: int, stop: int) -> tuple[Array, Array]:
         """The numbers int64 [b] of rows, and their vectors float32 [b, width].
@@ -73,7 +74,7 @@ class RowBlocks:
     def blocks(self, step: int) -> Iterator[tuple[Array, Array]]:
         """All rows, `step` at a time, as `read` gives them."""
         if self._order is not None and self._gather.blocks is not None:
-            groups = self._gather.blocks[self._order]
+            groups = self._gather.blocks.of(self._order)
             self._gather.expect(np.unique(groups).tolist())
         for start in range(0, self.rows, step):
             yield self.read(start, start + step)

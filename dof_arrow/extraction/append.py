@@ -100,10 +100,7 @@ class DirectoryDestination:
         targets are others.
         """
         refuse_other(self.out)
-        if self._known is not None:
-            self._check_alike(table, self._known)
-            self._check_sides(table)
-        _drop_damaged(self.file)
+        self._check(table)
 
     def refuse_standing(self, run_digest: str) -> None:
         """Raise OutputError if the part of another run waits to be added."""
@@ -111,7 +108,7 @@ class DirectoryDestination:
             raise OutputError(
                 "rows of another run, or of inputs that have changed since, wait to be added",
                 str(self.file),
-                hint="Repeat that run, or drop them: dof repair --discard",
+                hint=f"Repeat that run, or drop them: dof repair {self.file.parent} --discard",
             )
 
     def complete(self) -> None:
@@ -143,6 +140,12 @@ class DirectoryDestination:
         """Drop the waiting part: the directory has it, under a name of its own."""
         self.file.unlink(missing_ok=True)
 
+    def _check(self, table: OutputTable) -> None:
+        if self._known is not None:
+            self._check_alike(table, self._known)
+            self._check_sides(table)
+        drop_damaged(self.file)
+
     def _check_alike(self, table: OutputTable, known: Directory) -> None:
         like = self._empty(table)
         own = known.manifest
@@ -170,7 +173,7 @@ class DirectoryDestination:
             return File(path)
 
 
-def _drop_damaged(spare: Path) -> None:
+def drop_damaged(spare: Path) -> None:
     """Drop a part that waits to be added if it is not what was written: its rows are made again."""
     with explained(spare), suppress(FileNotFoundError):
         with owned.ours(spare, names=2):  # a kill may have left it where it is to be added, too

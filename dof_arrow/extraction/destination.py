@@ -10,9 +10,10 @@ from typing import ClassVar, Protocol
 
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import DofError, DofWarning, OutputError
+from dof_arrow.errors import DofError, DofWarning, OutputError, SourceError
 from dof_arrow.extraction.output_table import OutputTable
 from dof_arrow.format.spec.metadata import COUNTED
+from dof_arrow.storage.addresses import Location
 from dof_arrow.storage.atomic import refuse_existing
 
 
@@ -20,7 +21,7 @@ class Destination(Protocol):
     """What a run must know of its output: which file it writes, and what becomes of that file."""
 
     @property
-    def out(self) -> Path:
+    def out(self) -> Location:
         """The output as the user named it."""
 
     @property
@@ -122,14 +123,19 @@ class FileDestination:
         """Nothing is left beside the output."""
 
 
-def written_by(path: Path, run_digest: str) -> Dataset | None:
-    """The file at this path, if it is one that this very run wrote."""
-    if not path.exists():
+def written_by(path: Location, run_digest: str) -> Dataset | None:
+    """The file at this path, if it is one that this very run wrote.
+
+    Raises SourceError where a store does not answer.
+    """
+    if isinstance(path, Path) and not path.exists():
         return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DofWarning)
             found = dataset.open(path)
+    except SourceError:
+        raise
     except DofError:
         return None
     about = found.metadata.provenance

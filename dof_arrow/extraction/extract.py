@@ -43,6 +43,8 @@ from dof_arrow.sources.asked import TableOptions
 from dof_arrow.sources.folder import holds_clips
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
+from dof_arrow.storage.addresses import Address, Location, location
+from dof_arrow.storage.upload import check_takes
 from dof_arrow.system import processors
 
 PathLike = str | os.PathLike[str]
@@ -53,7 +55,7 @@ def extract(
     source: PathLike | Source,
     *,
     core: CoreLike | Sequence[CoreLike],
-    out: PathLike,
+    out: PathLike | Address,
     progress: Progress | None = None,
     **options: Unpack[ExtractKeywords],
 ) -> Dataset:
@@ -62,7 +64,7 @@ def extract(
     - `source`: a folder, a picture, a clip, an archive, array or table of pictures, or a `Source`.
     - `core`: a model's path, URL or name, `builtin`, or a `Core`; of a list, each one gives a
       feature column.
-    - `out`: the file to write. A name that ends in `.dof` is a directory: what is extracted becomes
+    - `out`: the file to write, or its address on a store. A name that ends in `.dof` is a directory: what is extracted becomes
       its next part, and inputs that it has already are passed over.
     - `progress`: a function that is told inputs done, inputs in all, inputs that failed.
     - `options`: those of `ExtractOptions`.
@@ -84,7 +86,7 @@ def planned(
     source: PathLike | Source,
     *,
     core: CoreLike | Sequence[CoreLike],
-    out: PathLike,
+    out: PathLike | Address,
     **options: Unpack[ExtractKeywords],
 ) -> Extraction:
     """The run that `extract` would do with the same arguments, not yet done.
@@ -96,7 +98,8 @@ def planned(
     reading = ReadingOptions(max_pixels=given.max_pixels, allow=tuple(given.allow))
     views = from_text(given.views, given.augment)
     fractions, split_column = _split(given.split)
-    destination = _destination(Path(out), given.overwrite)
+    place = location(out)
+    destination = _destination(place, given.overwrite)
     inputs = _opened(source, given, split_column, clips)
     cores = _by_column(loaded_cores(core, given.making))
     table = OutputTable(
@@ -114,7 +117,7 @@ def planned(
         reading=reading,
         views=views,
         clips=clips,
-        partition=_partition(given, Path(out)),
+        partition=_partition(given, place),
     )
     compute = _engine(given, cores.values())
     standing = Standing()
@@ -149,7 +152,7 @@ def _engine(given: ExtractOptions, cores: Collection[Core]) -> Compute:
     return functools.partial(ray_engine.compute, options=options)
 
 
-def _partition(given: ExtractOptions, out: Path) -> Partition | None:
+def _partition(given: ExtractOptions, out: Location) -> Partition | None:
     if given.partition is None:
         return None
     if is_directory(out):
@@ -275,16 +278,24 @@ def _workers(given: ExtractOptions, cores: Iterable[Core]) -> int:
     return max(processors() // threads, 1)
 
 
-def _destination(out: Path, overwrite: bool) -> Destination:
-    if not is_directory(out):
-        return FileDestination(out=out, overwrite=overwrite)
-    from dof_arrow.extraction.append import DirectoryDestination
-
-    if overwrite:
+def _destination(out: Location, overwrite: bool) -> Destination:
+    grows = is_directory(out)
+    if grows and overwrite:
         raise UsageError(
             "rows are added to a directory, none are replaced",
             str(out),
             found="--overwrite",
             hint="Give another name, or remove the directory first.",
         )
+    if isinstance(out, Address):
+        from dof_arrow.extraction.on_store import StoreDirectoryDestination, StoreFileDestination
+
+        check_takes(out)
+        if grows:
+            return StoreDirectoryDestination(out=out)
+        return StoreFileDestination(out=out, overwrite=overwrite)
+    if not grows:
+        return FileDestination(out=out, overwrite=overwrite)
+    from dof_arrow.extraction.append import DirectoryDestination
+
     return DirectoryDestination(out=out)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -33,7 +32,8 @@ from dof_arrow.media.frames import Sampling
 from dof_arrow.progress import unheard
 from dof_arrow.sources import input_table
 from dof_arrow.sources.sample import Source
-from dof_arrow.storage.addresses import on_disk
+from dof_arrow.storage import upload
+from dof_arrow.storage.addresses import Location
 from dof_arrow.system import processors
 
 _TRIES = 3  # to write the output from blocks that a bad disk damages
@@ -58,7 +58,7 @@ class Extraction:
     # What is planned
 
     @property
-    def out(self) -> Path:
+    def out(self) -> Location:
         """The output as the user named it."""
         return self.destination.out
 
@@ -174,7 +174,7 @@ class Extraction:
 
     def _changed_since(self, made: Dataset) -> bool:
         """Whether an input changed: by times, as `make` tells it, or by a digest of all sizes."""
-        written = on_disk(made.path).stat().st_mtime_ns
+        written = upload.written(made.path)
         if any(status.st_mtime_ns > written for status in input_table.files(self.source)):
             return True
         about = made.metadata.provenance

@@ -15,7 +15,7 @@ from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.sources import input_table
 from dof_arrow.sources.folder import Files
 from dof_arrow.sources.remaining import only
-from dof_arrow.storage.addresses import on_disk
+from dof_arrow.storage import upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,6 @@ def _changed(table: OutputTable, standing: NDArray[np.int64], known: Dataset) ->
     """How many files of these inputs are newer than the manifest, where each is its own file."""
     if not isinstance(table.source, Files):
         return 0
-    written = (on_disk(known.path) / MANIFEST).stat().st_mtime_ns
+    written = upload.written(known.path / MANIFEST)
     files = input_table.files(only(table.source, standing.tolist()))
     return sum(status.st_mtime_ns > written for status in files)

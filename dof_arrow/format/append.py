@@ -14,7 +14,7 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,12 +26,14 @@ from dof_arrow.format.directory import MANIFEST, Directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.row_groups import RowGroupWriter, content_uuid, generator
+from dof_arrow.format.remote_directory import directory_at
+from dof_arrow.format.remote_file import file_at
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import Metadata, Part, from_json
 from dof_arrow.format.statistics_anew import check_statistics
 from dof_arrow.storage import owned
-from dof_arrow.storage.addresses import on_disk
+from dof_arrow.storage.addresses import Address, location, on_disk
 from dof_arrow.storage.atomic import explained, locked, replacing, sibling, sync_folder
 from dof_arrow.storage.copy import copy
 
@@ -43,13 +45,13 @@ NUMBERED = re.compile(r"data-(\d{6,})\.parquet")
 
 
 def append(
-    folder: str | os.PathLike[str],
-    *files: str | os.PathLike[str] | File,
+    folder: str | os.PathLike[str] | Address,
+    *files: str | os.PathLike[str] | Address | File,
     overwrite: bool = False,
 ) -> Directory:
     """Copy DoF files into a directory as its next parts, all or none.
 
-    The directory is made if it is not there. With `overwrite` the files replace what it holds.
+    The directory, on this machine or on a store, is made if it is not there. With `overwrite` the files replace what it holds.
 
     Raises UsageError if a file's columns, cores or targets differ from the others', or a record
     stands in one of them already; FormatError if a file has no true seal; OutputError if another
@@ -65,19 +67,38 @@ def append(
     """
     with growing(folder, overwrite=overwrite) as growth:
         for file in files:
-            growth.add(file if isinstance(file, File) else File(Path(file)))
-    return Directory(growth.folder)
+            growth.add(file if isinstance(file, File) else file_at(location(file)))
+    return directory_at(location(folder))
 
 
 @contextmanager
 def growing(
-    folder: str | os.PathLike[str], *, overwrite: bool = False, speaker: File | None = None
+    folder: str | os.PathLike[str] | Address,
+    *,
+    overwrite: bool = False,
+    speaker: File | None = None,
 ) -> Iterator[Growth]:
     """Hold a directory for writing, so that no other process writes it.
 
     What is added counts when the block ends; nothing does if it fails. What replaces all that is
     there has the owner's words and documents of `speaker`, where one is given.
     """
+    place = location(folder)
+    if isinstance(place, Address):
+        from dof_arrow.format.store_growth import growing_on_store
+
+        with growing_on_store(place, overwrite=overwrite, speaker=speaker) as growth:
+            yield growth
+        return
+    with growing_here(place, overwrite=overwrite, speaker=speaker) as growth:
+        yield growth
+
+
+@contextmanager
+def growing_here(
+    folder: Path, *, overwrite: bool = False, speaker: File | None = None
+) -> Iterator[Growth]:
+    """As `growing`, on this machine."""
     path = Path(os.path.abspath(folder))
     with explained(path), locked(sibling(path, LOCK), path):
         growth = Growth(path, overwrite=overwrite, speaker=speaker)
@@ -98,6 +119,7 @@ class Growth:
         refuse_other(folder)
         there = (folder / MANIFEST).exists()
         self.folder = folder
+        self._shown = str(folder)
         self.spare = sibling(folder, SPARE)
         self.known: Directory | None = None
         self.parts: list[File] = []  # those that are new
@@ -109,11 +131,20 @@ class Growth:
             self._ids = known_ids.of_directory(self.known)
         self._speaker = speaker
         self._taken: list[File] = []
+        self._leaves = False
         self._work = folder
         if not there:
             self._work = sibling(folder, NEW)
             owned.make_folder_anew(self._work)
         self._number = self._next_number()
+
+    def stand_for(self, shown: str, known: Directory | None, names: Iterable[str]) -> None:
+        """Grow a directory that lies elsewhere and is `known`; files there have these names."""
+        self._shown = shown
+        self._number = _after(names)
+        if known is not None:
+            self.known = known
+            self._ids = known_ids.of_directory(known)
 
     def add(self, file: Path | File, *, take: bool = False, new_ids: bool = False) -> None:
         """Add a DoF file, or one that is open, as the next part. Raises as `append` does.
@@ -155,13 +186,15 @@ class Growth:
 
     def leave(self) -> None:
         """Change nothing: the directory is as it is to be."""
-        self.known = Directory(self.folder)
+        self._leaves = True
         self.parts.clear()
 
     def commit(self) -> None:
         """Write the manifest that lists the parts; put it, or the new directory, in its place."""
+        if self._leaves:
+            return
         if not self.parts and self.known is None:
-            raise UsageError("a dataset of no parts", str(self.folder), "one part or more", "none")
+            raise UsageError("a dataset of no parts", self._shown, "one part or more", "none")
         if not self.parts:
             return
         sync_folder(self._work)
@@ -208,21 +241,17 @@ class Growth:
         if not self._ids_are_known or self._ids.may_hold(digests):
             standing = [] if self.known is None else self.known.parts
             known = (part.arrow(ours.record.id) for part in [*standing, *self.parts])
-            merge_metadata.check_new(known, ids, where, str(self.folder))
+            merge_metadata.check_new(known, ids, where, self._shown)
         return digests
 
     def _next_number(self) -> int:
         """The number of the next part, above those of all parts that are there."""
-        taken = self._listed() or {path.name for path in self._work.iterdir()}
-        numbers = [-1]
-        for match in filter(None, map(NUMBERED.fullmatch, taken)):
-            numbers.append(int(match[1]))
-        return 1 + max(numbers)
+        return _after(self._listed() or {path.name for path in self._work.iterdir()})
 
     def _model(self, new: File) -> tuple[File, str]:
         """The file that new parts have to be like, and whose it is; the first is like itself."""
         if self.known:
-            return self.known.manifest, str(self.folder)
+            return self.known.manifest, self._shown
         first = self.parts[0] if self.parts else new
         return first, str(first.path)
 
@@ -232,6 +261,14 @@ class Growth:
             # Not checked against its declaration: that takes long where parts are many.
             return {part["name"] for part in File(self.folder / MANIFEST).json["parts"]}
         return set()
+
+
+def _after(names: Iterable[str]) -> int:
+    """The number after those of all parts among these names."""
+    numbers = [-1]
+    for match in filter(None, map(NUMBERED.fullmatch, names)):
+        numbers.append(int(match[1]))
+    return 1 + max(numbers)
 
 
 def waiting_mode(spare: Path) -> int:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +22,13 @@ from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.metadata import Metadata, Part
-from dof_arrow.storage.addresses import Location, on_disk
+from dof_arrow.storage.addresses import Address, Location, on_disk
 from dof_arrow.storage.memory_map import OpenFile, Region, Stitched, fills_pages
 
 MANIFEST = "manifest.parquet"
 SUFFIX = ".dof"
+MANY = 256  # parts: of more, each is opened when it is first used
+_KNOWN_LATE = ("tail", "footer_start", "parquet", "json", "_kept")  # by the opened file alone
 
 
 class Directory(Columns):
@@ -54,11 +58,13 @@ class Directory(Columns):
 
     @cached_property
     def parts(self) -> list[File]:
-        """The parts, opened. Raises FormatError if one is changed or of another kind."""
-        parts = [_part(on_disk(self.path), about, self.manifest) for about in self.metadata.parts]
-        for part in parts:
-            part.speaker = self.manifest
-        return parts
+        """The parts, opened, or of very many to be opened when they are first used.
+
+        Raises FormatError if one is changed or of another kind.
+        """
+        listed = self.metadata.parts
+        made = LatePart if len(listed) > MANY else _part
+        return [made(on_disk(self.path), about, self.manifest) for about in listed]
 
     def check_sizes(self) -> None:
         """Raise UsageError if a part is missing, FormatError if one has another size.
@@ -129,12 +135,18 @@ class Directory(Columns):
         return self.manifest.attachment(offset, length)
 
 
-def is_directory(path: Path) -> bool:
+def is_directory(path: Location) -> bool:
     """Whether a path names a dataset of several files: by its ending, or because it is one.
+
+    An address does by its ending, `.dof` or a slash.
 
     >>> is_directory(Path("lungs.dof")), is_directory(Path("lungs.dof.parquet"))
     (True, False)
+    >>> is_directory(Address("s3://bucket/lungs/"))
+    True
     """
+    if isinstance(path, Address):
+        return path.suffix == SUFFIX or str(path).endswith("/")
     return (path / MANIFEST).is_file() or (path.suffix == SUFFIX and not path.is_file())
 
 
@@ -150,7 +162,36 @@ def _part(folder: Path, about: Part, manifest: File) -> File:
     """A part, opened; FormatError unless it is what the manifest says."""
     part = File(folder / about.name)
     check_part(part, about, manifest)
+    part.speaker = manifest
     return part
+
+
+class LatePart(File):
+    """A part of a directory; until something else is asked of it, it is what the manifest says."""
+
+    def __init__(self, folder: Path, about: Part, manifest: File) -> None:
+        Columns.__init__(self)
+        self.path = folder / about.name
+        self._about = about
+        self.size = about.bytes
+        self.rows = about.rows
+        self.seal = about.seal
+        self.state = "sealed"
+        self.schema = manifest.schema
+        self.speaker = manifest
+        self._decoded = {}
+        self._opening = Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        """What only the opened file knows. Raises FormatError unless it is what was said."""
+        if name not in _KNOWN_LATE:
+            raise AttributeError(name)
+        with self._opening:
+            if name not in self.__dict__:
+                assert self.speaker is not None
+                opened = _part(self.path.parent, self._about, self.speaker)
+                self.__dict__.update({each: getattr(opened, each) for each in _KNOWN_LATE})
+        return self.__dict__[name]
 
 
 def check_part(part: File, about: Part, manifest: File) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError, SourceError
 from dof_arrow.format.parquet import digests as integrity
@@ -18,6 +20,7 @@ from dof_arrow.storage.block_cache import Blocks
 from dof_arrow.storage.remote import RemoteObject, Span
 
 _TOGETHER = 64 << 20  # bytes that are held in memory before they are written
+Room = Callable[[int], NDArray[np.uint8]]  # gives memory of so many bytes
 _FETCHES = 2  # of a segment whose digest is wrong: it may have been damaged on its way
 
 
@@ -93,12 +96,18 @@ class Fetched:
                 self.blocks.write(self.segments[number][0], data)
                 self._here.add(number)
 
-    def segment(self, number: int) -> memoryview | bytes:
-        """The bytes of a segment, kept where the cache has room for the file."""
+    def segment(self, number: int, room: Room) -> memoryview:
+        """The bytes of a segment in memory of `room`, kept where the cache has space for the file.
+
+        They are digested while the rest of them arrives.
+        """
         start, stop = self.segments[number]
+        data = room(stop - start).data
         if self._is_here(number):
-            return os.pread(self.blocks.file, stop - start, start)
-        (data,) = self._checked([number])
+            _read_into(self.blocks.file, start, data)
+            return data
+        if not self._streams(number, data):  # asked for again: it may be damaged on its way
+            (data,) = self._checked([number])
         if self.blocks.is_kept:
             self.blocks.write(start, data)
             self._here.add(number)
@@ -133,6 +142,17 @@ class Fetched:
         (self._here if is_true else self._absent).add(number)
         return is_true
 
+    def _streams(self, number: int, out: memoryview) -> bool:
+        """Put the bytes of a segment from the store into `out`; whether their digest is right."""
+        digest = hashlib.sha256()
+        values = np.frombuffer(out, np.uint8)
+        place = 0
+        for piece in self._source.pieces(self.segments[number]):
+            digest.update(piece)
+            values[place : place + len(piece)] = np.frombuffer(piece, np.uint8)
+            place += len(piece)
+        return self._is_right(number, digest.digest())
+
     def _checked(self, numbers: Sequence[int]) -> list[memoryview]:
         """The bytes of segments, from the store, once their digests are right."""
         found: dict[int, memoryview] = {}
@@ -154,8 +174,11 @@ class Fetched:
         )
 
     def _is_true(self, number: int, body: memoryview) -> bool:
+        return self._is_right(number, hashlib.sha256(body).digest() if self._digests else b"")
+
+    def _is_right(self, number: int, digest: bytes) -> bool:
         if self._digests:
-            return hashlib.sha256(body).digest() == self._digests[number]
+            return digest == self._digests[number]
         if not self._source.version:
             raise SourceError(
                 "the server does not say which version of the file it gives, and it has no seal",
@@ -164,6 +187,16 @@ class Fetched:
                 hint="Download it whole, and open the copy.",
             )
         return True
+
+
+def _read_into(file: int, start: int, out: memoryview) -> None:
+    """Fill memory with the bytes of a file from `start` on."""
+    while out:
+        done = os.preadv(file, [out], start)
+        if not done:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        start += done
+        out = out[done:]
 
 
 def object_of(address: Address) -> tuple[RemoteObject, bytes]:

@@ -12,7 +12,7 @@ from dof_arrow.format.file import File
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.format.spec.metadata import Part
-from dof_arrow.storage.addresses import Address
+from dof_arrow.storage.addresses import Address, Location
 from dof_arrow.storage.memory_map import Stitched
 from dof_arrow.storage.remote import together
 
@@ -31,6 +31,12 @@ class RemoteDirectory(Directory):
         self.parts = [RemotePart(path, about, self.manifest) for about in listed]
         self.rows = sum(part.rows for part in self.parts)
 
+    @property
+    def version(self) -> str:
+        """What the store calls the manifest as it was read: its tag."""
+        manifest: RemoteFile = self.manifest  # type: ignore[assignment]
+        return manifest.version
+
     def remote_files(self) -> list[RemoteFile]:
         """The parts that have rows, opened, many at the same time."""
         filled = [part for part in self.parts if part.rows]
@@ -40,6 +46,11 @@ class RemoteDirectory(Directory):
     def stitched(self, column: Fixed) -> Stitched | None:
         """None: the parts are fetched one by one."""
         return None
+
+
+def directory_at(place: Location) -> Directory:
+    """A directory on this machine or on a store; raises as these do."""
+    return RemoteDirectory(place) if isinstance(place, Address) else Directory(place)
 
 
 class RemotePart(RemoteFile):

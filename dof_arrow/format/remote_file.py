@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dof_arrow.errors import FormatError
 from dof_arrow.format.columns import Places
-from dof_arrow.format.fetched import Fetched, object_of
+from dof_arrow.format.fetched import Fetched, Room, object_of
 from dof_arrow.format.file import File, proved_by_footer
 from dof_arrow.format.named import Named
 from dof_arrow.format.parquet import footer
@@ -24,7 +24,7 @@ from dof_arrow.format.parquet.layout import Fixed, fixed
 from dof_arrow.format.parquet.names_proof import NamesRegion
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import is_vector, vector_array
-from dof_arrow.storage.addresses import Address
+from dof_arrow.storage.addresses import Address, Location
 from dof_arrow.storage.memory_map import OpenFile, Region, Stitched
 from dof_arrow.storage.remote import Span
 
@@ -43,6 +43,11 @@ class RemoteFile(File):
     def _opened(self) -> tuple[int, bytes]:
         self._source, tail = object_of(self.path)
         return self._source.size, tail
+
+    @property
+    def version(self) -> str:
+        """What the store calls the object as it was opened: its tag, if it has one."""
+        return self._source.version
 
     @cached_property
     def fetched(self) -> Fetched:
@@ -127,11 +132,14 @@ class RemoteFile(File):
             return super().array(name, rows)
         return vector_array(np.ascontiguousarray(self.taken(name, rows)), field)
 
-    def group(self, column: Fixed, region: Region) -> np.ndarray:
-        """The values [n, D] of a column in one row group, its segment fetched and checked."""
+    def group(self, column: Fixed, region: Region, room: Room) -> np.ndarray:
+        """The values [n, D] of a column in one row group, its segment fetched and checked.
+
+        `room` gives the memory for it.
+        """
         (number,) = self.fetched.holding([(region.offset, region.offset + region.length)])
         start, _ = self.fetched.segments[number]
-        data = self.fetched.segment(number)
+        data = self.fetched.segment(number, room)
         count = region.length // column.stored.itemsize
         values = np.frombuffer(data, column.stored, count, region.offset - start)
         return values.reshape(-1, column.items)
@@ -177,6 +185,11 @@ class RemoteFile(File):
                 spans += [footer.chunk_range(chunk) for chunk in self.outline.column(number)]
         self.fetched.fetch(self.fetched.holding(spans))
         return self._copy
+
+
+def file_at(place: Location) -> File:
+    """A file on this machine or on a store; raises as these do."""
+    return RemoteFile(place) if isinstance(place, Address) else File(place)
 
 
 class _Copy(File):

@@ -19,12 +19,13 @@ from dof_arrow.loader.feature_augment import NOTHING, ClassIndex
 from dof_arrow.loader.normalize import normalization
 from dof_arrow.loader.options import Options
 from dof_arrow.loader.padded import Padded, cut_to_longest
-from dof_arrow.loader.prefetch import Buffers, beside, ordered
+from dof_arrow.loader.prefetch import beside, ordered
 from dof_arrow.loader.tasks import Task, grouped, tasks
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.sampling.plan import Plan, Share
 from dof_arrow.system import processors
 from dof_arrow.tables import targets
+from dof_arrow.tables.buffers import Buffers
 from dof_arrow.tables.gather import Filled, Gather, Memory, Moment
 from dof_arrow.tables.targets import Codes, Values
 
@@ -145,9 +146,7 @@ class BatchMaker:
         """Tell a gather that reads in blocks in which order it will be asked for them."""
         if self._gather.blocks is None:
             return
-        blocks = self._gather.blocks[plan.rows(epoch, np.arange(plan.length))]
-        found, first = np.unique(blocks, return_index=True)
-        self._gather.expect(found[np.argsort(first)].tolist())
+        self._gather.expect(plan.block_order(epoch))
 
     def _make(self, task: Task, plan: Plan, epoch: int) -> list[tuple[Share, Batch]]:
         """The batches of a task."""

@@ -20,6 +20,7 @@ from dof_arrow.loader.epoch_state import Resumable, State
 from dof_arrow.loader.normalize import normalization
 from dof_arrow.loader.options import ClipOptions, check_length, check_options
 from dof_arrow.loader.padded import Padded, from_steps
+from dof_arrow.sampling.blocks import Listed
 from dof_arrow.sampling.permutation import Permutation, Rows, key
 from dof_arrow.sampling.plan import Plan, Share
 from dof_arrow.tables import targets
@@ -146,7 +147,7 @@ class ClipLoader(Resumable):
     def _arranged(self) -> Plan:
         blocks = self._gather.blocks
         if blocks is not None:
-            blocks = blocks[self._starts]  # a clip is read with the block that it starts in
+            blocks = Listed(blocks.of(self._starts))  # a clip is read with the block that it starts in
         return Plan(
             draw=draw_of(self.source, self._starts, self.options),
             seed=self.options.seed,

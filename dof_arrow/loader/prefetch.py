@@ -1,10 +1,8 @@
-"""Work done ahead by threads and delivered in order, into buffers that are used again."""
+"""Work done ahead by threads and delivered in order."""
 
 from __future__ import annotations
 
-import ctypes
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -12,51 +10,8 @@ from itertools import chain, islice, pairwise
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 T = TypeVar("T")
 R = TypeVar("R")
-
-_ALIGNMENT = 64  # JAX takes no other memory without copying it
-
-
-class Buffers:
-    """Arrays [rows, width] of one type; memory is used again once the last array over it is gone.
-
-    So batches may be kept for any time, and if they are not, memory that is warm in the caches goes
-    round.
-
-    >>> buffers = Buffers(4, 8)
-    >>> first = buffers.take().ctypes.data
-    >>> buffers.take().ctypes.data == first
-    True
-    """
-
-    def __init__(self, rows: int, width: int, dtype: Any = np.float32) -> None:
-        self._rows = rows
-        self._width = width
-        self._dtype = np.dtype(dtype)
-        self.nbytes = self._dtype.itemsize * rows * width
-        self._idle: list[Any] = []
-
-    def take(self) -> NDArray[Any]:
-        """An array of any content."""
-        memory = self._memory()
-        # Every array over a lease keeps it alive, so its end is the end of the last of them.
-        lease: Any = (ctypes.c_ubyte * memory.nbytes).from_buffer(memory)
-        weakref.finalize(lease, self._idle.append, memory).atexit = False
-        start = -memory.ctypes.data % _ALIGNMENT
-        values: NDArray[np.uint8] = np.frombuffer(lease, np.uint8)[start : start + self.nbytes]
-        made: NDArray[Any] = values.view(self._dtype).reshape(self._rows, self._width)
-        return made
-
-    def _memory(self) -> Any:
-        """Memory for an array, with room to start it at a multiple of `_ALIGNMENT`."""
-        if self._idle:
-            return self._idle.pop()
-        return np.empty(self.nbytes + _ALIGNMENT, np.uint8)
-
 
 def ordered(items: Iterable[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
     """The results of `work` in the order of the items, computed by threads up to `ahead` items

@@ -18,8 +18,8 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
 from dof_arrow.format.append import Growth, growing
-from dof_arrow.format.directory import Directory
 from dof_arrow.format.file import File
+from dof_arrow.format.remote_directory import directory_at
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite.carry import write_rows
 from dof_arrow.rewrite.merge import (
@@ -32,13 +32,17 @@ from dof_arrow.rewrite.merge import (
     pseudonym_order,
     spare_of,
 )
+from dof_arrow.storage.addresses import Address, location
 from dof_arrow.tables.selection import files
 
 USUAL = 256 << 20  # bytes of a part, where nothing is asked for
 
 
 def compact(
-    folder: str | os.PathLike[str], *, rows: int | None = None, bytes: int | None = None
+    folder: str | os.PathLike[str] | Address,
+    *,
+    rows: int | None = None,
+    bytes: int | None = None,
 ) -> Dataset:
     """Join neighbouring parts of a directory while they hold at most so many rows or bytes.
 
@@ -65,11 +69,11 @@ def compact(
     most = rows if rows is not None else bytes if bytes is not None else USUAL
     if most < 1:
         raise UsageError("no size of a part", str(folder), "1 or more", str(most))
-    path = Path(folder)
-    manifest = Directory(path).manifest
+    path = location(folder)
+    manifest = directory_at(path).manifest
     by_rows = rows is not None
     with growing(path, overwrite=True, speaker=manifest) as growth:
-        known = Directory(path)  # as it is now that nobody else writes it
+        known = directory_at(path)  # as it is now that nobody else writes it
         opened = [Dataset(part, slice(0, part.rows)) for part in known.parts]
         whole, _ = dataset.union(opened, once=False)
         order = pseudonym_order(opened, whole)

@@ -18,7 +18,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import OutputError, UsageError
 from dof_arrow.format.append import growing, waiting_mode
-from dof_arrow.format.directory import MANIFEST, SUFFIX, is_directory
+from dof_arrow.format.directory import MANIFEST, is_directory
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.spec.arrow import VECTOR_TYPES, element_type, is_vector, vector_field
 from dof_arrow.format.spec.json_model import Json
@@ -66,7 +66,7 @@ def save(
     """
     place = location(out)
     if isinstance(place, Address):
-        with uploaded(place, MANIFEST if place.suffix == SUFFIX else "") as path:
+        with uploaded(place, MANIFEST if is_directory(place) else "") as path:
             save(rows, path, layout=layout, dtype=dtype, rows_per_part=rows_per_part)
         return place
     path = place

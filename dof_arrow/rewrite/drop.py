@@ -20,16 +20,18 @@ from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError, few
 from dof_arrow.format.append import growing
 from dof_arrow.format.directory import Directory
+from dof_arrow.format.remote_directory import directory_at
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite.carry import renewed, write_rows
 from dof_arrow.rewrite.merge import check_whole, layout_of, spare_of
+from dof_arrow.storage.addresses import Address, Location, location
 
 _SHOWN = 5
 
 
 def drop(
-    folder: str | os.PathLike[str], *, parts: Sequence[str] = (), ids: Sequence[str] = ()
+    folder: str | os.PathLike[str] | Address, *, parts: Sequence[str] = (), ids: Sequence[str] = ()
 ) -> Dataset:
     """Take whole parts out of a directory, by file name, or the rows of some ids.
 
@@ -49,12 +51,12 @@ def drop(
     ...     len(drop(Path(folder, "set.dof"), ids=["a"]))
     1
     """
-    path = Path(folder)
+    path = location(folder)
     if not parts and not ids:
         raise UsageError("nothing to drop", str(path), "names of parts, or ids", "none")
-    manifest = Directory(path).manifest
+    manifest = directory_at(path).manifest
     with growing(path, overwrite=True, speaker=manifest) as growth:
-        known = Directory(path)  # as it is now that nobody else writes it
+        known = directory_at(path)  # as it is now that nobody else writes it
         left = [part for part in known.parts if part.path.name not in parts]
         _check_names(known, parts)
         wanted = pa.array(list(dict.fromkeys(ids)), pa.string())
@@ -93,7 +95,7 @@ def _check_names(known: Directory, parts: Sequence[str]) -> None:
         )
 
 
-def _check_ids(path: Path, parts: Sequence[Dataset], wanted: pa.Array) -> None:
+def _check_ids(path: Location, parts: Sequence[Dataset], wanted: pa.Array) -> None:
     """Raise UsageError for ids that are neither rows nor errors of these parts."""
     known = set[str]()
     for part in parts:

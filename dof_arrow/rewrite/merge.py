@@ -25,7 +25,7 @@ from dof_arrow.errors import DofWarning, FormatError, OutputError, UsageError
 from dof_arrow.extraction.partition import merged_provenance, partition_of
 from dof_arrow.format import append, merge_metadata
 from dof_arrow.format.append import Growth
-from dof_arrow.format.directory import MANIFEST, SUFFIX, is_directory
+from dof_arrow.format.directory import MANIFEST, is_directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.compact import MAX_VALUES, count_values
@@ -76,7 +76,7 @@ def merge(
     """
     place = location(out)
     if isinstance(place, Address):
-        with uploaded(place, MANIFEST if place.suffix == SUFFIX else "") as path:
+        with uploaded(place, MANIFEST if is_directory(place) else "") as path:
             merge(parts, path, say=say)
         return dataset.open(place)
     opened = [dataset.open(part) for part in parts]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dof_arrow.sampling.blocks import Blocks, Runs, Windows
 from dof_arrow.sampling.permutation import Permutation, Rows, key
 from dof_arrow.sampling.samplers import Draw, Every, ViewSampler
 
@@ -126,7 +127,7 @@ class Plan:
     `draw` is what an epoch consists of, `views` turns records into rows, `groups` keeps rows
     together. `blocks` (the row group of each row) is for data that can only be read in whole
     blocks: blocks are shuffled, and rows only within windows of `window` blocks, so that each block
-    is read once.
+    is read once. Where every row of runs is drawn, no more than the runs is kept in memory.
 
     >>> plan = Plan(draw=Every(1000), shuffle=True)
     >>> sorted(plan.rows(0, np.arange(1000)).tolist()) == list(range(1000))
@@ -138,9 +139,10 @@ class Plan:
     shuffle: bool = False
     views: ViewSampler | None = None
     groups: Groups | None = None
-    blocks: Rows | None = None
+    blocks: Blocks | None = None
     window: int = 1
     _sequences: dict[int, Rows] = field(default_factory=dict, init=False, repr=False)
+    _windows: dict[int, Windows] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def length(self) -> int:
@@ -154,9 +156,35 @@ class Plan:
 
     def rows(self, epoch: int, positions: Rows) -> Rows:
         """The rows int64 [k] at these positions."""
+        windows = self._in_windows(epoch)
+        if windows is not None:
+            return windows.rows(positions)
         if self.groups is not None or (self.shuffle and self.blocks is not None):
             return np.asarray(self._sequence(epoch)[positions])
         return self._drawn(epoch, positions)
+
+    def block_order(self, epoch: int) -> list[int]:
+        """The blocks of an epoch, in the order in which they are needed."""
+        assert self.blocks is not None
+        windows = self._in_windows(epoch)
+        if windows is not None:
+            return windows.numbers.tolist()
+        numbers = self.blocks.of(self.rows(epoch, np.arange(self.length)))
+        found, first = np.unique(numbers, return_index=True)
+        return found[np.argsort(first)].tolist()
+
+    def _in_windows(self, epoch: int) -> Windows | None:
+        """The epoch, where every row of runs is drawn; of the one asked for last it is kept."""
+        blocks = self.blocks
+        whole = isinstance(self.draw, Every) and self.views is None and self.groups is None
+        if not (self.shuffle and whole and isinstance(blocks, Runs)):
+            return None
+        found = self._windows.get(epoch)
+        if found is None:
+            found = Windows(blocks, self.window, self.seed, epoch)
+            self._windows.clear()
+            self._windows[epoch] = found
+        return found
 
     def _drawn(self, epoch: int, positions: Rows) -> Rows:
         slots = positions
@@ -183,9 +211,10 @@ class Plan:
     def _windowed(self, epoch: int) -> Rows:
         assert self.blocks is not None
         rows = self._drawn(epoch, np.arange(self.length))
-        count = int(self.blocks.max()) + 1
+        numbers = self.blocks.of(rows)
+        count = int(numbers.max()) + 1
         shuffled = Permutation(count, key(self.seed, epoch, "blocks"))(np.arange(count))
         window = (shuffled // self.window).astype(np.int16)  # of each block
         # Stable: within a window rows keep the shuffled order. On int16 NumPy sorts by radix.
-        order = np.argsort(window[self.blocks[rows]], kind="stable")
+        order = np.argsort(window[numbers], kind="stable")
         return np.asarray(rows[order])

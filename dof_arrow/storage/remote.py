@@ -59,6 +59,10 @@ class RemoteObject:
             found[first, end] = bodies[start, stop][first - start : end - start]
         return [found[span] for span in spans]
 
+    def pieces(self, span: Span) -> Iterator[memoryview]:
+        """The bytes of one span in order, in pieces, as they arrive. Raises as `read` does."""
+        return together(self._piece, list(_pieces(span)))
+
     def _pinned(self, length: int) -> Answer:
         """The last bytes; what they are the end of is what this object is from now on."""
         found = self._reader.end(length)

@@ -287,7 +287,12 @@ class _HuggingFace(_Web):
 
 def _allows_http() -> bool:
     """Whether the user's own endpoint is one without encryption: a store on this machine, say."""
-    return any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
+    return any(each.startswith("http://") for each in endpoints())
+
+
+def endpoints() -> list[str]:
+    """The user's own endpoints, as the environment names them; empty texts where it does not."""
+    return [os.environ.get(name, "") for name in _ENDPOINTS]
 
 
 def _version(meta: Any) -> str:

@@ -22,6 +22,7 @@ from dof_arrow.format.parquet.layout import Fixed, fixed
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.remote_directory import RemoteDirectory
 from dof_arrow.format.remote_file import RemoteFile
+from dof_arrow.sampling.blocks import Blocks, Listed, Runs, joined
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.storage.memory_map import most_maps, whole
 from dof_arrow.storage.open_files import Recent
@@ -59,12 +60,12 @@ class Filled(NamedTuple):
 class Gather(Protocol):
     """Where a loader's inputs come from: features of a dataset, or pictures.
 
-    `blocks` int [n] is the block of each row where rows can only be read in whole blocks, else
+    `blocks` says in which block each row is where rows can only be read in whole blocks, else it is
     None; `window` is how many blocks are held at a time.
     """
 
     @property
-    def blocks(self) -> Array | None: ...
+    def blocks(self) -> Blocks | None: ...
 
     @property
     def window(self) -> int: ...
@@ -235,8 +236,7 @@ class Placed:
         self.window = inner.window
         self.blocks = inner.blocks
         if self.blocks is not None:
-            own = slice(places, places + rows) if isinstance(places, int) else places
-            self.blocks = self.blocks[own]
+            self.blocks = _chosen(self.blocks, places, rows)
 
     def expect(self, blocks: Sequence[int]) -> None:
         """Pass it on."""
@@ -260,13 +260,11 @@ class Chain:
         self._first_blocks = _offsets(np.maximum(counts, 1))
         self.blocks = self._blocks(sizes) if any(counts) else None
 
-    def _blocks(self, sizes: Sequence[int]) -> Array:
+    def _blocks(self, sizes: Sequence[int]) -> Blocks:
         own = []
-        firsts = self._first_blocks[:-1]
-        for part, size, first in zip(self._parts, sizes, firsts, strict=True):
-            blocks = np.zeros(size, np.int64) if part.blocks is None else part.blocks
-            own.append(blocks + first)
-        return np.concatenate(own)
+        for part, size in zip(self._parts, sizes, strict=True):
+            own.append(Runs.of_sizes([size]) if part.blocks is None else part.blocks)
+        return joined(own, sizes, self._first_blocks)
 
     def expect(self, blocks: Sequence[int]) -> None:
         """Tell each part which of its blocks will be needed."""
@@ -288,7 +286,16 @@ class Chain:
 
 
 def _block_count(part: Gather) -> int:
-    return 0 if part.blocks is None else int(part.blocks.max(initial=0)) + 1
+    return 0 if part.blocks is None else int(part.blocks.numbers.max(initial=0)) + 1
+
+
+def _chosen(blocks: Blocks, places: int | Rows, rows: int) -> Blocks:
+    """The blocks of some rows: of so many from a place on, or of those at any places."""
+    if not isinstance(places, int):
+        return Listed(blocks.of(places))
+    if isinstance(blocks, Runs):
+        return blocks.part(places, places + rows)
+    return Listed(blocks.numbers[places : places + rows])
 
 
 def _offsets(sizes: Sequence[int] | Array) -> Array:

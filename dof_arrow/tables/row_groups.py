@@ -21,8 +21,10 @@ from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.parquet.pages import Encoded
 from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.format.spec.arrow import numpy_values
+from dof_arrow.sampling.blocks import Runs
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.storage.memory_map import Region, whole
+from dof_arrow.tables.buffers import Room
 
 Array = NDArray[Any]
 
@@ -40,9 +42,7 @@ class RowGroups(ABC):
     threads = 1  # that read row groups
 
     def __init__(self, sizes: Sequence[int], row_bytes: int, most: int, windows: int = 2) -> None:
-        self._starts = np.concatenate([[0], np.cumsum(sizes)])
-        kind = np.int16 if len(sizes) < 1 << 15 else np.int32
-        self.blocks: Array = np.repeat(np.arange(len(sizes), dtype=kind), sizes)
+        self.blocks = Runs.of_sizes(sizes)
         self.largest = max(sizes) * row_bytes
         self.window = max(1, most // (windows * self.largest))
         # One group where there is no room for several windows.
@@ -58,28 +58,30 @@ class RowGroups(ABC):
         """The values of a row group, [n, width]."""
 
     def expect(self, blocks: Sequence[int]) -> None:
-        """While a window of blocks is read, get the next one, if there is room for both."""
+        """While a window of blocks is read, get the rest of it and then the next one, if there is
+        room for both."""
         if self._kept == 1:
             return
         starts = range(0, len(blocks), self.window)
         windows = [blocks[start : start + self.window] for start in starts]
         following: dict[int, Sequence[int]] = {}
-        for window, after in pairwise(windows):
-            following.update(dict.fromkeys(window, after))
+        for window, after in pairwise([*windows, []]):
+            following.update(dict.fromkeys(window, [*window, *after]))
         with self._lock:
             self._next = following
             self._order = {block: place for place, block in enumerate(blocks)}
 
     def fill(self, rows: Rows, out: Array, moment: object = None) -> None:
         """Copy these rows, waiting for their groups."""
-        group = np.searchsorted(self._starts, rows, side="right") - 1
+        group = self.blocks.of(rows)
         for number in sorted(np.unique(group).tolist(), key=lambda each: self._order.get(each, 0)):
             here = group == number
             values = self._group(number)
-            out[here] = values[rows[here] - self._starts[number]]
+            out[here] = values[rows[here] - self.blocks.starts[number]]
 
     def _group(self, number: int) -> Array:
         with self._lock:
+            # Whoever reads a window needs all of it at once, and the next one later.
             ahead = self._next.get(number, ())
             for block in (number, *ahead):
                 if block not in self._groups:
@@ -115,15 +117,16 @@ class Decoded(RowGroups):
 class Stored(RowGroups):
     """Rows of a mapped column of files on a store: each region is fetched and checked whole."""
 
-    threads = 2  # one is fetched while another is compared with its digest
+    threads = 2  # while the end of one arrives, the next is on its way
 
     def __init__(self, places: Sequence[tuple[RemoteFile, Region]], column: Fixed) -> None:
         sizes = [region.length // column.width for _, region in places]
         super().__init__(sizes, column.width, _FETCHED, windows=3)
         self._places = places
         self._column = column
+        self._room = Room()
 
     def read(self, number: int) -> Array:
         """The values of a row group, from the cache or from the store."""
         file, region = self._places[number]
-        return file.group(self._column, region)
+        return file.group(self._column, region, self._room.take)

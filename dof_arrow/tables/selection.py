@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError
 from dof_arrow.format.columns import Columns, Places
-from dof_arrow.format.directory import SUFFIX, Directory
+from dof_arrow.format.directory import Directory, is_directory
 from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import fixed
 from dof_arrow.format.remote_directory import RemoteDirectory
@@ -427,11 +427,11 @@ def _combined(table: Table) -> Combined:
 def opened(path: Location) -> File | Directory:
     """A file, or a directory of files, ready to be read."""
     if isinstance(path, Address):
-        return RemoteDirectory(path) if path.suffix == SUFFIX else RemoteFile(path)
+        return RemoteDirectory(path) if is_directory(path) else RemoteFile(path)
     if not path.is_dir():
         return File(path)
     directory = Directory(path)
-    _ = directory.parts  # what is wrong with one is said at once
+    _ = directory.parts  # what is wrong with one of a few is said at once
     return directory
 
 

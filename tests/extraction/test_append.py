@@ -29,7 +29,7 @@ def pictures(folder: Path, count: int, seed: int, height: int = 8) -> Path:
     return folder
 
 
-def extract(source: Path, out: Path, **options: Any) -> dof.Dataset:
+def extract(source: Path, out: Path | str, **options: Any) -> dof.Dataset:
     return dof.extract(
         source, core=options.pop("core", core()), out=out, id_key=bytes(32), workers=1, **options
     )

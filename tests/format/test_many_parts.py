@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dof_arrow.errors import FormatError
+from dof_arrow.dataset import dataset
+from dof_arrow.errors import FormatError, UsageError
+from dof_arrow.format import directory
 from dof_arrow.format.append import growing
 from dof_arrow.format.file import File
 from dof_arrow.format.writer import Writer
+from tests.support import making
 from tests.support.making import run
 
 pytest.importorskip("resource")
@@ -20,7 +24,9 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 import os
 import dof_arrow as dof
+from dof_arrow.format import directory
 from dof_arrow.tables import gather
+directory.MANY = int(sys.argv[2])
 ds = dof.open(sys.argv[1])
 rows = list(range(len(ds)))
 def seen():
@@ -37,8 +43,9 @@ print(len(rows), len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/
 """
 
 
+@pytest.mark.parametrize("many", [30, 300])
 @pytest.mark.parametrize("layout", ["mapped", "compact"])
-def test_more_parts_than_files_may_be_open(tmp_path: Path, layout: str) -> None:
+def test_more_parts_than_files_may_be_open(tmp_path: Path, layout: str, many: int) -> None:
     part_path = tmp_path / "part.parquet"
     with growing(tmp_path / "x.dof") as growth:
         for part in range(PARTS):
@@ -50,7 +57,7 @@ def test_more_parts_than_files_may_be_open(tmp_path: Path, layout: str) -> None:
                     columns={"age": number.astype(np.float32)},
                 )
             growth.add(part_path, new_ids=True)
-    done = run(_ALL, tmp_path / "x.dof")
+    done = run(_ALL, tmp_path / "x.dof", many)
     assert done.returncode == 0, done.stderr
     rows, opened = map(int, done.stdout.split())
     assert rows == PARTS * ROWS and opened < 40
@@ -67,3 +74,23 @@ def test_a_file_that_was_closed_and_replaced_is_noticed(tmp_path: Path) -> None:
     file.let_go()
     with pytest.raises(FormatError, match="was replaced since it was opened"):
         _ = file.file
+
+
+def test_of_very_many_parts_each_is_opened_and_checked_when_it_is_first_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "MANY", 2)
+    with growing(tmp_path / "x.dof") as growth:
+        for number in range(4):
+            making.write(tmp_path / "p.parquet", 2, making.vectors(2, 4, seed=number))
+            growth.add(tmp_path / "p.parquet", new_ids=True)
+    os.unlink(tmp_path / "x.dof" / "data-000001.parquet")
+    os.rename(tmp_path / "p.parquet", tmp_path / "x.dof" / "data-000002.parquet")
+    ds = dataset.open(tmp_path / "x.dof")
+    assert len(ds) == 8 and np.array_equal(ds[1]["feature"], making.vectors(2, 4, seed=0)[1])
+    for _ in range(2):
+        with pytest.raises(UsageError, match="no such file"):
+            ds[2]
+        with pytest.raises(FormatError, match="another seal"):
+            ds[4]
+    assert np.array_equal(ds[7]["feature"], making.vectors(2, 4, seed=3)[1])

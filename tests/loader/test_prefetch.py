@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dof_arrow.loader.prefetch import Buffers, beside, ordered
+from dof_arrow.loader.prefetch import beside, ordered
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2, 5])
@@ -72,13 +72,3 @@ def test_items_beside_which_a_thread_works() -> None:
     seen, before = list[int](), threading.active_count()
     assert list(beside(range(50), seen.append)) == list(range(50))
     assert set(seen) <= set(range(1, 50)) and threading.active_count() == before
-
-
-def test_buffers_in_use_are_not_given_again() -> None:
-    buffers = Buffers(3, 5)
-    first = buffers.take()
-    part, place = first[1:], first.ctypes.data
-    del first
-    assert buffers.take().ctypes.data != place
-    del part
-    assert buffers.take().ctypes.data == place and place % 64 == 0

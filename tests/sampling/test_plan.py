@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from dof_arrow.sampling.blocks import Blocks, Listed, Runs
 from dof_arrow.sampling.plan import Groups, Plan, shares, steps
 from dof_arrow.sampling.samplers import Every, balanced, by_code, views
 
@@ -113,20 +116,28 @@ def test_groups_stay_together_and_are_shuffled() -> None:
     assert epochs[0].tolist() != epochs[1].tolist()
 
 
-def test_blocks_are_read_once_each_in_a_new_order() -> None:
+def runs(numbers: np.ndarray[Any, Any]) -> Runs:
+    return Runs.of_sizes(np.bincount(numbers).tolist())
+
+
+@pytest.mark.parametrize("kind", [runs, Listed])
+def test_blocks_are_read_once_each_in_a_new_order(kind: Callable[..., Blocks]) -> None:
     blocks = np.repeat(np.arange(10), 100)
-    plan = Plan(draw=Every(1000), shuffle=True, blocks=blocks, window=2)
+    plan = Plan(draw=Every(1000), shuffle=True, blocks=kind(blocks), window=2)
     order = plan.rows(0, np.arange(1000))
     assert sorted(order.tolist()) == list(range(1000))
     windows = [set(blocks[order[i : i + 200]].tolist()) for i in range(0, 1000, 200)]
     assert all(len(window) == 2 for window in windows) and len(set().union(*windows)) == 10
     assert plan.rows(1, np.arange(1000)).tolist() != order.tolist()
     assert len(set(blocks[order[:20]].tolist())) == 2  # rows of a window are mixed
+    first = dict.fromkeys(blocks[order].tolist())
+    assert {*plan.block_order(0)[:2]} == {*list(first)[:2]} and {*plan.block_order(0)} == {*first}
+    assert plan.rows(0, np.arange(990, 5, -7)).tolist() == order[990:5:-7].tolist()
 
 
 def test_balance_and_blocks_together() -> None:
     blocks, codes = np.repeat(np.arange(5), 40), (np.arange(200) % 10 == 0).astype(int)
-    plan = Plan(draw=balanced(codes, None, 0), shuffle=True, blocks=blocks)
+    plan = Plan(draw=balanced(codes, None, 0), shuffle=True, blocks=Listed(blocks))
     order = plan.rows(0, np.arange(plan.length))
     assert codes[order].mean() == 0.5 and len([b for b, _ in groupby(blocks[order].tolist())]) == 5
 

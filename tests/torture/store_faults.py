@@ -36,8 +36,10 @@ def run(faults: int, seed: int = 0) -> dict[str, Any]:
     vectors = making.vectors(ROWS, WIDTH)
 
     def fault(number: int) -> str:
-        kind = drawn.choice(KINDS) if drawn.random() < SHARE else ""
-        made[kind] += bool(kind)
+        if drawn.random() >= SHARE:
+            return ""
+        kind = drawn.choice(KINDS)
+        made[kind] += 1
         return kind
 
     with tempfile.TemporaryDirectory() as folder:

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import spoken
+from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.report import report_made
 from dof_arrow.cli.terminal import Terminal
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("directory", type=DATASET)
+@click.argument("files", nargs=-1, required=True, type=DATASET)
 @spoken
 def append(terminal: Terminal, directory: Path, files: tuple[Path, ...]) -> int:
     """Add DoF FILES to DIRECTORY (x.dof) as its next parts, all or none; it is made if it is not

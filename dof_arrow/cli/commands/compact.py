@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import spoken
+from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.report import report_made
 from dof_arrow.cli.terminal import Terminal
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=DATASET)
 @click.option("--rows", type=click.IntRange(1), metavar="N", help="A part holds at most N rows.")
 @click.option(
     "--bytes",

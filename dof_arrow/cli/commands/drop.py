@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from dof_arrow.cli.exit_codes import DONE
-from dof_arrow.cli.options import spoken
+from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.report import report_made
 from dof_arrow.cli.terminal import Terminal
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=DATASET)
 @click.argument("parts", nargs=-1)
 @click.option(
     "--ids",

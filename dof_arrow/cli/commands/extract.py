@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE, SOME_FAILED
-from dof_arrow.cli.options import described, describing, making, matching, reading, running, spoken
+from dof_arrow.cli.options import (
+    DATASET,
+    described,
+    describing,
+    making,
+    matching,
+    reading,
+    running,
+    spoken,
+)
 from dof_arrow.cli.terminal import Terminal, table
 from dof_arrow.progress import size
 
@@ -49,8 +58,8 @@ _CHOICES = (
     "-o",
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
-    help="A file, or x.dof to add to.",
+    type=DATASET,
+    help="A file, or x.dof to add to; an address on a store too.",
 )
 @click.option(
     "--core",
