@@ -15,7 +15,7 @@ from dof_arrow.progress import size
 
 if TYPE_CHECKING:
     from dof_arrow.dataset.dataset import Dataset
-    from dof_arrow.format.spec.metadata import CoreMetadata
+    from dof_arrow.format.spec.metadata import CoreMetadata, Target
 
 
 @click.command()
@@ -55,14 +55,25 @@ def _facts(ds: Dataset) -> Iterator[tuple[str, str]]:
     yield "licence", about.info.license or "not stated"
     for name, core in about.cores.items():
         yield f"core of {name}", _core(core)
+    for name, claimed in about.claimed_cores.items():
+        yield f"claimed core of {name}", f"{claimed.name}: not verified"
+    if about.record.bag is not None:
+        yield "bags", f"{len(ds.bags()):,}, by the column {about.record.bag}"
     for name, target in about.targets.items():
-        yield f"target {name}", f"{target.kind} {', '.join(target.classes)}".strip()
+        yield f"target {name}", " ".join([target.kind, *_of_target(target)])
     for name, split in about.splits.items():
         yield f"split {name}", f"{split.rows:,} rows, {split.records:,} records"
     if about.errors:
         yield "failed inputs", f"{about.errors.rows:,}"
     for audit in about.privacy.audits if about.privacy else ():
         yield "audit", _audit(audit)
+
+
+def _of_target(target: Target) -> Iterator[str]:
+    if target.classes:
+        yield ", ".join(target.classes)
+    if target.unit:
+        yield f"in {target.unit}"
 
 
 def _audit(audit: Mapping[str, Any]) -> str:
