@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -91,18 +91,23 @@ def say_warnings(terminal: Terminal, report: Mapping[str, Any]) -> None:
         terminal.say(f"Note: {warning}")
 
 
-def report_made(terminal: Terminal, out: Location) -> None:
-    """Say what file or directory was made, and what to type next."""
+def report_made(terminal: Terminal, out: Location, notes: Sequence[str] = ()) -> None:
+    """Say what file or directory was made, and what to type next.
+
+    `notes` are warnings that were said while it was made: JSON repeats them.
+    """
     from dof_arrow.dataset import dataset
     from dof_arrow.format.directory import is_directory
 
+    warned = {"warnings": list(notes)} if notes else {}
     if isinstance(out, Path) and out.suffix != ".parquet" and not is_directory(out):
         count = out.stat().st_size
-        terminal.result({"path": str(out), "bytes": count}, f"{out}: {size(count)}")
+        facts = {"path": str(out), "bytes": count}
+        terminal.result({**facts, **warned}, f"{out}: {size(count)}")
         return
     made = dataset.open(out)
     terminal.result(
-        {"path": str(out), "rows": len(made), "bytes": made.size},
+        {"path": str(out), "rows": len(made), "bytes": made.size, **warned},
         f"{out}: {len(made):,} rows, {size(made.size)}",
     )
     terminal.say(f"Next: dof info {out}")

@@ -7,11 +7,12 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from dof_arrow.errors import UNSAFE, shown
+from dof_arrow.errors import UNSAFE, DofWarning, shown
 from dof_arrow.progress import Update, duration
 
 _PLAIN_EVERY = 10.0  # seconds between lines of progress where stderr is no terminal
@@ -75,6 +76,24 @@ class Terminal:
         else:
             with _ticking(what, self.say):
                 yield
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """A list of the warnings that are said meanwhile; they are shown as ever."""
+    notes: list[str] = []
+    show = warnings.showwarning
+
+    def note(message: Warning | str, *others: Any, **options: Any) -> None:
+        if isinstance(message, DofWarning):
+            notes.append(str(message))
+        show(message, *others, **options)
+
+    warnings.showwarning = note
+    try:
+        yield notes
+    finally:
+        warnings.showwarning = show
 
 
 def tell(text: str) -> None:

@@ -1,7 +1,7 @@
-"""A dataset, or a selection of its rows, written in another form, and read back from JSON.
+"""A dataset, or a selection of its rows, in another form; JSON and older files read back.
 
 The content of a file says what it is; the name asked for says what to write (`forms`). To leave
-records out, write what `filter` or `take` gives. (Rows D4, D5, D15.)
+records out, write what `filter` or `take` gives. (Rows D4, D5, D15, D24.)
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite import forms, json_form
 from dof_arrow.rewrite.carry import attach, carried, renewed, write_rows
+from dof_arrow.rewrite.legacy import read as legacy_files
+from dof_arrow.rewrite.legacy import write as legacy
 from dof_arrow.rewrite.splice import splice, spliced
 from dof_arrow.storage.addresses import Address, Location, location, on_disk
 from dof_arrow.storage.upload import uploaded
@@ -95,12 +97,15 @@ def convert(
     rows_per_part: int | None = None,
     overwrite: bool = False,
 ) -> Location:
-    """Write a DoF file or directory, or its JSON form, in another form; see `save`.
+    """Write a DoF file or directory, its JSON form, or a file of DoF 1.0 or 2.x; see `save`.
 
-    Raises FormatError if the source is none of these.
+    The content of the source says what it is. JSON and older files become a `.parquet` first; what
+    an older file holds that has no place there is told as DofWarning. Raises FormatError if the
+    source is none of these, SourceError for an older file that is damaged or not to be trusted.
     """
     path = location(source)
-    if isinstance(path, Address) or not json_form.is_text(path):
+    is_old = not isinstance(path, Address) and legacy_files.may_be(legacy_files.start_of(path))
+    if isinstance(path, Address) or not (is_old or json_form.is_text(path)):
         return save(
             dataset.open(path),
             out,
@@ -112,13 +117,14 @@ def convert(
     target = on_disk(out)
     if target.suffix != ".parquet" or dtype is not None or rows_per_part is not None:
         raise UsageError(
-            "JSON becomes a Parquet file first",
+            "JSON and older files become a Parquet file first",
             str(path),
             "OUT.parquet",
             str(out),
             f"First: dof convert {path} {target.stem}.parquet",
         )
-    _from_json(path, target, layout or "mapped", overwrite)
+    read = legacy.convert if is_old else _from_json
+    read(path, target, layout=layout or "mapped", overwrite=overwrite)
     return target
 
 
@@ -241,7 +247,7 @@ def _check_values(path: Path, layout: str | None, dtype: str | None) -> None:
         raise UsageError("no such layout", str(path), "mapped or compact", str(layout))
 
 
-def _from_json(source: Path, target: Path, layout: Layout, overwrite: bool) -> None:
+def _from_json(source: Path, target: Path, *, layout: Layout, overwrite: bool) -> None:
     def open_writer(about: Json, schema: pa.Schema) -> Writer:
         about = renewed(about, schema)
         return Writer(target, about, schema=schema, layout=layout, overwrite=overwrite)

@@ -9,36 +9,11 @@ from pathlib import Path
 from dof_arrow.errors import UsageError
 from dof_arrow.format.file import File, open_file
 from dof_arrow.format.spec.json_model import Json
+from dof_arrow.format.spec.media_types import media_type
 from dof_arrow.rewrite.metadata_edit import Wanted
 
 # A document to keep, as the metadata describes it, or a file to attach.
 EditedDocument = Json | Path
-
-# Not the system's own table: equal edits give equal bytes on every machine.
-_MEDIA_TYPES = {
-    ".bib": "application/x-bibtex",
-    ".csv": "text/csv",
-    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    ".gif": "image/gif",
-    ".html": "text/html",
-    ".jpeg": "image/jpeg",
-    ".jpg": "image/jpeg",
-    ".json": "application/json",
-    ".md": "text/markdown",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-    ".tex": "application/x-tex",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".tsv": "text/tab-separated-values",
-    ".txt": "text/plain",
-    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ".xml": "application/xml",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-    ".zip": "application/zip",
-}
 
 
 def edited_documents(source: File, wanted: Wanted) -> list[EditedDocument]:
@@ -70,8 +45,7 @@ def edited_documents(source: File, wanted: Wanted) -> list[EditedDocument]:
 
 def described(path: Path, where: Mapping[str, Json]) -> dict[str, Json]:
     """The entry of `documents` for an attached file: where it lies, its name, its media type."""
-    media_type = _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
-    return {**where, "name": path.name, "media_type": media_type}
+    return {**where, "name": path.name, "media_type": media_type(path.name)}
 
 
 def expected_entries(documents: Sequence[EditedDocument]) -> list[Json]:

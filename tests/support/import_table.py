@@ -53,6 +53,7 @@ _LIBRARY = (
     "inference",
     "rewrite",
     "rewrite/foreign",
+    "rewrite/legacy",
     *_PRIVACY,
 )
 
@@ -84,7 +85,8 @@ MAY: dict[str, tuple[str, ...]] = {
     "heads": ("format/spec", _GRAPH, "storage", "sampling", "tables", "dataset"),
     "inference": ("format/spec", *_CORES, *_MEDIA, "heads"),
     "extraction": _EXTRACTION,
-    "rewrite": (*_REWRITE, "loader"),
+    "rewrite": (*_REWRITE, "loader", "rewrite/legacy"),
+    "rewrite/legacy": (*_FORMAT, "storage", "tables"),
     "rewrite/foreign": (
         *_FORMAT,
         "storage",

@@ -10,7 +10,7 @@ import click
 from dof_arrow.cli.exit_codes import DONE
 from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.report import report_made
-from dof_arrow.cli.terminal import Terminal
+from dof_arrow.cli.terminal import Terminal, heard
 from dof_arrow.rewrite.forms import FORMS
 
 
@@ -22,7 +22,8 @@ def _help() -> str:
         lines[index] += f"x{form.suffix:14}{form.help}"
     # click leaves the line breaks of a paragraph alone after \b.
     table = "\n".join(["\b", *lines])
-    return f"Write SOURCE in another form, told by the name of OUT.\n\n{table}"
+    older = "SOURCE may also be DoF as JSON, or a file of DoF 1.0 or 2.x; OUT is then a .parquet."
+    return f"Write SOURCE in another form, told by the name of OUT.\n\n{table}\n\n{older}"
 
 
 @click.command(help=_help())
@@ -45,7 +46,7 @@ def convert(terminal: Terminal, source: Path, out: Path, **options: Any) -> int:
     """Write SOURCE in another form, told by the name of OUT."""
     from dof_arrow.rewrite.convert import convert as write
 
-    with terminal.busy(f"writing {out}"):
+    with terminal.busy(f"writing {out}"), heard() as notes:
         write(source, out, **options)
-    report_made(terminal, out)
+    report_made(terminal, out, notes)
     return DONE

@@ -62,6 +62,7 @@ __all__ = (
 
 MAGIC = b"PAR1"
 _ENCRYPTED = b"PARE"
+_OTHER_FORMS = "JSON and files of an older DoF are read by: dof convert FILE OUT.parquet"
 TAIL = 8  # bytes behind the footer: its length and the magic
 # 16 MiB of metadata, the same in base64 inside ARROW:schema, and the row groups
 MAX_FOOTER = 48 << 20
@@ -254,7 +255,8 @@ def malformed() -> Iterator[None]:
 def unreadable(found: str, rule: str = "footer-thrift", where: str = "footer") -> FormatError:
     """The error for bytes that are no Parquet footer."""
     problem = Problem(rule=rule, where=where, message="not a readable Parquet footer", found=found)
-    return FormatError("this is not a Parquet file that can be read", problems=[problem])
+    hint = _OTHER_FORMS if rule == "file-magic" else ""
+    return FormatError("this is not a Parquet file that can be read", hint=hint, problems=[problem])
 
 
 def read(file: int, size: int) -> bytes:

@@ -1,0 +1,1 @@
+"""Files of the older versions of DoF, read without running anything that they hold."""
