@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from math import gcd
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,9 @@ from dof_arrow.storage.addresses import Address, Location, location, on_disk
 from dof_arrow.storage.upload import uploaded
 from dof_arrow.tables import selection
 from dof_arrow.tables.clip_bounds import bounds
+
+if TYPE_CHECKING:
+    from dof_arrow.rewrite.foreign.convert import ForeignOptions
 
 Layout = Literal["mapped", "compact"]
 PathLike = str | os.PathLike[str]
@@ -96,14 +99,28 @@ def convert(
     dtype: str | None = None,
     rows_per_part: int | None = None,
     overwrite: bool = False,
+    **foreign: Unpack[ForeignOptions],
 ) -> Location:
     """Write a DoF file or directory, its JSON form, or a file of DoF 1.0 or 2.x; see `save`.
 
     The content of the source says what it is. JSON and older files become a `.parquet` first; what
     an older file holds that has no place there is told as DofWarning. Raises FormatError if the
     source is none of these, SourceError for an older file that is damaged or not to be trusted.
+
+    So do vectors of other programs: HDF5 of TRIDENT, CLAM and STAMP, files of torch, WebDataset
+    archives of .npy members, one file or a folder of them (`ids`, `id_key` and `core` are of these),
+    and folders that `embedding-reader` reads.
     """
     path = location(source)
+    if not isinstance(path, Address) and _is_foreign(path):
+        return _from_foreign(path, out, layout, dtype or rows_per_part, overwrite, foreign)
+    if foreign:
+        raise UsageError(
+            "options of vectors that another program wrote",
+            str(path),
+            "HDF5, files of torch, archives or folders of them",
+            ", ".join(foreign),
+        )
     is_old = not isinstance(path, Address) and legacy_files.may_be(legacy_files.start_of(path))
     if isinstance(path, Address) or not (is_old or json_form.is_text(path)):
         return save(
@@ -125,6 +142,37 @@ def convert(
         )
     read = legacy.convert if is_old else _from_json
     read(path, target, layout=layout or "mapped", overwrite=overwrite)
+    return target
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether another program wrote the vectors at a path."""
+    from dof_arrow.rewrite.foreign.convert import may_be_foreign
+
+    return not is_directory(path) and may_be_foreign(path)
+
+
+def _from_foreign(
+    path: Path,
+    out: PathLike,
+    layout: Layout | None,
+    form: object,
+    overwrite: bool,
+    options: ForeignOptions,
+) -> Path:
+    """Write vectors of other programs as a DoF file, which other options may rewrite later."""
+    from dof_arrow.rewrite.foreign.convert import convert as convert_foreign
+
+    target = on_disk(out)
+    if target.suffix != ".parquet" or form is not None:
+        raise UsageError(
+            "vectors of other programs become a Parquet file first",
+            str(path),
+            "OUT.parquet",
+            str(out),
+            f"First: dof convert {path} {target.stem}.parquet",
+        )
+    convert_foreign(path, target, layout=layout or "mapped", overwrite=overwrite, **options)
     return target
 
 

@@ -29,7 +29,9 @@ Attack = Callable[[Path], bytes]
 class _Call:
     """An object whose pickle calls a function."""
 
-    def __init__(self, function: Any, *arguments: Any, then: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, function: Any, *arguments: Any, then: Mapping[str, Any] | None = None
+    ) -> None:
         self._parts = (function, arguments, *([then] if then else []))
 
     def __reduce__(self) -> Any:
@@ -85,7 +87,17 @@ def _numpy_array(shape: str, kind: str, data: bytes) -> bytes:
     made = _named("numpy.core.multiarray", "_reconstruct") + _named("numpy", "ndarray")
     made = _named("numpy.core.multiarray", "_reconstruct")
     made += b"(" + _named("numpy", "ndarray") + b"K\x00\x85C\x01btR"
-    return b"\x80\x02" + made + b"(K\x01" + shape.encode("latin-1") + dtype + order + b"\x89" + stored + b"tb."
+    return (
+        b"\x80\x02"
+        + made
+        + b"(K\x01"
+        + shape.encode("latin-1")
+        + dtype
+        + order
+        + b"\x89"
+        + stored
+        + b"tb."
+    )
 
 
 PICKLES: dict[str, Attack] = {
@@ -100,37 +112,47 @@ PICKLES: dict[str, Attack] = {
     "import a module": lambda t: b"\x80\x02" + _called("builtins", "__import__", TRAP) + b".",
     "name of a module that runs": lambda t: b"\x80\x02c" + TRAP.encode() + b"\nx\n.",
     "name of a module, on the stack": lambda t: b"\x80\x04" + _text(TRAP) + _text("x") + b"\x93.",
-    "dotted name": lambda t: b"\x80\x04" + _text("numpy") + _text("core.multiarray.fromfile") + b"\x93.",
-    "numpy's own eval": lambda t: b"\x80\x02"
-    + _called("numpy.testing._private.utils", "runstring", _code(t), "x")
-    + b".",
+    "dotted name": lambda t: (
+        b"\x80\x04" + _text("numpy") + _text("core.multiarray.fromfile") + b"\x93."
+    ),
+    "numpy's own eval": lambda t: (
+        b"\x80\x02" + _called("numpy.testing._private.utils", "runstring", _code(t), "x") + b"."
+    ),
     "numpy.load": lambda t: b"\x80\x02" + _called("numpy", "load", str(t)) + b".",
     "numpy.fromfile": lambda t: b"\x80\x02" + _called("numpy", "fromfile", "/etc/passwd") + b".",
-    "memmap over a file": lambda t: b"\x80\x02"
-    + _named("numpy.core.multiarray", "_reconstruct")
-    + b"("
-    + _named("numpy", "memmap")
-    + b"K\x00\x85C\x01btR.",
+    "memmap over a file": lambda t: (
+        b"\x80\x02"
+        + _named("numpy.core.multiarray", "_reconstruct")
+        + b"("
+        + _named("numpy", "memmap")
+        + b"K\x00\x85C\x01btR."
+    ),
     "torch.load within": lambda t: b"\x80\x02" + _called("torch", "load", str(t)) + b".",
-    "a pickle within": lambda t: b"\x80\x02"
-    + _named("pickle", "loads")
-    + b"(B"
-    + struct.pack("<I", len(pickle.dumps(_opens(t))))
-    + pickle.dumps(_opens(t))
-    + b"tR.",
+    "a pickle within": lambda t: (
+        b"\x80\x02"
+        + _named("pickle", "loads")
+        + b"(B"
+        + struct.pack("<I", len(pickle.dumps(_opens(t))))
+        + pickle.dumps(_opens(t))
+        + b"tR."
+    ),
     "codecs": lambda t: b"\x80\x02" + _called("_codecs", "decode", "x", "zlib") + b".",
-    "encode with another codec": lambda t: b"\x80\x02"
-    + _called("_codecs", "encode", "x", "unicode_escape")
-    + b".",
-    "copyreg of a function": lambda t: b"\x80\x02"
-    + _named("copyreg", "_reconstructor")
-    + b"("
-    + _named("builtins", "dict")
-    + _named("builtins", "object")
-    + b"NtR.",
+    "encode with another codec": lambda t: (
+        b"\x80\x02" + _called("_codecs", "encode", "x", "unicode_escape") + b"."
+    ),
+    "copyreg of a function": lambda t: (
+        b"\x80\x02"
+        + _named("copyreg", "_reconstructor")
+        + b"("
+        + _named("builtins", "dict")
+        + _named("builtins", "object")
+        + b"NtR."
+    ),
     "state of a function": lambda t: b"\x80\x02" + _named("builtins", "bytes") + b"}b.",
     "state with a hook": lambda t: pickle.dumps(_Call(list, then={"__setstate__": 1})),
-    "getattr chain": lambda t: b"\x80\x02" + _called("builtins", "getattr", "x", "__class__") + b".",
+    "getattr chain": lambda t: (
+        b"\x80\x02" + _called("builtins", "getattr", "x", "__class__") + b"."
+    ),
     "old instance": lambda t: b"(" + _text(f"touch {t}") + b"ios\nsystem\n.",
     "old object": lambda t: b"(" + _named("os", "system") + _text(f"touch {t}") + b"o.",
     "persistent reference": lambda t: b"\x80\x02" + _text("secret") + b"Q.",
@@ -149,9 +171,13 @@ PICKLES: dict[str, Attack] = {
     "list within itself": lambda t: b"\x80\x02]q\x00h\x00a.",
     "deep": lambda t: b"\x80\x02" + b")" + b"\x85" * 200_000 + b".",
     "deep key": lambda t: b"\x80\x02})" + b"\x85" * 200_000 + b"K\x01s.",
-    "keys that collide": lambda t: b"\x80\x02}("
-    + b"".join(b"\x8a\x09" + (k * (2**61 - 1)).to_bytes(9, "little") + b"N" for k in range(1, 900))
-    + b"u.",
+    "keys that collide": lambda t: (
+        b"\x80\x02}("
+        + b"".join(
+            b"\x8a\x09" + (k * (2**61 - 1)).to_bytes(9, "little") + b"N" for k in range(1, 900)
+        )
+        + b"u."
+    ),
     "place of a memo": lambda t: b"\x80\x02Nr\xff\xff\xff\xff" + b"\x82\x01.",
     "endless text": lambda t: b"\x80\x04\x8d" + b"\xff" * 7 + b"\x7fabc.",
     "endless bytes": lambda t: b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7fabc.",

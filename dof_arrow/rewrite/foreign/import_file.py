@@ -14,11 +14,12 @@ import pyarrow as pa
 
 from dof_arrow.cores.core import Core
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import SourceError, UsageError, require
+from dof_arrow.errors import PictureError, SourceError, UsageError, require
 from dof_arrow.rewrite.foreign.arrays import write
 from dof_arrow.rewrite.foreign.frames import OwnColumns, Survival, read
 from dof_arrow.rewrite.foreign.vector_chunks import Array, of_array, of_lists
 from dof_arrow.sources import table as tables
+from dof_arrow.sources.array_files import read_arrays
 from dof_arrow.sources.asked import named, parted
 from dof_arrow.sources.columns import places
 
@@ -101,7 +102,13 @@ def _files(path: Path, suffixes: Sequence[str], *, any_file: bool = False) -> li
         raise SourceError("no such file or folder", str(path))
     if path.is_file():
         if path.suffix.lower() not in suffixes and not any_file:
-            raise SourceError("not a file of vectors", str(path), ", ".join(suffixes), path.suffix)
+            raise SourceError(
+                "not a file of vectors",
+                str(path),
+                ", ".join(suffixes),
+                path.suffix,
+                "HDF5, .pt and .tar of bags: dof convert SOURCE OUT.parquet",
+            )
         return [path]
     found = [file for file in path.rglob("*") if file.suffix.lower() in suffixes]
     kinds = sorted({file.suffix.lower() for file in found})
@@ -141,11 +148,14 @@ def _array(file: Path, wanted: str | None) -> Array:
         if file.suffix.lower() == ".npy":
             return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
         if file.suffix.lower() == ".npz":
-            with np.load(file, allow_pickle=False) as archive:
-                return np.asarray(archive[_chosen(file, archive.files, wanted)])
+            arrays = read_arrays(file)  # within bounds: an archive may unpack to anything
+            chosen = arrays[_chosen(file, list(arrays), wanted)]
+            return chosen.rows(0, chosen.shape[0] if chosen.shape else 0)
         safe = require("safetensors.numpy", extra="convert")
         held = safe.load_file(file)
         return np.asarray(held[_chosen(file, list(held), wanted)])
+    except PictureError as error:
+        raise SourceError("the file cannot be read", str(file), found=str(error)[:200]) from None
     except (ValueError, EOFError, OSError, KeyError) as error:
         raise SourceError("the file cannot be read", str(file), found=str(error)[:200]) from None
 
