@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dof_arrow.cli.terminal import Terminal
+from dof_arrow.errors import UsageError
 from dof_arrow.progress import heard_by
 from dof_arrow.storage.addresses import Address, location
 
@@ -174,6 +175,15 @@ def described(given: dict[str, Any]) -> dict[str, Any]:
     if "map" in found:
         found["map"] = {column: patterns(text) for column, text in found["map"].items()}
     return found
+
+
+def paired(option: str, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What is given as `NAME=VALUE`, in order; UsageError for anything else."""
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name or not value:
+            raise UsageError("a name and a value are needed", option, "NAME=VALUE", text)
+        yield name, value
 
 
 def reading(function: Command) -> Command:

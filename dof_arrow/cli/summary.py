@@ -103,6 +103,10 @@ def _facts(ds: Dataset, counts: Counts) -> Iterator[tuple[str, str]]:
     yield "licence", about.info.license or "not stated"
     for name, core in about.cores.items():
         yield f"core of {name}", _core(core)
+    for name, claimed in about.claimed_cores.items():
+        yield f"core of {name}", f"{claimed.name}: claimed, not verified"
+    if about.record.bag is not None:
+        yield "bags", f"{len(ds.bags()):,}, by the column {about.record.bag}"
     if about.provenance:
         yield "inputs", _inputs(about.provenance)
     for name, target in about.targets.items():
@@ -129,7 +133,7 @@ def _inputs(provenance: Provenance) -> str:
 
 def _target(target: Target, counts: Mapping[str, int] | None) -> str:
     if not target.classes:
-        return f"{target.kind} {target.unit or ''}".strip()
+        return target.kind + (f", in {target.unit}" if target.unit else "")
     classes = f"{target.kind}, {len(target.classes):,} classes"
     if counts is None or len(counts) > _MOST_BARS:
         return classes

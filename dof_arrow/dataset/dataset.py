@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 import numpy as np
 
 from dof_arrow.dataset import display
+from dof_arrow.dataset.bags import Bags
 from dof_arrow.dataset.classes import Classes
 from dof_arrow.dataset.clips import Clip
 from dof_arrow.dataset.row_choices import RowChoices
@@ -271,6 +272,14 @@ class Dataset(RowChoices):
         starts, stops = clip_bounds(self, str(self.path))
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
             yield Clip(self._slice(slice(start, stop)))
+
+    def bags(self) -> Bags:
+        """The bags of this dataset by name, in order, each a slice of the file's memory.
+
+        Raises UsageError for a dataset without bags, or if the rows of a bag do not stand together,
+        as they do in the file.
+        """
+        return Bags(self)
 
     def statistics(
         self, split: str | None = None, name: str | None = None

@@ -24,15 +24,18 @@ def rows_named(
 ) -> NDArray[np.int64]:
     """The numbers of the rows of some inputs, in the order of the names, int64 [n].
 
-    An input has a row for each of its views, frames or windows; one that is named twice has them
-    twice. Raises UsageError where ids are pseudonyms and there is no key, and for names that no row
+    An input has a row for each of its views, frames or windows, or is a bag of rows; one that is
+    named twice has them twice. Raises UsageError where ids are pseudonyms and there is no key, and for names that no row
     bears, all at once.
     """
     wanted = _texts(names)
     different = list(dict.fromkeys(wanted))
     ids = _called(data, different, key)
-    stored = data.to_arrow([data.metadata.record.id]).column(0).combine_chunks()
-    place = _places(stored, ids)
+    record = data.metadata.record
+    place = np.full(len(data), -1)
+    for column in filter(None, (record.id, record.bag)):
+        stored = data.to_arrow([column]).column(0).combine_chunks()
+        place = np.maximum(place, _places(stored, ids))
     found = np.flatnonzero(place >= 0)
     found = found[np.argsort(place[found], kind="stable")]
     ends = np.searchsorted(place[found], np.arange(len(ids)), side="right")

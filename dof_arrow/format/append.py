@@ -233,6 +233,7 @@ class Growth:
         ours, theirs = first.metadata, new.metadata
         merge_metadata.check_alike(ours, theirs, first.schema, new.schema, where, whose)
         merge_metadata.check_laid_out(ours, theirs, where)
+        self._check_bags(ours.record.bag, new)
         if new_ids:
             self._ids_are_known = False
             return known_ids.NONE.digests
@@ -243,6 +244,14 @@ class Growth:
             known = (part.arrow(ours.record.id) for part in [*standing, *self.parts])
             merge_metadata.check_new(known, ids, where, self._shown)
         return digests
+
+    def _check_bags(self, column: str | None, new: File) -> None:
+        """Raise UsageError for a bag of which another part has rows: its rows stand together."""
+        if column is None:
+            return
+        standing = [] if self.known is None else self.known.parts
+        known = (part.arrow(column) for part in [*standing, *self.parts])
+        merge_metadata.check_new(known, new.arrow(column), str(new.path), str(self.folder))
 
     def _next_number(self) -> int:
         """The number of the next part, above those of all parts that are there."""

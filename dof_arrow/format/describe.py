@@ -87,6 +87,9 @@ class Description:
         cores = [core["sha256"] for core in value.get("cores", {}).values()]
         value["uuid"] = content_uuid(digests, cores)
         provenance = value.get("provenance", {})
+        if "inputs" in provenance:  # what failed is known when the last input was met
+            failed = placed.get("errors", {}).get("rows", 0)
+            provenance = {"failed": failed, **provenance}
         value["provenance"] = {**_created(), **provenance, "generator": generator()}
         return from_json(value)
 

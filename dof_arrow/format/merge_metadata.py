@@ -17,7 +17,7 @@ from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import Metadata
 
 # What all parts and the manifest agree on.
-_SHARED = ("primary_column", "columns", "cores", "record", "targets")
+_SHARED = ("primary_column", "columns", "cores", "claimed_cores", "record", "targets")
 # Kept where no part says otherwise.
 _AGREED = ("augmentation", "head", "training", "performance")
 # What depends on one file.

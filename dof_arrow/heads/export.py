@@ -39,6 +39,7 @@ from dof_arrow.heads.labels import Labelled
 from dof_arrow.heads.layers import Step
 from dof_arrow.heads.probes import BATCH
 from dof_arrow.storage.atomic import replacing
+from dof_arrow.tables.targets import learned_kind
 
 Array = NDArray[Any]
 Json = Any
@@ -95,7 +96,7 @@ def export_head(
     core = metadata.cores.get(metadata.columns[column].core or "")
     head = Head(
         target=name,
-        kind=about.kind,
+        kind=learned_kind(name, about),
         classes=named,
         unit=about.unit,
         feature=column,

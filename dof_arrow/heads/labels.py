@@ -110,7 +110,7 @@ def read(dataset: Labelled, target: str | None = None) -> Labels:
     metadata = dataset.metadata
     name = choose(metadata.targets, target)
     record = metadata.record
-    wanted = (record.group, record.id, record.split)
+    wanted = (record.group, record.bag, record.id, record.split)
     columns = [column for column in wanted if column and column in metadata.columns]
     table = dataset.to_arrow(columns)
     known, found = targets.labelled(dataset, name)
@@ -189,7 +189,9 @@ def choose(declared: Mapping[str, Target], name: str | None) -> str:
             found=name,
             hint=f"Use --target {next(iter(declared))}",
         )
-    return name or next(iter(declared))
+    chosen = name or next(iter(declared))
+    targets.learned_kind(chosen, declared[chosen])
+    return chosen
 
 
 def _values(found: targets.TargetValues, count: int) -> Array:
@@ -202,13 +204,14 @@ def _values(found: targets.TargetValues, count: int) -> Array:
 
 
 def _groups(table: pa.Table, record: Record) -> Array:
-    """A code int64 [n] for each row: of its group, else of its record, else its own.
+    """A code int64 [n] for each row: of its group, else of its bag or record, else its own.
 
     With the record's code, views and frames of one record stay together.
     """
     import pyarrow.compute as pc
 
-    names = [name for name in (record.group, record.id) if name in table.column_names]
+    wanted = (record.group, record.bag, record.id)
+    names = [name for name in wanted if name in table.column_names]
     if not names:
         return np.arange(len(table))
     columns = [table[name].cast(pa.string()) for name in names]

@@ -21,6 +21,7 @@ from dof_arrow.heads.head import Head, HeadInput, cores_of
 from dof_arrow.heads.judged import Judged
 from dof_arrow.heads.labels import Labels
 from dof_arrow.heads.task import Task
+from dof_arrow.tables.targets import learned_kind
 
 Array = NDArray[Any]
 Json = Any
@@ -104,7 +105,7 @@ def describe(
     alone = len(read) == 1
     head = Head(
         target=labels.name,
-        kind=labels.target.kind,
+        kind=learned_kind(labels.name, labels.target),
         classes=tuple(_classes(labels, model)),
         unit=labels.target.unit,
         feature=" + ".join(names),

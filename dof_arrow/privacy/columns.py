@@ -40,20 +40,20 @@ class Sensitive:
 
 
 def group_codes(data: Dataset) -> tuple[Array, list[str]]:
-    """Whose each row is, int64 [n]: by group, else by record; and a sentence if there is no group.
+    """Whose each row is, int64 [n]: by group, bag or record; and a sentence if there is no group.
 
     A row without a group is a person of its own.
     """
     record = data.metadata.record
-    name = record.group or record.id
-    column = data.to_arrow([name]).column(0)
+    column = data.to_arrow([record.together]).column(0)
     missing = column.is_null().to_numpy()
     codes = distinct(column.cast(pa.large_string()).fill_null(""))
     codes[missing] = codes.max(initial=0) + 1 + np.arange(int(missing.sum()))
     _, codes = np.unique(codes, return_inverse=True)
     notes = []
     if record.group is None:
-        notes.append("no column of groups: each record counts as a person")
+        unit = "record" if record.bag is None else "bag"
+        notes.append(f"no column of groups: each {unit} counts as a person")
     return codes.astype(np.int64), notes
 
 

@@ -7,11 +7,12 @@ records out, write what `filter` or `take` gives. (Rows D4, D5, D15, D24.)
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import gcd
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
+import numpy as np
 import pyarrow as pa
 
 from dof_arrow.dataset import dataset
@@ -31,6 +32,10 @@ from dof_arrow.rewrite.splice import splice, spliced
 from dof_arrow.storage.addresses import Address, Location, location, on_disk
 from dof_arrow.storage.upload import uploaded
 from dof_arrow.tables import selection
+from dof_arrow.tables.clip_bounds import bounds
+
+if TYPE_CHECKING:
+    from dof_arrow.rewrite.foreign.convert import ForeignOptions
 
 Layout = Literal["mapped", "compact"]
 PathLike = str | os.PathLike[str]
@@ -94,14 +99,28 @@ def convert(
     dtype: str | None = None,
     rows_per_part: int | None = None,
     overwrite: bool = False,
+    **foreign: Unpack[ForeignOptions],
 ) -> Location:
     """Write a DoF file or directory, its JSON form, or a file of DoF 1.0 or 2.x; see `save`.
 
     The content of the source says what it is. JSON and older files become a `.parquet` first; what
     an older file holds that has no place there is told as DofWarning. Raises FormatError if the
     source is none of these, SourceError for an older file that is damaged or not to be trusted.
+
+    So do vectors of other programs: HDF5 of TRIDENT, CLAM and STAMP, files of torch, WebDataset
+    archives of .npy members, one file or a folder of them (`ids`, `id_key` and `core` are of these),
+    and folders that `embedding-reader` reads.
     """
     path = location(source)
+    if not isinstance(path, Address) and _is_foreign(path):
+        return _from_foreign(path, out, layout, dtype or rows_per_part, overwrite, foreign)
+    if foreign:
+        raise UsageError(
+            "options of vectors that another program wrote",
+            str(path),
+            "HDF5, files of torch, archives or folders of them",
+            ", ".join(foreign),
+        )
     is_old = not isinstance(path, Address) and legacy_files.may_be(legacy_files.start_of(path))
     if isinstance(path, Address) or not (is_old or json_form.is_text(path)):
         return save(
@@ -123,6 +142,37 @@ def convert(
         )
     read = legacy.convert if is_old else _from_json
     read(path, target, layout=layout or "mapped", overwrite=overwrite)
+    return target
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether another program wrote the vectors at a path."""
+    from dof_arrow.rewrite.foreign.convert import may_be_foreign
+
+    return not is_directory(path) and may_be_foreign(path)
+
+
+def _from_foreign(
+    path: Path,
+    out: PathLike,
+    layout: Layout | None,
+    form: object,
+    overwrite: bool,
+    options: ForeignOptions,
+) -> Path:
+    """Write vectors of other programs as a DoF file, which other options may rewrite later."""
+    from dof_arrow.rewrite.foreign.convert import convert as convert_foreign
+
+    target = on_disk(out)
+    if target.suffix != ".parquet" or form is not None:
+        raise UsageError(
+            "vectors of other programs become a Parquet file first",
+            str(path),
+            "OUT.parquet",
+            str(out),
+            f"First: dof convert {path} {target.stem}.parquet",
+        )
+    convert_foreign(path, target, layout=layout or "mapped", overwrite=overwrite, **options)
     return target
 
 
@@ -170,7 +220,7 @@ def save_directory(
     about = carried(rows) if about is None else about
     step = part_rows(schema, rows_per_part)
     with growing(path, overwrite=overwrite) as growth:
-        for start in range(0, max(len(rows), 1), step):
+        for start, end in _part_bounds(rows, step, _page_rows(schema)):
             writer = Writer(
                 growth.spare,
                 about,
@@ -183,9 +233,32 @@ def save_directory(
             with writer:
                 if start == 0:  # errors and documents stand once in a dataset
                     attach(writer, rows, errors)
-                write_rows(writer, rows[start : start + step], schema)
+                write_rows(writer, rows[start:end], schema)
             growth.add(growth.spare, take=True, new_ids=True)
             growth.spare.unlink()
+
+
+def _part_bounds(rows: Dataset, step: int, unit: int) -> Iterator[tuple[int, int]]:
+    """The first row and the end of each part, of at most `step` rows unless a record has more.
+
+    A record lies in one part, and so does a bag. Of the places where one ends the last is taken
+    that is a multiple of `unit`, if there is one: parts of full pages map as one array.
+    """
+    if not len(rows):
+        yield 0, 0
+        return
+    record = rows.metadata.record
+    whole = rows.to_arrow([record.bag or record.id])
+    _, ends = bounds(whole.columns, str(rows.path), "bag" if record.bag else "record")
+    start = 0
+    while start < len(rows):
+        first, last = np.searchsorted(ends, [start, start + step], side="right").tolist()
+        fitting = ends[first:last] if last > first else ends[first : first + 1]
+        full = fitting[(fitting - start) % unit == 0]
+        chosen = fitting if fitting[-1] == len(rows) or not len(full) else full
+        end = int(chosen[-1])
+        yield start, end
+        start = end
 
 
 def part_rows(schema: pa.Schema, wanted: int | None) -> int:
@@ -194,13 +267,9 @@ def part_rows(schema: pa.Schema, wanted: int | None) -> int:
     That is `wanted`, rounded down so that the values of each vector column fill whole pages; by
     default four row groups of 64 MiB. Raises UsageError if `wanted` rows fill no page.
     """
-    vectors = [column for column in map(layouts.fixed, schema) if column and column.nested]
-    chosen = layouts.schema_geometry(schema)
-    # The fewest rows that fill whole pages of every vector column.
-    pages = (chosen.alignment // gcd(column.width, chosen.alignment) for column in vectors)
-    unit = max(pages, default=1)
+    unit = _page_rows(schema)
     if wanted is None:
-        return min(4 * chosen.rows, layouts.most_rows(schema))
+        return min(4 * layouts.schema_geometry(schema).rows, layouts.most_rows(schema))
     if wanted < unit:
         raise UsageError(
             "parts of so few rows do not map as one array",
@@ -209,6 +278,14 @@ def part_rows(schema: pa.Schema, wanted: int | None) -> int:
             hint=f"--rows-per-part {unit}",
         )
     return min(wanted // unit * unit, layouts.most_rows(schema))
+
+
+def _page_rows(schema: pa.Schema) -> int:
+    """The fewest rows that fill whole pages of every vector column."""
+    vectors = [column for column in map(layouts.fixed, schema) if column and column.nested]
+    chosen = layouts.schema_geometry(schema)
+    pages = (chosen.alignment // gcd(column.width, chosen.alignment) for column in vectors)
+    return max(pages, default=1)
 
 
 def _check_values(path: Path, layout: str | None, dtype: str | None) -> None:

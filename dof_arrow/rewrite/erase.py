@@ -133,6 +133,8 @@ class _Gone:
         ids = _Wanted(called.all("id", names))
         persons = _Wanted(called.all("group", groups))
         rows = ids.among(data, record.id)
+        if record.bag is not None:
+            rows |= ids.among(data, record.bag)
         if groups:
             rows |= persons.among(data, record.group)
         failures = []

@@ -45,6 +45,7 @@ from dof_arrow.storage.addresses import Address, location
 from dof_arrow.storage.atomic import refuse_existing, replacing
 from dof_arrow.storage.upload import uploaded
 from dof_arrow.tables import selection
+from dof_arrow.tables.join import row_names
 
 Array = NDArray[np.int64]
 PathLike = str | os.PathLike[str]
@@ -174,9 +175,9 @@ def pseudonym_order(opened: Sequence[Dataset], whole: Dataset) -> Array | None:
     Where every part has its rows in that order, the whole has too: else it would tell which part
     a row came from, and partitions of one run would not be as the run.
     """
-    if not _are_by_pseudonym(opened) or _ascend(_ids(whole)):
+    if not _are_by_pseudonym(opened) or _ascend(_names(whole)):
         return None
-    ids = _ids(whole).to_numpy(zero_copy_only=False)
+    ids = _names(whole).to_numpy(zero_copy_only=False)
     return np.argsort(ids, kind="stable")
 
 
@@ -184,13 +185,16 @@ def _are_by_pseudonym(opened: Sequence[Dataset]) -> bool:
     """Whether all have their rows in the order of their pseudonyms."""
 
     def ascends(part: Dataset) -> bool:
-        return part.metadata.pseudonyms is not None and _ascend(_ids(part))
+        return part.metadata.pseudonyms is not None and _ascend(_names(part))
 
     return all(map(ascends, opened))
 
 
-def _ids(data: Dataset) -> pa.Array:
-    return data.to_arrow([data.metadata.record.id]).column(0).combine_chunks()
+def _names(data: Dataset) -> pa.Array:
+    """What rows are ordered by: their ids, or their bags and then their ids."""
+    record = data.metadata.record
+    columns = [name for name in (record.bag, record.id) if name]
+    return row_names(data.to_arrow(columns).columns)
 
 
 def _ascend(ids: pa.Array) -> bool:

@@ -35,7 +35,7 @@ def reidentify(
 
     Pseudonyms cannot be undone, but the key makes them again: of the inputs of the `source` that
     the dataset was made of, at `site`, and of a list of `names`, of inputs or groups. The table has
-    the columns `kind` (`id`, `group` or `failed`), `pseudonym` and `name`.
+    the columns `kind` (`id`, `bag`, `group` or `failed`), `pseudonym` and `name`.
 
     Raises UsageError where ids are no pseudonyms, the key is missing, or no name fits; SourceError
     if the source cannot be read.
@@ -54,6 +54,7 @@ def reidentify(
     failed = pa.array([failure["id"] for failure in data.errors], pa.string())
     found = [
         _matched("id", _values(data, record.id), pseudonyms(key, "id", known), known),
+        _matched("bag", _values(data, record.bag), pseudonyms(key, "id", known), known),
         _matched("group", _values(data, record.group), pseudonyms(key, "group", known), known),
         _matched("failed", failed, pseudonyms(key, "id", known), known),
     ]

@@ -28,7 +28,9 @@ def clip_bounds(data: Tabular, where: str = "") -> tuple[Rows, Rows]:
     return bounds([table.column(name) for name in names], where)
 
 
-def bounds(columns: Sequence[pa.ChunkedArray], where: str = "") -> tuple[Rows, Rows]:
+def bounds(
+    columns: Sequence[pa.ChunkedArray], where: str = "", what: str = "clip"
+) -> tuple[Rows, Rows]:
     """The first row and the end of each run of rows that agree in all these columns.
 
     Raises UsageError where equal rows do not stand together.
@@ -46,21 +48,21 @@ def bounds(columns: Sequence[pa.ChunkedArray], where: str = "") -> tuple[Rows, R
     inner = changed + 1  # rows at which another clip starts
     starts = np.concatenate([[0], inner]).astype(np.int64)
     stops = np.concatenate([inner, [rows]]).astype(np.int64)
-    _check_together(codes[:, starts], where)
+    _check_together(codes[:, starts], where, what)
     return starts, stops
 
 
-def _check_together(codes: Rows, where: str) -> None:
+def _check_together(codes: Rows, where: str, what: str) -> None:
     """Raise UsageError unless each run of rows, a column of these codes, is a clip of its own."""
     runs = codes.shape[1]
     clips = np.unique(codes, axis=1).shape[1]
     if runs > clips:
         raise UsageError(
-            "the rows of a clip do not stand together",
+            f"the rows of a {what} do not stand together",
             where,
-            "each clip's rows one behind the other, as they lie in the file",
-            f"{runs - clips} clips in pieces",
-            "Take whole clips: load the dataset, or a split of it, as it is, or sort the indices.",
+            f"each {what}'s rows one behind the other, as they lie in the file",
+            f"{runs - clips} {what}s in pieces",
+            f"Take whole {what}s: load the dataset, or a split of it, as it is, or sort the indices.",
         )
 
 

@@ -88,19 +88,19 @@ def second_side(
 
 
 def _group(data: Tabular, group: str | None) -> str:
-    """The column of groups: by default what the metadata names, else the record."""
-    record = data.metadata.record
-    return targets.known(data, group or record.group or record.id)
+    """The column of groups: by default what the metadata names, else the bag or the record."""
+    return targets.known(data, group or data.metadata.record.together)
 
 
 def _names(data: Tabular, group: str) -> pa.ChunkedArray:
-    """The group of each row as a text; a row without one is a group with others of its record."""
+    """The group of each row as a text; a row without one is one with others of its bag or record."""
     import pyarrow.compute as pc
 
     named = _texts(data, group)
     if not named.null_count:
         return named
-    records = _texts(data, data.metadata.record.id)
+    record = data.metadata.record
+    records = _texts(data, record.bag or record.id)
     # The sign keeps a record apart from a group that is called alike.
     nothing, sign = pa.scalar("", pa.large_string()), pa.scalar("\0", pa.large_string())
     alone = pc.binary_join_element_wise(records, nothing, sign)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dof_arrow.errors import UsageError
@@ -14,7 +15,7 @@ from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.tables.targets import Tabular
 
-KINDS = ("category", "multilabel", "regression")
+KINDS = ("category", "multilabel", "regression", "survival")
 
 Declared = str | Sequence[str] | Mapping[str, Target | str | None]
 
@@ -46,19 +47,21 @@ def read(
 def as_target(name: str, values: Any, kind: Target | str | None = None) -> tuple[Target, pa.Array]:
     """What a column is as a target, and its values: codes int64, lists of them, or numbers.
 
-    By default texts and truth values are a category, lists several classes, floats numbers; of
-    integers it must be said. Integers are codes where `kind` names the classes, else they name
+    By default texts and truth values are a category, lists several classes, floats numbers, and
+    pairs of `time` and `event` survival; of integers it must be said. Integers are codes where `kind` names the classes, else they name
     them. Raises UsageError for values that do not fit.
 
     >>> target, codes = as_target("sex", ["m", "f", None])
     >>> target.classes, codes.to_pylist()
     (('f', 'm'), [1, 0, None])
     """
-    array = _plain(arrow_array(name, values))
+    array = _plain(arrow_array(name, as_struct(values)))
     target = kind if isinstance(kind, Target) else Target(kind=_kind(name, array, kind))
     check_classes(name, target.classes)
     if target.kind == "regression":
         return target, _numbers(name, array)
+    if target.kind == "survival":
+        return target, _survival(name, array)
     has_lists = pa.types.is_list(array.type)
     if has_lists != (target.kind == "multilabel"):
         raise _unfit(name, f"values of a {target.kind} target", str(array.type))
@@ -112,6 +115,8 @@ def _kind(name: str, array: pa.Array, told: str | None) -> Any:
         return "multilabel"
     if pa.types.is_floating(array.type):
         return "regression"
+    if pa.types.is_struct(array.type):
+        return "survival"
     if pa.types.is_integer(array.type):
         raise UsageError(
             "integers may be classes or numbers",
@@ -134,6 +139,43 @@ def _numbers(name: str, array: pa.Array) -> pa.Array:
         raise _unfit(name, "finite numbers", "infinity")
     missing = pa.scalar(None, array.type)
     return pc.if_else(pc.is_nan(array), missing, array)
+
+
+def as_struct(values: Any) -> Any:
+    """The fields of a structured array of numpy as an Arrow struct; other values as they are."""
+    if not isinstance(values, np.ndarray) or values.dtype.names is None:
+        return values
+    names = list(values.dtype.names)
+    return pa.StructArray.from_arrays([pa.array(values[name]) for name in names], names)
+
+
+def _survival(name: str, array: pa.Array) -> pa.Array:
+    """Pairs of a time and whether the event was seen; null where one of the two is missing."""
+    import pyarrow.compute as pc
+
+    kind = array.type
+    names = {field.name for field in kind} if pa.types.is_struct(kind) else set()
+    if names != {"time", "event"}:
+        raise _unfit(name, "pairs of time, a number, and event, true or false", str(kind))
+    parts = array.flatten()
+    times = _numbers(name, parts[kind.get_field_index("time")])
+    events = _truth(name, parts[kind.get_field_index("event")])
+    if pc.any(pc.less(times, 0)).as_py():
+        raise _unfit(name, "times of 0 or more", "a negative one")
+    missing = pc.or_(times.is_null(), events.is_null())
+    return pa.StructArray.from_arrays([times, events], ["time", "event"], mask=missing)
+
+
+def _truth(name: str, array: pa.Array) -> pa.Array:
+    """Events as booleans: true and false, or 1 and 0."""
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(array.type):  # pandas makes floats of integers with missing ones
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+    others = array.drop_null().unique().cast(pa.string()).to_pylist()
+    if not pa.types.is_boolean(array.type) and not {*others} <= {"0", "1"}:
+        raise _unfit(name, "events that are true or false, 1 or 0", ", ".join(others[:10]))
+    return array if pa.types.is_boolean(array.type) else array.cast(pa.int8()).cast(pa.bool_())
 
 
 def _classes(name: str, flat: pa.Array) -> tuple[str, ...]:
@@ -188,7 +230,6 @@ def _refuse(name: str, wrong: pa.Array, classes: Sequence[str]) -> None:
 
 
 def _offsets(lists: pa.Array) -> pa.Array:
-    import numpy as np
     import pyarrow.compute as pc
 
     counts = pc.list_value_length(lists)
@@ -203,5 +244,6 @@ def _unfit(name: str, expected: str, found: str) -> UsageError:
         f"target {name}",
         expected,
         found,
-        f'Say what they are: targets={{"{name}": "category"}}, "multilabel" or "regression".',
+        f'Say what they are: targets={{"{name}": "category"}}, "multilabel", "regression" or '
+        '"survival".',
     )

@@ -236,12 +236,16 @@ def _beside(left: Metadata, right: Metadata, names: Sides) -> Metadata:
     cores = dict(left.cores)
     for own, brought in right.cores.items():
         cores[core_names[own]] = brought
+    claimed = dict(left.claimed_cores)
+    for own, named in right.claimed_cores.items():
+        claimed[core_names[own]] = named
     return replace(
         left,
         uuid=_derived([left, right]),
         columns=columns,
         targets=learned,
         cores=cores,
+        claimed_cores=claimed,
         record=record,
         splits={},
         errors=None,
@@ -260,9 +264,17 @@ def _taken_up(left: Record, right: Record, names: Mapping[str, str]) -> Record:
 def _core_names(left: Metadata, right: Metadata) -> dict[str, str]:
     """New names of the right's cores: their own, unless the left has another core of that name."""
     names = {}
+    ours = {**left.cores, **left.claimed_cores}
     for name, core in right.cores.items():
-        same = left.cores.get(name, core) == core
+        same = ours.get(name, core) == core
         names[name] = name if same else f"{name}_{core.sha256[:8]}"
+    for name, claimed in right.claimed_cores.items():
+        own = name
+        number = 2
+        while ours.get(own, claimed) != claimed or own in names.values():
+            own = f"{name}_{number}"
+            number += 1
+        names[name] = own
     return names
 
 

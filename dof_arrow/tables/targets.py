@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from dof_arrow.format.spec.names import UnknownName, code_array, holds_names
 from dof_arrow.sampling.permutation import Rows
 
 Array = NDArray[Any]
+Learned = Literal["category", "multilabel", "regression"]
 
 # Up to so many labels are checked at once, which takes a millisecond; more of them as they come.
 _CHECKED = 1 << 18
@@ -167,9 +168,27 @@ def read(array: pa.Array, name: str, declared: Mapping[str, Target]) -> TargetVa
     about = declared.get(name)
     if about is None:
         return _undeclared(array, name, declared)
-    if not _FITS[about.kind](array.type):
-        raise _unfit(name, _STORED[about.kind], str(array.type))
-    return _READERS[about.kind](array, name, about.classes)
+    kind = learned_kind(name, about)
+    if not _FITS[kind](array.type):
+        raise _unfit(name, _STORED[kind], str(array.type))
+    return _READERS[kind](array, name, about.classes)
+
+
+def learned_kind(name: str, target: Target) -> Learned:
+    """The kind of a target that heads learn; UsageError for survival, which they do not.
+
+    >>> learned_kind("age", Target(kind="regression"))
+    'regression'
+    """
+    if target.kind == "survival":
+        raise UsageError(
+            "heads for survival are not trained here",
+            f"target {name}",
+            "a category, multilabel or regression target",
+            "a survival target: times and events",
+            f"Take vectors and times to a library of survival models: ds.to_arrow([{name!r}])",
+        )
+    return target.kind
 
 
 def _undeclared(array: pa.Array, name: str, declared: Mapping[str, Target]) -> TargetValues:

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError, few
 from dof_arrow.format.spec.arrow import element_type, is_vector, with_metadata
-from dof_arrow.format.spec.metadata import TYPES, Column, CoreMetadata, Metadata, Record, Target
+from dof_arrow.format.spec.metadata import (
+    TYPES,
+    ClaimedCore,
+    Column,
+    CoreMetadata,
+    Metadata,
+    Record,
+    Target,
+)
 from dof_arrow.format.spec.names import (
     NAMES,
     UnknownName,
@@ -28,11 +36,14 @@ from dof_arrow.format.spec.names import (
     names_array,
     text_array,
 )
+from dof_arrow.format.spec.references import RECORD_ROLES
 from dof_arrow.tables.selection import Selection, Table, United, chunked
 
 Array = NDArray[Any]
+AnyCore = CoreMetadata | ClaimedCore
 
-_ROLES = ("id", "view", "frame", "time", "group", "split", "target", "kept", "processing")
+_ROLES = (*RECORD_ROLES, "target", "kept", "processing")
+_SHARED_ROLES = ("bag", "frame", "time")  # that all have or none has
 _LISTED = 20
 _LISTS = pa.list_(pa.int64())
 _ROOMY = (NAMES, pa.int64(), _LISTS)  # types of classes that hold any number of them
@@ -139,10 +150,10 @@ def _record_problems(ours: Metadata, theirs: Metadata) -> list[str]:
     left, right = ours.privacy, theirs.privacy
     if left and right and left.ids != right.ids:
         found.append(f"how records are named: {right.ids} instead of {left.ids}")
-    for role in ("id", "view", "frame", "time", "group", "split"):
+    for role in RECORD_ROLES:
         name = getattr(ours.record, role)
         other = getattr(theirs.record, role)
-        may_lack = role not in ("frame", "time")
+        may_lack = role not in _SHARED_ROLES
         if may_lack and None in (name, other):
             continue
         if name != other:
@@ -180,18 +191,26 @@ def _numbers(field: pa.Field, about: Metadata) -> str:
     return f"{count} in the shape {list(shape)}"
 
 
-def _core_problems(name: str, first: CoreMetadata | None, other: CoreMetadata | None) -> list[str]:
+def _core_problems(name: str, first: AnyCore | None, other: AnyCore | None) -> list[str]:
     if first is None or other is None:
         if first is other:
             return []
         return [f"the core of {name} is named in one of them alone"]
+    if isinstance(first, ClaimedCore) or isinstance(other, ClaimedCore):
+        if first == other:
+            return []
+        return [f"the column {name} is of {_told(other)}, instead of {_told(first)}"]
     if first.sha256 != other.sha256:
-        return [
-            f"the column {name} is of the core {other.name}, sha256 {other.sha256[:16]}…, instead "
-            f"of {first.name}, sha256 {first.sha256[:16]}…"
-        ]
+        return [f"the column {name} is of {_told(other)}, instead of {_told(first)}"]
     parted = [each for each in _CORE if getattr(first, each) != getattr(other, each)]
     return [f"the core of {name}: its {each} is another" for each in parted]
+
+
+def _told(core: AnyCore) -> str:
+    """A core in a message."""
+    if isinstance(core, ClaimedCore):
+        return f"a core that is claimed to be {core.name}"
+    return f"the core {core.name}, sha256 {core.sha256[:16]}…"
 
 
 def _target_problems(ours: Metadata, theirs: Metadata) -> list[str]:
@@ -255,11 +274,11 @@ def _shape(about: Metadata, name: str) -> Any:
     return None if column is None else column.shape
 
 
-def _core(about: Metadata, name: str) -> CoreMetadata | None:
+def _core(about: Metadata, name: str) -> AnyCore | None:
     column = about.columns.get(name)
     if column is None or column.core is None:
         return None
-    return about.cores.get(column.core)
+    return about.cores.get(column.core) or about.claimed_cores.get(column.core)
 
 
 def _widened(ours: pa.DataType, theirs: pa.DataType) -> pa.DataType | None:

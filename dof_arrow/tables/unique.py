@@ -104,7 +104,8 @@ def _filled(
         return flat
     contradicted = []
     for name, column in flat.items():
-        if pa.types.is_struct(column.type) or name == whole.metadata.record.time:
+        is_processing = pa.types.is_struct(column.type) and name not in whole.metadata.targets
+        if is_processing or name == whole.metadata.record.time:
             continue
         ours = column.take(pa.array(first))
         theirs = column.take(pa.array(later))

@@ -43,7 +43,17 @@ from tests.conformance.spoil import (
     split,
     spoiled,
 )
-from tests.conformance.valid import features, ids, labelled, papers, written
+from tests.conformance.valid import (
+    bag_columns,
+    bagged,
+    features,
+    ids,
+    labelled,
+    papers,
+    segmented,
+    survival,
+    written,
+)
 
 
 def unruled(build: Callable[[], bytes]) -> bytes:
@@ -321,6 +331,21 @@ def repeated_frames() -> bytes:
 def scattered() -> bytes:
     columns = {"view": np.array([0, 0, 1], "i2")}
     return written({"feature": features(3, 4)}, columns, names=["a", "b", "a"])[0]
+
+
+def bags(names: list[str] | None = None, **columns: Any) -> Callable[[], bytes]:
+    """Tiles of slides with other columns or ids."""
+    return lambda: bagged({**bag_columns(), **columns}, names=names)[0]
+
+
+def segments(**bounds: Any) -> Callable[[], bytes]:
+    """Segments of clips with other bounds."""
+    return lambda: segmented(**bounds)[0]
+
+
+def survived(value: Any) -> Callable[[], bytes]:
+    """A survival target with this value beside one that is right."""
+    return lambda: survival([{"time": 3.0, "event": False}, value])[0]
 
 
 def uneven_ids() -> bytes:

@@ -26,6 +26,7 @@ from dof_arrow.format.parquet.footer import (
 from dof_arrow.format.parquet.statistics import Statistics
 from tests.conformance.breaks import (
     backwards,
+    bags,
     chunk_said,
     claimed,
     copy_differs,
@@ -63,10 +64,12 @@ from tests.conformance.breaks import (
     rewritten,
     scattered,
     sealed_elsewhere,
+    segments,
     slack,
     spliced,
     start,
     stated,
+    survived,
     target,
     too_many_groups,
     too_many_rows,
@@ -265,9 +268,15 @@ INVALID: dict[str, Case] = {
     "record-type-frame": same(record("frame", [0, 0, 0], pa.int16()), "record-type"),
     "record-type-time": same(record("time", [0.5, 1, 2], pa.float32()), "record-type"),
     "record-type-group": same(record("group", [1, 2, 3], pa.int32()), "record-type"),
+    "record-type-bag": same(record("bag", ["s", "s", "t"], pa.string()), "record-type"),
+    "record-type-x": same(record("x", [0.5, 1, 2], pa.float64()), "record-type"),
+    "record-type-mpp": same(record("mpp", [1, 1, 1], pa.int32()), "record-type"),
     "record-type-split": same(record("half", [1, 1, 2], pa.int32(), "split"), "record-type"),
     "primary-column": same(meta(plain, primary_column="ghost"), "primary-column"),
     "primary-column-flat": same(meta(plain, primary_column="id"), "primary-column"),
+    "core-claimed": same(
+        inside(lambda: two_cores()[0], "claimed_cores", {"b": {"name": "b"}}), "core-claimed"
+    ),
     "core-unknown": same(
         lambda: spoiled(two_cores()[0], meta=lambda m: m["cores"].pop("b"), keys=None),
         "core-unknown",
@@ -279,6 +288,10 @@ INVALID: dict[str, Case] = {
     ),
     "target-type-multilabel": same(
         target("multilabel", np.array([0, 1]), classes=["a", "b"]), "target-type"
+    ),
+    "target-type-survival": same(target("survival", np.array([0.5, 1.0])), "target-type"),
+    "target-type-survival-order": same(
+        target("survival", [{"event": True, "time": 1.0}]), "target-type"
     ),
     "target-type-regression": same(target("regression", ["a", "b"]), "target-type"),
     "target-classes": same(
@@ -399,6 +412,20 @@ INVALID: dict[str, Case] = {
     "id-repeated": deep_only(repeated, "id-repeated"),
     "id-repeated-frames": deep_only(repeated_frames, "id-repeated"),
     "id-scattered": deep_only(scattered, "id-scattered"),
+    "bag-scattered": deep_only(bags(slide=["s1", "s1", "s2", "s2", "s1"]), "bag-scattered"),
+    "bag-record": deep_only(
+        bags(["a", "a", "b", "b", "c"], frame=np.arange(5, dtype="i4")), "bag-record"
+    ),
+    "record-value-level": deep_only(
+        bags(level=pa.array([0, 0, -1, None, None], pa.int16())), "record-value"
+    ),
+    "record-value-mpp": deep_only(bags(mpp=pa.array([0.5, 0.5, 0, None, None])), "record-value"),
+    "record-value-mpp-nan": deep_only(
+        bags(mpp=pa.array([0.5, 0.5, float("nan"), None, None])), "record-value"
+    ),
+    "record-value-start": deep_only(segments(start=[0.0, 0.0, -1.0]), "record-value"),
+    "record-value-end": deep_only(segments(start=[2.0, 2.0, 0.0]), "record-value"),
+    "record-value-end-open": deep_only(segments(end=[1.5, 1.5, 0.0]), "record-value"),
     "id-width": deep_only(uneven_ids, "id-width"),
     "id-width-groups": deep_only(uneven_groups, "id-width"),
     "frame-order": deep_only(unordered, "frame-order"),
@@ -417,6 +444,13 @@ INVALID: dict[str, Case] = {
     "target-value-multilabel": deep_only(
         target("multilabel", pa.array([[0], [0, 5]], pa.list_(pa.int64())), classes=["a", "b"]),
         "target-value",
+    ),
+    "target-value-survival": deep_only(survived({"time": -1.0, "event": True}), "target-value"),
+    "target-value-survival-nan": deep_only(
+        survived({"time": float("nan"), "event": True}), "target-value"
+    ),
+    "target-value-survival-part": deep_only(
+        survived({"time": None, "event": True}), "target-value"
     ),
     "target-value-regression": deep_only(
         target("regression", np.array([1.0, np.nan])), "target-value"

@@ -153,6 +153,62 @@ def papers() -> Made:
     )
 
 
+def bag_columns() -> dict[str, Any]:
+    """Two slides of three and two tiles, their places, and what is known of one slide alone."""
+    return {
+        "slide": ["s1", "s1", "s1", "s2", "s2"],
+        "x": np.array([0, 256, -256, 0, 256], "i4"),
+        "y": np.array([0, 0, 512, 0, 0], "i4"),
+        "level": pa.array([0, 0, 0, None, None], pa.int16()),
+        "mpp": pa.array([0.5, 0.5, 0.5, None, None]),
+    }
+
+
+BAG_RECORD = {"bag": "slide", "x": "x", "y": "y", "level": "level", "mpp": "mpp"}
+_BAG_FIELDS = pa.schema(
+    [
+        pa.field("id", pa.string(), False),
+        pa.field("slide", pa.string(), False),
+        pa.field("x", pa.int32(), False),
+        pa.field("y", pa.int32(), False),
+        pa.field("level", pa.int16()),
+        pa.field("mpp", pa.float64()),
+    ]
+)
+
+
+def bagged(columns: Mapping[str, Any] | None = None, **options: Any) -> Made:
+    """Tiles of slides by a core that is only claimed."""
+    metadata = {
+        "record": BAG_RECORD,
+        "claimed_cores": {"c": {"name": "a pathology model", "facts": {"tile": 256}}},
+        "columns": {"feature": {"core": "c"}},
+        "privacy": {"ids": "pseudonym"},
+    }
+    vectors = {"feature": features(5, 4)}
+    columns = columns or bag_columns()
+    return written(vectors, columns, metadata=metadata, schema=_BAG_FIELDS, **options)
+
+
+def segmented(start: Any = (0.0, 0.0, None), end: Any = (1.5, 1.5, 3.0)) -> Made:
+    """Segments of clips, with where they start and end."""
+    columns = {
+        "frame": np.array([0, 1, 0], "i4"),
+        "start": pa.array(start, pa.float64()),
+        "end": pa.array(end, pa.float64()),
+    }
+    metadata = {"record": {"start": "start", "end": "end"}}
+    return written({"feature": features(3, 4)}, columns, names=["a", "a", "b"], metadata=metadata)
+
+
+def survival(values: Any = ({"time": 12.5, "event": True}, None)) -> Made:
+    """A survival target, unknown in some rows."""
+    kind = pa.struct([("time", pa.float64()), ("event", pa.bool_())])
+    targets = {"os": {"kind": "survival", "unit": "months"}}
+    columns = {"os": pa.array(values, kind)}
+    return written({"feature": features(len(values), 4)}, columns, metadata={"targets": targets})
+
+
 def two_cores() -> Made:
     """Features of two cores, one with a spatial shape."""
     metadata = {
@@ -294,6 +350,10 @@ VALID: dict[str, Callable[[], Made]] = {
     "two-cores": two_cores,
     "views": _views,
     "clips": clips,
+    "bags": bagged,
+    "bags-compact": lambda: bagged(layout="compact"),
+    "segments": segmented,
+    "survival": survival,
     "compact": lambda: labelled(layout="compact"),
     "compact-float16": lambda: written({"feature": features(9, 16, dtype="f2")}, layout="compact"),
     "compact-several-groups": lambda: written(

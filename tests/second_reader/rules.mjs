@@ -8,9 +8,12 @@ import { Refused, open, readFooter, sha256, stored, take } from './reader.mjs'
 
 const SCHEMA = JSON.parse(readFileSync(new URL('../../schemas/dof.schema.json', import.meta.url)))
 const RECORD = {
-  id: /^string$/, view: /^int16$/, frame: /^int32$/, time: /^float64$/, group: /^string$/,
+  id: /^string$/, bag: /^string$/, start: /^float64$/, end: /^float64$/, x: /^int32$/, y: /^int32$/,
+  level: /^int16$/, mpp: /^float64$/, view: /^int16$/, frame: /^int32$/, time: /^float64$/, group: /^string$/,
   split: /^(string|dictionary<values=string.*)$/,
 }
+const MAY_LACK = ['group', 'split', 'start', 'end', 'x', 'y', 'level', 'mpp']
+const SURVIVAL = /^struct<time: (u?int\d+|float|double|halffloat), event: bool>$/
 const sum = numbers => numbers.reduce((total, number) => total + number, 0)
 const product = numbers => numbers.reduce((total, number) => total * number, 1)
 const has = (object, name) => name !== undefined && Object.hasOwn(object, name)
@@ -81,7 +84,7 @@ function tables(file) {
 
 /** §4.3 */
 function fields(file) {
-  const { dof, dof: { columns, record, targets = {}, cores = {} }, footer } = file
+  const { dof, dof: { columns, record, targets = {}, cores = {}, claimed_cores: claimed = {} }, footer } = file
   const tops = [...new Set(footer.leaves.map(({ line }) => line[0]))], names = tops.map(({ name }) => name)
   file.claim(JSON.stringify(Object.keys(columns)) === JSON.stringify(names), 'columns-listed')
   file.sound = new Set()
@@ -100,7 +103,7 @@ function fields(file) {
     file.claim(role !== 'feature' || isVector, 'vector-type', node.name)
     if (before === file.problems.length) file.sound.add(node.name)
     if (!has(RECORD, role)) continue
-    const nullable = role === 'group' || role === 'split'
+    const nullable = MAY_LACK.includes(role)
     file.claim(RECORD[role].test(dtype) && depth === 1 && (required || nullable), 'record-type', node.name)
   }
   file.claim(columns[dof.primary_column]?.role === 'feature', 'primary-column')
@@ -109,17 +112,18 @@ function fields(file) {
     file.claim(!has(columns, name) || columns[name].role === role, 'column-role', name)
   }
   for (const [name, { role, core }] of Object.entries(columns)) {
-    file.claim(core === undefined || core === null || has(cores, core), 'core-unknown', name)
+    file.claim(core === undefined || core === null || has(cores, core) || has(claimed, core), 'core-unknown', name)
     file.claim(!has(RECORD, role) || record[role] === name, 'column-role', name)
     file.claim(role !== 'target' || has(targets, name), 'column-role', name)
   }
+  file.claim(!Object.keys(claimed).some(name => has(cores, name)), 'core-claimed')
   for (const [name, { kind, classes = [] }] of Object.entries(targets)) {
     const { role, dtype } = has(columns, name) ? columns[name] : {}
-    const type = { category: /^(u?int\d+|string|dictionary<values=string.*)$/, multilabel: /^list<\w+: u?int\d+/, regression: /^(u?int|float)\d+$/ }[kind]
+    const type = { category: /^(u?int\d+|string|dictionary<values=string.*)$/, multilabel: /^list<\w+: u?int\d+/, regression: /^(u?int|float)\d+$/, survival: SURVIVAL }[kind]
     file.claim(has(columns, name) && names.includes(name), 'target-column', name)
     file.claim(!role || role === 'target', 'column-role', name)
     file.claim(!dtype || type.test(dtype), 'target-type', name)
-    file.claim(kind === 'regression' || classes.length && once(classes), 'target-classes', name)
+    file.claim(['regression', 'survival'].includes(kind) || classes.length && once(classes), 'target-classes', name)
   }
   file.claim(!Object.keys(dof.splits ?? {}).length || has(columns, record.split), 'split-column')
 }

@@ -85,7 +85,7 @@ MAY: dict[str, tuple[str, ...]] = {
     "heads": ("format/spec", _GRAPH, "storage", "sampling", "tables", "dataset"),
     "inference": ("format/spec", *_CORES, *_MEDIA, "heads"),
     "extraction": _EXTRACTION,
-    "rewrite": (*_REWRITE, "loader", "rewrite/legacy"),
+    "rewrite": (*_REWRITE, "loader", "rewrite/foreign", "rewrite/legacy"),
     "rewrite/legacy": (*_FORMAT, "storage", "tables"),
     "rewrite/foreign": (
         *_FORMAT,

@@ -10,7 +10,7 @@ from dof_arrow.cli.exit_codes import DONE
 from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.terminal import Terminal
 
-_KINDS = {"id": "inputs", "group": "groups", "failed": "failed inputs"}
+_KINDS = {"id": "inputs", "bag": "bags", "group": "groups", "failed": "failed inputs"}
 
 
 @click.command()

@@ -20,15 +20,32 @@ _MAX_AXES = 32
 _FEATURE = "fixed_size_list<element: float or halffloat not null> not null"
 _REQUIRED = {
     "id": pa.string(),
+    "bag": pa.string(),
     "view": pa.int16(),
     "frame": pa.int32(),
     "time": pa.float64(),
 }
+_MAY_LACK = {  # null where it is not known
+    "start": pa.float64(),
+    "end": pa.float64(),
+    "x": pa.int32(),
+    "y": pa.int32(),
+    "level": pa.int16(),
+    "mpp": pa.float64(),
+}
+RECORD_TYPES = {**_REQUIRED, **_MAY_LACK}
 _RECORD_WORDS = {
     "id": "string not null",
+    "bag": "string not null",
     "view": "int16 not null",
     "frame": "int32 not null",
     "time": "double not null",
+    "start": "double",
+    "end": "double",
+    "x": "int32",
+    "y": "int32",
+    "level": "int16",
+    "mpp": "double",
     "group": "string",
     "split": "string, or a dictionary of strings",
 }
@@ -36,6 +53,7 @@ _TARGET_WORDS = {
     "category": "a dictionary of strings, or integers, places in `classes`",
     "multilabel": "lists of integers, places in `classes`",
     "regression": "numbers",
+    "survival": "structs of `time`, a number, and `event`, a boolean",
 }
 
 
@@ -149,6 +167,8 @@ def _mistyped(metadata: Metadata, schema: pa.Schema) -> Iterator[Mistyped]:
 
 
 def _fits_record(role: str, field: pa.Field) -> bool:
+    if role in _MAY_LACK:
+        return bool(field.type == _MAY_LACK[role])
     wanted = _REQUIRED.get(role)
     if wanted is None:
         return _is_text(field.type)
@@ -166,4 +186,21 @@ def _fits_target(target: str, kind: pa.DataType) -> bool:
         return bool(types.is_list(kind) and types.is_integer(kind.value_type))
     if target == "category":
         return bool(_is_text(kind) or types.is_integer(kind))
+    if target == "survival":
+        return is_survival(kind)
+    return _is_number(kind)
+
+
+def is_survival(kind: pa.DataType) -> bool:
+    """Whether values are what a survival target has: a time, and whether the event was seen.
+
+    >>> is_survival(pa.struct([("time", pa.float64()), ("event", pa.bool_())]))
+    True
+    """
+    if not types.is_struct(kind) or [field.name for field in kind] != ["time", "event"]:
+        return False
+    return _is_number(kind.field("time").type) and types.is_boolean(kind.field("event").type)
+
+
+def _is_number(kind: pa.DataType) -> bool:
     return bool(types.is_integer(kind) or types.is_floating(kind))

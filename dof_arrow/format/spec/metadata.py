@@ -34,13 +34,31 @@ class Column:
     """What one column of the table is, and how it lies in the file."""
 
     role: Literal[
-        "feature", "id", "view", "frame", "time", "group", "split", "target", "processing", "kept"
+        "feature",
+        "id",
+        "bag",
+        "view",
+        "frame",
+        "time",
+        "start",
+        "end",
+        "x",
+        "y",
+        "level",
+        "mpp",
+        "group",
+        "split",
+        "target",
+        "processing",
+        "kept",
     ] = spec("what the column is for; `kept` columns are the owner's own")
     dtype: str = spec("the element's Arrow type name: `float32`, `int64`, `string` …")
     shape: tuple[int, ...] = spec(
         "feature columns: the shape of one row's tensor, row-major", default=(), minimum=1
     )
-    core: str | None = spec("feature columns: the entry of `cores` that made it", default=None)
+    core: str | None = spec(
+        "feature columns: the entry of `cores` or `claimed_cores` that made it", default=None
+    )
     tensor: str | None = spec("feature columns: the name of the core's output tensor", default=None)
     layout: Literal["mapped", "encoded"] = spec(
         "`mapped`: values lie as section 6 says; `encoded`: decode them"
@@ -129,24 +147,50 @@ class CoreMetadata:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedCore:
+    """What is said to have made features: a name without a digest, which nobody can verify."""
+
+    name: str = spec("its name, as whoever made the features tells it")
+    source: str | None = spec("where it is said to be from: URL, hub id, paper", default=None)
+    license: str | None = spec("SPDX expression of the model's licence", default=None)
+    facts: Mapping[str, Json] = spec("what else is said: sizes of tiles, versions", factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """Which columns identify and order the rows."""
 
     id: str = spec("the record's name", default="id")
+    bag: str | None = spec("what a prediction is made for: a slide, a study", default=None)
     view: str | None = spec("number of the augmented view, 0 = the plain one", default=None)
     frame: str | None = spec("number of the frame or window in its clip", default=None)
     time: str | None = spec("seconds from the clip's start", default=None)
+    start: str | None = spec(
+        "where a segment starts, in seconds from its clip's start", default=None
+    )
+    end: str | None = spec("where a segment ends, in seconds from its clip's start", default=None)
+    x: str | None = spec("left edge, in pixels of level 0", default=None)
+    y: str | None = spec("upper edge, in pixels of level 0", default=None)
+    level: str | None = spec("the level of the slide that was read, 0 = the finest", default=None)
+    mpp: str | None = spec("micrometres a pixel of what the core saw", default=None)
     group: str | None = spec("what must stay on one side of a split: a patient", default=None)
     split: str | None = spec("`train`, `valid`, `test` or the owner's own", default=None)
+
+    @property
+    def together(self) -> str:
+        """The column whose equal values no split may part: of groups, else bags, else records."""
+        return self.group or self.bag or self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """How a target column is to be read."""
 
-    kind: Literal["category", "multilabel", "regression"] = spec("what kind of target it is")
+    kind: Literal["category", "multilabel", "regression", "survival"] = spec(
+        "what kind of target it is"
+    )
     classes: tuple[str, ...] = spec("class names, in the order of their codes", default=())
-    unit: str | None = spec("unit of a regression target", default=None)
+    unit: str | None = spec("unit of a regression target, or of a survival time", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +367,9 @@ class Metadata:
     primary_column: str = spec("the feature column that is meant when none is named")
     columns: Mapping[str, Column] = spec("every column of the table, in order")
     cores: Mapping[str, CoreMetadata] = spec("the cores that made the features", factory=dict)
+    claimed_cores: Mapping[str, ClaimedCore] = spec(
+        "what is only said to have made features: not verified", factory=dict
+    )
     record: Record = spec("the columns that identify rows", factory=Record)
     targets: Mapping[str, Target] = spec("how target columns are read", factory=dict)
     splits: Mapping[str, Split] = spec("size of each split", factory=dict)

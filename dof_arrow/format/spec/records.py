@@ -23,8 +23,10 @@ def problems(metadata: Metadata, flat: Flat) -> Iterator[Problem]:
         view = _numbers(record.view, flat, len(ids))
         frame = _numbers(record.frame, flat, len(ids))
         yield from _order(ids, view, frame, record.id)
+        yield from _bags(record.bag, ids, flat)
+    yield from _ranges(metadata, flat)
     if metadata.privacy is not None and metadata.privacy.ids == "pseudonym":
-        for name in (record.id, record.group):
+        for name in (record.id, record.bag, record.group):
             yield from _one_width(name, flat)
     yield from _splits(metadata, flat)
 
@@ -49,6 +51,64 @@ def _order(ids: np.ndarray, view: np.ndarray, frame: np.ndarray, name: str) -> I
         if len(rows):
             first = rows.min()
             yield problem(rule, f"row {first}", "", f"{len(rows)} such rows")
+
+
+def _bags(name: str | None, ids: np.ndarray, flat: Flat) -> Iterator[Problem]:
+    """Bags whose rows are scattered, and records that several bags share; `ids` are codes."""
+    column = flat.get(name or "")
+    if column is None:
+        return
+    bags = _codes(column)
+    changes = np.diff(bags) != 0
+    runs = np.count_nonzero(changes) + 1
+    count = len(np.unique(bags))
+    if runs > count:
+        yield problem("bag-scattered", f"column {name}", f"{count} runs of rows", runs)
+    order = np.lexsort((bags, ids))
+    same_record = np.diff(ids[order]) == 0
+    other_bag = np.diff(bags[order]) != 0
+    shared = order[1:][same_record & other_bag]
+    if len(shared):
+        where = f"row {shared.min()}"
+        yield problem("bag-record", where, "one bag a record", f"{len(shared)} such rows")
+
+
+def _ranges(metadata: Metadata, flat: Flat) -> Iterator[Problem]:
+    """Levels, sizes of pixels and segments that cannot be."""
+    record = metadata.record
+    level = _floats(record.level, flat)
+    if level is not None:
+        yield from _out_of_range(record.level, "0 or more", level, level >= 0)
+    mpp = _floats(record.mpp, flat)
+    if mpp is not None:
+        yield from _out_of_range(record.mpp, "finite numbers above 0", mpp, mpp > 0)
+    start = _floats(record.start, flat)
+    if start is not None:
+        yield from _out_of_range(record.start, "finite numbers from 0", start, start >= 0)
+    end = _floats(record.end, flat)
+    if end is not None:
+        lowest = np.zeros(len(end)) if start is None else np.nan_to_num(start)
+        expected = "finite numbers behind the start"
+        yield from _out_of_range(record.end, expected, end, end > lowest)
+
+
+def _out_of_range(
+    name: str | None, expected: str, values: np.ndarray, is_right: np.ndarray
+) -> Iterator[Problem]:
+    """A problem if a value is not in its range, or infinite; masked ones are unknown."""
+    wrong = values[~is_right | ~np.isfinite(values)].compressed()
+    if len(wrong):
+        yield problem("record-value", f"column {name}", expected, wrong[0])
+
+
+def _floats(name: str | None, flat: Flat) -> np.ma.MaskedArray | None:
+    """A column of numbers, missing ones masked; None if there is no such column."""
+    column = flat.get(name or "")
+    if column is None:
+        return None
+    missing = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
+    values = column.fill_null(1).to_numpy(zero_copy_only=False).astype(np.float64)
+    return np.ma.MaskedArray(values, missing)
 
 
 def _one_width(name: str | None, flat: Flat) -> Iterator[Problem]:

@@ -9,18 +9,36 @@ from dof_arrow.errors import Problem
 from dof_arrow.format.spec.metadata import Metadata, Target
 from dof_arrow.format.spec.rules import problem
 
-RECORD_ROLES = ("id", "view", "frame", "time", "group", "split")
+RECORD_ROLES = (
+    "id",
+    "bag",
+    "view",
+    "frame",
+    "time",
+    "start",
+    "end",
+    "x",
+    "y",
+    "level",
+    "mpp",
+    "group",
+    "split",
+)
 _MAX_NAME = 100  # letters of a name in a message
 
 
 def references(metadata: Metadata) -> Iterator[Problem]:
     """Names that lead nowhere, whatever the table is."""
     yield from _primary_column(metadata)
+    cores = [*metadata.cores, *metadata.claimed_cores]
     for name, column in metadata.columns.items():
         core = column.core
-        if core is not None and core not in metadata.cores:
-            known = ", ".join(metadata.cores) or "no cores"
+        if core is not None and core not in cores:
+            known = ", ".join(cores) or "no cores"
             yield problem("core-unknown", f"$.columns.{name}.core", known, core)
+    for name in metadata.claimed_cores:
+        if name in metadata.cores:
+            yield problem("core-claimed", f"$.claimed_cores.{name}", "a name of its own", name)
     for role, name in record_names(metadata):
         if name not in metadata.columns:
             yield problem("record-column", f"$.record.{role}", "a column", name)
@@ -56,7 +74,7 @@ def _target(name: str, target: Target, metadata: Metadata) -> Iterator[Problem]:
     if name not in metadata.columns:
         yield problem("target-column", f"$.targets.{name}", "a column", "none")
     twice = _twice(target.classes)
-    if twice or (not target.classes and target.kind != "regression"):
+    if twice or (not target.classes and target.kind in ("category", "multilabel")):
         found = f"{twice[0]} twice" if twice else "none"
         where = f"$.targets.{name}.classes"
         yield problem("target-classes", where, "class names, each once", found)

@@ -70,7 +70,8 @@ RULES: dict[str, Rule] = {
     "record-type": Rule("3", "a column named by `record` has a wrong type"),
     "record-column": Rule("4.3", "`record` names a column that is not there"),
     "primary-column": Rule("4.3", "`primary_column` is no feature column"),
-    "core-unknown": Rule("4.3", "a column names a core that is not in `cores`"),
+    "core-unknown": Rule("4.3", "a column names a core that is in none of the lists of cores"),
+    "core-claimed": Rule("4.3", "a claimed core has the name of one in `cores`"),
     "target-column": Rule("4.3", "`targets` names a column that is not there"),
     "target-type": Rule("4.3", "a target column has a type that its kind does not allow"),
     "target-classes": Rule("4.3", "a target's classes are missing or stand twice"),
@@ -112,6 +113,11 @@ RULES: dict[str, Rule] = {
     "feature-nonfinite": Rule("3", "a feature is NaN or infinite", deep=True),
     "id-repeated": Rule("3", "two rows have the same id, view and frame", deep=True),
     "id-scattered": Rule("3", "the rows of a record do not stand together", deep=True),
+    "bag-scattered": Rule("3", "the rows of a bag do not stand together", deep=True),
+    "bag-record": Rule("3", "the rows of a record are of several bags", deep=True),
+    "record-value": Rule(
+        "3", "a number of a column that `record` names is out of its range", deep=True
+    ),
     "id-width": Rule("3", "pseudonyms differ in length", deep=True),
     "frame-order": Rule("3", "the frames of a clip are out of order", deep=True),
     "split-count": Rule(

@@ -20,6 +20,9 @@ def problems(name: str, target: Target, column: pa.Array) -> Iterator[Problem]:
     if holds_names(column.type):
         yield from _names(name, target, column)
         return
+    if target.kind == "survival":
+        yield from _survival(name, column)
+        return
     if pa.types.is_list(column.type):
         column = column.flatten()
     numbers = column.drop_null().to_numpy(zero_copy_only=False)
@@ -33,6 +36,19 @@ def problems(name: str, target: Target, column: pa.Array) -> Iterator[Problem]:
     wrong = numbers[is_wrong]
     if len(wrong):
         yield problem("target-value", f"column {name}", expected, wrong[0])
+
+
+def _survival(name: str, column: pa.Array) -> Iterator[Problem]:
+    """A survival target with a time below 0 or infinite, or with one of its two parts missing."""
+    known = column.drop_null()
+    times, events = known.field("time"), known.field("event")
+    if times.null_count or events.null_count:
+        found = "a part that is null"
+        yield problem("target-value", f"column {name}", "a time and an event, or null", found)
+    numbers = times.drop_null().to_numpy(zero_copy_only=False)
+    wrong = numbers[~np.isfinite(numbers) | (numbers < 0)]
+    if len(wrong):
+        yield problem("target-value", f"column {name}", "finite times from 0", wrong[0])
 
 
 def _names(name: str, target: Target, column: pa.Array) -> Iterator[Problem]:

@@ -22,7 +22,8 @@ from dof_arrow.format.spec.metadata import Part
 from dof_arrow.format.spec.rules import problem
 
 Check = Callable[[Path], list[Problem]]
-_SHARED = ("primary_column", "columns", "cores", "record", "targets")  # the same in all parts
+# The same in all parts.
+_SHARED = ("primary_column", "columns", "cores", "claimed_cores", "record", "targets")
 
 
 def problems(folder: Path, check: Check, deep: bool) -> Iterator[Problem]:
@@ -122,14 +123,15 @@ def _whole(manifest: File, parts: Sequence[File], deep: bool) -> Iterator[Proble
         stated = to_json(about.splits)
         if sizes != stated:
             yield problem("split-count", f"{MANIFEST}: $.splits", sizes, stated)
-        yield from _records(about.record.id, parts)
+        yield from _in_several("id-repeated", about.record.id, parts)
+        yield from _in_several("bag-scattered", about.record.bag, parts)
 
 
-def _records(name: str, parts: Sequence[File]) -> Iterator[Problem]:
-    """Records that lie in several parts."""
+def _in_several(rule: str, name: str | None, parts: Sequence[File]) -> Iterator[Problem]:
+    """Records or bags that lie in several parts; `name` is their column."""
     import pyarrow.compute as pc
 
-    if not parts:
+    if not parts or name is None:
         return
     ids = [pc.unique(part.arrow(name)) for part in parts]
     counts = pa.concat_arrays(ids).value_counts()
@@ -137,8 +139,8 @@ def _records(name: str, parts: Sequence[File]) -> Iterator[Problem]:
     double = counts.field("values").filter(is_double)
     if len(double):
         yield problem(
-            "id-repeated",
+            rule,
             where=f"column {name} of several parts",
-            expected="each id in one part",
+            expected="each of them in one part",
             found=f"{len(double)} in several, the first {double[0]}",
         )

@@ -16,6 +16,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.format.batch import arrow_array
+from dof_arrow.format.spec.column_types import RECORD_TYPES
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.format.spec.split_names import standardised
@@ -23,13 +24,14 @@ from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite.foreign.vector_chunks import Array, VectorCheck, of_array
 from dof_arrow.sampling.splits import check_groups
 from dof_arrow.sources.listing import numbered
-from dof_arrow.tables.declared_targets import as_target
+from dof_arrow.tables.declared_targets import as_struct, as_target
 from dof_arrow.tables.joined_table import as_table
 
 PathLike = str | os.PathLike[str]
 
 _SHOWN = 10
 _RESERVED = ("id", "view", "frame", "time", "group", "split")
+_OWN_ROLES = ("bag", "start", "end", "x", "y", "level", "mpp")  # columns of any name have these
 _FEW = 20  # different whole numbers that are surely classes
 
 
@@ -42,6 +44,7 @@ class Known:
     splits: Any = None
     targets: dict[str, Target] = field(default_factory=dict)
     columns: dict[str, Any] = field(default_factory=dict)
+    record: Mapping[str, str] = field(default_factory=dict)
 
 
 def from_arrays(
@@ -53,6 +56,7 @@ def from_arrays(
     groups: Any = None,
     splits: Any = None,
     columns: Any = None,
+    record: Mapping[str, str] | None = None,
     classes: Sequence[str] | None = None,
     kind: str | None = None,
     core: str | Core | None = None,
@@ -63,11 +67,15 @@ def from_arrays(
     - `x`: [n, D] or [n, ...] of numpy, torch or Arrow. float32 and float16 stay as they are,
       other numbers become float32, with a warning.
     - `y`: what is to be learned, the target `label`: classes by name or number, numbers, lists of
-      classes; or several targets by name. `classes` names all classes in their order, and is then
-      what integers are places in. `kind` says `category`, `multilabel` or `regression`.
+      classes, pairs of `time` and `event`; or several targets by name. `classes` names all classes
+      in their order, and is then what integers are places in. `kind` says `category`, `multilabel`,
+      `regression` or `survival`.
     - `ids`: texts or integers, each once; by default numbers. They go into the file as they are.
     - `groups`: what must not be parted by a split; `splits`: the split of each row.
     - `columns`: further columns to keep, by name: a mapping, a data frame or an Arrow table.
+    - `record`: which of these columns is the `bag` that a row is part of, its place `x` and `y` in
+      pixels of level 0, its `level` and `mpp` (micrometres a pixel), or the `start` and `end` of
+      its segment in seconds. The rows of a bag stand together.
     - `core`: what made the vectors: a name that is noted, or a `Core`.
 
     Raises SourceError for rows that cannot be stored (NaN, ids that stand twice), with their
@@ -88,6 +96,7 @@ def from_arrays(
         known.splits = standardised(as_texts("splits", splits, rows))
     for name, values in _by_name(columns).items():
         known.columns[name] = as_column(name, values, rows)
+    known.record = in_roles(known.columns, record or {})
     given = y if isinstance(y, Mapping) else {} if y is None else {"label": y}
     for name, values in given.items():
         add_target(known, name, values, rows, classes, kind)
@@ -110,9 +119,8 @@ def write(
         check_groups(known.groups.to_pylist(), known.splits.to_pylist())
     check = VectorCheck(name=name, where=where)
     columns = _columns(known)
-    with Writer(
-        out, _about(known, name, core), schema=_schema(columns), overwrite=overwrite
-    ) as file:
+    schema = _schema(columns, known.record.get("bag"))
+    with Writer(out, _about(known, name, core), schema=schema, overwrite=overwrite) as file:
         for chunk in chunks:
             start = check.rows
             values = check.passed(chunk)
@@ -124,6 +132,36 @@ def write(
         _check_count(check.rows, len(known.ids), where or name)
         _check_core(core, check)
     return dataset.open(out)
+
+
+def in_roles(columns: dict[str, Any], record: Mapping[str, str]) -> Mapping[str, str]:
+    """The roles, after their columns were given the types of them; UsageError for what cannot be.
+
+    >>> columns = {"slide": pa.array([1, 2])}
+    >>> in_roles(columns, {"bag": "slide"}), columns["slide"].type
+    ({'bag': 'slide'}, DataType(string))
+    """
+    unknown = [role for role in record if role not in _OWN_ROLES]
+    if unknown:
+        known = ", ".join(_OWN_ROLES)
+        raise UsageError("no such role of a column", "record", known, ", ".join(unknown))
+    lacking = [name for name in record.values() if name not in columns]
+    if lacking:
+        known = ", ".join(columns) or "none"
+        raise UsageError("no such column", "record", known, ", ".join(lacking))
+    for role, name in record.items():
+        kind = RECORD_TYPES[role]
+        if role == "bag":
+            columns[name] = as_texts(name, columns[name], len(columns[name]))
+        try:
+            columns[name] = columns[name].cast(kind)
+        except pa.ArrowException:
+            raise UsageError(
+                f"values do not fit the role {role}", f"column {name}", str(kind), "others"
+            ) from None
+        if role == "bag" and columns[name].null_count:
+            raise UsageError("rows without a bag", f"column {name}", "a bag in every row", "none")
+    return dict(record)
 
 
 def _by_name(columns: Any) -> Mapping[str, Any]:
@@ -202,7 +240,7 @@ def add_target(
     """Add a target; UsageError for values of which nobody can tell what they are."""
     if isinstance(values, np.ndarray) and values.ndim == 2:
         values, kind = _hot(name, values), "multilabel"
-    array = as_column(name, values, rows)
+    array = as_column(name, as_struct(values), rows)
     if kind == "category" and pa.types.is_floating(array.type):
         array = _whole(name, array)
     told: Any = kind or _told(name, array, classes)
@@ -270,12 +308,13 @@ def _columns(known: Known) -> dict[str, Any]:
     return {**found, **known.columns}
 
 
-def _schema(columns: Mapping[str, Any]) -> pa.Schema:
+def _schema(columns: Mapping[str, Any], bag: str | None) -> pa.Schema:
     """All columns as they are; those without a missing value are required."""
     fields = []
+    required = ("split", bag)  # the names of splits are mapped as codes
     for name, values in columns.items():
         is_open = values.null_count > 0 or pa.types.is_nested(values.type)
-        if name != "split":  # whose names are mapped as codes
+        if name not in required:
             is_open = is_open or pa.types.is_string(values.type)
         fields.append(pa.field(name, values.type, nullable=is_open))
     return pa.schema(fields)
@@ -283,12 +322,15 @@ def _schema(columns: Mapping[str, Any]) -> pa.Schema:
 
 def _about(known: Known, name: str, core: str | Core | None) -> dict[str, Json]:
     columns: dict[str, Json] = {}
+    roles = {column: role for role, column in known.record.items()}
     for each in known.columns:
-        columns[each] = {"role": "target" if each in known.targets else "kept"}
+        role = "target" if each in known.targets else roles.get(each, "kept")
+        columns[each] = {"role": role}
     about: dict[str, Json] = {
         "primary_column": name,
         "columns": columns,
         "targets": {each: to_json(target) for each, target in known.targets.items()},
+        "record": dict(known.record),
         "privacy": {"ids": "name"},
     }
     if isinstance(core, Core):
@@ -296,7 +338,8 @@ def _about(known: Known, name: str, core: str | Core | None) -> dict[str, Json]:
         columns[name] = {"core": name, "tensor": core.output_name}
     elif core is not None:
         # Only claimed: there is no digest by which it could be known again.
-        about["provenance"] = {"raw": {"claimed_core": {name: str(core)}}}
+        about["claimed_cores"] = {name: {"name": str(core)}}
+        columns[name] = {"core": name}
     return about
 
 

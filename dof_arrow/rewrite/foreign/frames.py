@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from dof_arrow.cores.core import Core
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import DofWarning, UsageError
 from dof_arrow.format.spec.metadata import Target
-from dof_arrow.rewrite.foreign.arrays import Known, as_column, named_rows, write
+from dof_arrow.rewrite.foreign.arrays import Known, as_column, in_roles, named_rows, write
 from dof_arrow.rewrite.foreign.vector_chunks import Array, of_array, of_lists
 from dof_arrow.sources.asked import TableOptions, named, parted
 from dof_arrow.sources.columns import places, texts
@@ -27,12 +28,27 @@ from dof_arrow.sources.input_table import target_type
 from dof_arrow.sources.listing import Listing, numbered
 from dof_arrow.sources.open import with_columns_of
 from dof_arrow.sources.sample import Column, Data
+from dof_arrow.tables.declared_targets import as_target
 from dof_arrow.tables.joined_table import as_table
 
 PathLike = str | os.PathLike[str]
 Vector = str | Sequence[str]
+Survival = Mapping[str, tuple[str, str]]
 
 _OF_INPUTS = ("table", "key", "match", "start", "end")  # of `TableOptions`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnColumns:
+    """Columns that are asked for by role, and pairs of columns that are survival targets."""
+
+    record: Mapping[str, str] = field(default_factory=dict)
+    survival: Survival = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """All these columns."""
+        return [*self.record.values(), *chain(*self.survival.values())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,6 +87,8 @@ def from_pandas(
     split: str | None = None,
     core: str | Core | None = None,
     overwrite: bool = False,
+    record: Mapping[str, str] | None = None,
+    survival: Survival | None = None,
     **options: Any,
 ) -> Dataset:
     """Write a pandas DataFrame with a column of vectors as a DoF file; returns it, opened.
@@ -80,13 +98,16 @@ def from_pandas(
     - `split`: the column of splits. `options`: `label`, `group`, `keep`, `kind`, `classes`, `map`,
       `missing` and `separator` of `sources.asked.TableOptions`, as `extract` takes them. No other
       column is copied.
+    - `record`: columns by their role, as `from_arrays` takes them.
+    - `survival`: survival targets by name, each the columns of its time and of its event.
     - `core`: what made the vectors: a name that is noted, or a `Core`.
 
     Raises SourceError for rows that cannot be stored, with their numbers; UsageError for columns
     that are not there or do not fit.
     """
     names = list(map(str, frame.columns))
-    wanted = _wanted(vector, id, split, options)
+    own = OwnColumns(record=record or {}, survival=survival or {})
+    wanted = _wanted(vector, id, split, options, own)
     _check_there(wanted, names)
     columns = {name: frame.iloc[:, names.index(name)] for name in wanted}
     flat = {name: values for name, values in columns.items() if name not in named(vector)}
@@ -96,7 +117,7 @@ def from_pandas(
         chunks = _cells_of(vector, columns[vector])
     else:
         chunks = of_array("vectors", frame[list(vector)].to_numpy())
-    known = read(table, Path("the data frame"), id, split, options, _rest(names, wanted))
+    known = read(table, Path("the data frame"), id, split, options, _rest(names, wanted), own)
     return write(chunks, known, Path(out), core=core, overwrite=overwrite)
 
 
@@ -114,6 +135,8 @@ def from_arrow(
     split: str | None = None,
     core: str | Core | None = None,
     overwrite: bool = False,
+    record: Mapping[str, str] | None = None,
+    survival: Survival | None = None,
     **options: Any,
 ) -> Dataset:
     """Write what speaks Arrow (a table, a Polars frame) as a DoF file.
@@ -121,7 +144,8 @@ def from_arrow(
     A `Dataset` of Hugging Face is taken too. The options are those of `from_pandas`.
     """
     whole = as_table(table)
-    wanted = _wanted(vector, id, split, options)
+    own = OwnColumns(record=record or {}, survival=survival or {})
+    wanted = _wanted(vector, id, split, options, own)
     _check_there(wanted, whole.column_names)
     if isinstance(vector, str):
         chunks: Iterable[Array] = of_lists(vector, [whole.column(vector)])
@@ -130,7 +154,7 @@ def from_arrow(
     flat = [name for name in whole.column_names if name in wanted and name not in named(vector)]
     rest = _rest(whole.column_names, wanted)
     beside = whole.select(flat) if flat else _no_columns(len(whole))
-    known = read(beside, Path("the table"), id, split, options, rest)
+    known = read(beside, Path("the table"), id, split, options, rest, own)
     return write(chunks, known, Path(out), core=core, overwrite=overwrite)
 
 
@@ -141,6 +165,7 @@ def read(
     split: str | None,
     options: Mapping[str, Any],
     left_out: Sequence[str] = (),
+    own: OwnColumns = OwnColumns(),
 ) -> Known:
     """What the columns of a table say of its rows; what was decided is said as DofWarning."""
     from dof_arrow.loader.options import from_keywords
@@ -153,8 +178,14 @@ def read(
     )
     ids = None if id is None else table.column(id)
     known = Known(ids=named_rows(ids, rows), groups=listed.groups, splits=listed.splits)
-    for name in parted(options.get("keep", ())):
+    for name in dict.fromkeys([*parted(options.get("keep", ())), *own.record.values()]):
         known.columns[name] = as_column(name, table.column(name), rows)
+    known.record = in_roles(known.columns, own.record)
+    for name, pair in own.survival.items():
+        values = pa.StructArray.from_arrays(
+            [as_column(each, table.column(each), rows) for each in pair], ["time", "event"]
+        )
+        known.targets[name], known.columns[name] = as_target(name, values, "survival")
     for name, values in listed.labels.items():
         target: Target = listed.targets[name]
         known.targets[name] = target
@@ -187,11 +218,11 @@ def _cells_of(name: str, series: Any) -> Iterator[Array]:
 
 
 def _wanted(
-    vector: Vector, id: str | None, split: str | None, options: Mapping[str, Any]
+    vector: Vector, id: str | None, split: str | None, options: Mapping[str, Any], own: OwnColumns
 ) -> list[str]:
     labels = named(options.get("label"))
     keep = parted(options.get("keep", ()))
-    several = [*named(vector), id, split, options.get("group"), *labels, *keep]
+    several = [*named(vector), id, split, options.get("group"), *labels, *keep, *own.names]
     return list(dict.fromkeys(name for name in several if name is not None))
 
 

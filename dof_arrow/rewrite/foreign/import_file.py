@@ -16,12 +16,12 @@ import pyarrow as pa
 
 from dof_arrow.cores.core import Core
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import SourceError, UsageError, require
+from dof_arrow.errors import PictureError, SourceError, UsageError, require
 from dof_arrow.rewrite.foreign.arrays import write
-from dof_arrow.rewrite.foreign.frames import read
+from dof_arrow.rewrite.foreign.frames import OwnColumns, Survival, read
 from dof_arrow.rewrite.foreign.vector_chunks import Array, of_array, of_lists
 from dof_arrow.sources import table as tables
-from dof_arrow.sources.array_files import check_claims
+from dof_arrow.sources.array_files import read_arrays
 from dof_arrow.sources.asked import named, parted
 from dof_arrow.sources.columns import places
 
@@ -60,6 +60,8 @@ def import_file(
     split: str | None = None,
     core: str | Core | None = None,
     overwrite: bool = False,
+    record: Mapping[str, str] | None = None,
+    survival: Survival | None = None,
     **options: Any,
 ) -> Dataset:
     """Write vectors that stand in files as a DoF file; returns it, opened.
@@ -71,7 +73,7 @@ def import_file(
     - `table`: a table, or a folder of Parquet files, whose rows stand in the order of the vectors;
       by default the columns beside them.
     - `key`: the column of ids, each once; by default rows are numbered.
-    - `split`, `options`: columns of the table, as `from_pandas` takes them.
+    - `split`, `record`, `survival`, `options`: columns of the table, as `from_pandas` takes them.
     - `core`: what made the vectors: a name that is noted, or a `Core`.
 
     Raises SourceError for files that cannot be read and rows that cannot be stored, UsageError for
@@ -87,11 +89,12 @@ def import_file(
         vectors = _of_arrays(files, vector)
         beside = [] if table is None else _files(Path(table), _TABLES, any_file=True)
         name = ""
-    wanted = _wanted(key, split, options)
+    own = OwnColumns(record=record or {}, survival=survival or {})
+    wanted = _wanted(key, split, options, own)
     columns = _columns(beside, wanted, options.get("encoding"), vectors.rows)
     left_out = [each for each in _header(beside) if each not in (*wanted, name)]
     where = Path(beside[0] if beside else source)
-    known = read(columns, where, key, split, options, left_out)
+    known = read(columns, where, key, split, options, left_out, own)
     return write(
         vectors.chunks, known, Path(out), where=str(source), core=core, overwrite=overwrite
     )
@@ -112,7 +115,13 @@ def _files(path: Path, suffixes: Sequence[str], *, any_file: bool = False) -> li
         raise SourceError("no such file or folder", str(path))
     if path.is_file():
         if path.suffix.lower() not in suffixes and not any_file:
-            raise SourceError("not a file of vectors", str(path), ", ".join(suffixes), path.suffix)
+            raise SourceError(
+                "not a file of vectors",
+                str(path),
+                ", ".join(suffixes),
+                path.suffix,
+                "HDF5, .pt and .tar of bags: dof convert SOURCE OUT.parquet",
+            )
         return [path]
     found = [file for file in path.rglob("*") if file.suffix.lower() in suffixes]
     kinds = sorted({file.suffix.lower() for file in found})
@@ -152,13 +161,13 @@ def _array(file: Path, wanted: str | None) -> Array:
         if file.suffix.lower() == ".npy":
             return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
         if file.suffix.lower() == ".npz":
-            check_claims(file)
-            with np.load(file, allow_pickle=False) as archive:
-                return np.asarray(archive[_chosen(file, archive.files, wanted)])
+            arrays = read_arrays(file)  # within bounds: an archive may unpack to anything
+            chosen = arrays[_chosen(file, list(arrays), wanted)]
+            return chosen.rows(0, chosen.shape[0] if chosen.shape else 0)
         safe = require("safetensors.numpy", extra="convert")
         held = safe.load_file(file)
         return np.asarray(held[_chosen(file, list(held), wanted)])
-    except _UNREADABLE as error:
+    except (PictureError, *_UNREADABLE) as error:
         raise SourceError("the file cannot be read", str(file), found=str(error)[:200]) from None
 
 
@@ -219,9 +228,12 @@ def _groups(files: Sequence[Path], name: str) -> Iterator[pa.ChunkedArray]:
             yield column_files.group(file, file_stamp(file), name, number)
 
 
-def _wanted(key: str | None, split: str | None, options: Mapping[str, Any]) -> list[str]:
+def _wanted(
+    key: str | None, split: str | None, options: Mapping[str, Any], own: OwnColumns
+) -> list[str]:
     keep = parted(options.get("keep", ()))
-    several = [key, split, options.get("group"), *named(options.get("label")), *keep]
+    labels = named(options.get("label"))
+    several = [key, split, options.get("group"), *labels, *keep, *own.names]
     return list(dict.fromkeys(name for name in several if name is not None))
 
 
