@@ -170,7 +170,7 @@ def _undeclared(array: pa.Array, why: str) -> Labels:
         columns={"y": array},
         warnings=[
             f"the Ys are kept in the column y; whether they are classes or numbers is not clear "
-            f"({why}). To say it: dof label --target y"
+            f"({why}). To say it: dof label --target y --kind …"
         ],
     )
 

@@ -13,7 +13,19 @@ from dof_arrow.rewrite.legacy.plain_values import json_text
 
 SPLIT = "split"
 # Names that mean something of their own here; information of such a name gets another.
-_TAKEN = ("id", "view", "frame", "time", "group", SPLIT, "feature", "label", "x", "y", "processing")
+_TAKEN = (
+    "id",
+    "view",
+    "frame",
+    "time",
+    "group",
+    SPLIT,
+    "feature",
+    "label",
+    "x",
+    "y",
+    "processing",
+)
 _EXACT = 1 << 53  # integers up to it are exact as float64
 
 Info = Mapping[str, Json] | None

@@ -26,7 +26,15 @@ BASE = "dataset.base"
 _INFO = "elements.info"
 _LINKS = "elements.links"
 _OBJECT = re.compile(r"(0|[1-9]\d{0,15})\.obj")
-_KNOWN = (BASE, _INFO, _LINKS, "dof.documents", "dof.basepath", "dof.info", "dof.modelinfo")
+_KNOWN = (
+    BASE,
+    _INFO,
+    _LINKS,
+    "dof.documents",
+    "dof.basepath",
+    "dof.info",
+    "dof.modelinfo",
+)
 
 _CLASSES = {
     "dof.file": ("DofFile",),

@@ -70,7 +70,7 @@ def convert(
         vectors = {FEATURE: rows.features.vectors}
         writer.write(ids=ids, vectors=vectors, columns=rows.columns)
     for text in _warnings(content, rows):
-        warnings.warn(f"{source}: {text}", DofWarning, stacklevel=2)
+        warnings.warn(f"{source}: {text}", DofWarning, stacklevel=3)
 
 
 def _rows(content: Content) -> _Rows:
