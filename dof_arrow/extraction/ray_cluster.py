@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from dof_arrow.errors import UsageError, require
 from dof_arrow.system import processors
 
 _ADDRESS = "RAY_ADDRESS"
+_ANY = "auto"  # the cluster that this machine belongs to
+_SECONDS = 10.0  # until a cluster is held not to be there
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it would tell its makers of this run
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # it would print to stdout, where results go, who died
@@ -53,6 +56,8 @@ def connected(address: str | None) -> Iterator[Any]:
         yield ray
         return
     where = address or os.environ.get(_ADDRESS)
+    if where and where != _ANY:
+        _check_answers(where)
     # A cluster that others have started knows its processors itself.
     own: dict[str, Any] = {"address": "local", "num_cpus": processors(), "include_dashboard": False}
     options = {"address": where} if where else own
@@ -69,6 +74,28 @@ def connected(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_answers(where: str) -> None:
+    """Raise UsageError where nothing answers at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = where.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise UsageError(
+            "no address of a Ray cluster",
+            "--address",
+            "HOST:PORT, as ray start --head tells it",
+            where,
+            "Start the run on a machine of the cluster.",
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            "no Ray cluster answers",
+            where,
+            found=str(error),
+            hint="Start one, ray start --head, or leave --address out.",
+        ) from error
 
 
 def actors_on(nodes: Sequence[Mapping[str, Any]], options: ClusterOptions) -> int:

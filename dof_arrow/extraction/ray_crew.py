@@ -163,20 +163,22 @@ class Crew:
             cause = _cause(error, errors.RayTaskError)
             if not isinstance(cause, errors.RayError):
                 raise cause from error
-            return self._read_again(member, share, cause)
+            self._read_again(member, share, cause)
         except errors.RayActorError as error:
-            return self._replace(member, error)
+            self._replace(member, error)
         except errors.RayError as error:
-            return self._read_again(member, share, error)
-        assert isinstance(found, Answer)
-        return found
+            self._read_again(member, share, error)
+        else:
+            assert isinstance(found, Answer)
+            return found
+        return None
+
+    # Workers that start, and that die
 
     def _read_again(self, member: _Member, share: Share, error: Exception) -> None:
         """Try a share again whose reader died, or whose pictures were lost on their way."""
         member.given.remove(share)
         self._try_again([share], error)
-
-    # Actors
 
     def _started(self) -> _Member:
         actor = self._actor.remote(self._job, self._folder)

@@ -20,7 +20,7 @@ from dof_arrow.cli.main import main
 from dof_arrow.errors import MissingExtra, SourceError, UsageError
 from dof_arrow.extraction import ray_crew
 from dof_arrow.extraction.extract import extract, planned
-from dof_arrow.extraction.ray_cluster import ClusterOptions, actors_on, ray_module
+from dof_arrow.extraction.ray_cluster import ClusterOptions, actors_on, connected, ray_module
 from dof_arrow.sources.sample import Sample
 from tests.support.making import ROOT
 from tests.support.pictures import KEY, Memory, contents, core, folder_of, png
@@ -322,6 +322,24 @@ def test_room_on_machines() -> None:
     assert actors_on(nodes[:1], ClusterOptions(gpus=0.25)) == 3  # one CPU reads
     with pytest.raises(UsageError, match="and a CPU besides, which reads pictures"):
         actors_on([{"Alive": True, "Resources": {"CPU": 1.0, "GPU": 1.0}}], ClusterOptions(gpus=1))
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", "127.0.0.1:1: no Ray cluster answers.*refused.*ray start --head"),
+        ("127.0.0.1:99999", "no Ray cluster answers"),
+        ("ray://127.0.0.1:10001", "expected HOST:PORT.*on a machine of the cluster"),
+        ("nonsense", "expected HOST:PORT.*found nonsense"),
+    ],
+)
+def test_addresses_without_a_cluster_are_told_at_once(
+    address: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(UsageError, match=said), connected(address):
+        raise AssertionError("connected")
 
 
 def test_machines_with_other_versions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
