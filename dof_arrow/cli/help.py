@@ -35,7 +35,7 @@ COMMANDS = {
         "drop": "Take parts, or rows, out of a directory.",
         "compact": "Join the small parts of a directory.",
         "repair": "Say what a crash left behind, and remove it.",
-        "estimate": "Say how large a file will be.",
+        "estimate": "Say how large a file will be, and how long it takes.",
         "demo": "The whole job on real pictures, in half a minute.",
         "doctor": "Say what is installed, and what to install.",
     },

@@ -182,6 +182,8 @@ def test_version(dof: Any) -> None:
         (("predict", "nix.onnx", "a.png"), ["nix.onnx"]),
         (("info", "nix.parquet"), ["nix.parquet: no such file"]),
         (("estimate", "--rows", "5"), ["give either --core or --width"]),
+        (("estimate", "--width", "5"), ["give either SOURCE or --rows"]),
+        (("estimate", "pictures", "--width", "5"), ["a trial needs --core"]),
         (("estimate", "--rows", "0", "--width", "5"), ["x>=1"]),
     ],
     ids=lambda value: " ".join(value)[:40],
