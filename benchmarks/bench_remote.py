@@ -105,7 +105,9 @@ def speeds(address: str) -> dict[str, float]:
             start, spent = time.perf_counter(), time.process_time()
             size = way(address)
             taken, busy = time.perf_counter() - start, time.process_time() - spent
-            print(f"{name}: {size / 1e6 / taken:.0f} MB/s, processor {busy / taken:.2f}", flush=True)
+            print(
+                f"{name}: {size / 1e6 / taken:.0f} MB/s, processor {busy / taken:.2f}", flush=True
+            )
             best[name] = max(best[name], size / 1e6 / taken)
     return best
 

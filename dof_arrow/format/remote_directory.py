@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import pyarrow as pa
+
 from dof_arrow.format.columns import Columns
 from dof_arrow.format.directory import MANIFEST, Directory, check_part
 from dof_arrow.format.file import File
@@ -42,6 +44,11 @@ class RemoteDirectory(Directory):
         filled = [part for part in self.parts if part.rows]
         list(together(RemotePart.open, filled))
         return list(filled)
+
+    def decoded(self, name: str) -> pa.Array:
+        """A column of all parts, fetched of many at the same time."""
+        list(together(lambda part: part.fetch_column(name), self.remote_files()))
+        return super().decoded(name)
 
     def stitched(self, column: Fixed) -> Stitched | None:
         """None: the parts are fetched one by one."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
