@@ -1,4 +1,4 @@
-"""A shuffled epoch over a store 20 ms away, against plain downloads (`benchmarks.tables` shows it).
+"""A shuffled epoch over a store 20 ms away, against plain downloads (`docs/scale.md`).
 
 `python -m benchmarks.bench_remote [MB]` starts the tests' web server in a process of its own, once as
 fast as it can and once paced to 1 Gbit a second, and reads a file of so many MB: by one connection,

@@ -53,6 +53,7 @@ def compact(
     part; OutputError if another process writes the directory.
 
     >>> import numpy, tempfile
+    >>> from pathlib import Path
     >>> from dof_arrow.format.append import append
     >>> from dof_arrow.format.writer import Writer
     >>> with tempfile.TemporaryDirectory() as folder:
