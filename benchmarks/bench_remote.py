@@ -1,4 +1,4 @@
-"""A shuffled epoch over a store 20 ms away, against plain downloads (`benchmarks.tables` shows it).
+"""A shuffled epoch over a store 20 ms away, against plain downloads (`docs/scale.md`).
 
 `python -m benchmarks.bench_remote [MB]` starts the tests' web server in a process of its own, once as
 fast as it can and once paced to 1 Gbit a second, and reads a file of so many MB: by one connection,
@@ -105,7 +105,9 @@ def speeds(address: str) -> dict[str, float]:
             start, spent = time.perf_counter(), time.process_time()
             size = way(address)
             taken, busy = time.perf_counter() - start, time.process_time() - spent
-            print(f"{name}: {size / 1e6 / taken:.0f} MB/s, processor {busy / taken:.2f}", flush=True)
+            print(
+                f"{name}: {size / 1e6 / taken:.0f} MB/s, processor {busy / taken:.2f}", flush=True
+            )
             best[name] = max(best[name], size / 1e6 / taken)
     return best
 

@@ -25,6 +25,7 @@ from dof_arrow.format.spec.arrow import element_type, is_vector
 from dof_arrow.format.spec.json_diff import Change, changes
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.sampling.blocks import Blocks
 from dof_arrow.tables.join import record_keys, row_names
 
 Array = NDArray[Any]
@@ -141,7 +142,7 @@ class _Pairs(NamedTuple):
     def reordered(self) -> bool:
         return self.right is not None and bool((np.diff(self.right) < 0).any())
 
-    def by_blocks(self, ours: Array | None, theirs: Array | None) -> _Pairs:
+    def by_blocks(self, ours: Blocks | None, theirs: Blocks | None) -> _Pairs:
         """The same pairs, sorted by the blocks that either side is read in, the left's first.
 
         Blocks are read whole, so this order reads each of the left's once.
@@ -151,9 +152,9 @@ class _Pairs(NamedTuple):
         # The last key of `lexsort` counts first.
         keys = []
         if theirs is not None:
-            keys.append(theirs[self.right])
+            keys.append(theirs.of(self.right))
         if ours is not None:
-            keys.append(ours[self.left])
+            keys.append(ours.of(self.left))
         if not keys:
             return self
         order = np.lexsort(keys)

@@ -64,8 +64,9 @@ def extract(
     - `source`: a folder, a picture, a clip, an archive, array or table of pictures, or a `Source`.
     - `core`: a model's path, URL or name, `builtin`, or a `Core`; of a list, each one gives a
       feature column.
-    - `out`: the file to write, or its address on a store. A name that ends in `.dof` is a directory: what is extracted becomes
-      its next part, and inputs that it has already are passed over.
+    - `out`: the file to write, or its address on a store. A name that ends in `.dof` is a
+      directory: what is extracted becomes its next part, and inputs that it has already are passed
+      over.
     - `progress`: a function that is told inputs done, inputs in all, inputs that failed.
     - `options`: those of `ExtractOptions`.
 

@@ -1,4 +1,4 @@
-"""Extraction to a store: a file or the next part of a directory, made on this machine, then put there.
+"""Extraction to a store: a file or the next part of a directory, made here, then put there.
 
 What is made waits in a folder of the user's own, one for each output, where an interrupted run goes
 on as ever; so an upload that failed is repeated without computing anything again.

@@ -51,7 +51,8 @@ def append(
 ) -> Directory:
     """Copy DoF files into a directory as its next parts, all or none.
 
-    The directory, on this machine or on a store, is made if it is not there. With `overwrite` the files replace what it holds.
+    The directory, on this machine or on a store, is made if it is not there. With `overwrite` the
+    files replace what it holds.
 
     Raises UsageError if a file's columns, cores or targets differ from the others', or a record
     stands in one of them already; FormatError if a file has no true seal; OutputError if another

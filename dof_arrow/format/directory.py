@@ -172,6 +172,7 @@ class LatePart(File):
     def __init__(self, folder: Path, about: Part, manifest: File) -> None:
         Columns.__init__(self)
         self.path = folder / about.name
+        self._folder = folder
         self._about = about
         self.size = about.bytes
         self.rows = about.rows
@@ -189,7 +190,7 @@ class LatePart(File):
         with self._opening:
             if name not in self.__dict__:
                 assert self.speaker is not None
-                opened = _part(self.path.parent, self._about, self.speaker)
+                opened = _part(self._folder, self._about, self.speaker)
                 self.__dict__.update({each: getattr(opened, each) for each in _KNOWN_LATE})
         return self.__dict__[name]
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import pyarrow as pa
+
+from dof_arrow.format import directory
 from dof_arrow.format.columns import Columns
 from dof_arrow.format.directory import MANIFEST, Directory, check_part
 from dof_arrow.format.file import File
@@ -14,6 +17,7 @@ from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.format.spec.metadata import Part
 from dof_arrow.storage.addresses import Address, Location
 from dof_arrow.storage.memory_map import Stitched
+from dof_arrow.storage.open_files import allow_files
 from dof_arrow.storage.remote import together
 
 
@@ -30,6 +34,8 @@ class RemoteDirectory(Directory):
         listed = self.manifest.metadata.parts
         self.parts = [RemotePart(path, about, self.manifest) for about in listed]
         self.rows = sum(part.rows for part in self.parts)
+        if len(listed) > directory.MANY:
+            allow_files(len(listed))  # each that is used has a copy on this machine, which is open
 
     @property
     def version(self) -> str:
@@ -42,6 +48,11 @@ class RemoteDirectory(Directory):
         filled = [part for part in self.parts if part.rows]
         list(together(RemotePart.open, filled))
         return list(filled)
+
+    def decoded(self, name: str) -> pa.Array:
+        """A column of all parts, fetched of many at the same time."""
+        list(together(lambda part: part.fetch_column(name), self.remote_files()))
+        return super().decoded(name)
 
     def stitched(self, column: Fixed) -> Stitched | None:
         """None: the parts are fetched one by one."""

@@ -179,12 +179,16 @@ class RemoteFile(File):
 
     def copy_with(self, name: str) -> File:
         """The copy on this machine, once it has all segments of a column."""
+        self.fetch_column(name)
+        return self._copy
+
+    def fetch_column(self, name: str) -> None:
+        """Have all segments of a column on this machine."""
         spans = []
         for number, path in enumerate(self.outline.leaves):
             if path[0].decode("utf-8", "replace") == name:
                 spans += [footer.chunk_range(chunk) for chunk in self.outline.column(number)]
         self.fetched.fetch(self.fetched.holding(spans))
-        return self._copy
 
 
 def file_at(place: Location) -> File:

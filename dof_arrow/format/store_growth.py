@@ -1,4 +1,4 @@
-"""A directory on a store, grown: new parts under new names, then the manifest in the old one's place.
+"""A directory on a store, grown: new parts under new names, then the manifest, over the old one.
 
 What is new is made on this machine first. The manifest is put only over the very version that was
 read, so of two who write at a time one is refused; readers find the old dataset or the new one.

@@ -147,7 +147,9 @@ class ClipLoader(Resumable):
     def _arranged(self) -> Plan:
         blocks = self._gather.blocks
         if blocks is not None:
-            blocks = Listed(blocks.of(self._starts))  # a clip is read with the block that it starts in
+            blocks = Listed(
+                blocks.of(self._starts)
+            )  # a clip is read with the block that it starts in
         return Plan(
             draw=draw_of(self.source, self._starts, self.options),
             seed=self.options.seed,

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+
 def ordered(items: Iterable[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
     """The results of `work` in the order of the items, computed by threads up to `ahead` items
     early.

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
@@ -54,6 +53,7 @@ def compact(
     part; OutputError if another process writes the directory.
 
     >>> import numpy, tempfile
+    >>> from pathlib import Path
     >>> from dof_arrow.format.append import append
     >>> from dof_arrow.format.writer import Writer
     >>> with tempfile.TemporaryDirectory() as folder:

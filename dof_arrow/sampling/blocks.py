@@ -28,11 +28,15 @@ class Runs:
     @classmethod
     def of_sizes(cls, sizes: Sequence[int]) -> Runs:
         """Blocks of so many rows, one after the other."""
-        return cls(np.concatenate([[0], np.cumsum(sizes)]), np.arange(len(sizes)))
+        ends = np.cumsum(sizes)
+        starts = np.concatenate([[0], ends])
+        numbers = np.arange(len(sizes))
+        return cls(starts, numbers)
 
     def of(self, rows: Rows) -> Rows:
         """The block int64 [k] of each row."""
-        return np.asarray(self.numbers[np.searchsorted(self.starts, rows, side="right") - 1])
+        places = _places(self.starts, rows)
+        return np.asarray(self.numbers[places])
 
     def part(self, start: int, stop: int) -> Runs:
         """The blocks of a range of rows, which count from 0 in it.
@@ -40,10 +44,12 @@ class Runs:
         >>> Runs.of_sizes([3, 2, 4]).part(2, 5).numbers.tolist()
         [0, 1]
         """
-        first = int(np.searchsorted(self.starts, start, side="right")) - 1
-        end = max(int(np.searchsorted(self.starts, stop, side="left")), first + 1)
-        starts = np.clip(self.starts[first : end + 1], start, stop) - start
-        return Runs(starts, self.numbers[first:end])
+        ends = np.array([start, stop - 1])
+        first, last = _places(self.starts, ends).tolist()
+        starts = self.starts[first : last + 2] - start
+        starts[0] = 0
+        starts[-1] = stop - start
+        return Runs(starts, self.numbers[first : last + 1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,24 +66,33 @@ class Listed:
 Blocks = Runs | Listed
 
 
+def _places(starts: Rows, rows: Rows) -> Rows:
+    """In which of the runs that start there each row stands."""
+    return np.searchsorted(starts, rows, side="right") - 1
+
+
 def joined(parts: Sequence[Blocks], sizes: Sequence[int], firsts: Sequence[int]) -> Blocks:
     """The blocks of tables of so many rows in a chain; those of each count from its `firsts`."""
-    starts = [np.zeros(1, np.int64)]
+    if not all(isinstance(part, Runs) for part in parts):
+        return _listed(parts, sizes, firsts)
+    starts = []
     numbers = []
-    offset = 0
+    row = 0
     for part, size, first in zip(parts, sizes, firsts, strict=False):
-        if not isinstance(part, Runs):
-            return _listed(parts, sizes, firsts)
-        starts.append(part.starts[1:] + offset)
+        assert isinstance(part, Runs)
+        starts.append(part.starts[:-1] + row)
         numbers.append(part.numbers + first)
-        offset += size
-    return Runs(np.concatenate(starts), np.concatenate(numbers))
+        row += size
+    starts.append(np.array([row]))
+    of_all = np.concatenate(starts)
+    return Runs(of_all, np.concatenate(numbers))
 
 
 def _listed(parts: Sequence[Blocks], sizes: Sequence[int], firsts: Sequence[int]) -> Listed:
     numbers = []
     for part, size, first in zip(parts, sizes, firsts, strict=False):
-        numbers.append(part.of(np.arange(size)) + first)
+        rows = np.arange(size)
+        numbers.append(part.of(rows) + first)
     return Listed(np.concatenate(numbers))
 
 
@@ -90,22 +105,32 @@ class Windows:
     def __init__(self, runs: Runs, window: int, seed: int, epoch: int) -> None:
         count = len(runs.numbers)
         self._seed = key(seed, epoch, "windows")
-        self._order = Permutation(count, key(seed, epoch, "blocks"))(np.arange(count))
-        sizes = np.diff(runs.starts)[self._order]
+        of_blocks = key(seed, epoch, "blocks")
+        shuffled = Permutation(count, of_blocks)
+        numbers = np.arange(count)
+        order = shuffled(numbers)
+        sizes = np.diff(runs.starts)
+        sizes = sizes[order]
         ends = np.cumsum(sizes)
         self._before = ends - sizes  # rows of the runs before each
-        self._first = runs.starts[:-1][self._order]
-        self._window_starts = np.append(self._before[::window], runs.starts[-1])
-        self.numbers: Rows = runs.numbers[self._order][sizes > 0]
+        self._first = runs.starts[order]
+        self._window_starts = np.append(self._before[::window], ends[-1])
+        numbers = runs.numbers[order]
+        has_rows = sizes > 0
+        self.numbers: Rows = numbers[has_rows]
 
     def rows(self, positions: Rows) -> Rows:
         """The rows int64 [k] at these positions."""
-        window = np.searchsorted(self._window_starts, positions, side="right") - 1
+        window = _places(self._window_starts, positions)
         places = np.empty_like(positions)
         for number in np.unique(window).tolist():
             here = window == number
-            start, stop = self._window_starts[number : number + 2].tolist()
-            shuffled = Permutation(stop - start, key(self._seed, number))
-            places[here] = start + shuffled(positions[here] - start)
-        run = np.searchsorted(self._before, places, side="right") - 1
-        return np.asarray(self._first[run] + places - self._before[run])
+            start = int(self._window_starts[number])
+            stop = int(self._window_starts[number + 1])
+            seed = key(self._seed, number)
+            shuffled = Permutation(stop - start, seed)
+            own = positions[here] - start
+            places[here] = start + shuffled(own)
+        run = _places(self._before, places)
+        within = places - self._before[run]
+        return np.asarray(self._first[run] + within)

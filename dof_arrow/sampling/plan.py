@@ -168,10 +168,10 @@ class Plan:
         assert self.blocks is not None
         windows = self._in_windows(epoch)
         if windows is not None:
-            return windows.numbers.tolist()
+            return list(windows.numbers.tolist())
         numbers = self.blocks.of(self.rows(epoch, np.arange(self.length)))
         found, first = np.unique(numbers, return_index=True)
-        return found[np.argsort(first)].tolist()
+        return list(found[np.argsort(first)].tolist())
 
     def _in_windows(self, epoch: int) -> Windows | None:
         """The epoch, where every row of runs is drawn; of the one asked for last it is kept."""

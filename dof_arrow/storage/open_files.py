@@ -28,6 +28,18 @@ def most_files() -> int:
     return min(allowed, _USUAL) // _SHARE if allowed > 0 else _USUAL // _SHARE
 
 
+def allow_files(count: int) -> None:
+    """Let this process have so many more files open than usual, as far as the system allows it."""
+    if resource is None:
+        return
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _USUAL
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 class Releasable(Protocol):
     """Something that holds what it can get again."""
 

@@ -7,6 +7,7 @@ changed meanwhile is refused, and so is an answer of another length, place or si
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ _PIECE = 8 << 20  # bytes of one request: longer ranges come in several at once
 _TRIES = 4  # of one range
 _WAIT = 0.2  # seconds before it is asked for again, twice as long each time
 _IN_FLIGHT = 32
+_NAME = "dof-store"
 
 
 class RemoteObject:
@@ -128,8 +130,12 @@ class RemoteObject:
 
 
 def together(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """The results of `work` for each item, in their order, many at the same time."""
-    if len(items) < 2:
+    """The results of `work` for each item, in their order, many at the same time.
+
+    What is done so may ask for more of the same; that is done one by one.
+    """
+    # Threads that waited for one another would fill all places, and wait for ever.
+    if len(items) < 2 or threading.current_thread().name.startswith(_NAME):
         return map(work, items)
     return _threads(os.getpid()).map(work, items)
 
@@ -137,7 +143,7 @@ def together(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
 @cache
 def _threads(process: int) -> ThreadPoolExecutor:
     """Threads of this process: those of another one did not survive the fork."""
-    return ThreadPoolExecutor(_IN_FLIGHT, "dof-store")
+    return ThreadPoolExecutor(_IN_FLIGHT, _NAME)
 
 
 def _runs(spans: Sequence[Span]) -> Iterator[Span]:

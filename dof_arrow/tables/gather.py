@@ -264,7 +264,7 @@ class Chain:
         own = []
         for part, size in zip(self._parts, sizes, strict=True):
             own.append(Runs.of_sizes([size]) if part.blocks is None else part.blocks)
-        return joined(own, sizes, self._first_blocks)
+        return joined(own, sizes, self._first_blocks.tolist())
 
     def expect(self, blocks: Sequence[int]) -> None:
         """Tell each part which of its blocks will be needed."""

@@ -66,7 +66,8 @@ class RowGroups(ABC):
         windows = [blocks[start : start + self.window] for start in starts]
         following: dict[int, Sequence[int]] = {}
         for window, after in pairwise([*windows, []]):
-            following.update(dict.fromkeys(window, [*window, *after]))
+            both = tuple([*window, *after])
+            following.update(dict.fromkeys(window, both))
         with self._lock:
             self._next = following
             self._order = {block: place for place, block in enumerate(blocks)}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError
 from dof_arrow.format.columns import Columns, Places
-from dof_arrow.format.directory import Directory, is_directory
+from dof_arrow.format.directory import MANY, Directory, is_directory
 from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import fixed
 from dof_arrow.format.remote_directory import RemoteDirectory
@@ -431,7 +431,8 @@ def opened(path: Location) -> File | Directory:
     if not path.is_dir():
         return File(path)
     directory = Directory(path)
-    _ = directory.parts  # what is wrong with one of a few is said at once
+    if len(directory.metadata.parts) <= MANY:
+        _ = directory.parts  # what is wrong with one is said at once
     return directory
 
 

@@ -131,7 +131,7 @@ def test_of_two_who_write_one_is_refused(
         put(*given)
 
     monkeypatch.setattr(store_growth, "_put", later)
-    with pytest.raises(OutputError, match="exists already|another process"):
+    with pytest.raises(OutputError, match=r"exists already|another process"):
         extract(pictures(tmp_path / "c", 2, 3), afar)
     assert len(dof.open(afar).to_numpy()) == 8
 

@@ -16,6 +16,7 @@ from dof_arrow.format.file import File
 from dof_arrow.format.writer import Writer
 from tests.support import making
 from tests.support.making import run
+from tests.support.range_server import RangeServer
 
 pytest.importorskip("resource")
 PARTS, ROWS = 90, 3
@@ -61,6 +62,36 @@ def test_more_parts_than_files_may_be_open(tmp_path: Path, layout: str, many: in
     assert done.returncode == 0, done.stderr
     rows, opened = map(int, done.stdout.split())
     assert rows == PARTS * ROWS and opened < 40
+
+
+_AFAR = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))
+import dof_arrow as dof
+from dof_arrow.format import directory
+from dof_arrow.tables import gather
+directory.MANY = 30
+gather.IN_MEMORY = 0
+ds = dof.open(sys.argv[1])
+batches = ds.loader(batch_size=7, shuffle=True, columns=["row"])
+seen = [row for _, columns in batches for row in columns["row"].tolist()]
+assert sorted(seen) == list(range(len(ds)))
+print(len(seen))
+"""
+
+
+def test_parts_on_a_store_have_the_files_that_they_need(tmp_path: Path, cache: Path) -> None:
+    with growing(tmp_path / "x.dof") as growth:
+        for part in range(PARTS):
+            numbers = np.arange(part * ROWS, (part + 1) * ROWS, dtype="i4")
+            vectors = making.vectors(ROWS, 4)
+            making.write(tmp_path / "part.parquet", ROWS, vectors, {"row": numbers})
+            growth.add(tmp_path / "part.parquet", new_ids=True)
+    files = {f"/x.dof/{path.name}": path.read_bytes() for path in (tmp_path / "x.dof").iterdir()}
+    with RangeServer(files).serving() as address:
+        done = run(_AFAR, f"{address}/x.dof")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == PARTS * ROWS
 
 
 def test_a_file_that_was_closed_and_replaced_is_noticed(tmp_path: Path) -> None:

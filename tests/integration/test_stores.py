@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.dataset as tables
 import pytest
+from pyarrow.fs import S3FileSystem
 
 from dof_arrow.cli.main import main
 from dof_arrow.dataset import dataset
@@ -172,6 +175,36 @@ def test_an_upload_that_fails_leaves_nothing(
     with pytest.raises(OutputError, match="cannot be put on the store") as caught:
         convert(folder, f"{bucket.address}/new.dof")
     assert "secret" not in str(caught.value) and bucket.listed() == []
+
+
+def test_row_d18_duckdb_filters_and_searches_a_dataset_on_a_store(
+    bucket: Bucket, folder: Path, s3_endpoint: str
+) -> None:
+    """With no server of ours, and none of our code: Parquet, ranges of bytes, statistics."""
+    duckdb = pytest.importorskip("duckdb")
+    bucket.put_folder(folder)
+    afar = S3FileSystem(
+        endpoint_override=s3_endpoint,
+        scheme="http",
+        access_key="test",
+        secret_key="test",
+        region="us-east-1",
+    )
+    far = tables.dataset(f"{bucket.name}/set.dof", filesystem=afar, format="parquet")
+    wanted = (pc.field("row") >= 40) & (pc.field("row") < 43)
+    fragments = [each.split_by_row_group(wanted) for each in far.get_fragments(filter=wanted)]
+    assert sum(map(len, fragments)) == 1  # of four files, by their statistics
+    with duckdb.connect() as connection:
+        connection.register("far", far)
+        found = connection.execute(
+            "select id, row from far where row >= 40 and row < 43"
+        ).fetchall()
+        assert found == [(making.ids(ROWS)[row], row) for row in range(40, 43)]
+        nearest = """select row, array_distance(feature::FLOAT[64], ?::FLOAT[64]) as far_off from far
+                     where row != 70 order by far_off limit 3"""
+        rows = [row for row, _ in connection.execute(nearest, [VECTORS[70].tolist()]).fetchall()]
+    distances = np.linalg.norm(VECTORS - VECTORS[70], axis=1)
+    assert rows == np.argsort(distances)[1:4].tolist()
 
 
 def test_nothing_is_written_to_web_servers(server: RangeServer, folder: Path) -> None:

@@ -69,7 +69,7 @@ def test_rows_of_a_window_are_in_any_order() -> None:
     assert chi_square(np.bincount(np.array(first) // 40, minlength=100)) > 1e-4
 
 
-def test_a_billion_rows_in_ten_thousand_parts() -> None:
+def test_row_d16_a_billion_rows_in_ten_thousand_parts() -> None:
     """Row D16: the plan costs what its runs cost, and goes on from anywhere."""
     runs = Runs.of_sizes([32_768] * 30_517 + [BILLION - 32_768 * 30_517])
     tracemalloc.start()

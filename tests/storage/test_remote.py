@@ -38,6 +38,18 @@ def opened(server: RangeServer, length: int = 100) -> RemoteObject:
     return found
 
 
+def test_what_is_done_at_once_may_ask_for_more(server: RangeServer) -> None:
+    """As parts that are opened together do, with footers of several pieces."""
+    found = opened(server)
+
+    def work(number: int) -> int:
+        return sum(
+            len(each) for each in found.read([(n, n + 1) for n in (number, number + 50_000)])
+        )
+
+    assert list(remote.together(work, range(40))) == [2] * 40
+
+
 def test_the_end_and_the_size(server: RangeServer) -> None:
     found = opened(server)
     assert (found.end, found.size) == (DATA[-100:], len(DATA))

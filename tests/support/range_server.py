@@ -207,7 +207,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, body: bytes) -> None:
         rate = self.server_of.rate
-        if not rate:  # in one go: threads that take turns for each step would be slower than any network
+        if (
+            not rate
+        ):  # in one go: threads that take turns for each step would be slower than any network
             self.wfile.write(body)
             return
         view = memoryview(body)
