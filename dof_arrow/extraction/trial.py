@@ -69,8 +69,10 @@ def _timed(run: Extraction, inputs: Sequence[int]) -> tuple[float, int]:
         nonlocal failures
         failures = failed
 
-    with tempfile.TemporaryDirectory() as folder:
-        with Staging(Path(folder) / "trial").held({}) as staging:
-            start = time.perf_counter()
-            run.compute(job, staging, count)
-            return time.perf_counter() - start, failures
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Staging(Path(folder) / "trial").held({}) as staging,
+    ):
+        start = time.perf_counter()
+        run.compute(job, staging, count)
+        return time.perf_counter() - start, failures
