@@ -25,7 +25,7 @@ import pyarrow as pa
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.spec import metadata
-from dof_arrow.format.spec.arrow import VECTOR_TYPES, is_vector, vector_field
+from dof_arrow.format.spec.arrow import VECTOR_TYPES, element_type, is_vector, vector_field
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite import json_values
@@ -123,6 +123,9 @@ def _read(path: Path) -> _Content:
     about = value["dof"]
     flat = {name: _decoded_vectors(item) for name, item in value["vectors"].items()}
     schema = _schema(value, flat)
+    for name, item in value["vectors"].items():
+        if isinstance(item, list):  # whose type the schema alone tells
+            flat[name] = flat[name].astype(element_type(schema.field(name)), copy=False)
     columns: dict[str, pa.Array] = {}
     for field in schema:
         if field.name not in flat:

@@ -27,6 +27,7 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_UNPACKED = 4 << 30  # bytes of a compressed .npz that are held in memory
 # Bytes before the name in a zip member's own header; the last four are the lengths of the name and
 # of the extra field, which may differ from those in the archive's directory (APPNOTE 4.3.7).
+_MOST_DEFLATED = 1032  # bytes that one byte of deflate may stand for
 _LOCAL_HEADER = 30
 
 
@@ -302,18 +303,37 @@ def _check_packed(archive: zipfile.ZipFile, path: Path) -> None:
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> StoredArray:
     """One array of an .npz: where it lies in the file, or its values if it is compressed."""
     with archive.open(info) as member:
-        shape, fortran, dtype = _header(member)
+        shape, fortran, dtype = _claimed(member, info)
         header = member.tell()
-        size = math.prod(shape) * dtype.itemsize
-        # A header that claims more than there is must not make us allocate it.
-        if header + size != info.file_size:
-            raise ValueError("sizes differ")
+        size = info.file_size - header
         if info.compress_type != zipfile.ZIP_STORED:
             values = np.frombuffer(member.read(size), dtype)
             return Unpacked(path, values.reshape(shape, order="F" if fortran else "C"))
     with open_file(path) as file:
         start = _member_start(file, info)
     return Npy(path, start + header, shape, dtype, fortran)
+
+
+def _claimed(member: Any, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """What the header of an .npz's array says; ValueError where its bytes cannot be as many.
+
+    A header that claims more than there is must not make us allocate it, nor a directory that
+    claims more than could ever be unpacked.
+    """
+    shape, fortran, dtype = _header(member)
+    size = member.tell() + math.prod(shape) * dtype.itemsize
+    if size != info.file_size or size > _MOST_DEFLATED * (info.compress_size + 1):
+        raise ValueError("sizes differ")
+    return shape, fortran, dtype
+
+
+def check_claims(path: Path) -> None:
+    """Raise ValueError where an array of an .npz claims another size than its bytes have."""
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.filename.endswith(".npy"):
+                with archive.open(info) as member:
+                    _claimed(member, info)
 
 
 def _member_start(file: BinaryIO, info: zipfile.ZipInfo) -> int:

@@ -25,18 +25,22 @@ class _Type(Unbuilt):
         found = _KINDS.fullmatch(code)
         if found is None:
             raise Refused(f"arrays of type {code}"[:100])
-        order = "<" if found[1] in ("", "=") else found[1]
-        self._type = np.dtype(found[2]).newbyteorder(order)
+        self._type = np.dtype(_order(found[1]) + found[2])
 
     def build(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) < 5 or state[1] not in _ORDERS:
             raise Refused("a type of arrays with another state")
         if any(part is not None for part in state[2:5]):
             raise Refused("arrays with fields")
-        self._type = self._type.newbyteorder("<" if state[1] == "=" else state[1])
+        self._type = np.dtype(_order(state[1]) + self._type.str[1:])
 
     def value(self) -> np.dtype[Any]:
         return self._type
+
+
+def _order(order: str) -> str:
+    """The order of bytes; what is said to be a machine's own is taken for a usual machine's."""
+    return "<" if order in ("", "=") else order
 
 
 class _Array(Unbuilt):

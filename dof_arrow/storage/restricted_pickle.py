@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dof_arrow.errors import SourceError
 from dof_arrow.storage import pickled_arrays, pickled_values
-from dof_arrow.storage.pickled_values import LIMITS, Limits, Name, Ordered, Record, Refused
+from dof_arrow.storage.pickled_values import LIMITS, Limits, Name, Ordered, Record, Refused, Unbuilt
 
 Maker = Callable[..., Any]
 Allowed = Mapping[str, Maker | None]
@@ -52,7 +53,7 @@ _PLAIN = frozenset(
     ]
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_NOTHING = frozenset(("PROTO", "FRAME"))
+_LAST_PROTOCOL = 5
 _BY_CLASS = ("copyreg._reconstructor", "copy_reg._reconstructor")
 _DAMAGED = (
     ArithmeticError,
@@ -112,7 +113,11 @@ def load_at(
         raise _damaged(where, f"{len(data):,} bytes, at most {limits.bytes:,}")
     machine = _Machine({**pickled_arrays.MAKERS, **allowed}, persistent, limits)
     try:
-        value, end = machine.run(data, start)
+        with warnings.catch_warnings():
+            # What `pickletools` says of odd escapes in a name, which is refused anyway.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", SyntaxWarning)
+            value, end = machine.run(data, start)
         return pickled_values.finished(value, limits), end
     except Refused as refused:
         raise SourceError(
@@ -165,7 +170,7 @@ class _Machine:
                 if self._below:
                     raise ValueError("a mark is left over")
                 return self._stack.pop(), place + 1
-            elif name not in _NOTHING:
+            elif name != "FRAME":
                 self._carry_out(name, argument)
         raise ValueError("it ends too early")
 
@@ -181,6 +186,10 @@ class _Machine:
         return items
 
     # What each operation does; see `pickletools.opcodes`.
+
+    def _protocol(self, number: int) -> None:
+        if number > _LAST_PROTOCOL:
+            raise Refused(f"protocol {number}")
 
     def _mark(self, _: Any) -> None:
         self._below.append(self._stack)
@@ -313,7 +322,7 @@ class _Machine:
         made = self._stack[-1]
         if isinstance(made, Record):
             made.set_state(state)
-        elif isinstance(made, pickled_arrays.Unbuilt):
+        elif isinstance(made, Unbuilt):
             made.build(state)
         elif not isinstance(made, Ordered):  # whose attributes are notes of torch on modules
             raise Refused(f"a state for a {type(made).__name__}")
@@ -328,6 +337,7 @@ class _Machine:
 
 
 _WORK: dict[str, Callable[[_Machine, Any], None]] = {
+    "PROTO": _Machine._protocol,
     "MARK": _Machine._mark,
     "POP": _Machine._pop,
     "POP_MARK": _Machine._pop_mark,

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -363,6 +364,13 @@ def test_a_core_that_is_not_named_is_found_by_its_digest(
     Path("model.onnx").unlink()
     gone = dof("predict", "head.onnx", pictures / "cat" / "0000.png")
     assert gone.code != 0 and "(made of model.onnx, cut at feat" in gone.err
+
+
+def test_row_d20_the_bytes_of_a_row_are_printed(dof: Any, pictures: Path) -> None:
+    """D20: how large a row is, beside how large its picture was."""
+    told = dof("extract", pictures, "--core", "builtin", "-o", "x.parquet")
+    found = re.search(r"40 rows, [\d.]+ kB, ([\d.]+) k?B a row; the pictures were about", told.out)
+    assert found, told.out
 
 
 def test_json_wherever_there_is_a_result(dof: Any, pictures: Path) -> None:

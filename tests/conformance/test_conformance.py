@@ -83,7 +83,7 @@ def assert_feature(values: np.ndarray, feature: Json) -> None:
 
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda p: p.stem)
-def test_invalid_file_gets_its_rules(path: Path) -> None:
+def test_row_d17_invalid_file_gets_its_rules(path: Path) -> None:
     """D17: a check that finds every problem at once, each by its id."""
     about = told(path)
     assert rules(path, deep=False) == about["rules"]

@@ -68,7 +68,7 @@ def test_it_says_what_it_is(ds: Dataset, path: Path) -> None:
     assert told["metadata"]["info"] == {"title": "Fünfzig"}
 
 
-def test_one_row(ds: Dataset) -> None:
+def test_row_d7_one_row(ds: Dataset) -> None:
     """D7: ordinary columns beside the vector; D14: index and negative index."""
     row = ds[7]
     assert np.array_equal(row.pop("feature"), FEATURE[7])
@@ -79,7 +79,7 @@ def test_one_row(ds: Dataset) -> None:
             ds[index]
 
 
-def test_iteration_gives_the_last_record_too(ds: Dataset) -> None:
+def test_row_d14_iteration_gives_the_last_record_too(ds: Dataset) -> None:
     """D14: dofpy lost the last record."""
     rows = list(ds)
     assert [r["label"] for r in rows] == LABEL.tolist()
@@ -109,7 +109,7 @@ def _same(ds: Dataset, expected: np.ndarray[Any, Any]) -> None:
 
 
 @given(st.data())
-def test_any_choice_of_any_choice(ds: Dataset, data: st.DataObject) -> None:
+def test_row_d14_any_choice_of_any_choice(ds: Dataset, data: st.DataObject) -> None:
     """D14: slices of slices, steps, takes, masks are what numpy makes of them."""
     part, places = ds, np.arange(ROWS)
     for _ in range(data.draw(st.integers(1, 3))):

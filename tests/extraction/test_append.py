@@ -180,7 +180,7 @@ def test_a_parts_name_is_durable_before_the_manifest_lists_it(tmp_path: Path) ->
     assert ("fsync", "x.dof") in done[linked:listed]
 
 
-def test_the_size_is_known_before(tmp_path: Path) -> None:
+def test_row_d19_the_size_is_known_before(tmp_path: Path) -> None:
     """Row D19: of the part, to the byte."""
     source, out = pictures(tmp_path / "a", 40, 1), tmp_path / "x.dof"
     run = planned(source, core=core(), out=out, id_key=bytes(32))

@@ -86,7 +86,8 @@ def test_pictures_in_memory_too(tmp_path: Path) -> None:
     assert size_of_run(run) == run.run().path.stat().st_size
 
 
-def test_rows_without_pictures() -> None:
+def test_row_d19_rows_without_pictures() -> None:
+    """D19: `dof estimate`."""
     vectors_alone = 100_000 * 128 * 4
     assert 1 < size_of_rows(100_000, (128,)) / vectors_alone < 1.07
     assert size_of_rows(1000, (43,), core=core()) - size_of_rows(1000, (43,)) > 1000

@@ -52,7 +52,7 @@ def _rules(path: Path) -> list[str]:
         "no Thrift",
     ],
 )
-def test_what_is_no_parquet_file(tmp_path: Path, data: bytes, rule: str) -> None:
+def test_row_d5_what_is_no_parquet_file(tmp_path: Path, data: bytes, rule: str) -> None:
     """D5: a file's type is told by its content."""
     (tmp_path / "x").write_bytes(data)
     assert _rules(tmp_path / "x") == [rule]

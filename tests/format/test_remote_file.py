@@ -47,7 +47,8 @@ def test_opening_reads_the_footer_alone(server: RangeServer) -> None:
     assert len(server.requests) <= 2 and server.given < 100_000
 
 
-def test_a_row_is_one_exact_range(server: RangeServer) -> None:
+def test_row_d18_a_row_is_one_exact_range(server: RangeServer) -> None:
+    """D18: any HTTP server that gives ranges serves single rows."""
     ds = dataset.open(server.address)
     server.forget()
     found = ds[17:18].to_numpy()

@@ -41,7 +41,7 @@ _SCHEMA = pa.schema(
 
 
 @given(st.sets(st.integers(0, ROWS), max_size=8), st.sampled_from([8, 32, 70, 1000]), st.booleans())
-def test_equal_rows_give_equal_bytes_however_batched(
+def test_row_d3_equal_rows_give_equal_bytes_however_batched(
     cuts: set[int], group: int, mapped: bool
 ) -> None:
     """C1, D3: one container whose bytes its content alone decides."""
@@ -200,7 +200,7 @@ def test_records_are_counted_once_a_clip(tmp_path: Path) -> None:
     assert dataset.open(tmp_path / "x").metadata.splits["train"].records == 2
 
 
-def test_errors_and_documents_lie_inside(tmp_path: Path) -> None:
+def test_row_d12_errors_and_documents_lie_inside(tmp_path: Path) -> None:
     """D12: documents; one file holds what failed, too."""
     with Writer(tmp_path / "x") as writer:
         writer.write(ids=["a"], vectors={"feature": making.vectors(1, 2)})
@@ -211,6 +211,21 @@ def test_errors_and_documents_lie_inside(tmp_path: Path) -> None:
     assert ds.errors == [{"id": "b", "rule": "decode", "reason": "truncated ünicode"}]
     assert ds.document("paper.pdf") == b"%PDF" + bytes(1000) and ds.document("empty.txt") == b""
     assert len(pq.read_table(tmp_path / "x")) == 1
+
+
+def test_row_d3_everything_is_in_the_one_file(tmp_path: Path) -> None:
+    """D3: vectors, columns, information, failures and documents move with it, and nothing else."""
+    (tmp_path / "here").mkdir()
+    with Writer(tmp_path / "here" / "x", {"info": {"title": "Lungs"}}) as writer:
+        columns = {"note": ["é"], "split": ["train"]}
+        writer.write(ids=["a"], vectors={"feature": making.vectors(1, 2)}, columns=columns)
+        writer.fail("b", "decode", "truncated")
+        writer.attach("paper.pdf", b"%PDF", "application/pdf")
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["x"]
+    ds = dataset.open((tmp_path / "here" / "x").rename(tmp_path / "y"))
+    assert np.array_equal(ds.to_numpy(), making.vectors(1, 2)) and ds[0]["note"] == "é"
+    assert ds.metadata.info.title == "Lungs" and ds.document("paper.pdf") == b"%PDF"
+    assert [failure["id"] for failure in ds.errors] == ["b"]
 
 
 def test_a_dataset_of_no_rows(tmp_path: Path) -> None:
@@ -395,7 +410,7 @@ def test_memory_stays_at_one_group(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [128, 512])
-def test_the_size_is_hardly_more_than_the_numbers(tmp_path: Path, width: int) -> None:
+def test_row_d19_d20_the_size_is_hardly_more_than_the_numbers(tmp_path: Path, width: int) -> None:
     """D19, D20: at most 1.01 of vectors and columns from 128 numbers."""
     rows = 20_000
     path = tmp_path / "x"

@@ -60,7 +60,7 @@ def worked_through(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_readme_runs(worked_through: Path) -> None:
+def test_row_g16_the_readme_runs(worked_through: Path) -> None:
     """G16: from the first block to a head, a fused model and a prediction."""
     for name in ("dof-demo/model.onnx", "xrays.dof.parquet", "head.onnx", "model.onnx"):
         assert (worked_through / name).is_file()

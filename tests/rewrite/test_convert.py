@@ -147,6 +147,17 @@ def test_json_is_for_people_too(tmp_path: Path) -> None:
     assert ds.to_numpy().tolist() == [[1, 2], [3, 4.5]] and ds[1]["age"] is None
 
 
+def test_row_d4_lists_and_base64_are_the_same(tmp_path: Path) -> None:
+    """Vectors as lists of numbers, of any number of axes, are those that base64 has."""
+    a = made(tmp_path / "a.parquet")
+    path = dof.convert(tmp_path / "a.parquet", tmp_path / "a.dof.json")
+    value = json.loads(path.read_text("utf-8"))
+    for name in ("feature", "small"):
+        value["vectors"][name] = a[name].tolist()
+    (tmp_path / "lists.json").write_text(json.dumps(value))
+    assert same(dof.open(dof.convert(tmp_path / "lists.json", tmp_path / "b.parquet")), a)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -70,7 +70,7 @@ def _endless(folder: Path) -> None:
             edit.edit(path, set={"title": "new"}, attach=[__file__])
 
 
-def test_killed_at_random_old_or_new_whole(tmp_path: Path) -> None:
+def test_row_d6_killed_at_random_old_or_new_whole(tmp_path: Path) -> None:
     """Row D6: an edit may be killed at any moment."""
     scenario, folder, draw = _scenario(), tmp_path / "f", random.Random(0)
     states = scenario.before_and_after(folder)[:2]

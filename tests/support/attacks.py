@@ -1,6 +1,6 @@
 """Files that attack whoever reads them: pickles, zips, .npz, HDF5 and files of torch.
 
-Each would leave a trace if anything of it were run: it makes the file that it is given as `trace`,
+Each would leave a trace if anything of it were run: it makes the folder that it is given as `trace`,
 or imports `TRAP`, a module that nobody else does. Others are made to fill the memory or to lead out
 of a folder.
 """
@@ -8,10 +8,10 @@ of a folder.
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ import numpy as np
 from tests.support.legacy import Old
 
 TRAP = "antigravity"
-_MADE = {0: b"", 2: b"\x80\x02", 4: b"\x80\x04", 5: b"\x80\x05"}
 
 Attack = Callable[[Path], bytes]
 
@@ -51,12 +50,12 @@ def _called(module: str, name: str, *texts: str) -> bytes:
     return _named(module, name) + b"(" + b"".join(map(_text, texts)) + b"tR"
 
 
-def _opens(trace: Path) -> Any:
-    return _Call(open, str(trace), "w")
+def _makes(trace: Path) -> Any:
+    return _Call(os.mkdir, str(trace))
 
 
 def _code(trace: Path) -> str:
-    return f"open({str(trace)!r}, 'w')"
+    return f"__import__('os').mkdir({str(trace)!r})"
 
 
 def _wrapped(inner: bytes) -> bytes:
@@ -65,50 +64,45 @@ def _wrapped(inner: bytes) -> bytes:
     return b"\x80\x02" + _named("dof.file", "DofFile") + b")\x81" + state + b"b."
 
 
-def _doubled(times: int, first: bytes, pair: bytes) -> bytes:
-    """A value that holds itself twice, and so on: 2 to the power of `times` values."""
-    made = b"\x80\x04" + first + b"\x94"
-    for _ in range(times):
-        made += pair
+def _doubled_lists(times: int) -> bytes:
+    """A list that holds another one twice, and so on: 2 to the power of `times` values."""
+    made = b"\x80\x04]\x94"
+    for place in range(times):
+        twice = b"h" + bytes([place])
+        made += b"0](" + twice + twice + b"e\x94"
     return made + b"."
+
+
+def _doubled_tuples(times: int) -> bytes:
+    return b"\x80\x04K\x01\x85" + b"2\x86" * times + b"."
 
 
 def _array_of_objects(trace: Path) -> bytes:
     array = np.empty(1, object)
-    array[0] = _opens(trace)
+    array[0] = _makes(trace)
     return pickle.dumps(array)
 
 
-def _numpy_array(shape: str, kind: str, data: bytes) -> bytes:
+def _numpy_array(shape: bytes, kind: str, data: bytes) -> bytes:
     """A pickled array whose shape, type and bytes need not agree; `shape` as operations."""
     dtype = _named("numpy", "dtype") + b"(" + _text(kind) + b"\x89\x88tR"
     order = b"(K\x03" + _text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
     stored = b"B" + struct.pack("<I", len(data)) + data
-    made = _named("numpy.core.multiarray", "_reconstruct") + _named("numpy", "ndarray")
     made = _named("numpy.core.multiarray", "_reconstruct")
     made += b"(" + _named("numpy", "ndarray") + b"K\x00\x85C\x01btR"
-    return (
-        b"\x80\x02"
-        + made
-        + b"(K\x01"
-        + shape.encode("latin-1")
-        + dtype
-        + order
-        + b"\x89"
-        + stored
-        + b"tb."
-    )
+    state = b"(K\x01" + shape + dtype + order + b"\x89" + stored + b"tb"
+    return b"\x80\x02" + made + state + b"."
 
 
 PICKLES: dict[str, Attack] = {
-    "open": lambda t: pickle.dumps(_opens(t)),
-    "open, protocol 0": lambda t: pickle.dumps(_opens(t), 0),
-    "open, protocol 5": lambda t: pickle.dumps(_opens(t), 5),
+    "makes a folder": lambda t: pickle.dumps(_makes(t)),
+    "makes a folder, protocol 0": lambda t: pickle.dumps(_makes(t), 0),
+    "makes a folder, protocol 5": lambda t: pickle.dumps(_makes(t), 5),
     "eval": lambda t: pickle.dumps(_Call(eval, _code(t))),
     "exec": lambda t: pickle.dumps(_Call(exec, _code(t))),
-    "system": lambda t: b"\x80\x02" + _called("os", "system", f"touch {t}") + b".",
-    "posix": lambda t: b"\x80\x02" + _called("posix", "system", f"touch {t}") + b".",
-    "subprocess": lambda t: b"\x80\x02" + _called("subprocess", "getoutput", f"touch {t}") + b".",
+    "system": lambda t: b"\x80\x02" + _called("os", "system", f"mkdir {t}") + b".",
+    "posix": lambda t: b"\x80\x02" + _called("posix", "system", f"mkdir {t}") + b".",
+    "subprocess": lambda t: b"\x80\x02" + _called("subprocess", "getoutput", f"mkdir {t}") + b".",
     "import a module": lambda t: b"\x80\x02" + _called("builtins", "__import__", TRAP) + b".",
     "name of a module that runs": lambda t: b"\x80\x02c" + TRAP.encode() + b"\nx\n.",
     "name of a module, on the stack": lambda t: b"\x80\x04" + _text(TRAP) + _text("x") + b"\x93.",
@@ -132,8 +126,8 @@ PICKLES: dict[str, Attack] = {
         b"\x80\x02"
         + _named("pickle", "loads")
         + b"(B"
-        + struct.pack("<I", len(pickle.dumps(_opens(t))))
-        + pickle.dumps(_opens(t))
+        + struct.pack("<I", len(pickle.dumps(_makes(t))))
+        + pickle.dumps(_makes(t))
         + b"tR."
     ),
     "codecs": lambda t: b"\x80\x02" + _called("_codecs", "decode", "x", "zlib") + b".",
@@ -153,8 +147,8 @@ PICKLES: dict[str, Attack] = {
     "getattr chain": lambda t: (
         b"\x80\x02" + _called("builtins", "getattr", "x", "__class__") + b"."
     ),
-    "old instance": lambda t: b"(" + _text(f"touch {t}") + b"ios\nsystem\n.",
-    "old object": lambda t: b"(" + _named("os", "system") + _text(f"touch {t}") + b"o.",
+    "old instance": lambda t: b"(" + _text(f"mkdir {t}") + b"ios\nsystem\n.",
+    "old object": lambda t: b"(" + _named("os", "system") + _text(f"mkdir {t}") + b"o.",
     "persistent reference": lambda t: b"\x80\x02" + _text("secret") + b"Q.",
     "persistent reference as text": lambda t: b"Psecret\n.",
     "extension registry": lambda t: b"\x80\x02\x82\x01.",
@@ -162,12 +156,12 @@ PICKLES: dict[str, Attack] = {
     "array of objects": _array_of_objects,
     "array with fields": lambda t: pickle.dumps(np.zeros(1, [("a", "O")])),
     "array larger than its bytes": lambda t: _numpy_array(
-        "J\xff\xff\xff\x7f\x85", "f8", b"12345678"
+        b"J\xff\xff\xff\x7f\x85", "f8", b"12345678"
     ),
-    "array of negative length": lambda t: _numpy_array("J\xff\xff\xff\xff\x85", "f8", b""),
-    "array of pointers": lambda t: _numpy_array("K\x01\x85", "O", b"12345678"),
-    "lists of lists twice": lambda t: _doubled(60, b"]", b"h\x000" if False else b"]\x940"),
-    "billion values": lambda t: _doubled(40, b"K\x01\x85", b"2\x86"),
+    "array of negative length": lambda t: _numpy_array(b"J\xff\xff\xff\xff\x85", "f8", b""),
+    "array of pointers": lambda t: _numpy_array(b"K\x01\x85", "O", b"12345678"),
+    "lists that double": lambda t: _doubled_lists(50),
+    "tuples that double": lambda t: _doubled_tuples(40),
     "list within itself": lambda t: b"\x80\x02]q\x00h\x00a.",
     "deep": lambda t: b"\x80\x02" + b")" + b"\x85" * 200_000 + b".",
     "deep key": lambda t: b"\x80\x02})" + b"\x85" * 200_000 + b"K\x01s.",
@@ -185,15 +179,15 @@ PICKLES: dict[str, Attack] = {
     "long number": lambda t: b"\x80\x02\x8b\x00\x00\x01\x00" + b"\x7f" * 65536 + b".",
     "too few values": lambda t: b"\x80\x02\x87.",
     "no mark": lambda t: b"\x80\x02t.",
-    "cut off": lambda t: pickle.dumps(_opens(t))[:-3],
-    "behind its end": lambda t: pickle.dumps([]) + pickle.dumps(_opens(t)),
+    "cut off": lambda t: pickle.dumps(_makes(t))[:-3],
+    "behind its end": lambda t: pickle.dumps([]) + pickle.dumps(_makes(t)),
     "nothing but a beginning": lambda t: b"\x80\x04",
     "other protocol": lambda t: b"\x80\x63N.",
-    "within a dataset": lambda t: _wrapped(_called("os", "system", f"touch {t}")),
-    "as a value": lambda t: Old({0: ("x", _opens(t), None)}, []).as_pickle(),
-    "as digits in JSON": lambda t: Old({0: ("x", _opens(t), None)}, []).as_json(),
-    "as a document in JSON": lambda t: Old({}, [], documents=[(_opens(t), {})]).as_json(),
-    "as model information": lambda t: Old({}, [], model={"model": {"a": _opens(t)}}).as_pickle(),
+    "within a dataset": lambda t: _wrapped(_called("os", "system", f"mkdir {t}")),
+    "as a value": lambda t: Old({0: ("x", _makes(t), None)}, []).as_pickle(),
+    "as digits in JSON": lambda t: Old({0: ("x", _makes(t), None)}, []).as_json(),
+    "as a document in JSON": lambda t: Old({}, [], documents=[(_makes(t), {})]).as_json(),
+    "as model information": lambda t: Old({}, [], model={"model": {"a": _makes(t)}}).as_pickle(),
 }
 
 
@@ -235,8 +229,7 @@ def _overlapping() -> bytes:
 
 
 def _bomb() -> bytes:
-    packed = _zip({f"{row}.out": b"" for row in range(3)})
-    assert packed
+    """A member of a few kilobytes that unpacks to 64 MiB."""
     members = {".dofinfo/dataset.json": b"{}", ".dofinfo/elementslist.json": b"[[0]]"}
     return _zip({**members, "0.out": bytes(64 << 20)}, zipfile.ZIP_DEFLATED)
 
@@ -252,7 +245,7 @@ def _understated() -> bytes:
 
 
 ZIPS: dict[str, Attack] = {
-    "a pickle that opens": lambda t: _old_zip(pickle.dumps(_opens(t))),
+    "a pickle that calls": lambda t: _old_zip(pickle.dumps(_makes(t))),
     "name that leads up": lambda t: _old_zip(b"", **{f"../{t.name}": b"x"}),
     "absolute name": lambda t: _old_zip(b"", **{str(t): b"x"}),
     "name of a drive": lambda t: _old_zip(b"", **{"C:\\x": b"x"}),
@@ -268,12 +261,12 @@ ZIPS: dict[str, Attack] = {
     "wrong sum": lambda t: _patched(_honest(), 16, b"abcd"),
     "directory cut off": lambda t: _honest()[:-30],
     "pickled zip parts": lambda t: _zip(
-        {"dataset.base": pickle.dumps(_opens(t)), "elements.info": pickle.dumps({})}
+        {"dataset.base": pickle.dumps(_makes(t)), "elements.info": pickle.dumps({})}
     ),
     "information that calls": lambda t: _zip(
         {
             "dataset.base": pickle.dumps({"is_dof": True, "next_id": 0}),
-            "elements.info": pickle.dumps({0: _opens(t)}),
+            "elements.info": pickle.dumps({0: _makes(t)}),
         }
     ),
     "another kind of zip": lambda t: _zip({"a.txt": b"hello"}),
@@ -282,7 +275,7 @@ ZIPS: dict[str, Attack] = {
 
 def _npz_of_objects(trace: Path) -> bytes:
     made = io.BytesIO()
-    np.savez(made, a=np.array([_opens(trace)], object))
+    np.savez(made, a=np.array([_makes(trace)], object))
     return made.getvalue()
 
 
@@ -306,17 +299,16 @@ ARRAYS: dict[str, Attack] = {
     "claims.npz": lambda t: _zip({"a.npy": _npy_that_claims("(999999999999,)")}),
     "lies.npz": lambda t: _zip({"a.npy": b"\x93NUMPY\x01\x00\xff\xff"}),
     "code.npz": lambda t: _zip({"a.npy": _npy_that_claims(f"({_code(t)},)")}),
+    "cut.npz": lambda t: _zip({"a.npy": _npy_that_claims("(1,)") + bytes(8)})[:-30],
+    "encrypted.npz": lambda t: _patched(
+        _zip({"a.npy": _npy_that_claims("(1,)") + bytes(8)}), 8, b"\x01\x00", b"a.npy"
+    ),
     "x.npy": _array_of_objects,
     "claims.npy": lambda t: _npy_that_claims("(999999999999,)"),
-    "x.h5": lambda t: b"\x89HDF\r\n\x1a\n" + pickle.dumps(_opens(t)),
+    "x.h5": lambda t: b"\x89HDF\r\n\x1a\n" + pickle.dumps(_makes(t)),
     "cut.h5": lambda t: b"\x89HDF\r\n\x1a\n" + b"\xff" * 88,
-    "x.pt": lambda t: _torch_zip(pickle.dumps(_opens(t))),
-    "name.pt": lambda t: _torch_zip(b"\x80\x02" + _called("os", "system", f"touch {t}") + b"."),
-    "old.pt": lambda t: _torch_old(pickle.dumps(_opens(t), 2)),
-    "two.pt": lambda t: _zip({"a/data.pkl": b"N.", "b/data.pkl": pickle.dumps(_opens(t))}),
+    "x.pt": lambda t: _torch_zip(pickle.dumps(_makes(t))),
+    "name.pt": lambda t: _torch_zip(b"\x80\x02" + _called("os", "system", f"mkdir {t}") + b"."),
+    "old.pt": lambda t: _torch_old(pickle.dumps(_makes(t), 2)),
+    "two.pt": lambda t: _zip({"a/data.pkl": b"N.", "b/data.pkl": pickle.dumps(_makes(t))}),
 }
-
-
-def packed(data: bytes) -> bytes:
-    """Bytes deflated, for what is to be hidden from whoever looks for a text."""
-    return zlib.compress(data)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.format.spec.arrow import finite
 from dof_arrow.format.spec.json_model import Json
+from dof_arrow.rewrite.foreign.hdf5_extents import Extent
 
 Array = NDArray[Any]
 Unit = Literal["pixels", "um"]
@@ -22,7 +23,7 @@ COORDINATES = "coords"
 
 # Why an input gives no row, by stable names; nothing of the input itself is told.
 REASONS = {
-    "unreadable": "the file is damaged, or cannot be read",
+    "unreadable": "the file is damaged, cannot be read, or changed meanwhile",
     "hostile": "the file holds what is not to be trusted: nothing of it was run",
     "elsewhere": "values that lie in another file, or behind a link, are not read",
     "filter": "values that are packed in a way that is not read",
@@ -49,7 +50,9 @@ class BagRefused(Exception):
 class BagForm:
     """What is known of a bag without its values.
 
-    `alone`: it is one vector, and no bag; `narrowed`: its numbers are float64, and stored narrower.
+    `alone`: it is one vector, and no bag; `narrowed`: its numbers are float64, and stored narrower;
+    `stamp`: by which it is seen whether the file has changed since; `extents`: where the vectors
+    and their places lie in it, where that is known.
     """
 
     rows: int
@@ -63,6 +66,8 @@ class BagForm:
     core: str | None = None
     layout: str | None = None
     facts: Mapping[str, Json] = field(default_factory=dict)
+    stamp: tuple[int, ...] = ()
+    extents: tuple[Extent | None, Extent | None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,8 +88,8 @@ class ForeignBag(Protocol):
     def form(self) -> BagForm:
         """What it is like; raises BagRefused."""
 
-    def values(self) -> BagValues:
-        """Its values; raises BagRefused."""
+    def values(self, form: BagForm) -> BagValues:
+        """Its values, of which the form is known; raises BagRefused."""
 
 
 def checked_shape(shape: tuple[int, ...], item: int) -> tuple[int, int]:

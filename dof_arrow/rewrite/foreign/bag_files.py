@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,7 @@ PathLike = str | os.PathLike[str]
 
 FEATURE = "feature"
 _DIGITS = 7  # of a tile's number
+_AHEAD = 64 << 20  # bytes of bags that are read ahead, at least one
 _AT_ONCE = 4096  # vectors that are inputs of their own and are written together
 _PLACES = {"pixels": ("x", "y"), "um": ("x_um", "y_um")}
 _TYPES = {
@@ -110,7 +112,9 @@ def convert(
 
 
 def _key(given: PathLike | bytes | None) -> bytes:
-    return given if isinstance(given, bytes) else load_or_make_key(given and Path(given))[0]
+    if isinstance(given, bytes):
+        return given
+    return load_or_make_key(None if given is None else Path(given))[0]
 
 
 def _private(key: bytes) -> dict[str, Json]:
@@ -204,17 +208,40 @@ class _Form:
     ) -> Iterator[tuple[int, BagValues]]:
         """The values of all inputs that fit, in the type of all."""
         with listening().progress("writing bags") as update:
-            for place, form in self.known.forms.items():
-                try:
-                    values = bags[place].values()
-                    if values.vectors.shape != (form.rows, form.width):
-                        raise BagRefused("unreadable")  # it changed meanwhile
-                except BagRefused as error:
-                    refused[place] = error.rule
+            for place, values in self._ahead(bags):
+                if isinstance(values, BagValues):
+                    yield place, values
                 else:
-                    vectors = values.vectors.astype(self.known.dtype, copy=False)
-                    yield place, BagValues(vectors=vectors, places=values.places)
+                    refused[place] = values
                 update(place + 1, len(bags), len(refused))
+
+    def _ahead(self, bags: Sequence[ForeignBag]) -> Iterator[tuple[int, BagValues | str]]:
+        """What `_read` gives for each input, in order; some are read while others are written."""
+        waiting: deque[tuple[int, Future[tuple[int, BagValues | str]]]] = deque()
+        size = 0
+        with ThreadPoolExecutor(1) as pool:
+            for place, form in self.known.forms.items():
+                count = form.rows * form.width * 4
+                while waiting and size + count > _AHEAD:
+                    before, done = waiting.popleft()
+                    size -= before
+                    yield done.result()
+                waiting.append((count, pool.submit(self._read, bags[place], place)))
+                size += count
+            for _, done in waiting:
+                yield done.result()
+
+    def _read(self, bag: ForeignBag, place: int) -> tuple[int, BagValues | str]:
+        """The place of an input, and its values in the type of all, or why there are none."""
+        form = self.known.forms[place]
+        try:
+            values = bag.values(form)
+            if values.vectors.shape != (form.rows, form.width):
+                raise BagRefused("unreadable")
+        except BagRefused as error:
+            return place, error.rule
+        vectors = values.vectors.astype(self.known.dtype, copy=False)
+        return place, BagValues(vectors=vectors, places=values.places)
 
     def _columns(self, place: int, values: BagValues) -> dict[str, Any]:
         form = self.known.forms[place]

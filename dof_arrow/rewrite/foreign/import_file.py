@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,17 @@ from dof_arrow.sources.columns import places
 PathLike = str | os.PathLike[str]
 
 _ARRAYS = (".npy", ".npz", ".safetensors")
+# What libraries raise at damaged files.
+_UNREADABLE = (
+    ValueError,
+    EOFError,
+    OSError,
+    KeyError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _TABLES = (".parquet", ".arrow", ".feather")
 
 
@@ -154,9 +167,7 @@ def _array(file: Path, wanted: str | None) -> Array:
         safe = require("safetensors.numpy", extra="convert")
         held = safe.load_file(file)
         return np.asarray(held[_chosen(file, list(held), wanted)])
-    except PictureError as error:
-        raise SourceError("the file cannot be read", str(file), found=str(error)[:200]) from None
-    except (ValueError, EOFError, OSError, KeyError) as error:
+    except (PictureError, *_UNREADABLE) as error:
         raise SourceError("the file cannot be read", str(file), found=str(error)[:200]) from None
 
 

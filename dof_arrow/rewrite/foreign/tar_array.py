@@ -51,7 +51,7 @@ class TarArray:
             layout="WebDataset",
         )
 
-    def values(self) -> BagValues:
+    def values(self, form: BagForm) -> BagValues:
         """Its values; raises BagRefused."""
         array = self._array()
         found = checked_vectors(array, stored_type(array.dtype))

@@ -21,6 +21,7 @@ from dof_arrow.rewrite.foreign.bag import (
     BagForm,
     BagRefused,
     BagValues,
+    Unit,
     checked_places,
     checked_shape,
     checked_vectors,
@@ -44,7 +45,7 @@ class TorchBag:
         """What it is like; raises BagRefused."""
         vectors, places = self._read()
         rows, width = vectors.shape
-        unit = None if places is None else "pixels"
+        unit: Unit | None = None if places is None else "pixels"
         dtype = stored_type(vectors.dtype)
         return BagForm(
             rows=rows,
@@ -55,7 +56,7 @@ class TorchBag:
             layout="torch",
         )
 
-    def values(self) -> BagValues:
+    def values(self, form: BagForm) -> BagValues:
         """Its values; raises BagRefused."""
         vectors, places = self._read()
         found = checked_vectors(vectors, stored_type(vectors.dtype))

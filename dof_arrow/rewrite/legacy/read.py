@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -61,10 +62,9 @@ def read(path: Path) -> Content:
 
 def _bytes(path: Path, where: str) -> bytes:
     with open_file(path) as file:
-        data = file.read(_MOST + 1)
-    if len(data) > _MOST:
-        raise FormatError("too large to be read", where, f"at most {_MOST:,} bytes")
-    return data
+        if os.fstat(file.fileno()).st_size > _MOST:
+            raise FormatError("too large to be read", where, f"at most {_MOST:,} bytes")
+        return file.read()
 
 
 def _is_node(start: bytes) -> bool:
