@@ -327,15 +327,6 @@ def _claimed(member: Any, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool,
     return shape, fortran, dtype
 
 
-def check_claims(path: Path) -> None:
-    """Raise ValueError where an array of an .npz claims another size than its bytes have."""
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if info.filename.endswith(".npy"):
-                with archive.open(info) as member:
-                    _claimed(member, info)
-
-
 def _member_start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     """The byte at which a member's data begin."""
     behind_header = info.header_offset + _LOCAL_HEADER

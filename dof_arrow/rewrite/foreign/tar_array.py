@@ -1,4 +1,4 @@
-"""Vectors in tar archives of .npy members, as WebDataset writes them: a vector or a bag a member."""
+"""Vectors in tar archives of .npy members (WebDataset): each member is a vector or a bag."""
 
 from __future__ import annotations
 
