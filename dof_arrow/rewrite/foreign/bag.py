@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -69,6 +70,15 @@ class BagForm:
     stamp: tuple[int, ...] = ()
     extents: tuple[Extent | None, Extent | None] = (None, None)
 
+    def agrees(self, other: BagForm) -> bool:
+        """Whether the columns and claims of both are the same."""
+        unlike = {"rows": 0, "stamp": (), "extents": (None, None)}
+        ours, theirs = replace(self, **unlike), replace(other, **unlike)
+        known = (ours.level is None, ours.mpp is None) == (theirs.level is None, theirs.mpp is None)
+        return known and replace(ours, level=None, mpp=None) == replace(
+            theirs, level=None, mpp=None
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BagValues:
@@ -85,11 +95,23 @@ class ForeignBag(Protocol):
     def name(self) -> str:
         """Its own name."""
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes where it lies."""
+
     def form(self) -> BagForm:
         """What it is like; raises BagRefused."""
 
     def values(self, form: BagForm) -> BagValues:
         """Its values, of which the form is known; raises BagRefused."""
+
+
+def bytes_of(path: Path) -> int:
+    """The size of a file, 0 for one that is gone: it is found missing when it is read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def checked_shape(shape: tuple[int, ...], item: int) -> tuple[int, int]:

@@ -28,6 +28,7 @@ from dof_arrow.rewrite.foreign.bag import (
     BagRefused,
     BagValues,
     Unit,
+    bytes_of,
     checked_places,
     checked_shape,
     checked_vectors,
@@ -71,6 +72,11 @@ class Hdf5Bag:
     path: Path
     claimed: str | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of its file."""
+        return bytes_of(self.path)
+
     def form(self) -> BagForm:
         """What it is like; raises BagRefused."""
         with _opened(self.path) as file:
@@ -99,7 +105,11 @@ class Hdf5Bag:
 
     def values(self, form: BagForm) -> BagValues:
         """Its values, where the file is as it was; raises BagRefused."""
-        if file_stamp(self.path) != form.stamp:
+        try:
+            is_same = file_stamp(self.path) == form.stamp
+        except OSError:
+            is_same = False
+        if not is_same:
             raise BagRefused("unreadable")
         vectors, places = self._read(form)
         found = checked_vectors(vectors.reshape(form.rows, form.width), form.dtype)
@@ -115,7 +125,8 @@ class Hdf5Bag:
                 return vectors, None if form.unit is None else _dataset(file, COORDINATES)[...]
         try:
             with open_file(self.path) as raw:
-                return of_vectors.read(raw), of_places and of_places.read(raw)
+                places = None if of_places is None else of_places.read(raw)
+                return of_vectors.read(raw), places
         except (OSError, EOFError):
             raise BagRefused("unreadable") from None
 

@@ -29,7 +29,7 @@ class Extent:
     def read(self, file: BinaryIO) -> Array:
         """The array; EOFError where the file ends before it."""
         values = np.empty(self.shape, self.dtype)
-        view = memoryview(values.reshape(-1).view(np.uint8))
+        view = values.reshape(-1).view(np.uint8)
         done = 0
         for start, length in self.runs:
             part = view[done : done + length]
