@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -72,12 +72,12 @@ class BagForm:
 
     def agrees(self, other: BagForm) -> bool:
         """Whether the columns and claims of both are the same."""
-        unlike = {"rows": 0, "stamp": (), "extents": (None, None)}
-        ours, theirs = replace(self, **unlike), replace(other, **unlike)
-        known = (ours.level is None, ours.mpp is None) == (theirs.level is None, theirs.mpp is None)
-        return known and replace(ours, level=None, mpp=None) == replace(
-            theirs, level=None, mpp=None
-        )
+        return self._meaning() == other._meaning()
+
+    def _meaning(self) -> tuple[Any, ...]:
+        scales = (self.level is None, self.mpp is None)
+        claims = (self.core, self.layout, dict(self.facts))
+        return self.width, self.dtype, self.narrowed, self.alone, self.unit, *scales, *claims
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

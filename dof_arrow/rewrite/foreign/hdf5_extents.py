@@ -32,7 +32,7 @@ class Extent:
         view = values.reshape(-1).view(np.uint8)
         done = 0
         for start, length in self.runs:
-            part = view[done : done + length]
+            part: Any = view[done : done + length]
             if os.preadv(file.fileno(), [part], start) != length:
                 raise EOFError
             done += length
