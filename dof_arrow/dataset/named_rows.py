@@ -25,8 +25,8 @@ def rows_named(
     """The numbers of the rows of some inputs, in the order of the names, int64 [n].
 
     An input has a row for each of its views, frames or windows, or is a bag of rows; one that is
-    named twice has them twice. Raises UsageError where ids are pseudonyms and there is no key, and for names that no row
-    bears, all at once.
+    named twice has them twice. Raises UsageError where ids are pseudonyms and there is no key, and
+    for names that no row bears, all at once.
     """
     wanted = _texts(names)
     different = list(dict.fromkeys(wanted))

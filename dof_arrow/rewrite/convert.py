@@ -108,8 +108,8 @@ def convert(
     source is none of these, SourceError for an older file that is damaged or not to be trusted.
 
     So do vectors of other programs: HDF5 of TRIDENT, CLAM and STAMP, files of torch, WebDataset
-    archives of .npy members, one file or a folder of them (`ids`, `id_key` and `core` are of these),
-    and folders that `embedding-reader` reads.
+    archives of .npy members, one file or a folder of them (`ids`, `id_key` and `core` are of
+    these), and folders that `embedding-reader` reads.
     """
     path = location(source)
     if not isinstance(path, Address) and _is_foreign(path):

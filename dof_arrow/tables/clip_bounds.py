@@ -62,7 +62,8 @@ def _check_together(codes: Rows, where: str, what: str) -> None:
             where,
             f"each {what}'s rows one behind the other, as they lie in the file",
             f"{runs - clips} {what}s in pieces",
-            f"Take whole {what}s: load the dataset, or a split of it, as it is, or sort the indices.",
+            f"Take whole {what}s: load the dataset, or a split of it, as it is, or sort the "
+            "indices.",
         )
 
 

@@ -93,7 +93,7 @@ def _group(data: Tabular, group: str | None) -> str:
 
 
 def _names(data: Tabular, group: str) -> pa.ChunkedArray:
-    """The group of each row as a text; a row without one is one with others of its bag or record."""
+    """The group of each row as a text; one without is with its bag or record."""
     import pyarrow.compute as pc
 
     named = _texts(data, group)

@@ -48,8 +48,8 @@ def as_target(name: str, values: Any, kind: Target | str | None = None) -> tuple
     """What a column is as a target, and its values: codes int64, lists of them, or numbers.
 
     By default texts and truth values are a category, lists several classes, floats numbers, and
-    pairs of `time` and `event` survival; of integers it must be said. Integers are codes where `kind` names the classes, else they name
-    them. Raises UsageError for values that do not fit.
+    pairs of `time` and `event` survival; of integers it must be said. Integers are codes where
+    `kind` names the classes, else they name them. Raises UsageError for values that do not fit.
 
     >>> target, codes = as_target("sex", ["m", "f", None])
     >>> target.classes, codes.to_pylist()

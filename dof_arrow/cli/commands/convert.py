@@ -51,7 +51,7 @@ def _help() -> str:
 @click.option("--core", metavar="NAME", help="What made their vectors; it is noted as a claim.")
 @click.option("--overwrite", is_flag=True, help="Replace the output.")
 @spoken
-def convert(terminal: Terminal, source: Location, out: Location, **options: Any) -> int:
+def convert(terminal: Terminal, source: Path, out: Path, **options: Any) -> int:
     """Write SOURCE in another form, told by the name of OUT."""
     from dof_arrow.rewrite.convert import convert as write
 

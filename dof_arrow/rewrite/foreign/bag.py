@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.format.spec.arrow import finite
 from dof_arrow.format.spec.json_model import Json
+from dof_arrow.rewrite.foreign.hdf5_extents import Extent
 
 Array = NDArray[Any]
 Unit = Literal["pixels", "um"]
@@ -22,7 +24,7 @@ COORDINATES = "coords"
 
 # Why an input gives no row, by stable names; nothing of the input itself is told.
 REASONS = {
-    "unreadable": "the file is damaged, or cannot be read",
+    "unreadable": "the file is damaged, cannot be read, or changed meanwhile",
     "hostile": "the file holds what is not to be trusted: nothing of it was run",
     "elsewhere": "values that lie in another file, or behind a link, are not read",
     "filter": "values that are packed in a way that is not read",
@@ -49,7 +51,9 @@ class BagRefused(Exception):
 class BagForm:
     """What is known of a bag without its values.
 
-    `alone`: it is one vector, and no bag; `narrowed`: its numbers are float64, and stored narrower.
+    `alone`: it is one vector, and no bag; `narrowed`: its numbers are float64, and stored narrower;
+    `stamp`: by which it is seen whether the file has changed since; `extents`: where the vectors
+    and their places lie in it, where that is known.
     """
 
     rows: int
@@ -63,6 +67,17 @@ class BagForm:
     core: str | None = None
     layout: str | None = None
     facts: Mapping[str, Json] = field(default_factory=dict)
+    stamp: tuple[int, ...] = ()
+    extents: tuple[Extent | None, Extent | None] = (None, None)
+
+    def agrees(self, other: BagForm) -> bool:
+        """Whether the columns and claims of both are the same."""
+        return self._meaning() == other._meaning()
+
+    def _meaning(self) -> tuple[Any, ...]:
+        scales = (self.level is None, self.mpp is None)
+        claims = (self.core, self.layout, dict(self.facts))
+        return self.width, self.dtype, self.narrowed, self.alone, self.unit, *scales, *claims
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,11 +95,23 @@ class ForeignBag(Protocol):
     def name(self) -> str:
         """Its own name."""
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes where it lies."""
+
     def form(self) -> BagForm:
         """What it is like; raises BagRefused."""
 
-    def values(self) -> BagValues:
-        """Its values; raises BagRefused."""
+    def values(self, form: BagForm) -> BagValues:
+        """Its values, of which the form is known; raises BagRefused."""
+
+
+def bytes_of(path: Path) -> int:
+    """The size of a file, 0 for one that is gone: it is found missing when it is read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def checked_shape(shape: tuple[int, ...], item: int) -> tuple[int, int]:

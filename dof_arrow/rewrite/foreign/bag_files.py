@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -25,17 +26,20 @@ from dof_arrow.format.spec.arrow import vector_field
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.writer import Writer
 from dof_arrow.progress import listening
-from dof_arrow.rewrite.foreign.bag import REASONS, Array, BagRefused, BagValues, ForeignBag
+from dof_arrow.rewrite.foreign.bag import REASONS, Array, BagForm, BagRefused, BagValues, ForeignBag
 from dof_arrow.rewrite.foreign.found import found
-from dof_arrow.rewrite.foreign.survey import Survey, survey
+from dof_arrow.rewrite.foreign.survey import Survey, sample, survey
 from dof_arrow.security.keys import load_or_make_key
 from dof_arrow.security.pseudonyms import fingerprint, pseudonyms
 from dof_arrow.storage.atomic import refuse_existing
 
 PathLike = str | os.PathLike[str]
 
+_Read = tuple[BagForm, BagValues] | str
+
 FEATURE = "feature"
 _DIGITS = 7  # of a tile's number
+_AHEAD = 64 << 20  # bytes of bags that are read ahead, at least one
 _AT_ONCE = 4096  # vectors that are inputs of their own and are written together
 _PLACES = {"pixels": ("x", "y"), "um": ("x_um", "y_um")}
 _TYPES = {
@@ -78,10 +82,41 @@ def convert(
     order = sorted(range(len(called)), key=lambda place: called[place].encode())
     called = [called[place] for place in order]
     bags = [there.bags[place] for place in order]
-    with listening().progress("looking at inputs") as update:
-        known = survey(bags, lambda done: update(done, len(bags), 0))
+    options: dict[str, Any] = {"core": core, "key": key, "layout": layout, "overwrite": overwrite}
+    known = sample(bags)
+    try:
+        if known is None:
+            raise _NotAlike
+        written = _write(known, bags, called, Path(out), **options)
+    except _NotAlike:
+        with listening().progress("looking at inputs") as update:
+            known = survey(bags, lambda done: update(done, len(bags), 0))
+        written = _write(known, bags, called, Path(out), **options)
+    for remark in _remarks(written, there.left_out):
+        warnings.warn(f"{source}: {remark}", DofWarning, stacklevel=2)
+    return dataset.open(out)
+
+
+class _NotAlike(Exception):
+    """An input that differs from those that were looked at."""
+
+
+def _write(
+    known: Survey,
+    bags: Sequence[ForeignBag],
+    called: Sequence[str],
+    out: Path,
+    *,
+    core: str | None,
+    key: bytes | None,
+    **options: Any,
+) -> Survey:
+    """Write all bags as a file; returns what those that were taken are like, and why others failed.
+
+    Raises _NotAlike where only some were looked at before, and another one differs.
+    """
     if not known.forms:
-        raise _none_left(source, known.refused)
+        raise _none_left(out, known.refused)
     form = _Form(known)
     about = {
         **form.metadata(core),
@@ -89,28 +124,22 @@ def convert(
         "provenance": {"inputs": len(bags), "raw": {}},
     }
     refused = dict(known.refused)
-    writer = Writer(
-        out,
-        about,
-        schema=form.schema(),
-        layout=layout,
-        overwrite=overwrite,
-        allow_nonfinite=True,  # each bag is looked at before it is written
-    )
+    # Each bag is looked at before it is written.
+    writer = Writer(out, about, schema=form.schema(), allow_nonfinite=True, **options)
     with writer:
         write = form.write_vectors if form.alone else form.write_bags
         write(writer, bags, called, refused)
-        if len(refused) == len(bags):
-            raise _none_left(source, refused)
+        if not form.taken:
+            raise _none_left(out, refused)
         for place in sorted(refused):
             writer.fail(called[place], refused[place], REASONS[refused[place]])
-    for remark in _remarks(known, refused, there.left_out):
-        warnings.warn(f"{source}: {remark}", DofWarning, stacklevel=2)
-    return dataset.open(out)
+    return Survey(forms=form.taken, refused=refused)
 
 
 def _key(given: PathLike | bytes | None) -> bytes:
-    return given if isinstance(given, bytes) else load_or_make_key(given and Path(given))[0]
+    if isinstance(given, bytes):
+        return given
+    return load_or_make_key(None if given is None else Path(given))[0]
 
 
 def _private(key: bytes) -> dict[str, Json]:
@@ -122,6 +151,7 @@ class _Form:
     """The columns of the dataset, and the values of each bag for them."""
 
     known: Survey
+    taken: dict[int, BagForm] = field(default_factory=dict)
 
     @cached_property
     def alone(self) -> bool:
@@ -204,20 +234,47 @@ class _Form:
     ) -> Iterator[tuple[int, BagValues]]:
         """The values of all inputs that fit, in the type of all."""
         with listening().progress("writing bags") as update:
-            for place, form in self.known.forms.items():
-                try:
-                    values = bags[place].values()
-                    if values.vectors.shape != (form.rows, form.width):
-                        raise BagRefused("unreadable")  # it changed meanwhile
-                except BagRefused as error:
-                    refused[place] = error.rule
+            for place, read in self._ahead(bags):
+                if isinstance(read, str):
+                    refused[place] = read
                 else:
-                    vectors = values.vectors.astype(self.known.dtype, copy=False)
-                    yield place, BagValues(vectors=vectors, places=values.places)
+                    self.taken[place], values = read
+                    yield place, values
                 update(place + 1, len(bags), len(refused))
 
+    def _ahead(self, bags: Sequence[ForeignBag]) -> Iterator[tuple[int, _Read]]:
+        """What `_read` gives for each input, in order; some are read while others are written."""
+        waiting: deque[tuple[int, int, Future[_Read]]] = deque()
+        places = range(len(bags)) if self.known.is_sample else self.known.forms
+        size = 0
+        with ThreadPoolExecutor(1) as pool:
+            for place in places:
+                count = bags[place].size
+                while waiting and size + count > _AHEAD:
+                    before, read, done = waiting.popleft()
+                    size -= before
+                    yield read, done.result()
+                waiting.append((count, place, pool.submit(self._read, bags[place], place)))
+                size += count
+            for _, read, done in waiting:
+                yield read, done.result()
+
+    def _read(self, bag: ForeignBag, place: int) -> _Read:
+        """The form of an input and its values in the type of all, or why there are none."""
+        try:
+            form = self.known.forms.get(place) or bag.form()
+            if self.known.is_sample and not form.agrees(self.known.first):
+                raise _NotAlike
+            values = bag.values(form)
+            if values.vectors.shape != (form.rows, form.width):
+                raise BagRefused("unreadable")
+        except BagRefused as error:
+            return error.rule
+        vectors = values.vectors.astype(self.known.dtype, copy=False)
+        return form, BagValues(vectors=vectors, places=values.places)
+
     def _columns(self, place: int, values: BagValues) -> dict[str, Any]:
-        form = self.known.forms[place]
+        form = self.taken[place]
         rows = len(values.vectors)
         found: dict[str, Any] = {}
         for name in self._beside:
@@ -253,10 +310,10 @@ def _numbered(text: str, rows: int) -> pa.Array:
     return pa.Array.from_buffers(pa.large_string(), rows, buffers).cast(pa.string())
 
 
-def _none_left(source: PathLike, refused: Mapping[int, str]) -> SourceError:
+def _none_left(out: Path, refused: Mapping[int, str]) -> SourceError:
     return SourceError(
         "no input gives a vector",
-        str(source),
+        f"{out} is not written",
         "inputs that can be taken",
         "; ".join(_counted(refused)),
     )
@@ -267,10 +324,9 @@ def _counted(refused: Mapping[int, str]) -> list[str]:
     return [f"{REASONS[rule]} ({count:,})" for rule, count in sorted(counts.items())]
 
 
-def _remarks(
-    known: Survey, refused: Mapping[int, str], left_out: Mapping[str, int]
-) -> Iterator[str]:
+def _remarks(known: Survey, left_out: Mapping[str, int]) -> Iterator[str]:
     """Sentences on what failed, was left out or is not known."""
+    refused = known.refused
     if refused:
         yield f"{len(refused):,} inputs failed and are listed: {'; '.join(_counted(refused))}"
     if left_out:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,20 @@ from dof_arrow.rewrite.foreign.bag import (
     COORDINATES,
     FEATURES,
     MOST_BYTES,
+    Array,
     BagForm,
     BagRefused,
     BagValues,
     Unit,
+    bytes_of,
     checked_places,
     checked_shape,
     checked_vectors,
     stored_type,
 )
+from dof_arrow.rewrite.foreign.hdf5_extents import Extent, extent
+from dof_arrow.sources.sample import file_stamp
+from dof_arrow.system import open_file
 
 _FILTERS = {1, 2, 3, 32000}  # deflate, shuffle, Fletcher's checksum and LZF: all are built in
 _FREE = 16 << 20  # bytes that values may unpack to, whatever their size in the file
@@ -55,6 +61,7 @@ _FACTS = (
     "feat_type",
 )
 _CORES = ("extractor", "encoder", "encoder_name", "model_name")
+_LOOKED_AT = {*_FACTS, *_CORES, "unit"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,50 +72,74 @@ class Hdf5Bag:
     path: Path
     claimed: str | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of its file."""
+        return bytes_of(self.path)
+
     def form(self) -> BagForm:
         """What it is like; raises BagRefused."""
         with _opened(self.path) as file:
             vectors = _vectors(file)
             dtype = stored_type(vectors.dtype)
             rows, width = checked_shape(vectors.shape, vectors.dtype.itemsize)
-            _check_stored(vectors)
             places = _dataset(file, COORDINATES)
-            if places is not None:
-                _check_stored(places)
-            facts = _facts(file, vectors, places)
+            extents = (_stored(vectors), None if places is None else _stored(places))
+            said = _said(file, vectors, places)
+            facts = {name: said[name] for name in _FACTS if name in said}
+            is_stamp = vectors.name == "/feats"
             return BagForm(
                 rows=rows,
                 width=width,
                 dtype=dtype,
                 narrowed=vectors.dtype.itemsize == 8,
-                unit=None if places is None else _unit(file, vectors),
+                unit=None if places is None else _unit(said, is_stamp),
                 level=_level(facts),
                 mpp=_mpp(facts),
-                core=_core(file, vectors) or self.claimed,
-                layout=_layout(file, vectors, facts),
+                core=_core(said) or self.claimed,
+                layout=_layout(said, is_stamp),
                 facts=facts,
+                stamp=file_stamp(self.path),
+                extents=extents,
             )
 
-    def values(self) -> BagValues:
-        """Its values; raises BagRefused."""
-        with _opened(self.path) as file:
-            vectors = _vectors(file)
-            dtype = stored_type(vectors.dtype)
-            rows, width = checked_shape(vectors.shape, vectors.dtype.itemsize)
-            _check_stored(vectors)
-            found = checked_vectors(vectors[...].reshape(rows, width), dtype)
-            places = _dataset(file, COORDINATES)
-            unit = None if places is None else _unit(file, vectors)
-            if places is None or unit is None:
-                return BagValues(vectors=found)
-            _check_stored(places)
-            return BagValues(vectors=found, places=checked_places(places[...], rows, unit))
+    def values(self, form: BagForm) -> BagValues:
+        """Its values, where the file is as it was; raises BagRefused."""
+        try:
+            is_same = file_stamp(self.path) == form.stamp
+        except OSError:
+            is_same = False
+        if not is_same:
+            raise BagRefused("unreadable")
+        vectors, places = self._read(form)
+        found = checked_vectors(vectors.reshape(form.rows, form.width), form.dtype)
+        if places is None or form.unit is None:
+            return BagValues(vectors=found)
+        return BagValues(vectors=found, places=checked_places(places, form.rows, form.unit))
+
+    def _read(self, form: BagForm) -> tuple[Array, Array | None]:
+        of_vectors, of_places = form.extents
+        if of_vectors is None or (of_places is None and form.unit is not None):
+            with _opened(self.path) as file:
+                vectors = _vectors(file)[...]
+                return vectors, None if form.unit is None else _dataset(file, COORDINATES)[...]
+        try:
+            with open_file(self.path) as raw:
+                places = None if of_places is None else of_places.read(raw)
+                return of_vectors.read(raw), places
+        except (OSError, EOFError):
+            raise BagRefused("unreadable") from None
+
+
+@cache
+def _h5py() -> Any:
+    return require("h5py", extra="hdf5")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The open file; whatever HDF5 finds wrong in it is a BagRefused."""
-    h5py = require("h5py", extra="hdf5")
+    h5py = _h5py()
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -126,7 +157,7 @@ def _vectors(file: Any) -> Any:
 
 def _dataset(file: Any, name: str) -> Any:
     """The dataset of a name, None if there is none; BagRefused where it leads out of the file."""
-    h5py = require("h5py", extra="hdf5")
+    h5py = _h5py()
     link = file.get(name, getlink=True)
     if link is None:
         return None
@@ -140,27 +171,31 @@ def _dataset(file: Any, name: str) -> Any:
     return found
 
 
-def _check_stored(item: Any) -> None:
-    """Raise BagRefused unless all values are in the file, and unpack to what can be held."""
+def _stored(item: Any) -> Extent | None:
+    """Where values lie; BagRefused unless all are in the file, and unpack to what can be held."""
     if item.dtype.hasobject or item.dtype.kind not in "iuf" or not item.shape:
         raise BagRefused("no-vectors")
     declared = math.prod(item.shape) * item.dtype.itemsize
-    stored = item.id.get_storage_size()
     if declared > MOST_BYTES:
         raise BagRefused("sizes")
-    if item.chunks is None:
-        if stored < declared:
+    chunks = item.chunks
+    if chunks is None:
+        if item.id.get_storage_size() < declared:
             raise BagRefused("unwritten")
-        return
+        return extent(item)
     _check_filters(item)
-    if declared > _FREE + _RATIO * stored:
+    if math.prod(chunks) * item.dtype.itemsize > max(_FREE, 4 * declared):
         raise BagRefused("sizes")
-    if math.prod(item.chunks) * item.dtype.itemsize > max(_FREE, 4 * declared):
+    known = extent(item)
+    if known is not None:
+        return known
+    if declared > _FREE + _RATIO * item.id.get_storage_size():
         raise BagRefused("sizes")
-    pairs = zip(item.shape, item.chunks, strict=True)
+    pairs = zip(item.shape, chunks, strict=True)
     wanted = math.prod(-(-length // step) for length, step in pairs)
     if item.id.get_num_chunks() < wanted:
         raise BagRefused("unwritten")
+    return None
 
 
 def _check_filters(item: Any) -> None:
@@ -170,35 +205,34 @@ def _check_filters(item: Any) -> None:
         raise BagRefused("filter")
 
 
-def _facts(file: Any, vectors: Any, places: Any) -> dict[str, Json]:
-    """Attributes that say how tiles were cut, of the file or of its datasets."""
-    owners = [owner for owner in (places, vectors, file) if owner is not None]
+def _said(file: Any, vectors: Any, places: Any) -> dict[str, Json]:
+    """The attributes that are looked at, of the file or of its datasets."""
     found: dict[str, Json] = {}
-    for name in _FACTS:
-        for owner in owners:
-            value = _attribute(owner, name)
-            if value is not None:
-                found.setdefault(name, value)
+    for owner in (places, vectors, file):
+        if owner is None:
+            continue
+        attributes = owner.attrs  # of a file, it opens the root each time
+        for name in attributes:
+            if name in _LOOKED_AT:
+                value = _value(attributes, name)
+                if value is not None:
+                    found.setdefault(name, value)
     return found
 
 
-def _core(file: Any, vectors: Any) -> str | None:
+def _core(said: Mapping[str, Json]) -> str | None:
     for name in _CORES:
-        for owner in (file, vectors):
-            value = _attribute(owner, name)
-            if isinstance(value, str) and value:
-                return value
+        if isinstance(said.get(name), str):
+            return str(said[name])
     return None
 
 
-def _attribute(owner: Any, name: str) -> Json:
-    """A number or a short text; None for what is not there, or is anything else."""
-    if name not in owner.attrs:
-        return None
-    about = owner.attrs.get_id(name)
+def _value(attributes: Any, name: str) -> Json:
+    """A number or a short text; None for anything else."""
+    about = attributes.get_id(name)
     if about.shape not in ((), (1,)) or about.get_storage_size() > _ATTRIBUTE_BYTES:
         return None
-    value = owner.attrs[name]
+    value = attributes[name]
     value = value.reshape(-1)[0] if hasattr(value, "reshape") else value
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, bytes):
@@ -218,10 +252,10 @@ def _plain(text: str) -> str | None:
     return kept[:_LONGEST]
 
 
-def _unit(file: Any, vectors: Any) -> Unit | None:
+def _unit(said: Mapping[str, Json], is_stamp: bool) -> Unit | None:
     """What coordinates are counted in; None where nobody says."""
-    unit = _attribute(file, "unit")
-    if unit is not None or vectors.name == "/feats":
+    unit = said.get("unit")
+    if unit is not None or is_stamp:
         return "um" if unit == "um" else None
     return "pixels"
 
@@ -239,7 +273,7 @@ def _mpp(facts: dict[str, Json]) -> float | None:
     return um / pixels if um > 0 and pixels > 0 else None
 
 
-def _layout(file: Any, vectors: Any, facts: dict[str, Json]) -> str:
-    if vectors.name == "/feats" or "stamp_version" in facts:
+def _layout(said: Mapping[str, Json], is_stamp: bool) -> str:
+    if is_stamp or "stamp_version" in said:
         return "STAMP"
-    return "TRIDENT" if "patch_size_level0" in facts else "CLAM"
+    return "TRIDENT" if "patch_size_level0" in said else "CLAM"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.rewrite.foreign.bag import BagForm, BagRefused, ForeignBag
+
+_SAMPLE = 8  # bags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,7 @@ class Survey:
 
     forms: Mapping[int, BagForm]
     refused: Mapping[int, str]
+    is_sample: bool = False
 
     @cached_property
     def first(self) -> BagForm:
@@ -53,6 +57,21 @@ class Survey:
         """Whether some inputs have coordinates in this unit, and whether all have."""
         there = [form.unit == unit for form in self.forms.values()]
         return any(there), all(there)
+
+
+def sample(bags: Sequence[ForeignBag]) -> Survey | None:
+    """What some bags are like; None where none can be read, or they are not all alike.
+
+    If all others agree with them, it is what a survey of all would find.
+    """
+    forms: dict[int, BagForm] = {}
+    for place in range(0, len(bags), -(-len(bags) // _SAMPLE)):
+        with suppress(BagRefused):
+            forms[place] = bags[place].form()
+    if not forms:
+        return None
+    found = Survey(forms=forms, refused={}, is_sample=True)
+    return found if all(form.agrees(found.first) for form in forms.values()) else None
 
 
 def survey(bags: Sequence[ForeignBag], heard: Callable[[int], None]) -> Survey:

@@ -1,4 +1,4 @@
-"""Vectors in tar archives of .npy members, as WebDataset writes them: a vector or a bag a member."""
+"""Vectors in tar archives of .npy members (WebDataset): each member is a vector or a bag."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ class TarArray:
     name: str
     member: TarMember
 
+    @property
+    def size(self) -> int:
+        """Bytes of the member."""
+        return self.member.size
+
     def form(self) -> BagForm:
         """What it is like; raises BagRefused."""
         array = self._array()
@@ -51,7 +56,7 @@ class TarArray:
             layout="WebDataset",
         )
 
-    def values(self) -> BagValues:
+    def values(self, form: BagForm) -> BagValues:
         """Its values; raises BagRefused."""
         array = self._array()
         found = checked_vectors(array, stored_type(array.dtype))

@@ -21,6 +21,8 @@ from dof_arrow.rewrite.foreign.bag import (
     BagForm,
     BagRefused,
     BagValues,
+    Unit,
+    bytes_of,
     checked_places,
     checked_shape,
     checked_vectors,
@@ -40,11 +42,16 @@ class TorchBag:
     name: str
     path: Path
 
+    @property
+    def size(self) -> int:
+        """Bytes of its file."""
+        return bytes_of(self.path)
+
     def form(self) -> BagForm:
         """What it is like; raises BagRefused."""
         vectors, places = self._read()
         rows, width = vectors.shape
-        unit = None if places is None else "pixels"
+        unit: Unit | None = None if places is None else "pixels"
         dtype = stored_type(vectors.dtype)
         return BagForm(
             rows=rows,
@@ -55,7 +62,7 @@ class TorchBag:
             layout="torch",
         )
 
-    def values(self) -> BagValues:
+    def values(self, form: BagForm) -> BagValues:
         """Its values; raises BagRefused."""
         vectors, places = self._read()
         found = checked_vectors(vectors, stored_type(vectors.dtype))

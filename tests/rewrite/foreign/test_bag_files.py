@@ -16,6 +16,7 @@ import pytest
 import dof_arrow as dof
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.format.validation.validate import validate
+from dof_arrow.rewrite.foreign import bag_files
 from dof_arrow.rewrite.foreign.bag import REASONS
 from dof_arrow.security.pseudonyms import pseudonyms
 from tests.support import foreign_bags
@@ -200,6 +201,51 @@ def test_coordinates_that_some_lack_are_open_there(tmp_path: Path) -> None:
     data, said = converted(source, tmp_path / "x.parquet", ids="name")
     assert data.to_arrow(["x"])["x"].to_pylist() == [0, 256, 512, 768, 1024, *[None] * 6]
     assert "1 inputs have no coordinates" in said
+
+
+@pytest.mark.parametrize("change", ["no places", "wider numbers", "another attribute", "a filter"])
+def test_one_file_that_differs_is_as_if_all_had_been_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    source = foreign_bags.folder("trident", tmp_path / "in", 30)
+    for number in (6, 9):  # of five rows
+        with h5py.File(source / f"slide-{number:04d}.h5", "a") as file:
+            if change == "no places":
+                del file["coords"]
+            elif change == "wider numbers":
+                _replaced(data=np.ones((5, 16)))(file, tmp_path)
+            elif change == "another attribute":
+                file["coords"].attrs["patch_size"] = 512
+            else:
+                _replaced(data=np.ones((5, 16), "f4"), chunks=(2, 8), compression="gzip")(
+                    file, tmp_path
+                )
+    first, said = converted(source, tmp_path / "x.parquet")
+    monkeypatch.setattr(bag_files, "sample", lambda bags: None)
+    second, also = converted(source, tmp_path / "y.parquet")
+    assert Path(str(first.path)).read_bytes() == Path(str(second.path)).read_bytes()
+    assert said == also and len(first.bags()) == 30 and not first.errors
+
+
+def test_a_file_that_vanishes_or_changes_meanwhile_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = foreign_bags.folder("clam", tmp_path / "in", 3)
+    look = bag_files.survey
+
+    def meddled(*given: Any) -> Any:
+        known = look(*given)
+        (source / "slide-0000.h5").unlink()
+        foreign_bags.write("clam", source / "slide-0001.h5", 9, 50)
+        return known
+
+    monkeypatch.setattr(bag_files, "sample", lambda bags: None)
+    monkeypatch.setattr(bag_files, "survey", meddled)
+    data, _ = converted(source, tmp_path / "x.parquet", ids="name")
+    assert [(error["id"], error["rule"]) for error in data.errors] == [
+        ("slide-0000", "unreadable"),
+        ("slide-0001", "unreadable"),
+    ]
 
 
 def test_files_of_several_kinds_are_not_mixed(tmp_path: Path) -> None:

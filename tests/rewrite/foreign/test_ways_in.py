@@ -130,8 +130,7 @@ def test_the_command_takes_npz_and_a_csv_table(
     ds = dof.open(out)
     assert ds.to_numpy().tobytes() == x.tobytes()
     assert _named(ds, "y") == ["feline", "dog", None, "feline"] * 10
-    about = ds.metadata.provenance
-    assert about is not None and about.raw["claimed_core"] == {"feature": "clip-vit-b32"}
+    assert ds.metadata.claimed_cores["feature"].name == "clip-vit-b32"
     assert dof.validate(out, deep=True) == []
 
 
