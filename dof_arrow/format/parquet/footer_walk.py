@@ -77,9 +77,9 @@ class FooterWalk(RememberingReader):
     """Reads a whole footer with `walk`; then tells what it found.
 
     Elements read just as one before, of this footer or of another with the same columns, are
-    passed over. `groups` has the position and the places of each row group, `leaves` the paths of the schema's
-    columns, `keys` the keys of the key-value pairs, `misplaced` the first problem of each rule
-    that the row groups break.
+    passed over. `groups` has the position and the places of each row group, `leaves` the paths of
+    the schema's columns, `keys` the keys of the key-value pairs, `misplaced` the first problem of
+    each rule that the row groups break.
     """
 
     def __init__(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a file of DoF 1.0 or 2.x holds, whatever its form: elements, links, information, documents."""
+"""What a file of DoF 1.0 or 2.x holds in any form: elements, links, information, documents."""
 
 from __future__ import annotations
 
