@@ -90,7 +90,7 @@ def test_a_failed_upload_leaves_the_old_dataset_and_is_repeated_alone(
     monkeypatch: pytest.MonkeyPatch,
     ending: str,
 ) -> None:
-    from dof_arrow.extraction import run as runs
+    from dof_arrow.extraction import local_engine
 
     one, two = pictures(tmp_path / "a", 5, 1), pictures(tmp_path / "b", 3, 2)
     afar = f"{bucket.address}/x.dof"
@@ -102,7 +102,7 @@ def test_a_failed_upload_leaves_the_old_dataset_and_is_repeated_alone(
     assert "secret" not in str(caught.value) and len(failed) == 1
     assert {key: bucket.get(key) for key in bucket.listed()} == before
     assert waiting(state) == [".x.dof.part.parquet"]
-    monkeypatch.setattr(runs, "compute", None)
+    monkeypatch.setattr(local_engine, "compute", None)
     assert len(extract(two, afar)) == 8 and waiting(state) == []
 
 

@@ -201,7 +201,11 @@ class Ray(Tool):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(
-                num_cpus=2, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True
+                address="local",  # not the cluster of another test
+                num_cpus=2,
+                include_dashboard=False,
+                log_to_driver=False,
+                ignore_reinit_error=True,
             )
             import ray.data
         self.data = ray.data

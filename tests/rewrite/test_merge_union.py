@@ -202,7 +202,7 @@ def test_other_cores_are_refused_by_their_digests(tmp_path: Path) -> None:
             writer.write(ids=[digest], vectors={"feature": VALUES[[number]]})
         made.append(dof.open(tmp_path / f"{digest}.parquet"))
     with pytest.raises(
-        UsageError, match=r"core-b, sha256 bbbbbbbbbbbbbbbb.*of core-a, sha256 aaaa"
+        UsageError, match=r"core-b, sha256 bbbbbbbbbbbbbbbb.*the core core-a, sha256 aaaa"
     ):
         concat(made)
 

@@ -64,7 +64,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     ("format/parquet/compact.py", "if value >> _BITS[kind]:", "if False:"),
     ("format/parquet/compact.py", "if wanted and wanted != kind and count:", "if False:"),
-    ("format/parquet/footer_walk.py", "elif field in ELSEWHERE:", "elif False:"),
+    ("format/parquet/footer_walk.py", "elif number in ELSEWHERE:", "elif False:"),
     (
         "format/parquet/footer_walk.py",
         "ELSEWHERE = (Chunk.FILE, Chunk.CRYPTO, Chunk.ENCRYPTED)",
@@ -132,7 +132,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     (
         "format/spec/references.py",
-        "if core is not None and core not in metadata.cores:",
+        "if core is not None and core not in cores:",
         "if False:",
     ),
     (

@@ -127,7 +127,7 @@ FAULTS: tuple[Fault, ...] = (
     ("format/append.py", "owned.refuse_others(file, os.fstat(new.file), names=2)", "pass"),
     ("format/append.py", "owned.give_mode(part.file, usual)", "pass"),
     ("format/append.py", "        owned.give_mode(file, usual)\n", ""),
-    ("extraction/append.py", "        _drop_damaged(self.file)\n", ""),
+    ("extraction/append.py", "        drop_damaged(self.file)\n", ""),
     ("extraction/append.py", "        file.check()\n", ""),
     ("extraction/append.py", "return waiting_mode(self.file)", "return None"),
     ("heads/checkpoint.py", "known = owned.read(path)", "known = path.read_bytes()"),

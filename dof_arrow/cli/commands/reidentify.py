@@ -65,6 +65,7 @@ def reidentify(
     write_pairs(pairs, out, overwrite=overwrite)
     counts = pairs.group_by("kind").aggregate([("name", "count")]).to_pylist()
     found = {each["kind"]: each["name_count"] for each in counts}
-    told = ", ".join(f"{found.get(kind, 0):,} {text}" for kind, text in _KINDS.items())
+    kinds = {kind: text for kind, text in _KINDS.items() if kind != "bag" or kind in found}
+    told = ", ".join(f"{found.get(kind, 0):,} {text}" for kind, text in kinds.items())
     terminal.result({"path": str(out), **found}, f"{out}: {told}")
     return DONE

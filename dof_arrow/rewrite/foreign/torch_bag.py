@@ -5,6 +5,7 @@ They are read without torch, and nothing that they name is imported or called.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,15 +93,15 @@ class TorchBag:
 def _loaded(path: Path) -> Any:
     where = str(path)
     with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
         is_zip = file.read(4).startswith(bounded_zip.ZIPPED)
     if is_zip:
         with bounded_zip.opened(path, _LIMITS) as archive:
             return torch_tensors.read_zip(archive, where)
-    with open_file(path) as file:
-        data = file.read(_LIMITS.bytes + 1)
-    if len(data) > _LIMITS.bytes:
+    if size > _LIMITS.bytes:
         raise BagRefused("sizes")
-    return torch_tensors.read_old(data, where)
+    with open_file(path) as file:
+        return torch_tensors.read_old(file.read(size), where)
 
 
 def _array(value: Any) -> Array:
