@@ -318,7 +318,9 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["convert", a, out, "--rows-per-part", "256", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 600
     assert [p.rows for p in dof.open(out).metadata.parts] == [256, 256, 88]
-    assert main.main(["info", out]) == 0 and "in 3 parts of up to 256 rows" in capsys.readouterr().out
+    assert (
+        main.main(["info", out]) == 0 and "in 3 parts of up to 256 rows" in capsys.readouterr().out
+    )
     assert main.main(["convert", a, str(tmp_path / "x.npy"), "--quiet"]) == 0
     assert main.main(["convert", a, str(tmp_path / "x.doc")]) == 2
     assert np.array_equal(dof.open(out).to_numpy(), dof.open(a).to_numpy())

@@ -180,8 +180,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     (
         "format/spec/references.py",
-        "if twice or (not target.classes and target.kind != 'regression'):",
-        "if not target.classes and target.kind != 'regression':",
+        "if twice or (not target.classes and target.kind in ('category', 'multilabel')):",
+        "if not target.classes and target.kind in ('category', 'multilabel'):",
     ),
     ("format/spec/references.py", "if name in ('', '.', '..'):", "if name in ('.', '..'):"),
     (
@@ -282,8 +282,8 @@ FAULTS: tuple[Fault, ...] = (
     ("format/spec/records.py", "if len(widths) > 1:", "if len(widths) > 2:"),
     (
         "format/spec/records.py",
-        "for name in (record.id, record.group):",
-        "for name in (record.id,):",
+        "for name in (record.id, record.bag, record.group):",
+        "for name in (record.id, record.bag):",
     ),
     (
         "format/spec/records.py",

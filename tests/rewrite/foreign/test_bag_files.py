@@ -389,4 +389,7 @@ def test_the_command_converts_and_tells_what_failed(tmp_path: Path) -> None:
     told = json.loads(result.stdout)
     assert told["rows"] == 11 and "1 inputs failed" in told["warnings"][0]
     result = CliRunner().invoke(program, ["info", str(out)])
-    assert "virchow2: claimed, not verified" in result.stdout and "2, by the column bag" in result.stdout
+    assert (
+        "virchow2: claimed, not verified" in result.stdout
+        and "2, by the column bag" in result.stdout
+    )
