@@ -41,6 +41,14 @@ def uploaded(out: Address, last: str = "") -> Iterator[Path]:
             _put_all([(path, out)])
 
 
+def put_new(path: Path, target: Address) -> None:
+    """Put a file under a name that is new, and compare its size.
+
+    Raises OutputError if something stands there, or the store refuses.
+    """
+    _put(path, target, is_new=True)
+
+
 def _refuse_existing(target: Address) -> None:
     import obstore
 

@@ -54,7 +54,9 @@ _LIBRARY = (
     "rewrite",
     "rewrite/foreign",
     *_PRIVACY,
+    "publish",
 )
+_PUBLISHED = (*_FORMAT, "storage", "cores", "tables", "dataset")
 
 MAY: dict[str, tuple[str, ...]] = {
     "storage": (),
@@ -98,6 +100,7 @@ MAY: dict[str, tuple[str, ...]] = {
     ),
     "privacy/attacks": ("sampling", "heads"),
     "privacy": (*_EXTRACTION, "extraction", "heads", "rewrite", "privacy/attacks"),
+    "publish": (*_PUBLISHED, "rewrite"),
     "cli": _LIBRARY,
     "cli/commands": (*_LIBRARY, "cli"),
 }
