@@ -128,7 +128,7 @@ def test_a_public_repository_is_refused_unless_meant(dataset: Path, hub: HubServ
     made = Repository(private=False)
     made.commit({})
     hub.repositories[NAME] = made
-    with pytest.raises(UsageError, match="everybody may read this repository.*--public"):
+    with pytest.raises(UsageError, match=r"everybody may read this repository.*--public"):
         dof.push(dataset, ADDRESS)
     assert made.files() == {}
     assert dof.push(dataset, ADDRESS, public=True).public
