@@ -101,7 +101,7 @@ def _size_category(rows: int) -> str:
 
 def _opening(ds: Dataset) -> Iterator[str]:
     info = ds.metadata.info
-    yield f"# {_plain(info.title or 'Features')}"
+    yield f"# {_plain(' '.join((info.title or 'Features').split()))}"
     yield ""
     if info.description:
         yield _plain(info.description)
@@ -138,7 +138,7 @@ def _rows(files: Sequence[SplitRows]) -> list[str]:
 def _columns(ds: Dataset) -> list[str]:
     lines = ["## Columns", "", "| column | what it is | type |", "|---|---|---|"]
     for name, column in ds.metadata.columns.items():
-        role = column.role
+        role: str = column.role
         target = ds.metadata.targets.get(name)
         if target is not None:
             role = f"{role}: {_target(target)}"
@@ -182,7 +182,6 @@ def _people(about: Metadata) -> list[str]:
         lines.append("Ids are keyed pseudonyms; only whoever has the key can read them back.")
     for measure in privacy.measures if privacy else ():
         lines.append(f"Measure: {_plain(_measure(measure))}.")
-    lines.append(f"Audit: {_plain(audit_line(about))}.")
     return lines
 
 

@@ -185,7 +185,7 @@ def _plain_transfers() -> Iterator[None]:
     """
     import warnings
 
-    constants = require("huggingface_hub.constants", extra="hub")
+    constants: Any = require("huggingface_hub.constants", extra="hub")
     utils = require("huggingface_hub.utils", extra="hub")
     before = constants.HF_HUB_DISABLE_XET
     had_bars = not utils.are_progress_bars_disabled()

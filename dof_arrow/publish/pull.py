@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,13 +76,15 @@ def pull(
     wanted = [*data, *(cores if with_core else [])]
     with _waiting(target) as waiting:
         found = dict(zip(wanted, folder.fetch(wanted, waiting), strict=True))
-        _join([found[name] for name in data], target, layout, overwrite)
-        made = dataset.open(target)
-        if with_core:
-            _keep_cores(made, [found[name] for name in cores], cores, overwrite)
+        opened = [dataset.open(found[name]) for name in data]
+        core_files = {name: found[name] for name in cores if with_core}
+        _check_cores(opened[0], core_files)
+        _join(opened, target, layout, overwrite)
+        for name, path in core_files.items():
+            _keep_core(path, target.absolute().parent / _CORES / name.rpartition("/")[2], overwrite)
     if cores and not with_core:
         listening().say("The core was published too: --with-core fetches it.")
-    return made
+    return dataset.open(target)
 
 
 def _checked_output(target: Path, overwrite: bool) -> Path:
@@ -190,9 +192,8 @@ def _waiting(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _join(paths: Sequence[Path], target: Path, layout: Layout, overwrite: bool) -> None:
+def _join(opened: Sequence[Dataset], target: Path, layout: Layout, overwrite: bool) -> None:
     """Write the rows of all files as one, with what each of them says of the whole."""
-    opened = [dataset.open(path) for path in paths]
     about = _common(opened)
     whole, _ = dataset.union(opened, once=False)
     order = pseudonym_order(opened, whole)
@@ -219,28 +220,28 @@ def _common(opened: Sequence[Dataset]) -> dict[str, Json]:
     return said[0]
 
 
-def _keep_cores(
-    made: Dataset, paths: Sequence[Path], names: Sequence[str], overwrite: bool
-) -> None:
-    """Put cores into the folder beside the dataset in which they are looked for."""
-    known = {core.sha256 for core in made.metadata.cores.values()}
-    folder = Path(str(made.path)).absolute().parent / _CORES
-    for path, name in zip(paths, names, strict=True):
+def _check_cores(ds: Dataset, files: Mapping[str, Path]) -> None:
+    """Raise SourceError for a core that a dataset does not name; files are called by digests."""
+    known = {core.sha256 for core in ds.metadata.cores.values()}
+    for name, path in files.items():
         if path.name not in known:
             raise SourceError(
                 "a core that the dataset does not name",
                 name,
-                "SHA-256 " + " or ".join(sorted(known)),
+                " or ".join(f"SHA-256 {digest}" for digest in sorted(known)) or "none",
                 path.name,
                 "Do not use it until you know whose it is.",
             )
-        target = folder / name.rpartition("/")[2]
-        folder.mkdir(exist_ok=True)
-        if _digest_of(target) == path.name:
-            continue
-        with replacing(target, overwrite=overwrite) as out:
-            out.write(path.read_bytes())
-        listening().say(f"core: {target}")
+
+
+def _keep_core(path: Path, target: Path, overwrite: bool) -> None:
+    """Put a core into the folder beside the dataset in which cores are looked for."""
+    target.parent.mkdir(exist_ok=True)
+    if _digest_of(target) == path.name:
+        return
+    with replacing(target, overwrite=overwrite) as out:
+        out.write(path.read_bytes())
+    listening().say(f"core: {target}")
 
 
 def _digest_of(path: Path) -> str | None:

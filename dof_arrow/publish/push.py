@@ -83,6 +83,7 @@ def push(
     target = _target(to, filesystem)
     if public:
         check_public(ds)
+    _tell_of_names(ds)
     wanted = Wanted(
         layout=layout,
         card=card,
@@ -121,6 +122,13 @@ def check_public(ds: Dataset) -> None:
             f"without {' and '.join(lacking)}",
             f"For example: dof edit {where} {' '.join(lacking.values())}",
         )
+
+
+def _tell_of_names(ds: Dataset) -> None:
+    """Say so where ids may be the names of files, and so of people."""
+    privacy = ds.metadata.privacy
+    if privacy is None or privacy.ids == "name":
+        listening().say("Note: the ids are no pseudonyms, as far as the file says.")
 
 
 def _target(to: PathLike | Address, filesystem: Any) -> HubRepository | Address:

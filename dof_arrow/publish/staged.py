@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -63,8 +63,8 @@ def stage(ds: Dataset, folder: Path, wanted: Wanted) -> list[PublishedFile]:
     for each, file in zip(splits, files, strict=True):
         records.append(RecordFile(file=file, record_set=each.hub_name, rows=len(each.rows)))
     described = croissant.described(ds, records, wanted.page)
-    texts = {CROISSANT: json.dumps(described, ensure_ascii=False, indent=1) + "\n"}
-    texts |= _licences(ds.metadata.cores.values(), cores)
+    texts = _licences(ds.metadata.cores.values(), cores)
+    texts[CROISSANT] = json.dumps(described, ensure_ascii=False, indent=1) + "\n"
     if wanted.card is not None:
         texts[CARD] = _card(wanted.card)
     texts[README] = hub_readme.text(ds, splits, wanted.address)
@@ -134,7 +134,7 @@ def _core_file(core: CoreMetadata) -> str:
     return f"core/{plain}-{core.sha256[:8]}.onnx"
 
 
-def _licences(about: Sequence[CoreMetadata], cores: Mapping[str, bytes]) -> dict[str, str]:
+def _licences(about: Iterable[CoreMetadata], cores: Mapping[str, bytes]) -> dict[str, str]:
     """A text for each core that is published: its licence, and what it was made of."""
     texts = {}
     for core in about:
@@ -151,7 +151,7 @@ def _licences(about: Sequence[CoreMetadata], cores: Mapping[str, bytes]) -> dict
 
 def _card(path: PathLike) -> str:
     try:
-        with open_file(path) as file:
+        with open_file(Path(path)) as file:
             return file.read().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(

@@ -245,3 +245,35 @@ def test_a_dry_run_asks_nobody(
     assert told["audit"] == "not audited" and hub.asked == []
     assert set(told["texts"]) == {"README.md", "croissant.json"}
     assert not any(file["sent"] for file in told["files"])
+
+
+def test_a_hub_that_cannot_be_reached(
+    dataset: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(OutputError, match="the hub cannot be reached"):
+        dof.push(dataset, ADDRESS)
+
+
+def test_ids_that_are_names_are_told(
+    hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = published.about(privacy={"ids": "name"})
+    path = published.write(tmp_path / "x.dof.parquet", said=said)
+    assert main(["push", str(path), ADDRESS]) == 0
+    assert "the ids are no pseudonyms" in capsys.readouterr().err
+
+
+def test_xet_is_off_while_pushing_and_as_before_afterwards(
+    dataset: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants as constants
+    from huggingface_hub.utils._runtime import is_xet_available
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    seen = []
+    hub.pause = lambda digest: seen.append(is_xet_available())
+    dof.push(dataset, ADDRESS)
+    assert seen == [False] * len(DATA) and constants.HF_HUB_DISABLE_XET is False

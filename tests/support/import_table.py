@@ -56,7 +56,6 @@ _LIBRARY = (
     *_PRIVACY,
     "publish",
 )
-_PUBLISHED = (*_FORMAT, "storage", "cores", "tables", "dataset")
 
 MAY: dict[str, tuple[str, ...]] = {
     "storage": (),
@@ -100,7 +99,7 @@ MAY: dict[str, tuple[str, ...]] = {
     ),
     "privacy/attacks": ("sampling", "heads"),
     "privacy": (*_EXTRACTION, "extraction", "heads", "rewrite", "privacy/attacks"),
-    "publish": (*_PUBLISHED, "rewrite"),
+    "publish": (*_FORMAT, "storage", "cores", "tables", "dataset", "rewrite"),
     "cli": _LIBRARY,
     "cli/commands": (*_LIBRARY, "cli"),
 }
