@@ -1,4 +1,4 @@
-"""A dataset repository on the Hugging Face hub: made private, filled in one commit, looked at again.
+"""A dataset repository on the Hugging Face hub: private at first, filled by one commit, compared.
 
 `huggingface_hub` asks the hub, with the token that it finds by its own ways. Its transfers by Xet
 are off while it does: they go to other servers, by a protocol that tells no digest of a file. The
