@@ -13,13 +13,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import UsageError, shown
 from dof_arrow.format.directory import Directory
 from dof_arrow.format.file import File
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import Contact, Info, Metadata
 from dof_arrow.format.spec.split_names import TEST, TRAIN, VALID, standard
-from dof_arrow.publish.croissant_fields import Reading, fields
+from dof_arrow.publish.croissant_fields import SPLIT_NAMES, Reading, fields
 from dof_arrow.publish.published_files import PublishedFile
 from dof_arrow.publish.responsible import provenance, responsible
 from dof_arrow.publish.spdx import is_url, license_url
@@ -226,21 +226,21 @@ def _splits(about: Metadata) -> Iterator[Json]:
         return
     rows = []
     for name in about.splits:
-        row = {"splits/name": name}
+        row = {f"{SPLIT_NAMES}/name": name}
         meant = standard(name)
         if meant:
-            row["splits/url"] = _SPLITS[meant]
+            row[f"{SPLIT_NAMES}/url"] = _SPLITS[meant]
         rows.append(row)
-    columns = [_inner("splits/name", "name", "sc:Text")]
-    if all("splits/url" in row for row in rows):
-        columns.append(_inner("splits/url", "url", ["sc:URL", "cr:Split"]))
+    columns = [_inner(f"{SPLIT_NAMES}/name", "name", "sc:Text")]
+    if all(f"{SPLIT_NAMES}/url" in row for row in rows):
+        columns.append(_inner(f"{SPLIT_NAMES}/url", "url", ["sc:URL", "cr:Split"]))
     kept = [column["@id"] for column in columns]
     yield {
         "@type": "cr:RecordSet",
-        "@id": "splits",
-        "name": "splits",
+        "@id": SPLIT_NAMES,
+        "name": SPLIT_NAMES,
         "dataType": "cr:Split",
-        "key": {"@id": "splits/name"},
+        "key": {"@id": f"{SPLIT_NAMES}/name"},
         "field": columns,
         "data": [{name: row[name] for name in kept} for row in rows],
     }
@@ -254,7 +254,7 @@ def _record_set(ds: Dataset, reading: Reading, has_splits: bool) -> Json:
     found, left_out = fields(ds, reading, has_splits)
     described = f"{reading.rows} rows, each the features of one picture, frame or window."
     if left_out:
-        described += f" Columns that Croissant has no type for: {', '.join(left_out)}."
+        described += f" Columns that Croissant has no type for: {', '.join(map(shown, left_out))}."
     record = ds.metadata.record
     key = [name for name in (record.id, record.view, record.frame) if name in ds.columns]
     return {

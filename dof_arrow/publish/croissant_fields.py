@@ -14,6 +14,7 @@ from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import Column, CoreMetadata, Target
 from dof_arrow.format.spec.names import is_names
 
+SPLIT_NAMES = "split-names"  # the record set that says what splits mean; no split is called so
 # Types of values, each with the test of Arrow that tells it.
 _KINDS = (
     (pa.types.is_boolean, "sc:Boolean"),
@@ -52,29 +53,39 @@ class Reading:
 def fields(ds: Dataset, reading: Reading, has_splits: bool) -> tuple[list[Json], list[str]]:
     """A field for each column, and the names of those columns that have no type there."""
     found: list[Json] = []
-    left_out = []
+    left_out: list[str] = []
     for column in ds.schema:
-        field = _field(ds, column, reading)
+        field = _field(ds, column, reading, left_out)
         if field is None:
-            left_out.append(column.name)
+            left_out.append(column.name or "one without a name")
             continue
         if has_splits and column.name == ds.metadata.record.split:
-            field["references"] = {"field": {"@id": "splits/name"}}
+            field["references"] = {"field": {"@id": f"{SPLIT_NAMES}/name"}}
         found.append(field)
     return found, left_out
 
 
-def _field(ds: Dataset, column: pa.Field, reading: Reading) -> dict[str, Json] | None:
-    """A column as a field; None where there is no type for it."""
+def _field(
+    ds: Dataset, column: pa.Field, reading: Reading, left_out: list[str]
+) -> dict[str, Json] | None:
+    """A column as a field; None where there is no type for it.
+
+    The names of those inside a struct that have none are added to `left_out`.
+    """
     name = column.name
     about = ds.metadata.columns[name]
     target = ds.metadata.targets.get(name)
     field = {"@type": "cr:Field", "@id": reading.of(name), "name": name}
     field["description"] = _description(ds, name, about, target)
+    if not name:
+        return None
     if pa.types.is_struct(column.type):
-        inner = [_part(name, part, reading) for part in column.type]
-        field["subField"] = [part for part in inner if part is not None]
-        return field if field["subField"] else None
+        inner = {part.name: _part(name, part, reading) for part in column.type}
+        field["subField"] = [part for part in inner.values() if part is not None]
+        if not field["subField"]:
+            return None
+        left_out += [f"{name}.{part}" for part, found in inner.items() if found is None]
+        return field
     kind = _shaped(column, target)
     if kind is None:
         return None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import dof_arrow as dof
@@ -22,7 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-RECOMMENDED = {"citeAs", "datePublished", "version"}  # which only the owner can say
+RECOMMENDED = {"citeAs", "datePublished", "license", "version"}  # which only the owner can say
 
 
 def _loaded(folder: Path, value: dict[str, Any] | None = None) -> Any:
@@ -69,7 +71,7 @@ def test_what_was_pushed_loads_split_by_split(dataset: Path, tmp_path: Path) -> 
     ):
         rows = [_expected(row) for row in published.rows_of(ds.split(split))]
         assert _records(found, name) == rows
-    named = {each["name"]: each.get("url") for each in _records(found, "splits")}
+    named = {each["name"]: each.get("url") for each in _records(found, "split-names")}
     assert sorted(named) == sorted(published.SPLITS)
 
 
@@ -134,3 +136,29 @@ def test_without_an_audit_it_says_so(dataset: Path) -> None:
 def test_chosen_rows_have_no_file_to_describe(dataset: Path) -> None:
     with pytest.raises(UsageError, match=r"dof\.save"):
         described(dof.open(dataset)[:3])
+
+
+def test_columns_of_odd_types_and_names(tmp_path: Path) -> None:
+    odd = {
+        "": pa.array([1, 2]),
+        "a/b%20 c": pa.array([1, 2]),
+        "bytes": pa.array([b"a", b"\xff"]),
+        "lasts": pa.array([1, 2], pa.duration("s")),
+        "nested": pa.array([{"deep": {"x": 1}, "flat": "t"}] * 2),
+        "price": pa.array([Decimal("1.50"), None]),
+        "words": pa.array([["x", "y"], []]),
+        "split": pa.array(["splits", "train"]),
+    }
+    with dof.Writer(tmp_path / "x.dof.parquet", {"record": {"split": "split"}}) as writer:
+        writer.write(ids=["a", "b"], vectors={"feature": np.eye(2, dtype="f4")}, columns=odd)
+    dof.push(tmp_path / "x.dof.parquet", tmp_path / "a")
+    (row,) = _records(_loaded(tmp_path / "a"), "splits")
+    assert {name: row[name] for name in ("id", "words", "nested", "price")} == {
+        "id": "a",
+        "words": ["x", "y"],
+        "nested": {"flat": "t"},
+        "price": 1.5,
+    }
+    value = json.loads((tmp_path / "a" / "croissant.json").read_text("utf-8"))
+    told = value["recordSet"][-1]["description"]
+    assert told.endswith("no type for: one without a name, bytes, lasts, nested.deep.")

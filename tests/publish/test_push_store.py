@@ -277,3 +277,13 @@ def test_commands(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["pull", str(tmp_path / "a"), "-o", out, "--overwrite", "-q"]) == 0
     assert main(["pull", str(tmp_path / "none"), "-o", out, "--overwrite"]) == 2
     assert "nothing was published there" in capsys.readouterr().err
+
+
+def test_a_dataset_afar_is_pushed_from_there(
+    dataset: Path, bucket: Bucket, cache: Path, tmp_path: Path
+) -> None:
+    address = bucket.put("x.dof.parquet", dataset.read_bytes())
+    dof.push(address, tmp_path / "a")
+    dof.push(dataset, tmp_path / "b")
+    for name in NAMES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
