@@ -277,3 +277,24 @@ def test_xet_is_off_while_pushing_and_as_before_afterwards(
     hub.pause = lambda digest: seen.append(is_xet_available())
     dof.push(dataset, ADDRESS)
     assert seen == [False] * len(DATA) and constants.HF_HUB_DISABLE_XET is False
+
+
+def test_datasets_loads_it_from_the_hub_split_by_split(
+    dataset: Path, hub: HubServer, tmp_path: Path
+) -> None:
+    pytest.importorskip("datasets")
+    dof.push(dataset, ADDRESS)
+    code = (
+        "import datasets, json, sys\n"
+        "found = datasets.load_dataset(sys.argv[1])\n"
+        "print(json.dumps({name: rows['id'][:] for name, rows in found.items()}))\n"
+    )
+    environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, NAME], env=environment, capture_output=True, check=True
+    )
+    ds = dof.open(dataset)
+    splits = zip(DATA, published.SPLITS, strict=True)
+    assert json.loads(done.stdout) == {
+        name: ds.split(split)["id"].tolist() for name, split in splits
+    }
