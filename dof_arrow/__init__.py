@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from dof_arrow.inference.predict_files import predict
     from dof_arrow.inference.transformer import PictureFeatures as DofFeatures
     from dof_arrow.loader.raw.pictures import pictures
+    from dof_arrow.publish.pull import pull
+    from dof_arrow.publish.push import push
     from dof_arrow.rewrite.compact import compact
     from dof_arrow.rewrite.convert import convert, save
     from dof_arrow.rewrite.drop import drop
@@ -96,6 +98,8 @@ __all__ = [
     "open",
     "pictures",
     "predict",
+    "pull",
+    "push",
     "reidentify",
     "reproduce",
     "save",
@@ -133,6 +137,8 @@ _HOMES = {
     "open": "dataset.dataset",
     "pictures": "loader.raw.pictures",
     "predict": "inference.predict_files",
+    "pull": "publish.pull",
+    "push": "publish.push",
     "reidentify": "rewrite.reidentify",
     "reproduce": "extraction.reproduce",
     "save": "rewrite.convert",

@@ -13,12 +13,14 @@ COMMANDS = {
         "info": "Say what a dataset holds and how it came to be.",
         "validate": "Check a file against the specification.",
         "audit": "Attack a dataset; say what of the pictures and people was found.",
+        "push": "Put a dataset on a hub or a store, privately unless asked otherwise.",
     },
     "Share": {
         "edit": "Rewrite what a file says of itself; its data stay.",
         "import": "Make a dataset of vectors that others computed.",
         "label": "Give a dataset new labels from a table; its vectors stay.",
         "convert": "Write a dataset in another form, or back.",
+        "pull": "Fetch a dataset that was pushed, and check every file.",
     },
     "Guard": {
         "duplicates": "Find the same picture under two patients, or in two splits.",

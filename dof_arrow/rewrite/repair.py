@@ -23,11 +23,12 @@ from dof_arrow.format.file import File
 from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import explained, sibling
 
-_HIDDEN = re.compile(r"\.(?P<of>.+)\.(?P<what>partial|staging|lock|new|part\.parquet)")
+_HIDDEN = re.compile(r"\.(?P<of>.+)\.(?P<what>partial|staging|pull|lock|new|part\.parquet)")
 # The hidden file of a file in a directory is named after that file: whose it is, is the rest.
 _WITHIN = re.compile(r"\.?(.+?)(?:\.part\.parquet|\.manifest\.parquet|\.data-\d+\.parquet)?")
 _WHAT = {
     "partial": "the beginning of a file",
+    "pull": "files that were fetched; the same command goes on",
     "lock": "a lock that nobody holds",
     "new": "the beginning of a directory",
     "part.parquet": "the beginning of a part",
@@ -134,6 +135,8 @@ def _locks(path: Path) -> list[Path]:
         return [path]
     if path.suffix == ".staging":
         return [path / "lock"]
+    if path.suffix == ".pull":
+        return [path.with_suffix(".lock")]
     if not path.name.startswith("."):
         return [sibling(path.parent, append.LOCK)]
     name = path.name.removesuffix(f".{append.SPARE}").removesuffix(f".{append.NEW}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
-from dof_arrow.errors import SourceError, UsageError
+from dof_arrow.errors import OutputError, SourceError, UsageError
 from dof_arrow.storage.addresses import Address
-from dof_arrow.storage.stores import Answer, Changed, Passing
+from dof_arrow.storage.stores import Answer, Changed, Missing, Passing
 
 _LONGEST = 200  # letters of a version
+_COPIED = 8 << 20  # bytes at a time
 
 
 class FilesystemReader:
@@ -49,7 +52,44 @@ class FilesystemReader:
         return size, f"{size} {version}"[:_LONGEST]
 
     def _missing(self) -> UsageError:
-        return UsageError("no such file in the filesystem", self._where)
+        return Missing("no such file in the filesystem", self._where)
+
+
+def put_new(path: Path, target: Address) -> None:
+    """Put a file where nothing stands: it is written beside, then moved into its place.
+
+    Raises OutputError if something stands there, or the filesystem refuses.
+    """
+    from pyarrow.fs import FileType
+
+    system = _arrow_system(target.filesystem)
+    folder, _, name = target.url.rpartition("/")
+    part = f"{folder}/.{name}.partial" if folder else f".{name}.partial"
+    where = str(target)
+    try:
+        if system.get_file_info(target.url).type != FileType.NotFound:
+            raise OutputError("the output exists already", where, hint="Give another name.")
+        if folder:
+            system.create_dir(folder, recursive=True)
+        with path.open("rb") as source, system.open_output_stream(part) as out:
+            shutil.copyfileobj(source, out, _COPIED)
+        system.move(part, target.url)
+    except (OSError, NotImplementedError) as error:
+        raise OutputError(
+            "the filesystem does not take the file",
+            where,
+            found=getattr(error, "strerror", None) or type(error).__name__,
+            hint="Repeat the command.",
+        ) from None
+
+
+def _arrow_system(filesystem: Any) -> Any:
+    """A filesystem as pyarrow has it; one of fsspec is wrapped."""
+    if isinstance(_system(filesystem), _Arrow):
+        return filesystem
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    return PyFileSystem(FSSpecHandler(filesystem))
 
 
 class _Arrow:

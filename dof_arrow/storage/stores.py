@@ -43,6 +43,10 @@ class Changed(Exception):
     """The object is not the one that was asked for."""
 
 
+class Missing(UsageError):
+    """There is no object of this name."""
+
+
 class NoRanges(Exception):
     """The store does not give parts of an object as it is asked for them."""
 
@@ -152,7 +156,7 @@ def refusal(error: Exception, address: Address) -> Exception:
     scheme = address.url.partition("://")[0]
     credentials = _CREDENTIALS.get(scheme, _CHECK)
     if isinstance(error, FileNotFoundError):
-        return UsageError("no such object", where, hint=_CHECK)
+        return Missing("no such object", where, hint=_CHECK)
     if isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
         return SourceError("the store refuses to give the object", where, hint=credentials)
     if isinstance(error, exceptions.PreconditionError):

@@ -57,6 +57,8 @@ PUBLIC = [
     "open",
     "pictures",
     "predict",
+    "pull",
+    "push",
     "reidentify",
     "reproduce",
     "save",

@@ -55,6 +55,7 @@ _LIBRARY = (
     "rewrite/foreign",
     "rewrite/legacy",
     *_PRIVACY,
+    "publish",
 )
 
 MAY: dict[str, tuple[str, ...]] = {
@@ -100,6 +101,7 @@ MAY: dict[str, tuple[str, ...]] = {
     ),
     "privacy/attacks": ("sampling", "heads"),
     "privacy": (*_EXTRACTION, "extraction", "heads", "rewrite", "privacy/attacks"),
+    "publish": (*_FORMAT, "storage", "cores", "tables", "dataset", "rewrite"),
     "cli": _LIBRARY,
     "cli/commands": (*_LIBRARY, "cli"),
 }

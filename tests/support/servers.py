@@ -19,7 +19,7 @@ _UNKNOWN = {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Invalid username
 TOKEN = "hf_secretsecretsecret"
 
 
-class _Quiet(BaseHTTPRequestHandler):
+class Quiet(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -37,10 +37,16 @@ class _Quiet(BaseHTTPRequestHandler):
         self.do_GET()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that are killed leave in the middle of an answer."""
+
+
 @contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -68,14 +74,14 @@ class Files:
         """The server's address."""
         site = self
 
-        class Handler(_Quiet):
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 site.answer(self)
 
-        with _serving(Handler) as address:
+        with serving(Handler) as address:
             yield address
 
-    def answer(self, handler: _Quiet) -> None:
+    def answer(self, handler: Quiet) -> None:
         self.asked.append(
             {"path": handler.path, **{k.title(): v for k, v in handler.headers.items()}}
         )
@@ -87,7 +93,7 @@ class Files:
         else:
             self._send(handler, data)
 
-    def _send(self, handler: _Quiet, data: bytes) -> None:
+    def _send(self, handler: Quiet, data: bytes) -> None:
         tag = f'"{hashlib.sha1(data).hexdigest()}"'
         asked = handler.headers.get("Range", "")
         goes_on = self.ranges and asked and handler.headers.get("If-Range") == tag
@@ -127,15 +133,15 @@ class Hub:
         """The endpoint; large files come from another host name."""
         hub = self
 
-        class Handler(_Quiet):
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 hub.answer(self)
 
-        with _serving(Handler) as address:
+        with serving(Handler) as address:
             self.store = address.replace("127.0.0.1", "localhost")
             yield address
 
-    def answer(self, handler: _Quiet) -> None:
+    def answer(self, handler: Quiet) -> None:
         authorization = handler.headers.get("Authorization")
         self.asked.append((handler.headers["Host"].partition(":")[0], handler.path, authorization))
         parts = [unquote(part) for part in urlsplit(handler.path).path.strip("/").split("/")]
@@ -157,7 +163,7 @@ class Hub:
             for data in files.values()
         }
 
-    def _api(self, handler: _Quiet, name: str, rest: list[str]) -> None:
+    def _api(self, handler: Quiet, name: str, rest: list[str]) -> None:
         files = self.repositories.get(name)
         if files is None:
             return handler.send(401, b"", _UNKNOWN)
@@ -173,7 +179,7 @@ class Hub:
         )
 
     def _resolve(
-        self, handler: _Quiet, name: str, revision: str, path: str, authorization: str | None
+        self, handler: Quiet, name: str, revision: str, path: str, authorization: str | None
     ) -> None:
         if self.busy:
             self.busy -= 1
@@ -198,7 +204,7 @@ class Hub:
         left = self.lies.get(name, [{}])
         return left.pop(0) if len(left) > 1 else left[0]
 
-    def _file(self, handler: _Quiet, data: bytes, lie: dict[str, str]) -> None:
+    def _file(self, handler: Quiet, data: bytes, lie: dict[str, str]) -> None:
         digest = hashlib.sha256(data).hexdigest()
         if len(data) <= LARGE:
             tag = f'"{hashlib.sha1(data).hexdigest()}"'

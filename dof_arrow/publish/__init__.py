@@ -1,0 +1,1 @@
+"""Publishing a dataset: its card, its description for catalogues, hubs and stores."""

@@ -1,0 +1,41 @@
+"""What a dataset says of its audit, in one line: what attackers found, or that none was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dof_arrow.errors import shown
+from dof_arrow.format.spec.metadata import Metadata
+
+NOT_AUDITED = "not audited"
+
+
+def audit_line(metadata: Metadata) -> str:
+    """What the last stored audit found, in one line; `not audited` where there is none.
+
+    >>> from dof_arrow.format.spec.metadata import Privacy
+    >>> class Told:
+    ...     privacy = Privacy(ids="pseudonym", audits=({"rows": 9, "advantage": 0.25},))
+    >>> audit_line(Told)
+    'audited on 9 rows: nothing found by these attackers; the most gained over chance: 0.25'
+    """
+    privacy = metadata.privacy
+    if privacy is None or not privacy.audits:
+        return NOT_AUDITED
+    audit = privacy.audits[-1]
+    found = ", ".join(sorted(set(_found(audit))))
+    told = f"found {found}" if found else "nothing found by these attackers"
+    line = f"audited on {audit.get('rows', 'some')} rows: {told}"
+    most = audit.get("advantage")
+    if isinstance(most, int | float):
+        line += f"; the most gained over chance: {most:.2f}"
+    return shown(line)
+
+
+def _found(audit: Mapping[str, Any]) -> Iterator[str]:
+    """What was found out, as far as the audit says so in the way of `dof audit`."""
+    findings = audit.get("findings")
+    for finding in findings if isinstance(findings, list | tuple) else ():
+        if isinstance(finding, Mapping) and finding.get("found"):
+            yield str(finding.get("of"))
