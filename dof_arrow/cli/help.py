@@ -15,6 +15,7 @@ COMMANDS = {
         "audit": "Attack a dataset; say what of the pictures and people was found.",
     },
     "Share": {
+        "card": "Write one page that says what a dataset is, for people to read.",
         "edit": "Rewrite what a file says of itself; its data stay.",
         "import": "Make a dataset of vectors that others computed.",
         "label": "Give a dataset new labels from a table; its vectors stay.",

@@ -54,6 +54,7 @@ _LIBRARY = (
     "rewrite",
     "rewrite/foreign",
     *_PRIVACY,
+    "publish",
 )
 
 MAY: dict[str, tuple[str, ...]] = {
@@ -98,6 +99,15 @@ MAY: dict[str, tuple[str, ...]] = {
     ),
     "privacy/attacks": ("sampling", "heads"),
     "privacy": (*_EXTRACTION, "extraction", "heads", "rewrite", "privacy/attacks"),
+    "publish": (
+        *_EXTRACTION,
+        "extraction",
+        "heads",
+        "inference",
+        "rewrite",
+        "rewrite/foreign",
+        *_PRIVACY,
+    ),
     "cli": _LIBRARY,
     "cli/commands": (*_LIBRARY, "cli"),
 }

@@ -1,0 +1,1 @@
+"""Datasets made ready for others: the card, a page of their own."""
