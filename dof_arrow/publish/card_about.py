@@ -13,7 +13,7 @@ from dof_arrow.progress import size
 
 Json = Any
 
-_UNITS = {1 / 255: "1/255", 1 / 127.5: "1/127.5"}
+_UNITS = {1 / 255: "1/255", 1 / 128: "1/128", 1 / 127.5: "1/127.5"}
 _ROLES = {
     "feature": "vectors",
     "id": "name of the record",
@@ -245,7 +245,7 @@ def _resized(spec: Preprocessing) -> str:
 def _normalised(spec: Preprocessing) -> Iterator[str]:
     if spec.scale != 1:
         for factor, word in _UNITS.items():
-            if abs(spec.scale - factor) < 1e-6:
+            if abs(spec.scale - factor) < 1e-7:
                 yield f"times {word}"
                 break
         else:

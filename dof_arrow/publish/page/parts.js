@@ -64,13 +64,14 @@ function listFacts(list, facts) {
   }
 }
 
-/** A table: heads are texts, or {text, number}; cells are elements or texts; the first names its line. */
+/** A table: heads are texts, or {text, number, extra}; cells are elements or texts; the first names its line.
+ * Narrow screens do without `extra` columns. */
 function table(kind, caption, heads, lines) {
-  const made = make("table", kind);
+  const made = make("table", heads.length > 4 && !kind ? "many" : kind);
   if (caption) made.append(make("caption", "", caption));
   const row = make("tr", "");
   for (const head of heads) {
-    const cell = make("th", head.number ? "number" : "", head.text ?? head);
+    const cell = make("th", kindOf(head), head.text ?? head);
     cell.scope = "col";
     row.append(cell);
   }
@@ -79,15 +80,18 @@ function table(kind, caption, heads, lines) {
   for (const line of lines) {
     const into = make("tr", "");
     line.forEach((cell, place) => {
-      const element = make(place ? "td" : "th", heads[place].number ? "number" : "", cell);
+      const element = make(place ? "td" : "th", kindOf(heads[place]), cell);
       if (!place) element.scope = "row";
-      if (heads[place].bar) element.className = "bar";
       into.append(element);
     });
     body.append(into);
   }
   made.append(body);
   return make("div", "wide", made);
+}
+
+function kindOf(head) {
+  return ["number", "extra", "bar"].filter(name => head[name]).join(" ");
 }
 
 /** A bar of several parts, each {part, colour}, as long as their sum is of `most`. */

@@ -3,6 +3,9 @@
 "use strict";
 
 const SPLIT_COLOURS = ["#4269d0", "#97bbf5", "#efb118", "#ff725c", "#6cc5b0", "#a463f2", "#9c6b4e"];
+const METRICS = {
+  auc: "AUC", f1: "F1", r2: "R²", ece: "calibration error (ECE; less is better)", mae: "mean absolute error (less is better)",
+};
 const MOST_CLASSES = 40; // lines of a table of classes; the rest is summed
 
 function drawHead() {
@@ -90,8 +93,8 @@ function classTable(target, splits) {
     const told = splits.length > 1 ? [target.classes[place].rows.map(whole).join(" / ")] : [];
     return [target.classes[place].name, whole(sums[place]), share(sums[place], all), ...told, stack(parts, most)];
   });
-  const heads = ["Class", { text: "Rows", number: true }, { text: "Share", number: true }];
-  if (splits.length > 1) heads.push({ text: splits.map(split => split.name).join(" / "), number: true });
+  const heads = ["Class", { text: "Rows", number: true }, { text: "Share", number: true, extra: true }];
+  if (splits.length > 1) heads.push({ text: splits.map(split => split.name).join(" / "), number: true, extra: true });
   heads.push({ text: "", bar: true });
   const made = [];
   if (splits.length > 1) made.push(keys(splits.map((split, place) => ({ text: split.name, colour: splitColour(place) }))));
@@ -258,7 +261,8 @@ function drawHeadScores(head) {
   if (how) made.push(make("p", "said", how));
   if (!head.here) made.push(make("p", "note", "This head was trained on another dataset."));
   const lines = head.scores.map(score => [
-    score.metric.replace("_", " "), score.part, interval(score.value, score.low, score.high, score.baseline),
+    METRICS[score.metric] ?? score.metric.replace("_", " "), score.part,
+    score.metric === "mae" ? "" : interval(score.value, score.low, score.high, score.baseline),
     scoreText(score.value, score.low, score.high), number(score.baseline),
   ]);
   const columns = ["Score", "Judged on", "", { text: "Value (95%)", number: true }, { text: "A guess", number: true }];
@@ -337,6 +341,7 @@ function codePanel(snippet, place, tabs) {
   const text = make("code", "", snippet.code);
   const panel = make("div", "code", make("pre", "", text), copy);
   panel.id = `panel-${place}`;
+  panel.dataset.name = snippet.name; // which print shows above it
   panel.setAttribute("role", "tabpanel");
   panel.setAttribute("aria-labelledby", tab.id);
   copy.addEventListener("click", async () => {
