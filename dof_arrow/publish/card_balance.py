@@ -114,16 +114,16 @@ def _size(data: Dataset, name: str, part: Dataset) -> SplitSize:
     return SplitSize(name=name, rows=len(part), records=sum(records))
 
 
-def _target(
-    data: Dataset, name: str, parts: Mapping[str, Dataset], outside: int
-) -> TargetBalance:
+def _target(data: Dataset, name: str, parts: Mapping[str, Dataset], outside: int) -> TargetBalance:
     target = data.metadata.targets[name]
     classes: tuple[ClassCounts, ...] = ()
     values = None
     if target.classes:
         whole = data.value_counts(name)
         missing = whole.pop(None, 0)
-        classes = _classes(target.classes, whole, [part.value_counts(name) for part in parts.values()], outside)
+        classes = _classes(
+            target.classes, whole, [part.value_counts(name) for part in parts.values()], outside
+        )
     else:
         column = data.to_arrow([name]).column(0)
         missing = column.null_count

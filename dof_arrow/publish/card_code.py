@@ -9,6 +9,9 @@ from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import shown
 
 _OPEN = "import dof_arrow as dof\n\nds = dof.open({file})"
+_FIRST_ROWS = "print(table.head())"
+_SCHEMA = "print(table.schema)"
+_QUERY = 'print(duckdb.sql("select count(*) from ds").fetchall())'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +40,15 @@ def snippets(data: Dataset) -> tuple[Snippet, ...]:
         "Keras": _loader(opened, data, target, "to_keras"),
         "TensorFlow": _loader(opened, data, target, "to_tf"),
         "JAX": f"{opened}\n{_arrays('to_jax', target)}",
-        "pandas": f"import pandas as pd\n\ntable = pd.read_parquet({file})\nprint(table.head())",
-        "Polars": f"import polars as pl\n\ntable = pl.read_parquet({file})\nprint(table.head())",
-        "DuckDB": f"import duckdb\n\n{_open_only(opened)}\nduckdb.sql(\"select * from ds limit 5\").show()",
-        "Arrow": f"import pyarrow.parquet as pq\n\ntable = pq.read_table({file})\nprint(table.schema)",
+        "pandas": f"import pandas as pd\n\ntable = pd.read_parquet({file})\n{_FIRST_ROWS}",
+        "Polars": f"import polars as pl\n\ntable = pl.read_parquet({file})\n{_FIRST_ROWS}",
+        "DuckDB": f"import duckdb\n{opened}\n{_QUERY}",
+        "Arrow": f"import pyarrow.parquet as pq\n\ntable = pq.read_table({file})\n{_SCHEMA}",
     }
     if data.metadata.parts:  # a directory: its files are read by us, and handed on
-        python["pandas"] = f"{opened}\ntable = ds.to_pandas()\nprint(table.head())"
-        python["Polars"] = f"{opened}\ntable = ds.to_polars()\nprint(table.head())"
-        python["Arrow"] = f"{opened}\ntable = ds.to_arrow()\nprint(table.schema)"
+        python["pandas"] = f"{opened}\ntable = ds.to_pandas()\n{_FIRST_ROWS}"
+        python["Polars"] = f"{opened}\ntable = ds.to_polars()\n{_FIRST_ROWS}"
+        python["Arrow"] = f"{opened}\ntable = ds.to_arrow()\n{_SCHEMA}"
     found = [Snippet(name=name, language="python", code=code) for name, code in python.items()]
     return (*found, Snippet(name="Shell", language="sh", code=_shell(data, target)))
 
@@ -53,10 +56,6 @@ def snippets(data: Dataset) -> tuple[Snippet, ...]:
 def _quoted(text: str) -> str:
     """A text as a Python literal without anything that changes how it is shown."""
     return shown(repr(text))
-
-
-def _open_only(opened: str) -> str:
-    return opened.replace("\n\n", "\n", 1)
 
 
 def _arrays(call: str, target: str | None) -> str:
@@ -85,7 +84,9 @@ def _loader(opened: str, data: Dataset, target: str | None, framework: str) -> s
     if "train" in data.metadata.splits:
         rows = 'ds.split("train")'
     if target is None:
-        return f"{opened}\nloader = {rows}.loader(batch_size=256, shuffle=True)\n{_first(framework)}"
+        return (
+            f"{opened}\nloader = {rows}.loader(batch_size=256, shuffle=True)\n{_first(framework)}"
+        )
     name = _quoted(target)
     return (
         f"{opened}\nrows = {rows}.labelled({name})\n"

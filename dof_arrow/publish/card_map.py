@@ -80,7 +80,9 @@ class Map:
 
 def drawn_map(drawn: DrawnRows, of: int, found: tuple[Array, Array] | None) -> Map:
     """The map of drawn rows; `found` are the places and cosines [n, k] of their neighbours."""
-    views = [_view(each.name, each.places, each.note) for each in projections(drawn.data, drawn.feature)]
+    views = [
+        _view(each.name, each.places, each.note) for each in projections(drawn.data, drawn.feature)
+    ]
     nearest = None
     if found is not None:
         rows, cosines = found
@@ -152,7 +154,10 @@ def _classes(name: str, column: pa.ChunkedArray, target: Target) -> Colouring:
         labels += [_SEVERAL, _NONE]
     found = [_code(value, codes, len(target.classes)) for value in column.to_pylist()]
     return Colouring(
-        name=name, kind="classes", codes=packed_numbers(np.array(found), "<u2"), labels=tuple(labels)
+        name=name,
+        kind="classes",
+        codes=packed_numbers(np.array(found), "<u2"),
+        labels=tuple(labels),
     )
 
 

@@ -188,4 +188,6 @@ def _packed(path: Path) -> Mapping[str, bytes]:
 
 
 def _no_runtime(path: Path, found: str) -> UsageError:
-    return UsageError("not onnxruntime-web", str(path), "its npm package", found, f"Get it: {_HINT}")
+    return UsageError(
+        "not onnxruntime-web", str(path), "its npm package", found, f"Get it: {_HINT}"
+    )

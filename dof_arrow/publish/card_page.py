@@ -30,8 +30,9 @@ def page(title: str, card: Any, runtime: str | None = None) -> bytes:
     scripts = [_read(name) for name in _SCRIPTS]
     style = _read("card.css")
     modules = [runtime] if runtime else []
+    policy = _policy(style, scripts, modules)
     filled = {
-        "policy": f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, scripts, modules)}">',
+        "policy": f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         "title": f"<title>{escape(shown(title))}</title>",
         "style": f"<style>{style}</style>",
         "data": f'<script type="application/json" id="card">{as_data(card)}</script>',
@@ -59,7 +60,7 @@ def as_data(value: Any) -> str:
     >>> as_data({"title": "</script>"})
     '{"title":"\\\\u003c/script>"}'
     """
-    plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
+    plain = value if isinstance(value, Mapping) else dataclasses.asdict(value)
     text = json.dumps(_visible(plain), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
 

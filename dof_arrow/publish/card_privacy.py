@@ -20,7 +20,7 @@ _MOST_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """What one attacker reached: its score and interval, the control's, and what needs no features."""
+    """What an attacker reached: its score and interval, the control's, and a guess's."""
 
     name: str
     attacker: str
@@ -79,7 +79,9 @@ def _measure(value: Mapping[str, Json]) -> str:
 def _audit(value: Mapping[str, Json]) -> AuditResult:
     """An audit as `dof audit --store` writes it; what is missing or of another form is left out."""
     told = value.get("findings")
-    findings = [each for each in told if isinstance(each, Mapping)] if isinstance(told, list) else []
+    findings = (
+        [each for each in told if isinstance(each, Mapping)] if isinstance(told, list) else []
+    )
     notes = value.get("notes")
     return AuditResult(
         rows=_whole(value.get("rows")),

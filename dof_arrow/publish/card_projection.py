@@ -125,7 +125,9 @@ def _pacmap(scores: Array) -> Projection:
         made = pacmap.PaCMAP(n_components=2, random_state=_SEED, apply_pca=False)
         places = made.fit_transform(scores, init="pca")
     version = getattr(pacmap, "__version__", "")
-    note = f"PaCMAP {version}, seed {_SEED}: who is near is kept; how far clusters lie apart is not."
+    note = (
+        f"PaCMAP {version}, seed {_SEED}: who is near is kept; how far clusters lie apart is not."
+    )
     return Projection("PaCMAP", places.astype(np.float32), note)
 
 

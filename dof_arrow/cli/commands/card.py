@@ -52,12 +52,11 @@ def card(terminal: Terminal, dataset: Path, out: Path, **options: Any) -> int:
 
     with terminal.busy("making the card"):
         made = write(dataset, out, **options)
-    drawn = f"{made.map.rows:,} of {made.map.of:,} rows drawn"
-    value = {"path": str(out), "bytes": out.stat().st_size, "rows": made.map.of}
-    terminal.result(
-        {**value, "drawn": made.map.rows}, f"{out}: {size(value['bytes'])}, {drawn}"
-    )
+    written = out.stat().st_size
+    rows = made.map
+    value = {"path": str(out), "bytes": written, "rows": rows.of, "drawn": rows.rows}
+    terminal.result(value, f"{out}: {size(written)}, {rows.rows:,} of {rows.of:,} rows drawn")
     if options["sheets"]:
-        terminal.say("The page shows pictures of the source: give it to nobody who may not see them.")
+        terminal.say("The page shows pictures of the source: it is for those who may see them.")
     terminal.say("Next: open it in a browser")
     return DONE
