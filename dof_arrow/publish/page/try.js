@@ -91,7 +91,7 @@ function startTrying() {
   const { model } = card;
   at("try-said").textContent = `The model ${model.name} runs on your own picture, here in the browser. The picture does not leave this machine.`;
   const draft = model.draft ? " At extraction JPEG was decoded small, which no browser does: there the answers differ more." : "";
-  at("try-note").textContent = `Run by onnxruntime-web ${model.runtime_version}. PNG gives the probabilities of dof predict; browsers decode JPEG a little differently.${draft}`;
+  at("try-note").textContent = `Run by onnxruntime-web ${model.runtime_version}. PNG gives the probabilities of dof predict; browsers may decode JPEG a little differently.${draft}`;
   const drop = at("try-drop");
   at("try-file").addEventListener("change", event => {
     if (event.target.files.length) answer(event.target.files[0]);
