@@ -79,7 +79,10 @@ def card(
         stored, fused = read_model(Path(model), opened.metadata)
         running = try_model(Path(model).name, stored, fused, runtime)
         script = runtime.script
-        told = {**fused.heads, **told}
+        # A fused head describes itself in fewer words: its report tells whether it is the same.
+        reports = [head.report for head in told.values()]
+        inside = {name: head for name, head in fused.heads.items() if head.report not in reports}
+        told = {**inside, **told}
     made = gathered(opened, feature, heads=told, names=names, model=running, sheet=sheets)
     with replacing(out, overwrite=overwrite) as file:
         file.write(page(made.about.title, made, script))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -120,8 +121,9 @@ def _some(blocks: RowBlocks) -> Array:
 def _pacmap(scores: Array) -> Projection:
     import pacmap
 
+    logging.getLogger("pacmap").setLevel(logging.ERROR)  # it warns of the seed that it is given
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of the seed that makes it repeatable
+        warnings.simplefilter("ignore")
         made = pacmap.PaCMAP(n_components=2, random_state=_SEED, apply_pca=False)
         places = made.fit_transform(scores, init="pca")
     version = getattr(pacmap, "__version__", "")

@@ -15,10 +15,11 @@ from tests.support.pictures import KEY, core
 
 @dataclass(frozen=True)
 class Judged:
-    """Files: pictures, their dataset, the model of one picture, of several, and another dataset."""
+    """Files: pictures, their dataset, a head, the model of one picture, of several, and another dataset."""
 
     pictures: Path
     data: Path
+    head: Path
     model: Path
     batched: Path
     other: Path
@@ -40,10 +41,12 @@ def judged(folder: Path) -> Judged:
     found = Judged(
         pictures,
         data,
+        folder / "own.onnx",
         folder / "model.onnx",
         folder / "batched.onnx",
         write(folder / "x.parquet", 9),
     )
+    found.head.write_bytes(head)
     found.model.write_bytes(dof.fuse(core(), {"label": head}))
     found.batched.write_bytes(dof.fuse(core(), {"label": head}, batch=True))
     return found

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import dof_arrow as dof
@@ -319,3 +322,61 @@ def test_the_command(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     sheet = ["--sheets", str(tmp_path / "sheet.png")]
     assert main.main(["card", str(file), "-o", str(out), "--overwrite", *sheet]) == 0
     assert "pictures of the source" in capsys.readouterr().err
+
+
+class _Stub:
+    """Stands for a library that makes maps: it is given what it was asked for, and turns it round."""
+
+    __version__ = "7"
+
+    def __init__(self, **options: Any) -> None:
+        assert options["random_state"] == 0
+
+    def fit(self, scores: np.ndarray[Any, Any], **options: Any) -> np.ndarray[Any, Any]:
+        assert scores.shape == (60, WIDTH)
+        return scores[:, 1::-1].astype(np.float64)
+
+    fit_transform = fit
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "shown"),
+    [("pacmap", "PaCMAP", "PaCMAP"), ("openTSNE", "TSNE", "t-SNE")],
+)
+def test_a_map_of_neighbours_where_one_is_installed(
+    file: Path, monkeypatch: pytest.MonkeyPatch, library: str, name: str, shown: str
+) -> None:
+    """Of principal components, from one seed; the version that made it is told."""
+    monkeypatch.setattr(card_projection, "find_spec", lambda asked: asked == library or None)
+    monkeypatch.setitem(sys.modules, library, SimpleNamespace(__version__="7", **{name: _Stub}))
+    plain, other = card_projection.projections(dof.open(file), "feature")
+    assert (plain.name, other.name) == ("PCA", shown)
+    assert (other.places == plain.places[:, ::-1]).all()
+    assert f"{library if library == 'openTSNE' else shown} 7, seed 0" in other.note
+    monkeypatch.setattr(card_projection, "MOST_NEIGHBOURS", 59)
+    assert len(card_projection.projections(dof.open(file), "feature")) == 1
+
+
+def test_rows_that_are_told_to_be_of_several_classes(tmp_path: Path) -> None:
+    signs = pa.array([[0], [1], [0, 1], [], None], pa.list_(pa.int32()))
+    about = {"targets": {"signs": {"kind": "multilabel", "classes": ["bright", "dark"]}}}
+    path = making.write(tmp_path / "x.parquet", 5, columns={"signs": signs}, metadata=about)
+    told = gathered(dof.open(path))
+    (colours,) = told.map.colourings
+    assert colours.labels == ("bright", "dark", "several", "none of them")
+    assert unpacked(colours.codes, "<u2").tolist() == [0, 1, 2, 3, 65_535]
+    (target,) = told.balance.targets
+    assert [(each.name, each.rows) for each in target.classes] == [("bright", (2,)), ("dark", (2,))]
+    assert target.missing == 1
+
+
+def test_however_a_dataset_lies_the_card_is_the_same(file: Path, tmp_path: Path) -> None:
+    """Compact, in a directory, or in the layout that maps: but for the file, its size and its seal."""
+    dof.convert(file, tmp_path / "compact.parquet", layout="compact")
+    dof.convert(file, tmp_path / "parts.dof")
+    whole = gathered(dof.open(file))
+    for name in ("compact.parquet", "parts.dof"):
+        made = gathered(dof.open(tmp_path / name))
+        assert made.map == whole.map
+        assert made.balance == whole.balance
+        assert made.quality == whole.quality

@@ -87,6 +87,9 @@ def test_the_page_holds_the_model_and_its_scores(made: Judged, tmp_path: Path) -
     (head,) = told.model.heads
     assert (head.target, head.classes) == ("label", ("dark", "light"))
     assert [each.name for each in told.scores.heads] == ["label"]
+    twice = {"heads": [made.head], "model": made.model, "onnxruntime_web": runtime}
+    again = card(made.data, tmp_path / "b.html", **twice)
+    assert [each.name for each in again.scores.heads] == ["own"]  # one head, told once
     text = (tmp_path / "a.html").read_text("utf-8")
     assert "'wasm-unsafe-eval'" in text
     assert 'globalThis.ort={"env":a' in text

@@ -121,7 +121,7 @@ function keys(entries) {
 
 /** A histogram as a picture, with its middle, its ends, and words for who cannot see it. */
 function drawHistogram(found, unit) {
-  const wide = 480, high = 120, most = Math.max(...found.counts);
+  const wide = 400, high = 110, most = Math.max(...found.counts);
   const low = found.edges[0], top = found.edges[found.edges.length - 1];
   const said = `Histogram from ${short(low)} to ${short(top)} ${unit}, median ${short(found.median)}`;
   const picture = shape("svg", { viewBox: `0 0 ${wide} ${high + 22}`, class: "histogram", role: "img", "aria-label": said });

@@ -141,12 +141,15 @@ function drawTwins(quality) {
   const across = (count, what) => (count === null ? `not known, as there is no ${what}` : whole(count));
   const facts = make("dl", "facts");
   listFacts(facts, [
-    { name: "Pairs alike", text: `${whole(twins.pairs)} of ${whole(twins.rows)} rows, with a cosine of ${twins.threshold} and more` },
+    { name: "Pairs alike", text: `${whole(twins.pairs)} among ${whole(twins.rows)} rows, with a cosine of ${twins.threshold} and more` },
     { name: "With equal numbers", text: whole(twins.equal) },
     { name: "Of two splits", text: across(twins.across_splits, "split") },
     { name: "Of two groups", text: across(twins.across_groups, "group") },
   ]);
   made.push(facts);
+  if (twins.pairs > twins.rows) {
+    made.push(make("p", "small", "There are more pairs than rows: all vectors lie so close that such a cosine tells little of them."));
+  }
   if (twins.first.length) {
     const lines = twins.first.map(pair => [pair.first, pair.second, pair.cosine.toFixed(4), pair.differ]);
     made.push(table("", "The first of them", ["Row", "Row", { text: "Cosine", number: true }, "Differ in"], lines));
@@ -157,8 +160,9 @@ function drawTwins(quality) {
 function drawLonely(quality) {
   if (!quality.lonely.length) return [];
   const lines = quality.lonely.map(row => {
-    const show = make("button", "", "Show on the map");
+    const show = make("button", "", "Show");
     show.type = "button";
+    show.ariaLabel = `Show ${row.label} on the map`;
     show.addEventListener("click", () => window.showRow(row.place));
     return [row.label, row.value.toFixed(3), show];
   });
@@ -194,11 +198,11 @@ function drawAudit(audit) {
   const found = audit.attacks.filter(attack => attack.found).length;
   const verdict = `${whole(found)} of ${whole(audit.attacks.length)} attacks found something in ${rows}${groups}. What these attackers did not find, a stronger one may.`;
   const lines = audit.attacks.map(attack => [
-    attack.name, attack.attacker, attack.metric, interval(attack.reached, attack.low, attack.high, attack.baseline),
-    scoreText(attack.reached, attack.low, attack.high), number(attack.control), number(attack.baseline),
+    attack.name, attack.attacker, attack.metric, scoreText(attack.reached, attack.low, attack.high),
+    interval(attack.reached, attack.low, attack.high, attack.baseline), number(attack.control), number(attack.baseline),
     make("span", attack.found ? "tag yes" : "tag", attack.found ? "found" : "not found"),
   ]);
-  const heads = ["Attack", "By", "Metric", "", { text: "Reached (95%)", number: true }, { text: "Shuffled", number: true },
+  const heads = ["Attack", "By", "Metric", { text: "Reached (95%)", number: true }, "", { text: "Shuffled", number: true },
     { text: "Chance", number: true }, ""];
   const made = [make("p", "", verdict), table("", "Dot: what was reached; bar: its 95% interval; line: chance.", heads, lines)];
   if (audit.unique) made.push(make("p", "", audit.unique));
@@ -261,11 +265,10 @@ function drawHeadScores(head) {
   if (how) made.push(make("p", "said", how));
   if (!head.here) made.push(make("p", "note", "This head was trained on another dataset."));
   const lines = head.scores.map(score => [
-    METRICS[score.metric] ?? score.metric.replace("_", " "), score.part,
-    score.metric === "mae" ? "" : interval(score.value, score.low, score.high, score.baseline),
-    scoreText(score.value, score.low, score.high), number(score.baseline),
+    METRICS[score.metric] ?? score.metric.replace("_", " "), score.part, scoreText(score.value, score.low, score.high),
+    score.metric === "mae" ? "" : interval(score.value, score.low, score.high, score.baseline), number(score.baseline),
   ]);
-  const columns = ["Score", "Judged on", "", { text: "Value (95%)", number: true }, { text: "A guess", number: true }];
+  const columns = ["Score", "Judged on", { text: "Value (95%)", number: true }, "", { text: "A guess", number: true }];
   made.push(table("", "Dot: the score; bar: its 95% interval; line: what a guess reaches.", columns, lines));
   if (head.confusion.length && head.confusion.length <= 30) made.push(...confusionTable(head));
   for (const warning of head.warnings) made.push(make("p", "note plain", warning));
