@@ -105,7 +105,8 @@ function classTable(target, splits) {
     made.push(make("p", "small", `and ${whole(rest.length)} more classes, ${whole(rows)} rows together`));
   }
   const small = Math.min(...sums), large = Math.max(...sums);
-  const told = small ? `The largest class has ${short(large / small)} times the rows of the smallest.` : "Some classes have no rows.";
+  const times = small === large ? "All classes have equally many rows." : `The largest class has ${short(large / small)} times the rows of the smallest.`;
+  const told = small ? times : "Some classes have no rows.";
   made.push(make("p", "small", target.kind === "multilabel" ? `${told} A row may have several classes.` : told));
   return made;
 }
