@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from dof_arrow.dataset.dataset import Dataset
@@ -85,9 +86,7 @@ class Pipeline:
 def about(data: Dataset, feature: str) -> About:
     """What a dataset is, from its metadata and its size."""
     known = data.metadata
-    width = 1
-    for side in data.row_shape(feature):
-        width *= side
+    width = prod(data.row_shape(feature))
     columns = [_column(name, column, known) for name, column in known.columns.items()]
     return About(
         title=known.info.title or data.path.name,
@@ -134,6 +133,11 @@ def _figures(data: Dataset, width: int) -> Iterator[Fact]:
 def _facts(data: Dataset) -> Iterator[Fact]:
     known = data.metadata
     yield from _owner(known.info)
+    if data.derived:
+        text = (
+            "Another tool rewrote this file, or it is damaged: what it says of itself may be stale."
+        )
+        yield Fact(name="Mind", text=text)
     yield Fact(name="File", text=data.path.name)
     if known.parts:
         yield Fact(name="Parts", text=f"{len(known.parts):,} files")

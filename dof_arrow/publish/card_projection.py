@@ -22,6 +22,9 @@ MOST_NEIGHBOURS = 20_000  # rows that a map of neighbours is made of
 _WIDEST = 2_048  # numbers a row, up to which the whole covariance is looked at
 _KEPT = 50  # principal components that a map of neighbours starts from
 _BLOCK = 1 << 24  # bytes of rows at a time
+_SOME = 1 << 28  # bytes of rows that tell the axes of very wide ones
+_TINY = 1e-30
+_NOTHING = 1e-12  # of the largest variance
 _SEED = 0
 
 
@@ -77,20 +80,24 @@ def _axes(blocks: RowBlocks, count: int) -> tuple[Array, Array, list[float], int
     if blocks.width <= _WIDEST:
         mean, covariance = _covariance(blocks)
         values, vectors = np.linalg.eigh(covariance)
+        order = np.argsort(-values, kind="stable")[:count]
+        axes = vectors[:, order]
         seen = blocks.rows
     else:
         rows = _some(blocks)
         mean = rows.mean(axis=0)
         rows -= mean
         values, sides = np.linalg.eigh(rows @ rows.T)
-        vectors = rows.T @ (sides / np.sqrt(np.maximum(values, 1e-30)))
+        order = np.argsort(-values, kind="stable")[:count]
+        # Rows of which few differ span fewer axes: the others are none, not what rounding makes.
+        spanned = np.maximum(values[order], _TINY)
+        lengths = np.where(spanned > _NOTHING * values.max(), 1 / np.sqrt(spanned), 0.0)
+        axes = rows.T @ (sides[:, order] * lengths)
         seen = len(rows)
-    order = np.argsort(-values, kind="stable")[:count]
-    axes = vectors[:, order]
     # The sign of an axis is free: its largest part is positive, so that equal data look equal.
     largest = np.abs(axes).argmax(axis=0)
     axes = axes * np.where(axes[largest, np.arange(count)] < 0, -1.0, 1.0)
-    total = max(float(values.clip(0).sum()), 1e-30)
+    total = max(float(values.clip(0).sum()), _TINY)
     shares = [float(value) / total for value in values[order].clip(0)]
     return mean.astype(np.float32), axes.astype(np.float32), shares, seen
 
@@ -110,7 +117,8 @@ def _covariance(blocks: RowBlocks) -> tuple[Array, Array]:
 def _some(blocks: RowBlocks) -> Array:
     """At most `_WIDEST` rows float64 [m, D], drawn by the seed, in their order."""
     order = Permutation(blocks.rows, key(_SEED, "axes"))
-    chosen = np.sort(order(np.arange(min(_WIDEST, blocks.rows))))
+    fitting = max(_SOME // (8 * blocks.width), _KEPT)
+    chosen = np.sort(order(np.arange(min(_WIDEST, fitting, blocks.rows))))
     found = np.empty((len(chosen), blocks.width))
     for numbers, values in _parts(blocks):
         wanted = np.isin(numbers, chosen)

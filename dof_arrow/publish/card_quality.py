@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ Array = NDArray[Any]
 _BLOCK = 1 << 24  # bytes of rows at a time
 _NAMED = 8  # rows and dimensions that are named
 _TRIED = 20_000  # pairs of rows that tell how many are alike
+_TRIED_BYTES = 1 << 28  # of them
 _MOST_ALIKE = 2_000_000  # pairs, above which they are no longer counted one by one
 
 
@@ -124,7 +126,9 @@ def _share_alike(drawn: DrawnRows) -> float:
     count = len(drawn.places)
     if count < 2:
         return 0.0
-    tried = np.arange(min(_TRIED, count))
+    width = prod(drawn.data.row_shape(drawn.feature))
+    fitting = max(_TRIED_BYTES // (4 * width), 2)
+    tried = np.arange(min(_TRIED, fitting, count))
     chosen = Permutation(count, key(0, "pairs"))(tried)
     rows = drawn.data.take(chosen).to_numpy(drawn.feature).reshape(len(chosen), -1)
     step = max(_BLOCK // (8 * rows.shape[1]), 1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import dof_arrow as dof
@@ -64,6 +65,13 @@ def test_what_it_is(told: Card) -> None:
     assert columns["feature"].type == f"float32 [{WIDTH}]"
 
 
+def test_a_file_that_another_tool_rewrote_says_so(file: Path, tmp_path: Path) -> None:
+    pq.write_table(pq.read_table(file), tmp_path / "x.parquet")
+    with pytest.warns(dof.DofWarning):
+        made = gathered(dof.open(tmp_path / "x.parquet"))
+    assert [fact.name for fact in made.about.facts].count("Mind") == 1
+
+
 def test_balance_counts_rows(told: Card) -> None:
     splits = {split.name: split.rows for split in told.balance.splits}
     assert splits == {"train": 48, "test": 12}
@@ -104,6 +112,15 @@ def test_wide_rows_give_the_same_axes(file: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(card_projection, "_some", lambda blocks: vectors(60).astype(np.float64))
     whole = card_projection.projections(dof.open(file), "feature")[0]
     assert np.abs(whole.places - exact).max() < 1e-3
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_few_wide_rows_span_few_axes(tmp_path: Path, rows: int) -> None:
+    path = making.write(tmp_path / "x.parquet", rows, making.vectors(rows, 3000))
+    (view, *_) = card_projection.projections(dof.open(path), "feature")
+    spans = np.ptp(view.places, axis=0)
+    assert (spans > 1).tolist() == [rows > 1, rows > 2]
+    assert (spans[spans < 1] < 1e-3).all()
 
 
 def test_neighbours_are_the_nearest_others(told: Card) -> None:
