@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import dof_arrow as dof
 from dof_arrow.publish.card import card, gathered
@@ -318,3 +319,25 @@ def test_a_hundred_thousand_points_are_fluid(running: Any, file: Path, tmp_path:
         best = min(seen.run(_FRAMES) for _ in range(TRIES))
         assert best <= FLUID
         assert seen.run("rowAt(map.left[77], map.top[77])") >= 0
+
+
+def test_a_sheet_and_an_audit_are_shown(running: Any, tmp_path: Path) -> None:
+    score = {"value": 0.9, "low": 0.8, "high": 0.95}
+    finding = {
+        "attack": "linkage",
+        "reached": score,
+        "control": score,
+        "baseline": 0.1,
+        "found": True,
+    }
+    audits = [{"rows": 60, "groups": 30, "findings": [finding], "notes": [MARKUP]}]
+    path = dataset(tmp_path / "x.parquet", privacy={"ids": "pseudonym", "audits": audits})
+    Image.new("L", (30, 20)).save(tmp_path / "sheet.png")
+    card(path, tmp_path / "card.html", sheets=tmp_path / "sheet.png")
+    with opened(running, tmp_path / "card.html") as seen:
+        assert seen.run("document.querySelector('#privacy img').naturalWidth") == 30
+        told = seen.text("#privacy")
+        assert "shows pictures of the source" in told
+        assert "0.900 (0.80 to 0.95)" in told
+        assert f"Not tried, or less: {MARKUP}" in told
+        assert "Not audited" not in told
