@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dof_arrow.inference.predict_files import predict
     from dof_arrow.inference.transformer import PictureFeatures as DofFeatures
     from dof_arrow.loader.raw.pictures import pictures
+    from dof_arrow.publish.card import card
     from dof_arrow.publish.pull import pull
     from dof_arrow.publish.push import push
     from dof_arrow.rewrite.compact import compact
@@ -77,6 +78,7 @@ __all__ = [
     "UsageError",
     "Writer",
     "append",
+    "card",
     "compact",
     "concat",
     "convert",
@@ -116,6 +118,7 @@ _HOMES = {
     "HeadRegressor": "heads.sklearn_heads",
     "Writer": "format.writer",
     "append": "format.append",
+    "card": "publish.card",
     "compact": "rewrite.compact",
     "concat": "dataset.dataset",
     "convert": "rewrite.convert",

@@ -16,6 +16,7 @@ COMMANDS = {
         "push": "Put a dataset on a hub or a store, privately unless asked otherwise.",
     },
     "Share": {
+        "card": "Write one page that says what a dataset is, for people to read.",
         "edit": "Rewrite what a file says of itself; its data stay.",
         "import": "Make a dataset of vectors that others computed.",
         "label": "Give a dataset new labels from a table; its vectors stay.",

@@ -39,6 +39,7 @@ MADE = {
     "train": ("class of a label", "the model's own name"),
     "evaluate": ("class of a label", "cell of a kept column"),
     "fuse": ("class of a label", "the model's own name"),
+    "card": ("class of a label", "the model's own name"),
     "merge": ("class of a label", "the model's own name"),
     "convert": ("class of a label", "the model's own name"),
     "label": ("class of a label", "the model's own name"),

@@ -36,6 +36,7 @@ PUBLIC = [
     "UsageError",
     "Writer",
     "append",
+    "card",
     "compact",
     "concat",
     "convert",

@@ -124,6 +124,7 @@ def _use(house: House, owned: Owned, core: Path) -> None:
     fused = house.output("fuse", "model.onnx")
     house.dof("fuse", "--core", core, "--head", head, "-o", fused)
     house.dof("predict", fused, owned.pictures, code=3)
+    house.dof("card", first, "--head", head, "-o", house.output("card", "card.html"))
     house.dof("predict", fused, owned.classes, "--json")
     copy = house.output("train", "core.onnx")
     copy.write_bytes(core.read_bytes())  # found beside the head by its digest

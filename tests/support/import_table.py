@@ -101,7 +101,15 @@ MAY: dict[str, tuple[str, ...]] = {
     ),
     "privacy/attacks": ("sampling", "heads"),
     "privacy": (*_EXTRACTION, "extraction", "heads", "rewrite", "privacy/attacks"),
-    "publish": (*_FORMAT, "storage", "cores", "tables", "dataset", "rewrite"),
+    "publish": (
+        *_EXTRACTION,
+        "extraction",
+        "heads",
+        "inference",
+        "rewrite",
+        "rewrite/foreign",
+        *_PRIVACY,
+    ),
     "cli": _LIBRARY,
     "cli/commands": (*_LIBRARY, "cli"),
 }

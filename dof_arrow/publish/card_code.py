@@ -1,0 +1,109 @@
+"""Code that a card offers to be copied: how each framework reads the dataset."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from dof_arrow.dataset.dataset import Dataset
+from dof_arrow.errors import shown
+
+_OPEN = "import dof_arrow as dof\n\nds = dof.open({file})"
+_FIRST_ROWS = "print(table.head())"
+_SCHEMA = "print(table.schema)"
+_QUERY = 'print(duckdb.sql("select count(*) from ds").fetchall())'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snippet:
+    """A piece of code: what it is for, its language, and the text."""
+
+    name: str
+    language: str
+    code: str
+
+
+def snippets(data: Dataset) -> tuple[Snippet, ...]:
+    """Code for each framework, with the names of this file, its target and its splits.
+
+    Names come from a stranger's file: they stand as quoted literals that hold nothing but a text.
+    """
+    file = _quoted(data.path.name)
+    opened = _OPEN.format(file=file)
+    named = [name for name, target in data.metadata.targets.items() if target.kind == "category"]
+    targets = [*named, *data.metadata.targets]
+    target = targets[0] if targets else None
+    python = {
+        "NumPy": f"{opened}\n{_arrays('to_numpy', target)}",
+        "scikit-learn": _sklearn(opened, target, bool(named)),
+        "PyTorch": _loader(opened, data, target, "to_torch"),
+        "Keras": _loader(opened, data, target, "to_keras"),
+        "TensorFlow": _loader(opened, data, target, "to_tf"),
+        "JAX": f"{opened}\n{_arrays('to_jax', target)}",
+        "pandas": f"import pandas as pd\n\ntable = pd.read_parquet({file})\n{_FIRST_ROWS}",
+        "Polars": f"import polars as pl\n\ntable = pl.read_parquet({file})\n{_FIRST_ROWS}",
+        "DuckDB": f"import duckdb\n{opened}\n{_QUERY}",
+        "Arrow": f"import pyarrow.parquet as pq\n\ntable = pq.read_table({file})\n{_SCHEMA}",
+    }
+    if data.metadata.parts:  # a directory: its files are read by us, and handed on
+        python["pandas"] = f"{opened}\ntable = ds.to_pandas()\n{_FIRST_ROWS}"
+        python["Polars"] = f"{opened}\ntable = ds.to_polars()\n{_FIRST_ROWS}"
+        python["Arrow"] = f"{opened}\ntable = ds.to_arrow()\n{_SCHEMA}"
+    found = [Snippet(name=name, language="python", code=code) for name, code in python.items()]
+    return (*found, Snippet(name="Shell", language="sh", code=_shell(data, target)))
+
+
+def _quoted(text: str) -> str:
+    """A text as a Python literal without anything that changes how it is shown."""
+    return shown(repr(text))
+
+
+def _arrays(call: str, target: str | None) -> str:
+    if target is None:
+        return f"x = ds.{call}()  # [n, D]\nprint(x.shape)"
+    read = f"x, y = ds.{call}(), ds.{call}({_quoted(target)})"
+    return f"{read}  # [n, D] and [n]\nprint(x.shape, y.shape)"
+
+
+def _sklearn(opened: str, target: str | None, classes: bool) -> str:
+    if target is None:
+        return f"{opened}\nfrom sklearn.cluster import KMeans\n\nKMeans(8).fit(ds.to_numpy())"
+    kind = "LogisticRegression" if classes else "Ridge"
+    options = "max_iter=1000" if classes else ""
+    name = _quoted(target)
+    return (
+        f"from sklearn.linear_model import {kind}\n{opened}\n"
+        f"rows = ds.labelled({name})\n"
+        f"model = {kind}({options}).fit(rows.to_numpy(), rows.to_numpy({name}))\n"
+        f"print(model.score(rows.to_numpy(), rows.to_numpy({name})))"
+    )
+
+
+def _loader(opened: str, data: Dataset, target: str | None, framework: str) -> str:
+    rows = "ds"
+    if "train" in data.metadata.splits:
+        rows = 'ds.split("train")'
+    if target is None:
+        return (
+            f"{opened}\nloader = {rows}.loader(batch_size=256, shuffle=True)\n{_first(framework)}"
+        )
+    name = _quoted(target)
+    return (
+        f"{opened}\nrows = {rows}.labelled({name})\n"
+        f"loader = rows.loader(target={name}, batch_size=256, shuffle=True)\n{_first(framework)}"
+    )
+
+
+def _first(framework: str) -> str:
+    return f"for batch in loader.{framework}():\n    print(batch)\n    break"
+
+
+def _shell(data: Dataset, target: str | None) -> str:
+    file = shlex.quote(shown(data.path.name))
+    lines = [f"dof validate --deep {file}", f"dof info {file}"]
+    if target is not None:
+        option = f" --target {shlex.quote(shown(target))}" if len(data.metadata.targets) > 1 else ""
+        lines.append(f"dof train {file}{option} -o head.onnx")
+        lines.append("dof fuse --head head.onnx -o model.onnx")
+        lines.append("dof predict model.onnx PICTURE.png")
+    return "\n".join(lines)

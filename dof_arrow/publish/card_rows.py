@@ -1,0 +1,75 @@
+"""The rows that a card draws: all, or a sample, and what each is called on the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import isqrt, prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dof_arrow.dataset import places
+from dof_arrow.dataset.dataset import Dataset
+from dof_arrow.errors import UsageError, shown
+
+Array = NDArray[Any]
+
+MOST_ROWS = 100_000
+_MOST_PRODUCTS = 2 * 10**13  # of numbers, where every row is compared with every other one
+_SHORT = 8  # characters of a pseudonym: enough to find it in the file
+_LONGEST = 60  # characters of a name
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnRows:
+    """Rows that are drawn, their places in the dataset, and what they are called, if they may be.
+
+    `labels` has a text a row, or is None where rows are told by their number alone. `short`:
+    names are cut to a few characters.
+    """
+
+    data: Dataset
+    feature: str
+    places: Array
+    labels: list[str] | None
+    short: bool
+
+    def called(self, name: str) -> str:
+        """What a row of this name is called on the page, if rows are called by names at all."""
+        return shown(name)[:_SHORT] if self.short else _cut(shown(name))
+
+    def label(self, row: int) -> str:
+        """What a drawn row is called."""
+        if self.labels is None:
+            return f"row {self.places[row]:,}"
+        return self.labels[row]
+
+
+def drawn_rows(data: Dataset, feature: str, *, names: bool = False) -> DrawnRows:
+    """At most 100,000 rows, fewer of very wide ones, drawn by a permutation; in their order.
+
+    Pseudonyms are shortened. Where ids are the inputs' own names, rows are called by them only if
+    `names` says so. Raises UsageError for a dataset without rows.
+    """
+    if not len(data):
+        raise UsageError("a card of no rows", str(data.path), "one row or more", "0")
+    width = prod(data.row_shape(feature))
+    most = min(MOST_ROWS, isqrt(_MOST_PRODUCTS // width))
+    chosen = np.arange(len(data))
+    rows = data
+    if len(data) > most:
+        chosen = np.sort(places.drawn(most, len(data), _SEED, str(data.path)))
+        rows = data.take(chosen)
+    known = data.metadata
+    pseudonyms = known.privacy is not None and known.privacy.ids == "pseudonym"
+    drawn = DrawnRows(rows, feature, chosen, None, pseudonyms and not names)
+    if not (names or pseudonyms):
+        return drawn
+    texts = rows.to_arrow([known.record.id]).column(0).to_pylist()
+    return replace(drawn, labels=[drawn.called(text) for text in texts])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
