@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dof_arrow.cli.terminal import table
 from dof_arrow.errors import few
@@ -156,20 +156,10 @@ def _shares(rows: Mapping[str, int]) -> list[str]:
 
 
 def _privacy(ds: Dataset) -> str:
+    from dof_arrow.publish.audit_line import audit_line
+
     privacy = ds.metadata.privacy
     if privacy is None:
         return "nothing said of ids; not audited"
     ids = "ids are pseudonyms" if privacy.ids == "pseudonym" else "ids are names"
-    audits = [_audit(audit) for audit in privacy.audits]
-    return "; ".join([ids, *(audits or ["not audited"])])
-
-
-def _audit(audit: Mapping[str, Any]) -> str:
-    """What a stored audit found, as far as it says so in the way of `dof audit`."""
-    told = audit.get("findings")
-    found = set()
-    for finding in told if isinstance(told, list) else ():
-        if isinstance(finding, Mapping) and finding.get("found"):
-            found.add(str(finding.get("of")))
-    named = ", ".join(sorted(found)) or "nothing by these attackers"
-    return f"audit of {audit.get('rows')} rows found: {named}"
+    return f"{ids}; {audit_line(ds.metadata)}"

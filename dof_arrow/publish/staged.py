@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from dof_arrow.format.spec.metadata import CoreMetadata
 from dof_arrow.progress import listening
 from dof_arrow.publish import croissant, hub_readme
 from dof_arrow.publish.croissant import RecordFile
+from dof_arrow.publish.descriptions import as_text
 from dof_arrow.publish.published_files import SUMS, PublishedFile, list_text
 from dof_arrow.publish.spdx import license_url
 from dof_arrow.publish.split_files import SplitRows, split_rows
@@ -64,7 +64,7 @@ def stage(ds: Dataset, folder: Path, wanted: Wanted) -> list[PublishedFile]:
         records.append(RecordFile(file=file, record_set=each.hub_name, rows=len(each.rows)))
     described = croissant.described(ds, records, wanted.page)
     texts = _licences(ds.metadata.cores.values(), cores)
-    texts[CROISSANT] = json.dumps(described, ensure_ascii=False, indent=1) + "\n"
+    texts[CROISSANT] = as_text(described)
     if wanted.card is not None:
         texts[CARD] = _card(wanted.card)
     texts[README] = hub_readme.text(ds, splits, wanted.address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,11 +12,24 @@ from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.progress import size
 
+if TYPE_CHECKING:
+    from dof_arrow.dataset.dataset import Dataset
+
 
 @click.command()
 @click.argument("dataset", type=DATASET)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="The page to write.")
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="The page to write."
+    "--croissant",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="A Croissant description to write, for catalogues.",
+)
+@click.option(
+    "--readme",
+    type=click.Path(path_type=Path),
+    metavar="README.md",
+    help="A README to write, as `dof push` would send it.",
 )
 @click.option("--feature", metavar="COLUMN", help="The feature column [default: the primary one].")
 @click.option(
@@ -46,17 +59,51 @@ from dof_arrow.progress import size
 @click.option("--names", is_flag=True, help="Call rows by their whole ids.")
 @click.option("--overwrite", is_flag=True)
 @spoken
-def card(terminal: Terminal, dataset: Path, out: Path, **options: Any) -> int:
-    """Write one page that says what DATASET is: it opens from the disk and loads nothing."""
+def card(
+    terminal: Terminal,
+    dataset: Path,
+    out: Path | None,
+    croissant: Path | None,
+    readme: Path | None,
+    **options: Any,
+) -> int:
+    """Write one page that says what DATASET is: it opens from the disk and loads nothing.
+
+    --croissant and --readme say the same to catalogues and hubs."""
+    from dof_arrow.dataset.dataset import open
+    from dof_arrow.publish import descriptions
+
+    if out is None and croissant is None and readme is None:
+        raise click.UsageError("nothing to write: give -o card.html, --croissant or --readme")
+    ds = open(dataset)
+    value: dict[str, Any] = {}
+    lines = []
+    if out is not None:
+        value, line = _page(terminal, ds, out, options)
+        lines.append(line)
+    descriptions.write(
+        ds, croissant_out=croissant, readme_out=readme, overwrite=options["overwrite"]
+    )
+    for name, path in (("croissant", croissant), ("readme", readme)):
+        if path is not None:
+            value[name] = str(path)
+            lines.append(f"{path}: {size(path.stat().st_size)}")
+    terminal.result(value, *lines)
+    if options["sheets"]:
+        terminal.say("The page shows pictures of the source: it is for those who may see them.")
+    terminal.say(f"Next: {'open it in a browser' if out else f'dof push {dataset} TARGET'}")
+    return DONE
+
+
+def _page(
+    terminal: Terminal, ds: Dataset, out: Path, options: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """Write the page; what it is, as JSON values and as a line."""
     from dof_arrow.publish.card import card as write
 
     with terminal.busy("making the card"):
-        made = write(dataset, out, **options)
+        made = write(ds, out, **options)
     written = out.stat().st_size
     rows = made.map
     value = {"path": str(out), "bytes": written, "rows": rows.of, "drawn": rows.rows}
-    terminal.result(value, f"{out}: {size(written)}, {rows.rows:,} of {rows.of:,} rows drawn")
-    if options["sheets"]:
-        terminal.say("The page shows pictures of the source: it is for those who may see them.")
-    terminal.say("Next: open it in a browser")
-    return DONE
+    return value, f"{out}: {size(written)}, {rows.rows:,} of {rows.of:,} rows drawn"
