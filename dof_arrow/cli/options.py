@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from dof_arrow.cli.pandas_unasked import keep_pandas_out
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.errors import UsageError
 from dof_arrow.progress import heard_by
@@ -43,6 +44,8 @@ def spoken(function: Command) -> Command:
     @click.option("--debug", is_flag=True, help="Show where an error came from.")
     @functools.wraps(function)
     def command(*args: Any, as_json: bool, quiet: bool, debug: bool, **options: Any) -> Any:
+        if click.get_current_context().obj:  # the process is ours alone
+            keep_pandas_out()
         terminal = Terminal(quiet=quiet, as_json=as_json)
         with heard_by(terminal):
             return function(terminal, *args, **options)

