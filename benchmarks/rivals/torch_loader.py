@@ -14,7 +14,13 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
-from torchvision import models, transforms
+
+# Without these a torchvision made for another build of torch than the installed one does not load.
+operators = torch.library.Library("torchvision", "DEF")
+for operator in ("nms", "qnms"):
+    operators.define(operator + "(Tensor d, Tensor s, float t) -> Tensor")
+
+from torchvision import models, transforms  # noqa: E402
 
 
 class Pictures(Dataset):
