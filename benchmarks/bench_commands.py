@@ -179,7 +179,7 @@ def _other(script: str, target: float) -> Callable[[Place], Case]:
 
 
 def _clips(place: Place) -> Case:
-    source, core = place.clips(60), place.core(FLOAT)
+    source, core = place.clips(12), place.core(FLOAT)
     theirs = place.rival("av_pool", source, core, place.folder / "theirs.parquet")
     return Case(ours=place.extract(source, core), theirs=theirs, target=1.0)
 
@@ -193,7 +193,7 @@ CASES: dict[str, Callable[[Place], Case]] = {
     "500 radiographs, decoded smaller": _reduced,
     "300 photographs, OpenVINO's queue": _other("openvino_queue", 0.9),
     "300 photographs, torch's DataLoader": _other("torch_loader", 2.5),
-    "60 clips of 10 s, PyAV": _clips,
+    "12 clips of 10 s, PyAV": _clips,
 }
 ALONE = {"extract": 0.6, "predict": 0.6, "info": 0.3, "--help": 0.1}
 

@@ -1,6 +1,6 @@
 """Features of the frames of a folder of clips as Parquet: a thread pool, PyAV, ONNX Runtime.
 
-    python av_pool.py CLIPS CORE.onnx OUT.parquet
+python av_pool.py CLIPS CORE.onnx OUT.parquet
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Features of a folder of pictures as Parquet: OpenVINO's queue of asynchronous requests.
 
-    python openvino_queue.py PICTURES CORE.onnx OUT.parquet
+python openvino_queue.py PICTURES CORE.onnx OUT.parquet
 """
 
 import sys

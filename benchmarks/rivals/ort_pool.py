@@ -1,6 +1,6 @@
 """Features of a folder of pictures as Parquet: a thread pool, ONNX Runtime, Pillow's resize.
 
-    python ort_pool.py PICTURES CORE.onnx OUT.parquet [reduced]
+python ort_pool.py PICTURES CORE.onnx OUT.parquet [reduced]
 """
 
 import sys

@@ -50,8 +50,8 @@ class Predictor:
 
     `model` is a file, its bytes, or what `graph.load` gave; `where` is what errors call it. Cores
     and heads run on a `provider` of ONNX Runtime (see `providers`), preprocessing too if the
-    provider can. Calls are safe from several threads. Raises CoreError for a file that is no fused model, FormatError if its description
-    is not valid.
+    provider can. Calls are safe from several threads. Raises CoreError for a file that is no fused
+    model, FormatError if its description is not valid.
     """
 
     def __init__(

@@ -53,13 +53,10 @@ def predict(
     Raises CoreError or FormatError for a model that cannot predict, UsageError for inputs that are
     no paths.
     """
-    if not isinstance(model, Predictor):
-        is_path = not isinstance(model, bytes)
-        model = Predictor(
-            whole(Path(model)) if is_path else model,
-            where=str(model) if is_path else None,
-            provider=provider,
-        )
+    if isinstance(model, bytes):
+        model = Predictor(model, provider=provider)
+    elif not isinstance(model, Predictor):
+        model = Predictor(whole(Path(model)), where=str(model), provider=provider)
     if isinstance(inputs, (str, Path)):
         inputs = [inputs]
     return predict_files(model, inputs, sampling, key=key)

@@ -110,8 +110,9 @@ def decode(
 
     `frame`: the one to read of several; None: there must be one alone.
     `limits`: the stored grey values taken for the lowest and highest, instead of this frame's own.
-    `grey_once` as in `image.decode`. `allow` may name `burned-in` and `deflated`. Raises PictureError, whose text quotes nothing of
-    the file, for what is refused or cannot be read; MissingExtra without pydicom.
+    `grey_once` as in `image.decode`. `allow` may name `burned-in` and `deflated`. Raises
+    PictureError, whose text quotes nothing of the file, for what is refused or cannot be read;
+    MissingExtra without pydicom.
     """
     with dicom_file.explained():
         about = dicom_file.read(data, _SHOWN, allow)

@@ -69,9 +69,9 @@ def decode(
 
     `draft` lets a JPEG be decoded straight to the smallest of 1/1, 1/2, 1/4, 1/8 whose shorter side
     is >= draft pixels. With `grey_once` the three equal channels of a grey picture are one in
-    memory (`array.thrice`), and the pixels not C-contiguous. Raises PictureError; a picture of more than `max_pixels` is refused before
-    its pixels are decoded, by default one that would take more than `MEMORY` bytes: from 25 million
-    pixels in JPEG 2000 to 107 million grey ones.
+    memory (`array.thrice`), and the pixels not C-contiguous. Raises PictureError; a picture of more
+    than `max_pixels` is refused before its pixels are decoded, by default one that would take more
+    than `MEMORY` bytes: from 25 million pixels in JPEG 2000 to 107 million grey ones.
 
     >>> pixels, facts = decode(b"P5 2 1 255 " + bytes([7, 9]), mode="L")
     >>> pixels.tolist(), facts.format, facts.bits

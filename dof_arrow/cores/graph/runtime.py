@@ -67,8 +67,8 @@ def session(
     """An ONNX Runtime session that runs all nodes that pixels pass through on one provider.
 
     Nodes that only compute shapes may run on the CPU, and so may nodes whose outputs' names begin
-    with `aside`. `is_checked` as in `graph.session`. Raises UsageError where the provider is not installed, CoreError where it does
-    not start or leaves nodes to the CPU.
+    with `aside`. `is_checked` as in `graph.session`. Raises UsageError where the provider is not
+    installed, CoreError where it does not start or leaves nodes to the CPU.
     """
     name = short(provider)
     if name == CPU:
