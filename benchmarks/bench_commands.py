@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,10 +136,8 @@ class Place:
 
 
 def _hurried() -> None:
-    try:
+    with suppress(OSError):  # not everybody may
         os.nice(-15)
-    except OSError:
-        pass
 
 
 def _is_jpeg(path: Path) -> bool:
@@ -155,15 +154,11 @@ def _pool(model: str, kind: str, count: int, target: float) -> Callable[[Place],
 
 
 def _reduced(place: Place) -> Case:
-    """Decoding at a half, a quarter or an eighth, by `draft` in the core's preprocessing."""
-    from dof_arrow.format.spec.preprocessing import as_text, presets
-
-    spec = json.loads(as_text(presets()["imagenet"]))
+    """Decoding at a half, a quarter or an eighth."""
     source = place.pictures("chest-xray", 500)
-    path = place.folder / "reduced.onnx"
-    spec = json.dumps({**spec, "draft": 256})
-    model = place.data / "models" / FLOAT
-    place.run(place.dof("headless", model, "--preprocess", spec, "-o", path, "--overwrite"))
+    model, path = place.data / "models" / FLOAT, place.folder / "reduced.onnx"
+    how = ("--preprocess", "imagenet", "--decode", "reduced", "-o", path, "--overwrite")
+    place.run(place.dof("headless", model, *how))
     theirs = place.rival("ort_pool", source, place.core(FLOAT), place.folder / "theirs.parquet")
     return Case(ours=place.extract(source, path), theirs=theirs, target=1.5)
 

@@ -78,6 +78,11 @@ def making(function: Command) -> Command:
             help="How a picture is given its size.",
         ),
         click.option(
+            "--decode",
+            type=click.Choice(["full", "reduced"]),
+            help="Whether JPEGs may be decoded smaller, which is faster and changes features.",
+        ),
+        click.option(
             "--at", metavar="TENSOR", help="Where to cut (dof headless --list shows the choices)."
         ),
         click.option("--pool", metavar="1x1|2x2|KxK|none", help="How a feature map is averaged."),

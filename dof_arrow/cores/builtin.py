@@ -97,7 +97,7 @@ def resolve(core: str | os.PathLike[str], **options: Any) -> Core:
         by_digest.keep(made.data)
         return made
     given = {key: value for key, value in options.items() if value is not None}
-    fixed = sorted(given.keys() & {"preprocess", "at", "size", "grey"})
+    fixed = sorted(given.keys() & {"preprocess", "at", "size", "grey", "decode"})
     if fixed:
         raise UsageError(
             "the built-in core is cut and carries its preprocessing",

@@ -21,7 +21,7 @@ from dof_arrow.cores.origins import resolve
 from dof_arrow.cores.preprocess import Picture, Preprocess
 from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.format.spec.metadata import CoreMetadata, Preprocessing
-from dof_arrow.format.spec.preprocessing import Fit, channel_count, output_size
+from dof_arrow.format.spec.preprocessing import Decode, Fit, channel_count, output_size
 from dof_arrow.storage.atomic import replacing
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ class Core:
         *,
         preprocess: str | Preprocessing | None = None,
         fit: Fit | None = None,
+        decode: Decode | None = None,
         at: str | None = None,
         pool: str | None = None,
         size: str | int | Sequence[int] | None = None,
@@ -131,7 +132,14 @@ class Core:
         options are those of `headless`.
         """
         data = headless(
-            path, at=at, pool=pool, preprocess=preprocess, fit=fit, size=size, grey=grey
+            path,
+            at=at,
+            pool=pool,
+            preprocess=preprocess,
+            fit=fit,
+            decode=decode,
+            size=size,
+            grey=grey,
         )
         return cls(data, threads, provider)
 
@@ -143,6 +151,7 @@ class Core:
         name: str = "core",
         preprocess: str | Preprocessing | None = None,
         fit: Fit | None = None,
+        decode: Decode | None = None,
         at: str | None = None,
         pool: str | None = None,
         size: str | int | Sequence[int] | None = None,
@@ -151,7 +160,15 @@ class Core:
         provider: str = runtime.CPU,
     ) -> Core:
         """A core of the bytes of an ONNX model; `name` is what an original model is called."""
-        request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit, size=size, grey=grey)
+        request = Request(
+            at=at,
+            pool=pool,
+            preprocess=preprocess,
+            fit=fit,
+            decode=decode,
+            size=size,
+            grey=grey,
+        )
         return cls(core_bytes(resolve.of_bytes(data, name), request), threads, provider)
 
     @classmethod

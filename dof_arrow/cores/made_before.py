@@ -99,6 +99,7 @@ def _entry(path: Path, data: bytes, request: Request) -> str:
         "at": request.at,
         "pool": request.pool,
         "fit": request.fit,
+        "decode": request.decode,
         "size": str(request.size),
         "grey": bool(request.grey),
         "preprocess": None if spec is None else json_model.to_json(spec),

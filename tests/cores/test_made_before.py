@@ -58,6 +58,7 @@ def test_it_is_the_core_that_is_made_without_a_cache(model: Path) -> None:
     [
         {"preprocess": "imagenet"},
         {"preprocess": "unit", "fit": "pad"},
+        {"preprocess": "unit", "decode": "reduced"},
         {"preprocess": "unit", "pool": "2x2"},
         {"preprocess": "unit", "at": "map"},
     ],
