@@ -35,7 +35,7 @@ from dof_arrow.cores.core import Core
 from dof_arrow.cores.core_file import DESCRIPTION
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph import runtime
-from dof_arrow.cores.origins import by_digest
+from dof_arrow.cores.origins import by_digest, efficientnet_lite
 from dof_arrow.cores.origins.resolve import is_elsewhere
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec import json_model
@@ -93,7 +93,10 @@ def resolve(core: str | os.PathLike[str], **options: Any) -> Core:
     if name.partition(":")[0] != "builtin":
         if not is_elsewhere(name):
             return made_before.load(core, **options)
-        made = Core.load(core, **options)
+        if name == efficientnet_lite.NAME:
+            made = made_before.load_starter(**options)
+        else:
+            made = Core.load(core, **options)
         by_digest.keep(made.data)
         return made
     given = {key: value for key, value in options.items() if value is not None}

@@ -7,6 +7,7 @@ it. With it stands what its file says, which was checked when it was made.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -24,7 +25,8 @@ from dof_arrow.cores.core_file import CoreFacts
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph import runtime
 from dof_arrow.cores.headless import Request, core_bytes
-from dof_arrow.cores.origins import resolve
+from dof_arrow.cores.origins import efficientnet_lite, resolve
+from dof_arrow.cores.origins.resolve import Original
 from dof_arrow.errors import CoreError, DofError, OutputError
 from dof_arrow.format.spec import json_model, metadata
 from dof_arrow.format.spec.metadata import CoreMetadata, TensorSpec
@@ -54,19 +56,35 @@ def load(
     file = Path(path)
     data = graph.read(file)
     request = Request(**making)
-    entry = _entry(file, data, request)
-    kept = _read(entry)
+    names = [file.stem, file.name, hashlib.sha256(data).hexdigest()]
+    entry = _entry(names, request)
+    kept = _recalled(entry, data, threads, provider)
     if kept is not None:
-        with suppress(DofError, KeyError, ValueError, TypeError):  # of a damaged one
-            return _recalled(kept, data, threads, provider)
+        return kept
     try:
         original = resolve.of_bytes(data, file.stem, file.name)
     except CoreError:  # no model, which is told by the road below, or weights in other files
         return Core.load(path, threads=threads, provider=provider, **making)
+    return _made(entry, original, request, threads, provider)
+
+
+def load_starter(*, threads: int = 1, provider: str = runtime.CPU, **making: Any) -> Core:
+    """The core that `Core.load` makes of `efficientnet-lite0`: made once, as that of a file."""
+    name, request = efficientnet_lite.NAME, Request(**making)
+    entry = _entry([name, efficientnet_lite.WEIGHTS_SHA256], request)
+    kept = None
+    if efficientnet_lite.is_installed():
+        kept = _recalled(entry, b"", threads, provider)
+    return kept or _made(entry, resolve.find(name), request, threads, provider)
+
+
+def _made(entry: str, original: Original, request: Request, threads: int, provider: str) -> Core:
+    """A core made now, and kept."""
+    request = dataclasses.replace(request, declared=original.declared)
     heard = _Heard(listening())
     with heard_by(heard):
         made = Core(core_bytes(original, request), threads, provider)
-    _keep(entry, made, data, heard.said)
+    _keep(entry, made, original.data, heard.said)
     return made
 
 
@@ -87,15 +105,17 @@ class _Heard:
         return self._listener.progress(what)
 
 
-def _entry(path: Path, data: bytes, request: Request) -> str:
-    """The name of a core in the cache: a digest of all that its bytes follow from."""
+def _entry(model: list[str], request: Request) -> str:
+    """The name of a core in the cache: a digest of all that its bytes follow from.
+
+    `model` is what the model is called, and the digest of its bytes or its weights.
+    """
     import onnxruntime
 
     asked = request.preprocess
     spec = load_spec(asked) if isinstance(asked, str) else asked
     recipe = {
-        "model": hashlib.sha256(data).hexdigest(),
-        "name": [path.stem, path.name],
+        "model": model,
         "at": request.at,
         "pool": request.pool,
         "fit": request.fit,
@@ -132,8 +152,17 @@ def _read(entry: str) -> bytes | None:
     return kept
 
 
-def _recalled(kept: bytes, data: bytes, threads: int, provider: str) -> Core:
-    """The core of an entry, its bytes compared with their digest."""
+def _recalled(entry: str, data: bytes, threads: int, provider: str) -> Core | None:
+    """The core of an entry, None where there is none, or a damaged one."""
+    kept = _read(entry)
+    if kept is not None:
+        with suppress(DofError, KeyError, ValueError, TypeError):  # of a damaged one
+            return _parsed(kept, data, threads, provider)
+    return None
+
+
+def _parsed(kept: bytes, data: bytes, threads: int, provider: str) -> Core:
+    """The core that an entry holds, its bytes compared with their digest."""
     head, mark, core = kept.partition(_CORE)
     about = json.loads(head)
     made = core if mark else data

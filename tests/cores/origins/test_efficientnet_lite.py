@@ -179,3 +179,17 @@ def test_same_padding_is_tensorflows(side: int, stride: int, kernel: int) -> Non
     assert before + after == max(reached - side, 0)
     assert 0 <= after - before <= 1
     assert (side + before + after - kernel) // stride + 1 == len(windows)
+
+
+@starter
+def test_it_is_made_once_and_then_taken_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = builtin.resolve(efficientnet_lite.NAME)
+    assert first.data == Core.load(efficientnet_lite.NAME).data
+
+    def cannot(*_: Any) -> None:
+        raise AssertionError("built again")
+
+    monkeypatch.setattr(efficientnet_lite, "build", cannot)
+    assert builtin.resolve(efficientnet_lite.NAME).data == first.data
+    with pytest.raises(AssertionError, match="built again"):
+        builtin.resolve(efficientnet_lite.NAME, pool="2x2")
