@@ -111,8 +111,8 @@ def reproduce(
 
     - `rows` is how many are drawn, by `seed`, or their share as a float.
     - `core` are the very cores that made the features, told by their SHA-256; `preprocess`, `fit`,
-      `decode`, `at`, `pool`, `size` and `grey` make them of models as `extract` did. Without any, all are
-      found by their digest, in the cache or beside the dataset (`cores.find_cores`).
+      `decode`, `at`, `pool`, `size` and `grey` make them of models as `extract` did. Without any,
+      all are found by their digest, in the cache or beside the dataset (`cores.find_cores`).
     - `table`, `key`, `start`, `end`, `pictures`, `id_key`, `site`, `max_pixels` and `allow` find
       and read the inputs as `extract` did.
     - A row agrees if no number is off by more than `tolerance` times the row's largest magnitude
