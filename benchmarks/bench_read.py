@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks import data
 from benchmarks.measure import in_turn, keep, ratio
-from benchmarks.rivals import memmap, mosaic, present, sequential_memmap
+from benchmarks.rivals.readers import memmap, mosaic, present, sequential_memmap
 
 SECONDS = 3.0
 PAIRS = 8  # of files, each in a process of its own

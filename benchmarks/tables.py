@@ -129,6 +129,23 @@ def others() -> Iterator[tuple[str, ...]]:
     yield "… validation F1 by either road", scores, "equal"
 
 
+def commands() -> Iterator[tuple[str, ...]]:
+    """Whole commands against scripts."""
+    yield "work", "by the clock", "of the processors", "seconds, ours and theirs", "target"
+    for name, found in (result("commands")["cases"] if has_result("commands") else {}).items():
+        seconds = f"{found['ours']['seconds']:.1f} and {found['theirs']['seconds']:.1f}"
+        ratios = [f"{found[f'ratio_of_{kind}']:.2f}" for kind in ("seconds", "processor_seconds")]
+        yield name, *ratios, seconds, str(found["target"])
+
+
+def waiting() -> Iterator[tuple[str, ...]]:
+    """Seconds that a command takes on two pictures."""
+    yield "command, two pictures", "seconds", "of the processors", "target"
+    for name, found in (result("commands")["alone"] if has_result("commands") else {}).items():
+        own = (f"{found[kind]:.2f}" for kind in ("seconds", "processor_seconds"))
+        yield f"`dof {name}`", *own, str(found["target"])
+
+
 def video() -> Iterator[tuple[str, ...]]:
     """What a recurrent head learns, and what encoding once is worth."""
     found = result("video")
@@ -284,6 +301,7 @@ def put(page: Path, made: Iterable[Callable[[], Iterator[tuple[str, ...]]]]) -> 
 def main() -> None:
     """Write all tables."""
     put(README, (reading, rivals, side_by_side, opening, others, video, million, directory))
+    put(README, (commands, waiting))
     if has_result("audit"):
         put(PRIVACY, [audit])
 

@@ -27,15 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [argument for argument in given if argument != "--debug"]
     forgiving(sys.stdout, sys.stderr)
     with _polite():
-        return _run(given, debug)
+        return _run(given, debug, is_own_process=arguments is None)
 
 
-def _run(given: list[str], debug: bool) -> int:
+def _run(given: list[str], debug: bool, *, is_own_process: bool) -> int:
     try:
         if given in ([], ["-h"], ["--help"]):  # without click: help is instant
             print(overview(), flush=True)
             return DONE
-        return _called(given)
+        return _called(given, is_own_process)
     except KeyboardInterrupt:
         return _interrupted(given)
     except (BrokenPipeError, SystemExit):
@@ -46,14 +46,15 @@ def _run(given: list[str], debug: bool) -> int:
         return _failed(error, debug)
 
 
-def _called(given: list[str]) -> int:
+def _called(given: list[str], is_own_process: bool) -> int:
     """Run a command through click; returns its exit code."""
     import click
 
     from dof_arrow.cli.group import dof
 
     try:
-        return int(dof.main(given, prog_name="dof", standalone_mode=False) or DONE)
+        done = dof.main(given, prog_name="dof", standalone_mode=False, obj=is_own_process)
+        return int(done or DONE)
     except click.ClickException as error:
         return _misused(error)
     except click.Abort:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from dof_arrow.cli.pandas_unasked import keep_pandas_out
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.errors import UsageError
 from dof_arrow.progress import heard_by
@@ -43,6 +44,8 @@ def spoken(function: Command) -> Command:
     @click.option("--debug", is_flag=True, help="Show where an error came from.")
     @functools.wraps(function)
     def command(*args: Any, as_json: bool, quiet: bool, debug: bool, **options: Any) -> Any:
+        if click.get_current_context().obj:  # the process is ours alone
+            keep_pandas_out()
         terminal = Terminal(quiet=quiet, as_json=as_json)
         with heard_by(terminal):
             return function(terminal, *args, **options)
@@ -73,6 +76,11 @@ def making(function: Command) -> Command:
             "--fit",
             type=click.Choice(["crop", "pad", "squash"]),
             help="How a picture is given its size.",
+        ),
+        click.option(
+            "--decode",
+            type=click.Choice(["full", "reduced"]),
+            help="Whether JPEGs may be decoded smaller, which is faster and changes features.",
         ),
         click.option(
             "--at", metavar="TENSOR", help="Where to cut (dof headless --list shows the choices)."

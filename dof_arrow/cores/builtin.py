@@ -30,11 +30,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dof_arrow.cores import made_before
 from dof_arrow.cores.core import Core
 from dof_arrow.cores.core_file import DESCRIPTION
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph import runtime
-from dof_arrow.cores.origins import by_digest
+from dof_arrow.cores.origins import by_digest, efficientnet_lite
 from dof_arrow.cores.origins.resolve import is_elsewhere
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec import json_model
@@ -81,7 +82,8 @@ def resolve(core: str | os.PathLike[str], **options: Any) -> Core:
     """The core that an argument names: `builtin`, `builtin:scattering-1`, or any other model.
 
     Other models are found by `origins.resolve.find`. A core made of a model that is no file of the
-    user's is kept in the cache, where `find_cores` finds it by its digest. `options` are those of
+    user's is kept in the cache, where `find_cores` finds it by its digest; one made of a file is
+    kept too, so that it is not made twice (`made_before`). `options` are those of
     `load` or of `Core.load`. Raises UsageError for options that the built-in core does not have.
 
     >>> resolve("builtin").output_shape
@@ -89,12 +91,16 @@ def resolve(core: str | os.PathLike[str], **options: Any) -> Core:
     """
     name = str(core)
     if name.partition(":")[0] != "builtin":
-        made = Core.load(core, **options)
-        if is_elsewhere(name):
-            by_digest.keep(made.data)
+        if not is_elsewhere(name):
+            return made_before.load(core, **options)
+        if name == efficientnet_lite.NAME:
+            made = made_before.load_starter(**options)
+        else:
+            made = Core.load(core, **options)
+        by_digest.keep(made.data)
         return made
     given = {key: value for key, value in options.items() if value is not None}
-    fixed = sorted(given.keys() & {"preprocess", "at", "size", "grey"})
+    fixed = sorted(given.keys() & {"preprocess", "at", "size", "grey", "decode"})
     if fixed:
         raise UsageError(
             "the built-in core is cut and carries its preprocessing",

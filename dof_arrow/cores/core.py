@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dof_arrow.cores import core_file, core_input
-from dof_arrow.cores.core_file import FROM_ORIGINAL
+from dof_arrow.cores.core_file import FROM_ORIGINAL, CoreFacts
 from dof_arrow.cores.graph import model as graph
-from dof_arrow.cores.graph import runtime, training
+from dof_arrow.cores.graph import runtime
 from dof_arrow.cores.headless import Request, core_bytes, headless
 from dof_arrow.cores.origins import resolve
 from dof_arrow.cores.preprocess import Picture, Preprocess
 from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.format.spec.metadata import CoreMetadata, Preprocessing
-from dof_arrow.format.spec.preprocessing import Fit, channel_count, output_size
+from dof_arrow.format.spec.preprocessing import Decode, Fit, channel_count, output_size
 from dof_arrow.storage.atomic import replacing
 
 if TYPE_CHECKING:
@@ -51,22 +51,32 @@ class Core:
       one row's input, else None; `window`: how many frames, None where that is free. What is said
       here of a picture holds for a window of frames [time, h, w, c] then.
 
+    - `facts`: what the file says; those of the same bytes, read before, need not be read again.
+
     Calls are safe from several threads. Each runs on so many `threads` of a `provider` of ONNX
     Runtime (see `graph.runtime`), the preprocessing always on one thread of the CPU. Raises
     CoreError for anything else, UsageError for a core that carries no preprocessing.
     """
 
-    def __init__(self, data: bytes, threads: int = 1, provider: str = runtime.CPU) -> None:
-        declared = self._take_in(data, threads, provider)
+    def __init__(
+        self,
+        data: bytes,
+        threads: int = 1,
+        provider: str = runtime.CPU,
+        *,
+        facts: CoreFacts | None = None,
+    ) -> None:
+        declared = self._take_in(data, threads, provider, facts)
         self.load_session()
         self.output_shape = declared or self._measured_shape()
 
-    def _take_in(self, data: bytes, threads: int, provider: str) -> tuple[int, ...] | None:
+    def _take_in(
+        self, data: bytes, threads: int, provider: str, facts: CoreFacts | None = None
+    ) -> tuple[int, ...] | None:
         """Read what the file says, but load no session; the features' shape, if it is declared."""
-        model = graph.from_bytes(data, "core")
-        training.refuse_random(model)
-        about = core_file.description(model, data)
-        self._about = about
+        facts = facts or core_file.facts(data)
+        self.facts = facts
+        about = facts.about
         self.data = data
         self.threads = threads
         self.provider = runtime.short(provider)
@@ -74,19 +84,20 @@ class Core:
         self.sha256 = about.sha256
         self.preprocessing = about.preprocessing
         self.batch_dependent = not about.deterministic
-        self._input = core_input.input_of(model)
-        core_input.check_preprocessing(self.preprocessing, self._input, self.name)
+        self._input = facts.input
         self.time_axis = core_input.time_axis(self.preprocessing, self._input)
         self.window = core_input.window(self.preprocessing, self._input)
         self._taken = core_input.of_frame(self.preprocessing, self._input).shape[1:]
-        self.preprocess = Preprocess(self.preprocessing, base64.b64decode(about.graph or ""))
+        self.preprocess = Preprocess(
+            self.preprocessing, base64.b64decode(about.graph or ""), is_checked=True
+        )
         self._loading = threading.Lock()
         self._device = threading.Lock()
         self._loaded: InferenceSession | None = None
         batch = self._input.shape[0]
         self.fixed_batch = batch if isinstance(batch, int) else None
-        self.output_name, declared = core_file.features_of(model)
-        return declared
+        self.output_name = facts.output_name
+        return facts.row
 
     def load_session(self) -> InferenceSession:
         """The session that runs the model. One core of another process loads its own when asked.
@@ -95,7 +106,9 @@ class Core:
         """
         with self._loading:
             if self._loaded is None:
-                self._loaded = runtime.session(self.data, self.threads, self.provider)
+                self._loaded = runtime.session(
+                    self.data, self.threads, self.provider, is_checked=True
+                )
             return self._loaded
 
     @classmethod
@@ -105,6 +118,7 @@ class Core:
         *,
         preprocess: str | Preprocessing | None = None,
         fit: Fit | None = None,
+        decode: Decode | None = None,
         at: str | None = None,
         pool: str | None = None,
         size: str | int | Sequence[int] | None = None,
@@ -118,7 +132,14 @@ class Core:
         options are those of `headless`.
         """
         data = headless(
-            path, at=at, pool=pool, preprocess=preprocess, fit=fit, size=size, grey=grey
+            path,
+            at=at,
+            pool=pool,
+            preprocess=preprocess,
+            fit=fit,
+            decode=decode,
+            size=size,
+            grey=grey,
         )
         return cls(data, threads, provider)
 
@@ -130,6 +151,7 @@ class Core:
         name: str = "core",
         preprocess: str | Preprocessing | None = None,
         fit: Fit | None = None,
+        decode: Decode | None = None,
         at: str | None = None,
         pool: str | None = None,
         size: str | int | Sequence[int] | None = None,
@@ -138,7 +160,15 @@ class Core:
         provider: str = runtime.CPU,
     ) -> Core:
         """A core of the bytes of an ONNX model; `name` is what an original model is called."""
-        request = Request(at=at, pool=pool, preprocess=preprocess, fit=fit, size=size, grey=grey)
+        request = Request(
+            at=at,
+            pool=pool,
+            preprocess=preprocess,
+            fit=fit,
+            decode=decode,
+            size=size,
+            grey=grey,
+        )
         return cls(core_bytes(resolve.of_bytes(data, name), request), threads, provider)
 
     @classmethod
@@ -254,7 +284,7 @@ class Core:
 
     def describe(self) -> CoreMetadata:
         """All that a dataset's metadata says of this core."""
-        return self._about
+        return self.facts.about
 
     def __repr__(self) -> str:
         return f"Core({self.name!r}, {list(self.output_shape)}, sha256 {self.sha256[:12]})"

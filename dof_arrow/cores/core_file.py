@@ -6,14 +6,16 @@ import base64
 import binascii
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dof_arrow.cores.core_input import check_preprocessing, input_of
 from dof_arrow.cores.graph import model as graph
+from dof_arrow.cores.graph import training
 from dof_arrow.cores.preprocess import build
 from dof_arrow.errors import CoreError, FormatError, UsageError
 from dof_arrow.format.spec import json_model, metadata
-from dof_arrow.format.spec.metadata import CoreMetadata, Preprocessing
+from dof_arrow.format.spec.metadata import CoreMetadata, Preprocessing, TensorSpec
 from dof_arrow.format.spec.preprocessing import presets
 
 if TYPE_CHECKING:
@@ -25,6 +27,33 @@ FROM_ORIGINAL = "dof headless MODEL.onnx --preprocess … -o CORE.onnx"
 
 # Worked out from the file, or kept in a property of its own.
 _NOT_DESCRIBED = frozenset({"sha256", "graph", "preprocessing"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreFacts:
+    """All that is read from a core's file before it is run: read once, it need not be read again.
+
+    `row` is the shape of one row of features, None where the file leaves it open.
+    """
+
+    about: CoreMetadata
+    input: TensorSpec
+    output_name: str
+    row: tuple[int, ...] | None
+
+
+def facts(data: bytes) -> CoreFacts:
+    """What a core's file says, checked; it is a model of pictures that draws no random numbers.
+
+    Raises CoreError for anything else, UsageError for a core that carries no preprocessing.
+    """
+    model = graph.from_bytes(data, "core")
+    training.refuse_random(model)
+    about = description(model, data)
+    taken = input_of(model)
+    check_preprocessing(about.preprocessing, taken, about.name)
+    name, row = features_of(model)
+    return CoreFacts(about=about, input=taken, output_name=name, row=row)
 
 
 def is_core(model: ModelProto) -> bool:

@@ -17,12 +17,14 @@ from dof_arrow.errors import UsageError
 from dof_arrow.format.spec import json_model, metadata
 from dof_arrow.format.spec.metadata import CoreMetadata, Preprocessing, TensorSpec
 from dof_arrow.format.spec.preprocessing import (
+    Decode,
     Fit,
     as_grey,
     as_text,
     load_spec,
     parse_size,
     presets,
+    with_decode,
     with_fit,
 )
 from dof_arrow.progress import NOBODY, heard_by, listening
@@ -49,6 +51,7 @@ class Request:
     pool: str | None = None
     preprocess: str | Preprocessing | None = None
     fit: Fit | None = None
+    decode: Decode | None = None
     size: str | int | Sequence[int] | None = None
     grey: bool = False
     declared: Callable[[], Preprocessing | None] = _nothing_declared
@@ -61,6 +64,7 @@ def headless(
     pool: str | None = None,
     preprocess: str | Preprocessing | None = None,
     fit: Fit | None = None,
+    decode: Decode | None = None,
     size: str | int | Sequence[int] | None = None,
     grey: bool = False,
     name: str | None = None,
@@ -70,7 +74,8 @@ def headless(
 
     Equal models and options give equal bytes. A file that is a core already is returned as it is,
     completed by a preprocessing where it carries none. `size` ("H,W", one number or two) and `grey`
-    say what pictures a model takes that leaves it open. `name` is the file's stem unless given,
+    say what pictures a model takes that leaves it open. `decode` "reduced" lets JPEGs be decoded
+    smaller, which changes features. `name` is the file's stem unless given,
     `license` an SPDX expression. Raises CoreError for a model that cannot serve, UsageError for
     options that contradict it or one another.
     """
@@ -81,6 +86,7 @@ def headless(
         pool=pool,
         preprocess=preprocess,
         fit=fit,
+        decode=decode,
         size=size,
         grey=grey,
         declared=found.declared,
@@ -153,14 +159,14 @@ def _check_preprocessing(
     """Raise UsageError where another preprocessing is asked for than the core carries."""
     user_alone = dataclasses.replace(request, declared=_nothing_declared)
     with heard_by(NOBODY):  # of an adaptation that is not made
-        asked = _asked_preprocessing(name, user_alone, taken) or _fitted(carried, request.fit)
+        asked = _asked_preprocessing(name, user_alone, taken) or _fitted(carried, request)
     if asked != carried:
         raise UsageError(
             "the core carries a preprocessing of its own",
             name,
             as_text(carried),
             as_text(asked),
-            f"Leave --preprocess and --fit out, or make another core: {FROM_ORIGINAL}",
+            f"Leave --preprocess, --fit and --decode out, or make another core: {FROM_ORIGINAL}",
         )
 
 
@@ -193,7 +199,7 @@ def _asked_preprocessing(name: str, request: Request, taken: TensorSpec) -> Prep
             str(list(taken.shape)),
             "Leave --grey out: grey pictures are decoded with three equal channels.",
         )
-    return _fitted(spec, request.fit)
+    return _fitted(spec, request)
 
 
 def _adapted(name: str, whose: str, spec: Preprocessing, taken: TensorSpec) -> Preprocessing:
@@ -204,5 +210,7 @@ def _adapted(name: str, whose: str, spec: Preprocessing, taken: TensorSpec) -> P
     return made
 
 
-def _fitted(spec: Preprocessing, fit: Fit | None) -> Preprocessing:
-    return with_fit(spec, fit) if fit else spec
+def _fitted(spec: Preprocessing, request: Request) -> Preprocessing:
+    if request.fit:
+        spec = with_fit(spec, request.fit)
+    return with_decode(spec, request.decode) if request.decode else spec

@@ -13,6 +13,8 @@ first.
 from __future__ import annotations
 
 import math
+from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +24,11 @@ from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.format.spec.metadata import Preprocessing
 from dof_arrow.format.spec.preprocessing import channel_count, check, output_size, resize_box
+from dof_arrow.media.array import is_thrice
 
 if TYPE_CHECKING:
     import onnx
+    from onnxruntime import InferenceSession
 
 
 Picture = npt.NDArray[np.uint8]
@@ -72,11 +76,21 @@ def build(spec: Preprocessing) -> onnx.ModelProto:
     return model
 
 
-def graph_text(spec: Preprocessing) -> str:
-    """The graph in ONNX's textual form; steps that a declaration leaves out are Identity."""
-    given = f"uint8[height, width, {channel_count(spec)}] picture"
+def graph_text(spec: Preprocessing, *, grey_once: bool = False) -> str:
+    """The graph in ONNX's textual form; steps that a declaration leaves out are Identity.
+
+    With `grey_once` it takes one channel, resizes that, and goes on as if it were three: each
+    channel is resized by itself, in whole numbers, so that the bits are the same.
+    """
+    channels = 1 if grey_once else channel_count(spec)
+    given = f"uint8[height, width, {channels}] picture"
     made = f"{_output_type(spec)} input"
-    steps = [_START, _resize(spec), _frame(spec), _arrange(spec), _normalise(spec)]
+    framed = "framed"
+    steps = [_START, _resize(spec, channels), _frame(spec)]
+    if grey_once:
+        framed = "thrice"
+        steps.append("    thrice = Concat <axis = 3> (framed, framed, framed)\n")
+    steps += [_arrange(spec, framed), _normalise(spec)]
     head = '<ir_version: 8, opset_import: ["" : 18], producer_name: "dof-arrow">'
     return f"{head}\npreprocessing ({given}) => ({made}) {{{''.join(steps)}}}"
 
@@ -85,18 +99,35 @@ class Preprocess:
     """A core's preprocessing, ready to run: uint8 [h, w, c] to the core's input for one picture.
 
     The result has no batch axis. It runs on one thread, and is safe to call from several at once.
-    `graph` holds the ONNX bytes: those given, or those of `build`.
+    `graph` holds the ONNX bytes: those given, or those of `build`. `is_checked` as in
+    `graph.session`.
     """
 
-    def __init__(self, spec: Preprocessing, data: bytes | None = None) -> None:
+    def __init__(
+        self, spec: Preprocessing, data: bytes | None = None, *, is_checked: bool = False
+    ) -> None:
         check(spec)
         self.spec = spec
-        if data is not None:
-            # A graph out of a file is checked as strictly as any model: no weights outside it.
-            graph.from_bytes(data, "the preprocessing graph")
         self.graph = data or graph.to_bytes(build(spec))
-        self._session = graph.session(self.graph, threads=1)
+        if not is_checked:
+            # A graph out of a file is checked as strictly as any model: no weights outside it.
+            graph.from_bytes(self.graph, "the preprocessing graph")
+        self._session = graph.session(self.graph, threads=1, is_checked=True)
         _check_interface(self._session, spec)
+        self._making = Lock()
+
+    @cached_property
+    def _of_grey(self) -> InferenceSession | None:
+        """Runs the same for grey pictures, on one channel; None for a graph that is not ours."""
+        import onnx.parser
+
+        with self._making:
+            own = build(self.spec)
+            graph.drop_notes(own)
+            if graph.to_bytes(own) != self.graph:
+                return None
+            made = onnx.parser.parse_model(graph_text(self.spec, grey_once=True))
+            return graph.session(graph.to_bytes(made), threads=1, is_checked=True)
 
     def __call__(self, picture: Picture, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """The core's input for one picture, written into `out` where that is given, C-contiguous.
@@ -106,10 +137,14 @@ class Preprocess:
         """
         check_picture(picture, channel_count(self.spec))
         check_size(self.spec, *picture.shape[:2])
+        runner = self._session
+        if is_thrice(picture) and self._of_grey is not None:
+            runner = self._of_grey
+            picture = picture[:, :, :1]
         feeds = {"picture": np.ascontiguousarray(picture)}
         if out is None:
-            return graph.run(self._session, feeds)[0][0]  # type: ignore[no-any-return]
-        graph.run_into(self._session, feeds, out[None])
+            return graph.run(runner, feeds)[0][0]  # type: ignore[no-any-return]
+        graph.run_into(runner, feeds, out[None])
         return out
 
 
@@ -225,7 +260,7 @@ _PAD = """
 """
 
 
-def _resize(spec: Preprocessing) -> str:
+def _resize(spec: Preprocessing, channels: int) -> str:
     """`resized` uint8 [1, h, w, c] and its `size` [h, w]."""
     if not spec.resize:
         return "    size = Identity (stored)\n    resized = Identity (batch)\n"
@@ -237,7 +272,7 @@ def _resize(spec: Preprocessing) -> str:
     return f"""
     box = Constant <value_ints = {list(resize_box(spec))}> ()
     {_size(spec)}
-    channels = Constant <value_ints = [{channel_count(spec)}]> ()
+    channels = Constant <value_ints = [{channels}]> ()
     sizes = Concat <axis = 0> (one, size, channels)
     resized = Resize <{how}> (batch, , , sizes)
 """
@@ -264,12 +299,12 @@ def _frame(spec: Preprocessing) -> str:
 """
 
 
-def _arrange(spec: Preprocessing) -> str:
+def _arrange(spec: Preprocessing, framed: str) -> str:
     """`arranged` uint8: axes in the core's layout, channels in its order."""
-    laid_out = "Identity (framed)"
+    laid_out = f"Identity ({framed})"
     channel_axis = 3
     if spec.layout == "NCHW":
-        laid_out = "Transpose <perm = [0, 3, 1, 2]> (framed)"
+        laid_out = f"Transpose <perm = [0, 3, 1, 2]> ({framed})"
         channel_axis = 1
     if spec.channels != "BGR":
         return f"    arranged = {laid_out}\n"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from dof_arrow.cores.graph.runtime import CPU
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Preprocessing
-from dof_arrow.format.spec.preprocessing import Fit
+from dof_arrow.format.spec.preprocessing import Decode, Fit
 from dof_arrow.media.augment import Augmentation
 from dof_arrow.media.frames import Sampling
 from dof_arrow.sources.asked import TableOptions
@@ -48,6 +48,9 @@ class ExtractOptions(TableOptions):
 
     fit: Fit | None = None
     """How a picture is given the size that the core takes: `crop`, `pad`, `squash` or `none`."""
+
+    decode: Decode | None = None
+    """`reduced` lets JPEGs be decoded as small as the resize allows: faster, other features."""
 
     at: str | None = None
     """The tensor of the model at which its head is cut off, by default found by the program."""
@@ -243,7 +246,17 @@ class ExtractOptions(TableOptions):
     @property
     def making(self) -> dict[str, Any]:
         """The options that make a core of a model, those that are not given left out."""
-        names = ("preprocess", "fit", "at", "pool", "size", "grey", "threads", "provider")
+        names = (
+            "preprocess",
+            "fit",
+            "decode",
+            "at",
+            "pool",
+            "size",
+            "grey",
+            "threads",
+            "provider",
+        )
         given = {name: getattr(self, name) for name in names}
         return {name: value for name, value in given.items() if value not in (None, False)}
 

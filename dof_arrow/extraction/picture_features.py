@@ -166,6 +166,11 @@ def _decoded(job: Job, sample: Sample) -> Mapping[Any, tuple[Pixels, PictureFact
         if how not in decoded:
             mode, orientation, draft = how
             decoded[how] = decode.decode(
-                data, mode=mode, orientation=orientation, draft=draft, reading=job.reading
+                data,
+                mode=mode,
+                orientation=orientation,
+                draft=draft,
+                reading=job.reading,
+                grey_once=True,  # it is resized once too
             )
     return decoded

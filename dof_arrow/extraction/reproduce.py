@@ -27,7 +27,7 @@ from dof_arrow.format.spec.arrow import element_type
 from dof_arrow.format.spec.json_diff import changes
 from dof_arrow.format.spec.json_model import from_json, to_json
 from dof_arrow.format.spec.metadata import CoreMetadata, Metadata, Preprocessing, Provenance
-from dof_arrow.format.spec.preprocessing import Fit
+from dof_arrow.format.spec.preprocessing import Decode, Fit
 from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Sampling
 from dof_arrow.sampling import permutation
@@ -90,6 +90,7 @@ def reproduce(
     tolerance: float = TOLERANCE,
     preprocess: str | Preprocessing | None = None,
     fit: Fit | None = None,
+    decode: Decode | None = None,
     at: str | None = None,
     pool: str | None = None,
     size: str | int | Sequence[int] | None = None,
@@ -110,8 +111,8 @@ def reproduce(
 
     - `rows` is how many are drawn, by `seed`, or their share as a float.
     - `core` are the very cores that made the features, told by their SHA-256; `preprocess`, `fit`,
-      `at`, `pool`, `size` and `grey` make them of models as `extract` did. Without any, all are
-      found by their digest, in the cache or beside the dataset (`cores.find_cores`).
+      `decode`, `at`, `pool`, `size` and `grey` make them of models as `extract` did. Without any,
+      all are found by their digest, in the cache or beside the dataset (`cores.find_cores`).
     - `table`, `key`, `start`, `end`, `pictures`, `id_key`, `site`, `max_pixels` and `allow` find
       and read the inputs as `extract` did.
     - A row agrees if no number is off by more than `tolerance` times the row's largest magnitude
@@ -122,8 +123,8 @@ def reproduce(
     the source cannot be read; what `open` raises.
     """
     found = data if isinstance(data, Dataset) else dataset.open(data)
-    making: dict[str, Any] = {"preprocess": preprocess, "fit": fit, "at": at, "pool": pool}
-    making |= {"size": size, "grey": grey or None}
+    making: dict[str, Any] = {"preprocess": preprocess, "fit": fit, "decode": decode}
+    making |= {"at": at, "pool": pool, "size": size, "grey": grey or None}
     given = {name: value for name, value in making.items() if value is not None}
     cores = _matched(found, loaded_cores(core, given) if core else _found_cores(found, given))
     sampling = sampling_of(found.metadata)

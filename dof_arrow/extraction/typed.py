@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from dof_arrow.format.spec.metadata import Preprocessing
-    from dof_arrow.format.spec.preprocessing import Fit
+    from dof_arrow.format.spec.preprocessing import Decode, Fit
     from dof_arrow.media.augment import Augmentation
     from dof_arrow.media.frames import Sampling
     from dof_arrow.sources.asked import Kind
@@ -88,6 +88,9 @@ class ExtractKeywords(TypedDict, total=False):
 
     fit: Fit | None
     """How a picture is given the size that the core takes: `crop`, `pad`, `squash` or `none`."""
+
+    decode: Decode | None
+    """`reduced` lets JPEGs be decoded as small as the resize allows: faster, other features."""
 
     at: str | None
     """The tensor of the model at which its head is cut off, by default found by the program."""

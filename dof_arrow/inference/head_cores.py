@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dof_arrow.cores.core import Core
 from dof_arrow.cores.find_cores import find_cores
@@ -15,6 +15,9 @@ from dof_arrow.format.spec.json_model import from_json
 from dof_arrow.format.spec.metadata import CoreMetadata
 from dof_arrow.inference.fuse import HEAD, fuse
 from dof_arrow.inference.fuse_checks import description, read_by
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 
 def cores_of(heads: Mapping[str | os.PathLike[str], bytes]) -> list[Core]:
@@ -35,14 +38,14 @@ def cores_of(heads: Mapping[str | os.PathLike[str], bytes]) -> list[Core]:
     return find_cores(wanted, folders, ", ".join(map(str, heads)))
 
 
-def whole(path: Path) -> Path | bytes:
-    """A model to predict with: the file itself, or of a head, the model that it and its cores make.
+def whole(path: Path) -> ModelProto | bytes:
+    """A model to predict with: that of the file, or of a head, what it and its cores make.
 
     The output is named after the head's file. Errors as `cores_of` and `fuse`.
     """
     model = graph.load(path)
     if HEAD not in graph.properties(model):
-        return path
+        return model
     data = graph.to_bytes(model)
     return fuse(cores_of({path: data}), {path.stem: data})
 

@@ -9,8 +9,10 @@ import math
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,9 @@ from dof_arrow.inference.model_parts import CLIP, PICTURE, PICTURES, PREPROCESSI
 from dof_arrow.inference.prediction import Prediction, prediction
 from dof_arrow.media.decode import decode as decode_picture
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 Array = NDArray[Any]
 
 __all__ = ["PART", "Prediction", "Predictor"]
@@ -43,20 +48,28 @@ class Predictor:
     its cores see at once, `stride` how many frames lie from one window to the next, `sampling`
     which frames its heads were trained on.
 
-    Cores and heads run on a `provider` of ONNX Runtime (see `providers`), preprocessing too if the
-    provider can. Raises CoreError for a file that is no fused model, FormatError if its description
-    is not valid.
+    `model` is a file, its bytes, or what `graph.load` gave; `where` is what errors call it. Cores
+    and heads run on a `provider` of ONNX Runtime (see `providers`), preprocessing too if the
+    provider can. Calls are safe from several threads. Raises CoreError for a file that is no fused
+    model, FormatError if its description is not valid.
     """
 
     def __init__(
-        self, model: str | Path | bytes, *, threads: int = 1, provider: str = runtime.CPU
+        self,
+        model: str | Path | bytes | ModelProto,
+        *,
+        where: str | None = None,
+        threads: int = 1,
+        provider: str = runtime.CPU,
     ) -> None:
         if isinstance(model, bytes):
-            where = "the model"
             loaded = graph.from_bytes(model)
-        else:
-            where = str(model)
+        elif isinstance(model, (str, Path)):
+            where = where or str(model)
             loaded = graph.load(model)
+        else:
+            loaded = model
+        where = where or "the model"
         fused = description(loaded, where)
         self.cores = fused.cores
         self.heads = fused.heads
@@ -66,8 +79,9 @@ class Predictor:
         self.sampling = fused.sampling
         self._reads_whole_clips = fused.reads_whole_clips
         self._session = runtime.session(
-            graph.to_bytes(loaded), threads, provider, aside=PREPROCESSING
+            graph.to_bytes(loaded), threads, provider, aside=PREPROCESSING, is_checked=True
         )
+        self._device = nullcontext() if runtime.short(provider) == runtime.CPU else Lock()
         inputs = [value.name for value in self._session.get_inputs()]
         self.batched = inputs == [PICTURES]
         self._outputs = [value.name for value in self._session.get_outputs()]
@@ -153,7 +167,8 @@ class Predictor:
         return clip_parts.windows(frames, self.window, self.stride, count)
 
     def _run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
-        found = graph.run(self._session, feeds)
+        with self._device:  # a device runs one batch at a time
+            found = graph.run(self._session, feeds)
         return dict(zip(self._outputs, found, strict=True))
 
     def _predictions(self, outputs: Mapping[str, Array]) -> list[dict[str, Prediction]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dof_arrow.cores.graph import runtime
 from dof_arrow.errors import DofError, SourceError, UsageError
 from dof_arrow.inference.head_cores import whole
+from dof_arrow.inference.in_order import in_order
 from dof_arrow.inference.predict import Predictor
 from dof_arrow.inference.prediction import Prediction
 from dof_arrow.media.frames import Sampling, Watched
@@ -21,6 +22,7 @@ from dof_arrow.sources import clip as clip_source
 from dof_arrow.sources import table
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Sample
+from dof_arrow.system import processors
 
 T = TypeVar("T")
 Array = NDArray[Any]
@@ -51,10 +53,10 @@ def predict(
     Raises CoreError or FormatError for a model that cannot predict, UsageError for inputs that are
     no paths.
     """
-    if not isinstance(model, Predictor):
-        model = Predictor(
-            model if isinstance(model, bytes) else whole(Path(model)), provider=provider
-        )
+    if isinstance(model, bytes):
+        model = Predictor(model, provider=provider)
+    elif not isinstance(model, Predictor):
+        model = Predictor(whole(Path(model)), where=str(model), provider=provider)
     if isinstance(inputs, (str, Path)):
         inputs = [inputs]
     return predict_files(model, inputs, sampling, key=key)
@@ -73,16 +75,27 @@ def predict_files(
     lists such inputs, relative to its own folder, in the column `key` (by default the first).
     For a model of clips it is a clip, a folder of clips, or a folder whose pictures are the frames
     of one; `sampling` says which frames are read, by default those that the head was trained on.
-    Pictures are read one at a time, for a `batched` model `AT_ONCE`, as answers are asked for:
-    memory does not grow with their number.
+    As answers are asked for, a thread of each processor reads pictures and runs them, one at a time
+    or `AT_ONCE` for a `batched` model; clips are read one after the other. Memory does not grow
+    with their number.
     """
     named = _all(inputs, predictor.clips, key)
+    frames = sampling or predictor.sampling
     size = AT_ONCE if predictor.batched else 1
-    while batch := list(islice(named, size)):
+
+    def answered(batch: Sequence[_Named]) -> list[tuple[str, Answer]]:
         read = [_tried(_read, predictor, sample) for _, sample in batch]
-        answers = _answers(predictor, read, sampling or predictor.sampling)
         names = [name for name, _ in batch]
-        yield from zip(names, answers, strict=True)
+        return list(zip(names, _answers(predictor, read, frames), strict=True))
+
+    workers = 1 if predictor.clips else processors()
+    for answers in in_order(answered, _batches(named, size), workers):
+        yield from answers
+
+
+def _batches(named: Iterator[_Named], size: int) -> Iterator[list[_Named]]:
+    while batch := list(islice(named, size)):
+        yield batch
 
 
 def _all(inputs: Iterable[str | Path], clips: bool, key: str | None) -> Iterator[_Named]:

@@ -24,11 +24,15 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 def decode(
-    values: Array, *, mode: Literal["RGB", "L"] = "RGB", format: str = "array"
+    values: Array,
+    *,
+    mode: Literal["RGB", "L"] = "RGB",
+    format: str = "array",
+    grey_once: bool = False,
 ) -> tuple[Pixels, PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the array was like.
 
-    Raises PictureError for other arrays.
+    `grey_once` as in `image.decode`. Raises PictureError for other arrays.
 
     >>> pixels, facts = decode(np.array([[0, 4095]], np.uint16), mode="L")
     >>> pixels.ravel().tolist(), facts.mode, facts.bits
@@ -46,7 +50,7 @@ def decode(
         orientation=1,
         bytes=values.nbytes,
     )
-    return in_mode(to_bytes(picture), mode), facts
+    return in_mode(to_bytes(picture), mode, grey_once=grey_once), facts
 
 
 def check_size(shape: Sequence[int], dtype: np.dtype[Any], max_pixels: int | None = None) -> None:
@@ -90,8 +94,10 @@ def channels_last(values: Array) -> Array:
     return picture
 
 
-def in_mode(picture: Pixels, mode: Literal["RGB", "L"]) -> Pixels:
+def in_mode(picture: Pixels, mode: Literal["RGB", "L"], *, grey_once: bool = False) -> Pixels:
     """uint8 pixels [h, w, 1 to 4] as RGB [h, w, 3] or grey [h, w, 1], without alpha.
+
+    `grey_once` as in `image.decode`.
 
     >>> in_mode(np.array([[[9, 0]]], np.uint8), "RGB").tolist()
     [[[255, 255, 255]]]
@@ -101,10 +107,26 @@ def in_mode(picture: Pixels, mode: Literal["RGB", "L"]) -> Pixels:
         picture = _on_white(picture[:, :, :-1], picture[:, :, -1:])
     if mode == "L" and channels > 2:
         return _grey(picture)
+    if grey_once and mode == "RGB" and picture.shape[2] == 1:
+        return thrice(picture)
     # Grey is repeated for RGB; other pictures have as many channels as are wanted.
     wanted = 1 if mode == "L" else 3
     repeated = np.broadcast_to(picture, (height, width, wanted))
     return np.ascontiguousarray(repeated)
+
+
+def thrice(grey: Pixels) -> Pixels:
+    """Grey [h, w, 1] as RGB [h, w, 3] whose channels are one in memory; nobody can write to it.
+
+    >>> thrice(np.array([[[7]]], np.uint8)).tolist()
+    [[[7, 7, 7]]]
+    """
+    return np.broadcast_to(np.ascontiguousarray(grey), (*grey.shape[:2], 3))
+
+
+def is_thrice(pixels: Pixels) -> bool:
+    """Whether `thrice` made these pixels, or what has the same channel three times as they have."""
+    return pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.strides[2] == 0
 
 
 def _grey(picture: Pixels) -> Pixels:

@@ -50,19 +50,31 @@ def decode(
     orientation: Literal["exif", "ignore"] = "exif",
     draft: int | None = None,
     reading: ReadingOptions = DEFAULT,
+    grey_once: bool = False,
 ) -> tuple[Pixels, PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like.
 
-    Raises PictureError for what is no picture or is refused.
+    `grey_once` as in `image.decode`. Raises PictureError for what is no picture or is refused.
 
     >>> decode(np.zeros((2, 3), np.uint8))[0].shape
     (2, 3, 3)
     """
     if isinstance(stored, np.ndarray):
         array.check_size(stored.shape, stored.dtype, reading.max_pixels)
-        return array.decode(stored, mode=mode)
+        return array.decode(stored, mode=mode, grey_once=grey_once)
     if is_dicom(stored):
-        return dicom.decode(stored, mode=mode, max_pixels=reading.max_pixels, allow=reading.allow)
+        return dicom.decode(
+            stored,
+            mode=mode,
+            max_pixels=reading.max_pixels,
+            allow=reading.allow,
+            grey_once=grey_once,
+        )
     return image.decode(
-        stored, mode=mode, orientation=orientation, draft=draft, max_pixels=reading.max_pixels
+        stored,
+        mode=mode,
+        orientation=orientation,
+        draft=draft,
+        max_pixels=reading.max_pixels,
+        grey_once=grey_once,
     )

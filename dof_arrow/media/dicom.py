@@ -104,13 +104,15 @@ def decode(
     max_pixels: int | None = None,
     allow: Collection[str] = (),
     limits: tuple[float, float] | None = None,
+    grey_once: bool = False,
 ) -> tuple[Pixels, PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like.
 
     `frame`: the one to read of several; None: there must be one alone.
     `limits`: the stored grey values taken for the lowest and highest, instead of this frame's own.
-    `allow` may name `burned-in` and `deflated`. Raises PictureError, whose text quotes nothing of
-    the file, for what is refused or cannot be read; MissingExtra without pydicom.
+    `grey_once` as in `image.decode`. `allow` may name `burned-in` and `deflated`. Raises
+    PictureError, whose text quotes nothing of the file, for what is refused or cannot be read;
+    MissingExtra without pydicom.
     """
     with dicom_file.explained():
         about = dicom_file.read(data, _SHOWN, allow)
@@ -123,7 +125,7 @@ def decode(
         else:
             pixels = _colour(values, about)
             levels = Levels(pixels)
-        return in_mode(pixels, mode), _facts(data, about, levels)
+        return in_mode(pixels, mode, grey_once=grey_once), _facts(data, about, levels)
 
 
 def moving(data: bytes, allow: Collection[str] = ()) -> Moving:

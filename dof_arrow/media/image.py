@@ -63,13 +63,15 @@ def decode(
     orientation: Literal["exif", "ignore"] = "exif",
     draft: int | None = None,
     max_pixels: int | None = None,
+    grey_once: bool = False,
 ) -> tuple[Pixels, PictureFacts]:
     """Pixels uint8 [h, w, 3] or [h, w, 1], C-contiguous, and what the stored picture was like.
 
     `draft` lets a JPEG be decoded straight to the smallest of 1/1, 1/2, 1/4, 1/8 whose shorter side
-    is >= draft pixels. Raises PictureError; a picture of more than `max_pixels` is refused before
-    its pixels are decoded, by default one that would take more than `MEMORY` bytes: from 25 million
-    pixels in JPEG 2000 to 107 million grey ones.
+    is >= draft pixels. With `grey_once` the three equal channels of a grey picture are one in
+    memory (`array.thrice`), and the pixels not C-contiguous. Raises PictureError; a picture of more
+    than `max_pixels` is refused before its pixels are decoded, by default one that would take more
+    than `MEMORY` bytes: from 25 million pixels in JPEG 2000 to 107 million grey ones.
 
     >>> pixels, facts = decode(b"P5 2 1 255 " + bytes([7, 9]), mode="L")
     >>> pixels.tolist(), facts.format, facts.bits
@@ -78,7 +80,8 @@ def decode(
     with _opened(data, max_pixels, draft) as (picture, facts):
         if draft and picture.format == "JPEG":
             picture.draft(None, (draft, draft))
-        return _decoded(picture, facts, mode, upright=orientation == "exif"), facts
+        upright = orientation == "exif"
+        return _decoded(picture, facts, mode, upright=upright, grey_once=grey_once), facts
 
 
 def inspect(data: bytes, *, max_pixels: int | None = None) -> PictureFacts:
@@ -127,10 +130,16 @@ class TiffPages:
 
 
 def _decoded(
-    picture: Image.Image, facts: PictureFacts, mode: Literal["RGB", "L"], *, upright: bool
+    picture: Image.Image,
+    facts: PictureFacts,
+    mode: Literal["RGB", "L"],
+    *,
+    upright: bool,
+    grey_once: bool = False,
 ) -> Pixels:
     load(picture)
-    return converted(picture, facts, mode, _turn(facts, upright=upright))
+    turn = _turn(facts, upright=upright)
+    return converted(picture, facts, mode, turn, grey_once=grey_once)
 
 
 @contextmanager

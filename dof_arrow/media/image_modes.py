@@ -29,6 +29,7 @@ from PIL import Image
 
 from dof_arrow.errors import PictureError
 from dof_arrow.media import orientation, tiff_layout
+from dof_arrow.media.array import thrice
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.intensity import Pixels, extremes, stretch, unused_bits, upper_bits
 
@@ -49,12 +50,26 @@ def rule_of(mode: str) -> Rule:
     return _RULES[mode]
 
 
-def converted(picture: Image.Image, facts: PictureFacts, mode: str, turn: int) -> Pixels:
+def converted(
+    picture: Image.Image, facts: PictureFacts, mode: str, turn: int, *, grey_once: bool = False
+) -> Pixels:
     """A loaded picture's pixels in `mode`, uint8 [h, w, 3] or [h, w, 1], turned by an orientation.
 
-    Some rows are converted at a time, so that no second picture is held.
+    Some rows are converted at a time, so that no second picture is held. `grey_once` as in
+    `image.decode`.
     """
     convert = rule_of(facts.mode)(picture, facts)
+    if grey_once and mode == "RGB" and _is_grey(picture, convert):
+        return thrice(_in(picture, convert, "L", turn))
+    return _in(picture, convert, mode, turn)
+
+
+def _is_grey(picture: Image.Image, convert: Conversion) -> bool:
+    """Whether a conversion gives grey levels, which are the same in each channel of RGB."""
+    return convert(picture.crop((0, 0, 1, 1))).mode == "L"
+
+
+def _in(picture: Image.Image, convert: Conversion, mode: str, turn: int) -> Pixels:
     width, height = picture.size
     if _rows_of_a_band(picture) >= height and turn == orientation.UPRIGHT:
         whole = _as(mode, convert(picture))

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from dof_arrow.errors import DofError, MissingExtra, SourceError, UsageError, require
 from dof_arrow.storage.addresses import Address, basic, is_address
-from dof_arrow.storage.redirects import final_address
 
 CONNECT_SECONDS = 10
 SILENT_SECONDS = 20  # without a byte
@@ -244,6 +243,8 @@ class _Web(ObjectReader):
 
     def __init__(self, address: Address, token: str | None = None, *, moves: bool = True) -> None:
         from obstore.store import HTTPStore
+
+        from dof_arrow.storage.redirects import final_address  # it loads http and ssl
 
         if not is_address(address.url):
             raise UsageError("no address of a file", str(address), "https://HOST/PATH.parquet")

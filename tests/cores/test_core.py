@@ -15,13 +15,13 @@ import onnx
 import pytest
 from PIL import Image
 
-from dof_arrow.cores.core import Core, headless
+from dof_arrow.cores.core import Core, headless, wanted
 from dof_arrow.cores.core_file import DESCRIPTION, PREPROCESSING_GRAPH
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import CoreError, OutputError, SourceError, UsageError
 from dof_arrow.format.spec import json_model, metadata
 from dof_arrow.format.spec.metadata import Preprocessing
-from dof_arrow.format.spec.preprocessing import as_text, load_spec
+from dof_arrow.format.spec.preprocessing import as_text, load_spec, resize_box
 from tests.support.shared import shared_data
 
 SIDE = 8
@@ -387,3 +387,22 @@ def test_real_models_serve(file: str, preset: str, width: int) -> None:
     assert features.shape == (3, width)
     assert np.isfinite(features).all()
     np.testing.assert_allclose(core(seen[1:2])[0], features[1], rtol=1e-4, atol=1e-5)
+
+
+def test_jpegs_are_decoded_smaller_only_where_that_is_asked(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(small_model())
+    plain = Core.load(model, preprocess=SQUASHED)
+    full = Core.load(model, preprocess=SQUASHED, decode="full")
+    reduced = Core.load(model, preprocess=SQUASHED, decode="reduced")
+    assert full.data == plain.data
+    assert plain.preprocessing.draft is None
+    assert reduced.preprocessing.draft == max(resize_box(plain.preprocessing))
+    assert reduced.sha256 != plain.sha256
+    assert wanted(reduced)[2] == reduced.preprocessing.draft
+    reduced.save(tmp_path / "core.onnx")
+    assert Core.load(tmp_path / "core.onnx", decode="reduced").data == reduced.data
+    with pytest.raises(UsageError, match="a preprocessing of its own"):
+        Core.load(tmp_path / "core.onnx", decode="full")
+    with pytest.raises(UsageError, match="cannot be decoded smaller"):
+        Core.load(model, preprocess=SQUASHED, fit="none", decode="reduced")

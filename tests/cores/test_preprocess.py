@@ -27,6 +27,7 @@ from dof_arrow.format.spec.preprocessing import (
     with_fit,
     with_size,
 )
+from dof_arrow.media.array import is_thrice, thrice
 from tests.support.shared import shared_data
 
 RESAMPLING = {"linear": Image.Resampling.BILINEAR, "cubic": Image.Resampling.BICUBIC}
@@ -321,3 +322,47 @@ def test_grey_takes_the_shares_of_the_channels() -> None:
 def test_what_is_no_size_is_refused(size: str) -> None:
     with pytest.raises(UsageError, match=r"no size of a picture.*--size 224"):
         parse_size(size)
+
+
+GREY_KINDS: dict[str, dict[str, Any]] = {
+    "crop": {"fit": "crop", "resize": (40,), "crop": (32, 32)},
+    "cubic": {"fit": "crop", "resize": (40,), "crop": (32, 32), "interpolation": "cubic"},
+    "pad": {"fit": "pad", "resize": (32, 32), "crop": (32, 32), "fill": 7},
+    "squash": {"fit": "squash", "resize": (24, 40)},
+    "as it is": {"fit": "none"},
+    "turned": {"fit": "squash", "resize": (32, 32), "channels": "BGR", "layout": "NHWC"},
+    "half": {"fit": "squash", "resize": (32, 32), "dtype": "float16"},
+    "whole numbers": {"fit": "squash", "resize": (32, 32), "dtype": "uint8", "scale": 1.0},
+}
+
+
+@pytest.mark.parametrize("kind", GREY_KINDS)
+def test_grey_pictures_are_resized_once_to_the_same_bits(kind: str) -> None:
+    """One channel resized and repeated is what three equal channels give."""
+    numbers = {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    fields = {"mode": "RGB", **numbers, **GREY_KINDS[kind]}
+    if fields.get("dtype") == "uint8":
+        fields |= {"mean": (), "std": ()}
+    prepare = Preprocess(Preprocessing(**fields))
+    for seed, (height, width) in enumerate([(50, 70), (71, 33), (24, 40), (200, 150), (9, 12)]):
+        once = thrice(picture(height, width, 1, seed))
+        assert is_thrice(once)
+        expected = prepare(np.ascontiguousarray(once))
+        found = prepare(once)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+        out = np.empty_like(expected)
+        np.testing.assert_array_equal(prepare(once, out), expected)
+    assert prepare._of_grey is not None
+
+
+def test_a_graph_of_others_is_not_run_on_one_channel() -> None:
+    """Only of our own graph is it known that it treats channels alike until they are normalised."""
+    spec = presets()["imagenet"]
+    foreign = build(spec)
+    foreign.producer_name = "another"
+    foreign.graph.name = "another"
+    prepare = Preprocess(spec, foreign.SerializeToString())
+    once = thrice(picture(60, 50, 1))
+    np.testing.assert_array_equal(prepare(once), prepare(np.ascontiguousarray(once)))
+    assert prepare._of_grey is None

@@ -20,7 +20,7 @@ from tests.support.pictures import core, folder_of
 
 ALL = (
     "table key match start end label group keep kind classes map missing separator encoding "
-    "pictures preprocess fit at pool size grey threads provider split split_exact split_from "
+    "pictures preprocess fit decode at pool size grey threads provider split split_exact split_from "
     "ids id_key site dtype layout order facts partition overwrite batch_size workers engine address actor_cpus actor_gpus max_errors max_pixels allow "
     "views augment clips fps max_frames window stride crop on_break"
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dof_arrow.media.array import is_thrice
 from dof_arrow.media.image import decode, inspect
 from tests.media.stored import grey, rgb, stored
 
@@ -110,3 +111,23 @@ def test_large_pictures_are_converted_in_bands_to_the_same_pixels(
     for data, expected in zip(pictures, whole, strict=True):
         made = decode(data, mode=mode)[0]
         assert made.flags.c_contiguous and np.array_equal(made, expected)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "I;16", "F"])
+@pytest.mark.parametrize("turn", [1, 3, 6])
+def test_grey_that_is_kept_once_has_the_same_pixels(mode: str, turn: int) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (30, 40), np.uint8)
+    if mode == "I;16":
+        made = Image.fromarray(values.astype(np.uint16) * 200)
+    elif mode == "F":
+        made = Image.fromarray(values.astype(np.float32))
+    else:
+        made = Image.fromarray(values).convert(mode)
+    exif = Image.Exif()
+    exif[274] = turn
+    data = stored(made, "TIFF", exif=exif)
+    plain, facts = decode(data)
+    once, same_facts = decode(data, grey_once=True)
+    assert plain.flags.c_contiguous and facts == same_facts
+    assert is_thrice(once) == (mode in ("L", "I;16", "F"))
+    np.testing.assert_array_equal(once, plain)

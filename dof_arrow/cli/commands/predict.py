@@ -49,7 +49,7 @@ def predict(
     from dof_arrow.inference.predict import Predictor
     from dof_arrow.inference.predict_files import predict as predictions
 
-    predictor = Predictor(whole(model), provider=provider)
+    predictor = Predictor(whole(model), where=str(model), provider=provider)
     failed = 0
 
     def answers() -> Iterator[tuple[str, Answer]]:

@@ -57,17 +57,22 @@ def short(name: str) -> str:
 
 
 def session(
-    data: bytes, threads: int = 1, provider: str = CPU, *, aside: str | None = None
+    data: bytes,
+    threads: int = 1,
+    provider: str = CPU,
+    *,
+    aside: str | None = None,
+    is_checked: bool = False,
 ) -> InferenceSession:
     """An ONNX Runtime session that runs all nodes that pixels pass through on one provider.
 
     Nodes that only compute shapes may run on the CPU, and so may nodes whose outputs' names begin
-    with `aside`. Raises UsageError where the provider is not installed, CoreError where it does
-    not start or leaves nodes to the CPU.
+    with `aside`. `is_checked` as in `graph.session`. Raises UsageError where the provider is not
+    installed, CoreError where it does not start or leaves nodes to the CPU.
     """
     name = short(provider)
     if name == CPU:
-        return plain_session(data, threads)
+        return plain_session(data, threads, is_checked=is_checked)
     full = _installed(name)
     model = from_bytes(data)
     free = _numbered(model, aside)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +77,8 @@ _STAGES = (
 
 def is_installed() -> bool:
     """Whether the package with the weights is there."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         distribution(PACKAGE)
     except PackageNotFoundError:
@@ -128,6 +129,8 @@ def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def _file() -> bytes:
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         data = distribution(PACKAGE).locate_file(_FILE).read_bytes()  # type: ignore[attr-defined]
     except (PackageNotFoundError, OSError):

@@ -13,6 +13,7 @@ from dof_arrow.format.spec import metadata
 from dof_arrow.format.spec.metadata import Preprocessing
 
 Fit = Literal["crop", "pad", "squash", "none"]
+Decode = Literal["full", "reduced"]
 
 MAX_SIDE = 1 << 13
 LUMA = (0.299, 0.587, 0.114)  # the shares of red, green and blue in grey
@@ -90,6 +91,26 @@ def with_fit(spec: Preprocessing, fit: Fit) -> Preprocessing:
         )
     crop = () if fit == "squash" else size
     return dataclasses.replace(spec, fit=fit, resize=size, crop=crop, as_is=False)
+
+
+def with_decode(spec: Preprocessing, decode: Decode) -> Preprocessing:
+    """The same declaration with JPEGs decoded in full, or reduced: as small as the resize allows.
+
+    >>> with_decode(presets()["imagenet"], "reduced").draft
+    256
+    """
+    if decode == "full":
+        return dataclasses.replace(spec, draft=None)
+    if decode != "reduced":
+        raise UsageError("no such decoding", expected="full or reduced", found=str(decode))
+    if not spec.resize:
+        raise UsageError(
+            "a picture left as it is cannot be decoded smaller",
+            expected='"resize" in the preprocessing',
+            hint="Leave --decode out, or give it a --fit that resizes.",
+        )
+    # The shorter side stays as long as the longest of the box: nothing is ever enlarged for this.
+    return dataclasses.replace(spec, draft=max(resize_box(spec)))
 
 
 def with_size(spec: Preprocessing, height: int, width: int) -> Preprocessing:

