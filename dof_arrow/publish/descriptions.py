@@ -1,4 +1,4 @@
-"""A dataset's descriptions as files of their own: for catalogues, and the README of a repository."""
+"""Descriptions of a dataset as files: for catalogues, and the README of a repository."""
 
 from __future__ import annotations
 
