@@ -14,6 +14,7 @@ from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.arrow import is_vector
 from dof_arrow.format.spec.names import categories, is_names, split_order
 from dof_arrow.sampling.permutation import Permutation, Rows, key
+from dof_arrow.tables.conditions import rows_where
 from dof_arrow.tables.targets import by_name
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _matching(
         return numbers[0]
     table = by_name(pa.concat_tables(tables).unify_dictionaries())
     table = table.append_column(_ROW, pa.array(np.concatenate(numbers)))
-    return np.asarray(table.filter(condition).column(_ROW).to_numpy())
+    return np.asarray(rows_where(table, condition).column(_ROW).to_numpy())
 
 
 def _hint(rows: RowChoices, columns: Sequence[str]) -> str:

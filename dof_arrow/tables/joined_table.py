@@ -95,8 +95,10 @@ def _of_file(path: Path) -> pa.Table:
     try:
         with open_file(path) as file:
             data = file.read()
-        # Not from the Python file: Arrow's threads may outlive it, and end the process at its exit.
-        return pq.read_table(pa.BufferReader(data))
+        # Not `read_table`, nor from the Python file: threads of Arrow's scanner may still run when
+        # the interpreter ends, which then ends with a signal.
+        with pq.ParquetFile(pa.BufferReader(data)) as parquet:
+            return parquet.read()
     except (OSError, pa.ArrowException) as error:
         raise UsageError(
             "no table to join with",

@@ -63,8 +63,9 @@ def reidentify(
         site=site,
     )
     write_pairs(pairs, out, overwrite=overwrite)
-    counts = pairs.group_by("kind").aggregate([("name", "count")]).to_pylist()
-    found = {each["kind"]: each["name_count"] for each in counts}
+    found = {}
+    for each in pairs["kind"].value_counts().to_pylist():
+        found[each["values"]] = each["counts"]
     kinds = {kind: text for kind, text in _KINDS.items() if kind != "bag" or kind in found}
     told = ", ".join(f"{found.get(kind, 0):,} {text}" for kind, text in kinds.items())
     terminal.result({"path": str(out), **found}, f"{out}: {told}")

@@ -27,6 +27,7 @@ from dof_arrow.sources.asked import TableOptions
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
 from dof_arrow.tables import dealt
+from dof_arrow.tables.conditions import rows_where
 from dof_arrow.tables.targets import by_name
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class Pictures:
         """
         table = by_name(self.to_arrow()).append_column("dof_row", pa.array(np.arange(len(self))))
         try:
-            return self.take(table.filter(condition).column("dof_row").to_numpy())
+            return self.take(rows_where(table, condition).column("dof_row").to_numpy())
         except (pa.ArrowException, TypeError) as error:
             raise UsageError(
                 "this condition cannot be evaluated",
