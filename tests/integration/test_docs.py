@@ -31,6 +31,8 @@ _NOT_RUN = "<!-- not run -->"
 _LEFT_OUT = 8  # blocks in all that may be marked so: they need a network
 _NEEDS = {"docs/clips.md": ("av", "torch"), "docs/clusters.md": ("ray", "torch")}
 _LIBRARIES = ("torch", "keras", "jax", "sklearn", "polars", "pandas", "duckdb")
+# A known fault of Arrow (apache/arrow issue 34314): now and then its pool's threads outlive it.
+_ARROW_ENDS = "terminate called without an active exception"
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -96,6 +98,8 @@ def _work_through(page: str, folder: Path) -> None:
         if kind == "python" and any(find_spec(name) is None for name in _imported(code)):
             continue
         done = _run(kind, code, folder)
+        if _ARROW_ENDS in done.stderr:  # behind all that the block does, on a machine under load
+            done = _run(kind, code, folder)
         said = f"{page}:\n{code}\n{done.stdout}\n{done.stderr}"
         assert done.returncode == 0, said
         assert "Warning" not in done.stderr, said
