@@ -121,10 +121,14 @@ def test_no_canary_leaves(command: str, house: House) -> None:
 
 
 def test_no_canary_lies_in_a_cache(house: House) -> None:
+    """But for what a core says of itself: cores are kept there as they were made."""
     canaries = house.canaries
     for name, path in house.made():
         if name.startswith("home/"):
-            assert canaries.told(canaries.found_in(path)) == [], name
+            found = canaries.found_in(path)
+            if name.startswith("home/cache/dof-arrow/cores/"):
+                found -= canaries.kept
+            assert canaries.told(found) == [], name
     assert canaries.found_in(house.home / "state") & canaries.names  # the owner's own list
 
 
