@@ -213,6 +213,27 @@ def reading(function: Command) -> Command:
     return _with(options, function)
 
 
+def naming(function: Command) -> Command:
+    """The options that say how the inputs of a dataset were named when it was extracted."""
+    options = [
+        click.option(
+            "--table", type=click.Path(path_type=Path), help="The CSV file that named the pictures."
+        ),
+        click.option("--key", metavar="COLUMN", help="The table's column of file names."),
+        click.option("--start", metavar="COLUMN", help="The table's column of segments' starts."),
+        click.option("--end", metavar="COLUMN", help="The table's column of segments' ends."),
+        click.option(
+            "--id-key",
+            type=click.Path(path_type=Path),
+            help="The key that made the pseudonyms.",
+        ),
+        click.option(
+            "--site", metavar="NAME", help="The site that goes into the ids, as at extraction."
+        ),
+    ]
+    return _with(options, function)
+
+
 def judging(function: Command) -> Command:
     """The options that train and evaluate share."""
     options = [

@@ -29,17 +29,22 @@ def counted(ds: Dataset) -> Counts:
 
     Columns on a store, or of a directory of many parts, are not read for it.
     """
-    from pathlib import Path
-
-    if not isinstance(ds.path, Path) or len(ds.metadata.parts) > _MOST_PARTS:
-        return {}
-    counts = {}
+    counts: dict[str, dict[str, int]] = {}
+    if not _is_at_hand(ds):
+        return counts
     for name, target in ds.metadata.targets.items():
         if target.classes:
             found = ds.value_counts(name)
             missing = {"none": found.pop(None)} if None in found else {}
             counts[name] = {str(value): count for value, count in found.items()} | missing
     return counts
+
+
+def _is_at_hand(ds: Dataset) -> bool:
+    """Whether whole columns may be read only to be counted."""
+    from pathlib import Path
+
+    return isinstance(ds.path, Path) and len(ds.metadata.parts) <= _MOST_PARTS
 
 
 def lines(ds: Dataset, counts: Counts) -> list[str]:
@@ -106,7 +111,8 @@ def _facts(ds: Dataset, counts: Counts) -> Iterator[tuple[str, str]]:
     for name, claimed in about.claimed_cores.items():
         yield f"core of {name}", f"{claimed.name}: claimed, not verified"
     if about.record.bag is not None:
-        yield "bags", f"{len(ds.bags()):,}, by the column {about.record.bag}"
+        count = f"{len(ds.bags()):,}, " if _is_at_hand(ds) else ""
+        yield "bags", f"{count}by the column {about.record.bag}"
     if about.provenance:
         yield "inputs", _inputs(about.provenance)
     for name, target in about.targets.items():

@@ -1,4 +1,4 @@
-"""What a dataset says of its audit, in one line: what attackers found, or that none was asked."""
+"""What a dataset says of privacy, in a line: what attackers found, and what was done."""
 
 from __future__ import annotations
 
@@ -31,6 +31,15 @@ def audit_line(metadata: Metadata) -> str:
     if isinstance(most, int | float):
         line += f"; the most gained over chance: {most:.2f}"
     return shown(line)
+
+
+def measure_text(measure: Mapping[str, Any]) -> str:
+    """A measure that was applied to protect people, in a line.
+
+    >>> measure_text({"noise": 0.1, "clip": 3})
+    'noise 0.1, clip 3'
+    """
+    return ", ".join(f"{name} {value}" for name, value in measure.items())
 
 
 def _found(audit: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.dataset.dataset import Dataset
+from dof_arrow.format.spec.names import splits_there
 from dof_arrow.format.spec.split_names import standard_or_own
 
 Array = NDArray[Any]
@@ -17,7 +18,6 @@ Array = NDArray[Any]
 BINS = 30  # of a number's histogram
 MISSING = "no value"
 _NONE = "no split"
-_STANDARD = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +97,7 @@ def split_order(names: Sequence[str]) -> list[str]:
     >>> split_order(["Testing", "mine", "train"])
     ['train', 'test', 'mine']
     """
-    known = {standard_or_own(name) for name in names}
-    own = sorted(known - set(_STANDARD))
-    return [*(name for name in _STANDARD if name in known), *own]
+    return splits_there(map(standard_or_own, names))
 
 
 def _parts(data: Dataset) -> dict[str, Dataset]:

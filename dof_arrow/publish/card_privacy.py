@@ -10,6 +10,7 @@ from typing import Any
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.publish.audit_line import measure_text
 from dof_arrow.system import open_file
 
 Json = Any
@@ -66,14 +67,10 @@ def privacy(known: Metadata, sheet: Path | None) -> Privacy:
     stored = known.privacy
     return Privacy(
         ids=stored.ids if stored else "name",
-        measures=tuple(_measure(each) for each in (stored.measures if stored else ())),
+        measures=tuple(measure_text(each) for each in (stored.measures if stored else ())),
         audits=tuple(_audit(each) for each in (stored.audits if stored else ())),
         sheet=_sheet(sheet) if sheet else None,
     )
-
-
-def _measure(value: Mapping[str, Json]) -> str:
-    return ", ".join(f"{name} {item}" for name, item in value.items())
 
 
 def _audit(value: Mapping[str, Json]) -> AuditResult:

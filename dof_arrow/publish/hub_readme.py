@@ -6,13 +6,13 @@ Values of the head are written as JSON, which is YAML too: a text of the owner's
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UNSAFE
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import Contact, CoreMetadata, Metadata, Target
-from dof_arrow.publish.audit_line import audit_line
+from dof_arrow.publish.audit_line import audit_line, measure_text
 from dof_arrow.publish.responsible import RISK
 from dof_arrow.publish.spdx import hub_license, license_url
 from dof_arrow.publish.split_files import SplitRows, split_rows
@@ -181,12 +181,8 @@ def _people(about: Metadata) -> list[str]:
     elif privacy is not None:
         lines.append("Ids are keyed pseudonyms; only whoever has the key can read them back.")
     for measure in privacy.measures if privacy else ():
-        lines.append(f"Measure: {_plain(_measure(measure))}.")
+        lines.append(f"Measure: {_plain(measure_text(measure))}.")
     return lines
-
-
-def _measure(measure: Mapping[str, Json]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in measure.items())
 
 
 def _owner(about: Metadata) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import CoreMetadata, Metadata
-from dof_arrow.publish.audit_line import NOT_AUDITED, audit_line
+from dof_arrow.publish.audit_line import NOT_AUDITED, audit_line, measure_text
 from dof_arrow.publish.spdx import is_url
 
 RISK = (
@@ -108,7 +108,7 @@ def _personal(about: Metadata) -> Iterator[str]:
     if about.record.group is not None:
         yield f"The column {about.record.group} tells which rows belong together."
     for measure in privacy.measures:
-        yield f"A measure was applied: {', '.join(f'{k} {v}' for k, v in measure.items())}."
+        yield f"A measure was applied: {measure_text(measure)}."
 
 
 def _texts(values: Sequence[Json]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.format.spec.names import split_order
+from dof_arrow.format.spec.names import splits_there
 from dof_arrow.format.spec.split_names import TEST, TRAIN, VALID, standardised
 
 WHOLE = "data"  # what the file of a dataset without splits is called
@@ -53,7 +53,7 @@ def split_rows(ds: Dataset) -> list[SplitRows]:
     told = ds.to_arrow([column]).column(0).cast(pa.string()).combine_chunks()
     names = standardised(told)
     there = set(pc.unique(names).to_pylist())
-    ordered = [name for name in split_order(there - {None}) if name in there]
+    ordered = splits_there(there - {None})
     hub_names = _hub_names(ordered)
     found = []
     for name in ordered:

@@ -82,3 +82,14 @@ def test_what_to_do_next_fits_what_is_there(tmp_path: Path) -> None:
     bare = dof.from_arrays(np.eye(3, dtype=np.float32), out=tmp_path / "x.parquet")
     steps = list(summary.next_steps(bare))
     assert steps[0].startswith("dof label ") and any("title" in step for step in steps)
+
+
+def test_bags_afar_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = np.eye(4, dtype=np.float32)
+    columns = {"slide": ["a", "a", "b", "b"]}
+    data = dof.from_arrays(
+        features, columns=columns, record={"bag": "slide"}, out=tmp_path / "x.parquet"
+    )
+    assert any("2, by the column slide" in line for line in summary.lines(data, {}))
+    monkeypatch.setattr(summary, "_MOST_PARTS", -1)
+    assert any(line.endswith("  by the column slide") for line in summary.lines(data, {}))

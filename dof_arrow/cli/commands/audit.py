@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE, NO
-from dof_arrow.cli.options import spoken
+from dof_arrow.cli.options import naming, spoken
 from dof_arrow.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
@@ -35,14 +35,7 @@ _WIDTH = 14  # characters of what is attacked, so that rows fit into 80 columns
     help="A column to infer; repeatable [default: every target and kept column].",
 )
 @click.option("--feature", metavar="COLUMN", help="The feature column [default: the primary one].")
-@click.option(
-    "--table", type=click.Path(path_type=Path), help="The CSV file that named the pictures."
-)
-@click.option("--key", metavar="COLUMN", help="The table's column of file names.")
-@click.option("--start", metavar="COLUMN", help="The table's column of segments' starts.")
-@click.option("--end", metavar="COLUMN", help="The table's column of segments' ends.")
-@click.option("--id-key", type=click.Path(path_type=Path), help="The key that made the pseudonyms.")
-@click.option("--site", metavar="NAME", help="The site that goes into the ids, as at extraction.")
+@naming
 @click.option("--seed", type=int, default=0, show_default=True, help="What all draws start from.")
 @click.option(
     "--fail-above",

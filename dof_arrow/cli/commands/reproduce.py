@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE, NO
-from dof_arrow.cli.options import DATASET, making, reading, spoken
+from dof_arrow.cli.options import DATASET, making, naming, reading, spoken
 from dof_arrow.cli.report import agreements, finite
 from dof_arrow.cli.terminal import Terminal
 
@@ -42,14 +42,7 @@ def _portion(context: click.Context, option: click.Parameter, value: str) -> int
     help="The core of each feature column [default: found by digest].",
 )
 @making
-@click.option(
-    "--table", type=click.Path(path_type=Path), help="The CSV file that named the pictures."
-)
-@click.option("--key", metavar="COLUMN", help="The table's column of file names.")
-@click.option("--start", metavar="COLUMN", help="The table's column of segments' starts.")
-@click.option("--end", metavar="COLUMN", help="The table's column of segments' ends.")
-@click.option("--id-key", type=click.Path(path_type=Path), help="The key that made the pseudonyms.")
-@click.option("--site", metavar="NAME", help="The site that goes into the ids, as at extraction.")
+@naming
 @click.option(
     "--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds."
 )

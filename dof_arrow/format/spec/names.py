@@ -60,6 +60,16 @@ def split_order(names: Iterable[str]) -> tuple[str, ...]:
     return (*SPLITS, *own)
 
 
+def splits_there(names: Iterable[str]) -> list[str]:
+    """Those of the splits that are there, in their order.
+
+    >>> splits_there(["holdout", "test"])
+    ['test', 'holdout']
+    """
+    there = set(names)
+    return [name for name in split_order(there) if name in there]
+
+
 def code_type(count: int, *, nullable: bool = False) -> np.dtype[np.integer]:
     """The numpy type of the codes of so many names; int32 where -1 stands for a missing one.
 
