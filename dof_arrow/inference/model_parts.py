@@ -137,3 +137,12 @@ def model_input(taken: str, picture: ValueInfoProto) -> ValueInfoProto:
         return helper.make_tensor_value_info(CLIP, TensorProto.UINT8, shape)
     sequence = helper.make_sequence_type_proto(picture.type)
     return helper.make_value_info(PICTURES, sequence)
+
+
+def takes_grey(model: ModelProto) -> bool:
+    """Whether a model of pictures leaves the number of channels open, so that one stands for three."""
+    (value, *_) = model.graph.input
+    picture = value.type.tensor_type
+    if value.name == PICTURES:
+        picture = value.type.sequence_type.elem_type.tensor_type
+    return bool(picture.shape.dim[-1].dim_param)

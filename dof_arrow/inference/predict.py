@@ -26,8 +26,9 @@ from dof_arrow.format.spec.preprocessing import channel_count
 from dof_arrow.heads.graph_writer import NEXT, STATE
 from dof_arrow.inference import clip_parts
 from dof_arrow.inference.fused import check_interface, description
-from dof_arrow.inference.model_parts import CLIP, PICTURE, PICTURES, PREPROCESSING
+from dof_arrow.inference.model_parts import CLIP, PICTURE, PICTURES, PREPROCESSING, takes_grey
 from dof_arrow.inference.prediction import Prediction, prediction
+from dof_arrow.media.array import is_thrice
 from dof_arrow.media.decode import decode as decode_picture
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Predictor:
         self._device = nullcontext() if runtime.short(provider) == runtime.CPU else Lock()
         inputs = [value.name for value in self._session.get_inputs()]
         self.batched = inputs == [PICTURES]
+        self._takes_grey = takes_grey(loaded)
         self._outputs = [value.name for value in self._session.get_outputs()]
         # What heads of clips remember goes in by inputs that need not be given.
         self._states = [value.name for value in self._session.get_overridable_initializers()]
@@ -104,7 +106,7 @@ class Predictor:
         """Predict for pictures of any sizes: in one run if the model is `batched`, else in turn."""
         for each in pictures:
             self.check(each)
-        pixels = [np.ascontiguousarray(each) for each in pictures]
+        pixels = [self._held(each) for each in pictures]
         if self.batched and pixels:
             return self._predictions(self._run({PICTURES: pixels}))
         found = []
@@ -143,9 +145,19 @@ class Predictor:
         """The pixels of a stored picture as the core wants them; SourceError if unreadable."""
         wanted = self.cores[0].preprocessing
         pixels, _ = decode_picture(
-            data, mode=wanted.mode, orientation=wanted.orientation, draft=wanted.draft
+            data,
+            mode=wanted.mode,
+            orientation=wanted.orientation,
+            draft=wanted.draft,
+            grey_once=True,
         )
         return pixels
+
+    def _held(self, picture: Array) -> Array:
+        """Pixels as the model is to take them: of three channels that are one in memory only one."""
+        if is_thrice(picture) and self._takes_grey:
+            picture = picture[:, :, :1]
+        return np.ascontiguousarray(picture)
 
     def _answers(self, frames: Iterable[Array]) -> Iterator[dict[str, Array]]:
         """The outputs for each part of a clip, given what the heads remember of earlier parts."""

@@ -23,7 +23,7 @@ from dof_arrow.errors import CoreError, UsageError
 from tests.support.shared import shared_data
 
 NETWORK_SHA256 = "197aee1fea39301e338f976b6b7d43244ae5a6ae3d212d243586ff89db504a6d"
-CORE_SHA256 = "f06d42c780e1ca7577054d8fdaf9f8f1446c6f7da5d5b9fc1bb494c1cb4d0374"
+CORE_SHA256 = "3e53030afca9023fb33f82a686f63dc0cf793dc835920af51e1c5c9e9a06373b"
 
 Array = np.ndarray[Any, Any]
 

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from PIL import Image
 
+from dof_arrow.cores import preprocess_graph
 from dof_arrow.cores.preprocess import Preprocess, build, resized_size
 from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.format.spec.metadata import Preprocessing
@@ -87,6 +88,74 @@ def test_resize_is_pillows_within_a_hundredth_of_a_grey_level(interpolation: Any
         assert difference.mean() < 0.02
         assert (difference <= 1).mean() > 0.999
     assert len(files) == 12
+
+
+def by_the_words(pixels: np.ndarray, sides: tuple[int, int], interpolation: str) -> np.ndarray:
+    """The resize as SPEC 4.4 says it, in float64: rows, whole levels, columns, whole levels."""
+    levels = pixels.astype(float)
+    for axis in (1, 0):
+        weights = kernel_weights(levels.shape[axis], sides[axis], interpolation)
+        resized = np.moveaxis(np.tensordot(weights, levels, (1, axis)), 0, axis)
+        levels = np.floor(np.clip(resized + 0.5, 0, 255))
+    return levels.astype(np.uint8)
+
+
+def kernel_weights(old: int, new: int, interpolation: str) -> np.ndarray:
+    """[new, old]: what each old place gives to each new one; wider where the side shrinks."""
+    scale = old / new
+    width = max(scale, 1.0)
+    centres = (np.arange(new) + 0.5) * scale - 0.5
+    distance = np.abs(centres[:, None] - np.arange(old)) / width
+    weights = np.maximum(1 - distance, 0)
+    if interpolation == "cubic":
+        near = 1.5 * distance**3 - 2.5 * distance**2 + 1
+        far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+        weights = np.where(distance < 1, near, np.where(distance < 2, far, 0))
+    return np.asarray(weights / weights.sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+@pytest.mark.parametrize("most", [1, 1 << 21], ids=["large", "small"])
+def test_both_ways_of_resizing_are_what_the_words_say(
+    interpolation: Any, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preprocess_graph, "MOST_IN_FLOAT", most)
+    rng = np.random.default_rng(0)
+    off = []
+    for _ in range(40):
+        height, width, new_height, new_width = map(int, rng.integers(1, 120, 4))
+        sides = (new_height, new_width)
+        pixels = picture(height, width)
+        prepare = Preprocess(plain(fit="squash", resize=sides, interpolation=interpolation))
+        found = prepare(pixels).astype(int)
+        difference = np.abs(found - by_the_words(pixels, sides, interpolation))
+        assert difference.max() <= 1
+        off.append(difference.mean())
+    assert np.mean(off) < 0.01
+
+
+def test_a_large_picture_takes_the_way_of_whole_numbers() -> None:
+    """Where the larger of the stored and the new size, side by side, is above 2 million pixels."""
+    spec = plain(fit="squash", resize=(8, 8))
+    names = {True: "kept_of_large", False: "kept_of_small"}
+    for height, width in [(1 << 18, 8), ((1 << 18) + 1, 8), (1, 1 << 18), (1, (1 << 18) + 1)]:
+        pixels = picture(height, width, 3)
+        is_large = max(height, 8) * max(width, 8) > 1 << 21
+        np.testing.assert_array_equal(
+            Preprocess(spec)(pixels), only_branch(spec, names[is_large], pixels)
+        )
+
+
+def only_branch(spec: Preprocessing, kept: str, pixels: np.ndarray) -> np.ndarray:
+    """What a graph gives that has one of the two ways alone."""
+    model = build(spec)
+    (choice,) = [node for node in model.graph.node if node.op_type == "If"]
+    branches = {attribute.g.output[0].name: attribute.g for attribute in choice.attribute}
+    chosen = onnx.GraphProto()
+    chosen.CopyFrom(branches[kept])
+    for attribute in choice.attribute:
+        attribute.g.CopyFrom(chosen)
+    return Preprocess(spec, model.SerializeToString())(pixels)
 
 
 def test_squash_is_pillows_resize_of_rows_then_columns() -> None:
@@ -353,16 +422,25 @@ def test_grey_pictures_are_resized_once_to_the_same_bits(kind: str) -> None:
         np.testing.assert_array_equal(found, expected)
         out = np.empty_like(expected)
         np.testing.assert_array_equal(prepare(once, out), expected)
-    assert prepare._of_grey is not None
 
 
-def test_a_graph_of_others_is_not_run_on_one_channel() -> None:
-    """Only of our own graph is it known that it treats channels alike until they are normalised."""
+def test_a_graph_of_three_channels_is_given_three() -> None:
+    """As earlier versions made them."""
     spec = presets()["imagenet"]
-    foreign = build(spec)
-    foreign.producer_name = "another"
-    foreign.graph.name = "another"
-    prepare = Preprocess(spec, foreign.SerializeToString())
+    older = build(spec)
+    older.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 3
+    prepare = Preprocess(spec, older.SerializeToString())
     once = thrice(picture(60, 50, 1))
-    np.testing.assert_array_equal(prepare(once), prepare(np.ascontiguousarray(once)))
-    assert prepare._of_grey is None
+    np.testing.assert_array_equal(prepare(once), Preprocess(spec)(once))
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_the_graph_itself_takes_one_channel_or_three(channels: int) -> None:
+    """It is run without us too: opacity is not ignored in silence."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        build(presets()["imagenet"]).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    with pytest.raises(Exception, match="Expand"):
+        session.run(None, {"picture": picture(60, 50, channels)})

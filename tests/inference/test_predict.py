@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -106,6 +108,35 @@ def test_files_and_dataset_give_the_same(
     assert isinstance(last, dict)
     assert (first["finding"].label, last["finding"].label) == ("low", "high")
     assert (first["signs"].labels, last["signs"].labels) == (("dark",), ("bright",))
+
+
+def batched(core: Core, trained: dict[str, bytes]) -> bytes:
+    return fuse(core, trained, batch=True)
+
+
+@pytest.mark.parametrize("make", [fuse, batched])
+def test_a_grey_picture_is_run_as_one_channel_to_the_same_answer(
+    make: Callable[..., bytes],
+    core: Core,
+    trained: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grey = np.random.default_rng(1).integers(0, 256, (30, 20), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    predictor = Predictor(make(core, trained))
+    run, channels = predictor._run, []
+
+    def watched(feeds: dict[str, Any]) -> Any:
+        for value in feeds.values():
+            pixels = value[0] if isinstance(value, list) else value
+            channels.append(pixels.shape[2])
+        return run(feeds)
+
+    monkeypatch.setattr(predictor, "_run", watched)
+    ((_, found),) = predict_files(predictor, [tmp_path])
+    assert found == predictor(np.repeat(grey[..., None], 3, axis=2))
+    assert channels == [1, 3]
 
 
 def test_a_prediction_as_json(folder: Path, model: bytes) -> None:

@@ -19,7 +19,7 @@ from dof_arrow.cores.origins import efficientnet_lite, resolve
 from dof_arrow.errors import CoreError, UsageError
 
 MODEL_SHA256 = "5df49e87e1846503d255a83982bf56a550409604caacebf914d38fc1d394540e"
-CORE_SHA256 = "08901c342e5a480d62ce647b6573e8df6c8a9814587ec4e2d5d86ea6db3f9cbd"
+CORE_SHA256 = "c9b66153757f1157c0269db641b8a78187a41a1899acf966a8d347c0c22bd8ea"
 
 starter = pytest.mark.skipif(
     not efficientnet_lite.is_installed(), reason=f"{efficientnet_lite.PACKAGE} is not installed"
