@@ -1,7 +1,7 @@
 """Whole commands, from start to end, against the scripts that people would write (`benchmarks/rivals/`).
 
 `python -m benchmarks.bench_commands --data DATA [--only CASE …] [--rounds 5]`. Each run is a process
-of its own, ours and theirs in turn, at a higher priority where the system allows it; medians of the
+of its own, ours and theirs in turn, before all other processes where the system allows it; medians of the
 seconds by the clock, and of the processors' (user and system, of all processes of a run), since a
 busy machine moves the former alone. Byte code is compiled before, in a folder of its own; both get
 the same core, whose head is cut already, and our cache knows it from a run that is not measured.
@@ -136,8 +136,8 @@ class Place:
 
 
 def _hurried() -> None:
-    with suppress(OSError):  # not everybody may
-        os.nice(-15)
+    with suppress(OSError):  # not everybody may, and not every system can
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
 
 
 def _is_jpeg(path: Path) -> bool:

@@ -138,7 +138,7 @@ def test_a_fused_model_says_where_it_came_from(core: Core) -> None:
     assert (picture.name, graph.dtype(picture), graph.dims(picture)) == (
         "picture",
         np.uint8,
-        ("height", "width", 3),
+        ("height", "width", "channels"),
     )
     assert (output.name, graph.dims(output)) == ("finding", (1, 3))
 
