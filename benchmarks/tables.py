@@ -138,6 +138,21 @@ def commands() -> Iterator[tuple[str, ...]]:
         yield name, *ratios, seconds, str(found["target"])
 
 
+def settings() -> Iterator[tuple[str, ...]]:
+    """Rates of cores with a setting of ONNX Runtime changed, over ours."""
+    found = result("settings") if has_result("settings") else {}
+    cores = {}
+    for name, rates in found.items():
+        if isinstance(rates, dict) and "milliseconds" in rates:
+            cores[name] = rates
+    yield "changed", *cores
+    yield "nothing, ms", *(f"{rates['milliseconds']:.2f}" for rates in cores.values())
+    names = next(iter(cores.values()), {})
+    for name in names:
+        if name != "milliseconds":
+            yield name, *(f"{rates[name]:.2f}" for rates in cores.values())
+
+
 def waiting() -> Iterator[tuple[str, ...]]:
     """Seconds that a command takes on two pictures."""
     yield "command, two pictures", "seconds", "of the processors", "target"
@@ -301,7 +316,7 @@ def put(page: Path, made: Iterable[Callable[[], Iterator[tuple[str, ...]]]]) -> 
 def main() -> None:
     """Write all tables."""
     put(README, (reading, rivals, side_by_side, opening, others, video, million, directory))
-    put(README, (commands, waiting))
+    put(README, (commands, waiting, settings))
     if has_result("audit"):
         put(PRIVACY, [audit])
 
