@@ -51,10 +51,10 @@ def test_it_never_learns_from_the_group_that_is_attacked() -> None:
 
 
 def test_the_same_twice_and_other_seeds_differ() -> None:
-    numbers, pictures = (each[:40] for each in bent(4))
-    first, second = (rebuild(numbers, pictures, _own(40), 5) for _ in range(2))
+    numbers, pictures = (each[:20] for each in bent(4))
+    first, second = (rebuild(numbers, pictures, _own(20), 5) for _ in range(2))
     assert (first.decoder == second.decoder).all() and (first.shuffled == second.shuffled).all()
-    assert (rebuild(numbers, pictures, _own(40), 6).decoder != first.decoder).any()
+    assert (rebuild(numbers, pictures, _own(20), 6).decoder != first.decoder).any()
 
 
 @pytest.mark.parametrize(("rows", "width"), [(40, 8), (20, 50)])
@@ -85,11 +85,17 @@ def test_features_that_say_nothing_and_equal_pictures() -> None:
         invert(np.ones((20, 3)), np.ones((20, 8, 8)), _own(20))
 
 
-@pytest.mark.parametrize(
-    "name", ["a net without a bend", "a decoder taught by those who are attacked"]
-)
+# Faults that `make torture` seeds too, with what need not be attacked to notice them.
+_REST = ("infer_class", "infer_number", "link", "find_again", "member")
+_SOME = {
+    "a net without a bend": ("_attacks", "_on_noise", "_on_strangers"),
+    "a decoder taught by those who are attacked": ("_on_bent", *_REST),
+}
+
+
+@pytest.mark.parametrize("name", _SOME)
 def test_the_self_test_notices_faults_of_the_decoder(name: str) -> None:
-    failed = audit_faults.noticed(audit_faults.FAULTS[name], seeds=2)
+    failed = audit_faults.noticed(audit_faults.FAULTS[name], seeds=1, without=_SOME[name])
     assert all(each.startswith("inversion") for each in failed) and failed
 
 
