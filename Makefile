@@ -15,7 +15,7 @@ test: $(VENV)/test.done
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/python schemas/generate.py --check
-	$(BIN)/python -m pytest -n 2 --dist loadfile -rs
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rs
 
 docs: $(VENV)/test.done
 	$(BIN)/mkdocs build --strict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,21 +45,28 @@ print(len(rows), len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/
 """
 
 
-@pytest.mark.parametrize("many", [30, 300])
-@pytest.mark.parametrize("layout", ["mapped", "compact"])
-def test_more_parts_than_files_may_be_open(tmp_path: Path, layout: str, many: int) -> None:
-    part_path = tmp_path / "part.parquet"
-    with growing(tmp_path / "x.dof") as growth:
+@pytest.fixture(scope="module", params=["mapped", "compact"])
+def of_many_parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of many parts, in either layout."""
+    layout: Any = request.param
+    folder = tmp_path_factory.mktemp("parts")
+    part_path = folder / "part.parquet"
+    with growing(folder / "x.dof") as growth:
         for part in range(PARTS):
             number = np.arange(part * ROWS, (part + 1) * ROWS)
-            with Writer(part_path, layout=layout, overwrite=True) as writer:  # type: ignore[arg-type]
+            with Writer(part_path, layout=layout, overwrite=True) as writer:
                 writer.write(
                     ids=[f"r{each:05d}" for each in number],
                     vectors={"feature": number[:, None].repeat(4, 1).astype(np.float32)},
                     columns={"age": number.astype(np.float32)},
                 )
             growth.add(part_path, new_ids=True)
-    done = run(_ALL, tmp_path / "x.dof", many)
+    return folder / "x.dof"
+
+
+@pytest.mark.parametrize("many", [30, 300])
+def test_more_parts_than_files_may_be_open(of_many_parts: Path, many: int) -> None:
+    done = run(_ALL, of_many_parts, many)
     assert done.returncode == 0, done.stderr
     rows, opened = map(int, done.stdout.split())
     assert rows == PARTS * ROWS and opened < 40

@@ -210,7 +210,7 @@ def test_a_checkpoint_that_another_may_have_written_is_not_used(
 
 _TRAIN = """
 import os, signal, sys, time; from pathlib import Path
-import torch
+import torch, torch._dynamo  # once, not in each child: optimizers load it
 from dof_arrow.heads import train as heads
 from tests.heads.test_training import KILLED, MANY
 out, kind = Path(sys.argv[1]), sys.argv[2]

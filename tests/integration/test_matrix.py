@@ -6,8 +6,8 @@ a warning; `plain` where it dropped it. README's table says the same.
 
 from __future__ import annotations
 
-import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +48,22 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             columns={"label": LABELS},
         )
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _put_back() -> Iterator[None]:
+    """Clusters and sessions end with these tests, and so does what they found in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        yield
+        if "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
+        if "pyspark.sql" in sys.modules:
+            session = sys.modules["pyspark.sql"].SparkSession.getActiveSession()
+            if session:
+                session.stop()
 
 
 class Tool:
@@ -174,7 +190,6 @@ class Spark(Tool):
         if shutil.which("java") is None:
             pytest.skip("java is not installed")
         sql = pytest.importorskip("pyspark.sql")
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         builder = sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
         self.spark = builder.config("spark.driver.host", "127.0.0.1").getOrCreate()
 
@@ -197,7 +212,6 @@ class Spark(Tool):
 class Ray(Tool):
     def __init__(self) -> None:
         ray = pytest.importorskip("ray")
-        os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(

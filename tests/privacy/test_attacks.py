@@ -20,7 +20,7 @@ from tests.torture import audit_faults
 
 
 def test_the_pictures_themselves_are_found_and_noise_is_not() -> None:
-    checks = self_test.self_test(seeds=3)
+    checks = self_test.self_test(seeds=2)
     assert {check.attack.split(":")[0] for check in checks} == {
         "inversion",
         "attribute",
@@ -225,15 +225,22 @@ def test_each_fault_still_has_its_line(name: str) -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "the picture itself is its own mate",
-        "taught by the groups that are attacked",
-        "intervals of a twentieth",
-    ],
-)
+# Some faults of those that `make torture` seeds, one of each kind, with what need not be attacked to
+# notice them: the decoder takes nearly all the time.
+_SOME = {
+    "the picture itself is its own mate": ("invert", "infer_class", "infer_number", "member"),
+    "taught by the groups that are attacked": ("invert", "link", "find_again", "member"),
+    "intervals of a twentieth": ("invert", "member"),
+}
+
+
+@pytest.mark.parametrize("name", _SOME)
 def test_the_self_test_notices_faults(name: str) -> None:
-    """Some of those that `make torture` seeds, one of each kind."""
-    assert audit_faults.noticed(audit_faults.FAULTS[name], seeds=5)
-    assert all(check.passed for check in self_test.self_test(seeds=2))
+    assert audit_faults.noticed(audit_faults.FAULTS[name], seeds=5, without=_SOME[name])
+
+
+def test_without_a_fault_the_quick_attacks_pass() -> None:
+    """What is left of the self-test notices nothing where nothing is wrong, also after faults."""
+    none = audit_faults.Fault("linkage", "def link(", "def link(")
+    for without in _SOME.values():
+        assert audit_faults.noticed(none, seeds=5, without=without) == []

@@ -16,6 +16,7 @@ from dof_arrow.cli import main
 from dof_arrow.errors import UsageError
 from dof_arrow.format.writer import Writer
 from dof_arrow.privacy import audit as module
+from dof_arrow.privacy.attacks import decoder
 from dof_arrow.privacy.audit import audit, write_sheet
 from dof_arrow.privacy.self_test import drawn
 from dof_arrow.privacy.source_pictures import changed, thumbnail
@@ -74,6 +75,12 @@ def test_d22_what_is_there_is_found(folder: Path) -> None:
     assert [note for note in found.notes if "100 different texts" in note]
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that learns a tenth as long, where nobody asks how good it is."""
+    monkeypatch.setattr(decoder, "_MOST", 4)
+
+
 def test_the_same_twice(folder: Path) -> None:
     first, second = (audit(folder / "x.dof.parquet", sensitive=["sex"]) for _ in range(2))
     assert [each.reached for each in first.findings] == [each.reached for each in second.findings]
@@ -128,7 +135,7 @@ def test_pictures_small_and_changed() -> None:
     )
 
 
-def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(folder: Path, quick: None, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(folder / "x.dof.parquet")
     arguments = ["audit", file, "--source", str(folder / "pictures"), "--id-key"]
     arguments += [str(folder / "key"), "-q"]
@@ -176,7 +183,7 @@ def test_an_audit_is_stored_in_its_file(
 
 
 def test_a_sheet_of_rebuilt_pictures_is_for_their_owner(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, sheet = tmp_path / "x.dof.parquet", tmp_path / "sheet.png"
     path.write_bytes((folder / "x.dof.parquet").read_bytes())

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dof_arrow.errors import UsageError
+from dof_arrow.privacy.attacks import decoder
 from dof_arrow.privacy.attacks.decoder import decoded
 from dof_arrow.privacy.attacks.inversion import invert, rebuild
 from dof_arrow.privacy.attacks.ridge import Ridge
@@ -50,7 +51,8 @@ def test_it_never_learns_from_the_group_that_is_attacked() -> None:
     assert explained(pictures, found.decoder, found.mean) < 0.05
 
 
-def test_the_same_twice_and_other_seeds_differ() -> None:
+def test_the_same_twice_and_other_seeds_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "_MOST", 6)
     numbers, pictures = (each[:40] for each in bent(4))
     first, second = (rebuild(numbers, pictures, _own(40), 5) for _ in range(2))
     assert (first.decoder == second.decoder).all() and (first.shuffled == second.shuffled).all()
@@ -85,11 +87,17 @@ def test_features_that_say_nothing_and_equal_pictures() -> None:
         invert(np.ones((20, 3)), np.ones((20, 8, 8)), _own(20))
 
 
-@pytest.mark.parametrize(
-    "name", ["a net without a bend", "a decoder taught by those who are attacked"]
-)
+# Faults that `make torture` seeds too, with what need not be attacked to notice them.
+_REST = ("infer_class", "infer_number", "link", "find_again", "member")
+_SOME = {
+    "a net without a bend": ("_attacks", "_on_noise", "_on_strangers"),
+    "a decoder taught by those who are attacked": ("_on_bent", "_on_noise", *_REST),
+}
+
+
+@pytest.mark.parametrize("name", _SOME)
 def test_the_self_test_notices_faults_of_the_decoder(name: str) -> None:
-    failed = audit_faults.noticed(audit_faults.FAULTS[name], seeds=2)
+    failed = audit_faults.noticed(audit_faults.FAULTS[name], seeds=1, without=_SOME[name])
     assert all(each.startswith("inversion") for each in failed) and failed
 
 

@@ -6,6 +6,8 @@ import errno
 import os
 import random
 import shutil
+import tempfile
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 
@@ -20,11 +22,18 @@ from tests.support.editing import edit
 KILLS = 40
 
 
+@cache
+def _large() -> bytes:
+    """The bytes of a file of many rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        return editing.write(Path(folder, "x.dof.parquet"), rows=20_000).read_bytes()
+
+
 def _scenario() -> faults.Scenario:
     def prepare(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        editing.write(folder / "x.dof.parquet", rows=20_000)
+        (folder / "x.dof.parquet").write_bytes(_large())
 
     def act(folder: Path) -> None:
         edit.edit(folder / "x.dof.parquet", set={"title": "new"}, attach=[__file__])

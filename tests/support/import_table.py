@@ -139,9 +139,10 @@ def imported(module: str, *, inside: bool = True, package: Path = PACKAGE) -> fr
     return _imported(file, inside)
 
 
-def used(module: str, *, inside: bool = True, package: Path = PACKAGE) -> set[str]:
+@cache
+def used(module: str, *, inside: bool = True, package: Path = PACKAGE) -> frozenset[str]:
     """The modules of the package that a module imports."""
-    known = set(modules(package))
+    known = _known(package)
     found = set()
     for name in imported(module, inside=inside, package=package):
         first, *rest = name.split(".")
@@ -149,7 +150,7 @@ def used(module: str, *, inside: bool = True, package: Path = PACKAGE) -> set[st
             rest.pop()
         if first == package.name and rest:
             found.add("/".join(rest))
-    return found
+    return frozenset(found)
 
 
 def table(package: Path = PACKAGE) -> dict[str, Counter[str]]:
@@ -170,6 +171,11 @@ def circle(rows: Mapping[str, Mapping[str, int]]) -> list[str]:
         for name in free:
             del left[name]
     return sorted(left)
+
+
+@cache
+def _known(package: Path) -> frozenset[str]:
+    return frozenset(modules(package))
 
 
 @cache

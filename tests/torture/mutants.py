@@ -165,8 +165,8 @@ def run(name: str) -> dict[str, Any]:
     return report
 
 
-def main() -> None:
-    """Both suites. What the tests load is loaded once, before any child begins."""
+def load() -> None:
+    """Load what the tests need once, before any child begins."""
     for name in (
         "click.testing",
         "hypothesis",
@@ -177,6 +177,10 @@ def main() -> None:
     ):
         importlib.import_module(name)
 
+
+def main() -> None:
+    """Both suites."""
+    load()
     for name in SUITES:
         run(name)
 

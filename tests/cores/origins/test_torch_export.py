@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -139,6 +139,8 @@ def _pickled() -> str:
 
 
 _CARD = b"---\nlicense: mit\n---\n"
+_LIARS = {"test_vit": "{folder}/planted", "test_efficientnet": "../../../../planted"}
+# One process for all: torch and timm take seconds to load.
 _PRETRAINED = """
 import sys, torch, dof_arrow as dof
 from dof_arrow.cores.origins import torch_export as torch_models
@@ -153,77 +155,73 @@ weights = safetensors.torch.load_file(sys.argv[1])
 module.load_state_dict({k: v for k, v in weights.items() if not k.startswith("fc.")})
 x = core.prepare(numpy.arange(160 * 160 * 3, dtype="uint8").reshape(160, 160, 3))[None]
 print(numpy.abs(core.run(x) - module(torch.from_numpy(x)).detach().numpy()).max() <= 1e-4)
+for name in sys.argv[2:]:
+    try:
+        torch_models.pretrained(name)
+    except dof.CoreError as error:
+        print(error)
 """
 
 
-def test_a_model_of_timm_by_its_name(vision: Any, tmp_path: Path) -> None:
-    """`timm:NAME` in full: weights from a hub on the loopback, timm's loader, export, cut, run."""
+class Fetched(NamedTuple):
+    """What a process said that asked a hub for models of timm, with a folder as its home."""
+
+    said: list[str]
+    weights: Path
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> Fetched:
+    """A model of a hub on the loopback, and others whose hub says where their weights go."""
     timm = pytest.importorskip("timm")
     safetensors = pytest.importorskip("safetensors.torch")
+    folder = tmp_path_factory.mktemp("timm")
+    home = folder / "home"
+    home.mkdir(mode=0o700)
     torch.manual_seed(0)
-    weights = tmp_path / "model.safetensors"
+    weights = folder / "model.safetensors"
     safetensors.save_file(timm.create_model("test_resnet").state_dict(), weights)
     files = {"model.safetensors": weights.read_bytes(), "README.md": _CARD}
-    with Hub({"timm/test_resnet.r160_in1k": files}).serving() as address:
-        home = {
-            "HF_ENDPOINT": address,
-            "HF_HOME": str(tmp_path),
-            "XDG_CACHE_HOME": str(tmp_path),
-            "no_proxy": "*",
-            "PYTHONPATH": str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", ""),
-        }
-        plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        made = subprocess.run(
-            [sys.executable, "-c", _PRETRAINED, weights],
-            capture_output=True,
-            text=True,
-            env={**plain, **home},
-            check=False,
-        )
-    assert made.returncode == 0, made.stderr
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert made.stdout.split() == [
-        f"timm:test_resnet@{COMMIT}",
-        digest,
-        "Apache-2.0",
-        "test_resnet",
-        "True",
-    ]
-
-
-_WEIGHTS = """
-import dof_arrow as dof
-from dof_arrow.cores.origins import torch_export as torch_models
-try:
-    torch_models.pretrained("test_resnet")
-except dof.CoreError as error:
-    print(error)
-"""
-
-
-@pytest.mark.parametrize("tag", ["{folder}/planted", "../../../../planted"])
-def test_weights_of_timm_go_where_no_hub_says(vision: Any, tmp_path: Path, tag: str) -> None:
-    """timm would fetch them by huggingface_hub, which takes the hub's ETag for a path."""
-    pytest.importorskip("timm")
-    name = "timm/test_resnet.r160_in1k"
-    site = Hub({name: {"model.safetensors": bytes(2000)}})
-    site.lies[name] = [{"X-Linked-Etag": tag.format(folder=tmp_path)}]
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    site = Hub({"timm/test_resnet.r160_in1k": files})
+    for name, tag in _LIARS.items():
+        repository = f"timm/{name}.r160_in1k"
+        site.repositories[repository] = {"model.safetensors": bytes(2000)}
+        site.lies[repository] = [{"X-Linked-Etag": tag.format(folder=folder)}]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     with site.serving() as address:
         own = {
             "HF_ENDPOINT": address,
-            "HF_HOME": str(tmp_path / "home"),
+            "HF_HOME": str(home / "hub"),
+            "HOME": str(home / "user"),
+            "XDG_CACHE_HOME": str(home),
             "no_proxy": "*",
-            "HOME": str(tmp_path / "user"),
-            "XDG_CACHE_HOME": str(tmp_path / "cache"),
             "PYTHONPATH": str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", ""),
         }
         made = subprocess.run(
-            [sys.executable, "-c", _WEIGHTS],
+            [sys.executable, "-c", _PRETRAINED, weights, *_LIARS],
             capture_output=True,
             text=True,
             env={**plain, **own},
             check=False,
         )
-    assert "does not answer as a hub does" in made.stdout, made.stdout + made.stderr
-    assert not list(tmp_path.rglob("*planted*"))
+    assert made.returncode == 0, made.stderr
+    return Fetched(made.stdout.splitlines(), weights, folder)
+
+
+def test_a_model_of_timm_by_its_name(vision: Any, fetched: Fetched) -> None:
+    """`timm:NAME` in full: weights from a hub on the loopback, timm's loader, export, cut, run."""
+    digest = hashlib.sha256(fetched.weights.read_bytes()).hexdigest()
+    assert fetched.said[:2] == [
+        f"timm:test_resnet@{COMMIT} {digest} Apache-2.0 test_resnet",
+        "True",
+    ]
+
+
+def test_weights_of_timm_go_where_no_hub_says(vision: Any, fetched: Fetched) -> None:
+    """timm would fetch them by huggingface_hub, which takes the hub's ETag for a path."""
+    refused = fetched.said[2:]
+    assert len(refused) == len(_LIARS)
+    assert all("does not answer as a hub does" in line for line in refused), refused
+    assert not list(fetched.home.rglob("*planted*"))
+    assert not list(fetched.home.parent.glob("*planted*"))

@@ -103,6 +103,6 @@ def test_bombs_are_refused_within_bounds(tmp_path: Path) -> None:
 
 
 def test_no_flipped_bit_is_silent() -> None:
-    report = flips.turn_all(flips.sample(20_000))
-    assert report["flips"] == 20_000
+    report = flips.turn_all(flips.sample(5_000))  # torture turns all
+    assert report["flips"] == 5_000
     assert report["silent"] == {} and report["faults"] == []
