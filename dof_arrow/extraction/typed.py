@@ -162,8 +162,8 @@ class ExtractKeywords(TypedDict, total=False):
     """Whether an output that is there, or an unfinished run of another kind, is replaced."""
 
     batch_size: int | None
-    """Rows that a core runs at a time. By default 2; with a provider on a device, such as `cuda`, up
-    to 256, as many as it holds."""
+    """Rows that a core runs at a time. By default 2; with a provider on a device, such as `cuda`,
+    up to 256, as many as it holds."""
 
     workers: int | None
     """Inputs worked on at a time, each from file to features by one thread. By default as many as
@@ -182,7 +182,8 @@ class ExtractKeywords(TypedDict, total=False):
 
     actor_gpus: float | None
     """GPUs, or the part of one, of each actor on Ray. By default 1, and none with the providers
-    `cpu` and `openvino`. Where it is not 0, pictures are read by the other processors of the cluster."""
+    `cpu` and `openvino`. Where it is not 0, pictures are read by the other processors of the
+    cluster."""
 
     max_errors: int | None
     """How many inputs may fail before the run stops. By default any number: failures are listed in

@@ -51,8 +51,9 @@ class Predictor:
 
     `model` is a file, its bytes, or what `graph.load` gave; `where` is what errors call it. Cores
     and heads run on a `provider` (see `runtime.available`), preprocessing too if the provider can.
-    OpenVINO leaves it to ONNX Runtime, and runs no models of clips. Calls are safe from several threads. Raises CoreError for a file that is no fused
-    model, FormatError if its description is not valid.
+    OpenVINO leaves it to ONNX Runtime, and runs no models of clips. Calls are safe from several
+    threads. Raises CoreError for a file that is no fused model, FormatError if its description is
+    not valid.
     """
 
     def __init__(
