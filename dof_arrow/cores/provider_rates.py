@@ -1,8 +1,8 @@
 """How fast each provider here runs a core, and how far its features are from the default's.
 
 What is timed is what extraction does with a picture: threads on all processors decode a JPEG of
-ImageNet's most common size, prepare it and run batches. Providers take turns, so that another
-program's work falls on all of them.
+ImageNet's most common size, prepare it and run batches. Providers take turns, by the clock and by
+the processors' time: where other programs work too, the clock alone tells little.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ Array = np.ndarray[Any, Any]
 class ProviderRate:
     """What came of one provider.
 
-    - `per_second`: pictures, on all processors; `gain`: times the default's rate;
+    - `per_second`: pictures, on all processors, by the clock;
+    - `gain`: times the default's rate, by the clock or the processors' time, whichever is less;
     - `start_seconds`: until it is ready, its libraries loaded and the core compiled;
     - `differs`: the largest L2 distance of a picture's features from the default's, relative to
       their norm;
@@ -52,6 +53,14 @@ class ProviderRate:
     start_seconds: float | None = None
     differs: float | None = None
     refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """What a picture takes: seconds by the clock, and of the processors."""
+
+    clock: float
+    processors: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +90,15 @@ def provider_rates(
             ready[name] = _loaded(core, name)
         except DofError as error:
             refused[name] = f"{error.what}: found {error.found}" if error.found else error.what
-    rates = _rates(ready, seconds)
+    costs = _costs(ready, seconds)
     default = ready[runtime.CPU].core
     found = []
     for name, each in ready.items():
         found.append(
             ProviderRate(
                 provider=name,
-                per_second=rates[name],
-                gain=rates[name] / rates[runtime.CPU],
+                per_second=1 / statistics.median(cost.clock for cost in costs[name]),
+                gain=_gain(costs[runtime.CPU], costs[name]),
                 start_seconds=each.start_seconds,
                 differs=_distance(default, each.core),
             )
@@ -122,23 +131,32 @@ def _loaded(core: Core, provider: str) -> _Ready:
     return _Ready(made, taken, made.fixed_batch or batch_for([made]))
 
 
-def _rates(ready: dict[str, _Ready], seconds: float) -> dict[str, float]:
-    """Pictures a second of each provider, the median of rounds in which they take turns."""
+def _costs(ready: dict[str, _Ready], seconds: float) -> dict[str, list[_Cost]]:
+    """What a picture takes by each provider, in rounds in which they take turns."""
     jpegs = [_jpeg(natural(seed)) for seed in range(_PICTURES)]
-    taken: dict[str, list[float]] = {name: [] for name in ready}
+    taken: dict[str, list[_Cost]] = {name: [] for name in ready}
     for number in range(_ROUNDS + 1):
         for name, each in ready.items():
-            rate = _rate(each, jpegs, seconds)
+            cost = _cost(each, jpegs, seconds)
             if number:  # in the first one memory is taken and kernels are chosen
-                taken[name].append(rate)
-    return {name: statistics.median(rates) for name, rates in taken.items()}
+                taken[name].append(cost)
+    return taken
 
 
-def _rate(ready: _Ready, jpegs: Sequence[bytes], seconds: float) -> float:
-    """Pictures a second that threads on all processors turn into features."""
+def _gain(default: Sequence[_Cost], other: Sequence[_Cost]) -> float:
+    """Times the default's rate, of rounds that were next to each other."""
+    pairs = list(zip(default, other, strict=True))
+    by_clock = statistics.median(one.clock / two.clock for one, two in pairs)
+    by_processors = statistics.median(one.processors / two.processors for one, two in pairs)
+    return min(by_clock, by_processors)
+
+
+def _cost(ready: _Ready, jpegs: Sequence[bytes], seconds: float) -> _Cost:
+    """What a picture takes that threads on all processors turn into features."""
     core = ready.core
     shown = [jpegs[place % len(jpegs)] for place in range(ready.rows)]
     start = time.perf_counter()
+    used = time.process_time()
 
     def work(_: int) -> int:
         done = 0
@@ -150,7 +168,7 @@ def _rate(ready: _Ready, jpegs: Sequence[bytes], seconds: float) -> float:
     workers = max(processors() // core.threads, 1)
     with ThreadPoolExecutor(workers) as pool:
         done = sum(pool.map(work, range(workers)))
-    return done / (time.perf_counter() - start)
+    return _Cost((time.perf_counter() - start) / done, (time.process_time() - used) / done)
 
 
 def _prepared(core: Core, jpeg: bytes) -> Array:
