@@ -163,12 +163,13 @@ def _reduced(place: Place) -> Case:
     return Case(ours=place.extract(source, path), theirs=theirs, target=1.5)
 
 
-def _other(script: str, target: float) -> Callable[[Place], Case]:
+def _other(script: str, target: float, *options: str) -> Callable[[Place], Case]:
     def made(place: Place) -> Case:
         source, core = place.pictures("imagenet-sample", 300), place.core(FLOAT)
         cores = () if script == "torch_loader" else (core,)
         theirs = place.rival(script, source, *cores, place.folder / "theirs.parquet")
-        return Case(ours=place.extract(source, core), theirs=theirs, target=target)
+        ours = place.extract(source, core, *options)
+        return Case(ours=ours, theirs=theirs, target=target)
 
     return made
 
@@ -187,6 +188,9 @@ CASES: dict[str, Callable[[Place], Case]] = {
     "500 radiographs, float MobileNetV2": _pool(FLOAT, "chest-xray", 500, 1.0),
     "500 radiographs, decoded smaller": _reduced,
     "300 photographs, OpenVINO's queue": _other("openvino_queue", 0.9),
+    "300 photographs, OpenVINO on both sides": _other(
+        "openvino_queue", 0.9, "--provider", "openvino"
+    ),
     "300 photographs, torch's DataLoader": _other("torch_loader", 2.5),
     "12 clips of 10 s, PyAV": _clips,
 }

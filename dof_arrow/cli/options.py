@@ -57,10 +57,10 @@ def running(function: Command) -> Command:
     """The option that says what runs a model."""
     return click.option(
         "--provider",
-        metavar="cpu|cuda|…",
+        metavar="cpu|openvino|cuda|…",
         default="cpu",
         show_default=True,
-        help="ONNX Runtime's execution provider (dof doctor lists them).",
+        help="What runs cores (dof doctor lists what is here, and measures it).",
     )(function)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dof_arrow.cores import core_file, core_input
 from dof_arrow.cores.core_file import FROM_ORIGINAL, CoreFacts
 from dof_arrow.cores.graph import model as graph
-from dof_arrow.cores.graph import runtime
+from dof_arrow.cores.graph import openvino_session, runtime
 from dof_arrow.cores.headless import Request, core_bytes, headless
 from dof_arrow.cores.origins import resolve
 from dof_arrow.cores.preprocess import Picture, Preprocess
@@ -33,6 +33,7 @@ BATCH = 2  # rows a session run: of larger batches the activations fall out of a
 
 _AXES = 3  # of a prepared picture
 _TRIED = 16  # frames, where a core leaves their number free
+_TRIED_SIZE = (224, 224)  # pixels, where it leaves their number free
 
 Array = npt.NDArray[Any]
 Features = npt.NDArray[np.float32]
@@ -53,8 +54,8 @@ class Core:
 
     - `facts`: what the file says; those of the same bytes, read before, need not be read again.
 
-    Calls are safe from several threads. Each runs on so many `threads` of a `provider` of ONNX
-    Runtime (see `graph.runtime`), the preprocessing always on one thread of the CPU. Raises
+    Calls are safe from several threads. Each runs on so many `threads` of a `provider` (see
+    `graph.runtime`), the preprocessing always on one thread of ONNX Runtime's CPU. Raises
     CoreError for anything else, UsageError for a core that carries no preprocessing.
     """
 
@@ -106,9 +107,12 @@ class Core:
         """
         with self._loading:
             if self._loaded is None:
-                self._loaded = runtime.session(
-                    self.data, self.threads, self.provider, is_checked=True
+                runner = runtime.session(
+                    self.data, self.threads, self.provider, where=self.name, is_checked=True
                 )
+                if self.provider == runtime.OPENVINO:
+                    openvino_session.check_agrees(runner, self.data, self._trial(), self.name)
+                self._loaded = runner
             return self._loaded
 
     @classmethod
@@ -222,9 +226,7 @@ class Core:
         """The core's input for so many black pictures, of one pixel where any size is taken."""
         height, width = output_size(self.preprocessing) or (1, 1)
         black = np.zeros((height, width, channel_count(self.preprocessing)), np.uint8)
-        if self.time_axis is not None:
-            black = np.stack([black] * (self.window or _TRIED))
-        return np.stack([self.input_of(black)] * rows)
+        return self._inputs_of(black, rows)
 
     def prepare(self, picture: Picture, out: Array | None = None) -> Array:
         """The core's input for one picture uint8 [h, w, c], without a batch axis.
@@ -301,6 +303,20 @@ class Core:
         features: Features = self._outputs(filled)[0]
         return features.reshape(len(filled), *self.output_shape)[: len(inputs)]
 
+    def _trial(self) -> dict[str, Array]:
+        """Inputs of seeded noise, on which two programs that run the core can be compared."""
+        height, width = output_size(self.preprocessing) or _TRIED_SIZE
+        shape = (height, width, channel_count(self.preprocessing))
+        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        return {self._input.name: self._inputs_of(noise, self.fixed_batch or BATCH)}
+
+    def _inputs_of(self, picture: Picture, rows: int) -> Array:
+        """The core's input for so many times one picture, or windows of nothing else."""
+        seen = picture
+        if self.time_axis is not None:
+            seen = np.stack([picture] * (self.window or _TRIED))
+        return np.stack([self.input_of(seen)] * rows)
+
     def _no_features(self) -> Features:
         return np.empty((0, *self.output_shape), np.float32)
 
@@ -317,7 +333,7 @@ class Core:
     def _outputs(self, batch: Array) -> list[Array]:
         """What the model gives for a batch; a device runs one batch at a time."""
         runner, feeds = self.load_session(), {self._input.name: batch}
-        if self.provider == runtime.CPU:
+        if not runtime.is_device(self.provider):
             return graph.run(runner, feeds)
         # Others would wait in the device's memory: threads prepare the next batches meanwhile.
         with self._device:

@@ -19,7 +19,7 @@ def batch_for(cores: Iterable[Core], most: int = MOST) -> int:
     >>> batch_for([builtin.load()])
     2
     """
-    found = [rows_at_once(core, most) for core in cores if core.provider != runtime.CPU]
+    found = [rows_at_once(core, most) for core in cores if runtime.is_device(core.provider)]
     return min(found, default=BATCH)
 
 

@@ -130,12 +130,16 @@ def costs(core: Core, pictures: Sequence[Picture]) -> tuple[float, float]:
     """Median seconds of a picture: preprocessing, and the network in an extraction's batches."""
     on_one_thread = core.provider == runtime.CPU and core.threads == 1
     clock = time.thread_time if on_one_thread else time.perf_counter
-    picture = pictures[0]
-    shown = _framed(core, picture if core.preprocessing.resize else _as_seen(core, picture))
+    shown = as_taken(core, pictures[0])
     batch = np.stack([core.input_of(shown)] * (core.fixed_batch or BATCH))
     prepare = _median(lambda: core.input_of(shown), clock)
     network = _median(lambda: core.run(batch), clock)
     return prepare, network / len(batch)
+
+
+def as_taken(core: Core, picture: Picture) -> Picture:
+    """What a core can be shown of a picture: the picture or a window of it, of a size it takes."""
+    return _framed(core, picture if core.preprocessing.resize else _as_seen(core, picture))
 
 
 def _median(action: Callable[[], object], clock: Callable[[], float]) -> float:

@@ -17,7 +17,7 @@ from typing import Any, Literal, Unpack
 
 from dof_arrow.cores.core import Core
 from dof_arrow.cores.device_batch import batch_for
-from dof_arrow.cores.graph.runtime import CPU
+from dof_arrow.cores.graph.runtime import CPU, is_device
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
@@ -143,7 +143,7 @@ def _engine(given: ExtractOptions, cores: Collection[Core]) -> Compute:
 
     ray_cluster.ray_module()
     threads = max(core.threads for core in cores)
-    gpus = float(any(core.provider != CPU for core in cores))
+    gpus = float(any(is_device(core.provider) for core in cores))
     options = ray_cluster.ClusterOptions(
         address=given.address,
         actors=given.workers,

@@ -69,7 +69,8 @@ class ExtractOptions(TableOptions):
     """Threads on which each worker runs a core. A `Core` brings its own number."""
 
     provider: str = CPU
-    """ONNX Runtime's execution provider: `cpu`, `cuda` and others. A `Core` brings its own."""
+    """What runs cores: `cpu`, `openvino`, or an execution provider of ONNX Runtime such as `cuda`.
+    A `Core` brings its own."""
 
     # What is known of the inputs, beside `TableOptions`
 
@@ -127,8 +128,8 @@ class ExtractOptions(TableOptions):
     # How inputs are read and run
 
     batch_size: int | None = None
-    """Rows that a core runs at a time. By default 2; with another provider than `cpu` up to 256, as
-    many as its device holds."""
+    """Rows that a core runs at a time. By default 2; with a provider on a device, such as `cuda`,
+    up to 256, as many as it holds."""
 
     workers: int | None = None
     """Inputs worked on at a time, each from file to features by one thread. By default as many as
@@ -146,8 +147,9 @@ class ExtractOptions(TableOptions):
     """Processors of each actor on Ray. By default as many as `threads`."""
 
     actor_gpus: float | None = None
-    """GPUs, or the part of one, of each actor on Ray. By default 1, and none with the provider
-    `cpu`. Where it is not 0, pictures are read by the other processors of the cluster."""
+    """GPUs, or the part of one, of each actor on Ray. By default 1, and none with the providers
+    `cpu` and `openvino`. Where it is not 0, pictures are read by the other processors of the
+    cluster."""
 
     max_errors: int | None = None
     """How many inputs may fail before the run stops. By default any number: failures are listed in

@@ -23,7 +23,7 @@ from dof_arrow.extraction.partition import Partition
 from dof_arrow.extraction.raw_facts import RawFacts
 from dof_arrow.extraction.sides import SplitRule, Units
 from dof_arrow.extraction.staging import block_rows, blocks
-from dof_arrow.extraction.versions import LIBRARIES, versions
+from dof_arrow.extraction.versions import used_versions
 from dof_arrow.extraction.views import ONE, ViewPlan
 from dof_arrow.format.spec.arrow import vector_field
 from dof_arrow.format.spec.json_model import Json, to_json
@@ -139,7 +139,8 @@ class OutputTable:
     @property
     def libraries(self) -> dict[str, str]:
         """Versions of what features depend on, by module."""
-        return versions(LIBRARIES if self.clips is not None else LIBRARIES[:-1])
+        providers = {core.provider for core in self.cores.values()}
+        return used_versions(clips=self.clips is not None, providers=providers)
 
     @property
     def _sampled(self) -> dict[str, Json]:

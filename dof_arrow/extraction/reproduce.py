@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.cores.core import BATCH, Core
 from dof_arrow.cores.find_cores import find_cores
+from dof_arrow.cores.graph.runtime import CPU
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.agreement import TOLERANCE, Agreement, Tally, within
 from dof_arrow.dataset.dataset import Dataset
@@ -61,7 +62,8 @@ class Reproduction:
     names feature columns whose core was not given. `lost` counts rows whose input is not there or
     cannot be read any more, `differing` those with a feature beyond the tolerance; `remarks` are
     the first of both. `libraries` are those whose version is not the one noted in the file, by
-    name: noted and installed.
+    name: noted and installed. `providers` are, by feature column, what ran the core then and now,
+    where that is not the same.
     """
 
     rows: int
@@ -73,6 +75,7 @@ class Reproduction:
     differing: int = 0
     remarks: Sequence[Remark] = ()
     libraries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    providers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -151,6 +154,7 @@ def reproduce(
         remarks=check.remarks,
         skipped=[name for name in _features(found.metadata) if name not in cores],
         libraries=_other_versions(found.metadata),
+        providers=_other_providers(found.metadata, cores),
     )
 
 
@@ -355,6 +359,17 @@ def known_rows(drawn: Dataset, source: Source, key: bytes | None, site: str | No
             hint=hint,
         )
     return rows
+
+
+def _other_providers(about: Metadata, cores: Mapping[str, Core]) -> dict[str, tuple[str, str]]:
+    """What ran the core of each feature column then and now, where that is not the same."""
+    noted = _provenance(about).providers
+    other = {}
+    for name, core in cores.items():
+        then = ", ".join(noted.get(name, (CPU,)))
+        if then != core.provider:
+            other[name] = (then, core.provider)
+    return other
 
 
 def _other_versions(about: Metadata) -> dict[str, tuple[str, str]]:

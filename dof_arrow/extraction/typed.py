@@ -109,7 +109,8 @@ class ExtractKeywords(TypedDict, total=False):
     """Threads on which each worker runs a core. A `Core` brings its own number."""
 
     provider: str
-    """ONNX Runtime's execution provider: `cpu`, `cuda` and others. A `Core` brings its own."""
+    """What runs cores: `cpu`, `openvino`, or an execution provider of ONNX Runtime such as `cuda`.
+    A `Core` brings its own."""
 
     split: str | Mapping[str, float] | None
     """A column with the split of each input; `folder`, where the first folder of each name is its
@@ -161,8 +162,8 @@ class ExtractKeywords(TypedDict, total=False):
     """Whether an output that is there, or an unfinished run of another kind, is replaced."""
 
     batch_size: int | None
-    """Rows that a core runs at a time. By default 2; with another provider than `cpu` up to 256, as
-    many as its device holds."""
+    """Rows that a core runs at a time. By default 2; with a provider on a device, such as `cuda`,
+    up to 256, as many as it holds."""
 
     workers: int | None
     """Inputs worked on at a time, each from file to features by one thread. By default as many as
@@ -180,8 +181,9 @@ class ExtractKeywords(TypedDict, total=False):
     """Processors of each actor on Ray. By default as many as `threads`."""
 
     actor_gpus: float | None
-    """GPUs, or the part of one, of each actor on Ray. By default 1, and none with the provider
-    `cpu`. Where it is not 0, pictures are read by the other processors of the cluster."""
+    """GPUs, or the part of one, of each actor on Ray. By default 1, and none with the providers
+    `cpu` and `openvino`. Where it is not 0, pictures are read by the other processors of the
+    cluster."""
 
     max_errors: int | None
     """How many inputs may fail before the run stops. By default any number: failures are listed in

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.cores import preprocess
 from dof_arrow.cores.graph import model as graph
-from dof_arrow.cores.graph import runtime
+from dof_arrow.cores.graph import openvino_session, runtime
 from dof_arrow.errors import SourceError, UsageError
 from dof_arrow.format.spec.metadata import Preprocessing
 from dof_arrow.format.spec.preprocessing import channel_count
@@ -39,6 +39,7 @@ Array = NDArray[Any]
 __all__ = ["PART", "Prediction", "Predictor"]
 
 PART = 16  # frames of a clip that are run at a time
+_TRIED_SIZE = (224, 224)  # pixels of a picture on which two programs are compared
 
 
 class Predictor:
@@ -50,9 +51,10 @@ class Predictor:
     which frames its heads were trained on.
 
     `model` is a file, its bytes, or what `graph.load` gave; `where` is what errors call it. Cores
-    and heads run on a `provider` of ONNX Runtime (see `providers`), preprocessing too if the
-    provider can. Calls are safe from several threads. Raises CoreError for a file that is no fused
-    model, FormatError if its description is not valid.
+    and heads run on a `provider` (see `runtime.available`), preprocessing too if the provider can.
+    OpenVINO leaves it to ONNX Runtime, and runs no models of clips. Calls are safe from several
+    threads. Raises CoreError for a file that is no fused model, FormatError if its description is
+    not valid.
     """
 
     def __init__(
@@ -79,10 +81,16 @@ class Predictor:
         self.stride = fused.stride or fused.window
         self.sampling = fused.sampling
         self._reads_whole_clips = fused.reads_whole_clips
+        data = graph.to_bytes(loaded)
         self._session = runtime.session(
-            graph.to_bytes(loaded), threads, provider, aside=PREPROCESSING, is_checked=True
+            data,
+            threads,
+            provider,
+            aside=PREPROCESSING,
+            where=where,
+            is_checked=True,
         )
-        self._device = nullcontext() if runtime.short(provider) == runtime.CPU else Lock()
+        self._device = Lock() if runtime.is_device(provider) else nullcontext()
         inputs = [value.name for value in self._session.get_inputs()]
         self.batched = inputs == [PICTURES]
         self._takes_grey = takes_grey(loaded)
@@ -90,6 +98,8 @@ class Predictor:
         # What heads of clips remember goes in by inputs that need not be given.
         self._states = [value.name for value in self._session.get_overridable_initializers()]
         check_interface(self._session, fused, where)
+        if runtime.short(provider) == runtime.OPENVINO:
+            openvino_session.check_agrees(self._session, data, self._trial(), where)
 
     def __call__(self, picture: Array) -> dict[str, Prediction]:
         """Predict for decoded pixels uint8 [h, w, c], or for a clip uint8 [frames, h, w, c].
@@ -158,6 +168,12 @@ class Predictor:
         if is_thrice(picture) and self._takes_grey:
             picture = picture[:, :, :1]
         return np.ascontiguousarray(picture)
+
+    def _trial(self) -> dict[str, Any]:
+        """A picture of seeded noise, as the model takes it."""
+        shape = (*_TRIED_SIZE, channel_count(self.cores[0].preprocessing))
+        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        return {PICTURES: [noise]} if self.batched else {PICTURE: noise}
 
     def _answers(self, frames: Iterable[Array]) -> Iterator[dict[str, Array]]:
         """The outputs for each part of a clip, given what the heads remember of earlier parts."""

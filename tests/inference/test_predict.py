@@ -20,6 +20,7 @@ from PIL import Image
 import dof_arrow as dof
 from dof_arrow.cores.core import Core
 from dof_arrow.cores.graph import model as graph
+from dof_arrow.cores.graph import openvino_session
 from dof_arrow.errors import CoreError, DofError, FormatError, SourceError, UsageError
 from dof_arrow.format.spec import json_model
 from dof_arrow.format.spec.metadata import Target
@@ -80,6 +81,16 @@ def trained(core: Core, features: np.ndarray) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def model(core: Core, trained: dict[str, bytes]) -> bytes:
     return fuse(core, trained)
+
+
+@pytest.mark.skipif(not openvino_session.is_installed(), reason="openvino not installed")
+def test_openvino_predicts_nearly_the_same(model: bytes, folder: Path) -> None:
+    here, there = (dict(dof.predict(model, folder, provider=name)) for name in ("cpu", "openvino"))
+    assert here.keys() == there.keys() and len(here) == 30
+    for name, found in there.items():
+        for head, prediction in found.items():
+            likely = here[name][head].probabilities
+            assert prediction.probabilities == pytest.approx(likely, abs=1e-4)
 
 
 def test_files_and_dataset_give_the_same(

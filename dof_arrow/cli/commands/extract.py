@@ -156,7 +156,7 @@ _CHOICES = (
     "--actor-gpus",
     type=click.FloatRange(0),
     metavar="F",
-    help="GPUs, or a part of one, of each [default: 1; 0 with --provider cpu].",
+    help="GPUs, or a part of one, of each [default: 1; 0 with --provider cpu or openvino].",
 )
 @click.option(
     "--pictures", metavar="NAME", help="Which pictures, where a container holds several kinds."

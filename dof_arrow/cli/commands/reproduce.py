@@ -78,6 +78,8 @@ def reproduce(terminal: Terminal, dataset: Path, **options: Any) -> int:
     terminal.result(value, *_lines(found))
     for name, (noted, here) in found.libraries.items():
         terminal.say(f"Made with {name} {noted}; here is {here}.")
+    for name, (then, now) in found.providers.items():
+        terminal.say(f"{name} was made by the provider {then}; here by {now}.")
     if not found.agrees:
         _explain(terminal, found)
     elif found.rows < found.of:

@@ -1,4 +1,4 @@
-"""ONNX Runtime's execution providers, chosen by name and never replaced silently by another.
+"""What runs a model: execution providers of ONNX Runtime, or OpenVINO; never replaced silently.
 
 Where a provider is missing, does not start or lacks an operator, ONNX Runtime goes on with the
 CPU and at most logs it. Here each of these is an error that says what is there and what to install.
@@ -11,8 +11,10 @@ from collections import Counter
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
+from dof_arrow.cores.graph import openvino_session
 from dof_arrow.cores.graph.flow import Flow
 from dof_arrow.cores.graph.load import from_bytes, to_bytes
+from dof_arrow.cores.graph.parted_session import PartedSession
 from dof_arrow.cores.graph.session import session as plain_session
 from dof_arrow.errors import CoreError, UsageError
 
@@ -21,14 +23,15 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 CPU = "cpu"
+OPENVINO = "openvino"
 
+_ON_PROCESSORS = (CPU, OPENVINO)
 _SUFFIX = "ExecutionProvider"
 _PACKAGES = {
     "cuda": "onnxruntime-gpu",
     "tensorrt": "onnxruntime-gpu",
     "dml": "onnxruntime-directml",
     "migraphx": "onnxruntime-migraphx",
-    "openvino": "onnxruntime-openvino",
     "webgpu": "onnxruntime-webgpu",
 }
 # Left to itself CUDA races its algorithms and takes the fastest, and rounds to TF32:
@@ -37,14 +40,18 @@ _SETTINGS = {"cuda": {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}}
 
 
 def available() -> list[str]:
-    """The providers of the installed ONNX Runtime, by their short names.
+    """The providers that are installed, by their short names.
+
+    `openvino` is the package of that name, also where ONNX Runtime has a provider called so.
 
     >>> "cpu" in available()
     True
     """
     import onnxruntime
 
-    return [short(name) for name in onnxruntime.get_available_providers()]
+    names = [short(name) for name in onnxruntime.get_available_providers()]
+    found = [name for name in names if name != OPENVINO]
+    return [OPENVINO, *found] if openvino_session.is_installed() else found
 
 
 def short(name: str) -> str:
@@ -56,23 +63,39 @@ def short(name: str) -> str:
     return name.removesuffix(_SUFFIX).lower()
 
 
+def is_device(provider: str) -> bool:
+    """Whether a provider runs on a device, such as a GPU, and not on the processors.
+
+    >>> is_device("cuda"), is_device("openvino")
+    (True, False)
+    """
+    return short(provider) not in _ON_PROCESSORS
+
+
 def session(
     data: bytes,
     threads: int = 1,
     provider: str = CPU,
     *,
     aside: str | None = None,
+    where: str = "",
     is_checked: bool = False,
 ) -> InferenceSession:
-    """An ONNX Runtime session that runs all nodes that pixels pass through on one provider.
+    """A session that runs all nodes that pixels pass through on one provider.
 
-    Nodes that only compute shapes may run on the CPU, and so may nodes whose outputs' names begin
-    with `aside`. `is_checked` as in `graph.session`. Raises UsageError where the provider is not
-    installed, CoreError where it does not start or leaves nodes to the CPU.
+    Nodes that only compute shapes may run on ONNX Runtime's CPU, and so may nodes whose outputs'
+    names begin with `aside`; by OpenVINO these never are. `is_checked` as in `graph.session`;
+    `where` is what errors call the model. Raises UsageError or MissingExtra where the provider is
+    not installed, CoreError where it does not start, cannot read the model or leaves nodes to the
+    CPU.
     """
     name = short(provider)
     if name == CPU:
         return plain_session(data, threads, is_checked=is_checked)
+    if name == OPENVINO and aside is not None:
+        return PartedSession(data, threads, aside, where)
+    if name == OPENVINO:
+        return openvino_session.session(data, threads, where=where, is_checked=is_checked)
     full = _installed(name)
     model = from_bytes(data)
     free = _numbered(model, aside)

@@ -323,8 +323,8 @@ class Provenance:
         factory=dict,
     )
     providers: Mapping[str, tuple[str, ...]] = spec(
-        "by feature column: ONNX Runtime's execution providers that ran its core, "
-        "unless it was the CPU's alone",
+        "by feature column: what ran its core, execution providers of ONNX Runtime or `openvino`, "
+        "unless it was ONNX Runtime's CPU alone",
         factory=dict,
     )
     batches: Mapping[str, tuple[int, ...]] = spec(

@@ -24,14 +24,10 @@ from tests.support import models
 from tests.support.pictures import KEY, core, folder_of, pixels
 
 AZURE = "AzureExecutionProvider"  # in every wheel for Linux; it knows none of a core's operators
-OPENVINO = "openvino"
 SQUASHED = '{"mode": "RGB", "fit": "squash", "resize": [16, 16], "scale": 0.00392156862745098}'
 
 needs_azure = pytest.mark.skipif(
     "azure" not in runtime.available(), reason="this ONNX Runtime has but the CPU"
-)
-needs_openvino = pytest.mark.skipif(
-    OPENVINO not in runtime.available(), reason="onnxruntime-openvino not installed"
 )
 
 
@@ -230,14 +226,6 @@ def test_commands_do_not_fall_back(
     said = capsys.readouterr()
     assert not said.out and "found tensorrt" in said.err and "onnxruntime-gpu" in said.err
     assert not Path(command[3]).exists()
-
-
-@needs_openvino
-def test_another_provider_gives_nearly_the_same_features() -> None:
-    """The only one but the CPU's that these tests were run on."""
-    seen = [pixels(i, 40) for i in range(9)]
-    there, here = (builtin.load(provider=name)(seen) for name in (OPENVINO, "cpu"))
-    assert 0 < np.abs(there - here).max() < 1e-5
 
 
 # Threads
