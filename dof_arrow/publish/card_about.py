@@ -142,7 +142,7 @@ def pipelines(data: Dataset) -> tuple[Pipeline, ...]:
 
 def _figures(data: Dataset, width: int) -> Iterator[Fact]:
     known = data.metadata
-    yield Fact(name="rows", text=f"{len(data):,}")
+    yield Fact(name="row" if len(data) == 1 else "rows", text=f"{len(data):,}")
     yield from _wholes(data)
     yield Fact(name="numbers a row", text=f"{width:,}")
     for name, target in known.targets.items():

@@ -388,7 +388,11 @@ function neighbourList(near) {
     const told = map.colourings.filter(each => each.kind !== "parts").slice(0, 1).map(each => rowValue(each, row));
     const entry = make("button", "", make("span", "", [rowName(row), ...told].join(", ")), make("small", "", cosine.toFixed(2)));
     entry.type = "button";
-    entry.addEventListener("click", () => { choose(row); bringIntoView(row); });
+    entry.addEventListener("click", () => {
+      choose(row);
+      bringIntoView(row);
+      at("map-row").querySelector("button")?.focus({ preventScroll: true }); // the one that was pressed is gone
+    });
     list.append(make("li", "", entry));
   }
   return list;

@@ -128,7 +128,8 @@ function drawQuality() {
   const { quality } = card;
   if (card.pipelines.length > 1) at("qualities").append(make("p", "said", `Of the column ${card.about.feature}.`));
   const lengths = make("div", "", make("h3", "", "Length of the vectors"), drawHistogram(quality.lengths, ""));
-  lengths.append(make("p", "small", `Euclidean norms of ${quality.rows > 1 ? "all " : ""}${counted(quality.rows, "row")}, ${short(quality.shortest)} to ${short(quality.longest)}.`));
+  const range = quality.shortest < quality.longest ? `, ${short(quality.shortest)} to ${short(quality.longest)}` : "";
+  lengths.append(make("p", "small", `Euclidean norms of ${quality.rows > 1 ? "all " : ""}${counted(quality.rows, "row")}${range}.`));
   const facts = make("dl", "facts");
   const dead = quality.dead ? `${whole(quality.dead)} of ${whole(quality.width)}: ${named(quality)}` : `none of ${whole(quality.width)}`;
   listFacts(facts, [
