@@ -201,7 +201,7 @@ class OutputTable:
         return fields
 
     def _fields_of_inputs(self) -> list[pa.Field]:
-        """What is known of inputs before they are read: group, split, span, targets, kept columns."""
+        """What is known of inputs before they are read: group, split, span, targets, kept."""
         fields = []
         if self.source.has_group:
             fields.append(pa.field("group", pa.string()))

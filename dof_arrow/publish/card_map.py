@@ -41,9 +41,9 @@ class View:
 class Colouring:
     """One way to colour rows: packed uint16 codes, 65,535 for none.
 
-    `classes` and `splits`: codes are places in `labels`. `several`: codes are places in `sets`, each
-    of places in `labels`. `number`: codes run from 0 at `low` to 1,000 at `high`. `parts`: codes are
-    one of 256 colours; where there are more parts, two may have one colour.
+    `classes` and `splits`: codes are places in `labels`. `several`: codes are places in `sets`,
+    each of places in `labels`. `number`: codes run from 0 at `low` to 1,000 at `high`. `parts`:
+    codes are one of 256 colours; where there are more parts, two may have one colour.
     """
 
     name: str
@@ -149,11 +149,12 @@ def _colourings(drawn: DrawnRows) -> Iterator[Colouring]:
             yield _classes(name, column, target)
     if record.split is not None:
         yield _splits(drawn, record.split)
-    for word, role in (("group", record.group), ("bag", record.bag)):
+    parts = {"group": record.group, "bag": record.bag}
+    if record.frame is not None or record.view is not None:
+        parts["clip" if record.frame else "picture"] = record.id
+    for word, role in parts.items():
         if role is not None:
             yield _parted(drawn, word, role)
-    if record.frame is not None or record.view is not None:
-        yield _parted(drawn, "clip" if record.frame else "picture", record.id)
 
 
 def _field_of(column: pa.StructArray, name: str) -> pa.Array:

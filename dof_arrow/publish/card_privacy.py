@@ -57,8 +57,9 @@ class AuditResult:
 class Privacy:
     """How rows are called, what was done to protect people, and what attackers found.
 
-    `ids` is empty where the file does not say whether they are names. Without `audits` nothing was measured. `sheet` is the owner's picture of what was rebuilt, as a
-    `data:` address, where it was asked for.
+    `ids` is empty where the file does not say whether they are names. Without `audits` nothing was
+    measured. `sheet` is the owner's picture of what was rebuilt, as a `data:` address, where it was
+    asked for.
     """
 
     ids: str

@@ -29,7 +29,8 @@ ROLES = {
 NOT_VERIFIED = "claimed, not verified"
 
 _LIST = re.compile(r"(?:large_)?list<\w+: (\w+)(?: not null)?>")
-_FIELD = re.compile(r"[<,] ?(\w+):")
+_NESTED = re.compile(r"<[^<>]*>")
+_FIELD = re.compile(r"(?:^|, )([^:,]+):")
 
 
 def type_words(dtype: str) -> str:
@@ -37,8 +38,8 @@ def type_words(dtype: str) -> str:
 
     >>> type_words("dictionary<values=string, indices=int32, ordered=0>")
     'names'
-    >>> type_words("list<element: int64>"), type_words("struct<time: double, event: bool>")
-    ('lists of int64', 'struct of time, event')
+    >>> type_words("list<element: int64>"), type_words("struct<a: list<item: int64>, b: bool>")
+    ('lists of int64', 'struct of a, b')
     """
     if dtype.startswith("dictionary<values=string"):
         return "names"
@@ -46,7 +47,10 @@ def type_words(dtype: str) -> str:
     if found is not None:
         return f"lists of {found[1]}"
     if dtype.startswith("struct<"):
-        return f"struct of {', '.join(_FIELD.findall(dtype))}"
+        inner = dtype.removeprefix("struct<")
+        while _NESTED.search(inner):
+            inner = _NESTED.sub("", inner)
+        return f"struct of {', '.join(_FIELD.findall(inner))}"
     return dtype
 
 

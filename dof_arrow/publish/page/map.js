@@ -52,7 +52,7 @@ function ready(each) {
 
 /** What the legend calls a code. */
 function entryOf(each, code) {
-  return code === NO_VALUE ? "no value" : (each.entries ?? each.labels)[code];
+  return code === NO_VALUE ? "no value" : shownName((each.entries ?? each.labels)[code]);
 }
 
 /** Whether a row is of a class. */
@@ -81,7 +81,7 @@ function rowValue(each, row) {
   if (each.members && code !== NO_VALUE) return each.sets[each.members[row]].map(one => each.labels[one]).join(", ") || "no class";
   if (code === NO_VALUE) return "no value";
   if (each.kind === "number") return `about ${short(each.low + (code / 1000) * (each.high - each.low))} ${each.unit}`.trim();
-  return each.labels[code];
+  return shownName(each.labels[code]);
 }
 
 // Colours
@@ -548,7 +548,7 @@ function fillControls() {
     if (!["classes", "splits", "several"].includes(each.kind) || each.labels.length > MOST_LISTED) return;
     const group = make("optgroup", "");
     group.label = each.name;
-    each.labels.forEach((label, code) => group.append(option(label, `${place} ${code}`)));
+    each.labels.forEach((label, code) => group.append(option(shownName(label), `${place} ${code}`)));
     filter.append(group);
   });
   filter.closest("label").hidden = filter.children.length < 2;

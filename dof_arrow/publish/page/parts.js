@@ -63,6 +63,11 @@ function splitColour(name, place) {
   return SPLITS[name] ?? colourOf(place + 4);
 }
 
+/** A name as it is shown: the empty one too. */
+function shownName(name) {
+  return name || "(empty name)";
+}
+
 /** A list of facts: names and what is told under them, a link where that is an address. */
 function listFacts(list, facts) {
   for (const fact of facts) {

@@ -97,7 +97,7 @@ function classTable(target, splits) {
     const parts = target.classes[place].rows.map((part, split) => ({ part, colour: colour(split) }));
     const told = splits.length > 1 ? [target.classes[place].rows.map(whole).join(" / ")] : [];
     const part = target.kind === "multilabel" ? share(sums[place], card.about.rows - target.missing) : share(sums[place], all);
-    return [target.classes[place].name, whole(sums[place]), part, ...told, stack(parts, most)];
+    return [shownName(target.classes[place].name), whole(sums[place]), part, ...told, stack(parts, most)];
   });
   const heads = ["Class", { text: "Rows", number: true }, { text: "Share", number: true, extra: true }];
   if (splits.length > 1) heads.push({ text: splits.map(split => split.name).join(" / "), number: true, extra: true });
@@ -315,7 +315,7 @@ function confusionTable(head) {
   made.append(make("caption", "", "Rows by their true class (lines) and the predicted one (columns)"));
   const top = make("tr", "", make("td", ""));
   for (const name of head.classes) {
-    const cell = make("th", "", make("span", "", name));
+    const cell = make("th", "", make("span", "", shownName(name)));
     cell.scope = "col";
     top.append(cell);
   }
@@ -323,7 +323,7 @@ function confusionTable(head) {
   const body = make("tbody", "");
   head.confusion.forEach((line, place) => {
     const all = line.reduce((sum, count) => sum + count, 0);
-    const name = make("th", "", head.classes[place]);
+    const name = make("th", "", shownName(head.classes[place]));
     name.scope = "row";
     const row = make("tr", "", name);
     line.forEach((count, other) => {
