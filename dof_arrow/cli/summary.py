@@ -35,7 +35,9 @@ def counted(ds: Dataset) -> Counts:
     for name, target in ds.metadata.targets.items():
         if target.classes:
             found = ds.value_counts(name)
-            missing = {"none": found.pop(None)} if None in found else {}
+            # A class may be called `none` itself.
+            word = "none" if "none" not in found else "no value"
+            missing = {word: found.pop(None)} if None in found else {}
             counts[name] = {str(value): count for value, count in found.items()} | missing
     return counts
 
@@ -62,9 +64,12 @@ def next_steps(ds: Dataset) -> Iterator[str]:
     from shlex import quote
 
     place = quote(str(ds.path))
-    if ds.metadata.targets:
-        yield f"dof train {place} -o head.onnx"
-    else:
+    targets = ds.metadata.targets
+    taught = [name for name, target in targets.items() if target.kind != "survival"]
+    if taught:
+        chosen = f" --target {quote(taught[0])}" if len(targets) > 1 else ""
+        yield f"dof train {place}{chosen} -o head.onnx"
+    elif not targets:
         yield f"dof label {place} --table T.csv --key COLUMN --label COLUMN -o labelled.parquet"
     if ds.metadata.info.title is None:
         yield f"dof edit {place} --set title='…'"
@@ -94,7 +99,8 @@ def _extent(ds: Dataset) -> str:
     if parts:
         largest = max(part.rows for part in parts)
         where = f" in {len(parts):,} parts of up to {largest:,} rows"
-    return f"{len(ds):,} rows of {shape} numbers, {size(ds.size)}{where}"
+    rows = "row" if len(ds) == 1 else "rows"
+    return f"{len(ds):,} {rows} of {shape} numbers, {size(ds.size)}{where}"
 
 
 def _type(dtype: str) -> str:

@@ -31,9 +31,13 @@ _STEP = 1 << 12  # rows looked at together
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two rows that are alike: their cosine, and of each its name, group and split, if known."""
+    """Two rows that are alike: their cosine, and of each its name, group and split, if known.
+
+    `rows` are their numbers in their datasets.
+    """
 
     cosine: float
+    rows: tuple[int, int]
     names: tuple[str, str]
     groups: tuple[str | None, str | None]
     splits: tuple[str | None, str | None]
@@ -159,6 +163,7 @@ class _Rows:
             names = (ours[place], theirs[place])
             pair = Pair(
                 cosine=cosine,
+                rows=(int(pairs.left[place]), int(pairs.right[place])),
                 names=names,
                 groups=groups[place],
                 splits=splits[place],

@@ -284,6 +284,10 @@ def _holds(run: Extraction, name: str) -> str:
         return f"number of the {'window' if windows else 'frame'} in its {whole}"
     if name == "time":
         return "its time, in seconds from the clip's start"
+    if name in run.table.spans:
+        return (
+            f"where the segment {name.removeprefix('segment_')}s, in seconds from the clip's start"
+        )
     assert name in ("id", "group")
     return "pseudonyms" if run.table.ids == "pseudonym" else "the inputs' own names"
 

@@ -202,12 +202,14 @@ class OutputTable:
         return fields
 
     def _fields_of_inputs(self) -> list[pa.Field]:
-        """What is known of inputs before they are read: group, split, targets, kept columns."""
+        """What is known of inputs before they are read: group, split, span, targets, kept."""
         fields = []
         if self.source.has_group:
             fields.append(pa.field("group", pa.string()))
         if self.split is not None or self.source.has_split:
             fields.append(pa.field("split", NAMES, self._lacks_splits))
+        for name in self.spans:
+            fields.append(pa.field(name, pa.float64()))
         for name, target in self.source.targets.items():
             missing = self._inputs.targets[name].null_count > 0
             nullable = missing or target.kind == "multilabel" or name in self.lacking
@@ -312,6 +314,16 @@ class OutputTable:
                 return list(self._inputs.targets[name].to_pylist())
         return None
 
+    @cached_property
+    def spans(self) -> dict[str, pa.Array]:
+        """Where each segment of a clip starts and ends, by column; nothing for other inputs.
+
+        The columns are called as their roles, unless a column of the table has that name already.
+        """
+        taken = {*self.source.targets, *self.source.kept}
+        found = input_table.spans(self.source)
+        return {f"segment_{role}" if role in taken else role: found[role] for role in found}
+
     def known(self, column: str) -> pa.Array:
         """The values of a target or kept column for all inputs."""
         if column in self._inputs.targets:
@@ -378,7 +390,7 @@ class OutputTable:
             columns["group"] = self._groups(places)
         if self.splits is not None:
             columns["split"] = self.splits.take(places)
-        for name, column in {**known.targets, **known.kept}.items():
+        for name, column in {**self.spans, **known.targets, **known.kept}.items():
             columns[name] = column.take(places)
         return columns
 
@@ -407,6 +419,7 @@ class OutputTable:
         return {
             "primary_column": next(iter(self.cores)),
             "columns": self._described_columns(),
+            "record": self._record,
             "augmentation": self.views.to_json(),
             "cores": {name: to_json(core.describe()) for name, core in self.cores.items()},
             "targets": {name: to_json(target) for name, target in self.source.targets.items()},
@@ -428,6 +441,11 @@ class OutputTable:
         for name in self.source.kept:
             columns[name] = {"role": "kept"}
         return columns
+
+    @property
+    def _record(self) -> dict[str, Json]:
+        """The columns of roles that their names alone do not tell."""
+        return {name.removeprefix("segment_"): name for name in self.spans}
 
     def _of_inputs(self, facts: RawFacts | None) -> dict[str, Json]:
         """What the provenance says of the inputs."""

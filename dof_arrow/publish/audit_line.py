@@ -42,9 +42,19 @@ def measure_text(measure: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in measure.items())
 
 
+def attack_name(finding: Mapping[str, Any]) -> str:
+    """What an attack is told by: the attribute that was looked for, else the attack.
+
+    >>> attack_name({"attack": "attribute", "of": "sex"}), attack_name({"attack": "linkage"})
+    ('sex', 'linkage')
+    """
+    attack, of = (str(finding.get(name) or "") for name in ("attack", "of"))
+    return of if attack == "attribute" or not attack else attack
+
+
 def _found(audit: Mapping[str, Any]) -> Iterator[str]:
     """What was found out, as far as the audit says so in the way of `dof audit`."""
     findings = audit.get("findings")
     for finding in findings if isinstance(findings, list | tuple) else ():
         if isinstance(finding, Mapping) and finding.get("found"):
-            yield str(finding.get("of"))
+            yield attack_name(finding)

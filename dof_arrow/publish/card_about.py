@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.format.spec.json_model import to_json
-from dof_arrow.format.spec.metadata import Column, CoreMetadata, Info, Metadata, Preprocessing
+from dof_arrow.format.spec.metadata import (
+    ClaimedCore,
+    Column,
+    CoreMetadata,
+    Info,
+    Metadata,
+    Preprocessing,
+)
 from dof_arrow.progress import size
+from dof_arrow.publish.column_words import NOT_VERIFIED, meaning, type_words, words
 
-Json = Any
-
-_UNITS = {1 / 255: "1/255", 1 / 128: "1/128", 1 / 127.5: "1/127.5"}
-_ROLES = {
-    "feature": "vectors",
-    "id": "name of the record",
-    "view": "number of the augmented view, 0 is the plain one",
-    "frame": "number of the frame in its clip",
-    "time": "seconds from the clip's start",
-    "group": "what stays on one side of a split, such as the patient",
-    "split": "train, valid, test or the owner's own",
-    "processing": "how each row was made",
-    "kept": "the owner's own",
+_IDS = {
+    "pseudonym": "keyed pseudonyms",
+    "name": "the inputs' own names",
+    "": "names or pseudonyms: the file does not say which",
 }
+_UNITS = {1 / 255: "1/255", 1 / 128: "1/128", 1 / 127.5: "1/127.5"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +50,9 @@ class ColumnFacts:
 class About:
     """What a dataset is.
 
-    `rows` rows of `width` numbers of the column `feature`; `figures` are the few facts that stand
-    on top, `facts` the rest, `columns` all columns of the table.
+    `rows` rows of `width` numbers of the column `feature`; where several rows are of one `clip`,
+    `picture` or `bag`, that is what they are `parts_of`. `figures` are the few facts that stand on
+    top, `facts` the rest, `columns` all columns of the table.
     """
 
     title: str
@@ -60,6 +60,7 @@ class About:
     file: str
     feature: str
     rows: int
+    parts_of: str
     width: int
     figures: tuple[Fact, ...]
     facts: tuple[Fact, ...]
@@ -94,11 +95,22 @@ def about(data: Dataset, feature: str) -> About:
         file=data.path.name,
         feature=feature,
         rows=len(data),
+        parts_of=parts_of(data),
         width=width,
         figures=tuple(_figures(data, width)),
         facts=tuple(_facts(data)),
         columns=tuple(columns),
     )
+
+
+def parts_of(data: Dataset) -> str:
+    """What several rows may be of: a clip, a picture with its views, a bag; empty for none."""
+    record = data.metadata.record
+    if record.frame is not None:
+        return "clip"
+    if record.bag is not None:
+        return "bag"
+    return "" if record.view is None else "picture"
 
 
 def pipelines(data: Dataset) -> tuple[Pipeline, ...]:
@@ -108,26 +120,54 @@ def pipelines(data: Dataset) -> tuple[Pipeline, ...]:
     names.sort(key=lambda name: name != data.primary)
     found = []
     for name in names:
-        core = known.cores.get(known.columns[name].core or "")
-        vector = Step(name="Vector", lines=(_vector(known.columns[name]), f"column {name}"))
-        if core is None:
+        column = known.columns[name]
+        own = column.core or ""
+        vector = Step(name="Vector", lines=(_vector(column), f"column {name}"))
+        if own in known.cores:
+            core = known.cores[own]
+            before = (_source(known), *_preparation(core.preprocessing))
+            steps = (*before, _core_step(core), *_cut_steps(core), vector)
+            facts = tuple(_core_facts(core))
+        elif own in known.claimed_cores:
+            claimed = known.claimed_cores[own]
+            steps = (Step(name="Claimed core", lines=(claimed.name, "not verified")), vector)
+            facts = tuple(_claims(claimed))
+        else:
             unknown = Step(name="Elsewhere", lines=("computed outside; the core is not told",))
-            found.append(Pipeline(feature=name, steps=(unknown, vector), facts=()))
-            continue
-        steps = (*_preparation(core.preprocessing), _core_step(core), *_cut_steps(core), vector)
-        found.append(Pipeline(feature=name, steps=steps, facts=tuple(_core_facts(core))))
+            steps = (unknown, vector)
+            facts = ()
+        found.append(Pipeline(feature=name, steps=steps, facts=facts))
     return tuple(found)
 
 
 def _figures(data: Dataset, width: int) -> Iterator[Fact]:
     known = data.metadata
-    yield Fact(name="rows", text=f"{len(data):,}")
+    yield Fact(name="row" if len(data) == 1 else "rows", text=f"{len(data):,}")
+    yield from _wholes(data)
     yield Fact(name="numbers a row", text=f"{width:,}")
     for name, target in known.targets.items():
         if target.classes:
             yield Fact(name=f"classes of {name}", text=f"{len(target.classes):,}")
     yield Fact(name="on disk", text=size(data.size))
     yield Fact(name="licence", text=known.info.license or "not stated")
+
+
+def _wholes(data: Dataset) -> Iterator[Fact]:
+    """How many clips, pictures or bags the rows are of, where several are of one."""
+    import pyarrow.compute as pc
+
+    record = data.metadata.record
+    counted = {}
+    if record.bag is not None:
+        counted["bags"] = record.bag
+    if record.frame is not None or record.view is not None:
+        made = data.metadata.provenance
+        cut = made is not None and bool(made.raw.get("segments"))
+        whole = "clips" if record.frame is not None else "pictures"
+        counted["segments of clips" if cut else whole] = record.id
+    for name, column in counted.items():
+        count = pc.count_distinct(data.to_arrow([column]).column(0)).as_py()
+        yield Fact(name=name, text=f"{count:,}")
 
 
 def _facts(data: Dataset) -> Iterator[Fact]:
@@ -144,9 +184,7 @@ def _facts(data: Dataset) -> Iterator[Fact]:
     yield Fact(name="Identity", text=known.uuid)
     if data.seal:
         yield Fact(name="Seal", text=data.seal)
-    ids = known.privacy.ids if known.privacy else "name"
-    told = "keyed pseudonyms" if ids == "pseudonym" else "the inputs' own names"
-    yield Fact(name="Rows are called by", text=told)
+    yield Fact(name="Rows are called by", text=_IDS[known.privacy.ids if known.privacy else ""])
     yield from _provenance(known)
     documents = [document.name for document in known.documents]
     if documents:
@@ -193,33 +231,34 @@ def _provenance(known: Metadata) -> Iterator[Fact]:
         yield Fact(name="Versions", text=", ".join(versions))
     views = known.augmentation
     if views:
-        yield Fact(name="Augmented views", text=_words(to_json(views)))
-
-
-def _words(value: Json) -> str:
-    """A JSON value in a line of words."""
-    if isinstance(value, Mapping):
-        return "; ".join(f"{name} {_words(item)}" for name, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_words(item) for item in value)
-    return str(value)
+        yield Fact(name="Augmented views", text=words(to_json(views)))
 
 
 def _column(name: str, column: Column, known: Metadata) -> ColumnFacts:
-    target = known.targets.get(name)
-    meaning = _ROLES.get(column.role, "")
-    if target is not None:
-        meaning = f"{target.kind}, {target.unit}" if target.unit else target.kind
-    elif column.role == "feature" and column.core:
-        core = known.cores.get(column.core)
-        meaning = f"vectors of {core.name}" if core else meaning
     shape = f" [{' x '.join(map(str, column.shape))}]" if column.shape else ""
-    dtype = "names" if column.dtype.startswith("dictionary<") else column.dtype
-    return ColumnFacts(name=name, role=column.role, type=f"{dtype}{shape}", meaning=meaning)
+    return ColumnFacts(
+        name=name,
+        role=column.role,
+        type=f"{type_words(column.dtype)}{shape}",
+        meaning=meaning(column, known.targets.get(name), known),
+    )
 
 
 def _vector(column: Column) -> str:
     return f"{' x '.join(f'{side:,}' for side in column.shape)} numbers, {column.dtype}"
+
+
+def _source(known: Metadata) -> Step:
+    """What a row is of: a picture, or frames of a clip, which were chosen so."""
+    made = known.provenance
+    asked = None if made is None else made.raw.get("clips")
+    if asked is None and known.record.frame is None:
+        return Step(name="Picture", lines=("of any size",))
+    cut = made is not None and made.raw.get("segments")
+    lines = ["a segment of it" if cut else "frame by frame"]
+    if isinstance(asked, Mapping) and asked:
+        lines.append(words(to_json(asked)))
+    return Step(name="Clip", lines=tuple(lines))
 
 
 def _preparation(spec: Preprocessing) -> Iterator[Step]:
@@ -272,6 +311,16 @@ def _cut_steps(core: CoreMetadata) -> Iterator[Step]:
         yield Step(name="Cut", lines=(f"at {core.cut}", "head removed, weights frozen"))
     if core.pool:
         yield Step(name="Pool", lines=(f"mean over {core.pool}",))
+
+
+def _claims(claimed: ClaimedCore) -> Iterator[Fact]:
+    yield Fact(name="Core", text=f"{claimed.name}: {NOT_VERIFIED}")
+    if claimed.source:
+        yield Fact(name="Said to be from", text=claimed.source, link=_link(claimed.source))
+    if claimed.license:
+        yield Fact(name="Licence", text=claimed.license)
+    if claimed.facts:
+        yield Fact(name="What else is said", text=words(to_json(claimed.facts)))
 
 
 def _core_facts(core: CoreMetadata) -> Iterator[Fact]:

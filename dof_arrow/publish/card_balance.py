@@ -39,7 +39,10 @@ class ClassCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Counts between `edges`, one more of these than counts, and the middle value."""
+    """Counts between `edges`, one more of these than counts, and the middle value.
+
+    Where all values are the same, they are both edges of the one count.
+    """
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
@@ -50,7 +53,8 @@ class Histogram:
 class TargetBalance:
     """How rows are spread over a target.
 
-    Classes have `classes`, numbers a `histogram`; `missing` rows have no value.
+    Classes have `classes`, numbers and times a `histogram`; `missing` rows have no value. Of a
+    survival target, `events` rows saw the event.
     """
 
     name: str
@@ -59,6 +63,7 @@ class TargetBalance:
     classes: tuple[ClassCounts, ...]
     histogram: Histogram | None
     missing: int
+    events: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +91,10 @@ def histogram(values: Array, bins: int = BINS) -> Histogram:
     >>> histogram(np.array([0.0, 1.0, 1.0]), 2).counts
     (1, 2)
     """
-    counts, edges = np.histogram(values, bins)
     median = float(np.median(values))
+    if values.min() == values.max():
+        return Histogram(edges=(median, median), counts=(len(values),), median=median)
+    counts, edges = np.histogram(values, bins)
     return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()), median=median)
 
 
@@ -115,7 +122,7 @@ def _size(data: Dataset, name: str, part: Dataset) -> SplitSize:
 def _target(data: Dataset, name: str, parts: Mapping[str, Dataset], outside: int) -> TargetBalance:
     target = data.metadata.targets[name]
     classes: tuple[ClassCounts, ...] = ()
-    values = None
+    values = events = None
     if target.classes:
         whole = data.value_counts(name)
         missing = whole.pop(None, 0)
@@ -123,11 +130,13 @@ def _target(data: Dataset, name: str, parts: Mapping[str, Dataset], outside: int
             target.classes, whole, [part.value_counts(name) for part in parts.values()], outside
         )
     else:
-        column = data.to_arrow([name]).column(0)
-        missing = column.null_count
-        numbers = column.drop_null().to_numpy().astype(np.float64)
+        column = data.to_arrow([name]).column(0).combine_chunks().drop_null()
+        if target.kind == "survival":
+            events = column.field("event").true_count
+            column = column.field("time")
+        numbers = column.to_numpy(zero_copy_only=False).astype(np.float64)
         finite = numbers[np.isfinite(numbers)]
-        missing += len(numbers) - len(finite)
+        missing = len(data) - len(finite)
         values = histogram(finite) if len(finite) else None
     return TargetBalance(
         name=name,
@@ -136,6 +145,7 @@ def _target(data: Dataset, name: str, parts: Mapping[str, Dataset], outside: int
         classes=classes,
         histogram=values,
         missing=missing,
+        events=events,
     )
 
 

@@ -30,12 +30,10 @@ def snippets(data: Dataset) -> tuple[Snippet, ...]:
     """
     file = _quoted(data.path.name)
     opened = _OPEN.format(file=file)
-    named = [name for name, target in data.metadata.targets.items() if target.kind == "category"]
-    targets = [*named, *data.metadata.targets]
-    target = targets[0] if targets else None
+    target, has_classes = _taught(data)
     python = {
-        "NumPy": f"{opened}\n{_arrays('to_numpy', target)}",
-        "scikit-learn": _sklearn(opened, target, bool(named)),
+        "NumPy": f"{opened}\n{_arrays('to_numpy', target)}{_wholes(data)}",
+        "scikit-learn": _sklearn(opened, target, has_classes),
         "PyTorch": _loader(opened, data, target, "to_torch"),
         "Keras": _loader(opened, data, target, "to_keras"),
         "TensorFlow": _loader(opened, data, target, "to_tf"),
@@ -56,6 +54,31 @@ def snippets(data: Dataset) -> tuple[Snippet, ...]:
 def _quoted(text: str) -> str:
     """A text as a Python literal without anything that changes how it is shown."""
     return shown(repr(text))
+
+
+def _taught(data: Dataset) -> tuple[str | None, bool]:
+    """The target that code trains on, a category before others, and whether it is one.
+
+    None where there is none: survival is not trained on here.
+    """
+    kinds = {name: target.kind for name, target in data.metadata.targets.items()}
+    named = [name for name, kind in kinds.items() if kind == "category"]
+    others = [name for name, kind in kinds.items() if kind != "survival"]
+    if not others:
+        return None, False
+    return (named[0], True) if named else (others[0], False)
+
+
+def _wholes(data: Dataset) -> str:
+    """How rows that belong together are read as one."""
+    record = data.metadata.record
+    if record.frame is not None:
+        one = "for clip in ds.sequences():  # frames in order, nothing copied"
+        return f"\n\n{one}\n    print(clip.features.shape, clip.time)\n    break"
+    if record.bag is not None:
+        one = "for name, bag in ds.bags().items():  # the rows of each, nothing copied"
+        return f"\n\n{one}\n    print(name, bag.to_numpy().shape)\n    break"
+    return ""
 
 
 def _arrays(call: str, target: str | None) -> str:
@@ -80,18 +103,15 @@ def _sklearn(opened: str, target: str | None, classes: bool) -> str:
 
 
 def _loader(opened: str, data: Dataset, target: str | None, framework: str) -> str:
-    rows = "ds"
-    if "train" in data.metadata.splits:
-        rows = 'ds.split("train")'
+    rows = 'ds.split("train")' if "train" in data.metadata.splits else "ds"
+    call = "loader(batch_size=256, shuffle=True)"
+    if data.metadata.record.frame is not None:
+        call = "clip_loader(batch_size=8, shuffle=True)"
     if target is None:
-        return (
-            f"{opened}\nloader = {rows}.loader(batch_size=256, shuffle=True)\n{_first(framework)}"
-        )
+        return f"{opened}\nloader = {rows}.{call}\n{_first(framework)}"
     name = _quoted(target)
-    return (
-        f"{opened}\nrows = {rows}.labelled({name})\n"
-        f"loader = rows.loader(target={name}, batch_size=256, shuffle=True)\n{_first(framework)}"
-    )
+    told = call.replace("(", f"(target={name}, ", 1)
+    return f"{opened}\nrows = {rows}.labelled({name})\nloader = rows.{told}\n{_first(framework)}"
 
 
 def _first(framework: str) -> str:
@@ -99,11 +119,16 @@ def _first(framework: str) -> str:
 
 
 def _shell(data: Dataset, target: str | None) -> str:
+    known = data.metadata
     file = shlex.quote(shown(data.path.name))
     lines = [f"dof validate --deep {file}", f"dof info {file}"]
-    if target is not None:
-        option = f" --target {shlex.quote(shown(target))}" if len(data.metadata.targets) > 1 else ""
-        lines.append(f"dof train {file}{option} -o head.onnx")
+    if target is None:
+        return "\n".join(lines)
+    clips = known.record.frame is not None
+    option = f" --target {shlex.quote(shown(target))}" if len(known.targets) > 1 else ""
+    lines.append(f"dof train {file}{option}{' --head rnn' if clips else ''} -o head.onnx")
+    # Who does not know the core cannot put a head onto it.
+    if known.columns[known.primary_column].core in known.cores:
         lines.append("dof fuse --head head.onnx -o model.onnx")
-        lines.append("dof predict model.onnx PICTURE.png")
+        lines.append(f"dof predict model.onnx {'CLIP.mp4' if clips else 'PICTURE.png'}")
     return "\n".join(lines)

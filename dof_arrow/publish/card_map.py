@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +24,7 @@ MISSING = 65_535  # the code of a row without a value
 COSINES = 250  # steps of a cosine from 0 to 1, in a byte
 _PLACES = 65_535
 _HUES = 256
-_SEVERAL = "several"
-_NONE = "none of them"
+_EVENTS = ("not seen until then", "seen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +41,16 @@ class View:
 class Colouring:
     """One way to colour rows: packed uint16 codes, 65,535 for none.
 
-    `classes`: codes are places in `labels`. `number`: codes run from 0 at `low` to 1,000 at
-    `high`. `hash`: codes are one of 256 colours; rows of one colour may still be of two groups.
+    `classes` and `splits`: codes are places in `labels`. `several`: codes are places in `sets`,
+    each of places in `labels`. `number`: codes run from 0 at `low` to 1,000 at `high`. `parts`:
+    codes are one of 256 colours; where there are more parts, two may have one colour.
     """
 
     name: str
     kind: str
     codes: str
     labels: tuple[str, ...] = ()
+    sets: tuple[tuple[int, ...], ...] = ()
     low: float = 0.0
     high: float = 0.0
     unit: str = ""
@@ -135,46 +135,78 @@ def _view(name: str, places: Array, note: str) -> View:
 
 def _colourings(drawn: DrawnRows) -> Iterator[Colouring]:
     known = drawn.data.metadata
+    record = known.record
     for name, target in known.targets.items():
-        column = drawn.data.to_arrow([name]).column(0)
+        column = drawn.data.to_arrow([name]).column(0).combine_chunks()
         if target.kind == "regression":
             yield _numbers(name, column, target)
+        elif target.kind == "survival":
+            yield _numbers(f"{name}: time", _field_of(column, "time"), target)
+            yield _events(f"{name}: event", _field_of(column, "event"))
+        elif target.kind == "multilabel":
+            yield _sets(name, column, target)
         else:
             yield _classes(name, column, target)
-    if known.record.split is not None:
-        yield _splits(drawn, known.record.split)
-    if known.record.group is not None:
-        yield _groups(drawn, known.record.group)
+    if record.split is not None:
+        yield _splits(drawn, record.split)
+    parts = {"group": record.group, "bag": record.bag}
+    if record.frame is not None or record.view is not None:
+        parts["clip" if record.frame else "picture"] = record.id
+    for word, role in parts.items():
+        if role is not None:
+            yield _parted(drawn, word, role)
 
 
-def _classes(name: str, column: pa.ChunkedArray, target: Target) -> Colouring:
-    labels = list(target.classes)
-    codes = {label: code for code, label in enumerate(labels)}
-    if target.kind == "multilabel":
-        labels += [_SEVERAL, _NONE]
-    found = [_code(value, codes, len(target.classes)) for value in column.to_pylist()]
+def _field_of(column: pa.StructArray, name: str) -> pa.Array:
+    """A field of a struct, missing where the whole is."""
+    import pyarrow.compute as pc
+
+    return pc.struct_field(column, name)
+
+
+def _classes(name: str, column: pa.Array, target: Target) -> Colouring:
+    codes = {label: code for code, label in enumerate(target.classes)}
+    found = [_code(value, codes) for value in column.to_pylist()]
     return Colouring(
         name=name,
         kind="classes",
         codes=packed_numbers(np.array(found), "<u2"),
-        labels=tuple(labels),
+        labels=target.classes,
     )
 
 
-def _code(value: Any, codes: dict[str, int], count: int) -> int:
-    """The code of a cell: a name, a code, or a list of these."""
-    if value is None:
-        return MISSING
-    if isinstance(value, list):
-        if len(value) == 1:
-            return _code(value[0], codes, count)
-        return count if value else count + 1
+def _code(value: Any, codes: dict[str, int]) -> int:
+    """The code of a cell: of a name, or a code itself."""
     if isinstance(value, str):
         return codes.get(value, MISSING)
-    return int(value) if 0 <= value < count else MISSING
+    return int(value) if value is not None and 0 <= value < len(codes) else MISSING
 
 
-def _numbers(name: str, column: pa.ChunkedArray, target: Target) -> Colouring:
+def _sets(name: str, column: pa.Array, target: Target) -> Colouring:
+    """Rows of several classes: each combination of classes that occurs, in order of the classes."""
+    rows: list[tuple[int, ...] | None] = []
+    for value in column.to_pylist():
+        known = sorted({code for code in value or () if 0 <= code < len(target.classes)})
+        rows.append(None if value is None else tuple(known))
+    sets = sorted({row for row in rows if row is not None})[:MISSING]
+    codes = {each: code for code, each in enumerate(sets)}
+    found = [MISSING if row is None else codes.get(row, MISSING) for row in rows]
+    return Colouring(
+        name=name,
+        kind="several",
+        codes=packed_numbers(np.array(found), "<u2"),
+        labels=target.classes,
+        sets=tuple(sets),
+    )
+
+
+def _events(name: str, column: pa.Array) -> Colouring:
+    found = [MISSING if value is None else int(value) for value in column.to_pylist()]
+    codes = packed_numbers(np.array(found), "<u2")
+    return Colouring(name=name, kind="classes", codes=codes, labels=_EVENTS)
+
+
+def _numbers(name: str, column: pa.Array, target: Target) -> Colouring:
     values = np.array([np.nan if value is None else value for value in column.to_pylist()], float)
     there = np.isfinite(values)
     low = float(values[there].min()) if there.any() else 0.0
@@ -198,21 +230,17 @@ def _splits(drawn: DrawnRows, name: str) -> Colouring:
     places = {label: code for code, label in enumerate(order)}
     codes = [MISSING if text is None else places[standard_or_own(text)] for text in texts]
     packed = packed_numbers(np.array(codes), "<u2")
-    return Colouring(name="split", kind="classes", codes=packed, labels=tuple(order))
+    return Colouring(name="split", kind="splits", codes=packed, labels=tuple(order))
 
 
-def _groups(drawn: DrawnRows, name: str) -> Colouring:
-    """Groups as one of 256 colours: nothing of their names goes onto the page."""
-    texts = _texts(drawn, name)
-    hues = {text: _hue(text) for text in set(texts)}
-    codes = np.array([hues[text] for text in texts])
-    return Colouring(name="group", kind="hash", codes=packed_numbers(codes, "<u2"))
-
-
-def _hue(text: str | None) -> int:
-    if text is None:
-        return MISSING
-    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()[0] % _HUES
+def _parted(drawn: DrawnRows, word: str, column: str) -> Colouring:
+    """Names as one of 256 colours, as they come: nothing of them goes onto the page."""
+    texts = _texts(drawn, column)
+    numbers: dict[str | None, int] = {None: MISSING}
+    for text in texts:
+        numbers.setdefault(text, (len(numbers) - 1) % _HUES)
+    codes = np.array([numbers[text] for text in texts])
+    return Colouring(name=word, kind="parts", codes=packed_numbers(codes, "<u2"))
 
 
 def _texts(drawn: DrawnRows, name: str) -> Sequence[str | None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.metadata import Metadata
-from dof_arrow.publish.audit_line import measure_text
+from dof_arrow.publish.audit_line import attack_name, measure_text
 from dof_arrow.system import open_file
 
 Json = Any
@@ -37,12 +37,17 @@ class Attack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditResult:
-    """An audit that the file holds: of how many rows and groups, its attacks, and notes."""
+    """An audit that the file holds: of how many rows and groups, its attacks, and notes.
+
+    `found` and `missed` say of what some attacker reached more than chance, and of what none did.
+    """
 
     rows: int | None
     of: int | None
     groups: int | None
     attacks: tuple[Attack, ...]
+    found: tuple[str, ...]
+    missed: tuple[str, ...]
     unique: str
     notes: tuple[str, ...]
     generator: str
@@ -52,8 +57,9 @@ class AuditResult:
 class Privacy:
     """How rows are called, what was done to protect people, and what attackers found.
 
-    Without `audits` nothing was measured. `sheet` is the owner's picture of what was rebuilt, as a
-    `data:` address, where it was asked for.
+    `ids` is empty where the file does not say whether they are names. Without `audits` nothing was
+    measured. `sheet` is the owner's picture of what was rebuilt, as a `data:` address, where it was
+    asked for.
     """
 
     ids: str
@@ -66,7 +72,7 @@ def privacy(known: Metadata, sheet: Path | None) -> Privacy:
     """What the file says of privacy, and a sheet of rebuilt pictures that the owner adds."""
     stored = known.privacy
     return Privacy(
-        ids=stored.ids if stored else "name",
+        ids=stored.ids if stored else "",
         measures=tuple(measure_text(each) for each in (stored.measures if stored else ())),
         audits=tuple(_audit(each) for each in (stored.audits if stored else ())),
         sheet=_sheet(sheet) if sheet else None,
@@ -79,12 +85,16 @@ def _audit(value: Mapping[str, Json]) -> AuditResult:
     findings = (
         [each for each in told if isinstance(each, Mapping)] if isinstance(told, list) else []
     )
+    names = dict.fromkeys(attack_name(each) for each in findings)
+    found = dict.fromkeys(attack_name(each) for each in findings if each.get("found") is True)
     notes = value.get("notes")
     return AuditResult(
         rows=_whole(value.get("rows")),
         of=_whole(value.get("of")),
         groups=_whole(value.get("groups")),
         attacks=tuple(_attack(each) for each in findings),
+        found=tuple(found),
+        missed=tuple(name for name in names if name not in found),
         unique=_unique(value.get("unique")),
         notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
         generator=str(value.get("generator", "")),

@@ -25,6 +25,7 @@ _BLOCK = 1 << 24  # bytes of rows at a time
 _SOME = 1 << 28  # bytes of rows that tell the axes of very wide ones
 _TINY = 1e-30
 _NOTHING = 1e-12  # of the largest variance
+_SMALL = 1e-9  # the largest number below which, or above whose inverse, another unit is taken
 _SEED = 0
 
 
@@ -46,10 +47,14 @@ def projections(data: Dataset, feature: str) -> list[Projection]:
     blocks = row_blocks(data, feature)
     neighbours = _installed() if 30 <= blocks.rows <= MOST_NEIGHBOURS else None
     count = min(_KEPT if neighbours else 2, blocks.width, blocks.rows)
-    mean, axes, shares, seen = _axes(blocks, count)
+    unit, varied = _extent(blocks)
+    if not varied:
+        note = "There is nothing to lay out: all rows are the same." if blocks.rows > 1 else ""
+        return [Projection("PCA", np.zeros((blocks.rows, 2), np.float32), note)]
+    mean, axes, shares, seen = _axes(blocks, count, unit)
     scores = np.zeros((blocks.rows, max(count, 2)), np.float32)
     for numbers, values in _parts(blocks):
-        scores[numbers, :count] = (values - mean) @ axes
+        scores[numbers, :count] = (values / unit - mean) @ axes
     said = [f"{share:.1%}" for share in (*shares, 0.0, 0.0)[:2]]
     note = f"The two axes carry {said[0]} and {said[1]} of the variance."
     if seen < blocks.rows:
@@ -72,19 +77,36 @@ def _parts(blocks: RowBlocks) -> Iterator[tuple[Array, Array]]:
     return blocks.blocks(max(_BLOCK // (4 * blocks.width), 1))
 
 
-def _axes(blocks: RowBlocks, count: int) -> tuple[Array, Array, list[float], int]:
+def _extent(blocks: RowBlocks) -> tuple[np.float32, bool]:
+    """What numbers are divided by, so that float32 holds their squares, and whether rows differ.
+
+    It is 1 but for extreme numbers, else a power of two, which costs no digit.
+    """
+    low = np.full(blocks.width, np.inf, np.float32)
+    high = np.full(blocks.width, -np.inf, np.float32)
+    for _, values in _parts(blocks):
+        low = np.minimum(low, values.min(axis=0))
+        high = np.maximum(high, values.max(axis=0))
+    varied = bool((low != high).any())
+    largest = max(float(np.abs(low).max()), float(np.abs(high).max()))
+    if not varied or _SMALL < largest < 1 / _SMALL:
+        return np.float32(1), varied
+    return np.float32(2.0 ** np.floor(np.log2(largest))), varied
+
+
+def _axes(blocks: RowBlocks, count: int, unit: np.float32) -> tuple[Array, Array, list[float], int]:
     """The mean [D], axes [D, count], the share of variance of each, and how many rows told them.
 
     Very wide rows have a covariance that does not fit: some of them, drawn by the seed, tell.
     """
     if blocks.width <= _WIDEST:
-        mean, covariance = _covariance(blocks)
+        mean, covariance = _covariance(blocks, unit)
         values, vectors = np.linalg.eigh(covariance)
         order = np.argsort(-values, kind="stable")[:count]
         axes = vectors[:, order]
         seen = blocks.rows
     else:
-        rows = _some(blocks)
+        rows = _some(blocks) / unit
         mean = rows.mean(axis=0)
         rows -= mean
         values, sides = np.linalg.eigh(rows @ rows.T)
@@ -102,14 +124,14 @@ def _axes(blocks: RowBlocks, count: int) -> tuple[Array, Array, list[float], int
     return mean.astype(np.float32), axes.astype(np.float32), shares, seen
 
 
-def _covariance(blocks: RowBlocks) -> tuple[Array, Array]:
+def _covariance(blocks: RowBlocks, unit: np.float32) -> tuple[Array, Array]:
     """Mean float64 [D] and the sum of products around it, float64 [D, D]."""
     mean = np.zeros(blocks.width)
     for _, values in _parts(blocks):
-        mean += values.sum(axis=0, dtype=np.float64) / blocks.rows
+        mean += (values / unit).sum(axis=0, dtype=np.float64) / blocks.rows
     products = np.zeros((blocks.width, blocks.width))
     for _, values in _parts(blocks):
-        centred = (values - mean).astype(np.float32)
+        centred = (values / unit - mean).astype(np.float32)
         products += centred.T @ centred
     return mean, products
 

@@ -141,7 +141,6 @@ def _share_alike(drawn: DrawnRows) -> float:
 
 def _twins(drawn: DrawnRows) -> Twins:
     found = duplicates(drawn.data, name=drawn.feature)
-    first = found.first[:_NAMED] if drawn.labels is not None else ()
     return Twins(
         threshold=found.threshold,
         rows=len(drawn.places),
@@ -149,7 +148,7 @@ def _twins(drawn: DrawnRows) -> Twins:
         equal=found.equal,
         across_groups=found.across_groups,
         across_splits=found.across_splits,
-        first=tuple(_pair(pair, drawn) for pair in first),
+        first=tuple(_pair(pair, drawn) for pair in found.first[:_NAMED]),
     )
 
 
@@ -158,7 +157,7 @@ def _pair(pair: Pair, drawn: DrawnRows) -> AlikePair:
     for kind, (ours, theirs) in (("group", pair.groups), ("split", pair.splits)):
         if None not in (ours, theirs) and ours != theirs:
             differ.append(kind)
-    first, second = (drawn.called(name) for name in pair.names)
+    first, second = (drawn.label(row) for row in pair.rows)
     return AlikePair(first=first, second=second, cosine=pair.cosine, differ=" and ".join(differ))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import isqrt, prod
 from typing import Any
@@ -18,6 +20,7 @@ Array = NDArray[Any]
 MOST_ROWS = 100_000
 _MOST_PRODUCTS = 2 * 10**13  # of numbers, where every row is compared with every other one
 _SHORT = 8  # characters of a pseudonym: enough to find it in the file
+_TILE = re.compile(r"(.+)-(\d{7})")  # a bag's name, and the record's number in it
 _LONGEST = 60  # characters of a name
 _SEED = 0
 
@@ -26,19 +29,13 @@ _SEED = 0
 class DrawnRows:
     """Rows that are drawn, their places in the dataset, and what they are called, if they may be.
 
-    `labels` has a text a row, or is None where rows are told by their number alone. `short`:
-    names are cut to a few characters.
+    `labels` has a text a row, or is None where rows are told by their number alone.
     """
 
     data: Dataset
     feature: str
     places: Array
     labels: list[str] | None
-    short: bool
-
-    def called(self, name: str) -> str:
-        """What a row of this name is called on the page, if rows are called by names at all."""
-        return shown(name)[:_SHORT] if self.short else _cut(shown(name))
 
     def label(self, row: int) -> str:
         """What a drawn row is called."""
@@ -64,11 +61,35 @@ def drawn_rows(data: Dataset, feature: str, *, names: bool = False) -> DrawnRows
         rows = data.take(chosen)
     known = data.metadata
     pseudonyms = known.privacy is not None and known.privacy.ids == "pseudonym"
-    drawn = DrawnRows(rows, feature, chosen, None, pseudonyms and not names)
+    drawn = DrawnRows(rows, feature, chosen, None)
     if not (names or pseudonyms):
         return drawn
-    texts = rows.to_arrow([known.record.id]).column(0).to_pylist()
-    return replace(drawn, labels=[drawn.called(text) for text in texts])
+    return replace(drawn, labels=list(_labels(rows, short=not names)))
+
+
+def _labels(rows: Dataset, *, short: bool) -> Iterator[str]:
+    """What each row is called: by its record's name, and its view or frame where there are such."""
+    record = rows.metadata.record
+    numbers = {}
+    for word, column in (("view", record.view), ("frame", record.frame)):
+        if column is not None:
+            numbers[word] = rows.to_arrow([column]).column(0).to_pylist()
+    names = rows.to_arrow([record.id]).column(0).to_pylist()
+    for place, name in enumerate(names):
+        told = [f", {word} {values[place]}" for word, values in numbers.items()]
+        yield (called(name) if short else _cut(shown(name))) + "".join(told)
+
+
+def called(pseudonym: str) -> str:
+    """The first characters of a pseudonym, and the number behind it where it is a bag's.
+
+    >>> called("2vnycj6qabcdefghijklmnopqr"), called("2vnycj6qabcdefghijklmnopqr-0000012")
+    ('2vnycj6q', '2vnycj6q-12')
+    """
+    tile = _TILE.fullmatch(pseudonym)
+    if tile is None:
+        return shown(pseudonym)[:_SHORT]
+    return f"{shown(tile[1])[:_SHORT]}-{int(tile[2])}"
 
 
 def _cut(text: str) -> str:

@@ -52,16 +52,21 @@ class HeadScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Heads, and what the file's own section `performance` says, as names and texts."""
+    """Heads, and what the file's sections `performance` and `training` say, as names and texts."""
 
     heads: tuple[HeadScores, ...]
     performance: tuple[tuple[str, str], ...]
+    training: tuple[tuple[str, str], ...]
 
 
 def scores(known: Metadata, heads: Mapping[str, Head]) -> Scores:
     """The scores of heads by their names, and the owner's own."""
     found = [head_scores(name, head, known) for name, head in heads.items()]
-    return Scores(heads=tuple(found), performance=tuple(_told(known.performance)))
+    return Scores(
+        heads=tuple(found),
+        performance=tuple(_told(known.performance)),
+        training=tuple(_told(known.training)),
+    )
 
 
 def read_heads(paths: Sequence[Path], known: Metadata) -> dict[str, Head]:
@@ -162,4 +167,4 @@ def _told(value: Mapping[str, Json], before: str = "") -> Iterator[tuple[str, st
         if isinstance(item, Mapping):
             yield from _told(item, f"{before}{name}, ")
         elif isinstance(item, str | int | float):
-            yield f"{before}{name}", str(item)
+            yield f"{before}{name}".replace("_", " "), str(item)

@@ -11,8 +11,9 @@ import pyarrow as pa
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.format.spec.arrow import element_type, holds_texts, is_vector
 from dof_arrow.format.spec.json_model import Json
-from dof_arrow.format.spec.metadata import Column, CoreMetadata, Target
+from dof_arrow.format.spec.metadata import Column, Target
 from dof_arrow.format.spec.names import is_names
+from dof_arrow.publish.column_words import meaning, target_words
 
 SPLIT_NAMES = "split-names"  # the record set that says what splits mean; no split is called so
 # Types of values, each with the test of Arrow that tells it.
@@ -25,16 +26,6 @@ _KINDS = (
     (holds_texts, "sc:Text"),
     (is_names, "sc:Text"),
 )
-_ROLES = {
-    "id": "What the record is called; a pseudonym where the dataset has such.",
-    "view": "Which augmented view of the record; 0 is the plain one.",
-    "frame": "Which frame or window of its clip.",
-    "time": "Seconds from the start of the clip.",
-    "group": "What must stay on one side of a split, such as a patient.",
-    "split": "What the row is meant for.",
-    "processing": "What was done to this input alone.",
-    "kept": "A column of the owner's own.",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,19 +133,15 @@ def value_type(kind: pa.DataType) -> str | None:
 
 
 def _description(ds: Dataset, name: str, about: Column, target: Target | None) -> str:
-    if about.role == "feature":
-        core = ds.metadata.cores.get(about.core) if about.core else None
-        return " ".join(_of_features(about, core))
     if target is not None:
         return " ".join(_of_target(target))
-    return _ROLES.get(about.role, name)
-
-
-def _of_features(about: Column, core: CoreMetadata | None) -> Iterator[str]:
-    made = f"of the core {core.name}, SHA-256 {core.sha256}" if core else "of a model not named"
-    yield f"Features {made}."
-    if len(about.shape) > 1:
-        yield f"Flattened from {list(about.shape)}, row-major."
+    told = meaning(about, None, ds.metadata)
+    if about.role == "feature":
+        core = ds.metadata.cores.get(about.core or "")
+        told += f", SHA-256 {core.sha256}" if core else ""
+        if len(about.shape) > 1:
+            told += f"; flattened from {list(about.shape)}, row-major"
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _of_target(target: Target) -> Iterator[str]:
@@ -163,4 +150,5 @@ def _of_target(target: Target) -> Iterator[str]:
     elif target.kind == "multilabel":
         yield f"Places, from 0, of the classes that hold: {', '.join(target.classes)}."
     else:
-        yield f"A number, in {target.unit}." if target.unit else "A number."
+        told = target_words(target)
+        yield f"{told[0].upper()}{told[1:]}."

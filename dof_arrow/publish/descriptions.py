@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from dof_arrow.dataset.dataset import Dataset
@@ -16,26 +17,31 @@ def as_text(described: dict[str, Json]) -> str:
     return json.dumps(described, ensure_ascii=False, indent=1) + "\n"
 
 
-def write(
+def texts(
     ds: Dataset,
     *,
     croissant_out: Path | None = None,
     readme_out: Path | None = None,
     overwrite: bool = False,
-) -> None:
-    """Write a dataset's Croissant description and its README, each where it is asked for.
+) -> dict[Path, str]:
+    """A dataset's Croissant description and its README, by the files that each is asked for in.
 
-    The README tells of the files that `push` would make. Nothing is written if one of the files
-    exists and `overwrite` is not given. Raises OutputError for that, and where a file cannot be
-    written; UsageError as `croissant.described` does.
+    The README tells of the files that `push` would make. Raises OutputError where one of the files
+    exists and `overwrite` is not given; UsageError as `croissant.described` does.
     """
-    texts: dict[Path, str] = {}
+    for path in (croissant_out, readme_out):
+        if path is not None:
+            refuse_existing(path, overwrite)
+    found: dict[Path, str] = {}
     if croissant_out is not None:
-        texts[croissant_out] = as_text(croissant.described(ds))
+        found[croissant_out] = as_text(croissant.described(ds))
     if readme_out is not None:
-        texts[readme_out] = hub_readme.text(ds)
-    for path in texts:
-        refuse_existing(path, overwrite)
-    for path, text in texts.items():
+        found[readme_out] = hub_readme.text(ds)
+    return found
+
+
+def write(found: Mapping[Path, str], *, overwrite: bool = False) -> None:
+    """Write such texts. Raises OutputError where a file cannot be written."""
+    for path, text in found.items():
         with replacing(path, overwrite=overwrite) as file:
             file.write(text.encode())

@@ -11,8 +11,15 @@ from collections.abc import Iterator, Sequence
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UNSAFE
 from dof_arrow.format.spec.json_model import Json
-from dof_arrow.format.spec.metadata import Contact, CoreMetadata, Metadata, Target
+from dof_arrow.format.spec.metadata import (
+    ClaimedCore,
+    Contact,
+    CoreMetadata,
+    Metadata,
+    Target,
+)
 from dof_arrow.publish.audit_line import audit_line, measure_text
+from dof_arrow.publish.column_words import meaning, target_words, type_words
 from dof_arrow.publish.responsible import RISK
 from dof_arrow.publish.spdx import hub_license, license_url
 from dof_arrow.publish.split_files import SplitRows, split_rows
@@ -107,7 +114,7 @@ def _opening(ds: Dataset) -> Iterator[str]:
         yield _plain(info.description)
         yield ""
     yield (
-        f"{len(ds):,} rows of features: what a frozen model saw in pictures, not the pictures. "
+        f"{len(ds):,} rows of features: what a frozen model saw in pictures or clips, not these. "
         "The files are plain Parquet in the DoF format; "
         "[`croissant.json`](croissant.json) describes them for catalogues."
     )
@@ -138,34 +145,46 @@ def _rows(files: Sequence[SplitRows]) -> list[str]:
 def _columns(ds: Dataset) -> list[str]:
     lines = ["## Columns", "", "| column | what it is | type |", "|---|---|---|"]
     for name, column in ds.metadata.columns.items():
-        role: str = column.role
         target = ds.metadata.targets.get(name)
-        if target is not None:
-            role = f"{role}: {_target(target)}"
-        kind = column.dtype
-        if kind.startswith("dictionary<values=string"):
-            kind = "string"
+        role = (
+            meaning(column, None, ds.metadata) if target is None else f"target: {_target(target)}"
+        )
         shape = f" {list(column.shape)}" if column.shape else ""
-        lines.append(f"| {_cell(name)} | {_cell(role)} | {_cell(kind + shape)} |")
+        kind = f"{type_words(column.dtype)}{shape}"
+        lines.append(f"| {_cell(name)} | {_cell(role)} | {_cell(kind)} |")
     return lines
 
 
 def _target(target: Target) -> str:
     if not target.classes:
-        return f"{target.kind}, in {target.unit}" if target.unit else target.kind
+        return target_words(target)
     named = ", ".join(target.classes[:_MOST_CLASSES])
     more = len(target.classes) - _MOST_CLASSES
     return f"{target.kind} of {named}" + (f" and {more} more" if more > 0 else "")
 
 
 def _cores(about: Metadata) -> list[str]:
-    if not about.cores:
+    if not about.cores and not about.claimed_cores:
         return ["## Core", "", "The file does not say which model made the features."]
-    lines = ["## Core", "", "The same model gives the same features to new pictures.", ""]
-    lines += ["| core | SHA-256 | licence | made of |", "|---|---|---|---|"]
-    for core in about.cores.values():
-        lines.append(_core_row(core))
+    lines = ["## Core"]
+    if about.cores:
+        lines += ["", "The same model gives the same features to new pictures.", ""]
+        lines += ["| core | SHA-256 | licence | made of |", "|---|---|---|---|"]
+        lines += [_core_row(core) for core in about.cores.values()]
+    if about.claimed_cores:
+        lines += [
+            "",
+            "Claimed and not verified: by a name alone nobody can know a model again.",
+            "",
+        ]
+        lines += ["| core | licence | said to be from |", "|---|---|---|"]
+        lines += [_claim_row(claimed) for claimed in about.claimed_cores.values()]
     return lines
+
+
+def _claim_row(claimed: ClaimedCore) -> str:
+    source = _cell(claimed.source or "not said")
+    return f"| {_cell(claimed.name)} | {_cell(claimed.license or '-')} | {source} |"
 
 
 def _core_row(core: CoreMetadata) -> str:
@@ -176,9 +195,11 @@ def _core_row(core: CoreMetadata) -> str:
 def _people(about: Metadata) -> list[str]:
     lines = ["## People", "", RISK]
     privacy = about.privacy
-    if privacy is not None and privacy.ids == "name":
+    if privacy is None:
+        lines.append("The file does not say whether its ids are names or pseudonyms.")
+    elif privacy.ids == "name":
         lines.append("Ids are the inputs' own names.")
-    elif privacy is not None:
+    else:
         lines.append("Ids are keyed pseudonyms; only whoever has the key can read them back.")
     for measure in privacy.measures if privacy else ():
         lines.append(f"Measure: {_plain(measure_text(measure))}.")

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.format.spec.json_model import Json, to_json
-from dof_arrow.format.spec.metadata import CoreMetadata, Metadata
+from dof_arrow.format.spec.metadata import ClaimedCore, CoreMetadata, Metadata
 from dof_arrow.publish.audit_line import NOT_AUDITED, audit_line, measure_text
+from dof_arrow.publish.column_words import NOT_VERIFIED
 from dof_arrow.publish.spdx import is_url
 
 RISK = (
@@ -44,6 +45,7 @@ def provenance(about: Metadata) -> dict[str, Json]:
     if said is not None:
         parents += [{"@id": f"urn:uuid:{parent.uuid}"} for parent in said.parents]
         cores = [_core(core) for core in about.cores.values()]
+        cores += [_claimed(core) for core in about.claimed_cores.values()]
         activity = {"@type": "prov:Activity", "prov:label": said.generator, "prov:used": cores}
         found["prov:wasGeneratedBy"] = activity
     if about.info.source and is_url(about.info.source):
@@ -58,6 +60,16 @@ def _core(core: CoreMetadata) -> Json:
         "@type": "prov:Entity",
         "prov:label": f"core {core.name}",
         "sha256": core.sha256,
+        "license": core.license,
+        "isBasedOn": core.source,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _claimed(core: ClaimedCore) -> Json:
+    told: dict[str, Json] = {
+        "@type": "prov:Entity",
+        "prov:label": f"core {core.name}: {NOT_VERIFIED}",
         "license": core.license,
         "isBasedOn": core.source,
     }
@@ -87,6 +99,8 @@ def _preprocessing(about: Metadata) -> Iterator[str]:
         steps = to_json(core.preprocessing)
         told = ", ".join(f"{name} {value}" for name, value in steps.items())
         yield f"Core {core.name}, SHA-256 {core.sha256}{cut}: {told}."
+    for claimed in about.claimed_cores.values():
+        yield f"Core {claimed.name}: {NOT_VERIFIED}."
     if about.augmentation:
         yield "Views of each picture were augmented; the metadata of the files say how."
 

@@ -63,7 +63,7 @@ def split_rows(ds: Dataset) -> list[SplitRows]:
         places = np.flatnonzero(names.is_null().to_numpy(False))
         hub_name = _free(UNSPLIT, hub_names.values())
         found.append(SplitRows(name="", hub_name=hub_name, rows=ds.take(places)))
-    return found
+    return found or [SplitRows(name="", hub_name=WHOLE, rows=ds)]  # of no rows
 
 
 def _hub_names(names: Iterable[str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """A dataset with new labels, from a table or from its own columns; its vectors are not touched.
 
 A table's keys are the names of the inputs, of which the owner's key makes the pseudonyms that the
-file has, or the ids of the file themselves.
+file has, or the ids of the file themselves; where there are bags, names of bags just so.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from dof_arrow.sources.asked import TableOptions, parted
 from dof_arrow.sources.counted import COUNTED
 from dof_arrow.sources.input_table import target_type
 from dof_arrow.sources.listing import Listing
-from dof_arrow.sources.open import with_columns_of, with_table
+from dof_arrow.sources.open import check_key, with_columns_of, with_table
 from dof_arrow.sources.sample import NOT_THERE
 
 PathLike = str | os.PathLike[str]
 
-_WITHOUT_ROW = "records without a row in the table: what it would say of them is missing"
-_NOT_HERE = "rows of the table left out: no record has their name"
+_WITHOUT_ROW = "{inputs} without a row in the table: what it would say of them is missing"
+_NOT_HERE = "rows of the table left out: no {what} has their name"
 
 
 def label(
@@ -59,6 +59,7 @@ def label(
     - `id_key`: the key for pseudonyms that the dataset was made with, by default the user's own.
     - `source`: the folder that it was made of. Only needed where the table has no whole names.
 
+    Of a dataset with bags the table may name the bags: what it says of one is true of all its rows.
     Records that the table does not name have no value. The vectors of a file are copied as bytes.
 
     Raises UsageError for what cannot be asked, SourceError for a table that does not fit,
@@ -85,6 +86,7 @@ def planned(
     if given.table is None:
         own = with_columns_of(Rows.of(data), replace(given, label=targets), Path(str(data.path)))
         return Labelling(data=data, found=own, ids=None, key=b"")
+    check_key(given)
     names = named_by(data, given, id_key, source)
     found = with_table(names.listing, given, split)
     if targets and given.label:
@@ -180,15 +182,17 @@ class Labelling:
         if self.ids is None:
             yield Line(count=len(self.data), what="rows")
             return
-        yield Line(count=int(self._spoken.sum()), what="records that the table names")
+        what = self.ids.what
+        yield Line(count=int(self._spoken.sum()), what=f"{what}s that the table names")
         failures = self.found.known_failures()
         for reason, count in sorted(failures.items(), key=lambda pair: (-pair[1], pair[0])):
             is_lost = reason == NOT_THERE
-            yield Line(count=count, what=_NOT_HERE if is_lost else f"rows left out: {reason}")
+            lost = _NOT_HERE.format(what=what)
+            yield Line(count=count, what=lost if is_lost else f"rows left out: {reason}")
         texts: Mapping[str, str] = {**COUNTED, "without_row": _WITHOUT_ROW}
         for name, text in texts.items():
             if self.found.counts.get(name):
-                yield Line(count=self.found.counts[name], what=text.format(inputs="records"))
+                yield Line(count=self.found.counts[name], what=text.format(inputs=f"{what}s"))
 
 
 def _check_asked(

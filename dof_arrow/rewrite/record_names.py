@@ -1,4 +1,4 @@
-"""The records of a dataset by the names that a table may call them by."""
+"""The records, or the bags, of a dataset by the names that a table may call them by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from dof_arrow.dataset.dataset import Dataset
@@ -17,7 +16,7 @@ from dof_arrow.format.spec.names import holds_names
 from dof_arrow.security.keys import existing_key, key_file, load_or_make_key
 from dof_arrow.security.pseudonyms import fingerprint, pseudonyms
 from dof_arrow.sources import table, table_keys
-from dof_arrow.sources.asked import TableOptions
+from dof_arrow.sources.asked import TableOptions, parted
 from dof_arrow.sources.columns import texts
 from dof_arrow.sources.listing import Listing, numbered
 from dof_arrow.sources.open import open_source
@@ -70,12 +69,15 @@ class Rows(Records):
 class RecordNames:
     """The names of a dataset's `count` records as a listing, and the record of each row.
 
-    `key` is that for pseudonyms, empty where records are called by their names.
+    `what` they are: `record`, or `bag` where the table speaks of bags. `key` is that for
+    pseudonyms, empty where they are called by their names. `known`: names, not pseudonyms alone.
     """
 
     listing: Records
     record_of_row: Any
     key: bytes
+    what: str
+    known: bool
 
     @property
     def count(self) -> int:
@@ -91,21 +93,39 @@ def named_by(
 ) -> RecordNames:
     """The records, called as the table calls them where its keys lead to them, else by their ids.
 
-    Raises SourceError where no key leads to a record.
+    Where more keys of the table lead to bags than to records, the bags. Raises SourceError where
+    no key leads to either.
     """
-    column = data.to_arrow([data.metadata.record.id]).column(0).combine_chunks()
-    coded = column.dictionary_encode()
-    ids = coded.dictionary.cast(pa.large_string())
     made = data.metadata.pseudonyms
     key = b"" if made is None else _key(id_key, made.key)
-    names = ids
-    if key:
-        names = _with_names(ids, _candidates(given, ids, source), key)
-        _check_some(data, given, ids, names)
+    keys = _keys(given)
+    candidates = _candidates(keys, source) if key else None
+    record = data.metadata.record
+    found = _called(data, record.id, "record", candidates, key)
+    readings = parted(given.match)
+    if record.bag is not None:
+        bags = _called(data, record.bag, "bag", candidates, key)
+        fitting = [table_keys.fitting(keys, each.listing.names, readings) for each in (found, bags)]
+        if fitting[1] > fitting[0] or (not any(fitting) and bags.known and not found.known):
+            found = bags
+    if not found.known and len(data) and not table_keys.fitting(keys, found.listing.names):
+        raise _nothing_named(data, given)
+    return found
+
+
+def _called(
+    data: Dataset, column: str, what: str, candidates: Column | None, key: bytes
+) -> RecordNames:
+    """What the values of a column are called: by the candidates that they are pseudonyms of."""
+    coded = data.to_arrow([column]).column(0).combine_chunks().dictionary_encode()
+    stored = coded.dictionary.cast(pa.large_string())
+    names = stored if candidates is None else _with_names(stored, candidates, key)
     return RecordNames(
         listing=Records(names=names),
         record_of_row=coded.indices.to_numpy(),
         key=key,
+        what=what,
+        known=candidates is None or not names.equals(stored),
     )
 
 
@@ -118,15 +138,15 @@ def _key(id_key: PathLike | bytes | None, made_by: str | None) -> bytes:
     return b"" if key and made_by not in (None, fingerprint(key)) else key
 
 
-def _candidates(given: TableOptions, ids: Column, source: PathLike | None) -> Column:
+def _candidates(keys: Column, source: PathLike | None) -> Column:
     """What the records' names may be: those of the source, else those that the table has."""
     import pyarrow.compute as pc
 
     if source is not None:
         return open_source(Path(source)).names.cast(pa.large_string())
-    assert given.table is not None
-    keys = _keys(given)
-    spellings = [keys.unique(), table_keys.spelled(keys).unique()]
+    spelled = table_keys.spelled(keys)
+    # Bags are called by the names of their files without the suffix.
+    spellings = [keys.unique(), spelled.unique(), table_keys.stems(spelled).unique()]
     found = pa.concat_arrays(spellings).unique().drop_null()
     return found.filter(pc.not_equal(found, ""))
 
@@ -150,17 +170,12 @@ def _with_names(ids: Column, candidates: Column, key: bytes) -> Column:
     return pc.coalesce(candidates.take(place), ids)
 
 
-def _check_some(data: Dataset, given: TableOptions, ids: Column, names: Column) -> None:
-    import pyarrow.compute as pc
-
-    if not names.equals(ids) or not len(ids):
-        return
-    if np.any(pc.is_in(_keys(given), value_set=ids).to_numpy(zero_copy_only=False)):
-        return
-    raise SourceError(
-        "no row of the table names a record of the file",
+def _nothing_named(data: Dataset, given: TableOptions) -> SourceError:
+    has_bags = data.metadata.record.bag is not None
+    return SourceError(
+        f"no row of the table names a record{' or a bag' if has_bags else ''} of the file",
         str(given.table),
-        "names as they were when the file was made, or its ids",
+        f"names as they were when the file was made, or its ids{' or bags' if has_bags else ''}",
         "neither",
         "Is --key the right column, and --id-key the key that the file was made with? Where the "
         f"table has file names alone, add --source FOLDER, of which {data.path.name} was made.",

@@ -20,6 +20,7 @@ import pyarrow as pa
 from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.format.spec.split_names import standardised
+from dof_arrow.media.segment import Bounds
 from dof_arrow.sources.folder import Files
 from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.sample import Column, Sample, Source
@@ -121,6 +122,27 @@ def files(source: Source) -> Iterator[os.stat_result]:
 def are_segments(source: Source) -> bool:
     """Whether a source's inputs are segments of clips."""
     return isinstance(source, Listing) and source.bounds is not None
+
+
+def spans(source: Source) -> dict[str, Column]:
+    """Where each segment starts and ends, float64 seconds of its clip; no columns where inputs are
+    whole clips or pictures.
+
+    A segment that ends with its clip has no end, one whose times cannot be read has neither.
+    """
+    if not (isinstance(source, Listing) and source.bounds is not None):
+        return {}
+    found: list[tuple[float | None, float | None]] = []
+    for text in source.bounds.to_pylist():
+        try:
+            bounds = Bounds.parse(text)
+        except ValueError:
+            found.append((None, None))
+            continue
+        stop = None if bounds.stop is None else float(bounds.stop)
+        found.append((float(bounds.start), stop))
+    starts, ends = zip(*found, strict=True) if found else ((), ())
+    return {"start": pa.array(starts, pa.float64()), "end": pa.array(ends, pa.float64())}
 
 
 def sizes(source: Source, inputs: range | None = None) -> Iterator[tuple[str, int]] | None:

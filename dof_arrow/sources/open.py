@@ -90,7 +90,7 @@ def open_source(
         encoding=encoding,
     )
     asked = _asked(given, split)
-    _check_key(given)
+    check_key(given)
     if asked.segments:
         _check_segments(given, clips=clips)
     found = clip_files.clips_at(Path(path)) if clips else None
@@ -123,7 +123,7 @@ def _check_segments(given: TableOptions, *, clips: bool) -> None:
 
 def with_table(found: Listing, given: TableOptions, split: str | None = None) -> Listing:
     """A listing with those columns of a table that are asked for; raises as `open_source` does."""
-    _check_key(given)
+    check_key(given)
     assert given.table is not None
     return joined(found, Path(given.table), _asked(given, split))
 
@@ -135,7 +135,8 @@ def with_columns_of(
     return with_own(found, path, _asked(given, split))
 
 
-def _check_key(given: TableOptions) -> None:
+def check_key(given: TableOptions) -> None:
+    """Raise UsageError for a table without a column of names."""
     if given.table is not None and given.key is None:
         hint = "Add --key COLUMN: the column with file names."
         raise UsageError("a table needs the column that names the pictures", hint=hint)

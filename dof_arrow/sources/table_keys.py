@@ -77,6 +77,21 @@ def match(keys: Column, names: Column, path: Path, loosely: Collection[str] = ()
     )
 
 
+def fitting(keys: Column, names: Column, loosely: Collection[str] = ()) -> int:
+    """How many keys `match` would find something for.
+
+    >>> fitting(pa.array(["a.svs", "b.svs", "z"]), pa.array(["b.svs", "c"]))
+    1
+    """
+    import pyarrow.compute as pc
+
+    keys = _plain(keys)
+    search = _Search(keys, names)
+    safe = pc.invert(pc.match_substring_regex(keys, _UNSAFE))
+    found = search.look(_same, among=safe) + search.look(spelled, among=safe)
+    return found + (search.look(_folded(tuple(loosely))) if loosely else 0)
+
+
 class _Search:
     """Places found so far; each look is at the keys that have none yet."""
 
@@ -92,7 +107,7 @@ class _Search:
 
     @cached_property
     def _stems(self) -> Column:
-        return _stem(self._file_names)
+        return stems(self._file_names)
 
     def _levels(self) -> Iterator[Column]:
         """Relative names, file names, file names without suffix; each made where it is needed."""
@@ -226,7 +241,12 @@ def base_names(texts: Column) -> Column:
     return pc.replace_substring_regex(texts, "(?s)^.*/", "")
 
 
-def _stem(texts: Column) -> Column:
+def stems(texts: Column) -> Column:
+    """Names without their suffix.
+
+    >>> stems(pa.array(["a/b.x.png", ".hidden"])).to_pylist()
+    ['a/b.x', '.hidden']
+    """
     import pyarrow.compute as pc
 
     return pc.replace_substring_regex(texts, r"(?s)([^/])\.[^./]*$", r"\1")
@@ -251,7 +271,7 @@ def _unpadded(texts: Column) -> Column:
 READINGS: Mapping[str, Fold] = {
     "case": _lower,
     "folder": base_names,
-    "suffix": _stem,
+    "suffix": stems,
     "padding": _unpadded,
 }
 

@@ -93,3 +93,19 @@ def test_bags_afar_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert any("2, by the column slide" in line for line in summary.lines(data, {}))
     monkeypatch.setattr(summary, "_MOST_PARTS", -1)
     assert any(line.endswith("  by the column slide") for line in summary.lines(data, {}))
+
+
+def test_a_class_that_is_called_none_keeps_its_rows(tmp_path: Path) -> None:
+    data = dof.from_arrays(np.eye(4, dtype=np.float32), out=tmp_path / "x.parquet")
+    labelled = data.with_columns({"y": ["none", "none", None, "flu"]}, targets=["y"])
+    assert summary.counted(labelled)["y"] == {"none": 2, "flu": 1, "no value": 1}
+
+
+def test_what_to_do_next_can_be_done(tmp_path: Path) -> None:
+    times = np.array([(1, 2.5), (0, 3.0)], [("event", "?"), ("time", "f8")])
+    features = np.eye(2, dtype="f4")
+    asked: Any = {"kind": "survival", "out": tmp_path / "x.parquet"}
+    data = dof.from_arrays(features, {"os": times}, **asked)
+    assert not any("dof train" in line for line in summary.next_steps(data))
+    both = data.with_columns({"a b": ["u", "v"]}, targets=["a b"])
+    assert any("dof train" in each and "'a b'" in each for each in summary.next_steps(both))

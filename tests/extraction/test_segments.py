@@ -84,6 +84,10 @@ def test_rows_are_the_frames_of_each_segment(
         assert clip.frame.tolist() == list(range(len(expected)))
         same = features(folder / "clips" / name, [number for number, _ in expected])
         np.testing.assert_allclose(clip.features, same, atol=1e-5)
+        span = clip.rows.to_arrow(["start", "end"]).to_pylist()
+        told = {"start": float(start), "end": float(stop) if stop else None}
+        assert span == [told] * len(clip)
+    assert (ds.metadata.record.start, ds.metadata.record.end) == ("start", "end")
     assert validate(ds.path, deep=True) == []
 
 
@@ -97,6 +101,19 @@ def test_windows_of_segments(window: int, stride: int | None, folder: Path, tmp_
         expected = deep([frames[start : start + window] for start in starts])  # type: ignore[misc]
         np.testing.assert_allclose(clip.features, expected, atol=1e-5)
         assert clip.time.tolist() == [start / 25 for start in starts]
+
+
+def test_spans_stand_beside_columns_of_their_names(folder: Path, tmp_path: Path) -> None:
+    rows = ["a,0,0.4,still,x", "b,0.24,,moves,y"]
+    table = folder / "named.csv"
+    table.write_text("clip,start,end,label,note\n" + "\n".join(rows) + "\n")
+    given = {"table": table, "key": "clip", "start": "start", "end": "end", "label": "label"}
+    kept = {"keep": ["start", "note"], "core": core(), "id_key": KEY, "ids": "name"}
+    ds = extract(folder / "clips", out=tmp_path / "x.parquet", **given, **kept)
+    assert ds.metadata.record.start == "segment_start" and ds.metadata.record.end == "end"
+    assert ds.metadata.columns["start"].role == "kept"
+    assert set(ds["segment_start"].tolist()) == {0.0, 0.24}
+    assert validate(ds.path, deep=True) == []
 
 
 def test_segments_are_records_of_their_clips_group(folder: Path, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_an_audit_is_stored_in_its_file(
     assert "path" not in kept and str(folder) not in json.dumps(kept)
     capsys.readouterr()
     assert main.main(["info", str(path), "-q"]) == 0
-    assert "audited on 100 rows: found a linear head for sex, " in capsys.readouterr().out
+    assert "audited on 100 rows: found linkage, membership" in capsys.readouterr().out
     # The same audit is the same bytes, and one audit is kept, the last.
     bytes_before = path.read_bytes()
     assert main.main(["audit", str(path), "--sensitive", "sex", "--store", "-q"]) == 0

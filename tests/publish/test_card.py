@@ -61,7 +61,7 @@ def test_what_it_is(told: Card) -> None:
     assert figures["numbers a row"] == str(WIDTH)
     assert figures["classes of label"] == "3"
     columns = {column.name: column for column in told.about.columns}
-    assert columns["age"].meaning == "regression, years"
+    assert columns["age"].meaning == "a number, in years"
     assert columns["feature"].type == f"float32 [{WIDTH}]"
 
 
@@ -380,8 +380,8 @@ def test_rows_that_are_told_to_be_of_several_classes(tmp_path: Path) -> None:
     path = making.write(tmp_path / "x.parquet", 5, columns={"signs": signs}, metadata=about)
     told = gathered(dof.open(path))
     (colours,) = told.map.colourings
-    assert colours.labels == ("bright", "dark", "several", "none of them")
-    assert unpacked(colours.codes, "<u2").tolist() == [0, 1, 2, 3, 65_535]
+    assert (colours.labels, colours.sets) == (("bright", "dark"), ((), (0,), (0, 1), (1,)))
+    assert unpacked(colours.codes, "<u2").tolist() == [1, 3, 2, 0, 65_535]
     (target,) = told.balance.targets
     assert [(each.name, each.rows) for each in target.classes] == [("bright", (2,)), ("dark", (2,))]
     assert target.missing == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -18,6 +19,7 @@ from dof_arrow.publish.card_map import Colouring, Map, Nearest, View
 from dof_arrow.publish.card_packing import packed_numbers, packed_texts
 from dof_arrow.publish.card_page import page
 from tests.publish.making_cards import CLASSES, dataset
+from tests.support import making
 from tests.support.browsers import Seen, browser, opened
 from tests.support.hostile_texts import described
 
@@ -241,8 +243,17 @@ def test_on_paper_it_is_whole(running: Any, file: Path) -> None:
         seen.page.emulate_media(media="print", color_scheme="light")
         assert not seen.page.is_visible("#map-controls")
         assert seen.page.is_visible("#panel-5")
+        assert seen.page.is_visible("#map-canvas")
+        assert not seen.page.is_visible("#map-marks")  # a clear canvas is printed as a white one
+        seen.run("choose(7)")
         seen.run("window.dispatchEvent(new Event('beforeprint'))")
-        assert seen.run("Array.from(brush.getImageData(1, 1, 1, 1).data)") == [255, 255, 255, 255]
+        corner, ring = seen.run("""() => {
+          const { data, width } = brush.getImageData(0, 0, paper.width, paper.height);
+          const high = Math.round(map.top[7] - radius() - 2.5 * map.dense);
+          return [[...data.slice(4, 7)], data[4 * (high * width + map.left[7])]];
+        }""")
+        assert corner == [255, 255, 255]
+        assert ring < 128  # the chosen row has a ring of ink
         assert seen.page.pdf()[:5] == b"%PDF-"
 
 
@@ -321,6 +332,38 @@ def test_a_hundred_thousand_points_are_fluid(running: Any, file: Path, tmp_path:
         assert seen.run("rowAt(map.left[77], map.top[77])") >= 0
 
 
+def test_rows_of_several_classes(running: Any, tmp_path: Path) -> None:
+    """A filter by a class shows all rows of it, those of several too; a row tells all that it has."""
+    signs = pa.array([[0], [1], [0, 1], [], None, [1, 2]], pa.list_(pa.int32()))
+    about = {"targets": {"signs": {"kind": "multilabel", "classes": ["bright", "dark", "round"]}}}
+    path = making.write(tmp_path / "x.parquet", 6, columns={"signs": signs}, metadata=about)
+    card(path, tmp_path / "card.html")
+    with opened(running, tmp_path / "card.html", width=400) as seen:
+        legend = seen.text("#map-legend").split("\n")
+        assert legend[::2] == [
+            "bright alone",
+            "dark alone",
+            "several classes",
+            "no class",
+            "no value",
+        ]
+        seen.page.select_option("#map-filter", label="dark")
+        assert seen.run("Array.from(map.shown)") == [0, 1, 1, 0, 0, 1]
+        seen.run("choose(5)")
+        assert "dark, round" in seen.text("#map-row")
+        seen.page.focus("#map-row li button")
+        seen.page.keyboard.press("Enter")
+        assert seen.run("document.activeElement.closest('#map-row') !== null")
+
+
+def test_what_is_too_wide_is_scrolled_by_keyboard(running: Any, file: Path) -> None:
+    with opened(running, file, width=400) as seen:
+        seen.run("document.querySelector('#columns table').style.minWidth = '900px'")
+        seen.until("document.querySelector('#columns .wide').tabIndex === 0")
+        assert seen.page.get_attribute("#columns .wide", "role") == "group"
+        assert seen.page.get_attribute("#qualities .wide", "tabindex") is None
+
+
 def test_a_sheet_and_an_audit_are_shown(running: Any, tmp_path: Path) -> None:
     score = {"value": 0.9, "low": 0.8, "high": 0.95}
     finding = {
@@ -339,5 +382,6 @@ def test_a_sheet_and_an_audit_are_shown(running: Any, tmp_path: Path) -> None:
         told = seen.text("#privacy")
         assert "shows pictures of the source" in told
         assert "0.900 (0.80 to 0.95)" in told
+        assert "Found: linkage." in told
         assert f"Not tried, or less: {MARKUP}" in told
         assert "Not audited" not in told

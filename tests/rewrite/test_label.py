@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -232,3 +233,81 @@ def test_labels_alone_are_a_plain_file_that_joins(file: Path, tmp_path: Path) ->
     whole = dof.label(file, table=table, key="id", label="y", out=tmp_path / "b.dof.parquet")
     assert joined.metadata.targets["y"] == whole.metadata.targets["y"]
     assert _values(joined, "y") == _values(whole, "y") == ["b", "a"] * 15 + [None] * 30
+
+
+def _slides(path: Path, names: list[str], *, ids: str = "pseudonym") -> Path:
+    """A dataset of three tiles a slide, as `dof convert` makes it of others' files."""
+    bags = pseudonyms(KEY, "id", names) if ids == "pseudonym" else names
+    order = sorted(bags)
+    about: dict[str, Any] = {"privacy": {"ids": ids}, "record": {"bag": "slide"}}
+    schema = pa.schema([pa.field("slide", pa.string(), nullable=False)])
+    tiles = [f"{bag}-{number:07d}" for bag in order for number in range(3)]
+    with dof.Writer(path, about, schema=schema) as writer:
+        writer.write(
+            ids=tiles,
+            vectors={"feature": np.arange(len(tiles) * 2, dtype="f4").reshape(-1, 2)},
+            columns={"slide": [tile.rpartition("-")[0] for tile in tiles]},
+        )
+    return path
+
+
+@pytest.mark.parametrize("ids", ["pseudonym", "name"])
+def test_a_row_for_each_bag_speaks_of_all_its_rows(tmp_path: Path, ids: str) -> None:
+    from dof_arrow.rewrite.label import planned
+
+    data = _slides(tmp_path / "a.parquet", ["b/s3", "a/s1", "s2"], ids=ids)
+    table = _table(
+        tmp_path / "t.csv",
+        slide=["s2", "a/s1", "gone"],
+        grade=["low", "high", "low"],
+        who=["P1", "P1", "P2"],
+        part=["test", "test", "train"],
+    )
+    asked = {"key": "slide", "label": "grade", "group": "who", "split": "part"}
+    plan = planned(data, table=table, id_key=KEY, **asked)
+    made = plan.write(tmp_path / "b.parquet")
+    assert dof.validate(made.path, deep=True) == []
+    assert made.metadata.record.bag == "slide"
+    called = {"a/s1": "a/s1", "s2": "s2"}
+    patient = "P1"
+    if ids == "pseudonym":
+        called = dict(zip(pseudonyms(KEY, "id", list(called)), called, strict=True))
+        (patient,) = pseudonyms(KEY, "group", [patient])
+    for name, bag in made.bags().items():
+        known = {"a/s1": "high", "s2": "low"}.get(called.get(name, ""))
+        assert _values(bag, "grade") == [known] * 3
+        assert set(bag["split"]) == {"test" if known else None}
+    assert set(made["group"]) == {patient, None}
+    told = {line.what: line.count for line in plan.report.inputs}
+    assert told == {
+        "bags that the table names": 2,
+        "rows of the table left out: no bag has their name": 1,
+        "bags without a row in the table: what it would say of them is missing": 1,
+    }
+
+
+def test_files_of_slides_are_found_without_their_suffix_if_asked(tmp_path: Path) -> None:
+    data = _slides(tmp_path / "a.parquet", ["s1", "s2"])
+    table = _table(tmp_path / "t.csv", file=["s1.svs", "s2.svs"], y=["u", "v"])
+    asked: Any = {"table": table, "key": "file", "label": "y", "id_key": KEY}
+    with pytest.raises(dof.SourceError, match="--match suffix would find 2 more"):
+        dof.label(data, out=tmp_path / "b.parquet", **asked)
+    made = dof.label(data, out=tmp_path / "b.parquet", match="suffix", **asked)
+    assert sorted(_values(made, "y")) == ["u"] * 3 + ["v"] * 3
+
+
+def test_a_table_of_tiles_is_about_tiles(tmp_path: Path) -> None:
+    data = _slides(tmp_path / "a.parquet", ["s1", "s2"], ids="name")
+    tiles = dof.open(data)["id"].tolist()
+    table = _table(tmp_path / "t.csv", id=tiles[:4], y=list("uvuv"))
+    made = dof.label(data, table=table, key="id", label="y", out=tmp_path / "b.parquet")
+    assert _values(made, "y") == [*"uvuv", None, None]
+    table = _table(tmp_path / "none.csv", id=["x", "y"], y=list("uv"))
+    with pytest.raises(dof.SourceError, match="no row of the table names"):
+        dof.label(data, table=table, key="id", label="y", out=tmp_path / "c.parquet")
+
+
+def test_a_table_without_a_key_is_refused(file: Path, tmp_path: Path) -> None:
+    table = _table(tmp_path / "t.csv", name=NAMES, y=["a"] * ROWS)
+    with pytest.raises(dof.UsageError, match="the column that names"):
+        dof.label(file, table=table, label="y", out=tmp_path / "b.parquet")

@@ -76,14 +76,17 @@ def card(
     if out is None and croissant is None and readme is None:
         raise click.UsageError("nothing to write: give -o card.html, --croissant or --readme")
     ds = open(dataset)
+    # All is known before anything is written: what is refused leaves no half of the answer.
+    overwrite = options["overwrite"]
+    described = descriptions.texts(
+        ds, croissant_out=croissant, readme_out=readme, overwrite=overwrite
+    )
     value: dict[str, Any] = {}
     lines = []
     if out is not None:
         value, line = _page(terminal, ds, out, options)
         lines.append(line)
-    descriptions.write(
-        ds, croissant_out=croissant, readme_out=readme, overwrite=options["overwrite"]
-    )
+    descriptions.write(described, overwrite=overwrite)
     for name, path in (("croissant", croissant), ("readme", readme)):
         if path is not None:
             value[name] = str(path)

@@ -47,7 +47,8 @@ def label(
 ) -> int:
     """Write FILE with labels, groups or splits of a table; its vectors are copied as they are.
 
-    The table's keys are names of inputs, as for dof extract, or the ids of FILE.
+    The table's keys are names of inputs, as for dof extract, or the ids of FILE; of slides, their
+    names: what the table says of a bag is said of all its rows.
     """
     from dof_arrow.rewrite.label import planned
 

@@ -4,7 +4,6 @@
 const NO_VALUE = 65535; // the code of a row without a value
 const COSINE_STEPS = 250;
 const RAMP = [[66, 105, 208], [108, 197, 176], [239, 177, 24], [255, 114, 92]]; // from low to high
-const GREY = [148, 152, 160];
 const NEAR = 14; // pixels around the pointer in which a point is found
 const MOST_LISTED = 60; // entries of the legend
 
@@ -27,7 +26,7 @@ async function readMap() {
     const places = { x: Float32Array.from(x, value => value / 65535), y: Float32Array.from(y, value => 1 - value / 65535) };
     return { ...view, ...places, wide: span(places.x), high: span(places.y) };
   }));
-  map.colourings = await Promise.all(told.colourings.map(async each => ({ ...each, codes: await unpackNumbers(each.codes, 2) })));
+  map.colourings = await Promise.all(told.colourings.map(async each => ready({ ...each, codes: await unpackNumbers(each.codes, 2) })));
   if (told.ids) map.ids = new TextDecoder().decode(await unpack(told.ids)).split("\n");
   if (told.numbers) map.numbers = await unpackNumbers(told.numbers, 4);
   if (told.nearest) {
@@ -37,6 +36,29 @@ async function readMap() {
   map.shown = new Uint8Array(told.rows).fill(1);
   map.left = new Float32Array(told.rows);
   map.top = new Float32Array(told.rows);
+}
+
+/** A colouring as it is drawn. Rows of several classes are coloured by their only one, else as `several` or `none`. */
+function ready(each) {
+  if (each.kind !== "several") return each;
+  const many = each.labels.length, members = each.codes;
+  const codes = members.map(code => {
+    if (code === NO_VALUE) return code;
+    const set = each.sets[code];
+    return set.length === 1 ? set[0] : set.length ? many : many + 1;
+  });
+  return { ...each, members, codes, entries: [...each.labels.map(label => `${label} alone`), "several classes", "no class"] };
+}
+
+/** What the legend calls a code. */
+function entryOf(each, code) {
+  return code === NO_VALUE ? "no value" : shownName((each.entries ?? each.labels)[code]);
+}
+
+/** Whether a row is of a class. */
+function isOf(each, row, code) {
+  if (!each.members) return each.codes[row] === code;
+  return each.members[row] !== NO_VALUE && each.sets[each.members[row]].includes(code);
 }
 
 function span(values) {
@@ -55,21 +77,23 @@ function rowName(row) {
 /** What a row has in a colouring, as text; "" for groups, of which only colours are known. */
 function rowValue(each, row) {
   const code = each.codes[row];
-  if (each.kind === "hash") return "";
+  if (each.kind === "parts") return "";
+  if (each.members && code !== NO_VALUE) return each.sets[each.members[row]].map(one => each.labels[one]).join(", ") || "no class";
   if (code === NO_VALUE) return "no value";
   if (each.kind === "number") return `about ${short(each.low + (code / 1000) * (each.high - each.low))} ${each.unit}`.trim();
-  return each.labels[code];
+  return shownName(each.labels[code]);
 }
 
 // Colours
 
 /** The colour [r, g, b] of each code, and of rows without a value under NO_VALUE. */
 function coloursOf(each) {
-  const found = new Map([[NO_VALUE, GREY]]);
+  const found = new Map([[NO_VALUE, rgb(NO_COLOUR)]]);
   if (!each) found.set(0, rgb(PALETTE[0]));
   else if (each.kind === "number") for (let code = 0; code <= 1000; code++) found.set(code, ramp(code / 1000));
-  else if (each.kind === "hash") for (let code = 0; code < 256; code++) found.set(code, rgb(`hsl(${(code * 360) / 256} 62% 55%)`));
-  else each.labels.forEach((_, code) => found.set(code, rgb(colourOf(code))));
+  else if (each.kind === "parts") for (let code = 0; code < 256; code++) found.set(code, rgb(colourOf(code)));
+  else if (each.kind === "splits") each.labels.forEach((label, code) => found.set(code, rgb(splitColour(label, code))));
+  else (each.entries ?? each.labels).forEach((_, code) => found.set(code, rgb(colourOf(code))));
   return found;
 }
 
@@ -125,7 +149,9 @@ function resize() {
   }
   map.image = brush.createImageData(paper.width, paper.height);
   map.pixels = new Uint32Array(map.image.data.buffer);
-  redraw();
+  if (!map.inks) return;
+  paint(); // at once: a canvas of a new size is empty, and the printer does not wait for the next frame
+  mark();
 }
 
 /** Pixels along the side of the unit square. */
@@ -187,33 +213,35 @@ function mixed(under, over, cover) {
 
 /** What lies over the points: the chosen row, lines to its neighbours, the row under the pointer. */
 function mark() {
+  // On paper they stand in the map itself: a clear canvas over it is printed as a white one.
+  const into = map.printing ? brush : pen;
   pen.clearRect(0, 0, marks.width, marks.height);
   if (map.chosen >= 0) {
-    pen.lineWidth = 1.2 * map.dense;
-    pen.strokeStyle = map.ink;
+    into.lineWidth = 1.2 * map.dense;
+    into.strokeStyle = map.ink;
     for (const { row } of neighboursOf(map.chosen)) {
-      pen.globalAlpha = 0.55;
-      pen.beginPath();
-      pen.moveTo(map.left[map.chosen], map.top[map.chosen]);
-      pen.lineTo(map.left[row], map.top[row]);
-      pen.stroke();
-      pen.globalAlpha = 1;
-      ring(row, 2.5);
+      into.globalAlpha = 0.55;
+      into.beginPath();
+      into.moveTo(map.left[map.chosen], map.top[map.chosen]);
+      into.lineTo(map.left[row], map.top[row]);
+      into.stroke();
+      into.globalAlpha = 1;
+      ring(into, row, 2.5);
     }
-    ring(map.chosen, 5);
+    ring(into, map.chosen, 5);
   }
-  if (map.hover >= 0 && map.hover !== map.chosen) ring(map.hover, 3.5);
+  if (map.hover >= 0 && map.hover !== map.chosen) ring(into, map.hover, 3.5);
 }
 
-function ring(row, more) {
+function ring(into, row, more) {
   const code = map.colourings[map.colouring]?.codes[row] ?? 0;
-  pen.beginPath();
-  pen.arc(map.left[row], map.top[row], radius() + (more * map.dense) / 2, 0, 7);
-  pen.fillStyle = css(map.colours.get(code));
-  pen.fill();
-  pen.lineWidth = 1.6 * map.dense;
-  pen.strokeStyle = map.ink;
-  pen.stroke();
+  into.beginPath();
+  into.arc(map.left[row], map.top[row], radius() + (more * map.dense) / 2, 0, 7);
+  into.fillStyle = css(map.colours.get(code));
+  into.fill();
+  into.lineWidth = 1.6 * map.dense;
+  into.strokeStyle = map.ink;
+  into.stroke();
 }
 
 // Finding
@@ -264,7 +292,7 @@ function refilter() {
   const codes = map.colourings[map.colouring]?.codes;
   let count = 0;
   for (let row = 0; row < map.shown.length; row++) {
-    const kept = !map.filter || map.colourings[map.filter.colouring].codes[row] === map.filter.code;
+    const kept = !map.filter || isOf(map.colourings[map.filter.colouring], row, map.filter.code);
     map.shown[row] = kept && !(codes && map.hidden.has(codes[row])) ? 1 : 0;
     count += map.shown[row];
   }
@@ -274,11 +302,14 @@ function refilter() {
   redraw();
 }
 
-function said(count) {
-  const { rows, of } = card.map;
-  const drawn = rows < of ? `A sample of ${whole(rows)} of ${whole(of)} rows, drawn by a seed.` : `All ${whole(of)} rows.`;
-  const seen = count < rows ? ` ${whole(count)} are shown.` : "";
-  at("map-said").textContent = `${drawn}${seen} Points that lie close have alike features.`;
+function said(shown) {
+  const { rows, of } = card.map, { feature, parts_of } = card.about;
+  const drawn = rows < of ? `A sample of ${whole(rows)} of ${whole(of)} rows, drawn by a seed.` : of === 1 ? "The only row." : `All ${whole(of)} rows.`;
+  const seen = shown < rows ? ` ${whole(shown)} are shown.` : "";
+  const column = card.pipelines.length > 1 ? ` Features of the column ${feature}.` : "";
+  const close = rows > 1 ? " Points that lie close have alike features." : "";
+  const parts = parts_of ? ` A ${parts_of} may have several rows.` : "";
+  at("map-said").textContent = `${drawn}${seen}${column}${close}${parts}`;
 }
 
 function drawLegend() {
@@ -286,28 +317,44 @@ function drawLegend() {
   legend.replaceChildren();
   if (!each) return;
   if (each.kind === "number") {
-    const bar = make("div", "ramp");
-    bar.style.background = `linear-gradient(90deg, ${RAMP.map(css).join(", ")})`;
-    const high = make("span", "", `${short(each.high)} ${each.unit}`);
-    legend.append(bar, make("div", "ends", make("span", "", short(each.low)), high));
+    legend.append(...rampOf(each));
     return;
   }
-  if (each.kind === "hash") {
-    legend.append(make("p", "small", "Rows of one group have one colour. There are 256 colours, so two groups may share one; their names are not on this page."));
+  if (each.kind === "parts") {
+    legend.append(make("p", "small", partsText(each)));
     return;
   }
   const counts = new Map();
   for (const code of each.codes) counts.set(code, (counts.get(code) ?? 0) + 1);
-  const codes = [...each.labels.keys(), NO_VALUE].filter(code => counts.has(code));
+  const codes = [...(each.entries ?? each.labels).keys(), NO_VALUE].filter(code => counts.has(code));
   for (const code of codes.slice(0, MOST_LISTED)) legend.append(legendEntry(each, code, counts.get(code)));
   if (codes.length > MOST_LISTED) legend.append(make("p", "small", `and ${whole(codes.length - MOST_LISTED)} more`));
 }
 
-function legendEntry(each, code, count) {
+/** From which number to which the colours run; words where there is one number, or none. */
+function rampOf(each) {
+  if (each.codes.every(code => code === NO_VALUE)) return [make("p", "small", "No row has a value.")];
+  if (each.low === each.high) return [make("p", "small", `Rows with a value have ${short(each.low)} ${each.unit}`.trim())];
+  const bar = make("div", "ramp"), high = make("span", "", `${short(each.high)} ${each.unit}`.trim());
+  bar.style.background = `linear-gradient(90deg, ${RAMP.map(css).join(", ")})`;
+  const made = [bar, make("div", "ends", make("span", "", short(each.low)), high)];
+  if (each.codes.includes(NO_VALUE)) made.push(make("p", "small", "Grey: no value."));
+  return made;
+}
+
+function partsText(each) {
+  let most = 0;
+  for (const code of each.codes) if (code !== NO_VALUE && code > most) most = code;
+  const shared = most === 255 ? ` There are 256 colours, so two ${each.name}s may share one.` : "";
+  const grey = each.codes.includes(NO_VALUE) ? ` Grey: no ${each.name}.` : "";
+  const named = each.name === "group" ? " Their names are not on this page." : "";
+  return `Rows of one ${each.name} have one colour.${shared}${grey}${named}`;
+}
+
+function legendEntry(each, code, rows) {
   const dot = make("i", "");
   dot.style.background = css(map.colours.get(code));
-  const text = code === NO_VALUE ? "no value" : each.labels[code];
-  const entry = make("button", "", dot, make("span", "", text), make("small", "", whole(count)));
+  const entry = make("button", "", dot, make("span", "", entryOf(each, code)), make("small", "", whole(rows)));
   entry.type = "button";
   entry.setAttribute("aria-pressed", String(!map.hidden.has(code)));
   entry.addEventListener("click", () => {
@@ -338,10 +385,14 @@ function choose(row) {
 function neighbourList(near) {
   const list = make("ol", "");
   for (const { row, cosine } of near) {
-    const told = map.colourings.filter(each => each.kind !== "hash").slice(0, 1).map(each => rowValue(each, row));
+    const told = map.colourings.filter(each => each.kind !== "parts").slice(0, 1).map(each => rowValue(each, row));
     const entry = make("button", "", make("span", "", [rowName(row), ...told].join(", ")), make("small", "", cosine.toFixed(2)));
     entry.type = "button";
-    entry.addEventListener("click", () => { choose(row); bringIntoView(row); });
+    entry.addEventListener("click", () => {
+      choose(row);
+      bringIntoView(row);
+      at("map-row").querySelector("button")?.focus({ preventScroll: true }); // the one that was pressed is gone
+    });
     list.append(make("li", "", entry));
   }
   return list;
@@ -494,10 +545,10 @@ function fillControls() {
   colour.closest("label").hidden = !map.colourings.length;
   filter.append(option("all rows", ""));
   map.colourings.forEach((each, place) => {
-    if (each.kind !== "classes" || each.labels.length > MOST_LISTED) return;
+    if (!["classes", "splits", "several"].includes(each.kind) || each.labels.length > MOST_LISTED) return;
     const group = make("optgroup", "");
     group.label = each.name;
-    each.labels.forEach((label, code) => group.append(option(label, `${place} ${code}`)));
+    each.labels.forEach((label, code) => group.append(option(shownName(label), `${place} ${code}`)));
     filter.append(group);
   });
   filter.closest("label").hidden = filter.children.length < 2;
@@ -537,7 +588,7 @@ async function startMap() {
     window.addEventListener(name, () => {
       map.printing = printing;
       repaintColours();
-      paint(); // at once: the printer does not wait for the next frame
+      paint(); // at once, as in `resize`
       mark();
     });
   }

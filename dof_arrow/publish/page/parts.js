@@ -5,8 +5,10 @@
 const card = JSON.parse(document.getElementById("card").textContent);
 
 const PALETTE = [
-  "#4269d0", "#efb118", "#ff725c", "#3ca951", "#a463f2", "#6cc5b0", "#ff8ab7", "#9c6b4e", "#97bbf5", "#9498a0",
+  "#4269d0", "#efb118", "#ff725c", "#3ca951", "#a463f2", "#6cc5b0", "#ff8ab7", "#9c6b4e", "#97bbf5", "#8a9a1e",
 ];
+const NO_COLOUR = "#9498a0"; // of what has no value
+const SPLITS = { train: "#4269d0", valid: "#3ca951", test: "#efb118", "no split": NO_COLOUR };
 
 /** The element of this id. */
 function at(id) {
@@ -33,6 +35,11 @@ function whole(number) {
   return number.toLocaleString("en");
 }
 
+/** So many of something: 1 row, 2 rows. */
+function counted(number, one) {
+  return `${whole(number)} ${one}${number === 1 ? "" : "s"}`;
+}
+
 function share(part, all) {
   return all ? `${((100 * part) / all).toFixed(1)}%` : "0%";
 }
@@ -40,8 +47,8 @@ function share(part, all) {
 /** A number with about as many digits as it needs. */
 function short(number) {
   if (!Number.isFinite(number)) return "not known";
-  if (Number.isInteger(number) && Math.abs(number) < 1e6) return whole(number);
   const size = Math.abs(number);
+  if (Number.isInteger(number) && size < 1e15) return whole(number);
   return size >= 1e5 || size < 1e-3 ? number.toExponential(2) : String(Number(number.toPrecision(4)));
 }
 
@@ -49,6 +56,16 @@ function short(number) {
 function colourOf(place) {
   if (place < PALETTE.length) return PALETTE[place];
   return `hsl(${Math.round((place * 137.508) % 360)} ${place % 2 ? 60 : 45}% ${place % 3 ? 55 : 45}%)`;
+}
+
+/** The colour of a split: the same wherever it is shown. */
+function splitColour(name, place) {
+  return SPLITS[name] ?? colourOf(place + 4);
+}
+
+/** A name as it is shown: the empty one too. */
+function shownName(name) {
+  return name || "(empty name)";
 }
 
 /** A list of facts: names and what is told under them, a link where that is an address. */
@@ -67,12 +84,12 @@ function listFacts(list, facts) {
 /** A table: heads are texts, or {text, number, extra}; cells are elements or texts; the first names its line.
  * Narrow screens do without `extra` columns. */
 function table(kind, caption, heads, lines) {
-  const made = make("table", heads.length > 4 && !kind ? "many" : kind);
+  const made = make("table", kind);
   if (caption) made.append(make("caption", "", caption));
   const row = make("tr", "");
   for (const head of heads) {
-    const cell = make("th", kindOf(head), head.text ?? head);
-    cell.scope = "col";
+    const text = head.text ?? head, cell = make(text ? "th" : "td", kindOf(head), text);
+    if (text) cell.scope = "col";
     row.append(cell);
   }
   made.append(make("thead", "", row));
@@ -87,7 +104,20 @@ function table(kind, caption, heads, lines) {
     body.append(into);
   }
   made.append(body);
-  return make("div", "wide", made);
+  return scroller(made);
+}
+
+/** What may be wider than the screen; where it is, the keyboard scrolls it too. */
+function scroller(wide, name = wide.caption?.textContent ?? "Table") {
+  const made = make("div", "wide", wide);
+  new ResizeObserver(() => {
+    const over = made.scrollWidth > made.clientWidth + 1;
+    for (const [attribute, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", name]]) {
+      if (over) made.setAttribute(attribute, value);
+      else made.removeAttribute(attribute);
+    }
+  }).observe(made);
+  return made;
 }
 
 function kindOf(head) {
@@ -123,6 +153,7 @@ function keys(entries) {
 function drawHistogram(found, unit) {
   const wide = 400, high = 110, most = Math.max(...found.counts);
   const low = found.edges[0], top = found.edges[found.edges.length - 1];
+  if (low === top) return make("p", "", `${short(low)} ${unit}`.trim(), found.counts[0] > 1 ? " in every row that has a value" : "");
   const said = `Histogram from ${short(low)} to ${short(top)} ${unit}, median ${short(found.median)}`;
   const picture = shape("svg", { viewBox: `0 0 ${wide} ${high + 22}`, class: "histogram", role: "img", "aria-label": said });
   const step = wide / found.counts.length;

@@ -134,10 +134,6 @@ def _schema(rows: _Rows) -> pa.Schema:
 
 
 def _metadata(content: Content, rows: _Rows, told: About, left: Json) -> dict[str, Json]:
-    raw: dict[str, Json] = {"legacy": {"form": content.form, **left}}
-    if told.core:
-        # Only claimed: there is no digest by which it could be known again.
-        raw["claimed_core"] = {FEATURE: told.core}
     columns: dict[str, Json] = {}
     for name in rows.columns:
         if name != record_columns.SPLIT:
@@ -149,8 +145,12 @@ def _metadata(content: Content, rows: _Rows, told: About, left: Json) -> dict[st
         "training": told.training,
         "performance": told.performance,
         "privacy": {"ids": "name"},
-        "provenance": {"raw": raw},
+        "provenance": {"raw": {"legacy": {"form": content.form, **left}}},
     }
+    if told.core:
+        # Only claimed: there is no digest by which it could be known again.
+        metadata["claimed_cores"] = {FEATURE: {"name": told.core}}
+        columns[FEATURE] = {"core": FEATURE}
     if rows.labels.target is not None:
         columns["label"] = {"role": "target"}
         metadata["targets"] = {"label": to_json(rows.labels.target)}

@@ -90,7 +90,8 @@ def test_row_d24_real_files_hold_what_is_expected(tmp_path: Path, name: str) -> 
             key: each if isinstance(each, str) else json.dumps(each) for key, each in given.items()
         }
         assert about.keys == texts
-        assert ds.metadata.provenance.raw["claimed_core"] == {"feature": "ResNet 18"}
+        assert ds.metadata.claimed_cores["feature"].name == "ResNet 18"
+        assert ds.metadata.columns["feature"].core == "feature"
         return
     given = expected["dataset_info_v2"]
     assert (about.source, about.license, about.keys) == (
