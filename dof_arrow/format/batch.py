@@ -52,11 +52,15 @@ class Batch:
 
     def owned(self) -> Batch:
         """A copy that does not change when the caller reuses its arrays."""
-        values = dict(self.values)
-        for name, item in values.items():
-            if isinstance(item, np.ndarray):
-                values[name] = item.copy()
+        values = {name: owned_values(item) for name, item in self.values.items()}
         return Batch(self.rows, values)
+
+
+def owned_values(item: Values) -> Values:
+    """A copy of the values of a column; an Arrow array, too, may stand over a caller's memory."""
+    if isinstance(item, np.ndarray):
+        return item.copy()
+    return pa.concat_arrays([item, item[:0]])  # of one piece alone nothing is copied
 
 
 def split_batches(batches: list[Batch], rows: int) -> tuple[list[Batch], list[Batch]]:

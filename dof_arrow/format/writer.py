@@ -28,6 +28,7 @@ from dof_arrow.format.batch import (
     joined_dims,
     names_field,
     names_values,
+    owned_values,
     split_batches,
     stored_array,
     without_views,
@@ -239,6 +240,8 @@ class Writer:
                 field = self._schema.field(name)
                 memory = self._file.fixed[name].memory
                 values = flat_array(values.astype(memory), field.type)
+            else:
+                values = owned_values(values)
             pieces.append(values)
 
     def _check(self, metadata: Metadata, schema: pa.Schema) -> None:

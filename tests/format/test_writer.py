@@ -103,19 +103,22 @@ def test_the_uuid_follows_the_content_alone(tmp_path: Path) -> None:
     assert uuid("a", "one", 0) == uuid("b", "two", 0) != uuid("c", "one", 1)
 
 
-def test_a_reused_array_does_not_change_what_was_written(tmp_path: Path) -> None:
-    array, label = np.empty((4, 3), "float32"), np.empty(4, np.int64)
-    with Writer(tmp_path / "x", geometry=Geometry(8, 64)) as writer:
+@pytest.mark.parametrize("layout", ["mapped", "compact"])
+def test_a_reused_array_does_not_change_what_was_written(tmp_path: Path, layout: Any) -> None:
+    array, label, level = np.empty((4, 3), "float32"), np.empty(4, np.int64), np.empty(4, "i2")
+    schema = pa.schema([pa.field("level", pa.int16()), pa.field("open", pa.int64())])
+    options = {"geometry": Geometry(8, 64), "layout": layout, "schema": schema}
+    with Writer(tmp_path / "x", {"record": {"level": "level"}}, **options) as writer:
         for i in range(5):
-            array[:], label[:] = i, i
+            array[:], label[:], level[:] = i, i, i
             ids = making.ids(20)[4 * i : 4 * i + 4]
-            writer.write(ids=ids, vectors={"feature": array}, columns={"label": label})
+            columns = {"label": label, "open": label, "level": level}
+            writer.write(ids=ids, vectors={"feature": array}, columns=columns)
+        level[:] = -1  # which no row has
     ds = dataset.open(tmp_path / "x")
-    assert (
-        ds.to_numpy()[:, 0].tolist()
-        == ds.to_numpy("label").tolist()
-        == np.repeat(range(5), 4).tolist()
-    )
+    wanted = np.repeat(range(5), 4).tolist()
+    assert ds.to_numpy()[:, 0].tolist() == ds.to_numpy("label").tolist() == wanted
+    assert ds.to_arrow(["open"])["open"].to_pylist() == wanted
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3, 4)])
