@@ -20,7 +20,7 @@ from dof_arrow.loader.normalize import normalization
 from dof_arrow.loader.options import Options
 from dof_arrow.loader.padded import Padded, cut_to_longest
 from dof_arrow.loader.prefetch import beside, ordered
-from dof_arrow.loader.tasks import Task, grouped, tasks
+from dof_arrow.loader.tasks import Task, grouped, parts, positions, tasks
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.sampling.plan import Plan, Share
 from dof_arrow.system import processors
@@ -33,7 +33,7 @@ Array = NDArray[Any]
 Batch = Any  # x; (x, y); (x, columns); (x, y, columns)
 Made = Iterator[tuple[Share, Batch]]
 
-_TASK = 4 << 20  # bytes gathered at a time: enough to outweigh the handling
+_TASK = 3 << 20  # bytes gathered at a time: enough to outweigh the handling
 _SMALL = 8 << 20  # bytes of an epoch that is over before threads have begun
 _AHEAD = 96 << 20  # bytes of batches that may wait
 _WINDOW = 8 << 20  # bytes of the file touched ahead of a reader
@@ -107,7 +107,7 @@ class BatchMaker:
             )
         if filled is not None and filled.padded:
             shown = cut_to_longest(x.reshape(-1, *self._shape), filled.lengths)
-        return self._packed(shown, shown, rows, None)
+        return self._packed(shown, shown, self._beside(rows, None))
 
     def _gives_views(self) -> bool:
         """Whether rows can be handed out as they lie in memory."""
@@ -116,17 +116,15 @@ class BatchMaker:
 
     def _views(self, dealt: Iterator[Share]) -> Made:
         assert isinstance(self._gather, Memory)
-        alone = self.target is None and not self._autoencodes and not self._columns
-        for share in self._touched(dealt):
-            x = self._gather.view(share.start, share.stop).reshape(-1, *self._shape)
-            if alone:
-                yield share, x
-            else:
-                yield share, self._packed(x, x, np.arange(share.start, share.stop), None)
+        for group in self._touched(dealt):
+            beside_x = self._beside(positions(group), None)
+            for share, part in parts(group):
+                x = self._gather.view(share.start, share.stop).reshape(-1, *self._shape)
+                yield share, self._packed(x, x, [_cut(each, part) for each in beside_x])
         self._touches = False
 
-    def _touched(self, dealt: Iterator[Share]) -> Iterator[Share]:
-        """The shares, while a thread touches the pages of those to come.
+    def _touched(self, dealt: Iterator[Share]) -> Iterator[list[Share]]:
+        """Groups of the shares, while a thread touches the pages of the one to come.
 
         The system maps a page when it is first touched, which is half of the cost of reading it.
         """
@@ -138,9 +136,7 @@ class BatchMaker:
             self._gathered(np.arange(group[0].start, group[-1].stop, step))
 
         groups = grouped(dealt, rows, sys.maxsize)
-        if self._touches:
-            groups = beside(groups, touch)
-        return chain.from_iterable(groups)
+        return beside(groups, touch) if self._touches else groups
 
     def _announce(self, plan: Plan, epoch: int) -> None:
         """Tell a gather that reads in blocks in which order it will be asked for them."""
@@ -159,13 +155,14 @@ class BatchMaker:
         x = x.reshape(-1, *self._shape)
         if filled is not None:  # only pictures, which are never mixed
             return self._partly(x, filled, task)
-        whole = self._packed(x, x if clean is None else clean, rows, mixed)
-        return [(share, _cut(whole, part)) for share, part in task.parts()]
+        whole = self._packed(x, x if clean is None else clean, self._beside(rows, mixed))
+        own = [part for _, part in parts(task.shares)]
+        return list(zip(task.shares, _all_cut(whole, own), strict=True))
 
     def _partly(self, x: Array, filled: Filled, task: Task) -> list[tuple[Share, Batch]]:
         """The batches of a task of which rows are left out, or are of different lengths."""
         made = []
-        for share, part in task.parts():
+        for share, part in parts(task.shares):
             lengths = filled.lengths[part]
             kept = np.flatnonzero(lengths)
             if not len(kept):
@@ -179,7 +176,7 @@ class BatchMaker:
                 seen = seen[kept]
                 rows = rows[kept]
             shown = cut_to_longest(seen, lengths[kept]) if filled.padded else seen
-            made.append((share, self._packed(shown, shown, rows, None)))
+            made.append((share, self._packed(shown, shown, self._beside(rows, None))))
         return made
 
     def _clean_copy(self, x: Array) -> Array | None:
@@ -213,18 +210,20 @@ class BatchMaker:
         self._gather.fill(rows, out)
         return out
 
-    def _packed(
-        self, x: Array | Padded, clean: Array | Padded, rows: Rows, mixed: _Mixed | None
-    ) -> Batch:
-        """A batch in the form that it is given in: `x` alone, or with its target and columns."""
-        parts: list[Any] = [x]
+    def _beside(self, rows: Rows, mixed: _Mixed | None) -> list[Any]:
+        """What comes with the features of these rows: their targets and columns, where asked."""
+        found: list[Any] = []
         if self.target is not None:
-            parts.append(_answers(self.target, rows, mixed))
-        elif self._autoencodes:
-            parts.append(clean)
+            found.append(_answers(self.target, rows, mixed))
         if self._columns:
-            parts.append({name: values.take(rows) for name, values in self._columns.items()})
-        return tuple(parts) if len(parts) > 1 else x
+            found.append({name: values.take(rows) for name, values in self._columns.items()})
+        return found
+
+    def _packed(self, x: Array | Padded, clean: Array | Padded, beside_x: list[Any]) -> Batch:
+        """A batch in the form that it is given in: `x` alone, or with what comes with it."""
+        if self._autoencodes:
+            return (x, clean, *beside_x)
+        return (x, *beside_x) if beside_x else x
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,13 +234,19 @@ class _Mixed:
     share: Array
 
 
-def _cut(batch: Batch, part: slice) -> Batch:
-    """Some rows of a batch, in the same form."""
+def _cut(values: Any, part: slice) -> Any:
+    """Some rows of an array, or of each array of a dict."""
+    if isinstance(values, dict):
+        return {name: each[part] for name, each in values.items()}
+    return values[part]
+
+
+def _all_cut(batch: Batch, own: list[slice]) -> list[Batch]:
+    """A long batch cut into batches of the same form, each of its own rows."""
     if isinstance(batch, tuple):
-        return tuple(_cut(each, part) for each in batch)
-    if isinstance(batch, dict):
-        return {name: values[part] for name, values in batch.items()}
-    return batch[part]
+        columns = [_all_cut(each, own) for each in batch]
+        return list(zip(*columns, strict=True))
+    return [_cut(batch, part) for part in own]
 
 
 def _answers(values: Values, rows: Rows, mixed: _Mixed | None) -> Array:

@@ -212,10 +212,14 @@ class Resumable(ABC):
 
     def _is_over(self, consumed: int) -> bool:
         """Whether no rank gets another batch of an epoch of which so much is used up."""
+        return consumed >= self._end()
+
+    def _end(self) -> int:
+        """How many positions of an epoch are used up when no rank gets another batch of it."""
         if not self.options.drop_last:
-            return consumed >= self.length
-        full = self.options.batch_size * self.options.world_size
-        return bool(self.length - consumed < full)
+            return self.length
+        full = int(self.options.batch_size * self.options.world_size)
+        return self.length - full + 1
 
     def _begin(self) -> Place:
         """The place of a new pass."""
@@ -247,11 +251,12 @@ class Resumable(ABC):
     def _handed_out(self, make: Make, place: Place, part: tuple[int, int]) -> Iterator[Any]:
         first, step = part
         epoch = place.epoch
+        end = self._end()
         dealt = islice(self._shares(place.consumed), first, None, step)
         # `make` may take shares long before their batches are asked for, so it gives them back.
         for share, batch in make(dealt, epoch):
             place.consumed = share.consumed
-            if self._is_over(share.consumed):
+            if share.consumed >= end:
                 place.end()
             yield batch
         if place.epoch == epoch:  # the last batch went to another rank, or another worker process

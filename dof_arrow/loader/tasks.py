@@ -51,14 +51,6 @@ class Task:
         """The rows of its batches."""
         return self.span.rows[self.start : self.start + len(self.positions)]
 
-    def parts(self) -> Iterator[tuple[Share, slice]]:
-        """Each batch's share, and where its rows stand among those of the task."""
-        start = 0
-        for share in self.shares:
-            stop = start + share.stop - share.start
-            yield share, slice(start, stop)
-            start = stop
-
 
 def tasks(dealt: Iterator[Share], rows: int, order: Order) -> Iterator[Task]:
     """Shares put together to tasks of about `rows` rows.
@@ -70,10 +62,10 @@ def tasks(dealt: Iterator[Share], rows: int, order: Order) -> Iterator[Task]:
         groups = list(grouped(dealt, min(rows, wanted), wanted))
         if not groups:
             return
-        positions = [_positions(group) for group in groups]
-        span = Span(np.concatenate(positions), order)
+        each = [positions(group) for group in groups]
+        span = Span(np.concatenate(each), order)
         start = 0
-        for group, own in zip(groups, positions, strict=True):
+        for group, own in zip(groups, each, strict=True):
             yield Task(group, own, span, start)
             start += len(own)
         wanted = _SPAN
@@ -106,8 +98,22 @@ def _taken(dealt: Iterator[Share], rows: int) -> list[Share]:
     return group
 
 
-def _positions(group: list[Share]) -> Rows:
+def positions(group: list[Share]) -> Rows:
+    """The positions of shares, one after the other."""
     # One rank's shares follow each other; with more ranks there are gaps.
     if all(one.stop == after.start for one, after in pairwise(group)):
         return np.arange(group[0].start, group[-1].stop)
     return np.concatenate([np.arange(share.start, share.stop) for share in group])
+
+
+def parts(group: list[Share]) -> Iterator[tuple[Share, slice]]:
+    """Each share, and where its rows stand among those of the group.
+
+    >>> [part for _, part in parts([Share(4, 8, 8), Share(12, 15, 15)])]
+    [slice(0, 4, None), slice(4, 7, None)]
+    """
+    start = 0
+    for share in group:
+        stop = start + share.stop - share.start
+        yield share, slice(start, stop)
+        start = stop

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
+Halves = NDArray[np.uint64]  # numbers, or the high or the low half of each
 
 # A round mixes both halves of a number once; small halves need more rounds.
 _ROUNDS = 3
 _MANY_ROUNDS = 8
 _SMALL = 1 << 12
+_MOST_IN_TABLE = 1 << 15  # more would not stay in the caches
 _FIRST = np.uint64(0x9E3779B97F4A7C15)  # odd multipliers with about as many ones as zeros
 _SECOND = np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
@@ -60,9 +62,14 @@ class Permutation:
         self._low = -(-n // self._high)
         rounds = _MANY_ROUNDS if n < _SMALL else _ROUNDS
         self._keys = [np.uint64(key(seed, i)) for i in range(2 * rounds)]
+        self._asked = 0
+        self._tables: list[Halves] = []
 
     def __call__(self, positions: Rows) -> Rows:
         """The numbers at these positions, int64 [k]."""
+        self._asked += len(positions)
+        if self._asked > len(self._keys) * self._high and self._high <= _MOST_IN_TABLE:
+            self._tables = self._tables or self._made_tables()
         values = self._walk(positions.astype(np.uint64))
         # The grid high x low holds up to `high` numbers too many: a value among those walks on
         # until it is below n.
@@ -73,31 +80,46 @@ class Permutation:
             outside = outside[values[outside] >= end]
         return values.view(np.int64)
 
-    def _walk(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    def _walk(self, values: Halves) -> Halves:
         low = np.uint64(self._low)
         left = values // low
         right = values - left * low
-        for first, second in zip(self._keys[::2], self._keys[1::2], strict=True):
-            _add(left, right, first, self._high)
-            _add(right, left, second, self._low)
+        for half in range(0, len(self._keys), 2):
+            _add(left, self._step(half, right), self._high)
+            _add(right, self._step(half + 1, left), self._low)
         left *= low
         left += right
         return left
 
+    def _step(self, half: int, other: Halves) -> Halves:
+        """What half a round adds to one half of each number; it depends on the other half."""
+        if self._tables:
+            # No value is outside; any mode but "raise" is quicker.
+            return self._tables[half].take(other.view(np.int64), mode="clip")
+        step = _mixed(other, self._keys[half])
+        step *= np.uint64(self._low if half % 2 else self._high)
+        step >>= _HALF
+        return step
 
-def _add(to: NDArray[np.uint64], other: NDArray[np.uint64], seed: np.uint64, modulus: int) -> None:
-    """Add a number in [0, modulus) that depends on `other`, modulo `modulus`, in place."""
+    def _made_tables(self) -> list[Halves]:
+        """The steps of each half round for every value that a half can have.
+
+        They are few, some root of n. To look a step up takes half as long as to compute it.
+        """
+        values = np.arange(self._high, dtype=np.uint64)
+        return [self._step(half, values) for half in range(len(self._keys))]
+
+
+def _add(to: Halves, step: Halves, modulus: int) -> None:
+    """Add numbers in [0, modulus) modulo `modulus`, in place; `step` is used up."""
     bound = np.uint64(modulus)
-    step = _mixed(other, seed)
-    step *= bound
-    step >>= _HALF
     to += step
     np.subtract(to, bound, out=step)
     # Where `to` was below the bound already, the subtraction has wrapped to a huge number.
     np.minimum(to, step, out=to)
 
 
-def _mixed(values: NDArray[np.uint64], seed: np.uint64) -> NDArray[np.uint64]:
+def _mixed(values: Halves, seed: np.uint64) -> Halves:
     """Numbers of 32 bits, each well mixed from a number and the seed."""
     mixed = values ^ seed
     mixed *= _FIRST

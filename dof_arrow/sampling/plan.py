@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,7 @@ from dof_arrow.sampling.permutation import Permutation, Rows, key
 from dof_arrow.sampling.samplers import Draw, Every, ViewSampler
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """One batch of one rank: its positions [start, stop).
 
     `consumed`: how many positions all ranks together have used up once it is done.
@@ -141,6 +141,7 @@ class Plan:
     groups: Groups | None = None
     blocks: Blocks | None = None
     window: int = 1
+    _orders: dict[int, Permutation] = field(default_factory=dict, init=False, repr=False)
     _sequences: dict[int, Rows] = field(default_factory=dict, init=False, repr=False)
     _windows: dict[int, Windows] = field(default_factory=dict, init=False, repr=False)
 
@@ -189,10 +190,18 @@ class Plan:
     def _drawn(self, epoch: int, positions: Rows) -> Rows:
         slots = positions
         if self.shuffle:
-            seed = key(self.seed, epoch, "shuffle")
-            slots = Permutation(self.length, seed)(positions)
+            slots = self._order(epoch)(positions)
         units = self.draw.units(slots, epoch)
         return units if self.views is None else self.views.rows(units, epoch)
+
+    def _order(self, epoch: int) -> Permutation:
+        """The shuffled order of what is drawn; of the epoch that was asked for last it is kept."""
+        found = self._orders.get(epoch)
+        if found is None:
+            found = Permutation(self.length, key(self.seed, epoch, "shuffle"))
+            self._orders.clear()
+            self._orders[epoch] = found
+        return found
 
     def _sequence(self, epoch: int) -> Rows:
         """All rows of an epoch in order; of the epoch that was asked for last it is kept."""

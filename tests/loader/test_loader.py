@@ -41,6 +41,26 @@ def test_rows_and_labels_belong_together(ds: Dataset) -> None:
         assert np.array_equal(more["signs"], (row[:, None] >> np.arange(3)) & 1)
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_any_batch_of_any_rank_has_its_own_labels_and_columns(ds: Dataset, shuffle: bool) -> None:
+    seen: list[int] = []
+    for size, rank in ((1, 0), (1, 1), (7, 0), (7, 1)):
+        loader = ds.loader(
+            batch_size=size,
+            shuffle=shuffle,
+            target="label",
+            columns=["age"],
+            rank=rank,
+            world_size=2,
+        )
+        for x, y, more in loader:
+            row = x[:, 0].astype(int)
+            assert len(row) == size or len(row) < 7 == size
+            assert np.array_equal(y, row % 3) and np.array_equal(more["age"], 20 + row * 7 % 60)
+            seen += row.tolist()
+    assert sorted(seen) == sorted([*range(ROWS)] * 2)
+
+
 def test_g3_each_epoch_has_its_own_order_and_seeds_differ(ds: Dataset) -> None:
     """G3: shuffled anew each epoch, and any epoch again from its number."""
     loader = ds.loader(shuffle=True, seed=1)

@@ -26,6 +26,15 @@ def test_any_position_of_any_size_alone(n: int, seed: int, positions: list[int])
     assert [Permutation(n, seed)(at[i : i + 1])[0] for i in range(len(at))] == values.tolist()
 
 
+@pytest.mark.parametrize("n", [1, 2, 50, 5000, 300_001])
+def test_looked_up_or_computed_is_the_same(n: int) -> None:
+    """An order that is asked for many numbers looks its steps up, one asked for few does not."""
+    much_asked = Permutation(n, 7)
+    order = np.concatenate([much_asked(part) for part in np.array_split(np.arange(n), 3)])
+    for at in np.linspace(0, n - 1, 30).astype(np.int64):
+        assert Permutation(n, 7)(np.array([at]))[0] == order[at]
+
+
 def test_equal_on_every_machine() -> None:
     assert Permutation(10, 3)(np.arange(10)).tolist() == [9, 2, 5, 6, 0, 8, 3, 1, 4, 7]
     assert Permutation(10**9, 3)(np.arange(3)).tolist() == [807370426, 995650916, 470124895]

@@ -57,6 +57,23 @@ def test_rows_of_a_mapped_file_whatever_its_groups(
             assert not view.flags.writeable
 
 
+@pytest.mark.parametrize("each", [1, 2])
+def test_rows_of_row_groups_of_different_sizes(each: int) -> None:
+    """Groups of 3, 2 and 4 rows, with units of other columns before each of them."""
+    units = np.arange(40, dtype=np.float32).reshape(-1, 1)
+    firsts = {0: 1, 3: 10, 5: 20}  # of each group: its first row, and the unit that it starts at
+    starts = np.array(list(firsts))
+    base = np.array([unit - each * row for row, unit in firsts.items()])
+    expected = []
+    for row in range(9):
+        start = max(first for first in firsts if first <= row)
+        at = firsts[start] + each * (row - start)
+        expected.append(list(range(at, at + each)))
+    whole = Paged(units, each, starts, base, 0)
+    assert taken(whole, range(9), each).tolist() == expected
+    assert taken(whole.part(slice(2, 9)), [0, 3, 6], each).tolist() == expected[2::3]
+
+
 def test_views_are_the_files_memory_within_a_row_group(tmp_path: Path) -> None:
     ds = made(tmp_path / "x.parquet", 400, 64, group_rows=100)
     gather = ds.gather()
