@@ -42,6 +42,11 @@ settings.register_profile(
 )
 settings.load_profile("steady")
 
+# Threads of OpenMP that wait sleep: by default they spin, and take processors from other tests. Read when torch or
+# scikit-learn loads, also in processes that tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# numpy's own threads only spin: products of small matrices take many times as long where several tests run at once.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.umask(0o022)  # what tests put in our way is ours alone, unless they say otherwise
 
 

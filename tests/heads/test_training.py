@@ -137,8 +137,12 @@ def test_seeds_and_threads() -> None:
         == weights(fit())
         != weights(fit(TrainingOptions(epochs=12, batch=16, rate=0.01, seed=1)))
     )
+    threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    assert weights(fit()) == weights(fit())
+    try:
+        assert weights(fit()) == weights(fit())
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Killed(Exception):

@@ -1,5 +1,6 @@
 """Every block of README.md and docs/ that is code runs, as written, page by page and in order.
 
+Blocks of Python run in processes of their own, which begin with what many need: torch alone takes seconds to load.
 README's blocks begin in a folder that holds what its reader has already (`_given`); those of each page of docs/ go on
 in a copy of the folder that README's leave behind. A block is left out where `<!-- not run -->` stands before it, and
 where it imports a library that is not installed: `test_a_library_of_the_pages_is_installed` counts those.
@@ -8,12 +9,14 @@ where it imports a library that is not installed: `test_a_library_of_the_pages_i
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,6 +34,7 @@ _NOT_RUN = "<!-- not run -->"
 _LEFT_OUT = 8  # blocks in all that may be marked so: they need a network
 _NEEDS = {"docs/clips.md": ("av", "torch"), "docs/clusters.md": ("ray", "torch")}
 _LIBRARIES = ("torch", "keras", "jax", "sklearn", "polars", "pandas", "duckdb")
+_SECONDS = 300  # for a block, on a slow machine
 # A known fault of Arrow (apache/arrow issue 34314): now and then its pool's threads outlive it.
 _ARROW_ENDS = "terminate called without an active exception"
 
@@ -49,8 +53,95 @@ def _all_blocks(page: str) -> list[tuple[str, str, bool]]:
     return found
 
 
+# Loads libraries, and forks a child for each line that asks for one; answers with its exit code.
+_FORKS = """
+import importlib, json, os, signal, sys, types
+from importlib.util import find_spec
+import dof_arrow
+for name in sys.argv[1:]:
+    if find_spec(name.partition(".")[0]):
+        importlib.import_module(name)
+print("loaded", flush=True)
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    sys.exit()
+asked = json.loads(line)
+signal.alarm(asked["seconds"])
+os.chdir(asked["folder"])
+os.environ.update(asked["environment"])
+for number, path in enumerate((os.devnull, *asked["streams"])):
+    os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)
+sys.argv = ["-c"]
+server, main = sys.modules["__main__"], types.ModuleType("__main__")
+sys.modules["__main__"] = main
+exec(compile(asked["code"], "<block>", "exec"), vars(main))
+"""
+_LOADED = (
+    *("numpy", "pandas", "pyarrow.compute", "pyarrow.dataset", "pyarrow.parquet", "PIL.Image"),
+    *("onnx", "onnxruntime", "sklearn.linear_model", "torch", "torch._dynamo"),
+)
+
+
+class Interpreter:
+    """Runs blocks of Python, each in a child of one process that has loaded libraries."""
+
+    def __init__(self, folder: Path) -> None:
+        self._streams = [str(folder / name) for name in ("stdout", "stderr")]
+        self._errors = folder / "errors"
+        with self._errors.open("w") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _FORKS, *_LOADED],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, **_environment(folder)},
+                text=True,
+            )
+        self._told("loaded")
+
+    def run(self, code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        """Run a block in a folder."""
+        for stream in self._streams:
+            Path(stream).unlink(missing_ok=True)
+        asked = {
+            "code": code,
+            "folder": str(folder),
+            "environment": _environment(folder),
+            "streams": self._streams,
+            "seconds": _SECONDS,
+        }
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        code_of_exit = int(self._told())
+        out, err = (Path(stream).read_text("utf-8") for stream in self._streams)
+        return subprocess.CompletedProcess([], code_of_exit, out, err)
+
+    def close(self) -> None:
+        """End the process; what it said, of its libraries, is no warning either."""
+        self._process.communicate()
+        assert "Warning" not in self._errors.read_text("utf-8")
+
+    def _told(self, expected: str = "") -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        assert line and line.startswith(expected), self._errors.read_text("utf-8")
+        return line
+
+
 @pytest.fixture(scope="module")
-def worked_through(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interpreter]:
+    started = Interpreter(tmp_path_factory.mktemp("python"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def worked_through(tmp_path_factory: pytest.TempPathFactory, python: Interpreter) -> Path:
     """The folder in which README's blocks have run."""
     if find_spec("sklearn") is None:
         pytest.skip("sklearn is not installed")
@@ -58,7 +149,7 @@ def worked_through(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("the extra starter is not installed")
     folder = tmp_path_factory.mktemp("readme")
     _given(folder)
-    _work_through(README, folder)
+    _work_through(README, folder, python)
     return folder
 
 
@@ -69,14 +160,14 @@ def test_row_g16_the_readme_runs(worked_through: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
-def test_a_page_runs(page: str, worked_through: Path, tmp_path: Path) -> None:
+def test_a_page_runs(page: str, worked_through: Path, tmp_path: Path, python: Interpreter) -> None:
     """G16: the documentation is worked through."""
     for name in _NEEDS.get(page, ()):
         if find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
     folder = tmp_path / "work"
     shutil.copytree(worked_through, folder)
-    _work_through(page, folder)
+    _work_through(page, folder, python)
 
 
 def test_few_blocks_are_left_out() -> None:
@@ -93,22 +184,21 @@ def test_a_library_of_the_pages_is_installed(library: str) -> None:
         pytest.skip(f"{library} is not installed")
 
 
-def _work_through(page: str, folder: Path) -> None:
+def _work_through(page: str, folder: Path, python: Interpreter) -> None:
     for kind, code in blocks(page):
         if kind == "python" and any(find_spec(name) is None for name in _imported(code)):
             continue
-        done = _run(kind, code, folder)
+        run = python.run if kind == "python" else _run
+        done = run(code, folder)
         if _ARROW_ENDS in done.stderr:  # behind all that the block does, on a machine under load
-            done = _run(kind, code, folder)
+            done = run(code, folder)
         said = f"{page}:\n{code}\n{done.stdout}\n{done.stderr}"
         assert done.returncode == 0, said
         assert "Warning" not in done.stderr, said
 
 
-def _run(kind: str, code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code] if kind == "python" else ["bash", "-euc", _shell(code)]
-    environment = {
-        **os.environ,
+def _environment(folder: Path) -> dict[str, str]:
+    return {
         "XDG_CACHE_HOME": str(folder / "cache"),
         "XDG_CONFIG_HOME": str(folder / "config"),
         "XDG_STATE_HOME": str(folder / "state"),
@@ -116,13 +206,16 @@ def _run(kind: str, code: str, folder: Path) -> subprocess.CompletedProcess[str]
         # torchdata's own, when it loads.
         "PYTHONWARNINGS": "ignore::UserWarning:torchdata.stateful_dataloader.stateful_dataloader",
     }
+
+
+def _run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command,
+        ["bash", "-euc", _shell(code)],
         cwd=folder,
-        env=environment,
+        env={**os.environ, **_environment(folder)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=_SECONDS,
         check=False,
     )
 
