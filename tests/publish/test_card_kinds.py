@@ -129,9 +129,8 @@ def test_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     codes = {each.name: each.code for each in snippets(data)}
     assert "clip_loader" in codes["PyTorch"]
     monkeypatch.chdir(tmp_path)
-    for name in ("NumPy", "PyTorch"):
-        pytest.importorskip("torch")
-        exec(compile(codes[name], name, "exec"), {})
+    for code in (codes["NumPy"], codes["PyTorch"].replace(".to_torch()", "")):
+        exec(compile(code, "code", "exec"), {})
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e30])
