@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -95,23 +94,11 @@ class ForeignBag(Protocol):
     def name(self) -> str:
         """Its own name."""
 
-    @property
-    def size(self) -> int:
-        """Bytes that it takes where it lies."""
-
     def form(self) -> BagForm:
         """What it is like; raises BagRefused."""
 
     def values(self, form: BagForm) -> BagValues:
         """Its values, of which the form is known; raises BagRefused."""
-
-
-def bytes_of(path: Path) -> int:
-    """The size of a file, 0 for one that is gone: it is found missing when it is read."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def checked_shape(shape: tuple[int, ...], item: int) -> tuple[int, int]:
@@ -147,13 +134,15 @@ def checked_places(values: Array, rows: int, unit: Unit) -> Array:
         values = values[0]
     if values.shape != (rows, 2) or values.dtype.kind not in "iuf":
         raise BagRefused("coordinates")
-    if not np.isfinite(values).all():
+    least, most = values.min(), values.max()
+    if not (np.isfinite(least) and np.isfinite(most)):
         raise BagRefused("coordinates")
     if unit == "um":
         return values.astype(np.float64)
     bounds = np.iinfo(np.int32)
-    inside = (values >= bounds.min) & (values <= bounds.max)
-    if not inside.all() or (values.dtype.kind == "f" and (values != np.trunc(values)).any()):
+    if least < bounds.min or most > bounds.max:
+        raise BagRefused("coordinates")
+    if values.dtype.kind == "f" and (values != np.trunc(values)).any():
         raise BagRefused("coordinates")
     return values.astype(np.int32)
 

@@ -35,11 +35,6 @@ class TarArray:
     name: str
     member: TarMember
 
-    @property
-    def size(self) -> int:
-        """Bytes of the member."""
-        return self.member.size
-
     def form(self) -> BagForm:
         """What it is like; raises BagRefused."""
         array = self._array()

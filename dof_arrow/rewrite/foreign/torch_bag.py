@@ -23,7 +23,6 @@ from dof_arrow.rewrite.foreign.bag import (
     BagRefused,
     BagValues,
     Unit,
-    bytes_of,
     checked_places,
     checked_shape,
     checked_vectors,
@@ -42,11 +41,6 @@ class TorchBag:
 
     name: str
     path: Path
-
-    @property
-    def size(self) -> int:
-        """Bytes of its file."""
-        return bytes_of(self.path)
 
     def form(self) -> BagForm:
         """What it is like; raises BagRefused."""
