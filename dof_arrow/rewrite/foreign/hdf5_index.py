@@ -68,10 +68,11 @@ def chunk_starts(file: int, header: int, chunks: Chunks) -> Starts | None:
 
 
 def _index_at(file: int, header: int, axes: int) -> int:
-    """Where the index begins, by the layout message in the dataset's object header."""
+    """Where the index begins, by the one layout message in the dataset's object header."""
     version, left, _, size = _HEADER.unpack(_bytes(file, header, _HEADER.size))
     if version != 1:
         raise _OtherForm
+    found = []
     blocks = [(header + _HEADER.size, size)]
     for start, length in blocks:  # which grows
         if length > _MOST_HEADER:
@@ -81,13 +82,15 @@ def _index_at(file: int, header: int, axes: int) -> int:
         while left and at < length:
             kind, size, _ = _MESSAGE.unpack_from(data, at)
             at += _MESSAGE.size
+            left -= 1
             if kind == _LAYOUT_MESSAGE:
-                return _root(data, at, axes)
-            if kind == _CONTINUED:
+                found.append(_root(data, at, axes))
+            elif kind == _CONTINUED:
                 blocks.append(_BLOCK.unpack_from(data, at))
             at += size
-            left -= 1
-    raise _OtherForm
+    if len(found) != 1:
+        raise _OtherForm
+    return found[0]
 
 
 def _root(data: bytes, at: int, axes: int) -> int:

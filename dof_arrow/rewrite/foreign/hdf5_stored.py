@@ -70,7 +70,7 @@ def _extent(file: Any, item: Item, size: int) -> Extent | None:
     starts = hdf5_index.chunk_starts(file.get_vfd_handle(), item.header, cut)
     if starts is None:
         return None
-    # If HDF5 says the same of the last chunk, it was the right index that was read.
+    # HDF5 walks through the index to the last chunk: it finds damage, and whether it is this index.
     last = (rows - step, *(0 for _ in item.chunks[1:]))
     if item.id.get_chunk_info_by_coord(last).byte_offset != starts[-1]:
         return None
