@@ -32,6 +32,7 @@ RIVALS = Path(__file__).with_name("rivals")
 ROOT = RIVALS.parents[1]
 FLOAT, INT8 = "mobilenetv2-12-fp32-from-int8.onnx", "mobilenetv2-12-int8.onnx"
 STARTER = "efficientnet-lite0"
+VIT = "vit_small_patch16_224.onnx"  # made by benchmarks/vit.py, with random weights
 CLIP_RATE = 10  # frames a second
 LIBRARIES = ("onnxruntime", "openvino", "torch", "torchvision", "pillow", "av")
 
@@ -92,11 +93,17 @@ class Place:
         """A model without its head, with its preprocessing."""
         path = self.folder / f"{Path(model).stem}.core.onnx"
         if not path.exists():
-            made: list[object] = [self.data / "models" / model, "--preprocess", "imagenet"]
+            made: list[object] = [self._model(model), "--preprocess", "imagenet"]
             if model == STARTER:
                 made = [model]
             self.run(self.dof("headless", *made, "-o", path))
         return path
+
+    def _model(self, model: str) -> Path:
+        if model != VIT:
+            return self.data / "models" / model
+        self.run(["-m", "benchmarks.vit", self.folder / VIT])
+        return self.folder / VIT
 
     def pictures(self, kind: str, count: int) -> Path:
         """A folder of so many pictures, which are repeated."""
@@ -174,10 +181,13 @@ def _other(script: str, target: float, *options: str) -> Callable[[Place], Case]
     return made
 
 
-def _clips(place: Place) -> Case:
-    source, core = place.clips(12), place.core(FLOAT)
-    theirs = place.rival("av_pool", source, core, place.folder / "theirs.parquet")
-    return Case(ours=place.extract(source, core), theirs=theirs, target=1.0)
+def _clips(count: int) -> Callable[[Place], Case]:
+    def made(place: Place) -> Case:
+        source, core = place.clips(count), place.core(FLOAT)
+        theirs = place.rival("av_pool", source, core, place.folder / "theirs.parquet")
+        return Case(ours=place.extract(source, core), theirs=theirs, target=1.0)
+
+    return made
 
 
 CASES: dict[str, Callable[[Place], Case]] = {
@@ -192,7 +202,9 @@ CASES: dict[str, Callable[[Place], Case]] = {
         "openvino_queue", 0.9, "--provider", "openvino"
     ),
     "300 photographs, torch's DataLoader": _other("torch_loader", 2.5),
-    "12 clips of 10 s, PyAV": _clips,
+    "200 photographs, ViT-S/16": _pool(VIT, "imagenet-sample", 200, 1.0),
+    "12 clips of 10 s, PyAV": _clips(12),
+    "60 clips of 10 s, PyAV": _clips(60),
 }
 ALONE = {"extract": 0.6, "predict": 0.6, "info": 0.3, "--help": 0.1}
 

@@ -59,8 +59,8 @@ def build(spec: Preprocessing) -> onnx.ModelProto:
     """The graph of a declaration.
 
     It takes `picture` uint8 [height, width, channels], of three channels or of one, which stands
-    for all three, and gives `input` [1, …] in the core's layout. Equal declarations give equal bytes. Raises UsageError for a declaration that
-    contradicts itself.
+    for all three, and gives `input` [1, …] in the core's layout. Equal declarations give equal
+    bytes. Raises UsageError for a declaration that contradicts itself.
 
     >>> from dof_arrow.format.spec.preprocessing import presets
     >>> build(presets()["imagenet"]).graph.output[0].name

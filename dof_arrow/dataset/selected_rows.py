@@ -184,9 +184,26 @@ class SelectedRows:
         return as_tensors(table, {name: self._shape(name) for name in names})
 
     def to_pandas(self, **options: Any) -> Any:
-        """The rows as a pandas DataFrame of Arrow-backed columns (needs pandas)."""
+        """The rows as a pandas DataFrame (needs pandas).
+
+        A cell of a feature column is its vector, a read-only array over the same memory as
+        `to_numpy`, in the form that `ds[i]` gives; `np.stack(frame["feature"])` makes one array of
+        them. Names are pandas' categories, all else is Arrow-backed. `options` are those of
+        `pyarrow.Table.to_pandas`.
+        """
         pandas = require("pandas", extra="dev")
-        return self.to_arrow().to_pandas(types_mapper=pandas.ArrowDtype, **options)
+        vectors = [name for name in self.columns if is_vector(self.schema.field(name))]
+        others = [name for name in self.columns if name not in vectors]
+
+        def backed(kind: pa.DataType) -> Any:
+            # pandas cannot read back what it writes of a dictionary of Arrow.
+            return None if pa.types.is_dictionary(kind) else pandas.ArrowDtype(kind)
+
+        frame = self.to_arrow(others).to_pandas(**{"types_mapper": backed, **options})
+        for name in vectors:
+            cells = pandas.Series(list(self._column(name)), frame.index, dtype=object)
+            frame.insert(self.columns.index(name), name, cells)
+        return frame
 
     def to_polars(self) -> Any:
         """The rows as a Polars DataFrame (needs polars)."""

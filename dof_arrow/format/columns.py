@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.format.named import Named, from_array
 from dof_arrow.format.parquet.layout import Fixed, fixed
+from dof_arrow.format.parquet.page_rows import PageRows
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import flat_array, is_vector, numpy_values, vector_array
 from dof_arrow.format.spec.metadata import Metadata
@@ -33,6 +34,7 @@ class Columns(ABC):
         self._pieces: dict[str, pa.ChunkedArray | None] = {}
         self._named: dict[str, Named | None] = {}
         self._whole: dict[str, np.ndarray] = {}
+        self._paged: dict[str, PageRows | None] = {}  # None: not to be read by pages
 
     @property
     @abstractmethod
@@ -119,7 +121,14 @@ class Columns(ABC):
 
     def taken(self, name: str, rows: Places, *, writable: bool = False) -> np.ndarray:
         """Some rows of a column, as `numpy` gives it; a slice of a mapped one is not copied."""
+        some = self.some_rows(name, rows)
+        if some is not None:
+            return numpy_values(some, self.schema.field(name))
         return self.numpy(name, writable=writable)[rows]
+
+    def some_rows(self, name: str, rows: Places) -> pa.Array | None:
+        """Rows of an encoded column without the others; None where all of it is as quickly had."""
+        return None
 
     def array(self, name: str, rows: Places) -> pa.Array | pa.ChunkedArray:
         """Some rows of a column as Arrow has it; a slice of a mapped one lies over its memory."""
@@ -128,12 +137,14 @@ class Columns(ABC):
         if named is not None:
             return named.array(rows, field.type)
         if isinstance(rows, slice):
-            return self.arrow(name)[rows]
+            some = self.some_rows(name, rows)
+            return self.arrow(name)[rows] if some is None else some
         if is_vector(field):
             return vector_array(np.ascontiguousarray(self.taken(name, rows)), field)
         values = self.mapped(name)
         if values is None:
-            return self.arrow(name).take(pa.array(rows))
+            some = self.some_rows(name, rows)
+            return self.arrow(name).take(pa.array(rows)) if some is None else some
         return flat_array(values[rows], field.type)
 
     def arrow(self, name: str) -> pa.Array | pa.ChunkedArray:

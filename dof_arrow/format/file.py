@@ -13,13 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.errors import FormatError, Problem, UsageError
-from dof_arrow.format.columns import Columns
+from dof_arrow.format.columns import Columns, Places
 from dof_arrow.format.named import Named, from_regions
 from dof_arrow.format.parquet import digests as integrity
 from dof_arrow.format.parquet import footer
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.parquet.names_proof import NamesRegion, prove_names
 from dof_arrow.format.parquet.outline import Outline
+from dof_arrow.format.parquet.page_rows import NotByPage, PageRows, values_of_a_row
 from dof_arrow.format.parquet.pages import Encoded
 from dof_arrow.format.parquet.proof import Unproved, prove, prove_by_footer
 from dof_arrow.format.spec.arrow import KEY, is_vector
@@ -84,7 +85,7 @@ class File(Columns):
     def let_go(self) -> None:
         """Close the file and forget its maps; they live on with the arrays over them."""
         self._kept.close()
-        for known in (self._maps, self._pieces, self._named):
+        for known in (self._maps, self._pieces, self._named, self._paged):
             known.clear()
         for name in ("_encoded", "memory"):
             self.__dict__.pop(name, None)
@@ -146,6 +147,39 @@ class File(Columns):
         if name not in self._decoded:
             self._decoded[name] = self._sound(name, self._encoded.column(name))
         return self._decoded[name]
+
+    def some_rows(self, name: str, rows: Places) -> pa.Array | None:
+        """A few rows of a large encoded column, from the pages that hold them."""
+        if name in self._decoded:
+            self._paged[name] = None
+        if name not in self._paged:
+            self._paged[name] = self._by_pages(name)
+        pages = self._paged[name]
+        if pages is None:
+            return None
+        try:
+            return pages.rows(rows)
+        except NotByPage:
+            return None
+
+    def _by_pages(self, name: str) -> PageRows | None:
+        """What reads a column by its pages; None where it is mapped, or others wrote the file."""
+        field = self.schema.field(name)
+        width = values_of_a_row(field)
+        if self.state != "sealed" or not width or not self.rows:
+            return None
+        if self.mapped(name) is not None or self._mapped_pieces(field) is not None:
+            return None
+        leaves = [at for at, path in enumerate(self.outline.leaves) if path[0] == name.encode()]
+        if len(leaves) != 1:
+            return None
+        chunks = self.outline.column(leaves[0])
+        try:
+            return PageRows(
+                self.file, self.size, self.memory, chunks, self.outline.rows, field, width
+            )
+        except NotByPage:
+            return None
 
     def decoded_groups(self, name: str) -> Iterator[pa.ChunkedArray]:
         """A column decoded, row group by row group; raises FormatError as `Encoded` does."""

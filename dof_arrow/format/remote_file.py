@@ -99,6 +99,9 @@ class RemoteFile(File):
     def decoded(self, name: str) -> pa.Array:
         return self.copy_with(name).decoded(name)
 
+    def some_rows(self, name: str, rows: Places) -> pa.Array | None:
+        return self.copy_with(name).some_rows(name, rows)
+
     def check(self) -> None:
         """Fetch every byte of a sealed file, and compare it with its digest."""
         if self.state == "sealed":

@@ -140,7 +140,7 @@ def model_input(taken: str, picture: ValueInfoProto) -> ValueInfoProto:
 
 
 def takes_grey(model: ModelProto) -> bool:
-    """Whether a model of pictures leaves the number of channels open, so that one stands for three."""
+    """Whether a model of pictures leaves open how many channels they have: one stands for three."""
     (value, *_) = model.graph.input
     picture = value.type.tensor_type
     if value.name == PICTURES:

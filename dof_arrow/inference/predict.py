@@ -164,7 +164,7 @@ class Predictor:
         return pixels
 
     def _held(self, picture: Array) -> Array:
-        """Pixels as the model is to take them: of three channels that are one in memory only one."""
+        """Pixels as the model is to take them: one channel where three are one in memory."""
         if is_thrice(picture) and self._takes_grey:
             picture = picture[:, :, :1]
         return np.ascontiguousarray(picture)

@@ -89,7 +89,13 @@ def test_c5_readers_over_the_same_memory(ds: Dataset) -> None:
         == (ds.to_numpy("age") > 40).sum()
     )
     frame = ds.to_pandas()
-    assert frame["feature"].array._pa_array.chunk(0).flatten().buffers()[1].address == address(ds)
+    assert list(frame.columns) == ds.columns
+    cells = frame["feature"]
+    assert (
+        cells[0].ctypes.data == address(ds)
+        and cells[7].ctypes.data == ds.to_numpy()[7:].ctypes.data
+    )
+    assert np.stack(cells).dtype == np.float32 and np.array_equal(np.stack(cells), ds.to_numpy())
 
 
 def test_c5_duckdb_scans_the_same_memory(tmp_path: Path) -> None:

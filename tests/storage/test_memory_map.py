@@ -165,9 +165,11 @@ def test_polars_takes_the_memory_as_it_is(tmp_path: Path) -> None:
 
 
 def test_pandas_takes_the_memory_as_it_is(tmp_path: Path) -> None:
-    pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas")
     ds = dataset.open(making.write(tmp_path / "x", 3000, making.vectors(3000, 64), group=1024))
-    column = pa.chunked_array(ds.to_pandas()["feature"].array.__arrow_array__())
+    assert ds.to_pandas()["feature"][9].ctypes.data == ds.to_numpy()[9:].ctypes.data
+    frame = ds.to_arrow(["feature"]).to_pandas(types_mapper=pandas.ArrowDtype)
+    column = pa.chunked_array(frame["feature"].array.__arrow_array__())
     assert column.chunk(0).flatten().buffers()[1].address == ds.to_numpy().ctypes.data
 
 

@@ -176,33 +176,56 @@ class Claim(NamedTuple):
     entries: int
 
 
+class PagePlace(NamedTuple):
+    """Where a page lies in the file, its header included, and what it says of itself.
+
+    `bytes` and `values` are what it decodes to, `entries` those of a dictionary.
+    """
+
+    start: int
+    end: int
+    is_dictionary: bool
+    bytes: int
+    values: int
+    entries: int
+
+
 def claim(file: int, size: int, chunk: Struct, where: str) -> Claim:
     """What a column chunk says that it decodes to, found by a walk over its pages.
 
     `chunk` is its ColumnMeta in the footer of the file of `size` bytes open as `file`. Raises
     FormatError (`page-bounds`) if its pages do not tile it, or claim too much.
     """
-    start, end = footer.chunk_range(chunk)
-    if not 0 < start <= end <= size:
-        expected = f"a chunk in a file of {size} bytes"
-        raise broken("page-bounds", where, expected, f"{start} to {end}")
     decoded = values = entries = 0
-    while start < end:
-        header, length = page_header(file, start, end, where)
-        stored = get(header, Page.STORED_BYTES)
-        claimed = get(header, Page.BYTES)
-        start += length + stored
-        inside = stored >= 0 and start <= end
-        if not inside or not 0 <= claimed <= max(MAX_PAGE, stored):
-            expected = f"a page of at most {MAX_PAGE} bytes inside its chunk"
-            raise broken("page-bounds", where, expected, claimed)
-        decoded += claimed
-        values += _values(header)
-        entries += int(get(get(header, Page.DICTIONARY, {}), Page.VALUES, 0))
+    for page in walked(file, size, chunk, where):
+        decoded += page.bytes
+        values += page.values
+        entries += page.entries
     if values != get(chunk, ColumnMeta.VALUES):
         expected = f"{get(chunk, ColumnMeta.VALUES)} values in its pages"
         raise broken("page-bounds", where, expected, values)
     return Claim(decoded, values, entries)
+
+
+def walked(file: int, size: int, chunk: Struct, where: str) -> Iterator[PagePlace]:
+    """The pages of a column chunk, in order; parameters and errors are those of `claim`."""
+    start, end = footer.chunk_range(chunk)
+    if not 0 < start <= end <= size:
+        expected = f"a chunk in a file of {size} bytes"
+        raise broken("page-bounds", where, expected, f"{start} to {end}")
+    while start < end:
+        header, length = page_header(file, start, end, where)
+        stored = get(header, Page.STORED_BYTES)
+        claimed = get(header, Page.BYTES)
+        after = start + length + stored
+        inside = stored >= 0 and after <= end
+        if not inside or not 0 <= claimed <= max(MAX_PAGE, stored):
+            expected = f"a page of at most {MAX_PAGE} bytes inside its chunk"
+            raise broken("page-bounds", where, expected, claimed)
+        is_dictionary = get(header, Page.TYPE) == DICTIONARY_PAGE
+        entries = int(get(get(header, Page.DICTIONARY, {}), Page.VALUES, 0))
+        yield PagePlace(start, after, is_dictionary, claimed, _values(header), entries)
+        start = after
 
 
 def page_header(file: int, start: int, end: int, where: str) -> tuple[Struct, int]:
