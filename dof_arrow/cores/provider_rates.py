@@ -116,11 +116,11 @@ def pays_from(rate: ProviderRate, default: ProviderRate) -> int:
     """Pictures from which a provider that starts later is through earlier than the default.
 
     >>> slow = ProviderRate(provider="cpu", per_second=50.0, start_seconds=0.1)
-    >>> pays_from(ProviderRate(provider="x", per_second=100.0, start_seconds=0.6), slow)
+    >>> pays_from(ProviderRate(provider="x", gain=2.0, start_seconds=0.6), slow)
     50
     """
     later = (rate.start_seconds or 0) - (default.start_seconds or 0)
-    saved = 1 / (default.per_second or 1) - 1 / (rate.per_second or 1)
+    saved = (1 - 1 / (rate.gain or 1)) / (default.per_second or 1)
     return max(round(later / saved), 0)
 
 

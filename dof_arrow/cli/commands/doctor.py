@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 )
 @spoken
 def doctor(terminal: Terminal, core: str | None, threads: int, **options: Any) -> int:
-    """Say what is installed, which processors ONNX Runtime can use, and what to install for each
-    ability; with a CORE, such as builtin, also how fast each provider here runs it.
+    """Say what is installed, what runs cores here, and what to install for each ability.
+
+    With a CORE, a model or builtin, also how fast each provider here runs it.
     """
     from dof_arrow.cli.doctor import examine
 
@@ -85,7 +86,7 @@ def _rates(rates: Sequence[ProviderRate]) -> list[str]:
                     f"{rate.per_second:,.0f}",
                     f"{rate.gain:.2f}",
                     f"{rate.start_seconds:.2f} s",
-                    f"{rate.differs:.0e} of their norm",
+                    f"{rate.differs:.0e} of their norm" if rate.differs else "not at all",
                 )
             )
     lines = table(rows)
