@@ -8,8 +8,6 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-_CROWDED = 2
-
 
 def own_folder(variable: str, usual: str) -> Path:
     """This program's folder among the user's own, as the XDG base directory specification has it.
@@ -32,15 +30,6 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux; it knows the limits of a container
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def is_overloaded() -> bool:
-    """Whether more than two processes or threads wanted each processor in the last minute."""
-    try:
-        waiting, _, _ = os.getloadavg()
-    except (AttributeError, OSError):  # Windows has no such figure
-        return False
-    return waiting > _CROWDED * (os.cpu_count() or 1)
 
 
 def open_file(path: str | Path) -> BinaryIO:

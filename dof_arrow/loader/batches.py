@@ -23,7 +23,7 @@ from dof_arrow.loader.prefetch import beside, ordered
 from dof_arrow.loader.tasks import Task, grouped, parts, positions, tasks
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.sampling.plan import Plan, Share
-from dof_arrow.system import is_overloaded, processors
+from dof_arrow.system import processors
 from dof_arrow.tables import targets
 from dof_arrow.tables.buffers import Buffers
 from dof_arrow.tables.gather import Filled, Gather, Memory, Moment
@@ -64,8 +64,7 @@ class BatchMaker:
         self._rows = max(_TASK // row_bytes, 1)
         # A task ends with a whole batch, so it may be longer by that much.
         self._buffers = Buffers(self._rows + options.batch_size, self._width, dtype)
-        copies = isinstance(gather, Memory)
-        self._threads = _threads(options.workers, row_bytes * len(source), copies)
+        self._threads = _threads(options.workers, row_bytes * len(source))
         self._touches = bool(self._threads)  # until all pages are mapped
 
     def make(
@@ -288,14 +287,11 @@ def _class_index(values: Values | None, rows: int) -> ClassIndex:
     return feature_augment.class_index(values.take(np.arange(rows)))
 
 
-def _threads(workers: int | None, size: int, copies: bool) -> int:
-    """How many threads are worth their start for an epoch of `size` bytes.
-
-    Where rows are only copied, none is on an overloaded machine: the caller would wait for it.
-    """
+def _threads(workers: int | None, size: int) -> int:
+    """How many threads are worth their start for an epoch of `size` bytes."""
     if workers is not None:
         return workers
-    if size < _SMALL or (copies and is_overloaded()):
+    if size < _SMALL:
         return 0
     return min(processors() - 1, 2)  # whoever takes the batches works too
 

@@ -91,10 +91,7 @@ class RowOptions(EpochOptions):
     """`all` rows, the `first` view of each record, or a `random` view of each in each epoch."""
 
     workers: int | None = None
-    """Threads that make batches ahead; 0 makes each when it is asked for.
-
-    By default up to two, none where mapped rows are only copied and the machine is overloaded.
-    """
+    """Threads that make batches ahead, by default up to two; 0 makes each when it is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

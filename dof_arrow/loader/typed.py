@@ -65,10 +65,7 @@ class LoaderOptions(TypedDict, total=False):
     """`all` rows, the `first` view of each record, or a `random` view of each in each epoch."""
 
     workers: int | None
-    """Threads that make batches ahead; 0 makes each when it is asked for.
-
-    By default up to two, none where mapped rows are only copied and the machine is overloaded.
-    """
+    """Threads that make batches ahead, by default up to two; 0 makes each when it is asked for."""
 
     augment: Sequence[Mapping[str, float]] | Mapping[str, float]
     """Changes of the features, such as `[{"noise": 0.1}, {"mixup": 0.2}]`: `interpolate`, `mixup`,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from PIL import Image
 
 from dof_arrow.dataset.dataset import Dataset, concat
-from dof_arrow.loader import batches
 from tests.loader.conftest import ROWS
 from tests.support import making
 from tests.support.making_rows import features, made, numbers
@@ -177,17 +175,6 @@ def test_threads_end_with_the_iteration(ds: Dataset) -> None:
         break
     gc.collect()
     assert threading.active_count() == before
-
-
-def test_an_overloaded_machine_gets_no_thread_that_only_copies(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(batches, "processors", lambda: 2)
-    for load, copying in ((1e9, 0), (0.0, 1)):
-        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, load, load), raising=False)
-        assert batches._threads(None, 1 << 30, True) == copying
-        assert batches._threads(None, 1 << 30, False) == 1
-        assert batches._threads(2, 1 << 30, True) == 2
 
 
 def test_a_batch_by_its_number(ds: Dataset) -> None:
