@@ -151,10 +151,10 @@ def _is_jpeg(path: Path) -> bool:
     return path.suffix.lower() in (".jpg", ".jpeg") and path.read_bytes()[:2] == b"\xff\xd8"
 
 
-def _pool(model: str, kind: str, count: int, target: float) -> Callable[[Place], Case]:
+def _pool(model: str, kind: str, count: int, target: float, *how: str) -> Callable[[Place], Case]:
     def made(place: Place) -> Case:
         source, core = place.pictures(kind, count), place.core(model)
-        theirs = place.rival("ort_pool", source, core, place.folder / "theirs.parquet")
+        theirs = place.rival("ort_pool", source, core, place.folder / "theirs.parquet", *how)
         return Case(ours=place.extract(source, core), theirs=theirs, target=target)
 
     return made
@@ -194,7 +194,7 @@ CASES: dict[str, Callable[[Place], Case]] = {
     "1,000 photographs, float MobileNetV2": _pool(FLOAT, "imagenet-sample", 1000, 1.0),
     "300 photographs, float MobileNetV2": _pool(FLOAT, "imagenet-sample", 300, 0.85),
     "300 photographs, int8 MobileNetV2": _pool(INT8, "imagenet-sample", 300, 1.0),
-    "300 photographs, efficientnet-lite0": _pool(STARTER, "imagenet-sample", 300, 1.0),
+    "300 photographs, efficientnet-lite0": _pool(STARTER, "imagenet-sample", 300, 1.0, "cubic"),
     "500 radiographs, float MobileNetV2": _pool(FLOAT, "chest-xray", 500, 1.0),
     "500 radiographs, decoded smaller": _reduced,
     "300 photographs, OpenVINO's queue": _other("openvino_queue", 0.9),

@@ -1,6 +1,6 @@
 """Features of a folder of pictures as Parquet: a thread pool, ONNX Runtime, Pillow's resize.
 
-python ort_pool.py PICTURES CORE.onnx OUT.parquet [reduced]
+python ort_pool.py PICTURES CORE.onnx OUT.parquet [reduced] [cubic]
 """
 
 import sys
@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-folder, model, out, *reduced = sys.argv[1:]
+folder, model, out, *how = sys.argv[1:]
+filter_ = Image.Resampling.BICUBIC if "cubic" in how else Image.Resampling.BILINEAR
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 session = onnxruntime.InferenceSession(model, options)
@@ -24,13 +25,13 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 def features(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
-        if reduced:
+        if "reduced" in how:
             picture.draft("RGB", (256, 256))
         pixels = picture.convert("RGB")
     scale = 256 / min(pixels.size)
     width, height = (round(side * scale) for side in pixels.size)
     left, top = (width - 224) // 2, (height - 224) // 2
-    pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = pixels.resize((width, height), filter_)
     pixels = pixels.crop((left, top, left + 224, top + 224))
     taken = (np.asarray(pixels, np.float32) / 255 - MEAN) / STD
     return session.run(None, {name: taken.transpose(2, 0, 1)[None]})[0][0]
