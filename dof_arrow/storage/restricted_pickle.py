@@ -86,10 +86,10 @@ def load(
     >>> import pickle
     >>> load(pickle.dumps({"a": [1, "b"]}), where="x", allowed={})
     {'a': [1, 'b']}
-    >>> load(pickle.dumps(print), where="x", allowed={})
+    >>> load(pickle.dumps(eval), where="x", allowed={})
     Traceback (most recent call last):
     dof_arrow.errors.SourceError: x: a pickle that names what no data needs; nothing of it was \
-run: expected numbers, texts and arrays, found builtins.print
+run: expected numbers, texts and arrays, found builtins.eval
     """
     value, end = load_at(
         data, 0, where=where, allowed=allowed, persistent=persistent, limits=limits
