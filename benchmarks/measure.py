@@ -39,6 +39,11 @@ def in_turn(
     }
 
 
+def before_all_others() -> None:
+    """Have this process run before all others of the machine; OSError where that is not allowed."""
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Before all other processes of the machine, threads too, where `DOF_BENCH_REALTIME` is set.
@@ -49,7 +54,7 @@ def undisturbed() -> Iterator[None]:
     if not os.environ.get("DOF_BENCH_REALTIME"):
         yield
         return
-    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    before_all_others()
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from dof_arrow.cores.graph import model as graph
 from dof_arrow.cores.graph import openvino_session, runtime
 from dof_arrow.cores.headless import Request, core_bytes, headless
 from dof_arrow.cores.origins import resolve
-from dof_arrow.cores.preprocess import Picture, Preprocess
+from dof_arrow.cores.preprocess import Picture, Preprocess, noise
 from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.format.spec.metadata import CoreMetadata, Preprocessing
 from dof_arrow.format.spec.preprocessing import Decode, Fit, channel_count, output_size
@@ -33,7 +33,6 @@ BATCH = 2  # rows a session run: of larger batches the activations fall out of a
 
 _AXES = 3  # of a prepared picture
 _TRIED = 16  # frames, where a core leaves their number free
-_TRIED_SIZE = (224, 224)  # pixels, where it leaves their number free
 
 Array = npt.NDArray[Any]
 Features = npt.NDArray[np.float32]
@@ -305,10 +304,8 @@ class Core:
 
     def _trial(self) -> dict[str, Array]:
         """Inputs of seeded noise, on which two programs that run the core can be compared."""
-        height, width = output_size(self.preprocessing) or _TRIED_SIZE
-        shape = (height, width, channel_count(self.preprocessing))
-        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        return {self._input.name: self._inputs_of(noise, self.fixed_batch or BATCH)}
+        seen = noise(channel_count(self.preprocessing), output_size(self.preprocessing))
+        return {self._input.name: self._inputs_of(seen, self.fixed_batch or BATCH)}
 
     def _inputs_of(self, picture: Picture, rows: int) -> Array:
         """The core's input for so many times one picture, or windows of nothing else."""

@@ -28,7 +28,6 @@ from dof_arrow.inference import clip_parts
 from dof_arrow.inference.fused import check_interface, description
 from dof_arrow.inference.model_parts import CLIP, PICTURE, PICTURES, PREPROCESSING, takes_grey
 from dof_arrow.inference.prediction import Prediction, prediction
-from dof_arrow.media.array import is_thrice
 from dof_arrow.media.decode import decode as decode_picture
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ Array = NDArray[Any]
 __all__ = ["PART", "Prediction", "Predictor"]
 
 PART = 16  # frames of a clip that are run at a time
-_TRIED_SIZE = (224, 224)  # pixels of a picture on which two programs are compared
 
 
 class Predictor:
@@ -116,7 +114,7 @@ class Predictor:
         """Predict for pictures of any sizes: in one run if the model is `batched`, else in turn."""
         for each in pictures:
             self.check(each)
-        pixels = [self._held(each) for each in pictures]
+        pixels = [preprocess.held(each, takes_grey=self._takes_grey) for each in pictures]
         if self.batched and pixels:
             return self._predictions(self._run({PICTURES: pixels}))
         found = []
@@ -163,17 +161,10 @@ class Predictor:
         )
         return pixels
 
-    def _held(self, picture: Array) -> Array:
-        """Pixels as the model is to take them: one channel where three are one in memory."""
-        if is_thrice(picture) and self._takes_grey:
-            picture = picture[:, :, :1]
-        return np.ascontiguousarray(picture)
-
     def _trial(self) -> dict[str, Any]:
         """A picture of seeded noise, as the model takes it."""
-        shape = (*_TRIED_SIZE, channel_count(self.cores[0].preprocessing))
-        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        return {PICTURES: [noise]} if self.batched else {PICTURE: noise}
+        seen = preprocess.noise(channel_count(self.cores[0].preprocessing))
+        return {PICTURES: [seen]} if self.batched else {PICTURE: seen}
 
     def _answers(self, frames: Iterable[Array]) -> Iterator[dict[str, Array]]:
         """The outputs for each part of a clip, given what the heads remember of earlier parts."""

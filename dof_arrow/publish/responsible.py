@@ -56,20 +56,18 @@ def provenance(about: Metadata) -> dict[str, Json]:
 
 
 def _core(core: CoreMetadata) -> Json:
-    told: dict[str, Json] = {
-        "@type": "prov:Entity",
-        "prov:label": f"core {core.name}",
-        "sha256": core.sha256,
-        "license": core.license,
-        "isBasedOn": core.source,
-    }
-    return {name: value for name, value in told.items() if value}
+    return _entity(core, f"core {core.name}", core.sha256)
 
 
 def _claimed(core: ClaimedCore) -> Json:
+    return _entity(core, f"core {core.name}: {NOT_VERIFIED}", None)
+
+
+def _entity(core: CoreMetadata | ClaimedCore, label: str, sha256: str | None) -> Json:
     told: dict[str, Json] = {
         "@type": "prov:Entity",
-        "prov:label": f"core {core.name}: {NOT_VERIFIED}",
+        "prov:label": label,
+        "sha256": sha256,
         "license": core.license,
         "isBasedOn": core.source,
     }
