@@ -18,6 +18,7 @@ from dof_arrow.extraction.dry_run import size_of_run
 from dof_arrow.extraction.extract import planned
 from dof_arrow.extraction.report import of_run
 from tests.support.faults import watched
+from tests.support.interrupts import interrupt_after
 from tests.support.scenarios import core
 
 
@@ -241,13 +242,8 @@ def test_an_addition_that_is_interrupted_ends_in_the_same_bytes(tmp_path: Path) 
         path.rename(source / path.name)
     shutil.copytree(tmp_path / "x.dof", tmp_path / "y.dof")
 
-    def interrupt(done: int, _: int, __: int) -> None:
-        if done >= 40:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        extract(source, tmp_path / "x.dof", progress=interrupt)
-    assert list(tmp_path.glob(".*staging"))
+        extract(source, tmp_path / "x.dof", progress=interrupt_after(1, tmp_path / "x.dof"))
     for name in ("x.dof", "y.dof"):
         extract(source, tmp_path / name)
     both = [

@@ -26,6 +26,7 @@ from dof_arrow.format.spec.metadata import TYPES, Target
 from dof_arrow.format.validation.validate import validate
 from dof_arrow.media import image
 from dof_arrow.sources.open import open_source
+from tests.support.interrupts import interrupt_after, staged_blocks
 from tests.support.making import ROOT
 from tests.support.pictures import KEY, Memory, contents, core, folder_of, pixels, png
 from tests.support.shared import shared_data
@@ -155,19 +156,12 @@ def test_equal_bytes_whatever_the_workers(workers: int, tmp_path: Path) -> None:
 def test_interrupted_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "p", 100, ("a", "b"))
     whole = bytes_of(folder, tmp_path / "whole.parquet")
-    met: list[int] = []
-
-    def stop(done: int, total: int, failed: int) -> None:
-        if done > (met[-1] if met else 0) + 30:
-            met.append(done)
-            raise KeyboardInterrupt
-
-    for _ in range(3):
+    out = tmp_path / "x.parquet"
+    for blocks in (1, 2, 3):
         with pytest.raises(KeyboardInterrupt):
-            bytes_of(folder, tmp_path / "x.parquet", progress=stop)
-        assert not (tmp_path / "x.parquet").exists()
-    assert met == sorted(met) and len(met) == 3
-    assert bytes_of(folder, tmp_path / "x.parquet") == whole
+            bytes_of(folder, out, progress=interrupt_after(blocks, out))
+        assert not out.exists()
+    assert bytes_of(folder, out) == whole
     assert contents(tmp_path) == ["p", "whole.parquet", "x.parquet"]
 
 
@@ -184,12 +178,8 @@ extract(Path(sys.argv[1]), core=core(), out=sys.argv[2], id_key=KEY, label="fold
 def started(folder: Path, out: Path) -> subprocess.Popen[bytes]:
     """The same run in a process of its own, two blocks or more staged, and more to do."""
     process = subprocess.Popen([sys.executable, "-c", COMMAND, str(folder), str(out)], cwd=ROOT)
-    staging = out.with_name(f".{out.name}.staging")
     until = time.monotonic() + 30
-    while (
-        len(list(staging.glob("*.arrow")) if staging.exists() else []) < 2
-        and time.monotonic() < until
-    ):
+    while len(staged_blocks(out)) < 2 and time.monotonic() < until:
         time.sleep(0.01)
     return process
 
@@ -211,13 +201,8 @@ def test_killed_and_resumed_gives_the_same_bytes_and_nobody_else_may_write(tmp_p
 
 def test_an_unfinished_run_is_not_mixed_with_another(tmp_path: Path) -> None:
     folder, out = folder_of(tmp_path / "p", 80), tmp_path / "x.parquet"
-
-    def stop(done: int, total: int, failed: int) -> None:
-        if done >= 48:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        made(folder, out, workers=1, progress=stop)
+        made(folder, out, progress=interrupt_after(1, out))
     for options, named in (
         ({"dtype": "float16"}, "dtype"),
         ({"core": "builtin"}, "core"),

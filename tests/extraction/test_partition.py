@@ -15,6 +15,7 @@ from dof_arrow.extraction.extract import extract, planned
 from dof_arrow.extraction.partition import Partition
 from dof_arrow.rewrite.merge import merge
 from dof_arrow.security.pseudonyms import digest_of_sizes, sum_of_digests
+from tests.support.interrupts import interrupt_after
 from tests.support.pictures import core, folder_of
 
 KEY = bytes(range(32))
@@ -76,12 +77,8 @@ def test_a_partition_interrupted_goes_on(pictures: Path, tmp_path: Path) -> None
     options: dict[str, Any] = {"core": core(), "id_key": KEY, "partition": "2/4"}
     whole = extract(pictures, out=tmp_path / "a.parquet", **options)
 
-    def stop(done: int, total: int, failed: int) -> None:
-        assert total < 200
-        if done > 10:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
+        stop = interrupt_after(1, tmp_path / "b.parquet")
         extract(pictures, out=tmp_path / "b.parquet", progress=stop, **options)
     again = extract(pictures, out=tmp_path / "b.parquet", **options)
     assert again.path.read_bytes() == whole.path.read_bytes()

@@ -22,6 +22,7 @@ from dof_arrow.extraction import ray_crew
 from dof_arrow.extraction.extract import extract, planned
 from dof_arrow.extraction.ray_cluster import ClusterOptions, actors_on, connected, ray_module
 from dof_arrow.sources.sample import Sample
+from tests.support.interrupts import interrupt_after
 from tests.support.making import ROOT
 from tests.support.pictures import KEY, Memory, contents, core, folder_of, png
 
@@ -205,10 +206,7 @@ def test_an_input_that_kills_its_readers_stops_the_run(joined: None, tmp_path: P
 def test_what_one_engine_began_another_ends(
     joined: None, pictures: Path, tmp_path: Path, engines: tuple[str, str]
 ) -> None:
-    def stop(done: int, total: int, failed: int) -> None:
-        if done > 70:
-            raise KeyboardInterrupt
-
+    stop = interrupt_after(1, tmp_path / "x.parquet")
     first: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         run(pictures, tmp_path / "x.parquet", engine=engines[0], progress=stop)

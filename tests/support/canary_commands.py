@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.support import canary_sources as sources
 from tests.support.canary_house import House, Owned
+from tests.support.interrupts import staged_blocks
 from tests.support.making import ROOT
 from tests.support.pictures import png
 
@@ -105,11 +106,10 @@ def _kill(house: House, owned: Owned) -> None:
     command += [str(key), str(table), house.key, house.who, house.ward]
     around = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=around)
-    staging = out.with_name(f".{out.name}.staging")
-    while not list(staging.glob("*.arrow")) and process.poll() is None:
+    while not staged_blocks(out) and process.poll() is None:
         time.sleep(0.01)
     process.kill()
-    assert process.wait() == -signal.SIGKILL and list(staging.glob("*.arrow"))
+    assert process.wait() == -signal.SIGKILL and staged_blocks(out)
     house.dof("repair", out)
 
 

@@ -21,6 +21,7 @@ from dof_arrow.errors import CoreError, MissingExtra, OutputError
 from dof_arrow.extraction.extract import extract, planned
 from dof_arrow.format.validation.validate import validate
 from tests.support import models
+from tests.support.interrupts import interrupt_after
 from tests.support.pictures import KEY, folder_of, pixels
 
 SQUASHED = '{"mode": "RGB", "fit": "squash", "resize": [16, 16], "scale": 0.00392156862745098}'
@@ -146,10 +147,7 @@ def test_a_run_that_was_begun_is_not_ended_by_another_provider(tmp_path: Path) -
     folder = folder_of(tmp_path / "p", 70)
     options: dict[str, Any] = {"core": "builtin", "out": tmp_path / "a.parquet", "id_key": KEY}
 
-    def stop(done: int, total: int, failed: int) -> None:
-        if done >= 32:
-            raise KeyboardInterrupt
-
+    stop = interrupt_after(1, options["out"])
     with pytest.raises(KeyboardInterrupt):
         extract(folder, provider="openvino", progress=stop, **options)
     with pytest.raises(OutputError, match=r"a difference in .*provider"):
