@@ -90,9 +90,12 @@ def test_long_work_says_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(terminal, "_PLAIN_EVERY", 0.02)
+    said = ""
     with Terminal().busy("training"):
-        time.sleep(0.1)
-    assert "training: 0 s so far" in capsys.readouterr().err
+        while not said:
+            time.sleep(0.02)
+            said = capsys.readouterr().err
+    assert "training: 0 s so far" in said
     monkeypatch.setattr(terminal, "_PLAIN_EVERY", 10.0)
     with pytest.raises(KeyError), Terminal().busy("training"):
         raise KeyError

@@ -90,10 +90,10 @@ def test_a_random_suggestion_is_the_same_in_torch_and_onnx(seed: int, clips: boo
 def test_heads_are_written_in_milliseconds() -> None:
     made = network.Network(named.MLP, 1280, 10)
     graph.to_bytes(layers.to_model(made.steps(), "category", 1280, 10))
-    start = time.perf_counter()
+    start = time.thread_time()
     for _ in range(5):
         graph.to_bytes(layers.to_model(made.steps(), "category", 1280, 10))
-    assert (time.perf_counter() - start) / 5 < 0.1  # 4 ms on an idle machine
+    assert (time.thread_time() - start) / 5 < 0.1  # 4 ms on an idle machine
 
 
 def test_the_callers_torch_is_left_as_it_was() -> None:

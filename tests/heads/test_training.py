@@ -223,11 +223,17 @@ def train():
     made = heads.train(KILLED[kind](), head=kind, cv=2, options=MANY, monitor=monitor)
     (out / "head.onnx").write_bytes(made.onnx)
     os._exit(0)
-for pause in (0.02, 0.2):
-    child = os.fork() or train()
-    while not (out / "checkpoint").exists():
-        time.sleep(0.01)
-    time.sleep(pause)
+def written():
+    try:
+        return (out / "checkpoint").stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+for times in (1, 4):
+    child, seen = os.fork() or train(), written()
+    for _ in range(times):  # not a time to wait for: machines differ
+        while written() in (seen, None):
+            time.sleep(0.001)
+        seen = written()
     os.kill(child, signal.SIGKILL)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 train()
@@ -243,7 +249,9 @@ def test_killing_the_process_and_starting_again_gives_the_same_head(
     """Killed in two epochs, the third run gives the bytes of one never killed (row G11)."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", _TRAIN, tmp_path, kind]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=600
+    )
     assert (done.returncode, done.stdout.split()[:2]) == (0, [str(-signal.SIGKILL)] * 2), (
         done.stderr
     )

@@ -143,10 +143,10 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     ],
 )
 def test_lies_cost_nothing(data: bytes) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(FormatError):
         footer.decode(data)
-    assert time.perf_counter() - start < 0.1
+    assert time.thread_time() - start < 0.1
 
 
 @pytest.mark.parametrize(
