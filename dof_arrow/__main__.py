@@ -5,7 +5,7 @@ import sys
 
 # New objects between two rounds of Python's collector, in place of 700: what a command loads stays,
 # and looking through it again and again takes a tenth of a command's start.
-_OBJECTS = 50_000
+_OBJECTS = 200_000
 
 
 def run() -> None:
