@@ -7,6 +7,7 @@ is waited before each answer; `rate` is how many bytes a second all connections 
 from __future__ import annotations
 
 import hashlib
+import mimetypes
 import socket
 import threading
 import time
@@ -195,6 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", shown)
         if site.tagged:
             self.send_header("ETag", tag)
+        kind, _ = mimetypes.guess_type(urlsplit(self.path).path)
+        self.send_header("Content-Type", kind or "application/octet-stream")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "HEAD":
