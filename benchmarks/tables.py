@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/privacy.md from the results: `python -m benchmarks.tables`."""
+"""Write the tables of README.md, docs/loaders.md and docs/privacy.md: `python -m benchmarks.tables`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from benchmarks.measure import RESULTS
 
 README = Path(__file__).with_name("README.md")
 PRIVACY = Path(__file__).parents[1] / "docs" / "privacy.md"
+LOADERS = PRIVACY.with_name("loaders.md")
 
 
 def result(name: str) -> Any:
@@ -204,6 +205,44 @@ def side_by_side() -> Iterator[tuple[str, ...]]:
         yield name, versions[way["library"]], f"{way['lines']}", *seconds, busy
 
 
+def side_by_side_briefly() -> Iterator[tuple[str, ...]]:
+    """The same for docs/loaders.md: lines of code, and seconds."""
+    yield "", "lines", "to keep the data", "a shuffled epoch"
+    for name, way in result("side_by_side")["ways"].items():
+        nowhere = ", in memory, kept nowhere" if way["keep"] < 0.01 else ""
+        yield name + nowhere, f"{way['lines']}", f"{way['keep']:.2f}", f"{way['epoch']:.2f}"
+
+
+def search() -> Iterator[tuple[str, ...]]:
+    """Nearest rows and all pairs against the bare products."""
+    metrics = ("cosine", "l2", "dot")
+    yield "work", "the bare product", *metrics, "memory beside the map, MB", "target"
+    found = result("search")
+    works = (
+        ("one", "1 query on 100,000 x 384, after the first, ms", 1e3, 1, "20"),
+        ("many", "256 queries on 1,000,000 x 512, s", 1, 2, "4"),
+    )
+    for key, label, unit, digits, target in works:
+        medians = {name: each["median"] for name, each in found[key]["seconds"].items()}
+        seconds = (f"{medians[name] * unit:.{digits}f}" for name in ("product", *metrics))
+        yield label, *seconds, f"{found[key]['peak MB']:.0f}", target
+    pairs = found["pairs"]
+    seconds = (f"{pairs['seconds'][name]:.1f}" for name in ("product", "duplicates"))
+    label = "all pairs of 60,000 x 1,280, s"
+    yield label, *seconds, "", "", f"{pairs['peak MB']:.0f}", "90"
+
+
+def foreign() -> Iterator[tuple[str, ...]]:
+    """Files of others made one, and their bags read, against h5py."""
+    yield "1,000 files of", "MB", "`dof convert`, s", "h5py, s", "a bag at hand", "… and summed"
+    for layout, name in (("trident", "TRIDENT"), ("clam", "CLAM"), ("stamp", "STAMP")):
+        found = result("foreign")[layout]
+        medians = {way: each["median"] for way, each in found["convert_seconds"].items()}
+        seconds = (f"{medians[way]:.2f}" for way in ("dof convert", "h5py, SHA-256, write"))
+        rates = (f"{found[key]:.1f}" for key in ("read_over_h5py", "read_and_summed_over_h5py"))
+        yield name, f"{found['bytes'] / 1e6:.0f}", *seconds, *rates
+
+
 def million() -> Iterator[tuple[str, ...]]:
     """Start-up and memory with a million inputs, by what lists them."""
     yield (
@@ -303,22 +342,30 @@ def markdown(rows: Iterator[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *body))
 
 
-def put(page: Path, made: Iterable[Callable[[], Iterator[tuple[str, ...]]]]) -> None:
-    """Put each table between its marks on a page."""
-    text = page.read_text()
-    for table in made:
+def pages() -> dict[Path, tuple[Callable[[], Iterator[tuple[str, ...]]], ...]]:
+    """The tables of each page."""
+    speed = (reading, rivals, side_by_side, opening, others, video, million, directory)
+    return {
+        README: (*speed, commands, waiting, settings, search, foreign),
+        LOADERS: (side_by_side_briefly,),
+        PRIVACY: (audit,) if has_result("audit") else (),
+    }
+
+
+def filled(text: str, tables: Iterable[Callable[[], Iterator[tuple[str, ...]]]]) -> str:
+    """A page's text with each table between its marks."""
+    for table in tables:
         marks = rf"(<!-- {table.__name__} -->\n).*?(<!-- end -->)"
         rows = markdown(table())
-        text = re.sub(marks, lambda m, rows=rows: f"{m[1]}{rows}\n{m[2]}", text, flags=re.S)
-    page.write_text(text)
+        text, times = re.subn(marks, lambda m, rows=rows: f"{m[1]}{rows}\n{m[2]}", text, flags=re.S)
+        assert times == 1, f"{table.__name__}: its marks stand {times} times on the page"
+    return text
 
 
 def main() -> None:
     """Write all tables."""
-    put(README, (reading, rivals, side_by_side, opening, others, video, million, directory))
-    put(README, (commands, waiting, settings))
-    if has_result("audit"):
-        put(PRIVACY, [audit])
+    for page, tables in pages().items():
+        page.write_text(filled(page.read_text(), tables))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -115,6 +116,22 @@ class OutputError(DofError):
 
 class MissingExtra(DofError):
     """An optional library is not installed."""
+
+
+@contextmanager
+def said_of(where: object) -> Iterator[None]:
+    """Let errors that name no place say that they are about this one, such as a file's path.
+
+    >>> with said_of("x.parquet"):
+    ...     raise FormatError("no footer")
+    Traceback (most recent call last):
+    dof_arrow.errors.FormatError: x.parquet: no footer
+    """
+    try:
+        yield
+    except DofError as error:
+        error.where = error.where or str(where)
+        raise
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dof_arrow._version import __version__
-from dof_arrow.cli.help import COMMANDS, overview
+from dof_arrow.cli.help import COMMANDS, EXAMPLES, overview
 
 
 class _Sections(click.Group):
@@ -51,6 +51,7 @@ def _command(name: str) -> click.Command:
     place = f"{name}_" if iskeyword(name) else name
     module = importlib.import_module(f"dof_arrow.cli.commands.{place}")
     command: click.Command = getattr(module, place)
+    command.epilog = f"\b\nExample:\n  {EXAMPLES[name]}"  # \b keeps its lines as they are
     return command
 
 

@@ -39,9 +39,43 @@ COMMANDS = {
         "compact": "Join the small parts of a directory.",
         "repair": "Say what a crash left behind, and remove it.",
         "estimate": "Say how large a file will be, and how long it takes.",
-        "demo": "The whole job on real pictures, in half a minute.",
+        "demo": "The whole job on real pictures, in about ten seconds.",
         "doctor": "Say what is installed, what to install, what runs a core fastest.",
     },
+}
+
+
+# What each command's own help ends with, as it is typed.
+EXAMPLES = {
+    "extract": "dof extract pictures/ --core core.onnx --label folder -o x.dof.parquet",
+    "train": "dof train x.dof.parquet -o head.onnx",
+    "predict": "dof predict model.onnx new.png folder/ --csv > predictions.csv",
+    "fuse": "dof fuse --head head.onnx -o model.onnx",
+    "info": "dof info x.dof.parquet",
+    "validate": "dof validate --deep x.dof.parquet",
+    "audit": "dof audit x.dof.parquet --source pictures/",
+    "push": "dof push x.dof.parquet hf://OWNER/NAME --dry-run",
+    "card": "dof card x.dof.parquet --head head.onnx -o card.html",
+    "edit": "dof edit x.dof.parquet --set title='Digits' --set license=CC-BY-4.0",
+    "import": "dof import vectors.npy --table rows.parquet --label kind -o x.dof.parquet",
+    "label": "dof label x.dof.parquet --table t.csv --key file --label sex -o y.parquet",
+    "convert": "dof convert x.dof.parquet small.dof.parquet --layout compact --dtype float16",
+    "pull": "dof pull hf://OWNER/NAME -o x.dof.parquet",
+    "duplicates": "dof duplicates x.dof.parquet --threshold 0.99",
+    "erase": "dof erase x.dof.parquet --groups patients.txt -o without.dof.parquet",
+    "reidentify": "dof reidentify x.dof.parquet --source pictures/ -o pairs.csv",
+    "evaluate": "dof evaluate head.onnx other.dof.parquet --by sex",
+    "headless": "dof headless model.onnx --preprocess imagenet -o core.onnx",
+    "reproduce": "dof reproduce x.dof.parquet --source pictures/ --core core.onnx",
+    "diff": "dof diff x.dof.parquet y.dof.parquet --tolerance 0.001",
+    "merge": "dof merge a.dof.parquet b.dof.parquet -o both.dof.parquet",
+    "append": "dof append x.dof new.dof.parquet",
+    "drop": "dof drop x.dof --ids gone.txt",
+    "compact": "dof compact x.dof --rows 100000",
+    "repair": "dof repair x.dof.parquet --discard",
+    "estimate": "dof estimate pictures/ --core core.onnx",
+    "demo": "dof demo",
+    "doctor": "dof doctor core.onnx",
 }
 
 

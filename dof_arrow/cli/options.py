@@ -24,6 +24,24 @@ _PREPROCESSINGS = (
 )
 
 
+# `--label` and `--split` where inputs lie in folders, and where all that is known is a table.
+_FOLDERS = (
+    click.option(
+        "--label",
+        multiple=True,
+        metavar="COLUMN|folder",
+        help="The target: a column, or `folder` for class folders; repeatable.",
+    ),
+    click.option(
+        "--split", metavar="COLUMN|folder|train=0.8,…", help="A column, `folder`, or fractions."
+    ),
+)
+_COLUMNS = (
+    click.option("--label", multiple=True, metavar="COLUMN", help="The target; repeatable."),
+    click.option("--split", metavar="COLUMN", help="The split of each row."),
+)
+
+
 class DatasetPath(click.Path):
     """A dataset on this machine, or at an address such as `s3://bucket/x.parquet`."""
 
@@ -70,7 +88,7 @@ def making(function: Command) -> Command:
         click.option(
             "--preprocess",
             metavar="NAME|SPEC.json",
-            help=f"What is done to pictures, if the core says none: {_PREPROCESSINGS}",
+            help=f"What is done to pictures, if the core does not say it: {_PREPROCESSINGS}",
         ),
         click.option(
             "--fit",
@@ -110,28 +128,21 @@ def matching(function: Command) -> Command:
     )(function)
 
 
-def describing(function: Command) -> Command:
-    """The options that say what is known of inputs; `described` makes arguments of them."""
+def describing(*, table: str, key: str, folders: bool = False) -> Callable[[Command], Command]:
+    """The options that say what is known of inputs; `described` makes arguments of them.
+
+    `table` and `key` are what the help says of these two; `folders`: whether labels and splits may
+    be those of folders, and splits fractions.
+    """
+    label, split = _FOLDERS if folders else _COLUMNS
     options = [
-        click.option(
-            "--table",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="A CSV, Parquet or Excel table with a row for each picture.",
-        ),
-        click.option("--key", metavar="COLUMN", help="The table's column of file names."),
-        click.option(
-            "--label",
-            multiple=True,
-            metavar="COLUMN|folder",
-            help="The target: a column, or `folder` for class folders; repeatable.",
-        ),
+        click.option("--table", type=click.Path(path_type=Path), metavar="FILE", help=table),
+        click.option("--key", metavar="COLUMN", help=key),
+        label,
         click.option(
             "--group", metavar="COLUMN", help="What must stay on one side of a split: the patient."
         ),
-        click.option(
-            "--split", metavar="COLUMN|folder|train=0.8,…", help="A column, `folder`, or fractions."
-        ),
+        split,
         click.option(
             "--keep",
             multiple=True,
@@ -164,7 +175,7 @@ def describing(function: Command) -> Command:
         ),
         click.option("--encoding", metavar="NAME", help="Of a CSV table [default: UTF-8]."),
     ]
-    return _with(options, function)
+    return functools.partial(_with, options)
 
 
 def described(given: dict[str, Any]) -> dict[str, Any]:
@@ -217,7 +228,7 @@ def naming(function: Command) -> Command:
     """The options that say how the inputs of a dataset were named when it was extracted."""
     options = [
         click.option(
-            "--table", type=click.Path(path_type=Path), help="The CSV file that named the pictures."
+            "--table", type=click.Path(path_type=Path), help="The table that named the pictures."
         ),
         click.option("--key", metavar="COLUMN", help="The table's column of file names."),
         click.option("--start", metavar="COLUMN", help="The table's column of segments' starts."),
@@ -242,7 +253,14 @@ def judging(function: Command) -> Command:
             metavar="COLUMN",
             help="What is to be predicted, where there are several targets.",
         ),
-        click.option("--seed", type=int, default=0, show_default=True),
+        click.option(
+            "--seed",
+            type=int,
+            default=0,
+            show_default=True,
+            metavar="N",
+            help="What all draws start from.",
+        ),
         click.option(
             "--by",
             multiple=True,

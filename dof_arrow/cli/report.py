@@ -14,7 +14,7 @@ from dof_arrow.progress import size
 from dof_arrow.storage.addresses import Location
 
 if TYPE_CHECKING:
-    from dof_arrow.dataset.agreement import Agreement
+    from dof_arrow.tables.agreement import Agreement
 
 _FACTS = ("column", "rows", "bit-equal", "within", "largest", "relative", "lowest cosine")
 

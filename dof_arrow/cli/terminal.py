@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import textwrap
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from dof_arrow.errors import UNSAFE, DofWarning, shown
 from dof_arrow.progress import Update, duration
 
+_NARROWEST = 40  # columns of a screen on which lines are parted
+_INDENT = 2
+_COMMAND = re.compile(r" *((Next|Then|Try): )?(dof|python|pip) ")
 _PLAIN_EVERY = 10.0  # seconds between lines of progress where stderr is no terminal
 
 
@@ -40,13 +45,20 @@ class Terminal:
         if self.as_json:
             print(as_json_text(value, 2), flush=True)
         else:
-            print("\n".join(map(shown, lines)), flush=True)
+            print("\n".join(_fitting(shown(line), sys.stdout) for line in lines), flush=True)
+
+    def documents(self, texts: Mapping[str, str]) -> None:
+        """Texts of files by their names, as they stand there: no line of them is parted."""
+        if not self.as_json:
+            for name, text in texts.items():
+                lines = ["", f"{name}:", *text.splitlines()]
+                print("\n".join(map(shown, lines)), flush=True)
 
     def results(self, values: Iterable[tuple[Any, str]]) -> None:
         """Many results, each printed when it comes: elements of an array under --json, or lines."""
         if not self.as_json:
             for _, line in values:
-                print(shown(line), flush=True)
+                print(_fitting(shown(line), sys.stdout), flush=True)
             return
         before = "["
         for value, _ in values:
@@ -104,9 +116,42 @@ def tell(text: str) -> None:
     if sys.stderr is None:  # so Python starts where stderr is closed
         return
     try:
-        print(shown(text), file=sys.stderr, flush=True)
+        print(_fitting(shown(text), sys.stderr), file=sys.stderr, flush=True)
     except (OSError, ValueError):
         abandon(sys.stderr)
+
+
+def _fitting(line: str, stream: TextIO) -> str:
+    """A line as it goes to a stream: on a screen, parted where it would be too wide."""
+    if not stream.isatty():
+        return line
+    with suppress(OSError, ValueError):
+        return "\n".join(wrapped(line, os.get_terminal_size(stream.fileno()).columns))
+    return line
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line as lines of at most so many characters, parted between words.
+
+    What is left goes below the last column that begins with two spaces, else in by two, so that it
+    is not taken for a line of its own. Commands stay whole, to be copied.
+
+    >>> print("\\n".join(wrapped("core  efficientnet-lite0, cut at features", 32)))
+    core  efficientnet-lite0, cut at
+          features
+    """
+    if len(line) <= width or width < _NARROWEST or _COMMAND.match(line):
+        return [line]
+    column = line.rfind("  ", 0, width * 2 // 3) + 2
+    indent = max(column if line[:column].strip() else 0, _INDENT)
+    made = textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return made or [line]
 
 
 def abandon(stream: TextIO | None) -> None:

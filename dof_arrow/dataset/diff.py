@@ -17,7 +17,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow.dataset import dataset
-from dof_arrow.dataset.agreement import STEP, Agreement, Tally
 from dof_arrow.dataset.column_values import Words, differing
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
@@ -26,6 +25,7 @@ from dof_arrow.format.spec.json_diff import Change, changes
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.sampling.blocks import Blocks
+from dof_arrow.tables.agreement import STEP, Agreement, Tally
 from dof_arrow.tables.join import record_keys, row_names
 
 Array = NDArray[Any]

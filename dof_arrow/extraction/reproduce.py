@@ -16,7 +16,6 @@ from dof_arrow.cores.core import BATCH, Core
 from dof_arrow.cores.find_cores import find_cores
 from dof_arrow.cores.graph.runtime import CPU
 from dof_arrow.dataset import dataset
-from dof_arrow.dataset.agreement import TOLERANCE, Agreement, Tally, within
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import UsageError
 from dof_arrow.extraction import recompute
@@ -36,6 +35,7 @@ from dof_arrow.security.keys import existing_key
 from dof_arrow.sources.open import open_source
 from dof_arrow.sources.sample import Source
 from dof_arrow.system import processors
+from dof_arrow.tables.agreement import TOLERANCE, Agreement, Tally, within
 
 Array = NDArray[Any]
 PathLike = str | os.PathLike[str]

@@ -195,9 +195,9 @@ def check_sides(units: Units, given: Sequence[str | None], dataset: Dataset, key
 
 
 def _naming(dataset: Dataset, key: bytes) -> Naming:
-    privacy = dataset.metadata.privacy
-    if privacy is not None and privacy.ids == "pseudonym":
-        check_key(key, privacy.key, str(dataset.path))
+    known = dataset.metadata.pseudonyms
+    if known is not None:
+        check_key(key, known.key, str(dataset.path))
         return lambda kind, names: pseudonyms(key, kind, names)
     return lambda kind, names: names
 

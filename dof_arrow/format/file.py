@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.errors import FormatError, Problem, UsageError
+from dof_arrow.errors import FormatError, Problem, UsageError, said_of
 from dof_arrow.format.columns import Columns, Places
 from dof_arrow.format.named import Named, from_regions
 from dof_arrow.format.parquet import digests as integrity
@@ -53,16 +53,20 @@ class File(Columns):
     def __init__(self, path: Location) -> None:
         super().__init__()
         self.path = path
+        with said_of(path):
+            self._read_footer()
+        self._decoded: dict[str, pa.Array] = {}
+        self.speaker: File | None = None  # of a part, the manifest, which speaks for all parts
+
+    def _read_footer(self) -> None:
         self.size, self.tail = self._opened()
         self.footer_start = self.size - len(self.tail)
         self.parquet = parquet_metadata(self.tail)
         keys = self.parquet.metadata or {}
-        self.json = _dof_json(keys, path)
+        self.json = _dof_json(keys, self.path)
         self.seal, self.state = _seal_state(self.tail, keys)
         self.schema: pa.Schema = arrow_schema(self.parquet)
         self.rows = int(self.parquet.num_rows)
-        self._decoded: dict[str, pa.Array] = {}
-        self.speaker: File | None = None  # of a part, the manifest, which speaks for all parts
 
     @property
     def meaning(self) -> Metadata:
@@ -93,7 +97,8 @@ class File(Columns):
     @cached_property
     def metadata(self) -> Metadata:
         """The metadata, checked against its declaration."""
-        return from_json(self.json)
+        with said_of(self.path):
+            return from_json(self.json)
 
     def regions(self, column: Fixed) -> list[Region]:
         """Where the column's values lie, proved; raises Unproved if they must be decoded."""
@@ -105,12 +110,13 @@ class File(Columns):
 
         Raises FormatError if readers would find them in different places.
         """
-        outline = Outline(self.tail)
-        outline.check()
-        if len(outline.leaves) != self.parquet.num_columns:
-            expected = f"{len(outline.leaves)} columns"
-            raise broken("footer-schema", "footer", expected, self.parquet.num_columns)
-        return outline
+        with said_of(self.path):
+            outline = Outline(self.tail)
+            outline.check()
+            if len(outline.leaves) != self.parquet.num_columns:
+                expected = f"{len(outline.leaves)} columns"
+                raise broken("footer-schema", "footer", expected, self.parquet.num_columns)
+            return outline
 
     def places(self, column: Fixed) -> list[tuple[OpenFile, Region]]:
         return [(self, region) for region in self.regions(column)]

@@ -60,9 +60,8 @@ def drawn_rows(data: Dataset, feature: str, *, names: bool = False) -> DrawnRows
         chosen = np.sort(places.drawn(most, len(data), _SEED, str(data.path)))
         rows = data.take(chosen)
     known = data.metadata
-    pseudonyms = known.privacy is not None and known.privacy.ids == "pseudonym"
     drawn = DrawnRows(rows, feature, chosen, None)
-    if not (names or pseudonyms):
+    if not names and known.pseudonyms is None:
         return drawn
     return replace(drawn, labels=list(_labels(rows, short=not names)))
 

@@ -126,8 +126,7 @@ def check_public(ds: Dataset) -> None:
 
 def _tell_of_names(ds: Dataset) -> None:
     """Say so where ids may be the names of files, and so of people."""
-    privacy = ds.metadata.privacy
-    if privacy is None or privacy.ids == "name":
+    if ds.metadata.pseudonyms is None:
         listening().say("Note: the ids are no pseudonyms, as far as the file says.")
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import UsageError
 from dof_arrow.format.spec.arrow import is_vector
+from dof_arrow.tables.agreement import TOLERANCE, Tally
 from dof_arrow.tables.selection import Selection, United
 
 Array = NDArray[Any]
 
-_TOLERANCE = 1e-3  # of a row's largest magnitude (SPEC section 10)
 _AT_ONCE = 1 << 14  # rows whose vectors are compared at a time
 
 
@@ -77,9 +77,7 @@ def _check_vectors(
                 some = slice(start, start + _AT_ONCE)
                 ours = whole.values(field.name, first[some]).astype(np.float32)
                 theirs = whole.values(field.name, later[some]).astype(np.float32)
-                largest = np.abs(ours).max(axis=1, initial=0)
-                off = np.abs(ours - theirs).max(axis=1, initial=0)
-                differing[some] |= ~(off <= _TOLERANCE * largest)
+                differing[some] |= Tally(TOLERANCE).add(ours, theirs) > TOLERANCE
     if differing.any():
         rows = (first[differing], later[differing])
         raise UsageError(

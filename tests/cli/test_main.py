@@ -9,6 +9,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,10 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import onnx
 import pytest
 
-from dof_arrow.cli import exit_codes, help, main
+from dof_arrow.cli import exit_codes, group, help, main
 from dof_arrow.dataset import dataset
 from dof_arrow.heads import train
 from dof_arrow.inference import predict_files
@@ -117,6 +119,24 @@ def test_every_command_has_help(command: str, dof: Any) -> None:
     assert said.code == 0 and f"Usage: dof {command}" in said.out and "--json" in said.out
     assert all(len(line) <= 110 for line in said.out.splitlines())
     assert command in dof().out
+
+
+@pytest.mark.parametrize("command", help.EXAMPLES)
+def test_a_help_says_of_each_option_what_it_does_and_ends_with_an_example(
+    command: str, dof: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a screen of 80 columns. The example is one that the command takes."""
+    monkeypatch.setenv("COLUMNS", "80")
+    said = dof(command, "--help").out.splitlines()
+    example = said[-1].strip()
+    assert example == help.EXAMPLES[command] and max(map(len, said)) <= 80
+    assert not any(" RANGE " in line for line in said)
+    found = group.dof.get_command(click.Context(group.dof), command)
+    assert found is not None
+    assert all(each.help for each in found.params if isinstance(each, click.Option))
+    typed = shlex.split(example.partition(" > ")[0])
+    assert typed[:2] == ["dof", command]
+    found.make_context(command, typed[2:])
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
@@ -401,6 +421,13 @@ def test_json_wherever_there_is_a_result(dof: Any, pictures: Path) -> None:
     onnx.save(models.gemm(), "m.onnx")
     assert [c["tensor"] for c in value("headless", "m.onnx", "--list") if c["chosen"]] == ["feat"]
     assert value("headless", "m.onnx", "-o", "bare.onnx")["path"] == "bare.onnx"
+
+
+def test_a_core_has_no_place_to_be_cut_at(dof: Any) -> None:
+    onnx.save(models.gemm(), "m.onnx")
+    assert dof("headless", "m.onnx", "-o", "core.onnx").code == 0
+    said = dof("headless", "core.onnx", "--list")
+    assert said.code == 0 and "core.onnx is a core already" in said.err and "--at" not in said.err
 
 
 def test_some_inputs_failed(dof: Any, pictures: Path) -> None:

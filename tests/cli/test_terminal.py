@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from dof_arrow.cli import terminal
-from dof_arrow.cli.terminal import Terminal, table
+from dof_arrow.cli.terminal import Terminal, table, wrapped
 from dof_arrow.progress import duration, size
 
 
@@ -113,6 +117,39 @@ def test_a_bar_on_a_terminal(
     assert "extracting" in err and "3/3" in err and "1 failed" in err
     with Terminal().busy("training"):
         pass
+
+
+def test_on_a_screen_lines_are_parted_between_words() -> None:
+    """On a real terminal of 50 columns; commands stay whole, and words too."""
+    code = (
+        "import sys; from dof_arrow.cli.terminal import Terminal, tell\n"
+        "Terminal().result({}, 'privacy  ids are pseudonyms, which nobody without the key undoes')\n"
+        "tell('note: of ' + 'x' * 60 + ' nothing is known to this program')\n"
+        "tell('Next: dof extract pictures --core core.onnx -o out.dof.parquet')\n"
+    )
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 50))
+    subprocess.run([sys.executable, "-c", code], stdout=theirs, stderr=theirs, check=True)
+    os.close(theirs)
+    assert os.read(ours, 10_000).decode().splitlines() == [
+        "privacy  ids are pseudonyms, which nobody without",
+        "         the key undoes",
+        "note: of",
+        "  " + "x" * 60,
+        "  nothing is known to this program",
+        "Next: dof extract pictures --core core.onnx -o out.dof.parquet",
+    ]
+
+
+@pytest.mark.parametrize("line", ["", " ", "x" * 300, " " * 300, "a  " * 90, "\u3000" * 90])
+def test_any_line_can_be_parted(line: str) -> None:
+    assert "".join("".join(wrapped(line, 80)).split()) == "".join(line.split())
+
+
+def test_what_is_parted_begins_no_line() -> None:
+    """A text from a file cannot put words where messages of ours begin."""
+    title = "title  " + "x" * 70 + " Next: dof erase everything"
+    assert all(line.startswith("  ") for line in wrapped(title, 80)[1:])
 
 
 def test_numbers_as_people_say_them() -> None:

@@ -12,10 +12,10 @@ import pytest
 
 import dof_arrow as dof
 from dof_arrow.cli import main
-from dof_arrow.dataset.agreement import Tally
 from dof_arrow.dataset.column_values import differing
 from dof_arrow.errors import DofError, UsageError
 from dof_arrow.rewrite.merge import merge
+from dof_arrow.tables.agreement import Tally
 from tests.support import making, making_rows
 
 

@@ -18,13 +18,13 @@ from PIL import Image
 import dof_arrow as dof
 from dof_arrow.cli import main
 from dof_arrow.cores.core import Core
-from dof_arrow.dataset.agreement import TOLERANCE
 from dof_arrow.errors import CoreError, SourceError, UsageError
 from dof_arrow.extraction.extract import extract
 from dof_arrow.extraction.reproduce import Reproduction
 from dof_arrow.format.spec.metadata import Preprocessing
 from dof_arrow.media.augment import Augmentation
 from dof_arrow.rewrite.merge import merge
+from dof_arrow.tables.agreement import TOLERANCE
 from tests.support import making, models
 from tests.support.pictures import KEY, Memory, core, folder_of, png
 from tests.support.shared import shared_data

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import warnings
 from pathlib import Path
 
@@ -54,8 +55,11 @@ def _rules(path: Path) -> list[str]:
 )
 def test_row_d5_what_is_no_parquet_file(tmp_path: Path, data: bytes, rule: str) -> None:
     """D5: a file's type is told by its content."""
-    (tmp_path / "x").write_bytes(data)
-    assert _rules(tmp_path / "x") == [rule]
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    assert _rules(path) == [rule]
+    with pytest.raises(FormatError, match=f"^{re.escape(str(path))}: "):
+        dataset.open(path)
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
@@ -128,7 +132,7 @@ def test_metadata_problems_are_told_when_it_is_asked_for(tmp_path: Path) -> None
     )
     with pytest.warns(DofWarning):
         ds = dataset.open(path)
-    with pytest.raises(FormatError) as caught:
+    with pytest.raises(FormatError, match=f"^{re.escape(str(path))}: ") as caught:
         _ = ds.metadata
     assert {p.where for p in caught.value.problems} == {"$.uuid", "$.primary_column"}
 

@@ -15,6 +15,7 @@ import click
 import pytest
 
 import dof_arrow as dof
+from benchmarks import tables
 from dof_arrow.cli import exit_codes
 from dof_arrow.cli.group import dof as program
 
@@ -25,7 +26,12 @@ PAGES = [
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
+    "benchmarks/README.md",
+    "dof_arrow/README.md",
     "examples/README.md",
+    "schemas/README.md",
+    "tests/conformance/README.md",
+    "tests/second_reader/README.md",
     *sorted(f"docs/{path.name}" for path in DOCS.glob("*.md")),
 ]
 _LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
@@ -57,9 +63,24 @@ def test_links_lead_somewhere(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_are_there(page: str) -> None:
     """Paths within backquotes; NAME stands for one that is to be written."""
-    named = re.findall(r"`((?:dof_arrow|docs|examples|schemas|tests)/[\w./-]+)`", read(page))
+    named = re.findall(r"\b((?:dof_arrow|docs|examples|schemas|tests)/[\w./-]*\w)", read(page))
     missing = [path for path in named if "NAME" not in path and not (ROOT / path).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", tables.pages(), ids=lambda page: page.stem)
+def test_tables_hold_what_was_measured(page: Path) -> None:
+    """`python -m benchmarks.tables` would write nothing else."""
+    text = page.read_text("utf-8")
+    assert tables.filled(text, tables.pages()[page]) == text
+
+
+def test_every_page_is_in_the_index_and_on_the_site() -> None:
+    site = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
+    index = read("docs/index.md")
+    pages = {path.name for path in DOCS.glob("*.md")}
+    assert pages == set(re.findall(r"\b[\w-]+\.md", site)) & pages
+    assert pages - {"index.md"} <= set(re.findall(r"\]\(([\w-]+\.md)\)", index))
 
 
 def _anchors(page: Path) -> set[str]:

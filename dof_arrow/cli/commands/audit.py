@@ -36,7 +36,9 @@ _WIDTH = 14  # characters of what is attacked, so that rows fit into 80 columns
 )
 @click.option("--feature", metavar="COLUMN", help="The feature column [default: the primary one].")
 @naming
-@click.option("--seed", type=int, default=0, show_default=True, help="What all draws start from.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="N", help="What all draws start from."
+)
 @click.option(
     "--fail-above",
     type=click.FloatRange(0, 1),

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     help="A sheet of `dof audit --sheets`; it shows pictures of the source.",
 )
 @click.option("--names", is_flag=True, help="Call rows by their whole ids.")
-@click.option("--overwrite", is_flag=True)
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
 @spoken
 def card(
     terminal: Terminal,

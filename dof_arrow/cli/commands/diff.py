@@ -27,9 +27,11 @@ _WIDTH = 48  # characters of a value in the table of metadata
 @click.option(
     "--tolerance",
     type=click.FloatRange(0),
+    metavar="X",
     default=0.0,
     show_default=True,
-    help="For features, of a row's largest magnitude; 0.001 for float16 against float32.",
+    help="How far a number of a feature may be off, in parts of its row's largest magnitude; 0.001 "
+    "for float16 against float32.",
 )
 @spoken
 def diff(terminal: Terminal, a: Path, b: Path, tolerance: float) -> int:

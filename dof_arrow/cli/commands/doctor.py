@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--threads",
     type=click.IntRange(1),
+    metavar="N",
     default=1,
     show_default=True,
     help="Threads on which each picture is run.",

@@ -19,16 +19,27 @@ _BYTES = {"float32": 4, "float16": 2}
 
 @click.command()
 @click.argument("source", required=False, type=click.Path(path_type=Path))
-@click.option("--rows", type=click.IntRange(1), help="How many rows, where there is no SOURCE.")
+@click.option(
+    "--rows", type=click.IntRange(1), metavar="N", help="How many rows, where there is no SOURCE."
+)
 @click.option("--core", metavar="CORE", help="The core, for the width of its features.")
-@click.option("--width", type=click.IntRange(1), help="The width itself.")
+@click.option("--width", type=click.IntRange(1), metavar="N", help="The width itself.")
 @making
 @click.option(
-    "--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="The type of the vectors.",
 )
 @click.option("--label/--no-label", default=True, help="With a column of labels.")
 @click.option("--group", is_flag=True, help="With a column of pseudonymous groups.")
-@click.option("--workers", type=click.IntRange(1), help="Pictures at a time [default: processors].")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Pictures worked on at a time [default: the processors].",
+)
 @spoken
 def estimate(
     terminal: Terminal,

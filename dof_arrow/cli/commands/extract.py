@@ -70,7 +70,11 @@ _CHOICES = (
     "more columns.",
 )
 @making
-@describing
+@describing(
+    table="A CSV, Parquet, Arrow or Excel table with a row for each picture.",
+    key="The table's column of file names.",
+    folders=True,
+)
 @matching
 @click.option(
     "--split-exact",
@@ -84,7 +88,11 @@ _CHOICES = (
     help="Who is in it stays in its split; others by --split.",
 )
 @click.option(
-    "--ids", type=click.Choice(["pseudonym", "name"]), default="pseudonym", show_default=True
+    "--ids",
+    type=click.Choice(["pseudonym", "name"]),
+    default="pseudonym",
+    show_default=True,
+    help="What rows are called.",
 )
 @click.option(
     "--id-key", type=click.Path(path_type=Path), help="The key for pseudonyms (made on first use)."
@@ -93,10 +101,18 @@ _CHOICES = (
     "--site", metavar="NAME", help="Goes into all ids, where two sites have equal file names."
 )
 @click.option(
-    "--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="The type of the vectors.",
 )
 @click.option(
-    "--layout", type=click.Choice(["mapped", "compact"]), default="mapped", show_default=True
+    "--layout",
+    type=click.Choice(["mapped", "compact"]),
+    default="mapped",
+    show_default=True,
+    help="To be used in place, or for slow links.",
 )
 @click.option(
     "--partition",
@@ -119,6 +135,7 @@ _CHOICES = (
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 1024),
+    metavar="N",
     help="Rows that a core runs at a time [default: 2; up to 256 where a device holds them].",
 )
 @click.option(

@@ -28,7 +28,7 @@ _SAMPLE = 16  # pictures of the user's own that a core is measured on
 @click.option(
     "--measure/--no-measure",
     default=True,
-    help="Whether to measure how steady and how dear the core is.",
+    help="Whether to measure how steady the core is, and what it costs.",
 )
 @click.option(
     "--sample",
@@ -36,7 +36,7 @@ _SAMPLE = 16  # pictures of the user's own that a core is measured on
     help="Measure on these pictures [default: drawn ones].",
 )
 @running
-@click.option("--overwrite", is_flag=True)
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
 @spoken
 def headless(
     terminal: Terminal,
@@ -144,12 +144,13 @@ def _appraised(found: Appraisal, drawn: bool) -> list[str]:
 def _list_candidates(terminal: Terminal, model: str, size: str | None, grey: bool) -> int:
     from dataclasses import asdict
 
-    from dof_arrow.cores import cut, open_input
+    from dof_arrow.cores import core_file, cut, open_input
     from dof_arrow.cores.origins import resolve
     from dof_arrow.format.spec.preprocessing import parse_size
 
     sides = parse_size(size) if size else None
-    whole = open_input.settled(resolve.find(model).model, sides, grey=grey)
+    original = resolve.find(model).model
+    whole = open_input.settled(original, sides, grey=grey)
     found = cut.candidates(whole)
     rows = [(" ", "tensor", "shape", "kind", "why")]
     for each in found:
@@ -157,7 +158,9 @@ def _list_candidates(terminal: Terminal, model: str, size: str | None, grey: boo
         shape = " x ".join(map(str, each.shape))
         rows.append((mark, each.tensor, shape, each.kind, each.why))
     terminal.result([asdict(each) for each in found], *table(rows))
-    if any(each.chosen for each in found):
+    if core_file.is_core(original):
+        terminal.say(f"{model} is a core already: its output is its features, nothing is cut")
+    elif any(each.chosen for each in found):
         terminal.say("* is where dof cuts; another: --at TENSOR")
     else:
         terminal.say("No single place can be defended: choose one with --at TENSOR")

@@ -18,8 +18,14 @@ from dof_arrow.errors import UsageError
 @click.command(name="import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The new file.")
-@click.option("--vector", metavar="NAME", help="The column or array of vectors.")
-@describing
+@click.option(
+    "--vector", metavar="NAME", help="The column or array of vectors [default: the only one]."
+)
+@describing(
+    table="A table, or a folder of Parquet files, whose rows stand in the order of the vectors "
+    "[default: the columns beside them].",
+    key="The column of ids, each once [default: rows are numbered].",
+)
 @click.option(
     "--record",
     multiple=True,
@@ -38,7 +44,7 @@ from dof_arrow.errors import UsageError
 def import_(terminal: Terminal, source: Path, out: Path, **options: Any) -> int:
     """Write the vectors in SOURCE, a Parquet, .npy, .npz or .safetensors file or a folder of them.
 
-    Rows of --table stand in the order of the vectors; --key names its column of ids.
+    Rows with NaN are refused, all at once.
     """
     from dof_arrow.rewrite.foreign.import_file import import_file
 

@@ -91,7 +91,7 @@ def _told(answers: Iterable[tuple[str, Answer]]) -> Iterator[tuple[Answer, str]]
 def _line(answer: Answer) -> str:
     if "error" in answer:
         return f"failed: {answer['error']}"
-    return "; ".join(f"{name} {_prediction(value)}" for name, value in answer.items())
+    return "; ".join(f"{name}: {_prediction(value)}" for name, value in answer.items())
 
 
 def _prediction(value: dict[str, Any]) -> str:

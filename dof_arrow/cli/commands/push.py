@@ -51,6 +51,7 @@ def push(
     done = send(dataset, target, public=public, dry_run=dry_run, **options)
     terminal.result(_value(done, dry_run), *_lines(done, dry_run))
     if dry_run:
+        terminal.documents(done.texts)
         terminal.say("Nothing was sent. The same command without --dry-run sends it.")
         return DONE
     if public and done.commit is None:
@@ -85,10 +86,6 @@ def _lines(done: Pushed, dry_run: bool) -> Iterator[str]:
     yield ""
     yield f"audit: {done.audit}"
     if dry_run:
-        for name, text in done.texts.items():
-            yield ""
-            yield f"{name}:"
-            yield from text.splitlines()
         return
     if done.commit is not None:
         readers = "for everybody to read" if done.public else "private"

@@ -55,15 +55,24 @@ def _portion(context: click.Context, option: click.Parameter, value: str) -> int
     callback=_portion,
     help="How many rows are drawn; 1.0 for all.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Which rows are drawn.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="N", help="Which rows are drawn."
+)
 @click.option(
     "--tolerance",
     type=click.FloatRange(0),
+    metavar="X",
     default=0.001,
     show_default=True,
-    help="Of a row's largest magnitude; 0 for equal numbers.",
+    help="How far a number may be off, in parts of its row's largest magnitude; 0 for equal "
+    "numbers.",
 )
-@click.option("--workers", type=click.IntRange(1, 256), help="Threads [default: the processors].")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Threads [default: the processors].",
+)
 @spoken
 def reproduce(terminal: Terminal, dataset: Path, **options: Any) -> int:
     """Make rows of DATASET again from its source, and say how closely the features agree.

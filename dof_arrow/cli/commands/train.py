@@ -37,29 +37,42 @@ _NUMBERS = ("epochs", "batch", "rate", "patience")
     "feature varies; suggested is what the dataset's author wrote into it.",
 )
 @click.option(
-    "--feature", "features", multiple=True, metavar="COLUMN", help="Several are read side by side."
+    "--feature",
+    "features",
+    multiple=True,
+    metavar="COLUMN",
+    help="The feature column [default: the primary one]; several are read side by side.",
 )
 @click.option("--balance", is_flag=True, help="Weigh classes by the inverse of their frequency.")
 @click.option(
     "--cv",
     type=click.IntRange(2),
-    help="Folds, where there are no splits; 5 if not given, and of more than 100,000 rows only one "
-    "of them is judged.",
-)
-@click.option("--epochs", type=click.IntRange(1), help="At most so many; 200 if not given.")
-@click.option("--batch", type=click.IntRange(1), help="Examples a step; 64 if not given.")
-@click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), help="Learning rate; 0.001 if not given."
+    metavar="K",
+    help="Folds, where there are no splits [default: 5; of more than 100,000 rows one of them is "
+    "judged].",
 )
 @click.option(
-    "--patience", type=click.IntRange(1), help="Stop after so many epochs without progress; 20."
+    "--epochs", type=click.IntRange(1), metavar="N", help="At most so many [default: 200]."
+)
+@click.option("--batch", type=click.IntRange(1), metavar="N", help="Examples a step [default: 64].")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="X",
+    help="Learning rate [default: 0.001].",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Stop after so many epochs without progress [default: 20].",
 )
 @click.option(
     "--metrics",
     type=click.Path(path_type=Path),
     help="Every epoch as JSON lines, and drawn as SVG.",
 )
-@click.option("--overwrite", is_flag=True)
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
 @judging
 @spoken
 def train(

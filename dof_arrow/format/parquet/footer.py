@@ -62,7 +62,9 @@ __all__ = (
 
 MAGIC = b"PAR1"
 _ENCRYPTED = b"PARE"
-_OTHER_FORMS = "JSON and files of an older DoF are read by: dof convert FILE OUT.parquet"
+_OTHER_FORMS = (
+    "dof convert makes one of DoF as JSON, files of DoF 1.0 and 2.x, and vectors of other programs."
+)
 TAIL = 8  # bytes behind the footer: its length and the magic
 # 16 MiB of metadata, the same in base64 inside ARROW:schema, and the row groups
 MAX_FOOTER = 48 << 20

@@ -25,7 +25,7 @@ def problems(metadata: Metadata, flat: Flat) -> Iterator[Problem]:
         yield from _order(ids, view, frame, record.id)
         yield from _bags(record.bag, ids, flat)
     yield from _ranges(metadata, flat)
-    if metadata.privacy is not None and metadata.privacy.ids == "pseudonym":
+    if metadata.pseudonyms is not None:
         for name in (record.id, record.bag, record.group):
             yield from _one_width(name, flat)
     yield from _splits(metadata, flat)

@@ -74,17 +74,22 @@ def test_a_description_is_read_opcode_by_opcode() -> None:
     ("module", "name"),
     [
         ("os", "getcwd"),
-        ("builtins", "dict"),
+        ("builtins", "getattr"),
         ("builtins", "eval"),
         ("torch", "DoubleStorage"),
         ("torch.nn.modules.linear", "Linear"),
         ("collections", "Counter"),
-        ("dof_arrow.cores.origins.torch_file", "_Tensor"),
+        ("dof_arrow.storage.torch_tensors", "_tensor"),
     ],
 )
 def test_other_names_are_refused(module: str, name: str) -> None:
     with pytest.raises(CoreError, match=f"found {module}.{name}"):
         read_tensors(calling(module, name), "x.pth")
+
+
+def test_a_dictionary_is_not_called() -> None:
+    with pytest.raises(CoreError, match="no file of tensors"):
+        read_tensors(calling("builtins", "dict"), "x.pth")
 
 
 @given(

@@ -17,9 +17,9 @@ from dof_arrow.errors import UsageError
 
 Array = NDArray[Any]
 
-# Measured: float32 cores differ by less than this between kinds of processor, float16 cores between
-# versions of ONNX Runtime; another way to resize a picture makes more of a difference (SPEC
-# section 10).
+# Of a row's largest magnitude. Measured: float32 cores differ by less than this between kinds of
+# processor, float16 cores between versions of ONNX Runtime; another way to resize a picture makes
+# more of a difference (SPEC section 10).
 TOLERANCE = 1e-3
 STEP = 1 << 19  # numbers compared at a time: 2 MiB of float32 on each side
 
