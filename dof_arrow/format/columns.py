@@ -34,6 +34,7 @@ class Columns(ABC):
         self._pieces: dict[str, pa.ChunkedArray | None] = {}
         self._named: dict[str, Named | None] = {}
         self._whole: dict[str, np.ndarray] = {}
+        self._proved: dict[str, list[Region]] = {}
         self._paged: dict[str, PageRows | None] = {}  # None: not to be read by pages
 
     @property

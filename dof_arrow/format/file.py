@@ -22,6 +22,7 @@ from dof_arrow.format.parquet.names_proof import NamesRegion, prove_names
 from dof_arrow.format.parquet.outline import Outline
 from dof_arrow.format.parquet.page_rows import NotByPage, PageRows, values_of_a_row
 from dof_arrow.format.parquet.pages import Encoded
+from dof_arrow.format.parquet.plain_texts import plain_texts
 from dof_arrow.format.parquet.proof import Unproved, prove, prove_by_footer
 from dof_arrow.format.spec.arrow import KEY, is_vector
 from dof_arrow.format.spec.json_model import Json
@@ -57,7 +58,7 @@ class File(Columns):
         self.footer_start = self.size - len(self.tail)
         self.parquet = parquet_metadata(self.tail)
         keys = self.parquet.metadata or {}
-        self.json = _dof_json(keys, path)
+        self.json = dof_json(keys, path)
         self.seal, self.state = _seal_state(self.tail, keys)
         self.schema: pa.Schema = arrow_schema(self.parquet)
         self.rows = int(self.parquet.num_rows)
@@ -74,7 +75,10 @@ class File(Columns):
         self._kept = KeptFile(partial(open_file, self.path), str(self.path))
         file = self.file
         size = os.fstat(file).st_size
-        return size, footer.read(file, size)
+        return size, self._read_footer(file, size)
+
+    def _read_footer(self, file: int, size: int) -> bytes:
+        return footer.read(file, size)
 
     @property
     def file(self) -> int:
@@ -85,7 +89,7 @@ class File(Columns):
     def let_go(self) -> None:
         """Close the file and forget its maps; they live on with the arrays over them."""
         self._kept.close()
-        for known in (self._maps, self._pieces, self._named, self._paged):
+        for known in (self._maps, self._pieces, self._named, self._paged, self._proved):
             known.clear()
         for name in ("_encoded", "memory"):
             self.__dict__.pop(name, None)
@@ -97,7 +101,10 @@ class File(Columns):
 
     def regions(self, column: Fixed) -> list[Region]:
         """Where the column's values lie, proved; raises Unproved if they must be decoded."""
-        return proved(self.file, self.footer_start, self.outline, column, self.rows)
+        if column.name not in self._proved:
+            found = proved(self.file, self.footer_start, self.outline, column, self.rows)
+            self._proved[column.name] = found
+        return self._proved[column.name]
 
     @cached_property
     def outline(self) -> Outline:
@@ -141,12 +148,21 @@ class File(Columns):
         rows = self.outline.rows
         if sum(rows) != self.rows:
             raise Unproved(f"column {name}: row groups have other rows than the file")
-        return prove_names(self.file, self.footer_start, self.memory, chunks, rows, name)
+        return prove_names(self.file, self.footer_start, chunks, rows, name)
 
     def decoded(self, name: str) -> pa.Array:
         if name not in self._decoded:
-            self._decoded[name] = self._sound(name, self._encoded.column(name))
+            plain = self._plain_texts(name)
+            found = self._encoded.column(name) if plain is None else plain
+            self._decoded[name] = self._sound(name, found)
         return self._decoded[name]
+
+    def _plain_texts(self, name: str) -> pa.Array | None:
+        field = self.schema.field(name)
+        leaf = self.outline.index([name])
+        if field.nullable or field.type != pa.string() or leaf is None:
+            return None
+        return plain_texts(self.file, self.footer_start, self.outline.column(leaf))
 
     def some_rows(self, name: str, rows: Places) -> pa.Array | None:
         """A few rows of a large encoded column, from the pages that hold them."""
@@ -309,7 +325,8 @@ def arrow_schema(parquet: Any) -> pa.Schema:
         raise footer.unreadable(str(error)[:200], "footer-schema", "ARROW:schema") from None
 
 
-def _dof_json(keys: Mapping[bytes, bytes], path: Location) -> Json:
+def dof_json(keys: Mapping[bytes, bytes], path: Location) -> Json:
+    """The metadata among a footer's keys; FormatError if it is none, or of a later version."""
     data = keys.get(KEY)
     if data is None:
         problem = Problem(

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING
 from functools import cache
 from itertools import islice
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dof_arrow.errors import FormatError, Problem
 
@@ -74,9 +74,48 @@ def problems(value: Json, kind: Any, where: str = "$") -> Iterator[Problem]:
         yield from _type_problems(value, kind, where)
     elif not isinstance(value, dict):
         yield _wrong_type(where, "an object", value)
-    else:
+    elif not _fits_plainly(value, kind):
         for field, hint in declared(typing.cast(Any, kind)):
             yield from _field_problems(value, field, hint, f"{where}.{field.name}")
+
+
+class _Plain(NamedTuple):
+    """A required field of a plain type, with its bounds."""
+
+    name: str
+    type: Any
+    pattern: re.Pattern[str] | None
+    minimum: int | None
+
+
+@cache
+def _plain_fields(kind: Any) -> tuple[_Plain, ...]:
+    """The fields of a declared class whose values are all texts and whole numbers; else none.
+
+    A directory lists thousands of its parts in such objects.
+    """
+    found = []
+    for field, hint in declared(kind):
+        if hint not in (str, int) or not is_required(field):
+            return ()
+        pattern = field.metadata["pattern"]
+        compiled = re.compile(pattern) if pattern else None
+        found.append(_Plain(field.name, hint, compiled, field.metadata["minimum"]))
+    return tuple(found)
+
+
+def _fits_plainly(value: dict[str, Json], kind: Any) -> bool:
+    """Whether an object of plain fields alone has no problem; False where a closer look tells."""
+    fields = _plain_fields(kind)
+    for name, wanted, pattern, minimum in fields:
+        item: Any = value.get(name)
+        if isinstance(item, bool) or not isinstance(item, wanted):
+            return False
+        if pattern is not None and not pattern.fullmatch(item):
+            return False
+        if minimum is not None and item < minimum:
+            return False
+    return bool(fields)
 
 
 def json_schema(kind: Any) -> dict[str, Json]:
@@ -140,6 +179,9 @@ def declared(kind: Any) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
 
 
 def _object_to_json(value: Any) -> Json:
+    plain = _plain_fields(typing.cast(Any, type(value)))
+    if plain:
+        return {name: getattr(value, name) for name, *_ in plain}
     made = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
@@ -176,6 +218,9 @@ def _build(hint: Any, value: Json) -> Any:
 
 
 def _build_object(kind: Any, value: dict[str, Json]) -> Any:
+    plain = _plain_fields(kind)
+    if plain:
+        return kind(**{name: value[name] for name, *_ in plain})
     given = {}
     for field, hint in declared(kind):
         if field.name in value:
