@@ -45,9 +45,8 @@ class KnownIds:
 
     def and_part(self, uuid: str, digests: Digests) -> KnownIds:
         """With one part more."""
-        # Both are sorted runs, which a stable sort merges.
-        whole = np.sort(np.concatenate([self.digests, digests]), kind="stable")
-        return KnownIds((*self.uuids, uuid), whole)
+        places = np.searchsorted(self.digests, digests)
+        return KnownIds((*self.uuids, uuid), np.insert(self.digests, places, digests))
 
 
 NONE = KnownIds((), np.empty(0, np.uint64))
@@ -75,7 +74,11 @@ def note(seal: str | None, known: KnownIds, instead_of: str | None) -> None:
         return
     names = json.dumps(known.uuids).encode()
     data = len(names).to_bytes(_LENGTH, "little") + names + known.digests.astype("<u8").tobytes()
-    with suppress(OutputError, OSError), caches.writing(_name(seal), _FOLDER) as out:
+    # What a power cut leaves of it is known by its digest, and is not waited for.
+    with (
+        suppress(OutputError, OSError),
+        caches.writing(_name(seal), _FOLDER, durable=False) as out,
+    ):
         out.write(hashlib.sha256(data).digest(), data)
     if instead_of not in (None, seal):
         with suppress(OutputError, OSError):
