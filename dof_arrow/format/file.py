@@ -162,7 +162,8 @@ class File(Columns):
         leaf = self.outline.index([name])
         if field.nullable or field.type != pa.string() or leaf is None:
             return None
-        return plain_texts(self.file, self.footer_start, self.outline.column(leaf))
+        outline = self.outline
+        return plain_texts(self.file, self.footer_start, outline.column(leaf), outline.rows)
 
     def some_rows(self, name: str, rows: Places) -> pa.Array | None:
         """A few rows of a large encoded column, from the pages that hold them."""

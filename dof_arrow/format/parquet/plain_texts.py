@@ -6,7 +6,7 @@ Its set-up takes far longer than the texts of a small file, and a directory has 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -28,29 +28,32 @@ _MOST = 1 << 16  # bytes of a chunk: pyarrow reads larger ones sooner
 _LENGTH = 4  # bytes of a text's length, which stands before it
 
 
-def plain_texts(file: int, size: int, chunks: Sequence[Struct]) -> pa.StringArray | None:
+def plain_texts(
+    file: int, size: int, chunks: Sequence[Struct], rows: Sequence[int]
+) -> pa.StringArray | None:
     """The texts of a required column in the open `file` of `size` bytes; None for other columns.
 
-    `chunks` is what the footer says of each row group. None also for what is not quite right: then
-    pyarrow's reader, within its bounds, says what is wrong.
+    `chunks` is what the footer says of them, `rows` counts the rows, of each row group. None also
+    for what is not quite right: then pyarrow's reader, within its bounds, says what is wrong.
     """
     found = []
-    for chunk in chunks:
-        texts = _texts(file, size, chunk)
+    for chunk, count in zip(chunks, rows, strict=True):
+        texts = _texts(file, size, chunk, count)
         if texts is None:
             return None
         found.append(texts)
     return pa.concat_arrays(found) if found else None
 
 
-def _texts(file: int, size: int, chunk: Struct) -> pa.StringArray | None:
+def _texts(file: int, size: int, chunk: Struct, count: int) -> pa.StringArray | None:
     told = (get(chunk, ColumnMeta.TYPE), get(chunk, ColumnMeta.CODEC))
     start, end = chunk_range(chunk)
     if told != (BYTE_ARRAY, UNCOMPRESSED) or ColumnMeta.DICTIONARY_PAGE in chunk:
         return None
     if not 0 < start < end <= size or end - start > _MOST:
         return None
-    count = get(chunk, ColumnMeta.VALUES)
+    if count < 1 or get(chunk, ColumnMeta.VALUES) != count:
+        return None
     try:
         header, length = page_header(file, start, end, "")
     except FormatError:
@@ -59,7 +62,7 @@ def _texts(file: int, size: int, chunk: Struct) -> pa.StringArray | None:
     kinds = (get(header, Page.TYPE), get(page, Page.ENCODING), get(page, Page.VALUES))
     stored = end - start - length
     sizes = (get(header, Page.BYTES), get(header, Page.STORED_BYTES))
-    if kinds != (DATA_PAGE, PLAIN, count) or sizes != (stored, stored) or count < 1:
+    if kinds != (DATA_PAGE, PLAIN, count) or sizes != (stored, stored):
         return None
     return _decoded(os.pread(file, stored, start + length), count)
 
@@ -90,16 +93,13 @@ def _of_one_length(data: bytes, count: int) -> tuple[bytes, bytes] | None:
 
 
 def _of_any_length(data: bytes, count: int) -> tuple[bytes, bytes] | None:
-    texts = list(_walked(data))
-    if len(texts) != count or sum(map(len, texts)) + count * _LENGTH != len(data):
-        return None
-    ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
-    return ends.tobytes(), b"".join(texts)
-
-
-def _walked(data: bytes) -> Iterator[bytes]:
+    texts = []
     at = 0
     while at < len(data):
         first = at + _LENGTH
         at = first + int.from_bytes(data[at:first], "little")
-        yield data[first:at]
+        texts.append(data[first:at])
+    if at != len(data) or len(texts) != count:
+        return None
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+    return ends.tobytes(), b"".join(texts)
