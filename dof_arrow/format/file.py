@@ -89,8 +89,10 @@ class File(Columns):
     def let_go(self) -> None:
         """Close the file and forget its maps; they live on with the arrays over them."""
         self._kept.close()
-        for known in (self._maps, self._pieces, self._named, self._paged, self._proved):
+        for known in (self._maps, self._pieces, self._named, self._paged):
             known.clear()
+        self._proved.clear()
+        self._proved_names.clear()
         for name in ("_encoded", "memory"):
             self.__dict__.pop(name, None)
 
@@ -141,6 +143,11 @@ class File(Columns):
 
     def names_regions(self, name: str) -> list[NamesRegion]:
         """Where the codes of a column of names lie; raises Unproved if they must be decoded."""
+        if name not in self._proved_names:
+            self._proved_names[name] = self._prove_names(name)
+        return self._proved_names[name]
+
+    def _prove_names(self, name: str) -> list[NamesRegion]:
         leaf = self.outline.index([name])
         if leaf is None:
             raise Unproved(f"column {name}: not stored as one leaf")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, groupby
 from operator import itemgetter
 
@@ -102,7 +103,12 @@ def from_codes(pieces: Iterable[tuple[Names, Codes]], classes: Sequence[str] | N
             table = np.array([places[name] for name in its_names], kind)
             codes = table[codes]
         found.append(codes.astype(kind, copy=False))
-    return Named(_in_one(found), text_array(names), known)
+    return Named(_in_one(found), _names_of(names), known)
+
+
+@lru_cache(maxsize=64)
+def _names_of(names: Names) -> pa.StringArray:
+    return text_array(names)
 
 
 def _alike(pieces: Iterable[tuple[Names, Codes]]) -> Iterator[tuple[Names, Codes]]:
