@@ -15,7 +15,7 @@ import dof_arrow as dof
 from dof_arrow.errors import FormatError
 from dof_arrow.format.append import growing
 from dof_arrow.format.writer import Writer
-from dof_arrow.tables import selection, small_pieces
+from dof_arrow.tables import group_statistics, selection, small_pieces
 
 PARTS = 12
 _ABOUT: Any = {
@@ -144,3 +144,18 @@ def test_a_file_that_became_shorter_is_noticed(tmp_path: Path) -> None:
     part.write_bytes(part.read_bytes()[:8])
     with pytest.raises(FormatError, match="shorter"):
         ds.filter(pc.field("age") > 50)
+
+
+def test_what_many_parts_say_alike_is_looked_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    usual = group_statistics._not_excluded
+
+    def noted(condition: Any, schema: pa.Schema, known: Any) -> list[int]:
+        seen.append(len(known))
+        return usual(condition, schema, known)
+
+    monkeypatch.setattr(group_statistics, "_not_excluded", noted)
+    dof.open(folder).filter(pc.field("site") == "site 2")
+    assert seen == [5]  # four sites, and a part without any

@@ -94,6 +94,8 @@ def _plain_fields(kind: Any) -> tuple[_Plain, ...]:
 
     A directory lists thousands of its parts in such objects.
     """
+    if any("pattern" not in field.metadata for field in dataclasses.fields(kind)):
+        return ()  # not declared with `spec`
     found = []
     for field, hint in declared(kind):
         if hint not in (str, int) or not is_required(field):
