@@ -37,6 +37,7 @@ class Columns(ABC):
         self._whole: dict[str, np.ndarray] = {}
         self._proved: dict[str, list[Region]] = {}
         self._proved_names: dict[str, list[NamesRegion]] = {}
+        self._alone = set[str]()  # columns that cannot be decoded with those of other files
         self._paged: dict[str, PageRows | None] = {}  # None: not to be read by pages
 
     @property

@@ -16,7 +16,7 @@ from dof_arrow.errors import FormatError, Problem, UsageError
 from dof_arrow.format.columns import Columns, Places
 from dof_arrow.format.named import Named, from_regions
 from dof_arrow.format.parquet import digests as integrity
-from dof_arrow.format.parquet import footer
+from dof_arrow.format.parquet import footer, together
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.parquet.names_proof import NamesRegion, prove_names
 from dof_arrow.format.parquet.outline import Outline
@@ -163,6 +163,26 @@ class File(Columns):
             found = self._encoded.column(name) if plain is None else plain
             self._decoded[name] = self._sound(name, found)
         return self._decoded[name]
+
+    def is_decoded(self, name: str) -> bool:
+        """Whether a decoded column is at hand, or cannot be decoded with those of other files."""
+        return name in self._decoded or name in self._alone
+
+    def small_chunk(self, name: str) -> together.SmallChunk | None:
+        """The only chunk of a flat column, if it is small; None where there are several."""
+        leaf = self.outline.index([name])
+        if leaf is None or len(self.outline.rows) != 1:
+            return None
+        outline = self.outline
+        (meta,) = outline.column(leaf)
+        return together.read(self.file, self.footer_start, meta, outline.rows[0], outline.schema)
+
+    def keep_decoded(self, name: str, column: pa.Array | None) -> None:
+        """Have a column at hand that was decoded with those of other files; None: it was not."""
+        if column is None:
+            self._alone.add(name)
+        else:
+            self._decoded[name] = self._sound(name, column)
 
     def _plain_texts(self, name: str) -> pa.Array | None:
         field = self.schema.field(name)

@@ -74,7 +74,7 @@ def note(seal: str | None, known: KnownIds, instead_of: str | None) -> None:
         return
     names = json.dumps(known.uuids).encode()
     head = len(names).to_bytes(_LENGTH, "little") + names
-    digests = memoryview(known.digests.astype("<u8", copy=False)).cast("B")
+    digests = known.digests.astype("<u8", copy=False).view(np.uint8).data
     state = hashlib.sha256(head)
     state.update(digests)
     # What a power cut leaves of it is known by its digest, and is not waited for.

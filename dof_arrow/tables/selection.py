@@ -38,6 +38,7 @@ from dof_arrow.tables.group_statistics import matching_groups
 
 Array = NDArray[Any]
 _FEW = 16  # rows of one part that are read, and not mapped
+_AHEAD = 64  # parts of which a column is decoded together where single rows are read in order
 _SPARSE = 16  # of fewer rows than one in so many, each part is asked for its own
 
 # The chain of each open directory's parts, as long as somebody has the directory.
@@ -128,6 +129,8 @@ class Selection:
             only = table.in_one_part(self.places)
             if only is not None:
                 few = only.few(name)
+                if few is None and len(only) <= _FEW:
+                    table.read_ahead(name, only.table)
                 return only.array(name) if few is None else few
         return _combined(table).array(name, self.places)
 
@@ -307,6 +310,24 @@ class Chained(_InARow):
             return None
         return self.parts[number].at(slice(rows.start - first, rows.stop - first))
 
+    def read_ahead(self, name: str, part: Table) -> None:
+        """Decode a column of this part and the next ones where the one before is decoded.
+
+        Whoever reads row after row will ask for them.
+        """
+        number = self._numbers.get(id(part), 0)
+        around = [each.table for each in self.parts[max(number - 1, 0) : number + _AHEAD]]
+        files = [file for file in around if isinstance(file, File)]
+        if len(files) < len(around) or any(isinstance(file, RemoteFile) for file in files):
+            return
+        if number and files[0].is_decoded(name) and not files[1].is_decoded(name):
+            small_pieces.decode_together(files[1:], self.schema.field(name))
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        """The number of each part, by its identity."""
+        return {id(part.table): number for number, part in enumerate(self.parts)}
+
     @cached_property
     def _starts(self) -> list[int]:
         """`starts` as Python has numbers, for single rows."""
@@ -318,13 +339,13 @@ class Chained(_InARow):
         field = self.schema.field(name)
         if isinstance(rows, slice):
             pieces = _pieces(self._cut_slice(rows))
-            return small_pieces.joined(pieces, field, self.metadata) if len(pieces) > 1 else None
+            return _together(pieces, field, self.metadata) if len(pieces) > 1 else None
         numbers, part = np.unique(self._part_of(rows), return_inverse=True)
         pieces = _pieces(self.parts[number] for number in numbers.tolist())
         ends = np.cumsum([len(self.parts[number]) for number in numbers.tolist()])
         if len(pieces) < 2 or ends[-1] > _SPARSE * len(rows):
             return None
-        whole = small_pieces.joined(pieces, field, self.metadata)
+        whole = _together(pieces, field, self.metadata)
         if whole is None:
             return None
         firsts = np.concatenate([[0], ends[:-1]])
@@ -372,6 +393,16 @@ class Chained(_InARow):
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return back
+
+
+def _together(
+    pieces: Sequence[small_pieces.Piece], field: pa.Field, about: Metadata
+) -> pa.Array | None:
+    """Rows of a column in one array; None where each file has its own, perhaps decoded by now."""
+    found = small_pieces.joined(pieces, field, about)
+    if found is None:
+        small_pieces.decode_together([file for file, _ in pieces], field)
+    return found
 
 
 def _pieces(parts: Iterable[Selection]) -> list[small_pieces.Piece]:

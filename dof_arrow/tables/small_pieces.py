@@ -15,6 +15,7 @@ import pyarrow as pa
 from dof_arrow.errors import FormatError
 from dof_arrow.format.file import File
 from dof_arrow.format.named import from_codes
+from dof_arrow.format.parquet import together
 from dof_arrow.format.parquet.layout import Fixed, fixed
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import flat_array
@@ -23,6 +24,7 @@ from dof_arrow.format.spec.names import categories, is_names
 from dof_arrow.storage.memory_map import Region
 
 _SMALL = 1 << 16  # bytes of a piece, on average
+_AT_ONCE = 256  # files whose chunks are decoded together
 _CODE = 2  # bytes of a code, at most
 Piece = tuple[File, slice]  # some rows of a file
 
@@ -46,6 +48,33 @@ def joined(pieces: Sequence[Piece], field: pa.Field, about: Metadata) -> pa.Arra
         return _numbers(pieces, column, field) if column else _names(pieces, field, about)
     except Unproved:
         return None
+
+
+def decode_together(files: Sequence[File], field: pa.Field) -> None:
+    """Decode an encoded flat column of files at once where its chunks are small.
+
+    Each file then has its own at hand; those that it does not fit decode it by themselves.
+    """
+    if pa.types.is_nested(field.type) or pa.types.is_dictionary(field.type):
+        return
+    if fixed(field) is not None or isinstance(field.type, pa.BaseExtensionType):
+        return
+    field = field.remove_metadata()
+    waiting = [file for file in files if not file.is_decoded(field.name)]
+    for start in range(0, len(waiting), _AT_ONCE):
+        _decode(waiting[start : start + _AT_ONCE], field)
+
+
+def _decode(files: Sequence[File], field: pa.Field) -> None:
+    found = {}
+    for file in files:
+        chunk = file.small_chunk(field.name)
+        if chunk is not None:
+            found[file] = chunk
+    columns = together.decoded(list(found.values()), field) if len(found) > 1 else None
+    decoded = dict(zip(found, columns or (), strict=False))
+    for file in files:
+        file.keep_decoded(field.name, decoded.get(file))
 
 
 def _numbers(pieces: Sequence[Piece], column: Fixed, field: pa.Field) -> pa.Array:
