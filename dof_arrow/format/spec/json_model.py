@@ -74,7 +74,7 @@ def problems(value: Json, kind: Any, where: str = "$") -> Iterator[Problem]:
         yield from _type_problems(value, kind, where)
     elif not isinstance(value, dict):
         yield _wrong_type(where, "an object", value)
-    elif not _fits_plainly(value, kind):
+    else:
         for field, hint in declared(typing.cast(Any, kind)):
             yield from _field_problems(value, field, hint, f"{where}.{field.name}")
 
@@ -94,6 +94,8 @@ def _plain_fields(kind: Any) -> tuple[_Plain, ...]:
 
     A directory lists thousands of its parts in such objects.
     """
+    if not dataclasses.is_dataclass(kind):
+        return ()
     if any("pattern" not in field.metadata for field in dataclasses.fields(kind)):
         return ()  # not declared with `spec`
     found = []
@@ -106,9 +108,11 @@ def _plain_fields(kind: Any) -> tuple[_Plain, ...]:
     return tuple(found)
 
 
-def _fits_plainly(value: dict[str, Json], kind: Any) -> bool:
+def _fits_plainly(value: Json, kind: Any) -> bool:
     """Whether an object of plain fields alone has no problem; False where a closer look tells."""
     fields = _plain_fields(kind)
+    if not fields or not isinstance(value, dict):
+        return False
     for name, wanted, pattern, minimum in fields:
         item: Any = value.get(name)
         if isinstance(item, bool) or not isinstance(item, wanted):
@@ -117,7 +121,7 @@ def _fits_plainly(value: dict[str, Json], kind: Any) -> bool:
             return False
         if minimum is not None and item < minimum:
             return False
-    return bool(fields)
+    return True
 
 
 def json_schema(kind: Any) -> dict[str, Json]:
@@ -211,7 +215,8 @@ def _build(hint: Any, value: Json) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build_object(hint, value)
     if origin is tuple:
-        return tuple(_build(args[0], item) for item in value)
+        build = _build_object if _plain_fields(args[0]) else _build
+        return tuple(build(args[0], item) for item in value)
     if origin is Mapping:
         return {key: _build(args[1], item) for key, item in value.items()}
     if origin in UNIONS:
@@ -283,7 +288,8 @@ def _type_problems(value: Json, hint: Any, where: str) -> Iterator[Problem]:
         yield from _union_problems(value, hint, where)
     elif origin is tuple and isinstance(value, list):
         for index, item in enumerate(value):
-            yield from problems(item, args[0], f"{where}[{index}]")
+            if not _fits_plainly(item, args[0]):
+                yield from problems(item, args[0], f"{where}[{index}]")
     elif origin is Mapping and isinstance(value, dict):
         for key, item in value.items():
             yield from problems(item, args[1], f"{where}.{key}")
