@@ -66,10 +66,13 @@ def append(
     ...     append(Path(folder, "set.dof"), Path(folder, "x.parquet")).rows
     1
     """
-    with growing(folder, overwrite=overwrite) as growth:
+    place = location(folder)
+    with growing(place, overwrite=overwrite) as growth:
         for file in files:
             growth.add(file if isinstance(file, File) else file_at(location(file)))
-    return directory_at(location(folder))
+    if isinstance(place, Address) or growth.manifest is None:
+        return directory_at(place)
+    return Directory(place, growth.manifest)
 
 
 @contextmanager
@@ -124,11 +127,14 @@ class Growth:
         self.spare = sibling(folder, SPARE)
         self.known: Directory | None = None
         self.parts: list[File] = []  # those that are new
+        self.manifest: File | None = None  # the new one, once it stands
+        self._names: set[str] | None = None  # of the parts that are listed now; None: not known
         self._ids = known_ids.NONE
         self._ids_are_known = True
         if there and not overwrite:
             self.known = Directory(folder)
             self.known.check_sizes()
+            self._names = {part.name for part in self.known.metadata.parts}
             self._ids = known_ids.of_directory(self.known)
         self._speaker = speaker
         self._taken: list[File] = []
@@ -200,6 +206,7 @@ class Growth:
             return
         sync_folder(self._work)
         manifest = _Manifest(self.known, self.parts, self._ids.uuids, self._speaker)
+        self._names = None
         manifest.write(self._work, self.folder)
         if self._work != self.folder:
             _open_up(self._work, self.folder)
@@ -208,8 +215,9 @@ class Growth:
             # From beside the directory, where only we may write it, nobody takes it up any more.
             owned.give_mode(part.file, usual)
         if self._ids_are_known:
+            self.manifest = File(self.folder / MANIFEST)
             before = None if self.known is None else self.known.seal
-            known_ids.note(File(self.folder / MANIFEST).seal, self._ids, before)
+            known_ids.note(self.manifest.seal, self._ids, before)
 
     def clean(self) -> None:
         """Remove parts that the manifest does not list: of this growth, and of older manifests."""
@@ -218,11 +226,11 @@ class Growth:
         listed = self._listed()
         if not listed:
             return
-        for path in self.folder.glob("data-*.parquet"):
-            number = NUMBERED.fullmatch(path.name)
-            if number and path.name not in listed and int(number[1]) < self._number:
+        for name in os.listdir(self.folder):
+            number = NUMBERED.fullmatch(name)
+            if number and name not in listed and int(number[1]) < self._number:
                 with suppress(OSError):
-                    path.unlink()
+                    os.unlink(self.folder / name)
 
     def _checked(self, new: File, new_ids: bool) -> known_ids.Digests:
         """The digests of a new part's ids; none where it is known that they are new.
@@ -267,9 +275,15 @@ class Growth:
 
     def _listed(self) -> set[str]:
         """The parts that the manifest lists now; none where no manifest can be read."""
+        if self._names is None:
+            self._names = self._read_names()
+        return self._names
+
+    def _read_names(self) -> set[str]:
         with suppress(DofError, KeyError, TypeError):
             # Not checked against its declaration: that takes long where parts are many.
-            return {part["name"] for part in File(self.folder / MANIFEST).json["parts"]}
+            manifest = self.manifest or File(self.folder / MANIFEST)
+            return {part["name"] for part in manifest.json["parts"]}
         return set()
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.format.named import Named, from_array
 from dof_arrow.format.parquet.layout import Fixed, fixed
+from dof_arrow.format.parquet.names_proof import NamesRegion
 from dof_arrow.format.parquet.page_rows import PageRows
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import flat_array, is_vector, numpy_values, vector_array
@@ -34,6 +35,9 @@ class Columns(ABC):
         self._pieces: dict[str, pa.ChunkedArray | None] = {}
         self._named: dict[str, Named | None] = {}
         self._whole: dict[str, np.ndarray] = {}
+        self._proved: dict[str, list[Region]] = {}
+        self._proved_names: dict[str, list[NamesRegion]] = {}
+        self._alone = set[str]()  # columns that cannot be decoded with those of other files
         self._paged: dict[str, PageRows | None] = {}  # None: not to be read by pages
 
     @property

@@ -7,28 +7,26 @@ see the parts' rows and nothing else. `append` writes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from dof_arrow.errors import FormatError, UsageError
+from dof_arrow.errors import UsageError
 from dof_arrow.format.columns import Columns
 from dof_arrow.format.file import File, State
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.parquet.proof import Unproved
-from dof_arrow.format.spec.metadata import Metadata, Part
+from dof_arrow.format.part import Kin, Part, compare
+from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.storage.addresses import Address, Location, on_disk
 from dof_arrow.storage.memory_map import OpenFile, Region, Stitched, fills_pages
 
 MANIFEST = "manifest.parquet"
 SUFFIX = ".dof"
 MANY = 256  # parts: of more, each is opened when it is first used
-_KNOWN_LATE = ("tail", "footer_start", "parquet", "json", "_kept")  # by the opened file alone
 
 
 class Directory(Columns):
@@ -36,10 +34,11 @@ class Directory(Columns):
 
     A column is one mapped array where no part but the last ends within a page.
 
-    Raises UsageError if the manifest is missing. Parts are opened when they are asked for.
+    `manifest` is that of the directory, if it is open. Raises UsageError if the manifest is
+    missing. Parts are opened when they are asked for.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, manifest: File | None = None) -> None:
         super().__init__()
         self.path = path
         if not (path / MANIFEST).is_file():
@@ -49,7 +48,7 @@ class Directory(Columns):
                 MANIFEST,
                 "none",
             )
-        self._take(File(path / MANIFEST))
+        self._take(manifest or File(path / MANIFEST))
 
     @cached_property
     def rows(self) -> int:  # type: ignore[override]
@@ -63,21 +62,30 @@ class Directory(Columns):
         Raises FormatError if one is changed or of another kind.
         """
         listed = self.metadata.parts
-        made = LatePart if len(listed) > MANY else _part
-        return [made(on_disk(self.path), about, self.manifest) for about in listed]
+        folder = on_disk(self.path)
+        kin = Kin(self.manifest)
+        parts: list[File] = []
+        for about in listed:
+            part = Part(folder / about.name, about, kin)
+            if len(listed) <= MANY:
+                part.open()
+            parts.append(part)
+        return parts
 
     def check_sizes(self) -> None:
         """Raise UsageError if a part is missing, FormatError if one has another size.
 
         None is opened.
         """
+        folder = on_disk(self.path)
         for about in self.metadata.parts:
-            path = on_disk(self.path) / about.name
+            path = os.path.join(folder, about.name)
             try:
-                found = path.stat().st_size
+                found = os.stat(path).st_size
             except OSError as error:
-                raise UsageError(f"cannot be read: {error.strerror}", str(path)) from None
-            _compare(path, (("size", about.bytes, found),))
+                raise UsageError(f"cannot be read: {error.strerror}", path) from None
+            if found != about.bytes:
+                compare(path, (("size", about.bytes, found),))
 
     def _take(self, manifest: File) -> None:
         self.manifest = manifest
@@ -156,71 +164,3 @@ def _fills_pages(part: File, column: Fixed) -> bool:
         return all(map(fills_pages, part.regions(column)))
     except Unproved:
         return False
-
-
-def _part(folder: Path, about: Part, manifest: File) -> File:
-    """A part, opened; FormatError unless it is what the manifest says."""
-    part = File(folder / about.name)
-    check_part(part, about, manifest)
-    part.speaker = manifest
-    return part
-
-
-class LatePart(File):
-    """A part of a directory; until something else is asked of it, it is what the manifest says."""
-
-    def __init__(self, folder: Path, about: Part, manifest: File) -> None:
-        Columns.__init__(self)
-        self.path = folder / about.name
-        self._folder = folder
-        self._about = about
-        self.size = about.bytes
-        self.rows = about.rows
-        self.seal = about.seal
-        self.state = "sealed"
-        self.schema = manifest.schema
-        self.speaker = manifest
-        self._decoded = {}
-        self._opening = Lock()
-
-    def __getattr__(self, name: str) -> Any:
-        """What only the opened file knows. Raises FormatError unless it is what was said."""
-        if name not in _KNOWN_LATE:
-            raise AttributeError(name)
-        with self._opening:
-            if name not in self.__dict__:
-                assert self.speaker is not None
-                opened = _part(self._folder, self._about, self.speaker)
-                self.__dict__.update({each: getattr(opened, each) for each in _KNOWN_LATE})
-        return self.__dict__[name]
-
-
-def check_part(part: File, about: Part, manifest: File) -> None:
-    """Raise FormatError unless a part is what the manifest says."""
-    compared = (
-        ("size", about.bytes, part.size),
-        ("seal", about.seal, part.seal),
-        ("rows", about.rows, part.rows),
-    )
-    _compare(part.path, compared)
-    if part.state != "sealed" or not part.schema.equals(manifest.schema):
-        raise FormatError(
-            "a part does not belong to this dataset",
-            str(part.path),
-            "its seal and columns",
-            "others",
-            f"See what is wrong: dof validate {manifest.path.parent}",
-        )
-
-
-def _compare(path: Location, compared: Iterable[tuple[str, object, object]]) -> None:
-    """Raise FormatError where the manifest says of a part what was not found."""
-    for what, expected, found in compared:
-        if expected != found:
-            raise FormatError(
-                f"a part has another {what} than the manifest says",
-                str(path),
-                str(expected),
-                str(found),
-                "Restore the part from a backup.",
-            )

@@ -16,12 +16,13 @@ from dof_arrow.errors import FormatError, Problem, UsageError, said_of
 from dof_arrow.format.columns import Columns, Places
 from dof_arrow.format.named import Named, from_regions
 from dof_arrow.format.parquet import digests as integrity
-from dof_arrow.format.parquet import footer
+from dof_arrow.format.parquet import footer, together
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.parquet.names_proof import NamesRegion, prove_names
 from dof_arrow.format.parquet.outline import Outline
 from dof_arrow.format.parquet.page_rows import NotByPage, PageRows, values_of_a_row
 from dof_arrow.format.parquet.pages import Encoded
+from dof_arrow.format.parquet.plain_texts import plain_texts
 from dof_arrow.format.parquet.proof import Unproved, prove, prove_by_footer
 from dof_arrow.format.spec.arrow import KEY, is_vector
 from dof_arrow.format.spec.json_model import Json
@@ -63,7 +64,7 @@ class File(Columns):
         self.footer_start = self.size - len(self.tail)
         self.parquet = parquet_metadata(self.tail)
         keys = self.parquet.metadata or {}
-        self.json = _dof_json(keys, self.path)
+        self.json = dof_json(keys, self.path)
         self.seal, self.state = _seal_state(self.tail, keys)
         self.schema: pa.Schema = arrow_schema(self.parquet)
         self.rows = int(self.parquet.num_rows)
@@ -78,7 +79,10 @@ class File(Columns):
         self._kept = KeptFile(partial(open_file, self.path), str(self.path))
         file = self.file
         size = os.fstat(file).st_size
-        return size, footer.read(file, size)
+        return size, self._read_footer(file, size)
+
+    def _read_footer(self, file: int, size: int) -> bytes:
+        return footer.read(file, size)
 
     @property
     def file(self) -> int:
@@ -91,6 +95,8 @@ class File(Columns):
         self._kept.close()
         for known in (self._maps, self._pieces, self._named, self._paged):
             known.clear()
+        self._proved.clear()
+        self._proved_names.clear()
         for name in ("_encoded", "memory"):
             self.__dict__.pop(name, None)
 
@@ -102,7 +108,10 @@ class File(Columns):
 
     def regions(self, column: Fixed) -> list[Region]:
         """Where the column's values lie, proved; raises Unproved if they must be decoded."""
-        return proved(self.file, self.footer_start, self.outline, column, self.rows)
+        if column.name not in self._proved:
+            found = proved(self.file, self.footer_start, self.outline, column, self.rows)
+            self._proved[column.name] = found
+        return self._proved[column.name]
 
     @cached_property
     def outline(self) -> Outline:
@@ -140,6 +149,11 @@ class File(Columns):
 
     def names_regions(self, name: str) -> list[NamesRegion]:
         """Where the codes of a column of names lie; raises Unproved if they must be decoded."""
+        if name not in self._proved_names:
+            self._proved_names[name] = self._prove_names(name)
+        return self._proved_names[name]
+
+    def _prove_names(self, name: str) -> list[NamesRegion]:
         leaf = self.outline.index([name])
         if leaf is None:
             raise Unproved(f"column {name}: not stored as one leaf")
@@ -147,12 +161,42 @@ class File(Columns):
         rows = self.outline.rows
         if sum(rows) != self.rows:
             raise Unproved(f"column {name}: row groups have other rows than the file")
-        return prove_names(self.file, self.footer_start, self.memory, chunks, rows, name)
+        return prove_names(self.file, self.footer_start, chunks, rows, name)
 
     def decoded(self, name: str) -> pa.Array:
         if name not in self._decoded:
-            self._decoded[name] = self._sound(name, self._encoded.column(name))
+            plain = self._plain_texts(name)
+            found = self._encoded.column(name) if plain is None else plain
+            self._decoded[name] = self._sound(name, found)
         return self._decoded[name]
+
+    def is_decoded(self, name: str) -> bool:
+        """Whether a decoded column is at hand, or cannot be decoded with those of other files."""
+        return name in self._decoded or name in self._alone
+
+    def small_chunk(self, name: str) -> together.SmallChunk | None:
+        """The only chunk of a flat column, if it is small; None where there are several."""
+        leaf = self.outline.index([name])
+        if leaf is None or len(self.outline.rows) != 1:
+            return None
+        outline = self.outline
+        (meta,) = outline.column(leaf)
+        return together.read(self.file, self.footer_start, meta, outline.rows[0], outline.schema)
+
+    def keep_decoded(self, name: str, column: pa.Array | None) -> None:
+        """Have a column at hand that was decoded with those of other files; None: it was not."""
+        if column is None:
+            self._alone.add(name)
+        else:
+            self._decoded[name] = self._sound(name, column)
+
+    def _plain_texts(self, name: str) -> pa.Array | None:
+        field = self.schema.field(name)
+        leaf = self.outline.index([name])
+        if field.nullable or field.type != pa.string() or leaf is None:
+            return None
+        outline = self.outline
+        return plain_texts(self.file, self.footer_start, outline.column(leaf), outline.rows)
 
     def some_rows(self, name: str, rows: Places) -> pa.Array | None:
         """A few rows of a large encoded column, from the pages that hold them."""
@@ -315,7 +359,8 @@ def arrow_schema(parquet: Any) -> pa.Schema:
         raise footer.unreadable(str(error)[:200], "footer-schema", "ARROW:schema") from None
 
 
-def _dof_json(keys: Mapping[bytes, bytes], path: Location) -> Json:
+def dof_json(keys: Mapping[bytes, bytes], path: Location) -> Json:
+    """The metadata among a footer's keys; FormatError if it is none, or of a later version."""
     data = keys.get(KEY)
     if data is None:
         problem = Problem(

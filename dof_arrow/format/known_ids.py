@@ -45,9 +45,8 @@ class KnownIds:
 
     def and_part(self, uuid: str, digests: Digests) -> KnownIds:
         """With one part more."""
-        # Both are sorted runs, which a stable sort merges.
-        whole = np.sort(np.concatenate([self.digests, digests]), kind="stable")
-        return KnownIds((*self.uuids, uuid), whole)
+        places = np.searchsorted(self.digests, digests)
+        return KnownIds((*self.uuids, uuid), np.insert(self.digests, places, digests))
 
 
 NONE = KnownIds((), np.empty(0, np.uint64))
@@ -74,9 +73,16 @@ def note(seal: str | None, known: KnownIds, instead_of: str | None) -> None:
     if seal is None:
         return
     names = json.dumps(known.uuids).encode()
-    data = len(names).to_bytes(_LENGTH, "little") + names + known.digests.astype("<u8").tobytes()
-    with suppress(OutputError, OSError), caches.writing(_name(seal), _FOLDER) as out:
-        out.write(hashlib.sha256(data).digest(), data)
+    head = len(names).to_bytes(_LENGTH, "little") + names
+    digests = known.digests.astype("<u8", copy=False).view(np.uint8).data
+    state = hashlib.sha256(head)
+    state.update(digests)
+    # What a power cut leaves of it is known by its digest, and is not waited for.
+    with (
+        suppress(OutputError, OSError),
+        caches.writing(_name(seal), _FOLDER, durable=False) as out,
+    ):
+        out.write(state.digest() + head, digests)
     if instead_of not in (None, seal):
         with suppress(OutputError, OSError):
             caches.path_of(_name(str(instead_of)), _FOLDER).unlink(missing_ok=True)
@@ -85,12 +91,13 @@ def note(seal: str | None, known: KnownIds, instead_of: str | None) -> None:
 def _noted(seal: str | None) -> KnownIds | None:
     with suppress(OutputError, OSError, ValueError):
         stored = caches.read(_name(str(seal)), _FOLDER) or b""
-        data = stored[_DIGEST:]
+        data = memoryview(stored)[_DIGEST:]
         if seal is None or hashlib.sha256(data).digest() != stored[:_DIGEST]:
             return None
         start = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
-        names = json.loads(data[_LENGTH:start])
-        return KnownIds(tuple(names), np.frombuffer(data, "<u8", offset=start).astype(np.uint64))
+        names = json.loads(bytes(data[_LENGTH:start]))
+        digests = np.frombuffer(data, "<u8", offset=start).astype(np.uint64, copy=False)
+        return KnownIds(tuple(names), digests)
     return None
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, groupby
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +26,7 @@ from dof_arrow.format.spec.names import (
 from dof_arrow.format.spec.rules import broken
 
 Codes = NDArray[np.integer]
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,21 +82,43 @@ def from_regions(
 
     Raises Unproved where a code has no name.
     """
-    own = dict.fromkeys(name for region in regions for name in region.names)
+    return from_codes([(region.names, region.codes(memory)) for region in regions], classes)
+
+
+def from_codes(pieces: Iterable[tuple[Names, Codes]], classes: Sequence[str] | None) -> Named:
+    """A column of these pieces, each with its own names and the codes of its rows.
+
+    Raises Unproved where a code has no name.
+    """
+    runs = list(_alike(pieces))
+    own = dict.fromkeys(chain.from_iterable(names for names, _ in runs))
     names, known = _order(own, classes)
     places = {name: place for place, name in enumerate(names)}
     kind = code_type(len(names))
-    pieces = []
-    for region in regions:
-        codes = region.codes(memory)
-        if int(codes.max(initial=0)) >= len(region.names):
+    found = []
+    for its_names, codes in runs:
+        if int(codes.max(initial=0)) >= len(its_names):
             raise Unproved("a code without a name")
-        if region.names != names[: len(region.names)]:
-            table = np.array([places[name] for name in region.names], kind)
+        if its_names != names[: len(its_names)]:
+            table = np.array([places[name] for name in its_names], kind)
             codes = table[codes]
-        pieces.append(codes.astype(kind, copy=False))
-    whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    return Named(whole, text_array(names), known)
+        found.append(codes.astype(kind, copy=False))
+    return Named(_in_one(found), _names_of(names), known)
+
+
+@lru_cache(maxsize=64)
+def _names_of(names: Names) -> pa.StringArray:
+    return text_array(names)
+
+
+def _alike(pieces: Iterable[tuple[Names, Codes]]) -> Iterator[tuple[Names, Codes]]:
+    """The pieces; neighbours with the same names are one."""
+    for names, run in groupby(pieces, key=itemgetter(0)):
+        yield names, _in_one([codes for _, codes in run])
+
+
+def _in_one(arrays: Sequence[Codes]) -> Codes:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _order(found: Iterable[str], classes: Sequence[str] | None) -> tuple[tuple[str, ...], int]:

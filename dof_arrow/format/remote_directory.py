@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from dof_arrow.format import directory
 from dof_arrow.format.columns import Columns
-from dof_arrow.format.directory import MANIFEST, Directory, check_part
+from dof_arrow.format.directory import MANIFEST, Directory
 from dof_arrow.format.file import File
 from dof_arrow.format.parquet.layout import Fixed
+from dof_arrow.format.part import check_part
 from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.format.spec.metadata import Part
 from dof_arrow.storage.addresses import Address, Location

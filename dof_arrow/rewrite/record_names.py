@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -98,17 +99,19 @@ def named_by(
     """
     made = data.metadata.pseudonyms
     key = b"" if made is None else _key(id_key, made.key)
-    keys = _keys(given)
-    candidates = _candidates(keys, source) if key else None
+    keys = cache(partial(_keys, given))  # most files need no look at them
+    candidates = _candidates(keys(), source) if key else None
     record = data.metadata.record
     found = _called(data, record.id, "record", candidates, key)
     readings = parted(given.match)
     if record.bag is not None:
         bags = _called(data, record.bag, "bag", candidates, key)
-        fitting = [table_keys.fitting(keys, each.listing.names, readings) for each in (found, bags)]
+        fitting = [
+            table_keys.fitting(keys(), each.listing.names, readings) for each in (found, bags)
+        ]
         if fitting[1] > fitting[0] or (not any(fitting) and bags.known and not found.known):
             found = bags
-    if not found.known and len(data) and not table_keys.fitting(keys, found.listing.names):
+    if not found.known and len(data) and not table_keys.fitting(keys(), found.listing.names):
         raise _nothing_named(data, given)
     return found
 

@@ -32,6 +32,7 @@ from dof_arrow.sources.sample import Column
 
 _HOT = ("1", "true")  # the cells of a class that a row has
 _FLOAT = r"^-?[0-9]+\.0*$"
+_FIRST = 1024
 _SHOWN = 20  # names that a message lists
 
 L = TypeVar("L", bound=Listing)
@@ -86,12 +87,23 @@ def _order(names: Column, cut: segments.Segments | None) -> Column:
     """
     import pyarrow.compute as pc
 
+    if cut is None and _is_sorted(names):
+        return pa.array(np.arange(len(names)))
     columns = {"name": names}
     if cut is not None:
         columns |= {"start": cut.starts, "stop": cut.stops, "bounds": cut.bounds}
     keys = [(name, "ascending") for name in columns]
     # Rows without a name come last.
     return pc.sort_indices(pa.table(columns), keys)[: len(names) - names.null_count]
+
+
+def _is_sorted(names: Column) -> bool:
+    """Whether all are there and ascend."""
+    import pyarrow.compute as pc
+
+    if names.null_count:
+        return False
+    return bool(pc.all(pc.less_equal(names[:-1], names[1:]), min_count=0).as_py())
 
 
 def _refused(found: Listing, rows: table_keys.Matched, cut: segments.Segments | None) -> Column:
@@ -113,9 +125,11 @@ def whole_keys(keys: Column, names: Column) -> Column:
     """
     import pyarrow.compute as pc
 
-    floats = pc.match_substring_regex(keys, _FLOAT)
-    if not len(keys) or not pc.all(floats, min_count=0).as_py():
-        return keys
+    # The first ones mostly tell that they are no floats.
+    for some in (keys[:_FIRST], keys):
+        floats = pc.match_substring_regex(some, _FLOAT)
+        if not len(keys) or not pc.all(floats, min_count=0).as_py():
+            return keys
     base = table_keys.base_names(names)
     if pc.any(pc.match_substring_regex(base, r"^-?[0-9]+\.0+(\.|$)")).as_py():
         return keys

@@ -58,10 +58,11 @@ def match(keys: Column, names: Column, path: Path, loosely: Collection[str] = ()
 
     keys = _plain(keys)
     search = _Search(keys, names)
-    safe = pc.invert(pc.match_substring_regex(keys, _UNSAFE))
+    letters = _bytes(keys)
+    safe = _safe(keys, letters)
     search.look(_same, among=safe)
     respelled = 0
-    if _may_be_respelled(keys) or _may_be_respelled(names):
+    if _may_be_respelled(letters) or _may_be_respelled(_bytes(names)):
         respelled = search.look(spelled, among=safe)
     asked = tuple(name for name in READINGS if name in loosely)
     found = search.look(_folded(asked)) if asked else 0
@@ -83,11 +84,9 @@ def fitting(keys: Column, names: Column, loosely: Collection[str] = ()) -> int:
     >>> fitting(pa.array(["a.svs", "b.svs", "z"]), pa.array(["b.svs", "c"]))
     1
     """
-    import pyarrow.compute as pc
-
     keys = _plain(keys)
     search = _Search(keys, names)
-    safe = pc.invert(pc.match_substring_regex(keys, _UNSAFE))
+    safe = _safe(keys, _bytes(keys))
     found = search.look(_same, among=safe) + search.look(spelled, among=safe)
     return found + (search.look(_folded(tuple(loosely))) if loosely else 0)
 
@@ -181,12 +180,23 @@ class _Search:
         return pc.case_when(conditions, OUTSIDE, SEVERAL)
 
 
-def _may_be_respelled(texts: Column) -> bool:
+def _bytes(texts: Column) -> bytes:
+    """The letters of all texts, and those around them where they are a slice of others."""
+    data = texts.cast(pa.large_string()).buffers()[-1]
+    return b"" if data is None else data.to_pybytes()
+
+
+def _may_be_respelled(letters: bytes) -> bool:
+    return not letters.isascii() or b"\\" in letters
+
+
+def _safe(keys: Column, letters: bytes) -> Column:
+    """Which keys lead nowhere outside of the folder."""
     import pyarrow.compute as pc
 
-    if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
-        return True
-    return bool(pc.any(pc.match_substring(texts, "\\")).as_py())
+    if not any(mark in letters for mark in (b"/", b"\\", b":", b".")):
+        return nulled(keys.is_valid(), keys.is_null())
+    return pc.invert(pc.match_substring_regex(keys, _UNSAFE))
 
 
 def _fitting(found: tuple[Column, Column]) -> int:
@@ -199,12 +209,20 @@ def _found(keys: Column, names: Column) -> tuple[Column, Column]:
     import pyarrow.compute as pc
 
     places = pc.index_in(keys, value_set=names, skip_nulls=True)
-    if pc.count_distinct(names).as_py() == len(names):
+    if _all_met(places, len(names)) or pc.count_distinct(names).as_py() == len(names):
         return places, pa.array(np.zeros(len(keys), bool))
     counts = names.value_counts()
     repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     several = pc.is_in(keys, value_set=repeated, skip_nulls=True)
     return nulled(places, several), several
+
+
+def _all_met(places: Column, count: int) -> bool:
+    """Whether each of so many places is met: of equal names only the first would be."""
+    if len(places) - places.null_count < count:
+        return False
+    met = np.bincount(places.drop_null().to_numpy(), minlength=count)
+    return bool(met.all())
 
 
 def _plain(keys: Column) -> Column:

@@ -50,9 +50,10 @@ def read(name: str, folder: str = _MODELS) -> bytes | None:
 
 
 @contextmanager
-def writing(name: str, folder: str = _MODELS) -> Iterator[Output]:
+def writing(name: str, folder: str = _MODELS, *, durable: bool = True) -> Iterator[Output]:
     """Write a file of the cache, whole or not at all.
 
+    `durable`: also across a power cut; else whoever reads it must see whether it is whole.
     Several processes may at once: what the last one wrote stays.
     Raises OutputError where the folder may be another user's, or the system refuses.
     """
@@ -63,9 +64,11 @@ def writing(name: str, folder: str = _MODELS) -> Iterator[Output]:
         file, part = tempfile.mkstemp(prefix=f".{name}.", dir=path.parent)  # exclusively, mode 0600
         try:
             yield Output(Path(part), file)
-            os.fsync(file)
+            if durable:
+                os.fsync(file)
             os.rename(part, path)
-            sync_folder(path.parent)
+            if durable:
+                sync_folder(path.parent)
         except BaseException:
             with suppress(OSError):
                 os.unlink(part)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -13,9 +13,8 @@ import pyarrow as pa
 from dof_arrow.format.columns import Columns
 from dof_arrow.format.directory import Directory
 from dof_arrow.format.file import File
-from dof_arrow.format.parquet import footer
-from dof_arrow.format.parquet.footer import ColumnMeta, get
-from dof_arrow.format.parquet.layout import Fixed, fixed
+from dof_arrow.format.parquet.footer import ColumnMeta, Struct, get
+from dof_arrow.format.parquet.layout import fixed
 from dof_arrow.format.spec.arrow import flat_array
 from dof_arrow.format.spec.names import holds_names
 
@@ -24,21 +23,21 @@ _MAX_VALUE = 5
 _NULLS = 3
 
 
-class Range(NamedTuple):
-    """The smallest and the largest value of a row group, as Arrow scalars.
+class Bounds(NamedTuple):
+    """The smallest and the largest value of a row group, as its footer has them.
 
     `whole`: no value is missing.
     """
 
-    low: Any
-    high: Any
+    low: bytes
+    high: bytes
     whole: bool
 
 
-Ranges = Sequence[Range | None]  # of each row group; None where it does not say them
+Stated = Sequence[Bounds | None]  # of each row group; None where it does not say them
 
 # By file and column: what a footer says is decoded once, however often it is asked for.
-_KNOWN: WeakKeyDictionary[File, dict[str, Ranges | None]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[File, dict[str, Stated]] = WeakKeyDictionary()
 
 
 def matching_groups(table: Columns, condition: Any, columns: Sequence[str]) -> list[slice]:
@@ -48,14 +47,14 @@ def matching_groups(table: Columns, condition: Any, columns: Sequence[str]) -> l
     """
     files = table.parts if isinstance(table, Directory) else [table]
     rows: list[int] = []
-    known: list[Any] = []
+    stated: list[tuple[Bounds | None, ...]] = []
     for file in files:
         assert isinstance(file, File)
-        footer_of_file = file.parquet
-        for group in range(footer_of_file.num_row_groups):
-            rows.append(footer_of_file.row_group(group).num_rows)
-        known += _of_file(file, columns)
-    remaining = _not_excluded(condition, table.schema, known)
+        rows += file.outline.rows
+        stated += zip(*(_stated(file, name) for name in columns), strict=True)
+    if not columns:
+        return _runs(rows, range(len(rows)))
+    remaining = _remaining(condition, table.schema, columns, stated)
     return _runs(rows, remaining)
 
 
@@ -71,64 +70,110 @@ def _runs(rows: Sequence[int], groups: Sequence[int]) -> list[slice]:
     return runs
 
 
-def _of_file(file: File, columns: Sequence[str]) -> list[Any]:
-    """What each row group says of some columns, as an Arrow expression; None if nothing."""
+def _stated(file: File, name: str) -> Stated:
+    """What each row group of a file says of a column."""
     known = _KNOWN.setdefault(file, {})
-    ranges = {}
-    for name in columns:
-        if name not in known:
-            known[name] = _ranges(file, file.schema.field(name))
-        found = known[name]
-        if found:
-            ranges[name] = found
-    return [_known(ranges, group) for group in range(file.parquet.num_row_groups)]
+    if name not in known:
+        known[name] = _bounds(file, file.schema.field(name))
+    return known[name]
 
 
-def _ranges(file: File, field: pa.Field) -> Ranges | None:
-    """The range of a column in each row group."""
+def _bounds(file: File, field: pa.Field) -> Stated:
+    nothing = [None] * len(file.outline.rows)
     column = fixed(field)
     if column is None and not holds_names(field.type):
-        return None
+        return nothing
     if column is not None and column.nested:
-        return None
+        return nothing
     leaf = file.outline.index([field.name])
     if leaf is None or _may_hide_nan(file, field):
-        return None
+        return nothing
     chunks = file.outline.column(leaf)
     statistics = [get(chunk, ColumnMeta.STATISTICS, {}) for chunk in chunks]
-    if column is None:
-        return [_range_of_texts(each, field.nullable) for each in statistics]
-    return [_range(each, column, field.type) for each in statistics]
+    size = None if column is None else column.stored.itemsize
+    return [_bounds_of_group(each, size, field.nullable) for each in statistics]
 
 
 def _may_hide_nan(file: File, field: pa.Field) -> bool:
     """Whether values may lie outside of the statistics: those of encoded floats pass over NaN."""
-    about = file.json.get("columns", {}).get(field.name, {})
-    return bool(pa.types.is_floating(field.type) and about.get("layout") != "mapped")
+    if not pa.types.is_floating(field.type):
+        return False
+    about = (file.speaker or file).json.get("columns", {}).get(field.name, {})
+    return bool(about.get("layout") != "mapped")
 
 
-def _range(statistics: footer.Struct, column: Fixed, kind: pa.DataType) -> Range | None:
-    found = [get(statistics, _MIN_VALUE), get(statistics, _MAX_VALUE)]
-    for value in found:
-        if not isinstance(value, bytes) or len(value) != column.stored.itemsize:
-            return None
-    stored = np.frombuffer(b"".join(found), column.stored)
-    low, high = flat_array(stored.astype(column.memory), kind)
-    return Range(low, high, whole=True)
+def _bounds_of_group(statistics: Struct, size: int | None, nullable: bool) -> Bounds | None:
+    """What a chunk says; `size` is that of a number in bytes, None for texts."""
+    low = get(statistics, _MIN_VALUE)
+    high = get(statistics, _MAX_VALUE)
+    if not isinstance(low, bytes) or not isinstance(high, bytes):
+        return None
+    if size is not None:
+        return Bounds(low, high, whole=True) if len(low) == len(high) == size else None
+    return Bounds(low, high, whole=not nullable or get(statistics, _NULLS) == 0)
 
 
-def _range_of_texts(statistics: footer.Struct, nullable: bool) -> Range | None:
-    """The first and the last text, in the order of their bytes, which is also Arrow's."""
-    found = []
-    for field in (_MIN_VALUE, _MAX_VALUE):
-        value = get(statistics, field)
-        try:
-            found.append(pa.scalar(value.decode(), pa.string()))
-        except (AttributeError, UnicodeDecodeError):  # it says none, or one cut within a letter
-            return None
-    low, high = found
-    nulls = get(statistics, _NULLS)
-    return Range(low, high, whole=not nullable or nulls == 0)
+def _remaining(
+    condition: Any,
+    schema: pa.Schema,
+    columns: Sequence[str],
+    stated: Sequence[tuple[Bounds | None, ...]],
+) -> list[int]:
+    """Numbers of the row groups that remain, in order; what many say alike is looked at once."""
+    alike: dict[tuple[Bounds | None, ...], list[int]] = {}
+    for group, each in enumerate(stated):
+        alike.setdefault(each, []).append(group)
+    told: list[Any] = [None] * len(alike)
+    for place, name in enumerate(columns):
+        ranges = [each[place] for each in alike]
+        for number, inside in enumerate(_insides(ranges, schema.field(name))):
+            if inside is not None:
+                told[number] = inside if told[number] is None else told[number] & inside
+    kept = _not_excluded(condition, schema, told)
+    groups = list(alike.values())
+    return sorted(chain.from_iterable(groups[number] for number in kept))
+
+
+def _insides(ranges: Sequence[Bounds | None], field: pa.Field) -> Iterator[Any]:
+    """For each range of a column an Arrow expression that holds inside of it; None if unknown."""
+    import pyarrow.compute as pc
+
+    name = pc.field(field.name)
+    bounds = zip(ranges, _values(ranges, field), strict=True)
+    for stated, (low, high) in bounds:
+        if stated is None or low is None or high is None:
+            yield None
+            continue
+        above = name >= low
+        below = name <= high
+        if not stated.whole:  # Arrow understands it in this form alone
+            missing = name.is_null()
+            above = above | missing
+            below = below | missing
+        yield above & below
+
+
+def _values(ranges: Sequence[Bounds | None], field: pa.Field) -> Iterator[tuple[Any, Any]]:
+    """The bounds as Arrow scalars; None for those that are unknown."""
+    column = fixed(field)
+    if column is None:
+        for each in ranges:
+            yield (None, None) if each is None else (_text(each.low), _text(each.high))
+        return
+    zeros = bytes(column.stored.itemsize)
+    both = [(zeros, zeros) if each is None else each[:2] for each in ranges]
+    stored = np.frombuffer(b"".join(chain.from_iterable(both)), column.stored)
+    values = flat_array(stored.astype(column.memory), field.type)
+    for place in range(0, len(values), 2):
+        yield values[place], values[place + 1]
+
+
+def _text(value: bytes) -> Any:
+    """A text as an Arrow scalar; texts are in the order of their bytes, which is also Arrow's."""
+    try:
+        return pa.scalar(value.decode(), pa.string())
+    except UnicodeDecodeError:  # it was cut within a letter
+        return None
 
 
 def _not_excluded(condition: Any, schema: pa.Schema, known: Sequence[Any]) -> list[int]:
@@ -157,24 +202,3 @@ def _by_name(schema: pa.Schema) -> pa.Schema:
         kind = field.type
         fields.append(field.with_type(kind.value_type) if pa.types.is_dictionary(kind) else field)
     return pa.schema(fields)
-
-
-def _known(ranges: Mapping[str, Ranges], group: int) -> Any:
-    """What the ranges of a group's columns say, as one Arrow expression; None if nothing."""
-    import pyarrow.compute as pc
-
-    known = None
-    for name, found in ranges.items():
-        told = found[group]
-        if told is None:
-            continue
-        field = pc.field(name)
-        above = field >= told.low
-        below = field <= told.high
-        if not told.whole:  # Arrow understands it in this form alone
-            missing = field.is_null()
-            above = above | missing
-            below = below | missing
-        inside = above & below
-        known = inside if known is None else known & inside
-    return known

@@ -5,7 +5,8 @@ A selection is a slice (views, nothing is copied) or the places of its rows (gat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, cast
@@ -31,10 +32,14 @@ from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.spec.names import code_type, codes_or_missing, is_names
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.storage.addresses import Address, Location
+from dof_arrow.tables import small_pieces
 from dof_arrow.tables.gather import Chain, Gather, Memory, Placed, of_columns
 from dof_arrow.tables.group_statistics import matching_groups
 
 Array = NDArray[Any]
+_FEW = 16  # rows of one part that are read, and not mapped
+_AHEAD = 64  # parts of which a column is decoded together where single rows are read in order
+_SPARSE = 16  # of fewer rows than one in so many, each part is asked for its own
 
 # The chain of each open directory's parts, as long as somebody has the directory.
 _CHAINS: WeakKeyDictionary[Directory, Chained] = WeakKeyDictionary()
@@ -109,6 +114,10 @@ class Selection:
         table = _split_up(self.table, name)
         if isinstance(table, Columns):
             return table.taken(name, self.places, writable=writable)
+        if isinstance(table, Chained):
+            only = table.in_one_part(self.places)
+            if only is not None:
+                return only.values(name, writable=writable)
         return _combined(table).values(name, self.places, writable=writable)
 
     def array(self, name: str) -> pa.Array | pa.ChunkedArray:
@@ -116,7 +125,21 @@ class Selection:
         table = _split_up(self.table, name)
         if isinstance(table, Columns):
             return table.array(name, self.places)
+        if isinstance(table, Chained):
+            only = table.in_one_part(self.places)
+            if only is not None:
+                few = only.few(name)
+                if few is None and len(only) <= _FEW:
+                    table.read_ahead(name, only.table)
+                return only.array(name) if few is None else few
         return _combined(table).array(name, self.places)
+
+    def few(self, name: str) -> pa.Array | None:
+        """A few rows of a flat column of one file, read and not mapped; else None."""
+        if not isinstance(self.table, File) or not 0 < len(self) <= _FEW:
+            return None
+        pieces = _pieces([self])
+        return small_pieces.joined(pieces, self.table.schema.field(name), self.table.meaning)
 
     def gather(self, name: str) -> Gather:
         """Where a loader gets rows of a feature column from."""
@@ -263,7 +286,10 @@ class Chained(_InARow):
         return np.asarray(np.concatenate(found)[self._back(rows)])
 
     def array(self, name: str, rows: Places) -> pa.ChunkedArray:
-        """Rows of a column, one or more chunks for each part."""
+        """Rows of a column, one or more chunks for each part; small ones are joined."""
+        joined = self._joined(name, rows)
+        if joined is not None:
+            return pa.chunked_array([joined])
         found = self._each(rows, lambda part: part.array(name))
         chunks: list[pa.Array] = []
         for array in found:
@@ -273,6 +299,57 @@ class Chained(_InARow):
         if is_names(kind):
             chained = chained.unify_dictionaries()  # parts may have splits of their own
         return chained if isinstance(rows, slice) else chained.take(pa.array(self._back(rows)))
+
+    def in_one_part(self, rows: Places) -> Selection | None:
+        """These rows as rows of the one part that has them all; None where several have some."""
+        if not isinstance(rows, slice) or rows.start >= rows.stop:
+            return None
+        number = bisect_right(self._starts, rows.start) - 1
+        first = self._starts[number]
+        if rows.stop > self._starts[number + 1]:
+            return None
+        return self.parts[number].at(slice(rows.start - first, rows.stop - first))
+
+    def read_ahead(self, name: str, part: Table) -> None:
+        """Decode a column of this part and the next ones where the one before is decoded.
+
+        Whoever reads row after row will ask for them.
+        """
+        number = self._numbers.get(id(part), 0)
+        around = [each.table for each in self.parts[max(number - 1, 0) : number + _AHEAD]]
+        files = [file for file in around if isinstance(file, File)]
+        if len(files) < len(around) or any(isinstance(file, RemoteFile) for file in files):
+            return
+        if number and files[0].is_decoded(name) and not files[1].is_decoded(name):
+            small_pieces.decode_together(files[1:], self.schema.field(name))
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        """The number of each part, by its identity."""
+        return {id(part.table): number for number, part in enumerate(self.parts)}
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """`starts` as Python has numbers, for single rows."""
+        found: list[int] = self.starts.tolist()
+        return found
+
+    def _joined(self, name: str, rows: Places) -> pa.Array | None:
+        """Rows of a column as one array; None where they are to be taken part by part."""
+        field = self.schema.field(name)
+        if isinstance(rows, slice):
+            pieces = _pieces(self._cut_slice(rows))
+            return _together(pieces, field, self.metadata) if len(pieces) > 1 else None
+        numbers, part = np.unique(self._part_of(rows), return_inverse=True)
+        pieces = _pieces(self.parts[number] for number in numbers.tolist())
+        ends = np.cumsum([len(self.parts[number]) for number in numbers.tolist()])
+        if len(pieces) < 2 or ends[-1] > _SPARSE * len(rows):
+            return None
+        whole = _together(pieces, field, self.metadata)
+        if whole is None:
+            return None
+        firsts = np.concatenate([[0], ends[:-1]])
+        return whole.take(pa.array(rows - self.starts[numbers][part] + firsts[part]))
 
     def gather(self, name: str) -> Gather:
         """The gathers of the parts, one after the other."""
@@ -316,6 +393,29 @@ class Chained(_InARow):
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return back
+
+
+def _together(
+    pieces: Sequence[small_pieces.Piece], field: pa.Field, about: Metadata
+) -> pa.Array | None:
+    """Rows of a column in one array; None where each file has its own, perhaps decoded by now."""
+    found = small_pieces.joined(pieces, field, about)
+    if found is None:
+        small_pieces.decode_together([file for file, _ in pieces], field)
+    return found
+
+
+def _pieces(parts: Iterable[Selection]) -> list[small_pieces.Piece]:
+    """Rows of files on this machine; none where some lie elsewhere, or do not stand together."""
+    found = []
+    for part in parts:
+        file = part.table
+        if not isinstance(file, File) or isinstance(file, RemoteFile):
+            return []
+        if not isinstance(part.places, slice):
+            return []
+        found.append((file, part.places))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

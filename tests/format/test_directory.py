@@ -14,6 +14,7 @@ import pytest
 import dof_arrow as dof
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format import append
+from dof_arrow.format.file import File
 from dof_arrow.format.parquet.layout import Geometry, fixed
 from dof_arrow.format.writer import Writer
 
@@ -161,3 +162,22 @@ def test_refusals(tmp_path: Path) -> None:
         dof.open(folder)
     with pytest.raises(UsageError, match="manifest"):
         dof.open(tmp_path)
+
+
+def test_an_addition_reads_the_manifest_before_and_after_and_no_part(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many parts there are: the time of an addition is not that of all others."""
+    folder, _ = made(tmp_path, [3] * 5)
+    part(tmp_path / "new.parquet", 15, 3)
+    opened = []
+    usual = File._opened
+
+    def noted(file: File) -> tuple[int, bytes]:
+        opened.append(file.path.name)
+        return usual(file)
+
+    monkeypatch.setattr(File, "_opened", noted)
+    assert append.append(folder, tmp_path / "new.parquet").rows == 18
+    assert opened == ["manifest.parquet", "new.parquet", "data-000005.parquet", "manifest.parquet"]
+    assert len(dof.open(folder)) == 18

@@ -14,6 +14,7 @@ import pytest
 import dof_arrow as dof
 from dof_arrow.cli.main import main
 from dof_arrow.security.pseudonyms import pseudonyms
+from dof_arrow.sources import table
 from tests.support.pictures import folder_of
 
 KEY = bytes(range(32))
@@ -311,3 +312,21 @@ def test_a_table_without_a_key_is_refused(file: Path, tmp_path: Path) -> None:
     table = _table(tmp_path / "t.csv", name=NAMES, y=["a"] * ROWS)
     with pytest.raises(dof.UsageError, match="the column that names"):
         dof.label(file, table=table, label="y", out=tmp_path / "b.parquet")
+
+
+def test_a_table_of_ids_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [f"p{row}" for row in range(5)]
+    with dof.Writer(tmp_path / "a.dof.parquet") as writer:
+        writer.write(ids=ids, vectors={"feature": np.zeros((5, 2), np.float32)})
+    labels = _table(tmp_path / "t.csv", id=ids[::-1], animal=["cat", "dog", "cat", "cat", "dog"])
+    read = []
+    usual = table.read
+
+    def noted(*arguments: Any) -> table.Table:
+        read.append(arguments)
+        return usual(*arguments)
+
+    monkeypatch.setattr(table, "read", noted)
+    out = tmp_path / "b.dof.parquet"
+    made = dof.label(tmp_path / "a.dof.parquet", table=labels, key="id", label="animal", out=out)
+    assert _values(made, "animal") == ["dog", "cat", "cat", "dog", "cat"] and len(read) == 1

@@ -142,3 +142,21 @@ def test_against_a_search_written_apart(seed: int) -> None:
         spelled = reference(row, names, [])
         assert picture in (spelled, reference(row, names, readings))
         assert picture is not None or reference(row, names, readings) is None
+
+
+def test_what_letters_tell_is_what_a_search_tells() -> None:
+    """Keys without any of some letters need no look for what leads outside, or is respelled."""
+    names = pa.array(["a", "b", "c.png", "d/e"], pa.large_string())
+    for rows in (["a", "b"], ["a", None], ["..", "a"], ["c", "a"], ["/a", "b"], ["d\\e", "a"]):
+        matched = match(pa.array(rows, pa.string()), names, Path("t"))
+        outside = [key is not None and key in ("..", "/a") for key in rows]
+        assert [reason == OUTSIDE for reason in matched.refused.to_pylist()] == outside
+        known = {"a": 0, "b": 1, "c": 2, "d\\e": 3}
+        assert matched.place.to_pylist() == [known.get(key or "") for key in rows]
+
+
+def test_names_that_stand_twice_are_noticed_whatever_the_keys_are() -> None:
+    names = pa.array(["a", "a", "b"], pa.large_string())
+    matched = match(pa.array(["a", "b", "b", "b"]), names, Path("t"))
+    assert matched.place.to_pylist() == [None, 2, 2, 2]
+    assert matched.refused.to_pylist() == [SEVERAL, None, None, None]

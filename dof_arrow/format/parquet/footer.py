@@ -261,13 +261,14 @@ def unreadable(found: str, rule: str = "footer-thrift", where: str = "footer") -
     return FormatError("this is not a Parquet file that can be read", hint=hint, problems=[problem])
 
 
-def read(file: int, size: int) -> bytes:
+def read(file: int, size: int, guess: int = GUESS) -> bytes:
     """The last bytes of the open Parquet `file` of `size` bytes: footer, length and magic.
 
-    Raises FormatError: `file-magic` if it is not Parquet, `file-encrypted` if its footer is
+    `guess` is how many these may be; of more, they are read a second time. Raises
+    FormatError: `file-magic` if it is not Parquet, `file-encrypted` if its footer is
     encrypted, `footer-length` if the stated length cannot be.
     """
-    guess = min(size, GUESS)
+    guess = min(size, guess)
     tail = os.pread(file, guess, size - guess)
     length = footer_length(tail, size)
     if length > guess:

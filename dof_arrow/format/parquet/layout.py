@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ class Geometry:
     alignment: int
 
 
+@lru_cache(maxsize=1 << 12)
 def fixed(field: pa.Field) -> Fixed | None:
     """What is mapped of a column; None if it is nullable, of varying width or boolean.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +32,7 @@ from dof_arrow.storage.memory_map import Region
 
 _EIGHT = 8
 _MAX_VARINT = 5  # bytes of the number that says how many eights there are
+_MOST_KINDS = 64
 Memory = bytes | memoryview
 _WIDTHS: dict[int, np.dtype[np.integer]] = {8: np.dtype("<u1"), 16: np.dtype("<u2")}
 
@@ -53,30 +56,35 @@ class NamesRegion:
 
 
 def prove_names(
-    file: int, end: int, memory: Memory, chunks: Sequence[Struct], rows: Sequence[int], where: str
+    file: int, end: int, chunks: Sequence[Struct], rows: Sequence[int], where: str
 ) -> list[NamesRegion]:
     """Where the codes of a column lie in each row group, once it is proved that the layout holds.
 
     `chunks` is what the footer says of them, `rows` counts the rows of each group, in the file open
-    as `file` whose footer begins at byte `end` and whose bytes are `memory`. Proved is all but that
-    each code has a name, which only the codes tell. Raises Unproved otherwise.
+    as `file` whose footer begins at byte `end`. Proved is all but that each code has a name, which
+    only the codes tell. Raises Unproved otherwise.
     """
-    proof = _Proof(file, end, memory)
+    proof = _Proof(file, end)
     found = []
     for number, (chunk, count) in enumerate(zip(chunks, rows, strict=True)):
         found.append(proof.region(chunk, count, f"row group {number}, column {where}"))
     return found
 
 
+# By rows, bytes and size of the dictionary: the bytes before the codes, and what they say, of the
+# chunks that were read last, of whatever file.
+_KNOWN: OrderedDict[tuple[int, int, int], tuple[bytes, NamesRegion]] = OrderedDict()
+
+
 class _Proof:
     """The proof for one column; what was read of a chunk is only compared with the others."""
 
-    def __init__(self, file: int, end: int, memory: Memory) -> None:
+    def __init__(self, file: int, end: int) -> None:
         self._file = file
         self._end = end
-        self._memory = memory
-        # By rows, bytes and size of the dictionary: the bytes before the codes, and what they say.
-        self._known: dict[tuple[int, int, int], tuple[bytes, NamesRegion]] = {}
+
+    def _bytes(self, start: int, stop: int) -> bytes:
+        return os.pread(self._file, stop - start, start)
 
     def region(self, chunk: Struct, rows: int, where: str) -> NamesRegion:
         """The region of a chunk; raises Unproved."""
@@ -87,14 +95,16 @@ class _Proof:
         if not inside or get(chunk, ColumnMeta.DICTIONARY_PAGE) != start:
             raise Unproved(f"{where}: no dictionary in front, or not in the file")
         kind = (rows, stop - start, data - start)
-        before, known = self._known.get(kind, (b"", None))
-        if known and self._memory[start : start + len(before)] == before:
+        before, known = _KNOWN.get(kind, (b"", None))
+        if known and self._bytes(start, start + len(before)) == before:
             first = start + len(before)
             return NamesRegion(
                 known.names, Region(first, known.region.length), known.dtype, known.filled
             )
         found = self._walked(start, data, stop, rows, where)
-        self._known[kind] = (bytes(self._memory[start : found.region.offset]), found)
+        _KNOWN[kind] = (self._bytes(start, found.region.offset), found)
+        while len(_KNOWN) > _MOST_KINDS:
+            _KNOWN.popitem(last=False)
         return found
 
     def _walked(self, start: int, data: int, stop: int, rows: int, where: str) -> NamesRegion:
@@ -103,12 +113,11 @@ class _Proof:
             first = self._codes_page(data, stop, rows, where)
         except FormatError:
             raise Unproved(f"{where}: no page header where there should be one") from None
-        width = self._memory[first]
+        width, *ahead = self._bytes(first, min(first + 1 + _MAX_VARINT, stop))
         dtype = _WIDTHS.get(width)
         if dtype is None or dtype != code_type(len(names)):
             raise Unproved(f"{where}: codes of {width} bits for {len(names)} names")
-        ahead = bytes(self._memory[first + 1 : min(first + 1 + _MAX_VARINT, stop)])
-        run, at = _varint(ahead, where)
+        run, at = _varint(bytes(ahead), where)
         at += first + 1
         filled = (run >> 1) * _EIGHT
         wanted = -(-rows // _EIGHT) * _EIGHT
@@ -125,7 +134,7 @@ class _Proof:
         if kinds != (DICTIONARY_PAGE, PLAIN) or not 0 <= count <= MAX_CODED:
             raise Unproved(f"{where}: no plain dictionary of at most {MAX_CODED} names")
         _check_filled(header, stop - start - length, where)
-        names = tuple(_texts(bytes(self._memory[start + length : stop]), count, where))
+        names = tuple(_texts(self._bytes(start + length, stop), count, where))
         if len(set(names)) != count:
             raise Unproved(f"{where}: a name stands twice in the dictionary")
         return names

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from dof_arrow.errors import FormatError, Problem
 from dof_arrow.format.parquet import footer
-from dof_arrow.format.parquet.compact import I64, Struct, get, number_at
+from dof_arrow.format.parquet.compact import BINARY, I64, STRUCT, Struct, get, number_at
 from dof_arrow.format.parquet.footer import Chunk, ColumnMeta
 from dof_arrow.format.parquet.footer_walk import ChunkPlaces, FooterWalk
 from dof_arrow.format.parquet.schema_tree import shown
@@ -34,16 +34,32 @@ class Outline:
         walk = FooterWalk(self._data)
         with footer.malformed():
             walk.walk()
-        self.leaves = walk.leaves
+        self.leaves = walk.found.leaves
         self.misplaced = list(walk.misplaced.values())
-        self._groups = walk.groups
-        self._keys = walk.keys
+        self._found = walk.found
         self._known: dict[int, list[Struct]] = {}
 
     @property
     def rows(self) -> list[int]:
         """The number of rows of each row group."""
-        return [number_at(self._data, start + places.rows) for start, places in self._groups]
+        return [number_at(self._data, start + places.rows) for start, places in self._found.groups]
+
+    @property
+    def all_rows(self) -> int:
+        """The number of rows of the file, as the footer says it."""
+        return number_at(self._data, self._found.rows)
+
+    @property
+    def schema(self) -> bytes:
+        """The bytes of the schema's elements, from which all columns follow."""
+        return self._data[self._found.schema]
+
+    def text(self, key: bytes) -> bytes | None:
+        """The value of a key; None if it is not there."""
+        for known, place in self._found.keys:
+            if known == key:
+                return self._data[place]
+        return None
 
     def index(self, path: list[str]) -> int | None:
         """The number of the leaf with this path, or None if there is none, or several."""
@@ -76,34 +92,44 @@ class Outline:
         _refuse([*self.misplaced, *self._repeated_keys()])
 
     def _repeated_keys(self) -> Iterator[Problem]:
-        for key, count in Counter(self._keys).items():
+        keys = [key for key, _ in self._found.keys]
+        if len(set(keys)) == len(keys):
+            return
+        for key, count in Counter(keys).items():
             if count > 1:
                 yield problem("footer-keys", f"key {shown((key,))}", "once")
 
     def _column(self, index: int) -> Iterator[Struct]:
-        """Decode a chunk only if it differs from the last one in more than where it lies.
+        """Decode a chunk only if it differs from the last one in more than numbers and bounds.
 
-        Few do: a file of 10 GB has hundreds of row groups.
+        Few do: a file of 10 GB has hundreds of row groups, a directory hundreds of parts.
         """
-        last: ChunkPlaces | None = None
-        mask = 0
-        known = -1  # the last chunk's bits under the mask; no bits are negative
-        meta: Struct = {}
-        for start, group in self._groups:
+        for start, group in self._found.groups:
             first, places = group.chunks[index]
             at = start + first
-            if places is not last:
-                last = places
-                mask = places.mask()
-                known = -1
-            bits = int.from_bytes(self._data[at : at + places.size], "little") & mask
-            if bits == known:
-                data_page = number_at(self._data, at + places.data_page.start)
-                meta = meta | {ColumnMeta.DATA_PAGE: (I64, data_page)}
-            else:
+            bits = int.from_bytes(self._data[at : at + places.size], "little") & places.mask
+            known = places.last
+            if known is None or known[0] != bits:
                 meta = self._meta(at)
-                known = bits
+                places.last = (bits, meta)
+            else:
+                meta = self._renewed(known[1], at, places)
             yield meta
+
+    def _renewed(self, meta: Struct, at: int, places: ChunkPlaces) -> Struct:
+        """What is said of a chunk that differs from another one in some numbers and texts alone."""
+        data = self._data
+        new: Struct = {}
+        for number, place in places.numbers.items():
+            new[number] = (I64, number_at(data, at + place.start))
+        if places.said or places.texts:
+            said: Struct = dict(get(meta, ColumnMeta.STATISTICS))
+            for number, place in places.said.items():
+                said[number] = (I64, number_at(data, at + place.start))
+            for number, place in places.texts.items():
+                said[number] = (BINARY, data[at + place.start : at + place.stop])
+            new[ColumnMeta.STATISTICS] = (STRUCT, said)
+        return meta | new
 
     def _meta(self, at: int) -> Struct:
         chunk, _ = footer.decode(self._data, at, COLUMN_CHUNK)

@@ -137,7 +137,9 @@ class Encoded:
         if column.type == kind:
             return column
         if pa.types.is_dictionary(column.type):
-            self._check_decoded(name, sum(map(_decoded_bytes, column.chunks)))
+            most = sum(len(chunk) * chunk.dictionary.nbytes for chunk in column.chunks)
+            if most > self._limit:  # else no texts can be too long together
+                self._check_decoded(name, sum(map(_decoded_bytes, column.chunks)))
         return column.cast(kind)
 
     def _check_claims(self, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from dof_arrow.errors import FormatError
@@ -24,8 +25,12 @@ from dof_arrow.storage.memory_map import Region
 
 _MAX_HEADER = 64  # a version 1 page header without statistics takes at most this
 
+_MOST_KINDS = 256
+
 # The bytes of a chunk that tell how it is laid out, each with its position in the chunk.
 Marks = list[tuple[int, bytes]]
+# By width of a row, values and bytes: the marks of chunks that were read last, of whatever file.
+_KNOWN: OrderedDict[tuple[object, ...], Marks] = OrderedDict()
 
 
 class Unproved(Exception):
@@ -69,14 +74,15 @@ class _Proof:
     """The proof for one column, chunk by chunk.
 
     Chunks of as many values and bytes are laid out in the same way. So what was read of the first
-    is only compared with the others: two short reads each, in place of a page header decoded.
+    is only compared with the others, also of other files: two short reads each, in place of a page
+    header decoded.
     """
 
     def __init__(self, file: int, size: int, column: Fixed) -> None:
         self._file = file
         self._size = size
         self._column = column
-        self._known: dict[tuple[int, int], Marks] = {}
+        self._kind = (column.nested, column.items, column.stored.itemsize)
 
     def region(self, number: int, chunk: Struct) -> Region:
         """Where the values of a chunk lie; raises Unproved."""
@@ -95,9 +101,12 @@ class _Proof:
         inside = len(MAGIC) <= start and start + stored <= self._size
         if not inside or not 0 <= values <= stored:
             raise Unproved(f"{where}: the chunk does not lie in the file")
-        marks = self._known.get((count, stored))
+        kind = (type(self), *self._kind, count, stored)
+        marks = _KNOWN.get(kind)
         if marks is None or not self._stand(marks, start):
-            self._known[count, stored] = self._marks(start, stored, count, where)
+            _KNOWN[kind] = self._marks(start, stored, count, where)
+            while len(_KNOWN) > _MOST_KINDS:
+                _KNOWN.popitem(last=False)
         return Region(start + stored - values, values)
 
     def _stand(self, marks: Marks, start: int) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING
 from functools import cache
 from itertools import islice
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dof_arrow.errors import FormatError, Problem
 
@@ -79,6 +79,51 @@ def problems(value: Json, kind: Any, where: str = "$") -> Iterator[Problem]:
             yield from _field_problems(value, field, hint, f"{where}.{field.name}")
 
 
+class _Plain(NamedTuple):
+    """A required field of a plain type, with its bounds."""
+
+    name: str
+    type: Any
+    pattern: re.Pattern[str] | None
+    minimum: int | None
+
+
+@cache
+def _plain_fields(kind: Any) -> tuple[_Plain, ...]:
+    """The fields of a declared class whose values are all texts and whole numbers; else none.
+
+    A directory lists thousands of its parts in such objects.
+    """
+    if not dataclasses.is_dataclass(kind):
+        return ()
+    if any("pattern" not in field.metadata for field in dataclasses.fields(kind)):
+        return ()  # not declared with `spec`
+    found = []
+    for field, hint in declared(kind):
+        if hint not in (str, int) or not is_required(field):
+            return ()
+        pattern = field.metadata["pattern"]
+        compiled = re.compile(pattern) if pattern else None
+        found.append(_Plain(field.name, hint, compiled, field.metadata["minimum"]))
+    return tuple(found)
+
+
+def _fits_plainly(value: Json, kind: Any) -> bool:
+    """Whether an object of plain fields alone has no problem; False where a closer look tells."""
+    fields = _plain_fields(kind)
+    if not fields or not isinstance(value, dict):
+        return False
+    for name, wanted, pattern, minimum in fields:
+        item: Any = value.get(name)
+        if isinstance(item, bool) or not isinstance(item, wanted):
+            return False
+        if pattern is not None and not pattern.fullmatch(item):
+            return False
+        if minimum is not None and item < minimum:
+            return False
+    return True
+
+
 def json_schema(kind: Any) -> dict[str, Json]:
     """The JSON Schema (2020-12) of a declared type, nested types under `$defs`."""
     defs: dict[str, Json] = {}
@@ -140,6 +185,9 @@ def declared(kind: Any) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
 
 
 def _object_to_json(value: Any) -> Json:
+    plain = _plain_fields(typing.cast(Any, type(value)))
+    if plain:
+        return {name: getattr(value, name) for name, *_ in plain}
     made = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
@@ -167,7 +215,8 @@ def _build(hint: Any, value: Json) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build_object(hint, value)
     if origin is tuple:
-        return tuple(_build(args[0], item) for item in value)
+        build = _build_object if _plain_fields(args[0]) else _build
+        return tuple(build(args[0], item) for item in value)
     if origin is Mapping:
         return {key: _build(args[1], item) for key, item in value.items()}
     if origin in UNIONS:
@@ -176,6 +225,9 @@ def _build(hint: Any, value: Json) -> Any:
 
 
 def _build_object(kind: Any, value: dict[str, Json]) -> Any:
+    plain = _plain_fields(kind)
+    if plain:
+        return kind(**{name: value[name] for name, *_ in plain})
     given = {}
     for field, hint in declared(kind):
         if field.name in value:
@@ -236,7 +288,8 @@ def _type_problems(value: Json, hint: Any, where: str) -> Iterator[Problem]:
         yield from _union_problems(value, hint, where)
     elif origin is tuple and isinstance(value, list):
         for index, item in enumerate(value):
-            yield from problems(item, args[0], f"{where}[{index}]")
+            if not _fits_plainly(item, args[0]):
+                yield from problems(item, args[0], f"{where}[{index}]")
     elif origin is Mapping and isinstance(value, dict):
         for key, item in value.items():
             yield from problems(item, args[1], f"{where}.{key}")

@@ -8,9 +8,8 @@ knows about files.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, ClassVar, Literal, TypeVar
 
 import pyarrow as pa
@@ -475,15 +474,13 @@ def _check_depth(value: Json) -> None:
     depth = 0
     while layer:
         depth += 1
-        if depth > _MAX_DEPTH:
-            raise ValueError(f"nested deeper than {_MAX_DEPTH}")
-        layer = list(chain.from_iterable(map(_children, layer)))
-
-
-def _children(value: Json) -> Iterable[Json]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+        inner: list[Json] = []
+        for each in layer:
+            children = each.values() if isinstance(each, dict) else each
+            if children and depth == _MAX_DEPTH:
+                raise ValueError(f"nested deeper than {_MAX_DEPTH}")
+            inner += [child for child in children if isinstance(child, (dict, list))]
+        layer = inner
 
 
 TYPES = {

@@ -33,8 +33,10 @@ def problems(metadata: Metadata, flat: Flat) -> Iterator[Problem]:
 
 def _order(ids: np.ndarray, view: np.ndarray, frame: np.ndarray, name: str) -> Iterator[Problem]:
     """Problems of the order of rows; `ids` are codes, all three arrays [rows]."""
-    runs = np.count_nonzero(np.diff(ids)) + 1
     records = _different(ids)
+    if records == len(ids):
+        return  # each has one row: nothing can be out of order
+    runs = np.count_nonzero(np.diff(ids)) + 1
     if runs > records:
         yield problem("id-scattered", f"column {name}", f"{records} runs of rows", runs)
     order = np.lexsort((view, ids))  # stable: frames stay in file order within each clip
@@ -164,14 +166,15 @@ def _encoded(column: pa.Array) -> tuple[list[str | None], np.ndarray]:
     """The different values of a column, and for each row the place of its own there, or -1."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    indices = column.indices.cast(pa.int64())  # a schema may say that they are unsigned
-    codes = indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return column.dictionary.to_pylist(), codes
+    return column.dictionary.to_pylist(), _codes(column)
 
 
 def _codes(column: pa.Array) -> np.ndarray:
-    _, codes = _encoded(column)
-    return codes.astype(np.int64)
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    indices = column.indices.cast(pa.int64())  # a schema may say that they are unsigned
+    codes: np.ndarray = indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return codes
 
 
 def _different(codes: np.ndarray) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -68,9 +67,8 @@ def _proved_names(parts: FileParts, outline: Outline, field: pa.Field) -> list[N
     leaf = outline.index([field.name])
     if field.nullable or leaf is None:
         raise Unproved(f"{field.type} that may be missing cannot be mapped")
-    memory = memoryview(mmap.mmap(parts.file, 0, access=mmap.ACCESS_READ))
     chunks = outline.column(leaf)
-    return prove_names(parts.file, parts.start, memory, chunks, outline.rows, field.name)
+    return prove_names(parts.file, parts.start, chunks, outline.rows, field.name)
 
 
 def _is_claimed(metadata: Metadata, name: str) -> bool:

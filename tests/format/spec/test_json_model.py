@@ -136,3 +136,33 @@ def test_a_class_may_bear_another_name_in_the_schema() -> None:
     assert schema["$defs"]["Part"]["title"] == "Part"
     assert [row[1] for row in json_model.declarations(kind)] == ["Part"]
     assert json_model.to_json(PartMetadata(size=1)) == {"size": 1}
+
+
+def test_objects_of_plain_fields_alone_are_read_and_written_as_others() -> None:
+    """Such as a directory's parts, by a shorter way."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Plain:
+        """Two plain fields."""
+
+        name: str = spec("a name", pattern="^[a-z]+$")
+        size: int = spec("how large", minimum=1)
+
+    assert json_model.from_json({"name": "a", "size": 3, "more": None}, Plain).size == 3
+    assert json_model.to_json(Plain(name="a", size=3)) == {"name": "a", "size": 3}
+    wrong = (
+        ({"name": "A", "size": 1}, "metadata-pattern", "$.name"),
+        ({"name": "a", "size": 0}, "metadata-range", "$.size"),
+        ({"name": "a", "size": True}, "metadata-type", "$.size"),
+        ({"name": "a", "size": 1.0}, "metadata-type", "$.size"),
+        ({"name": None, "size": 1}, "metadata-type", "$.name"),
+        ({"size": 1}, "metadata-missing", "$.name"),
+    )
+    for value, rule, where in wrong:
+        (found,) = json_model.problems(value, Plain)
+        assert (found.rule, found.where) == (rule, where)
+
+
+def test_a_dataclass_that_declares_nothing_is_written_too() -> None:
+    made = make_dataclass("Made", [("name", "Unknown"), ("size", int)])
+    assert json_model.to_json(made("a", 2)) == {"name": "a", "size": 2}
