@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from dof_arrow.errors import FormatError, SourceError
 from dof_arrow.format.parquet import digests as integrity
 from dof_arrow.format.parquet import footer
 from dof_arrow.format.spec.rules import broken
+from dof_arrow.once import once
 from dof_arrow.storage.addresses import Address
 from dof_arrow.storage.block_cache import Blocks
 from dof_arrow.storage.remote import RemoteObject, Span
@@ -56,7 +56,7 @@ class Fetched:
         """Whether every byte that is fetched is compared with a digest."""
         return bool(self._seal)
 
-    @cached_property
+    @once
     def blocks(self) -> Blocks:
         """Where segments are kept; the end of the file stands there from the beginning."""
         blocks = Blocks(self._seal, self._source.size)
@@ -144,13 +144,10 @@ class Fetched:
 
     def _streams(self, number: int, out: memoryview) -> bool:
         """Put the bytes of a segment from the store into `out`; whether their digest is right."""
+        start, _ = self.segments[number]
         digest = hashlib.sha256()
-        values = np.frombuffer(out, np.uint8)
-        place = 0
-        for piece in self._source.pieces(self.segments[number]):
+        for piece in self._source.read_into(start, out):
             digest.update(piece)
-            values[place : place + len(piece)] = np.frombuffer(piece, np.uint8)
-            place += len(piece)
         return self._is_right(number, digest.digest())
 
     def _checked(self, numbers: Sequence[int]) -> list[memoryview]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ from dof_arrow.format.file import File
 from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.format.spec.metadata import Part
+from dof_arrow.once import once
 from dof_arrow.storage.addresses import Address, Location
 from dof_arrow.storage.memory_map import Stitched
 from dof_arrow.storage.open_files import allow_files
@@ -83,7 +83,7 @@ class RemotePart(RemoteFile):
         """Read its footer, if that was not done; FormatError unless it is what was said."""
         _ = self._file
 
-    @cached_property
+    @once
     def _file(self) -> RemoteFile:
         opened = RemoteFile(self.path)
         check_part(opened, self._about, self._manifest)

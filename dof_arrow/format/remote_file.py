@@ -9,7 +9,6 @@ whole of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from dof_arrow.format.parquet.layout import Fixed, fixed
 from dof_arrow.format.parquet.names_proof import NamesRegion
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import is_vector, vector_array
+from dof_arrow.once import once
 from dof_arrow.storage.addresses import Address, Location
 from dof_arrow.storage.memory_map import OpenFile, Region, Stitched
 from dof_arrow.storage.remote import Span
@@ -49,14 +49,14 @@ class RemoteFile(File):
         """What the store calls the object as it was opened: its tag, if it has one."""
         return self._source.version
 
-    @cached_property
+    @once
     def fetched(self) -> Fetched:
         """The segments of the file, as far as they were asked for."""
         self.outline.check()
         seal = self.seal if self.state == "sealed" else None
         return Fetched(self._source, self.tail, seal)
 
-    @cached_property
+    @once
     def _copy(self) -> _Copy:
         return _Copy(self)
 
