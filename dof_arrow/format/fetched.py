@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError, SourceError
 from dof_arrow.format.parquet import digests as integrity
@@ -20,7 +19,6 @@ from dof_arrow.storage.block_cache import Blocks
 from dof_arrow.storage.remote import RemoteObject, Span
 
 _TOGETHER = 64 << 20  # bytes that are held in memory before they are written
-Room = Callable[[int], NDArray[np.uint8]]  # gives memory of so many bytes
 _FETCHES = 2  # of a segment whose digest is wrong: it may have been damaged on its way
 
 
@@ -96,18 +94,18 @@ class Fetched:
                 self.blocks.write(self.segments[number][0], data)
                 self._here.add(number)
 
-    def segment(self, number: int, room: Room) -> memoryview:
-        """The bytes of a segment in memory of `room`, kept where the cache has space for the file.
+    def segment(self, number: int, data: memoryview) -> memoryview:
+        """`data`, filled with the bytes of a segment; they are kept where the cache has space.
 
         They are digested while the rest of them arrives.
         """
-        start, stop = self.segments[number]
-        data = room(stop - start).data
+        start, _ = self.segments[number]
         if self._is_here(number):
             _read_into(self.blocks.file, start, data)
             return data
         if not self._streams(number, data):  # asked for again: it may be damaged on its way
-            (data,) = self._checked([number])
+            (again,) = self._checked([number])
+            data[:] = again
         if self.blocks.is_kept:
             self.blocks.write(start, data)
             self._here.add(number)

@@ -43,15 +43,24 @@ class RemoteDirectory(Directory):
         manifest: RemoteFile = self.manifest  # type: ignore[assignment]
         return manifest.version
 
+    @property
+    def filled(self) -> list[RemotePart]:
+        """The parts that have rows."""
+        return [part for part in self.parts if part.rows]
+
     def remote_files(self) -> list[RemoteFile]:
         """The parts that have rows, opened, many at the same time."""
-        filled = [part for part in self.parts if part.rows]
+        filled = self.filled
         list(together(RemotePart.open, filled))
         return list(filled)
 
+    def fetch_column(self, name: str) -> None:
+        """Have all segments of a column on this machine, fetched of many parts at the same time."""
+        list(together(lambda part: part.fetch_column(name), self.filled))
+
     def decoded(self, name: str) -> pa.Array:
-        """A column of all parts, fetched of many at the same time."""
-        list(together(lambda part: part.fetch_column(name), self.remote_files()))
+        """A column of all parts."""
+        self.fetch_column(name)
         return super().decoded(name)
 
     def stitched(self, column: Fixed) -> Stitched | None:
@@ -77,6 +86,7 @@ class RemotePart(RemoteFile):
         self.seal = about.seal
         self.state = "sealed"
         self.schema = manifest.schema
+        self.speaker = manifest
         self._decoded = {}
 
     def open(self) -> None:

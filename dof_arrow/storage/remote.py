@@ -28,7 +28,7 @@ _PIECE = 8 << 20  # bytes of one request: longer ranges come in several at once
 _TRIES = 4  # of one range
 _WAIT = 0.2  # seconds before it is asked for again, twice as long each time
 _IN_FLIGHT = 32
-_NAME = "dof-store"
+_LEVELS = {"dof-stores": 1, "dof-ranges": 2}  # names of threads, and where more of them begin
 
 
 class RemoteObject:
@@ -131,18 +131,20 @@ class RemoteObject:
 def together(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     """The results of `work` for each item, in their order, many at the same time.
 
-    What is done so may ask for more of the same; that is done one by one.
+    What is done so may do more of the same: files, and ranges of each. What these do is done one by
+    one.
     """
+    level = _LEVELS.get(threading.current_thread().name.rpartition("_")[0], 0)
     # Threads that waited for one another would fill all places, and wait for ever.
-    if len(items) < 2 or threading.current_thread().name.startswith(_NAME):
+    if len(items) < 2 or level == len(_LEVELS):
         return map(work, items)
-    return _threads(os.getpid()).map(work, items)
+    return _threads(os.getpid(), level).map(work, items)
 
 
 @cache
-def _threads(process: int) -> ThreadPoolExecutor:
+def _threads(process: int, level: int) -> ThreadPoolExecutor:
     """Threads of this process: those of another one did not survive the fork."""
-    return ThreadPoolExecutor(_IN_FLIGHT, _NAME)
+    return ThreadPoolExecutor(_IN_FLIGHT, list(_LEVELS)[level])
 
 
 def _runs(spans: Sequence[Span]) -> Iterator[Span]:

@@ -16,7 +16,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.errors import FormatError, OutputError, UsageError
 from dof_arrow.format.append import append
 from dof_arrow.format.validation.validate import validate
-from dof_arrow.rewrite.convert import convert
+from dof_arrow.rewrite.convert import Layout, convert
 from dof_arrow.rewrite.merge import merge
 from dof_arrow.tables import gather
 from tests.support import making
@@ -88,6 +88,74 @@ def test_an_epoch_of_a_directory(
         assert np.array_equal(x, VECTORS[columns["row"]])
         seen += columns["row"].tolist()
     assert sorted(seen) == list(range(ROWS))
+
+
+@pytest.fixture
+def many(tmp_path: Path, cache: Path) -> Iterator[RangeServer]:
+    """A directory of eight parts, far away."""
+    starts = range(0, ROWS, ROWS // 8)
+    parts = [write(tmp_path / f"{start}.parquet", start, start + ROWS // 8) for start in starts]
+    append(tmp_path / "many.dof", *parts)
+    files = {f"/many.dof/{p.name}": p.read_bytes() for p in (tmp_path / "many.dof").iterdir()}
+    made = RangeServer(files)
+    with made.serving() as address:
+        made.address = f"{address}/many.dof"
+        yield made
+
+
+def test_many_parts_are_read_at_the_same_time(many: RangeServer) -> None:
+    """Opened, and a column of each, of names too: one after the other they would take minutes."""
+    many.latency = 0.2
+    for name in ("row", "id"):
+        ds = dataset.open(many.address)
+        many.forget()
+        ds.to_arrow([name])
+        assert many.most_at_once >= 4, name
+    near = [3, 40, 90, 91, 92, 93]
+    many.forget()
+    assert np.array_equal(ds.take(near).to_numpy(), VECTORS[near])
+    assert many.most_at_once >= 3
+
+
+@pytest.mark.parametrize("layout", ["mapped", "compact"])
+def test_a_small_part_is_opened_when_its_turn_comes(
+    many: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Layout
+) -> None:
+    """Of how many row groups, and in which layout, is not known before."""
+    out = convert(tmp_path / "many.dof", tmp_path / "other.dof", layout=layout)
+    many.files = {f"/many.dof/{path.name}": path.read_bytes() for path in out.iterdir()}
+    monkeypatch.setattr(gather, "IN_MEMORY", 0)
+    ds = dataset.open(many.address)
+    many.forget()
+    loader = ds.loader(shuffle=True, batch_size=10)
+    assert not many.requests
+    seen = np.concatenate(list(loader))
+    assert many.requests and not np.array_equal(seen, VECTORS)
+    assert np.array_equal(seen[np.lexsort(seen.T)], VECTORS[np.lexsort(VECTORS.T)])
+
+
+def test_a_small_part_of_several_row_groups(
+    many: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = making.write(
+        tmp_path / "groups.parquet", ROWS, VECTORS, {"row": np.arange(ROWS, dtype="i4")}, group=16
+    )
+    append(tmp_path / "groups.dof", part)
+    folder = tmp_path / "groups.dof"
+    many.files = {f"/many.dof/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr(gather, "IN_MEMORY", 0)
+    loader = dataset.open(many.address).loader(shuffle=True, columns=["row"])
+    for x, columns in loader:
+        assert np.array_equal(x, VECTORS[columns["row"]])
+
+
+def test_a_small_part_that_is_another_ends_the_epoch(
+    many: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "IN_MEMORY", 0)
+    many.files["/many.dof/data-000001.parquet"] = many.files["/many.dof/data-000002.parquet"]
+    with pytest.raises(FormatError, match="another s"):
+        list(dataset.open(many.address).loader(shuffle=True))
 
 
 def test_a_part_that_is_another_is_refused(server: RangeServer) -> None:
