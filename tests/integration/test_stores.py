@@ -227,6 +227,37 @@ def test_outputs_on_s3(bucket: Bucket, folder: Path, cache: Path, tmp_path: Path
     assert {key: bucket.get(key) for key in bucket.listed()} == before
 
 
+def test_what_is_a_file_there_does_not_grow(bucket: Bucket, tmp_path: Path, folder: Path) -> None:
+    """Its parts would stand below the file, where nobody looks for them."""
+    one = bucket.put("one.dof.parquet", (tmp_path / "0.parquet").read_bytes())
+    for address in (one, f"{bucket.address}/new"):
+        with pytest.raises(UsageError, match="not the address of a directory"):
+            append(address, tmp_path / "32.parquet")
+    assert bucket.listed() == ["one.dof.parquet"]
+
+
+def test_commands_say_where_they_write(
+    bucket: Bucket, folder: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An address as a path would have one slash less; what writes here alone says so."""
+    names = making.ids(ROWS)
+    table = tmp_path / "labels.csv"
+    table.write_text("id,kind\n" + "".join(f"{name},k{name[-1]}\n" for name in names))
+    out = f"{bucket.address}/labelled.dof.parquet"
+    asked = ["--table", str(table), "--key", "id", "--label", "kind"]
+    assert main(["label", bucket.put_folder(folder), *asked, "-o", out]) == 0
+    assert f"{out}: {ROWS} rows" in capsys.readouterr().out
+    assert dataset.open(out).to_arrow(["kind"])["kind"][0].as_py() == "k0"
+    assert main(["duplicates", out]) == 0
+    assert out in capsys.readouterr().out
+    head = f"{bucket.address}/head.onnx"
+    labels = ["label", out, *asked, "--labels-only", "-o", f"{bucket.address}/labels.parquet"]
+    refused = (["train", out, "-o", head], ["repair", out], ["audit", out, "--store"], labels)
+    for command in refused:
+        assert main(command) == 2
+        assert "on this machine alone" in capsys.readouterr().err
+
+
 def test_an_upload_that_fails_leaves_nothing(
     bucket: Bucket, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

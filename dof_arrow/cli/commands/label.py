@@ -15,7 +15,7 @@ from dof_arrow.progress import size
 
 @click.command()
 @click.argument("file", type=DATASET)
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The new file.")
+@click.option("-o", "--out", required=True, type=DATASET, help="The new file.")
 @describing
 @matching
 @click.option(
