@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,7 +113,7 @@ def duplicates(
 
 
 def _opened(data: Dataset | PathLike) -> Dataset:
-    return data if isinstance(data, Dataset) else dataset.open(Path(data))
+    return data if isinstance(data, Dataset) else dataset.open(data)
 
 
 def _refuse_strange(side: Dataset, blocks: RowBlocks) -> None:

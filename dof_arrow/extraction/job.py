@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from dof_arrow.extraction.views import ONE, ViewPlan
 from dof_arrow.media import decode
 from dof_arrow.media.decode import ReadingOptions
 from dof_arrow.media.frames import Sampling
+from dof_arrow.once import once
 from dof_arrow.security.pseudonyms import KEY_BYTES, draw_number
 from dof_arrow.sources.sample import Sample, Source
 
@@ -84,7 +84,7 @@ class Job:
         for start in range(0, inputs, step):
             yield range(start, min(start + step, inputs))
 
-    @cached_property
+    @once
     def runners(self) -> Runners:
         """What runs the batches of all clips."""
         return Runners(self.workers)

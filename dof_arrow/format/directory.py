@@ -8,7 +8,6 @@ see the parts' rows and nothing else. `append` writes it.
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.part import Kin, Part, compare
 from dof_arrow.format.spec.metadata import Metadata
+from dof_arrow.once import once
 from dof_arrow.storage.addresses import Address, Location, on_disk
 from dof_arrow.storage.memory_map import OpenFile, Region, Stitched, fills_pages
 
@@ -50,12 +50,12 @@ class Directory(Columns):
             )
         self._take(manifest or File(path / MANIFEST))
 
-    @cached_property
-    def rows(self) -> int:  # type: ignore[override]
+    @once
+    def rows(self) -> int:
         """Rows of all parts."""
         return sum(part.rows for part in self.metadata.parts)
 
-    @cached_property
+    @once
     def parts(self) -> list[File]:
         """The parts, opened, or of very many to be opened when they are first used.
 

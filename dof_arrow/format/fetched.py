@@ -5,22 +5,20 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError, SourceError
 from dof_arrow.format.parquet import digests as integrity
 from dof_arrow.format.parquet import footer
 from dof_arrow.format.spec.rules import broken
+from dof_arrow.once import once
 from dof_arrow.storage.addresses import Address
 from dof_arrow.storage.block_cache import Blocks
 from dof_arrow.storage.remote import RemoteObject, Span
 
 _TOGETHER = 64 << 20  # bytes that are held in memory before they are written
-Room = Callable[[int], NDArray[np.uint8]]  # gives memory of so many bytes
 _FETCHES = 2  # of a segment whose digest is wrong: it may have been damaged on its way
 
 
@@ -56,7 +54,7 @@ class Fetched:
         """Whether every byte that is fetched is compared with a digest."""
         return bool(self._seal)
 
-    @cached_property
+    @once
     def blocks(self) -> Blocks:
         """Where segments are kept; the end of the file stands there from the beginning."""
         blocks = Blocks(self._seal, self._source.size)
@@ -96,18 +94,18 @@ class Fetched:
                 self.blocks.write(self.segments[number][0], data)
                 self._here.add(number)
 
-    def segment(self, number: int, room: Room) -> memoryview:
-        """The bytes of a segment in memory of `room`, kept where the cache has space for the file.
+    def segment(self, number: int, data: memoryview) -> memoryview:
+        """`data`, filled with the bytes of a segment; they are kept where the cache has space.
 
         They are digested while the rest of them arrives.
         """
-        start, stop = self.segments[number]
-        data = room(stop - start).data
+        start, _ = self.segments[number]
         if self._is_here(number):
             _read_into(self.blocks.file, start, data)
             return data
         if not self._streams(number, data):  # asked for again: it may be damaged on its way
-            (data,) = self._checked([number])
+            (again,) = self._checked([number])
+            data[:] = again
         if self.blocks.is_kept:
             self.blocks.write(start, data)
             self._here.add(number)
@@ -144,13 +142,10 @@ class Fetched:
 
     def _streams(self, number: int, out: memoryview) -> bool:
         """Put the bytes of a segment from the store into `out`; whether their digest is right."""
+        start, _ = self.segments[number]
         digest = hashlib.sha256()
-        values = np.frombuffer(out, np.uint8)
-        place = 0
-        for piece in self._source.pieces(self.segments[number]):
+        for piece in self._source.read_into(start, out):
             digest.update(piece)
-            values[place : place + len(piece)] = np.frombuffer(piece, np.uint8)
-            place += len(piece)
         return self._is_right(number, digest.digest())
 
     def _checked(self, numbers: Sequence[int]) -> list[memoryview]:

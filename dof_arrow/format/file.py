@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import VERSION, Metadata, from_json, parse
 from dof_arrow.format.spec.names import is_names
 from dof_arrow.format.spec.rules import broken
+from dof_arrow.once import once
 from dof_arrow.storage.addresses import Location
 from dof_arrow.storage.memory_map import OpenFile, Region, whole
 from dof_arrow.storage.open_files import KeptFile, Recent, most_files
@@ -100,7 +101,7 @@ class File(Columns):
         for name in ("_encoded", "memory"):
             self.__dict__.pop(name, None)
 
-    @cached_property
+    @once
     def metadata(self) -> Metadata:
         """The metadata, checked against its declaration."""
         with said_of(self.path):
@@ -113,7 +114,7 @@ class File(Columns):
             self._proved[column.name] = found
         return self._proved[column.name]
 
-    @cached_property
+    @once
     def outline(self) -> Outline:
         """Where the column chunks stand in the footer.
 
@@ -137,7 +138,7 @@ class File(Columns):
             arrays.append(np.frombuffer(self.memory, column.stored, count, region.offset))
         return arrays
 
-    @cached_property
+    @once
     def memory(self) -> memoryview:
         """The whole file, mapped to be read."""
         return whole(self.file)
@@ -277,7 +278,7 @@ class File(Columns):
             raise FormatError("an attachment does not lie in the file", str(self.path))
         return os.pread(self.file, length, offset)
 
-    @cached_property
+    @once
     def _encoded(self) -> Encoded:
         return Encoded(self.file, self.size, self.memory, self.parquet, self.schema, self.outline)
 

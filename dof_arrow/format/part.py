@@ -11,7 +11,6 @@ from __future__ import annotations
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -26,6 +25,7 @@ from dof_arrow.format.parquet import footer
 from dof_arrow.format.parquet.outline import Outline
 from dof_arrow.format.spec import metadata
 from dof_arrow.format.spec.arrow import KEY
+from dof_arrow.once import once
 from dof_arrow.storage.addresses import Location
 
 _ARROW_SCHEMA = b"ARROW:schema"
@@ -46,7 +46,7 @@ class Kin:
         self.guess = _FOOTER  # bytes of the next footer
         self._alike = set[tuple[bytes, bytes]]()  # stored Arrow schemas without the metadata
 
-    @cached_property
+    @once
     def _schemas(self) -> tuple[bytes, pa.Schema | None]:
         """The manifest's own, as Parquet and as Arrow have them."""
         outline = Outline(self.manifest.tail)
@@ -115,7 +115,7 @@ class Part(File):
         """Open it, if that was not done."""
         _ = self.tail
 
-    @cached_property
+    @once
     def outline(self) -> Outline:
         """Where the column chunks stand in the footer."""
         self.open()

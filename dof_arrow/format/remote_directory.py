@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ from dof_arrow.format.parquet.layout import Fixed
 from dof_arrow.format.part import check_part
 from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.format.spec.metadata import Part
+from dof_arrow.once import once
 from dof_arrow.storage.addresses import Address, Location
 from dof_arrow.storage.memory_map import Stitched
 from dof_arrow.storage.open_files import allow_files
@@ -44,15 +44,24 @@ class RemoteDirectory(Directory):
         manifest: RemoteFile = self.manifest  # type: ignore[assignment]
         return manifest.version
 
+    @property
+    def filled(self) -> list[RemotePart]:
+        """The parts that have rows."""
+        return [part for part in self.parts if part.rows]
+
     def remote_files(self) -> list[RemoteFile]:
         """The parts that have rows, opened, many at the same time."""
-        filled = [part for part in self.parts if part.rows]
+        filled = self.filled
         list(together(RemotePart.open, filled))
         return list(filled)
 
+    def fetch_column(self, name: str) -> None:
+        """Have all segments of a column on this machine, fetched of many parts at the same time."""
+        list(together(lambda part: part.fetch_column(name), self.filled))
+
     def decoded(self, name: str) -> pa.Array:
-        """A column of all parts, fetched of many at the same time."""
-        list(together(lambda part: part.fetch_column(name), self.remote_files()))
+        """A column of all parts."""
+        self.fetch_column(name)
         return super().decoded(name)
 
     def stitched(self, column: Fixed) -> Stitched | None:
@@ -78,13 +87,14 @@ class RemotePart(RemoteFile):
         self.seal = about.seal
         self.state = "sealed"
         self.schema = manifest.schema
+        self.speaker = manifest
         self._decoded = {}
 
     def open(self) -> None:
         """Read its footer, if that was not done; FormatError unless it is what was said."""
         _ = self._file
 
-    @cached_property
+    @once
     def _file(self) -> RemoteFile:
         opened = RemoteFile(self.path)
         check_part(opened, self._about, self._manifest)

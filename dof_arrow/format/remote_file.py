@@ -8,15 +8,15 @@ whole of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dof_arrow.errors import FormatError
 from dof_arrow.format.columns import Places
-from dof_arrow.format.fetched import Fetched, Room, object_of
+from dof_arrow.format.fetched import Fetched, object_of
 from dof_arrow.format.file import File, proved_by_footer
 from dof_arrow.format.named import Named
 from dof_arrow.format.parquet import footer
@@ -24,6 +24,7 @@ from dof_arrow.format.parquet.layout import Fixed, fixed
 from dof_arrow.format.parquet.names_proof import NamesRegion
 from dof_arrow.format.parquet.proof import Unproved
 from dof_arrow.format.spec.arrow import is_vector, vector_array
+from dof_arrow.once import once
 from dof_arrow.storage.addresses import Address, Location
 from dof_arrow.storage.memory_map import OpenFile, Region, Stitched
 from dof_arrow.storage.remote import Span
@@ -49,14 +50,14 @@ class RemoteFile(File):
         """What the store calls the object as it was opened: its tag, if it has one."""
         return self._source.version
 
-    @cached_property
+    @once
     def fetched(self) -> Fetched:
         """The segments of the file, as far as they were asked for."""
         self.outline.check()
         seal = self.seal if self.state == "sealed" else None
         return Fetched(self._source, self.tail, seal)
 
-    @cached_property
+    @once
     def _copy(self) -> _Copy:
         return _Copy(self)
 
@@ -135,16 +136,17 @@ class RemoteFile(File):
             return super().array(name, rows)
         return vector_array(np.ascontiguousarray(self.taken(name, rows)), field)
 
-    def group(self, column: Fixed, region: Region, room: Room) -> np.ndarray:
+    def group(self, column: Fixed, region: Region, room: Callable[..., Any]) -> np.ndarray:
         """The values [n, D] of a column in one row group, its segment fetched and checked.
 
-        `room` gives the memory for it.
+        `room` gives the memory for it, as `dof_arrow.tables.buffers.Room.take` does.
         """
         (number,) = self.fetched.holding([(region.offset, region.offset + region.length)])
-        start, _ = self.fetched.segments[number]
-        data = self.fetched.segment(number, room)
+        start, stop = self.fetched.segments[number]
+        before = region.offset - start
+        data = self.fetched.segment(number, room(stop - start, before).data)
         count = region.length // column.stored.itemsize
-        values = np.frombuffer(data, column.stored, count, region.offset - start)
+        values = np.frombuffer(data, column.stored, count, before)
         return values.reshape(-1, column.items)
 
     def _rows(self, column: Fixed, regions: Sequence[Region], rows: np.ndarray) -> np.ndarray:
@@ -205,7 +207,7 @@ class _Copy(File):
     def __init__(self, of: RemoteFile) -> None:
         for name in ("path", "size", "tail", "footer_start", "parquet", "json", "seal", "state"):
             setattr(self, name, getattr(of, name))
-        for name in ("schema", "rows", "outline"):
+        for name in ("schema", "rows", "outline", "speaker"):
             setattr(self, name, getattr(of, name))
         super(File, self).__init__()
         self._decoded = {}

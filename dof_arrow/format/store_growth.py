@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.append import Growth, growing_here
-from dof_arrow.format.directory import MANIFEST
+from dof_arrow.format.directory import MANIFEST, is_directory
 from dof_arrow.format.file import File
 from dof_arrow.format.remote_directory import RemoteDirectory
 from dof_arrow.storage import upload
@@ -30,9 +30,14 @@ def growing_on_store(
 ) -> Iterator[Growth]:
     """As `format.append.growing`; what is new is made in the folder `beside`, or a temporary one.
 
-    Raises OutputError, with nothing changed, if another process writes there meanwhile.
+    Raises OutputError, with nothing changed, if another process writes there meanwhile; UsageError
+    for an address that would be opened as that of a file.
     """
     upload.check_takes(folder)
+    if not is_directory(folder):
+        raise UsageError(
+            "not the address of a directory", str(folder), "one that ends in .dof or a slash"
+        )
     known = standing(folder)
     sizes = upload.sizes_below(folder)
     if known is not None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
+from dof_arrow.once import once
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.sampling.plan import Share
 
@@ -28,7 +28,7 @@ class Span:
         self._positions = positions
         self._order = order
 
-    @cached_property
+    @once
     def rows(self) -> Rows:
         """The rows of all its tasks."""
         return self._order(self._positions)

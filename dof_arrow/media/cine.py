@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Literal
 
@@ -14,6 +14,7 @@ from dof_arrow.media.dicom import Moving
 from dof_arrow.media.facts import PictureFacts
 from dof_arrow.media.frames import Box, Still, steady, unseen
 from dof_arrow.media.intensity import Pixels
+from dof_arrow.once import once
 
 
 class Cine:
@@ -44,7 +45,7 @@ class Cine:
         """
         return self._about.region
 
-    @cached_property
+    @once
     def facts(self) -> PictureFacts:
         """What the file is like."""
         return self._decoded(0)[1]
@@ -69,11 +70,11 @@ class Cine:
         moments = accumulate(exact, initial=Fraction(0))
         return (Still(start, stop, unseen) for start, stop in pairwise(moments))
 
-    @cached_property
+    @once
     def _about(self) -> Moving:
         return dicom.moving(self._data, self._options.allow)
 
-    @cached_property
+    @once
     def _limits(self) -> tuple[float, float] | None:
         """What becomes black and white in all frames; only used where no window says so."""
         about = self._about

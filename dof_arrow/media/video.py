@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from fractions import Fraction
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -38,6 +38,7 @@ from dof_arrow.media.video_stream import (
     usual_duration,
 )
 from dof_arrow.media.video_times import Account, Clock, Entry, account
+from dof_arrow.once import once
 
 SUFFIXES = (
     ".3gp",
@@ -108,7 +109,7 @@ class Video:
         self._lost = ""
         self._most = MEMORY // _COST if max_pixels is None else max_pixels
 
-    @cached_property
+    @once
     def facts(self) -> PictureFacts:
         """Size and bits as stored, of the first frame.
 

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from dof_arrow.privacy.uniqueness import Uniqueness, uniqueness
 from dof_arrow.rewrite.edit import carry_out, prepare
 from dof_arrow.rewrite.metadata_edit import Wanted
 from dof_arrow.storage import owned
+from dof_arrow.storage.addresses import on_disk
 from dof_arrow.storage.atomic import replacing
 
 Array = NDArray[Any]
@@ -106,7 +106,7 @@ def audit(
     At most 10,000 rows, in whole groups, are attacked. Raises UsageError for unknown columns and
     for fewer than four groups; what `open` and reading a source raise.
     """
-    found = data if isinstance(data, Dataset) else dataset.open(Path(data))
+    found = data if isinstance(data, Dataset) else dataset.open(data)
     name = feature or found.primary
     run = _Run(found, name, seed)
     with _threads(run.features.size):
@@ -159,7 +159,7 @@ def store(found: Audit, path: PathLike) -> Dataset:
     The data are copied as bytes. Raises UsageError for a directory, FormatError for a file that is
     not whole, OutputError if it cannot be written.
     """
-    if is_directory(Path(path)):
+    if is_directory(on_disk(path)):
         raise UsageError(
             "an audit is stored in a file",
             str(path),

@@ -32,6 +32,7 @@ from dof_arrow.sources.input_table import target_type
 from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.open import check_key, with_columns_of, with_table
 from dof_arrow.sources.sample import NOT_THERE
+from dof_arrow.storage.addresses import on_disk
 
 PathLike = str | os.PathLike[str]
 
@@ -149,7 +150,7 @@ class Labelling:
         tell_apart = [name for name in (record.id, record.view, record.frame) if name]
         new = self.columns or self.found.targets
         names = dict.fromkeys([*tell_apart, *new])
-        save_plain(self.dataset, list(names), Path(out), overwrite=overwrite)
+        save_plain(self.dataset, list(names), on_disk(out), overwrite=overwrite)
 
     @cached_property
     def _places(self) -> pa.Array:

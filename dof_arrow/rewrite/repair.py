@@ -21,6 +21,7 @@ from dof_arrow.format import append
 from dof_arrow.format.directory import MANIFEST
 from dof_arrow.format.file import File
 from dof_arrow.storage import owned
+from dof_arrow.storage.addresses import on_disk
 from dof_arrow.storage.atomic import explained, sibling
 
 _HIDDEN = re.compile(r"\.(?P<of>.+)\.(?P<what>partial|staging|pull|lock|new|part\.parquet)")
@@ -52,7 +53,7 @@ class Leftover:
 def find(path: str | os.PathLike[str]) -> list[Leftover]:
     """What runs left beside an output, or beside all outputs of a folder.
 
-    Raises UsageError if there is no such folder.
+    Raises UsageError if there is no such folder, and for an address.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +62,7 @@ def find(path: str | os.PathLike[str]) -> list[Leftover]:
     4
     [('x.parquet', 'the beginning of a file')]
     """
-    given = Path(os.path.abspath(path))
+    given = Path(os.path.abspath(on_disk(path)))
     is_output = (given / MANIFEST).is_file() or not given.is_dir()
     folder = given.parent if is_output else given
     if not folder.is_dir():

@@ -17,6 +17,7 @@ from typing import Any
 
 from dof_arrow.errors import OutputError
 from dof_arrow.storage import owned
+from dof_arrow.storage.addresses import Address, location
 
 Bytes = Any  # whatever has the buffer protocol: bytes, memoryview, a C-contiguous array
 
@@ -161,7 +162,15 @@ def sibling(path: Path, what: str) -> Path:
 
 
 def refuse_existing(target: Path, overwrite: bool) -> None:
-    """Raise OutputError if `target` stands already and may not be overwritten."""
+    """Raise OutputError if `target` stands already and may not be overwritten, or is an address."""
+    place = location(target)
+    if isinstance(place, Address):
+        raise OutputError(
+            "this is written on this machine alone",
+            str(place),
+            "a path",
+            hint="Write it here, and copy it there.",
+        )
     if target.is_dir():
         raise OutputError("the output is a folder", str(target), "a file name")
     if not overwrite and target.exists():

@@ -8,7 +8,7 @@ from typing import Any
 
 from dof_arrow.errors import OutputError, SourceError, UsageError
 from dof_arrow.storage.addresses import Address
-from dof_arrow.storage.stores import Answer, Changed, Missing, Passing
+from dof_arrow.storage.stores import Answer, Changed, Missing, Passing, room
 
 _LONGEST = 200  # letters of a version
 _COPIED = 8 << 20  # bytes at a time
@@ -25,12 +25,13 @@ class FilesystemReader:
     def end(self, length: int) -> Answer:
         """The last bytes of the file."""
         size, version = self._about()
-        return self.part(max(size - length, 0), size, version)
+        length = min(length, size)
+        return self.part(size - length, version, room(length))
 
-    def part(self, start: int, stop: int, version: str) -> Answer:
-        """The bytes [start, stop) of this version of it."""
+    def part(self, start: int, version: str, out: memoryview) -> Answer:
+        """The bytes of this version of it from `start` on, put into `out`."""
         try:
-            data = self._system.read(self._path, start, stop)
+            data = memoryview(self._system.read(self._path, start, start + len(out)))
             size, found = self._about()
         except (FileNotFoundError, PermissionError):
             raise self._missing() from None
@@ -38,7 +39,9 @@ class FilesystemReader:
             raise Passing(type(error).__name__) from None
         if found != version:
             raise Changed()
-        return Answer(memoryview(data), start, size, found)
+        if len(data) == len(out):
+            out[:] = data
+        return Answer(data, start, size, found)
 
     def _about(self) -> tuple[int, str]:
         try:

@@ -16,9 +16,10 @@ from typing import TypeVar
 
 from dof_arrow.errors import FormatError, SourceError
 from dof_arrow.storage.addresses import Address
-from dof_arrow.storage.stores import Answer, Changed, NoRanges, Passing, Reader, reader
+from dof_arrow.storage.stores import Answer, Changed, NoRanges, Passing, Reader, reader, room
 
 Span = tuple[int, int]  # first byte and end
+Piece = tuple[int, memoryview]  # first byte, and where it and those after it go
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -27,7 +28,7 @@ _PIECE = 8 << 20  # bytes of one request: longer ranges come in several at once
 _TRIES = 4  # of one range
 _WAIT = 0.2  # seconds before it is asked for again, twice as long each time
 _IN_FLIGHT = 32
-_NAME = "dof-store"
+_LEVELS = {"dof-stores": 1, "dof-ranges": 2}  # names of threads, and where more of them begin
 
 
 class RemoteObject:
@@ -50,10 +51,12 @@ class RemoteObject:
         does not give it.
         """
         wanted = sorted(set(spans))
-        runs = list(_runs(wanted))
-        bodies = dict(zip(runs, self._bodies(runs), strict=True))
+        bodies = {run: room(run[1] - run[0]) for run in _runs(wanted)}
+        pieces = [piece for run, body in bodies.items() for piece in _pieces(run[0], body)]
+        for _ in together(self._piece, pieces):
+            pass
         found: dict[Span, memoryview] = {}
-        places = iter(runs)
+        places = iter(bodies)
         start, stop = next(places, (0, 0))
         for first, end in wanted:
             while end > stop:
@@ -61,43 +64,39 @@ class RemoteObject:
             found[first, end] = bodies[start, stop][first - start : end - start]
         return [found[span] for span in spans]
 
-    def pieces(self, span: Span) -> Iterator[memoryview]:
-        """The bytes of one span in order, in pieces, as they arrive. Raises as `read` does."""
-        return together(self._piece, list(_pieces(span)))
+    def read_into(self, start: int, out: memoryview) -> Iterator[memoryview]:
+        """The bytes from `start` on put into `out`, piece by piece in order, as they arrive.
+
+        Raises as `read` does.
+        """
+        return together(self._piece, list(_pieces(start, out)))
 
     def _pinned(self, length: int) -> Answer:
         """The last bytes; what they are the end of is what this object is from now on."""
         found = self._reader.end(length)
         self.size = found.size
         self.version = found.version
-        self._check(found, max(found.size - length, 0), found.size)
+        start = max(found.size - length, 0)
+        self._check(found, start, found.size - start)
         return found
 
-    def _bodies(self, runs: Sequence[Span]) -> Iterator[memoryview]:
-        """The bytes of each run; those of a long one are put together of its pieces."""
-        pieces = [list(_pieces(run)) for run in runs]
-        flat = [piece for each in pieces for piece in each]
-        data = iter(together(self._piece, flat))
-        for each in pieces:
-            parts = [next(data) for _ in each]
-            yield parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
-
-    def _piece(self, span: Span) -> memoryview:
-        start, stop = span
+    def _piece(self, piece: Piece) -> memoryview:
+        start, out = piece
 
         def ask() -> Answer:
-            found = self._reader.part(start, stop, self.version)
-            self._check(found, start, stop)
+            found = self._reader.part(start, self.version, out)
+            self._check(found, start, len(out))
             return found
 
-        return self._asked(ask).data
+        self._asked(ask)
+        return out
 
-    def _check(self, found: Answer, start: int, stop: int) -> None:
+    def _check(self, found: Answer, start: int, length: int) -> None:
         """Raise Changed, or Passing, for an answer that is not what was asked for."""
         if (found.size, found.version) != (self.size, self.version):
             raise Changed()
-        if found.start != start or found.data.nbytes != stop - start:
-            raise Passing(f"{found.data.nbytes} bytes in place of {stop - start}")
+        if found.start != start or len(found.data) != length:
+            raise Passing(f"{len(found.data)} bytes in place of {length}")
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """What a question brings, asked again while a failure may pass."""
@@ -132,18 +131,20 @@ class RemoteObject:
 def together(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     """The results of `work` for each item, in their order, many at the same time.
 
-    What is done so may ask for more of the same; that is done one by one.
+    What is done so may do more of the same: files, and ranges of each. What these do is done one by
+    one.
     """
+    level = _LEVELS.get(threading.current_thread().name.rpartition("_")[0], 0)
     # Threads that waited for one another would fill all places, and wait for ever.
-    if len(items) < 2 or threading.current_thread().name.startswith(_NAME):
+    if len(items) < 2 or level == len(_LEVELS):
         return map(work, items)
-    return _threads(os.getpid()).map(work, items)
+    return _threads(os.getpid(), level).map(work, items)
 
 
 @cache
-def _threads(process: int) -> ThreadPoolExecutor:
+def _threads(process: int, level: int) -> ThreadPoolExecutor:
     """Threads of this process: those of another one did not survive the fork."""
-    return ThreadPoolExecutor(_IN_FLIGHT, _NAME)
+    return ThreadPoolExecutor(_IN_FLIGHT, list(_LEVELS)[level])
 
 
 def _runs(spans: Sequence[Span]) -> Iterator[Span]:
@@ -160,7 +161,7 @@ def _runs(spans: Sequence[Span]) -> Iterator[Span]:
     yield start, stop
 
 
-def _pieces(run: Span) -> Iterator[Span]:
-    start, stop = run
-    for first in range(start, stop, _PIECE):
-        yield first, min(first + _PIECE, stop)
+def _pieces(start: int, out: memoryview) -> Iterator[Piece]:
+    """What one request each fills of `out`, whose first byte is that at `start`."""
+    for place in range(0, len(out), _PIECE):
+        yield start + place, out[place : place + _PIECE]

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+
+import numpy as np
 
 from dof_arrow.errors import DofError, MissingExtra, SourceError, UsageError, require
 from dof_arrow.storage.addresses import Address, basic, is_address
@@ -19,9 +23,12 @@ from dof_arrow.storage.addresses import Address, basic, is_address
 CONNECT_SECONDS = 10
 SILENT_SECONDS = 20  # without a byte
 REQUEST_SECONDS = 120  # for one answer, of 8 MiB at most
+_CHUNK = 256 << 10  # bytes of an answer that are handed over at a time, or more
 _TRIES = 4  # again after a server's error, by obstore
 _WAIT = timedelta(milliseconds=100)  # before the first of them, twice as long each time
 _LONGEST_WAIT = timedelta(seconds=5)
+_STORES = 16  # that are kept for the next object in them
+_PLAIN = re.compile("[0-9A-Za-z_-][0-9A-Za-z._-]*")  # names that obstore sends as they are
 _STATUS = re.compile(r"status code: (\d{3})|Status \{\s*status: (\d{3})")
 _CREDENTIALS = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (with boto3); "
@@ -32,6 +39,9 @@ _CREDENTIALS = {
 }
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 _CHECK = "Check the address, and that you may read it."
+
+
+_Surroundings = tuple[int, frozenset[tuple[str, str]]]
 
 
 class Passing(Exception):
@@ -72,8 +82,8 @@ class Reader(Protocol):
     def end(self, length: int) -> Answer:
         """The last bytes of the object, fewer if it is shorter."""
 
-    def part(self, start: int, stop: int, version: str) -> Answer:
-        """The bytes [start, stop) of this version of it."""
+    def part(self, start: int, version: str, out: memoryview) -> Answer:
+        """The bytes of this version of it from `start` on, put into `out`, which they fill."""
 
 
 def reader(address: Address) -> Reader:
@@ -117,24 +127,14 @@ def retry_config() -> dict[str, Any]:
 
 def bucket(address: Address) -> tuple[Any, str]:
     """The obstore store of an address of a bucket, and the object's key in it."""
-    from obstore import store as stores
     from obstore.exceptions import BaseError
 
     parts = urlsplit(address.url)
     key = address.url.partition("://")[2].partition("/")[2]
     if not parts.netloc or not key:
         raise UsageError("no address of an object", str(address), f"{parts.scheme}://BUCKET/NAME")
-    kinds = {"s3": stores.S3Store, "gs": stores.GCSStore, "az": stores.AzureStore}
-    options: dict[str, Any] = {}
-    if parts.scheme == "s3":
-        options = _profile()
     try:
-        made = kinds[parts.scheme](
-            parts.netloc,
-            client_options=client_options(allow_http=_allows_http()),
-            retry_config=retry_config(),
-            **options,
-        )
+        made = _bucket(parts.scheme, parts.netloc, _surroundings())
     except (BaseError, ValueError):
         raise UsageError(
             "the store cannot be used as it is set up",
@@ -142,6 +142,51 @@ def bucket(address: Address) -> tuple[Any, str]:
             hint=_CREDENTIALS[parts.scheme],
         ) from None
     return made, key
+
+
+# A store is made in 10 ms, and its connections are used again: so all objects of it have one.
+
+
+@lru_cache(_STORES)
+def _bucket(scheme: str, name: str, surroundings: _Surroundings) -> Any:
+    """The store of a bucket, set up as the environment says."""
+    from obstore import store as stores
+
+    kinds = {"s3": stores.S3Store, "gs": stores.GCSStore, "az": stores.AzureStore}
+    options: dict[str, Any] = {}
+    if scheme == "s3":
+        options = _profile()
+    return kinds[scheme](
+        name,
+        client_options=client_options(allow_http=_allows_http()),
+        retry_config=retry_config(),
+        **options,
+    )
+
+
+@lru_cache(_STORES)
+def _folder(url: str, authorization: str, surroundings: _Surroundings) -> Any:
+    """The store of a folder of a web server."""
+    from obstore.store import HTTPStore
+
+    headers = {"Authorization": authorization} if authorization else {}
+    options: Any = client_options(allow_http=True, default_headers=headers)
+    retries: Any = retry_config()
+    return HTTPStore(url, client_options=options, retry_config=retries)
+
+
+def _surroundings() -> _Surroundings:
+    """All that a store is set up by: the environment, and the process, whose forks have none."""
+    return os.getpid(), frozenset(os.environ.items())
+
+
+def _in_folder(url: str) -> tuple[str, str]:
+    """The address of a folder and the key of a file in it; all the address where none is plain."""
+    parts = urlsplit(url)
+    folder, _, name = parts.path.rpartition("/")
+    if not _PLAIN.fullmatch(name):
+        return url, ""
+    return parts._replace(path=folder).geturl(), name
 
 
 def refusal(error: Exception, address: Address) -> Exception:
@@ -190,26 +235,31 @@ class ObjectReader:
             return self._get({"range": {"suffix": length}})
         except NoRanges:  # not counted from the end, on Azure say
             size, version = self._about()
-            return self.part(max(size - length, 0), size, version)
+            length = min(length, size)
+            return self.part(size - length, version, room(length))
 
-    def part(self, start: int, stop: int, version: str) -> Answer:
-        """The bytes [start, stop) of this version of it."""
-        options: dict[str, Any] = {"range": (start, stop)}
+    def part(self, start: int, version: str, out: memoryview) -> Answer:
+        """The bytes of this version of it from `start` on, put into `out`."""
+        options: dict[str, Any] = {"range": (start, start + len(out))}
         if version.startswith('"'):  # a weak tag never matches
             options["if_match"] = version
-        return self._get(options)
+        return self._get(options, out)
 
-    def _get(self, options: dict[str, Any]) -> Answer:
+    def _get(self, options: dict[str, Any], out: memoryview | None = None) -> Answer:
+        """What an answer has, put into `out`, or into memory of its own."""
         import obstore
         from obstore.exceptions import BaseError
 
         self._refuse_fork()
         try:
             found = obstore.get(self._store, self._key, options=options)  # type: ignore[arg-type]
-            data = memoryview(found.bytes())
+            start, stop = found.range
+            if out is None:
+                out = room(stop - start)
+            count = _received(found.stream(_CHUNK), out)
         except (BaseError, OSError, ValueError) as error:
             raise refusal(error, self._address) from None
-        return Answer(data, found.range[0], found.meta["size"], _version(found.meta))
+        return Answer(out[:count], start, found.meta["size"], _version(found.meta))
 
     def _about(self) -> tuple[int, str]:
         import obstore
@@ -242,8 +292,6 @@ class _Web(ObjectReader):
     """A file of a web server, at the place that the server points to."""
 
     def __init__(self, address: Address, token: str | None = None, *, moves: bool = True) -> None:
-        from obstore.store import HTTPStore
-
         from dof_arrow.storage.redirects import final_address  # it loads http and ssl
 
         if not is_address(address.url):
@@ -252,13 +300,10 @@ class _Web(ObjectReader):
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
         authorization = token or basic(parts)
         final = final_address(url, authorization) if moves else url
-        headers = {}
-        if authorization and urlsplit(final).netloc == urlsplit(url).netloc:
-            headers["Authorization"] = authorization
-        options: Any = client_options(allow_http=True, default_headers=headers)
-        retries: Any = retry_config()
-        store = HTTPStore(final, client_options=options, retry_config=retries)
-        super().__init__(address, store, "")
+        is_same = urlsplit(final).netloc == urlsplit(url).netloc
+        folder, name = _in_folder(final)
+        secret = authorization if authorization and is_same else ""
+        super().__init__(address, _folder(folder, secret, _surroundings()), name)
 
 
 class _HuggingFace(_Web):
@@ -288,6 +333,27 @@ class _HuggingFace(_Web):
         # The hub points to places that are good for an hour: each request asks it anew.
         super().__init__(Address(url), f"Bearer {token}" if token else None, moves=False)
         self._address = address
+
+
+def room(length: int) -> memoryview:
+    """Memory for so many bytes, of any content."""
+    return np.empty(length, np.uint8).data
+
+
+def _received(chunks: Iterable[bytes], out: memoryview) -> int:
+    """Put bytes into `out` as they come; how many came.
+
+    To have them whole from obstore costs memory for each answer, which the system has to clear.
+    """
+    values = np.frombuffer(out, np.uint8)
+    count = 0
+    for chunk in chunks:
+        stop = count + len(chunk)
+        if stop > len(values):
+            raise Passing(f"more than {len(values)} bytes")
+        values[count:stop] = np.frombuffer(chunk, np.uint8)  # other threads go on meanwhile
+        count = stop
+    return count
 
 
 def _allows_http() -> bool:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64]
 
 _ALIGNMENT = 64  # JAX takes no other memory without copying it
 
@@ -63,11 +68,48 @@ class Room:
         self._longest = 0
         self._buffers = Buffers(1, 0, np.uint8)
 
-    def take(self, size: int) -> NDArray[np.uint8]:
-        """An array uint8 [size] of any content."""
+    def take(self, size: int, before: int = 0, *, row: int = 1) -> NDArray[np.uint8]:
+        """An array uint8 [size] of any content.
+
+        The byte after the first `before` stands at an address that `row` divides.
+        """
         with self._lock:
-            if size > self._longest:
-                self._longest = size
-                self._buffers = Buffers(1, size, np.uint8)
+            if size + row > self._longest:
+                self._longest = size + row
+                self._buffers = Buffers(1, self._longest, np.uint8)
             buffers = self._buffers
-        return buffers.take()[0, :size]
+        memory: NDArray[np.uint8] = buffers.take()[0]
+        start = -(memory.ctypes.data + before) % row
+        return memory[start : start + size]
+
+
+def copy_rows(arrays: Sequence[Array], which: Rows, rows: Rows, out: Array) -> None:
+    """Copy into `out` [k, width] row `rows[i]` of array `which[i]`, which has to be there.
+
+    >>> out = np.empty((2, 3))
+    >>> copy_rows([np.eye(3), np.ones((1, 3))], np.array([1, 0]), np.array([0, 1]), out)
+    >>> out.tolist()
+    [[1.0, 1.0, 1.0], [0.0, 1.0, 0.0]]
+    """
+    addresses = np.array([values.ctypes.data for values in arrays])
+    if _stand_in_rows(arrays, addresses, out.dtype):
+        # One copy out of all memory from the first array to the end of the last, of which only
+        # their own rows are read: in half of the time that a copy for each of them takes.
+        lowest = arrays[int(addresses.argmin())]
+        firsts = (addresses - addresses.min()) // lowest.strides[0]
+        ends = firsts + [len(values) for values in arrays]
+        memory = as_strided(lowest, (int(ends.max()), lowest.shape[1]), writeable=False)
+        np.take(memory, firsts[which] + rows, axis=0, out=out, mode="clip")
+        return
+    for number, values in enumerate(arrays):
+        here = which == number
+        out[here] = values[rows[here]]
+
+
+def _stand_in_rows(arrays: Sequence[Array], addresses: Rows, dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of this type stand whole rows apart in memory."""
+    for values in arrays:
+        # NumPy would copy all of an array that is not aligned, to take a row of it.
+        if values.dtype != dtype or not (values.flags.aligned and values.flags.c_contiguous):
+            return False
+    return not ((addresses - addresses[0]) % arrays[0].strides[0]).any()

@@ -24,7 +24,7 @@ from dof_arrow.format.remote_directory import RemoteDirectory
 from dof_arrow.format.remote_file import RemoteFile
 from dof_arrow.sampling.blocks import Blocks, Listed, Runs, joined
 from dof_arrow.sampling.permutation import Rows
-from dof_arrow.storage.memory_map import most_maps, whole
+from dof_arrow.storage.memory_map import Region, most_maps, whole
 from dof_arrow.storage.open_files import Recent
 from dof_arrow.tables.row_groups import Decoded, Stored
 
@@ -375,19 +375,28 @@ def of_columns(table: Columns, name: str) -> Gather:
 
 
 def _of_store(table: RemoteFile | RemoteDirectory, name: str) -> Gather:
-    """Small columns are fetched now; of a large one each row group when it is needed."""
+    """Small columns are fetched now; of a large one each row group, or small part, when needed."""
+    if _is_small(table, name):
+        table.fetch_column(name)
+        return _of_copies(table.remote_files(), name)
     column = fixed(table.schema.field(name))
+    if isinstance(table, RemoteDirectory) and Stored.takes_whole(table.filled, name):
+        return Stored([(part, None) for part in table.filled], name)
     files = table.remote_files()
+    places: list[tuple[RemoteFile, Region | None]] = []
     try:
-        if column is None or _is_small(table, name):
-            raise Unproved("to be had whole")
-        places = []
+        if column is None:
+            raise Unproved("not of one width")
         for file in files:
             places += [(file, region) for region in file.regions(column)]
     except Unproved:
-        parts = [of_columns(file.copy_with(name), name) for file in files]
-        return parts[0] if len(parts) == 1 else Chain(parts, [file.rows for file in files])
-    return Stored(places, column)
+        return _of_copies(files, name)
+    return Stored(places, name)
+
+
+def _of_copies(files: Sequence[RemoteFile], name: str) -> Gather:
+    parts = [of_columns(file.copy_with(name), name) for file in files]
+    return parts[0] if len(parts) == 1 else Chain(parts, [file.rows for file in files])
 
 
 def _is_small(table: Columns, name: str) -> bool:

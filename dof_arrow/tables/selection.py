@@ -32,6 +32,7 @@ from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.spec.names import code_type, codes_or_missing, is_names
 from dof_arrow.sampling.permutation import Rows
 from dof_arrow.storage.addresses import Address, Location
+from dof_arrow.storage.remote import together
 from dof_arrow.tables import small_pieces
 from dof_arrow.tables.gather import Chain, Gather, Memory, Placed, of_columns
 from dof_arrow.tables.group_statistics import matching_groups
@@ -357,7 +358,11 @@ class Chained(_InARow):
 
     def _each(self, rows: Places, read: Callable[[Selection], Any]) -> list[Any]:
         """What is read of each part that has any of these rows; of no rows where none has."""
-        found = [read(part) for part in self._cut(rows)]
+        parts = list(self._cut(rows))
+        if any(isinstance(part.table, RemoteFile) for part in parts):
+            found = list(together(read, parts))
+        else:
+            found = [read(part) for part in parts]
         return found or [read(self.parts[0].at(slice(0, 0)))]
 
     def _cut(self, rows: Places) -> Iterator[Selection]:

@@ -16,7 +16,7 @@ from dof_arrow.dataset import dataset
 from dof_arrow.errors import FormatError, OutputError, UsageError
 from dof_arrow.format.append import append
 from dof_arrow.format.validation.validate import validate
-from dof_arrow.rewrite.convert import convert
+from dof_arrow.rewrite.convert import Layout, convert
 from dof_arrow.rewrite.merge import merge
 from dof_arrow.tables import gather
 from tests.support import making
@@ -90,6 +90,74 @@ def test_an_epoch_of_a_directory(
     assert sorted(seen) == list(range(ROWS))
 
 
+@pytest.fixture
+def many(tmp_path: Path, cache: Path) -> Iterator[RangeServer]:
+    """A directory of eight parts, far away."""
+    starts = range(0, ROWS, ROWS // 8)
+    parts = [write(tmp_path / f"{start}.parquet", start, start + ROWS // 8) for start in starts]
+    append(tmp_path / "many.dof", *parts)
+    files = {f"/many.dof/{p.name}": p.read_bytes() for p in (tmp_path / "many.dof").iterdir()}
+    made = RangeServer(files)
+    with made.serving() as address:
+        made.address = f"{address}/many.dof"
+        yield made
+
+
+def test_many_parts_are_read_at_the_same_time(many: RangeServer) -> None:
+    """Opened, and a column of each, of names too: one after the other they would take minutes."""
+    many.latency = 0.2
+    for name in ("row", "id"):
+        ds = dataset.open(many.address)
+        many.forget()
+        ds.to_arrow([name])
+        assert many.most_at_once >= 4, name
+    near = [3, 40, 90, 91, 92, 93]
+    many.forget()
+    assert np.array_equal(ds.take(near).to_numpy(), VECTORS[near])
+    assert many.most_at_once >= 3
+
+
+@pytest.mark.parametrize("layout", ["mapped", "compact"])
+def test_a_small_part_is_opened_when_its_turn_comes(
+    many: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Layout
+) -> None:
+    """Of how many row groups, and in which layout, is not known before."""
+    out = convert(tmp_path / "many.dof", tmp_path / "other.dof", layout=layout)
+    many.files = {f"/many.dof/{path.name}": path.read_bytes() for path in out.iterdir()}
+    monkeypatch.setattr(gather, "IN_MEMORY", 0)
+    ds = dataset.open(many.address)
+    many.forget()
+    loader = ds.loader(shuffle=True, batch_size=10)
+    assert not many.requests
+    seen = np.concatenate(list(loader))
+    assert many.requests and not np.array_equal(seen, VECTORS)
+    assert np.array_equal(seen[np.lexsort(seen.T)], VECTORS[np.lexsort(VECTORS.T)])
+
+
+def test_a_small_part_of_several_row_groups(
+    many: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = making.write(
+        tmp_path / "groups.parquet", ROWS, VECTORS, {"row": np.arange(ROWS, dtype="i4")}, group=16
+    )
+    append(tmp_path / "groups.dof", part)
+    folder = tmp_path / "groups.dof"
+    many.files = {f"/many.dof/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr(gather, "IN_MEMORY", 0)
+    loader = dataset.open(many.address).loader(shuffle=True, columns=["row"])
+    for x, columns in loader:
+        assert np.array_equal(x, VECTORS[columns["row"]])
+
+
+def test_a_small_part_that_is_another_ends_the_epoch(
+    many: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "IN_MEMORY", 0)
+    many.files["/many.dof/data-000001.parquet"] = many.files["/many.dof/data-000002.parquet"]
+    with pytest.raises(FormatError, match="another s"):
+        list(dataset.open(many.address).loader(shuffle=True))
+
+
 def test_a_part_that_is_another_is_refused(server: RangeServer) -> None:
     server.files["/set.dof/data-000001.parquet"] = server.files["/one.parquet"]
     ds = dataset.open(f"{server.address}/set.dof")
@@ -157,6 +225,37 @@ def test_outputs_on_s3(bucket: Bucket, folder: Path, cache: Path, tmp_path: Path
         with pytest.raises(OutputError, match="exists already"):
             convert(tmp_path / "0.parquet", address, overwrite=True)
     assert {key: bucket.get(key) for key in bucket.listed()} == before
+
+
+def test_what_is_a_file_there_does_not_grow(bucket: Bucket, tmp_path: Path, folder: Path) -> None:
+    """Its parts would stand below the file, where nobody looks for them."""
+    one = bucket.put("one.dof.parquet", (tmp_path / "0.parquet").read_bytes())
+    for address in (one, f"{bucket.address}/new"):
+        with pytest.raises(UsageError, match="not the address of a directory"):
+            append(address, tmp_path / "32.parquet")
+    assert bucket.listed() == ["one.dof.parquet"]
+
+
+def test_commands_say_where_they_write(
+    bucket: Bucket, folder: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An address as a path would have one slash less; what writes here alone says so."""
+    names = making.ids(ROWS)
+    table = tmp_path / "labels.csv"
+    table.write_text("id,kind\n" + "".join(f"{name},k{name[-1]}\n" for name in names))
+    out = f"{bucket.address}/labelled.dof.parquet"
+    asked = ["--table", str(table), "--key", "id", "--label", "kind"]
+    assert main(["label", bucket.put_folder(folder), *asked, "-o", out]) == 0
+    assert f"{out}: {ROWS} rows" in capsys.readouterr().out
+    assert dataset.open(out).to_arrow(["kind"])["kind"][0].as_py() == "k0"
+    assert main(["duplicates", out]) == 0
+    assert out in capsys.readouterr().out
+    head = f"{bucket.address}/head.onnx"
+    labels = ["label", out, *asked, "--labels-only", "-o", f"{bucket.address}/labels.parquet"]
+    refused = (["train", out, "-o", head], ["repair", out], ["audit", out, "--store"], labels)
+    for command in refused:
+        assert main(command) == 2
+        assert "on this machine alone" in capsys.readouterr().err
 
 
 def test_an_upload_that_fails_leaves_nothing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -48,6 +49,35 @@ def test_what_is_done_at_once_may_ask_for_more(server: RangeServer) -> None:
         )
 
     assert list(remote.together(work, range(40))) == [2] * 40
+
+
+def test_files_and_ranges_of_each_are_asked_for_at_the_same_time(server: RangeServer) -> None:
+    server.latency = 0.2
+    spans = [(start, start + 1) for start in range(0, 200_000, 50_000)]
+    found = [opened(server) for _ in range(3)]
+    read = list(remote.together(lambda each: each.read(spans), found))
+    assert [bytes(each) for each in read[2]] == [DATA[a:b] for a, b in spans]
+    assert server.most_at_once > 4
+
+
+def test_objects_of_a_store_have_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is made in 10 ms; in another environment there is another one."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    one, _ = stores.bucket(Address("s3://bucket/a.dof/x.parquet"))
+    other, key = stores.bucket(Address("s3://bucket/b/y.parquet"))
+    assert one is other and key == "b/y.parquet"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:8")
+    assert stores.bucket(Address("s3://bucket/b/y.parquet"))[0] is not one
+
+
+@pytest.mark.parametrize("name", ["x", "a b", "a%20b", "ü.parquet", "..x", "x~1", "a+b=c&d"])
+def test_names_of_files_on_a_web_server(name: str) -> None:
+    path = unquote(name)
+    made = RangeServer({f"/folder/{path}": DATA})
+    with made.serving() as address:
+        found = RemoteObject(Address(f"{address}/folder/{quote(name, '%+=&~')}?a=b"), 10)
+        assert bytes(found.read([(7, 9)])[0]) == DATA[7:9]
+        assert all(asked.endswith("?a=b") for asked, _, _ in made.requests)
 
 
 def test_the_end_and_the_size(server: RangeServer) -> None:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dof_arrow"
-GROUND = ("errors", "progress", "system", "_version")
+GROUND = ("errors", "once", "progress", "system", "_version")
 
 _FORMAT = ("format/spec", "format/parquet", "format")
 _GRAPH = "cores/graph"

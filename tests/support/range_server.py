@@ -1,7 +1,8 @@
 """A web server on the loopback that gives ranges of files, counts what it gave, and makes faults.
 
 `fault` is asked for each request, by its number; what it returns is done to that answer. `latency`
-is waited before each answer; `rate` is how many bytes a second all connections together get.
+is waited before each answer, by `most_at_once` requests at a time; `rate` is how many bytes a second
+all connections together get.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class RangeServer:
     address: str = ""
     requests: list[tuple[str, str, int]] = field(default_factory=list, repr=False)
     headers: list[dict[str, str]] = field(default_factory=list, repr=False)
+    most_at_once: int = 0
+    _at_once: int = 0
     _lock: Any = field(default_factory=threading.Lock)
     _count: int = 0
     _free: float = 0.0
@@ -92,7 +95,17 @@ class RangeServer:
         """Count from here on."""
         self.requests.clear()
         self.headers.clear()
+        self.most_at_once = 0
         self._count = 0
+
+    def wait(self) -> None:
+        """Wait as long as a request takes on its way, and count those that do."""
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        time.sleep(self.latency)
+        with self._lock:
+            self._at_once -= 1
 
     def pace(self, size: int) -> None:
         """Wait until the link is free for so many bytes."""
@@ -141,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         site.headers.append(dict(self.headers.items()))
         # The first look of a client, at one byte, is spared: what it is told there is not used.
         fault = "" if asked == "bytes=0-0" else site.next_fault()
-        time.sleep(site.latency)
+        site.wait()
         if site.redirect:
             return self._say(302, {"Location": site.redirect})
         if fault.isdigit():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import pytest
 
 from dof_arrow.tables.row_groups import Array, RowGroups
 
@@ -35,3 +36,11 @@ def test_the_rest_of_a_window_comes_before_the_next_one() -> None:
     groups.let.set()
     groups.fill(np.array([0, SIZE, 5 * SIZE]), out)
     assert out[:, 0].tolist() == [0, 1, 5] and groups.asked[:4] == [3, 5, 0, 1]
+
+
+def test_a_row_that_is_not_there_is_refused() -> None:
+    groups = Held()
+    groups.let.set()
+    for row in (-1, 6 * SIZE):
+        with pytest.raises(IndexError):
+            groups.fill(np.array([0, row]), np.empty((2, 1), np.int32))

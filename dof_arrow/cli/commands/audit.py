@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE, NO
-from dof_arrow.cli.options import naming, spoken
+from dof_arrow.cli.options import DATASET, naming, spoken
 from dof_arrow.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _WIDTH = 14  # characters of what is attacked, so that rows fit into 80 columns
 
 
 @click.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=DATASET)
 @click.option(
     "--source", type=click.Path(path_type=Path), help="The pictures that it was extracted from."
 )
@@ -76,12 +76,15 @@ def audit(
     from dof_arrow.privacy.audit import audit as attack
     from dof_arrow.privacy.audit import store as keep
     from dof_arrow.privacy.audit import write_sheet
+    from dof_arrow.storage.addresses import on_disk
     from dof_arrow.storage.atomic import refuse_existing
 
+    if store:
+        on_disk(file)  # not first after minutes of work
     if sheets is not None:
         if options["source"] is None:
             raise click.UsageError("--sheets shows rebuilt pictures: name --source, the pictures.")
-        refuse_existing(sheets, overwrite)  # not first after minutes of work
+        refuse_existing(sheets, overwrite)
     with terminal.busy("attacking"):
         found = attack(file, **options)
     if store:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dof_arrow.cli.exit_codes import DONE, NO
-from dof_arrow.cli.options import spoken
+from dof_arrow.cli.options import DATASET, spoken
 from dof_arrow.cli.terminal import Terminal, table
 from dof_arrow.dataset.similarity import ALIKE
 from dof_arrow.errors import shown
@@ -26,8 +26,8 @@ _HEADER = ("a", "b", "cosine", "group_a", "group_b", "split_a", "split_b")
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.argument("other", required=False, type=click.Path(path_type=Path))
+@click.argument("file", type=DATASET)
+@click.argument("other", required=False, type=DATASET)
 @click.option(
     "--threshold",
     type=float,

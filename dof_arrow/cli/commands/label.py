@@ -15,7 +15,7 @@ from dof_arrow.progress import size
 
 @click.command()
 @click.argument("file", type=DATASET)
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The new file.")
+@click.option("-o", "--out", required=True, type=DATASET, help="The new file.")
 @describing(
     table="A CSV, Parquet, Arrow or Excel table with a row for each record "
     "[default: the columns of FILE].",
