@@ -66,7 +66,7 @@ def _extent(file: Any, item: Item, size: int) -> Extent | None:
     whole_rows = item.chunks[1:] == item.shape[1:] and rows % step == 0
     if not whole_rows or item.filters or plan.get_sizes() != _USUAL_SIZES:
         return None
-    cut = hdf5_index.Chunks(rows=rows, step=step, axes=len(item.shape), size=size // (rows // step))
+    cut = hdf5_index.Chunks(rows=rows, lengths=(*item.chunks, item.dtype.itemsize))
     starts = hdf5_index.chunk_starts(file.get_vfd_handle(), item.header, cut)
     if starts is None:
         return None
