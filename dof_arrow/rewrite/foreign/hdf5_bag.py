@@ -56,6 +56,8 @@ _FACTS = (
     "feat_type",
 )
 _CORES = ("extractor", "encoder", "encoder_name", "model_name")
+# What is told where places are not what they should be.
+_OF_PLACES = {"no-vectors": "coordinates", "empty": "coordinates"}
 _LOOKED_AT = {*_FACTS, *_CORES, "unit"}
 
 
@@ -159,9 +161,12 @@ def _asked(file: Any) -> Held:
     """What an open file holds, by HDF5."""
     vectors = _vectors(file)
     _checked(vectors)
-    places = item(file, COORDINATES)
     found = _placed(file, vectors)
-    of_places = None if places is None else _placed(file, places)
+    try:
+        places = item(file, COORDINATES)
+        of_places = None if places is None else _placed(file, places)
+    except BagRefused as error:
+        raise BagRefused(_OF_PLACES.get(error.rule, error.rule)) from None
     owners = [vectors.id, file] if places is None else [places.id, vectors.id, file]
     return Held(found, of_places, said(owners, _LOOKED_AT))
 
@@ -209,12 +214,14 @@ def _unit(told: Mapping[str, Json], is_stamp: bool) -> Unit | None:
 
 def _level(facts: dict[str, Json]) -> int | None:
     level = facts.get("patch_level")
-    return level if isinstance(level, int) and 0 <= level < 1 << 15 else None
+    return level if type(level) is int and 0 <= level < 1 << 15 else None
 
 
 def _mpp(facts: dict[str, Json]) -> float | None:
     """Micrometres a pixel, of a tile's side in both."""
     um, pixels = facts.get("tile_size_um"), facts.get("tile_size_px")
+    if isinstance(um, bool) or isinstance(pixels, bool):  # a flag is no size
+        return None
     if not isinstance(um, (int, float)) or not isinstance(pixels, (int, float)):
         return None
     return um / pixels if um > 0 and pixels > 0 else None

@@ -27,7 +27,7 @@ def stored(file: Any, item: Item) -> Extent | None:
     if declared > MOST_BYTES:
         raise BagRefused("sizes")
     if item.chunks is None:
-        if item.id.get_storage_size() < declared:
+        if item.id.get_storage_size() < math.prod(item.shape) * item.size:
             raise BagRefused("unwritten")
     elif not item.filters <= _FILTERS:
         raise BagRefused("filter")
@@ -57,7 +57,7 @@ def _check_chunks(item: Item, declared: int) -> None:
 
 def _extent(file: Any, item: Item, size: int) -> Extent | None:
     plan = file.get_create_plist()
-    if not size or plan.get_userblock():
+    if not size or not item.as_stored or plan.get_userblock():
         return None
     if item.chunks is None:
         start = item.id.get_offset()

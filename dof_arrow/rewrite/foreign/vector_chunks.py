@@ -61,9 +61,9 @@ class VectorCheck:
         refuse_rows(self.bad, "vectors with NaN or infinity", self.where or self.name)
 
     def _narrow(self, chunk: Array) -> Array:
-        if str(chunk.dtype) in VECTOR_TYPES:
-            return chunk
-        kind = chunk.dtype
+        kind = chunk.dtype.newbyteorder("=")  # as this machine has it
+        if str(kind) in VECTOR_TYPES:
+            return chunk.astype(kind, copy=False)
         if kind.kind not in "fiu" or (kind.kind in "iu" and self._too_large(chunk)):
             raise UsageError(
                 "vectors that float32 does not hold",
