@@ -164,14 +164,16 @@ def _encoded(column: pa.Array) -> tuple[list[str | None], np.ndarray]:
     """The different values of a column, and for each row the place of its own there, or -1."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    indices = column.indices.cast(pa.int64())  # a schema may say that they are unsigned
-    codes = indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return column.dictionary.to_pylist(), codes
+    return column.dictionary.to_pylist(), _codes(column)
 
 
 def _codes(column: pa.Array) -> np.ndarray:
-    _, codes = _encoded(column)
-    return codes.astype(np.int64)
+    """The same without the values, which are as many as the rows where each has its own."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    indices = column.indices.cast(pa.int64())  # a schema may say that they are unsigned
+    codes: np.ndarray = indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return codes
 
 
 def _different(codes: np.ndarray) -> int:
