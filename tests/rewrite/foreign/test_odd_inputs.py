@@ -243,3 +243,40 @@ def test_arrays_without_rows_or_axes_are_no_vectors(tmp_path: Path) -> None:
         assert "no vectors" in refusal(tmp_path / f"{name}.npy")
     np.savez(tmp_path / "d.npz")
     assert "no array in the file" in refusal(tmp_path / "d.npz")
+
+
+def test_lists_of_lists_are_vectors_of_two_axes(tmp_path: Path) -> None:
+    """As Hugging Face `datasets` writes an `Array2D`."""
+    cells = X[:6].reshape(6, 2, 2)
+    for number, column in enumerate([pa.array(cells.tolist()), pa.array(list(X[:6]))]):
+        made = dof.from_arrow(
+            pa.table({"e": column.cast(_floats(column.type))}),
+            vector="e",
+            out=tmp_path / f"{number}.parquet",
+        )
+        assert np.array_equal(made.to_numpy(), X[:6])
+        assert tuple(made.row_shape("feature")) == ((2, 2), (4,))[number]
+    for wrong, rows in (
+        ([[1.0, 2.0], [3.0]], "1, 2"),
+        ([[1.0, None], [3.0, 4.0]], "1, 2"),
+        (None, "1, 2"),
+    ):
+        values = [cells[0].tolist(), wrong, wrong, cells[1].tolist()]
+        table = pa.table({"e": pa.array(values, pa.list_(pa.list_(pa.float32())))})
+        with pytest.raises(SourceError, match=f"2 rows that are not, from 0: {rows}"):
+            dof.from_arrow(table, vector="e", out=tmp_path / "x.parquet")
+
+
+def _floats(kind: pa.DataType) -> pa.DataType:
+    is_nested = pa.types.is_list(kind.value_type)
+    return pa.list_(_floats(kind.value_type)) if is_nested else pa.list_(pa.float32())
+
+
+def test_a_dictionary_of_datasets_is_no_dataset(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    part = datasets.Dataset.from_dict({"e": X.tolist()})
+    both = datasets.DatasetDict(train=part, test=part)
+    with pytest.raises(
+        UsageError, match=r"several tables: expected one dataset, found train, test"
+    ):
+        dof.from_arrow(both, vector="e", out=tmp_path / "x.parquet")
