@@ -129,6 +129,32 @@ def others() -> Iterator[tuple[str, ...]]:
     yield "… validation F1 by either road", scores, "equal"
 
 
+def foreign() -> Iterator[tuple[str, ...]]:
+    """Files of other programs made one, and bags read from it."""
+    yield (
+        "files of",
+        "`dof convert`, s",
+        "h5py, SHA-256, write, s",
+        "its speed",
+        "target",
+        "bags read, against h5py",
+        "… and summed",
+    )
+    found = result("foreign")
+    for layout in ("trident", "clam", "stamp"):
+        figures = found[layout]
+        seconds = figures["convert_seconds"]
+        yield (
+            f"{layout.upper()}, {figures['files']:,} of {figures['bytes'] / 1e6:,.0f} MB",
+            f"{seconds['dof convert']['median']:.2f}",
+            f"{seconds['h5py, SHA-256, write']['median']:.2f}",
+            f"{figures['convert_rate_over_h5py']:.2f}",
+            "0.8",
+            f"{figures['read_over_h5py']:.0f} times",
+            f"{figures['read_and_summed_over_h5py']:.1f} times",
+        )
+
+
 def commands() -> Iterator[tuple[str, ...]]:
     """Whole commands against scripts."""
     yield "work", "by the clock", "of the processors", "seconds, ours and theirs", "target"
@@ -315,7 +341,9 @@ def put(page: Path, made: Iterable[Callable[[], Iterator[tuple[str, ...]]]]) -> 
 
 def main() -> None:
     """Write all tables."""
-    put(README, (reading, rivals, side_by_side, opening, others, video, million, directory))
+    put(
+        README, (reading, rivals, side_by_side, opening, others, foreign, video, million, directory)
+    )
     put(README, (commands, waiting, settings))
     if has_result("audit"):
         put(PRIVACY, [audit])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -270,6 +272,24 @@ def test_lists_of_lists_are_vectors_of_two_axes(tmp_path: Path) -> None:
 def _floats(kind: pa.DataType) -> pa.DataType:
     is_nested = pa.types.is_list(kind.value_type)
     return pa.list_(_floats(kind.value_type)) if is_nested else pa.list_(pa.float32())
+
+
+@pytest.mark.parametrize("names", [("a.img", "a.txt", "b.img"), ("a.img", "b.img", "x.y/a.img")])
+def test_several_arrays_of_a_sample_are_told_of(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Of a picture and of its text, say, which then stand in one column."""
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for row, name in enumerate(names):
+            sink = io.BytesIO()
+            np.save(sink, X[row])
+            member = tarfile.TarInfo(f"{name}.npy")
+            member.size = sink.tell()
+            sink.seek(0)
+            archive.addfile(member, sink)
+    with pytest.warns(dof.DofWarning) as told:
+        data = dof.open(dof.convert(tmp_path / "x.tar", tmp_path / "x.parquet", ids="name"))
+    assert len(data) == 3
+    said = "; ".join(str(each.message) for each in told)
+    assert ("2 members have names that differ" in said) == ("a.txt" in names)
 
 
 def test_a_dictionary_of_datasets_is_no_dataset(tmp_path: Path) -> None:
