@@ -49,8 +49,20 @@ def _named_only(*_: Any) -> Any:
     raise Refused("a call of a class that is only named")
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Any:
-    """A tensor as an array of its own."""
+def _tensor(
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    stride: Any,
+    _learns: Any = None,
+    _hooks: Any = None,
+    about: Any = None,
+) -> Any:
+    """A tensor as an array of its own; `about` says whether its numbers are negated as seen."""
+    if about not in (None, {}, {"neg": True}):
+        raise Refused("a tensor that is seen in another way")
+    if about and isinstance(storage, Storage) and storage.values.dtype.kind != "f":
+        raise Refused("a tensor that is seen in another way")
     if not isinstance(storage, Storage):
         raise Refused("a tensor of another kind")
     if not isinstance(shape, tuple) or not isinstance(stride, tuple) or len(shape) != len(stride):
@@ -67,7 +79,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Any:
         return np.empty(shape, stored.dtype)
     steps = [stored.itemsize * step for step in stride]
     lying = np.lib.stride_tricks.as_strided(stored[offset:], shape, steps, writeable=False)
-    return lying.copy(order="C")
+    return np.negative(lying, order="C") if about else lying.copy(order="C")
 
 
 def _reach(shape: Sequence[int], stride: Sequence[int]) -> int:

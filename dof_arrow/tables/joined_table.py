@@ -74,7 +74,12 @@ def as_table(given: Any) -> pa.Table:
     """
     if isinstance(given, pa.Table):
         return given
-    if hasattr(given, "with_format") and hasattr(given, "data"):  # Hugging Face `datasets`
+    is_dataset = hasattr(given, "with_format") and hasattr(given, "data")  # Hugging Face `datasets`
+    if is_dataset and isinstance(given, Mapping):
+        raise UsageError(
+            "several tables", "table", "one dataset", ", ".join(given), "Choose a split: data[NAME]"
+        )
+    if is_dataset:
         given = given.with_format("arrow")[:]
     try:
         return pa.table(given)

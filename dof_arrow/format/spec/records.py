@@ -170,6 +170,7 @@ def _encoded(column: pa.Array) -> tuple[list[str | None], np.ndarray]:
 
 
 def _codes(column: pa.Array) -> np.ndarray:
+    """The same without the values, which are as many as the rows where each has its own."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     indices = column.indices.cast(pa.int64())  # a schema may say that they are unsigned

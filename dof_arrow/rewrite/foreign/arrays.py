@@ -114,6 +114,8 @@ def write(
     overwrite: bool = False,
 ) -> Dataset:
     """Write vectors that come some rows at a time, with what is known of their rows."""
+    if not len(known.ids):
+        raise SourceError("no vectors", where or name, "a row or more", "none")
     _check_names(known, name)
     if known.groups is not None and known.splits is not None:
         check_groups(known.groups.to_pylist(), known.splits.to_pylist())

@@ -24,12 +24,12 @@ COORDINATES = "coords"
 # Why an input gives no row, by stable names; nothing of the input itself is told.
 REASONS = {
     "unreadable": "the file is damaged, cannot be read, or changed meanwhile",
-    "hostile": "the file holds what is not to be trusted: nothing of it was run",
+    "hostile": "objects other than arrays, tensors and plain values: nothing of them was run",
     "elsewhere": "values that lie in another file, or behind a link, are not read",
     "filter": "values that are packed in a way that is not read",
     "unwritten": "values that are said to be there were never written",
     "sizes": "sizes that cannot be, or that would unpack to too much",
-    "no-vectors": "no array of floats [n, D] by a known name",
+    "no-vectors": f"no array of floats [n, D]; among several it is {', '.join(FEATURES)}",
     "empty": "no vector",
     "not-finite": "NaN or infinity among the vectors",
     "coordinates": "coordinates that do not fit the vectors",

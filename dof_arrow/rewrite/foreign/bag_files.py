@@ -22,7 +22,7 @@ from dof_arrow.progress import listening
 from dof_arrow.rewrite.foreign.bag import REASONS, BagForm, ForeignBag
 from dof_arrow.rewrite.foreign.bag_blocks import NotAlike, blocks
 from dof_arrow.rewrite.foreign.bag_columns import BagColumns
-from dof_arrow.rewrite.foreign.found import found
+from dof_arrow.rewrite.foreign.found import Found, found
 from dof_arrow.rewrite.foreign.survey import Survey, sample, survey
 from dof_arrow.security.keys import load_or_make_key
 from dof_arrow.security.pseudonyms import fingerprint, pseudonyms
@@ -71,7 +71,7 @@ def convert(
         with listening().progress("looking at inputs") as update:
             known = survey(bags, lambda done: update(done, len(bags), 0))
         written = _write(known, bags, called, Path(out), **options)
-    for remark in _remarks(written, there.left_out):
+    for remark in _remarks(written, there):
         warnings.warn(f"{source}: {remark}", DofWarning, stacklevel=2)
     return dataset.open(out)
 
@@ -157,14 +157,19 @@ def _counted(refused: Mapping[int, str]) -> list[str]:
     return [f"{REASONS[rule]} ({count:,})" for rule, count in sorted(counts.items())]
 
 
-def _remarks(known: Survey, left_out: Mapping[str, int]) -> Iterator[str]:
+def _remarks(known: Survey, there: Found) -> Iterator[str]:
     """Sentences on what failed, was left out or is not known."""
-    refused = known.refused
+    refused, left_out = known.refused, there.left_out
     if refused:
         yield f"{len(refused):,} inputs failed and are listed: {'; '.join(_counted(refused))}"
     if left_out:
         told = [f"{count:,} {ending}" for ending, count in sorted(left_out.items())]
         yield f"files of other kinds were left out: {', '.join(told)}"
+    if there.of_shared_samples:
+        yield (
+            f"{there.of_shared_samples:,} members have names that differ behind the first dot "
+            "alone, as of one sample: each is an input of the same column"
+        )
     without = sum(form.unit is None for form in known.forms.values())
     if without and not known.first.alone:
         yield f"{without:,} inputs have no coordinates of a known unit: theirs are left open"

@@ -11,7 +11,7 @@ from pathlib import Path
 from dof_arrow.errors import SourceError, UsageError, few
 from dof_arrow.rewrite.foreign.bag import ForeignBag
 from dof_arrow.rewrite.foreign.hdf5_bag import Hdf5Bag
-from dof_arrow.rewrite.foreign.tar_array import tar_arrays
+from dof_arrow.rewrite.foreign.tar_array import TarArray, tar_arrays
 from dof_arrow.rewrite.foreign.torch_bag import TorchBag
 
 _KINDS = {
@@ -33,6 +33,12 @@ class Found:
 
     bags: Sequence[ForeignBag]
     left_out: Counter[str]
+
+    @property
+    def of_shared_samples(self) -> int:
+        """How many members of archives are of a sample that has several."""
+        counts = Counter(_sample(bag.name) for bag in self.bags if isinstance(bag, TarArray))
+        return sum(count for count in counts.values() if count > 1)
 
 
 def holds_bags(path: Path) -> bool:
@@ -119,6 +125,16 @@ def _bags(
         raise SourceError("no vectors in these archives", str(root), "members *.npy")
     _check_names(bags, root)
     return bags
+
+
+def _sample(name: str) -> str:
+    """What WebDataset calls a sample: a member's name up to the first dot behind its folder.
+
+    >>> _sample("00/cat.img")
+    '00/cat'
+    """
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.partition(".")[0]
 
 
 def _check_names(bags: Iterable[ForeignBag], root: Path) -> None:

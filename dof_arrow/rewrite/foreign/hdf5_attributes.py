@@ -47,7 +47,18 @@ def _value(owner: Any, name: str) -> Json:
     (value,) = values.reshape(-1).tolist()
     if isinstance(value, bytes):
         # Of a text of any length, as h5py gives it, bytes that are no letters are dropped below.
-        return _plain(value.decode("utf-8", "surrogateescape" if dtype.hasobject else "replace"))
+        value = value.decode("utf-8", "surrogateescape" if dtype.hasobject else "replace")
+    return plain_value(value)
+
+
+def plain_value(value: Any) -> Json:
+    """A number, exact and finite, or a short text that leads nowhere; None for anything else.
+
+    >>> plain_value("uni_v1"), plain_value(1 << 60), plain_value("/home")
+    ('uni_v1', None, None)
+    """
+    if isinstance(value, str):
+        return _plain(value)
     if isinstance(value, (bool, int)):
         return value if abs(value) < 1 << 53 else None
     return value if isinstance(value, float) and math.isfinite(value) else None

@@ -8,15 +8,18 @@ were never written (HDF5 makes them up), sizes that unpack to too much.
 
 from __future__ import annotations
 
+import os
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.rewrite.foreign.bag import (
     COORDINATES,
     FEATURES,
+    MOST_BYTES,
     Array,
     BagForm,
     BagRefused,
@@ -28,9 +31,12 @@ from dof_arrow.rewrite.foreign.bag import (
     stored_type,
 )
 from dof_arrow.rewrite.foreign.hdf5_attributes import said
+from dof_arrow.rewrite.foreign.hdf5_direct import DirectFile
+from dof_arrow.rewrite.foreign.hdf5_extents import Placed
 from dof_arrow.rewrite.foreign.hdf5_file import Item, h5py, item, opened
+from dof_arrow.rewrite.foreign.hdf5_header import OtherForm
 from dof_arrow.rewrite.foreign.hdf5_stored import stored
-from dof_arrow.sources.sample import file_stamp
+from dof_arrow.rewrite.foreign.hdf5_texts import Attributes
 from dof_arrow.system import open_file
 
 # What is said of how tiles were cut; no names of slides and no folders.
@@ -50,7 +56,18 @@ _FACTS = (
     "feat_type",
 )
 _CORES = ("extractor", "encoder", "encoder_name", "model_name")
+# What is told where places are not what they should be.
+_OF_PLACES = {"no-vectors": "coordinates", "empty": "coordinates"}
 _LOOKED_AT = {*_FACTS, *_CORES, "unit"}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The arrays of a bag in a file, and what the file says in attributes."""
+
+    vectors: Placed
+    places: Placed | None
+    told: Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +81,27 @@ class Hdf5Bag:
     def form(self) -> BagForm:
         """What it is like; raises BagRefused."""
         try:
-            stamp = file_stamp(self.path)
+            with open_file(self.path) as raw:
+                stamp = _stamp(raw)
+                held = read_directly(raw.fileno())
         except OSError:
             raise BagRefused("unreadable") from None
-        with opened(self.path) as file:
-            return self._form(file, stamp)
+        if held is None:
+            with opened(self.path) as file:
+                held = _asked(file)
+        return self._form(held, stamp)
 
-    def _form(self, file: Any, stamp: tuple[int, ...]) -> BagForm:
-        vectors = _vectors(file)
-        dtype = stored_type(vectors.dtype)
-        rows, width = checked_shape(vectors.shape, vectors.dtype.itemsize)
-        places = item(file, COORDINATES)
-        extents = (stored(file, vectors), None if places is None else stored(file, places))
-        owners = [vectors.id, file] if places is None else [places.id, vectors.id, file]
-        told = said(owners, _LOOKED_AT)
+    def _form(self, held: Held, stamp: tuple[int, ...]) -> BagForm:
+        rows, width = _checked(held.vectors)
+        told = held.told
         facts = {name: told[name] for name in _FACTS if name in told}
-        is_stamp = vectors.name == "feats"
+        is_stamp = held.vectors.name == "feats"
+        places = held.places
         return BagForm(
             rows=rows,
             width=width,
-            dtype=dtype,
-            narrowed=vectors.dtype.itemsize == 8,
+            dtype=stored_type(held.vectors.dtype),
+            narrowed=held.vectors.dtype.itemsize == 8,
             unit=None if places is None else _unit(told, is_stamp),
             level=_level(facts),
             mpp=_mpp(facts),
@@ -92,17 +109,11 @@ class Hdf5Bag:
             layout=_layout(told, is_stamp),
             facts=facts,
             stamp=stamp,
-            extents=extents,
+            extents=(held.vectors.extent, None if places is None else places.extent),
         )
 
     def values(self, form: BagForm) -> BagValues:
         """Its values, where the file is as it was; raises BagRefused."""
-        try:
-            is_same = file_stamp(self.path) == form.stamp
-        except OSError:
-            is_same = False
-        if not is_same:
-            raise BagRefused("unreadable")
         vectors, places = self._read(form)
         found = checked_vectors(vectors.reshape(form.rows, form.width), form.dtype)
         if places is None or form.unit is None:
@@ -111,16 +122,63 @@ class Hdf5Bag:
 
     def _read(self, form: BagForm) -> tuple[Array, Array | None]:
         of_vectors, of_places = form.extents
-        if of_vectors is None or (of_places is None and form.unit is not None):
-            with opened(self.path) as file:
-                vectors = _all(_vectors(file))
-                return vectors, None if form.unit is None else _all(item(file, COORDINATES))
         try:
             with open_file(self.path) as raw:
-                places = None if of_places is None else of_places.read(raw)
-                return of_vectors.read(raw), places
+                if _stamp(raw) != form.stamp:
+                    raise BagRefused("unreadable")
+                if of_vectors is not None and (of_places is not None or form.unit is None):
+                    places = None if of_places is None else of_places.read(raw)
+                    return of_vectors.read(raw), places
         except (OSError, EOFError):
             raise BagRefused("unreadable") from None
+        with opened(self.path) as file:
+            vectors = _all(_vectors(file))
+            return vectors, None if form.unit is None else _all(item(file, COORDINATES))
+
+
+def _stamp(file: BinaryIO) -> tuple[int, ...]:
+    """By which it is seen whether a file has changed."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def read_directly(file: int) -> Held | None:
+    """What an open file holds, by its bytes; None where HDF5 has to be asked."""
+    try:
+        root = DirectFile(file)
+        vectors = next(filter(None, (root.array(name, MOST_BYTES) for name in FEATURES)), None)
+        places = root.array(COORDINATES, MOST_BYTES)
+        if vectors is None:
+            return None
+        owners = [array[1] for array in (places, vectors) if array is not None]
+        told = Attributes(root.data).said([*owners, root.attributes], _LOOKED_AT)
+        return Held(vectors[0], None if places is None else places[0], told)
+    except (OtherForm, OverflowError, struct.error):
+        return None
+
+
+def _asked(file: Any) -> Held:
+    """What an open file holds, by HDF5."""
+    vectors = _vectors(file)
+    _checked(vectors)
+    found = _placed(file, vectors)
+    try:
+        places = item(file, COORDINATES)
+        of_places = None if places is None else _placed(file, places)
+    except BagRefused as error:
+        raise BagRefused(_OF_PLACES.get(error.rule, error.rule)) from None
+    owners = [vectors.id, file] if places is None else [places.id, vectors.id, file]
+    return Held(found, of_places, said(owners, _LOOKED_AT))
+
+
+def _placed(file: Any, array: Item) -> Placed:
+    return Placed(array.name, array.shape, array.dtype, stored(file, array))
+
+
+def _checked(vectors: Item | Placed) -> tuple[int, int]:
+    """Rows and width of vectors; BagRefused for what is none."""
+    stored_type(vectors.dtype)
+    return checked_shape(vectors.shape, vectors.dtype.itemsize)
 
 
 def _vectors(file: Any) -> Item:
@@ -156,12 +214,14 @@ def _unit(told: Mapping[str, Json], is_stamp: bool) -> Unit | None:
 
 def _level(facts: dict[str, Json]) -> int | None:
     level = facts.get("patch_level")
-    return level if isinstance(level, int) and 0 <= level < 1 << 15 else None
+    return level if type(level) is int and 0 <= level < 1 << 15 else None
 
 
 def _mpp(facts: dict[str, Json]) -> float | None:
     """Micrometres a pixel, of a tile's side in both."""
     um, pixels = facts.get("tile_size_um"), facts.get("tile_size_px")
+    if isinstance(um, bool) or isinstance(pixels, bool):  # a flag is no size
+        return None
     if not isinstance(um, (int, float)) or not isinstance(pixels, (int, float)):
         return None
     return um / pixels if um > 0 and pixels > 0 else None

@@ -37,6 +37,16 @@ class Extent:
         return values
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An array of a file; `extent` is None where HDF5 has to read it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    extent: Extent | None
+
+
 def runs(starts: NDArray[np.int64], size: int) -> list[tuple[int, int]]:
     """Chunks of one size that lie one behind the other, as runs.
 

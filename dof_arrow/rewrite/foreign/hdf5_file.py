@@ -35,7 +35,8 @@ _UNREADABLE = (
 class Item:
     """A dataset of an open file; `chunks` is None where its values lie in one piece.
 
-    `id` is what h5py's functions take, `header` where its object header is in the file.
+    `id` is what h5py's functions take, `header` where its object header is in the file. `size`: the
+    bytes of a number in the file; `as_stored`: whether it stands there as numpy has it.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Item:
     header: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    size: int
+    as_stored: bool
     chunks: tuple[int, ...] | None
     filters: frozenset[int]
 
@@ -84,13 +87,18 @@ def item(file: Any, name: str) -> Item | None:
     if layout == library.h5d.VIRTUAL or plan.get_external_count():
         raise BagRefused("elsewhere")
     chunks = plan.get_chunk() if layout == library.h5d.CHUNKED else None
+    if found.shape is None:
+        raise BagRefused("empty")
+    kind, dtype = found.get_type(), found.dtype
     filters = {plan.get_filter(number)[0] for number in range(plan.get_nfilters())}
     return Item(
         name=name,
         id=found,
         header=link.u,
         shape=found.shape,
-        dtype=found.dtype,
+        dtype=dtype,
+        size=kind.get_size(),
+        as_stored=dtype.kind in "iuf" and kind.equal(library.h5t.py_create(dtype)),
         chunks=chunks,
         filters=frozenset(filters),
     )

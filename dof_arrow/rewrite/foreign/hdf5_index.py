@@ -1,52 +1,61 @@
 """Where the chunks of an HDF5 dataset start, read from the index in its file.
 
 HDF5 tells of one chunk at a time, and a slide has one for each row. Read here is the index that
-TRIDENT and CLAM leave behind, a B-tree of version 1 (HDF5 file format 3.0: object header IV.A.1.a,
-layout message IV.A.2.i, B-tree III.A.1). Of every other one HDF5 has to be asked.
+TRIDENT and CLAM leave behind, a B-tree of version 1 (HDF5 file format 3.0: layout message IV.A.2.i,
+B-tree III.A.1). Of every other one HDF5 has to be asked.
 """
 
 from __future__ import annotations
 
-import os
+import math
 import struct
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dof_arrow.rewrite.foreign.hdf5_header import FileBytes, OtherForm, messages
+
 Starts = NDArray[np.int64]
 
-_HEADER = struct.Struct("<BxHII4x")  # version, messages, references, bytes of the messages
-_MESSAGE = struct.Struct("<HHB3x")  # type, bytes, flags
-_BLOCK = struct.Struct("<QQ")  # where messages go on, and how many bytes of them
+LAYOUT_MESSAGE, CHUNKED = 8, 2
+
 _LAYOUT = struct.Struct("<BBBQ")  # version, class, axes and one more, where the index begins
 _NODE = struct.Struct("<4sBBHQQ")  # signature, kind, level, entries, neighbours
-_PLACE = struct.Struct("<8xQQ")  # of a chunk, on the first two axes
 
-_LAYOUT_MESSAGE, _CONTINUED = 8, 16
-_CHUNKED = 2
 _OF_CHUNKS = 1  # the kind of a node
-_MOST_HEADER = 1 << 16  # bytes
 _MOST_LEVELS = 16
-_USUAL_ENTRIES = 64  # of a node, as HDF5 makes them
+_ENTRIES = 64  # of a node at most, where HDF5 was not told otherwise
 
 
 class DamagedIndex(Exception):
     """An index that is not as it should be: HDF5 makes up what it does not find by it."""
 
 
-class _OtherForm(Exception):
-    """An index of another form."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunks:
-    """How a dataset of `rows` rows is cut: `step` rows a chunk, of `size` bytes, unfiltered."""
+    """How a dataset of `rows` rows is cut, unfiltered.
+
+    `lengths`: of a chunk on each axis, which are whole rows, and the bytes of a number.
+    """
 
     rows: int
-    step: int
-    axes: int
-    size: int
+    lengths: tuple[int, ...]
+
+    @property
+    def axes(self) -> int:
+        """Of the dataset."""
+        return len(self.lengths) - 1
+
+    @property
+    def step(self) -> int:
+        """Rows of a chunk."""
+        return self.lengths[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes of a chunk."""
+        return math.prod(self.lengths)
 
 
 def chunk_starts(file: int, header: int, chunks: Chunks) -> Starts | None:
@@ -56,55 +65,39 @@ def chunk_starts(file: int, header: int, chunks: Chunks) -> Starts | None:
     DamagedIndex where one of this form does not lead to each chunk.
     """
     try:
-        root = _index_at(file, header, chunks.axes)
-    except (_OtherForm, OSError, OverflowError, struct.error):
+        data = FileBytes(file)
+        found = [part for kind, part in messages(data, header) if kind == LAYOUT_MESSAGE]
+        if len(found) != 1:
+            return None
+        return starts_in(data, index_at(found[0], chunks.axes), chunks)
+    except (OtherForm, OSError, OverflowError, struct.error):
         return None
-    tree = _Tree(file, chunks)
-    try:
-        tree.walk(root)
-        return tree.starts()
-    except (OSError, OverflowError, struct.error):
-        raise DamagedIndex from None
 
 
-def _index_at(file: int, header: int, axes: int) -> int:
-    """Where the index begins, by the one layout message in the dataset's object header."""
-    version, left, _, size = _HEADER.unpack(_bytes(file, header, _HEADER.size))
-    if version != 1:
-        raise _OtherForm
-    found = []
-    blocks = [(header + _HEADER.size, size)]
-    for start, length in blocks:  # which grows
-        if length > _MOST_HEADER:
-            raise _OtherForm
-        data = _bytes(file, start, length)
-        at = 0
-        while left and at < length:
-            kind, size, _ = _MESSAGE.unpack_from(data, at)
-            at += _MESSAGE.size
-            left -= 1
-            if kind == _LAYOUT_MESSAGE:
-                found.append(_root(data, at, axes))
-            elif kind == _CONTINUED:
-                blocks.append(_BLOCK.unpack_from(data, at))
-            at += size
-    if len(found) != 1:
-        raise _OtherForm
-    return found[0]
-
-
-def _root(data: bytes, at: int, axes: int) -> int:
-    version, kind, dimensions, start = _LAYOUT.unpack_from(data, at)
-    if (version, kind, dimensions) != (3, _CHUNKED, axes + 1):
-        raise _OtherForm
+def index_at(layout: bytes, axes: int) -> int:
+    """Where the index of a dataset begins, by its layout message; OtherForm for other layouts."""
+    version, kind, dimensions, start = _LAYOUT.unpack_from(layout)
+    if (version, kind, dimensions) != (3, CHUNKED, axes + 1):
+        raise OtherForm
     return int(start)
+
+
+def starts_in(data: FileBytes, root: int, chunks: Chunks) -> Starts:
+    """Where each chunk starts, by the index that begins at `root`.
+
+    Raises OtherForm where HDF5 cannot read it either, or reads it otherwise; DamagedIndex where it
+    does not lead to each chunk.
+    """
+    tree = _Tree(data, chunks)
+    tree.walk(root)
+    return tree.starts()
 
 
 @dataclass
 class _Tree:
     """A B-tree of chunks, read in the order of their rows."""
 
-    file: int
+    data: FileBytes
     chunks: Chunks
     leaves: list[bytes] = field(default_factory=list)
     row: int = 0  # the first one of the next chunk
@@ -131,7 +124,7 @@ class _Tree:
         else:
             self.leaves.append(entries)
             self.row += len(entries) // (8 * self._words) * self.chunks.step
-        if end <= (self.row - self.chunks.step, 0):
+        if end <= (self.row - self.chunks.step, *([0] * self.chunks.axes)):
             raise DamagedIndex
 
     def _descend(self, entries: bytes, level: int) -> None:
@@ -156,22 +149,27 @@ class _Tree:
             raise DamagedIndex
         return starts.astype(np.int64)
 
-    def _node(self, at: int) -> tuple[int, bytes, tuple[int, int]]:
+    def _node(self, at: int) -> tuple[int, bytes, tuple[int, ...]]:
         """The level of a node, its entries, at least one, and the place behind the last of them."""
         entry = 8 * self._words
-        usual = _NODE.size + (_USUAL_ENTRIES + 1) * entry
-        data = os.pread(self.file, usual, at)
+        # Of any number of entries, a node has room for all; the last one has no start.
+        data = self.data.read(at, _NODE.size + (_ENTRIES + 1) * entry - 8)
         signature, kind, level, count, _, _ = _NODE.unpack_from(data)
+        if count > _ENTRIES:
+            raise OtherForm
         if (signature, kind) != (b"TREE", _OF_CHUNKS) or not count:
             raise DamagedIndex
         end = _NODE.size + count * entry
-        if end + entry > len(data):
-            data = os.pread(self.file, end + entry - 8, at)  # the last one has no start
-        return level, data[_NODE.size : end], _PLACE.unpack_from(data, end)
+        return level, data[_NODE.size : end], self._place(data, end)
 
+    def _place(self, data: bytes, at: int) -> tuple[int, ...]:
+        """The place on each axis, and one more, that an entry states, which some chunk could have.
 
-def _bytes(file: int, at: int, size: int) -> bytes:
-    data = os.pread(file, size, at)
-    if len(data) != size:
-        raise _OtherForm
-    return data
+        HDF5 refuses others.
+        """
+        lengths = self.chunks.lengths
+        place = struct.unpack_from(f"<8x{len(lengths)}Q", data, at)
+        for start, length in zip(place, lengths, strict=True):
+            if start % length:
+                raise OtherForm
+        return place

@@ -27,7 +27,7 @@ def stored(file: Any, item: Item) -> Extent | None:
     if declared > MOST_BYTES:
         raise BagRefused("sizes")
     if item.chunks is None:
-        if item.id.get_storage_size() < declared:
+        if item.id.get_storage_size() < math.prod(item.shape) * item.size:
             raise BagRefused("unwritten")
     elif not item.filters <= _FILTERS:
         raise BagRefused("filter")
@@ -57,7 +57,7 @@ def _check_chunks(item: Item, declared: int) -> None:
 
 def _extent(file: Any, item: Item, size: int) -> Extent | None:
     plan = file.get_create_plist()
-    if not size or plan.get_userblock():
+    if not size or not item.as_stored or plan.get_userblock():
         return None
     if item.chunks is None:
         start = item.id.get_offset()
@@ -66,7 +66,7 @@ def _extent(file: Any, item: Item, size: int) -> Extent | None:
     whole_rows = item.chunks[1:] == item.shape[1:] and rows % step == 0
     if not whole_rows or item.filters or plan.get_sizes() != _USUAL_SIZES:
         return None
-    cut = hdf5_index.Chunks(rows=rows, step=step, axes=len(item.shape), size=size // (rows // step))
+    cut = hdf5_index.Chunks(rows=rows, lengths=(*item.chunks, item.dtype.itemsize))
     starts = hdf5_index.chunk_starts(file.get_vfd_handle(), item.header, cut)
     if starts is None:
         return None

@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from dof_arrow.cores.core import Core
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import PictureError, SourceError, UsageError, require
+from dof_arrow.errors import PictureError, SourceError, UsageError
 from dof_arrow.rewrite.foreign.arrays import write
 from dof_arrow.rewrite.foreign.frames import OwnColumns, Survival, read
+from dof_arrow.rewrite.foreign.safetensors_file import safe_arrays
 from dof_arrow.rewrite.foreign.vector_chunks import Array, of_array, of_lists
 from dof_arrow.sources import table as tables
 from dof_arrow.sources.array_files import read_arrays
@@ -147,13 +148,20 @@ def _counted(name: str) -> list[tuple[int, int | str]]:
 
 def _of_arrays(files: Sequence[Path], wanted: str | None) -> Vectors:
     arrays = [_array(file, wanted) for file in files]
-    rows = sum(map(len, arrays))
-    return Vectors(rows=rows, chunks=_chained(arrays))
+    for file, array in zip(files, arrays, strict=True):
+        if array.ndim < 2:
+            shape = ", ".join(map(str, array.shape))
+            raise SourceError("no vectors", str(file), "an array [n, D]", f"[{shape}]")
+    return Vectors(rows=sum(map(len, arrays)), chunks=_chained(arrays))
 
 
 def _chained(arrays: Sequence[Array]) -> Iterator[Array]:
+    """All arrays, some rows at a time; narrow and wide floats meet in the wider type."""
+    is_narrow = [array.dtype.kind == "f" and array.dtype.itemsize == 2 for array in arrays]
+    widen = any(is_narrow) and not all(is_narrow)
     for array in arrays:
-        yield from of_array("feature", array)
+        for chunk in of_array("feature", array):
+            yield chunk.astype(np.float32) if widen and chunk.dtype.itemsize == 2 else chunk
 
 
 def _array(file: Path, wanted: str | None) -> Array:
@@ -164,9 +172,8 @@ def _array(file: Path, wanted: str | None) -> Array:
             arrays = read_arrays(file)  # within bounds: an archive may unpack to anything
             chosen = arrays[_chosen(file, list(arrays), wanted)]
             return chosen.rows(0, chosen.shape[0] if chosen.shape else 0)
-        safe = require("safetensors.numpy", extra="convert")
-        held = safe.load_file(file)
-        return np.asarray(held[_chosen(file, list(held), wanted)])
+        held = safe_arrays(file)
+        return held[_chosen(file, list(held), wanted)].values()
     except (PictureError, *_UNREADABLE) as error:
         raise SourceError("the file cannot be read", str(file), found=str(error)[:200]) from None
 
@@ -174,9 +181,15 @@ def _array(file: Path, wanted: str | None) -> Array:
 def _chosen(file: Path, names: Sequence[str], wanted: str | None) -> str:
     if wanted is not None:
         return names[places([wanted], list(names), file)[wanted]]
-    if len(names) != 1:
+    if not names:
+        raise SourceError("no array in the file", str(file), "an array [n, D]", "none")
+    if len(names) > 1:
         raise UsageError(
-            "several arrays could be the vectors", str(file), "--vector NAME", ", ".join(names)
+            "several arrays could be the vectors",
+            str(file),
+            "--vector NAME",
+            ", ".join(names),
+            f"Name it: dof import {file} --vector {names[0]}",
         )
     return names[0]
 
@@ -210,12 +223,17 @@ def _is_list(kind: Any) -> bool:
 
 
 def _of_tables(files: Sequence[Path], name: str) -> Vectors:
+    return Vectors(rows=_table_rows(files), chunks=of_lists(name, _groups(files, name)))
+
+
+def _table_rows(files: Sequence[Path]) -> int:
+    """The rows of Parquet and Arrow files."""
     from dof_arrow.sources import column_files
 
     rows = 0
     for file in files:
         rows += sum(count for _, count in column_files.groups(file))
-    return Vectors(rows=rows, chunks=of_lists(name, _groups(files, name)))
+    return rows
 
 
 def _groups(files: Sequence[Path], name: str) -> Iterator[pa.ChunkedArray]:
@@ -248,16 +266,22 @@ def _columns(
     if names and not files:
         raise UsageError("columns need a table", found=", ".join(names), hint="Add --table FILE.")
     if not names:
+        if files and all(file.suffix.lower() in _TABLES for file in files):
+            _check_rows(files, _table_rows(files), rows)
         return pa.table({"": pa.nulls(rows)})
     found = pa.concat_tables([_table(file, names, encoding) for file in files])
-    if len(found) != rows:
+    _check_rows(files, len(found), rows)
+    return found
+
+
+def _check_rows(files: Sequence[Path], found: int, rows: int) -> None:
+    if found != rows:
         raise SourceError(
             "the table has not as many rows as there are vectors",
             str(files[0]),
             f"{rows:,}",
-            f"{len(found):,}",
+            f"{found:,}",
         )
-    return found
 
 
 def _table(file: Path, names: Sequence[str], encoding: str | None) -> pa.Table:

@@ -61,9 +61,9 @@ class VectorCheck:
         refuse_rows(self.bad, "vectors with NaN or infinity", self.where or self.name)
 
     def _narrow(self, chunk: Array) -> Array:
-        if str(chunk.dtype) in VECTOR_TYPES:
-            return chunk
-        kind = chunk.dtype
+        kind = chunk.dtype.newbyteorder("=")  # as this machine has it
+        if str(kind) in VECTOR_TYPES:
+            return chunk.astype(kind, copy=False)
         if kind.kind not in "fiu" or (kind.kind in "iu" and self._too_large(chunk)):
             raise UsageError(
                 "vectors that float32 does not hold",
@@ -135,7 +135,10 @@ def of_lists(name: str, columns: Iterable[pa.Array | pa.ChunkedArray]) -> Iterat
             yield values
 
 
-def _of_list(name: str, chunk: pa.Array, width: int | None, before: int) -> tuple[int, Array]:
+def _of_list(
+    name: str, chunk: pa.Array, width: int | None, before: int, parts: int = 1
+) -> tuple[int, Array]:
+    """The length of all lists, and their values [n, length, ...]; `parts` lists are a row."""
     import pyarrow.compute as pc
 
     if isinstance(chunk, pa.ExtensionArray):
@@ -147,10 +150,18 @@ def _of_list(name: str, chunk: pa.Array, width: int | None, before: int) -> tupl
     lengths = pc.list_value_length(chunk).fill_null(-1).to_numpy(zero_copy_only=False)
     if width is None:
         width = int(np.bincount(lengths[lengths >= 0]).argmax()) if (lengths >= 0).any() else 0
-    wrong = np.flatnonzero((lengths != width) | (lengths < 1)) + before
-    refuse_rows(wrong.tolist(), "vectors that are missing or of another length", f"column {name}")
+    wrong = np.flatnonzero((lengths != width) | (lengths < 1)) // parts
+    _refuse(wrong + before, "vectors that are missing or of another length", name)
     flat = chunk.flatten()
     if flat.null_count:
-        gaps = np.flatnonzero(flat.is_null().to_numpy(zero_copy_only=False)) // width
-        refuse_rows(np.unique(gaps + before).tolist(), "vectors with gaps", f"column {name}")
-    return width, flat.to_numpy(zero_copy_only=False).reshape(len(chunk), width)
+        gaps = np.flatnonzero(flat.is_null().to_numpy(zero_copy_only=False)) // (width * parts)
+        _refuse(gaps + before, "vectors with gaps", name)
+    if pa.types.is_nested(flat.type):  # a list of lists, as of `Array2D` of Hugging Face
+        _, values = _of_list(name, flat, None, before, width * parts)
+    else:
+        values = flat.to_numpy(zero_copy_only=False)
+    return width, values.reshape(len(chunk), width, *values.shape[1:])
+
+
+def _refuse(rows: Array, what: str, name: str) -> None:
+    refuse_rows(np.unique(rows).tolist(), what, f"column {name}")
