@@ -12,6 +12,7 @@ DofError                    all of them: `except DofError` is enough
 from __future__ import annotations
 
 import importlib
+import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
+_LONGEST = 80  # characters of a value in a message
 _TORCH_CPU = " (CPU only: add --index-url https://download.pytorch.org/whl/cpu)"
 
 
@@ -145,6 +147,30 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], where: str) -> No
     if wrong:
         found = ", ".join(map(_shown, wrong))
         raise UsageError("no such option", where, ", ".join(names), found, _nearest(wrong, names))
+
+
+def check_truth(name: str, value: object) -> None:
+    """Raise UsageError for an argument that is neither True nor False: a text would be true.
+
+    >>> check_truth("shuffle", "no")
+    Traceback (most recent call last):
+    dof_arrow.errors.UsageError: shuffle: neither true nor false: expected True or False, found 'no'
+    """
+    if type(value).__name__ not in ("bool", "bool_"):  # `bool_` is numpy's, up to version 1
+        raise UsageError("neither true nor false", name, "True or False", repr(value)[:_LONGEST])
+
+
+def whole_number(name: str, value: object) -> int:
+    """An argument that counts something; UsageError for what is no whole number.
+
+    >>> whole_number("k", 2.5)
+    Traceback (most recent call last):
+    dof_arrow.errors.UsageError: k: no whole number: expected an int, found 2.5
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError("no whole number", name, "an int", repr(value)[:_LONGEST]) from None
 
 
 def _nearest(wrong: Sequence[str], known: Sequence[str]) -> str:

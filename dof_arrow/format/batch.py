@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -99,6 +99,9 @@ def arrow_array(name: str, value: Any, kind: pa.DataType | None = None) -> pa.Ar
     Raises UsageError if they do not fit.
     """
     value = native(value)
+    if isinstance(value, str | bytes | Mapping | Set):  # they have a length, but no value a row
+        found = f"a {type(value).__name__}"
+        raise UsageError("values do not fit the column", name, "a list, one value a row", found)
     try:
         if not isinstance(value, pa.Array | pa.ChunkedArray):
             value = _as_arrow(value, kind)

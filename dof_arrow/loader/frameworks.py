@@ -10,6 +10,7 @@ import numpy as np
 
 from dof_arrow.errors import UsageError, refuse_unknown, require
 from dof_arrow.loader.padded import Padded
+from dof_arrow.tables.tensor_values import as_jax
 
 if TYPE_CHECKING:
     from dof_arrow.loader.clip_loader import ClipLoader
@@ -241,7 +242,7 @@ class JaxBatches:
         self.loader.set_epoch(epoch)
 
     def _array(self, values: np.ndarray) -> Any:
-        array = self._jax.numpy.from_dlpack(values)
+        array = as_jax(values, str(self.loader.source.path))
         return array if self.device is None else self._jax.device_put(array, self.device)
 
 

@@ -113,7 +113,8 @@ def _range(statistics: footer.Struct, column: Fixed, kind: pa.DataType) -> Range
         if not isinstance(value, bytes) or len(value) != column.stored.itemsize:
             return None
     stored = np.frombuffer(b"".join(found), column.stored)
-    low, high = flat_array(stored.astype(column.memory), kind)
+    ends = flat_array(stored.astype(column.memory), kind)
+    low, high = ends.cast(pa.float32()) if pa.types.is_float16(kind) else ends
     return Range(low, high, whole=True)
 
 
@@ -151,11 +152,15 @@ def _not_excluded(condition: Any, schema: pa.Schema, known: Sequence[Any]) -> li
 
 
 def _by_name(schema: pa.Schema) -> pa.Schema:
-    """The schema with plain columns in place of dictionaries, as conditions see them."""
+    """The schema as conditions see it: no dictionaries, and float32 in place of float16."""
     fields = []
     for field in schema:
         kind = field.type
-        fields.append(field.with_type(kind.value_type) if pa.types.is_dictionary(kind) else field)
+        if pa.types.is_dictionary(kind):
+            field = field.with_type(kind.value_type)
+        elif pa.types.is_float16(kind):
+            field = field.with_type(pa.float32())
+        fields.append(field)
     return pa.schema(fields)
 
 

@@ -18,6 +18,7 @@ from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.metadata import Metadata, Target
 from dof_arrow.format.spec.names import UnknownName, code_array, holds_names
 from dof_arrow.sampling.permutation import Rows
+from dof_arrow.tables.tensor_values import exact
 
 Array = NDArray[Any]
 Learned = Literal["category", "multilabel", "regression"]
@@ -209,6 +210,14 @@ def column(data: Tabular, name: str) -> Values:
     array = _array(data, name)
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
+    if array.null_count and pa.types.is_integer(array.type) and not exact(array):
+        raise UsageError(
+            "whole numbers that would be rounded",
+            name,
+            "numbers up to 2**53 beside missing ones, which are NaN",
+            "larger ones",
+            f"Leave such rows out: ds.labelled({name!r})",
+        )
     return Plain(_numpy(array))
 
 
@@ -258,6 +267,14 @@ def by_name(table: pa.Table) -> pa.Table:
         if pa.types.is_dictionary(field.type):
             plain = table.column(place).cast(field.type.value_type)
             table = table.set_column(place, field.name, plain)
+    return table
+
+
+def without_halves(table: pa.Table) -> pa.Table:
+    """A table whose float16 columns are float32, which Arrow compares and sorts."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_float16(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float32()))
     return table
 
 

@@ -25,7 +25,7 @@ from dof_arrow.rewrite.foreign.vector_chunks import Array, VectorCheck, of_array
 from dof_arrow.sampling.splits import check_groups
 from dof_arrow.sources.listing import numbered
 from dof_arrow.tables.declared_targets import as_struct, as_target
-from dof_arrow.tables.joined_table import as_table
+from dof_arrow.tables.named_columns import named_columns
 
 PathLike = str | os.PathLike[str]
 
@@ -94,7 +94,7 @@ def from_arrays(
         known.groups = as_texts("groups", groups, rows)
     if splits is not None:
         known.splits = standardised(as_texts("splits", splits, rows))
-    for name, values in _by_name(columns).items():
+    for name, values in named_columns({} if columns is None else columns).items():
         known.columns[name] = as_column(name, values, rows)
     known.record = in_roles(known.columns, record or {})
     given = y if isinstance(y, Mapping) else {} if y is None else {"label": y}
@@ -162,22 +162,6 @@ def in_roles(columns: dict[str, Any], record: Mapping[str, str]) -> Mapping[str,
         if role == "bag" and columns[name].null_count:
             raise UsageError("rows without a bag", f"column {name}", "a bag in every row", "none")
     return dict(record)
-
-
-def _by_name(columns: Any) -> Mapping[str, Any]:
-    """Columns by name; UsageError where two of a frame are called the same."""
-    if columns is None or isinstance(columns, Mapping):
-        return columns or {}
-    if hasattr(columns, "items"):  # of pandas, whose missing values `as_column` knows
-        pairs = [(str(name), values) for name, values in columns.items()]
-    else:
-        table = as_table(columns)
-        pairs = list(zip(table.column_names, table.columns, strict=True))
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = ", ".join(name for name, _ in pairs)
-        raise UsageError("two columns of one name", "columns", "each name once", names)
-    return found
 
 
 def named_rows(ids: Any, rows: int) -> pa.Array:
