@@ -150,13 +150,16 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], where: str) -> No
 
 
 def check_truth(name: str, value: object) -> None:
-    """Raise UsageError for an argument that is neither True nor False: a text would be true.
+    """Raise UsageError for an argument that is neither True nor False (nor 1 nor 0).
+
+    Anything else would be taken for true or false by chance, such as the text "no".
 
     >>> check_truth("shuffle", "no")
     Traceback (most recent call last):
     dof_arrow.errors.UsageError: shuffle: neither true nor false: expected True or False, found 'no'
     """
-    if type(value).__name__ not in ("bool", "bool_"):  # `bool_` is numpy's, up to version 1
+    is_flag = isinstance(value, int) or type(value).__name__ in ("bool", "bool_")  # of numpy
+    if not is_flag or value not in (0, 1):
         raise UsageError("neither true nor false", name, "True or False", repr(value)[:_LONGEST])
 
 

@@ -255,10 +255,12 @@ class Dataset(RowChoices):
         """These rows without some columns, named one by one or in a list; UsageError for those that
         a dataset needs."""
         from dof_arrow.tables import amended
+        from dof_arrow.tables.named_columns import check_names
 
         wanted: list[str] = []
+        check_names(names, list, tuple)
         for each in names:
-            wanted += each if isinstance(each, list | tuple) else [each]
+            wanted += [each] if isinstance(each, str) else each
         return _whole(amended.without_columns(self._selection, wanted))
 
     def rename(self, names: Mapping[str, str]) -> Dataset:

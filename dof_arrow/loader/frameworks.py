@@ -294,12 +294,15 @@ def _refuse_texts(loader: Resumable) -> None:
     if not loader.options.columns:
         return
     *_, columns = loader.batch(0)
-    texts = [name for name, values in columns.items() if values.dtype.kind not in _NUMBERS]
-    if texts:
+    others = {}
+    for name, values in columns.items():
+        if values.dtype.kind not in _NUMBERS:
+            others[name] = "texts, or missing ones" if values.dtype == object else str(values.dtype)
+    if others:
         raise UsageError(
             "texts are no inputs of a network",
-            ", ".join(texts),
+            ", ".join(others),
             "columns of numbers",
-            "texts",
+            ", ".join(others.values()),
             "Leave them out of columns=, or iterate the loader itself.",
         )

@@ -31,9 +31,9 @@ def named_columns(columns: Any) -> Mapping[str, Any]:
     return found
 
 
-def check_names(names: Iterable[Any]) -> None:
-    """Refuse names of columns that are no texts, by UsageError."""
-    wrong = [repr(name) for name in names if not isinstance(name, str)]
+def check_names(names: Iterable[Any], *besides: type) -> None:
+    """Refuse names of columns that are no texts, nor of these types `besides`, by UsageError."""
+    wrong = [repr(name) for name in names if not isinstance(name, (str, *besides))]
     if wrong:
         raise UsageError("names of columns are texts", "columns", "str", ", ".join(wrong)[:200])
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError, UsageError
-from dof_arrow.format.spec.arrow import holds_texts
+from dof_arrow.format.spec.arrow import holds_texts, numpy_values
 from dof_arrow.format.spec.metadata import Metadata, Target
 from dof_arrow.format.spec.names import UnknownName, code_array, holds_names
 from dof_arrow.sampling.permutation import Rows
@@ -25,6 +25,7 @@ Learned = Literal["category", "multilabel", "regression"]
 
 # Up to so many labels are checked at once, which takes a millisecond; more of them as they come.
 _CHECKED = 1 << 18
+_EXACT_FLOAT32 = 2**24  # whole numbers up to it are exact as float32
 
 
 class Tabular(Protocol):
@@ -92,7 +93,8 @@ class Flags:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumberTarget:
-    """Numbers to learn: float64 [k] where they are stored as float64, else float32."""
+    """Numbers to learn: float64 [k] where they are stored as float64, or float32 would round whole
+    ones; else float32."""
 
     name: str
     values: Array
@@ -218,6 +220,8 @@ def column(data: Tabular, name: str) -> Values:
             "larger ones",
             f"Leave such rows out: ds.labelled({name!r})",
         )
+    if pa.types.is_nested(array.type):
+        return Plain(numpy_values(array, pa.field(name, array.type)))
     return Plain(_numpy(array))
 
 
@@ -329,7 +333,12 @@ def _flags(array: pa.Array, name: str, classes: tuple[str, ...]) -> Flags:
 
 
 def _numbers(array: pa.Array, name: str, _: tuple[str, ...]) -> NumberTarget:
-    return NumberTarget(name, _numpy(array))
+    if not pa.types.is_integer(array.type) or exact(array, _EXACT_FLOAT32):
+        return NumberTarget(name, _numpy(array))
+    if not exact(array):
+        found = "larger ones"
+        raise _unfit(name, "numbers that float64 holds, whole ones up to 2**53", found)
+    return NumberTarget(name, _numpy(array).astype(np.float64))
 
 
 def _fits_category(kind: pa.DataType) -> bool:

@@ -34,8 +34,8 @@ def check_tensor(column: pa.Array | pa.ChunkedArray, name: str) -> None:
         raise _no_tensor(name, found, f"Leave such rows out: ds.labelled({name!r})")
 
 
-def exact(integers: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether float64 holds each of some whole numbers.
+def exact(integers: pa.Array | pa.ChunkedArray, limit: int = _EXACT) -> bool:
+    """Whether float64 holds each of some whole numbers, or what is exact up to another limit.
 
     >>> exact(pa.array([2**53, None])), exact(pa.array([2**53 + 1]))
     (True, False)
@@ -44,7 +44,7 @@ def exact(integers: pa.Array | pa.ChunkedArray) -> bool:
 
     ends = pc.min_max(integers)
     low, high = ends["min"].as_py(), ends["max"].as_py()
-    return low is None or (low >= -_EXACT and high <= _EXACT)
+    return low is None or (low >= -limit and high <= limit)
 
 
 def as_jax(values: Array, where: str) -> Any:

@@ -132,9 +132,11 @@ def test_a_column_may_have_any_name(ds: Dataset) -> None:
 
 def test_numbers_of_numpy_are_numbers(ds: Dataset) -> None:
     whole = ds.drop_columns(["patient"])
-    for size in (np.float32(0.5), np.float64(0.5), np.int8(3)):
+    sizes: list[Any] = [np.float32(0.5), np.float64(0.5), np.int8(3)]
+    for size in sizes:
         assert len(whole.train_test_split(size)[1]) == 3
-    assert len(ds.folds(np.int64(2))) == 2
+    count: Any = np.int64(2)
+    assert len(ds.folds(count)) == 2
 
 
 def test_nothing_is_rounded(ds: Dataset) -> None:
