@@ -176,6 +176,15 @@ def whole_number(name: str, value: object) -> int:
         raise UsageError("no whole number", name, "an int", repr(value)[:_LONGEST]) from None
 
 
+def one_or_more(names: str | Iterable[str]) -> list[str]:
+    """Names that are given as a list, or one by itself.
+
+    >>> one_or_more("age"), one_or_more(["age", "sex"])
+    (['age'], ['age', 'sex'])
+    """
+    return [names] if isinstance(names, str) else list(names)
+
+
 def _nearest(wrong: Sequence[str], known: Sequence[str]) -> str:
     """The question that names the nearest known name of each wrong one; empty if none is near."""
     from difflib import get_close_matches
