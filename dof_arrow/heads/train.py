@@ -82,7 +82,8 @@ def train(
     and `test`; otherwise it is judged by `cv` grouped folds and then fitted to every labelled row.
     Without `cv` there are five folds; of more than 100,000 examples only one of them is judged, so
     that judging takes no longer than training. `balance` weighs classes by the inverse of their
-    frequency; it and `seed` may stand in `options` too. `by` names columns: scores are also reported for each of their values.
+    frequency; it and `seed` may stand in `options` too. `by` names columns: scores are also
+    reported for each of their values.
 
     Equal data and seed give equal bytes. Raises UsageError if there is nothing to learn from or to
     judge on, FormatError for invalid labels or features, MissingExtra without scikit-learn or

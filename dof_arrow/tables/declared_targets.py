@@ -51,14 +51,18 @@ def as_target(name: str, values: Any, kind: Target | str | None = None) -> tuple
 
     By default texts and truth values are a category, lists several classes, floats numbers, and
     pairs of `time` and `event` survival; of integers it must be said. Integers are codes where
-    `kind` names the classes, else they name them. Raises UsageError for values that do not fit.
+    `kind` names the classes, else they name them. Names that come in an order, such as those of an
+    ordered Categorical of pandas, keep it, those without a row too. Raises UsageError for values that do not fit.
 
     >>> target, codes = as_target("sex", ["m", "f", None])
     >>> target.classes, codes.to_pylist()
     (('f', 'm'), [1, 0, None])
     """
-    array = _plain(arrow_array(name, as_struct(values)))
+    given = arrow_array(name, as_struct(values))
+    array = _plain(given)
     target = kind if isinstance(kind, Target) else Target(kind=_kind(name, array, kind))
+    if target.kind == "category" and not target.classes:
+        target = replace(target, classes=_ordered(given))
     check_classes(name, target.classes)
     if target.kind == "regression":
         return target, _numbers(name, array)
@@ -115,6 +119,14 @@ def _plain(array: pa.Array) -> pa.Array:
     if pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         array = array.cast(pa.list_(kind.value_type))
     return array.cast(pa.string()) if holds_texts(array.type) else array
+
+
+def _ordered(array: pa.Array) -> tuple[str, ...]:
+    """The names of a dictionary of texts that says that it is ordered; none of any other column."""
+    kind = array.type
+    if not pa.types.is_dictionary(kind) or not kind.ordered or not holds_texts(kind.value_type):
+        return ()
+    return tuple(array.dictionary.to_pylist())
 
 
 def _kind(name: str, array: pa.Array, told: str | None) -> Any:

@@ -15,7 +15,7 @@ from dof_arrow.cores.core import Core
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import SourceError, UsageError
-from dof_arrow.format.batch import arrow_array
+from dof_arrow.format.batch import arrow_array, listed
 from dof_arrow.format.spec.column_types import RECORD_TYPES
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import Target
@@ -88,6 +88,8 @@ def from_arrays(
     ...     ds.metadata.targets["label"].classes, ds.to_numpy("label").tolist()
     (('cat', 'dog'), [0, 1, 0])
     """
+    if not hasattr(x, "__len__"):
+        raise UsageError("no vectors", "x", "an array [n, D]", repr(x)[:80])
     rows = len(x)
     known = Known(ids=named_rows(ids, rows))
     if groups is not None:
@@ -191,6 +193,7 @@ def as_texts(name: str, values: Any, rows: int) -> pa.Array:
 
 def as_column(name: str, values: Any, rows: int) -> pa.Array:
     """Values one a row as an Arrow array; what libraries take for missing is null."""
+    values = listed(name, values)
     if isinstance(values, np.ndarray) and values.ndim > 1:
         raise UsageError("a column has one value a row", name, f"[{rows}]", str(list(values.shape)))
     if not isinstance(values, pa.Array | pa.ChunkedArray):
@@ -222,7 +225,13 @@ def add_target(
     kind: str | None,
 ) -> None:
     """Add a target; UsageError for values of which nobody can tell what they are."""
+    if name in known.columns:
+        raise UsageError("a target is called as a column", name, "each name once")
+    values = listed(name, values)
     if isinstance(values, np.ndarray) and values.ndim == 2:
+        if values.shape[1] == 1 and kind != "multilabel":
+            found = str(list(values.shape))
+            raise UsageError("one value a row", f"target {name}", f"[{rows}]", found, "y.ravel()")
         values, kind = _hot(name, values), "multilabel"
     array = as_column(name, as_struct(values), rows)
     if kind == "category" and pa.types.is_floating(array.type):
