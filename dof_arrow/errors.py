@@ -12,6 +12,7 @@ DofError                    all of them: `except DofError` is enough
 from __future__ import annotations
 
 import importlib
+import operator
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
+_LONGEST = 80  # characters of a value in a message
 _TORCH_CPU = " (CPU only: add --index-url https://download.pytorch.org/whl/cpu)"
 
 
@@ -162,6 +164,42 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], where: str) -> No
     if wrong:
         found = ", ".join(map(_shown, wrong))
         raise UsageError("no such option", where, ", ".join(names), found, _nearest(wrong, names))
+
+
+def check_truth(name: str, value: object) -> None:
+    """Raise UsageError for an argument that is neither True nor False (nor 1 nor 0).
+
+    Anything else would be taken for true or false by chance, such as the text "no".
+
+    >>> check_truth("shuffle", "no")
+    Traceback (most recent call last):
+    dof_arrow.errors.UsageError: shuffle: neither true nor false: expected True or False, found 'no'
+    """
+    is_flag = isinstance(value, int) or type(value).__name__ in ("bool", "bool_")  # of numpy
+    if not is_flag or value not in (0, 1):
+        raise UsageError("neither true nor false", name, "True or False", repr(value)[:_LONGEST])
+
+
+def whole_number(name: str, value: object) -> int:
+    """An argument that counts something; UsageError for what is no whole number.
+
+    >>> whole_number("k", 2.5)
+    Traceback (most recent call last):
+    dof_arrow.errors.UsageError: k: no whole number: expected an int, found 2.5
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError("no whole number", name, "an int", repr(value)[:_LONGEST]) from None
+
+
+def one_or_more(names: str | Iterable[str]) -> list[str]:
+    """Names that are given as a list, or one by itself.
+
+    >>> one_or_more("age"), one_or_more(["age", "sex"])
+    (['age'], ['age', 'sex'])
+    """
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _nearest(wrong: Sequence[str], known: Sequence[str]) -> str:

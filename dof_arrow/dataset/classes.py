@@ -27,6 +27,8 @@ class Classes(tuple[str, ...]):
 
     def codes(self, names: Iterable[str | None]) -> NDArray[np.int32]:
         """The code of each name, int32 [n], -1 for None; UsageError for what is no class."""
+        if isinstance(names, str):
+            raise UsageError("no list of names", "codes", "names, one a row", repr(names)[:80])
         wanted = list(names)
         try:
             return codes_or_missing(code_array(pa.array(wanted, pa.string()), self))
@@ -36,6 +38,8 @@ class Classes(tuple[str, ...]):
 
     def names(self, codes: Iterable[Any]) -> list[str | None]:
         """The name of each code, None for -1; UsageError for what is no code."""
+        if isinstance(codes, np.ma.MaskedArray) and codes.dtype.kind in "iu":
+            codes = np.ma.filled(codes.astype(np.int64), _MISSING)
         numbers = np.asarray(codes if isinstance(codes, np.ndarray) else list(codes))
         if numbers.size == 0:
             return []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import UsageError, whole_number
 from dof_arrow.format.batch import arrow_array
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def by_row(rows: Dataset, function: Function) -> dict[str, list[Any]]:
 
 def by_batch(rows: Dataset, function: Function, size: int) -> dict[str, Any]:
     """The columns that a function gives for each batch, which it gets as a dataset of its rows."""
-    if size < 1:
+    if whole_number("batch_size", size) < 1:
         raise UsageError("batches need rows", "map", "batch_size of 1 or more", str(size))
     parts: defaultdict[str, list[pa.Array]] = defaultdict(list)
     for number, start in enumerate(range(0, len(rows), size)):

@@ -142,10 +142,7 @@ class Dataset(RowChoices):
         wanted = what[0] if len(what) == 1 else what
         if isinstance(wanted, str):
             wanted = [wanted]
-        texts = not isinstance(wanted, (np.ndarray, range)) and all(
-            isinstance(each, str) for each in wanted
-        )
-        if not texts or not len(wanted):
+        if not _are_texts(wanted):
             return self.take(wanted)
         from dof_arrow.tables import amended
 
@@ -182,15 +179,16 @@ class Dataset(RowChoices):
 
     def with_columns(
         self,
-        columns: Mapping[str, Any],
+        columns: Any,
         *,
         targets: Declared = (),
     ) -> Dataset:
         """These rows with columns added, or replaced, from values one a row, in this order.
 
+        `columns` are values by name, a data frame or an Arrow table; rows meet by their places.
         `targets` names those that are to be learned, where need be with what they are: `category`,
         `multilabel`, `regression`, or a `Target` with its classes and unit. Texts become classes in
-        the order of the alphabet; integers are places in the classes of a `Target`, where it has
+        the order of the alphabet, or of their ordered Categorical; integers are places in the classes of a `Target`, where it has
         some. A target with new values stays what it is, if it is not named. A column `group` or
         `split` is taken for what its name says. Saved with `dof.save`, a whole file keeps its
         vectors' bytes. Raises UsageError for values that do not fit.
@@ -227,7 +225,8 @@ class Dataset(RowChoices):
         """How many rows have each value of a column, the most frequent first.
 
         Classes are named, those without rows are 0; a row of several classes counts for each. Rows
-        without a value are counted under None. Raises UsageError for vectors.
+        without a value are counted under None. Raises UsageError for vectors, and for values that
+        cannot be counted, such as pairs.
         """
         from dof_arrow.tables.value_counts import value_counts
 
@@ -252,11 +251,17 @@ class Dataset(RowChoices):
             raise UsageError("no classes", str(self.path), ", ".join(known) or "none", name)
         return Classes(target.classes)
 
-    def drop_columns(self, *names: str) -> Dataset:
-        """These rows without some columns; UsageError for those that a dataset needs."""
+    def drop_columns(self, *names: str | Sequence[str]) -> Dataset:
+        """These rows without some columns, named one by one or in a list; UsageError for those that
+        a dataset needs."""
         from dof_arrow.tables import amended
+        from dof_arrow.tables.named_columns import check_names
 
-        return _whole(amended.without_columns(self._selection, names))
+        wanted: list[str] = []
+        check_names(names, list, tuple)
+        for each in names:
+            wanted += [each] if isinstance(each, str) else each
+        return _whole(amended.without_columns(self._selection, wanted))
 
     def rename(self, names: Mapping[str, str]) -> Dataset:
         """These rows with columns called otherwise, as `{"old": "new"}`."""
@@ -377,6 +382,13 @@ class Dataset(RowChoices):
             return self._column(name)
         values = self._selection.array(name).to_pylist()
         return values
+
+
+def _are_texts(wanted: Any) -> bool:
+    """Whether columns are asked for, and not rows."""
+    if not isinstance(wanted, list | tuple | set | dict) or not wanted:
+        return False
+    return all(isinstance(each, str) for each in wanted)
 
 
 def concat(datasets: Sequence[Dataset], *, once: bool = False) -> Dataset:

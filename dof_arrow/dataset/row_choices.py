@@ -74,7 +74,7 @@ class RowChoices(SelectedRows):
         Classes are sorted as the target lists them, splits as train, valid, test. Rows without a
         value come last. Raises UsageError for columns that have no order.
         """
-        names = [self._known(name) for name in ([by] if isinstance(by, str) else by)]
+        names = [self._known(name) for name in ([by] if isinstance(by, str) else by or [])]
         return self.take(places.in_order(self, names, descending=descending))
 
     def sample(self, n: int, *, seed: int = 0) -> Self:

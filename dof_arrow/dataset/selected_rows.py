@@ -20,6 +20,7 @@ from dof_arrow.storage.addresses import Location
 from dof_arrow.storage.memory_map import is_mapped
 from dof_arrow.tables.gather import Gather
 from dof_arrow.tables.selection import Selection, Table, files
+from dof_arrow.tables.tensor_values import as_jax, check_tensor
 
 _CPU = (1, 0)  # kDLCPU, and the number of the device
 
@@ -144,22 +145,26 @@ class SelectedRows:
     def to_torch(self, name: str | None = None) -> Any:
         """A column as a torch tensor over the same memory (extra `torch`).
 
-        Categories are codes of int64, as losses want them. What is written into it stays in this
-        process.
+        Categories are codes of int64, as losses want them. Missing numbers are NaN. What is written
+        into it stays in this process. Raises UsageError for texts, times, lists and what else is no
+        number, and for missing values of which no float can tell.
         """
         torch = require("torch", extra="torch")
         return torch.from_numpy(self._exportable(self._known(name)))
 
     def to_jax(self, name: str | None = None) -> Any:
-        """A column as a JAX array (extra `jax`).
+        """A column as a JAX array (extra `jax`), as `to_torch` gives it.
 
-        It lies over the same memory if that starts at a multiple of 64 bytes.
+        It lies over the same memory if that starts at a multiple of 64 bytes. Raises UsageError as
+        `to_torch`, and for whole numbers of 64 bits that JAX would cut: it has 32 bits unless
+        `jax_enable_x64` is set.
         """
-        jax = require("jax", extra="jax")
-        return jax.numpy.from_dlpack(self._exportable(self._known(name)))
+        name = self._known(name)
+        return as_jax(self._exportable(name), name)
 
     def to_tf(self, name: str | None = None) -> Any:
-        """A column as a TensorFlow tensor over the same memory (needs tensorflow)."""
+        """A column as a TensorFlow tensor over the same memory, as `to_torch` gives it (needs
+        tensorflow)."""
         tensorflow = require("tensorflow", extra="keras")
         values = self._exportable(self._known(name))
         return tensorflow.experimental.dlpack.from_dlpack(values.__dlpack__())
@@ -174,7 +179,8 @@ class SelectedRows:
         """
         names = self.columns
         if columns is not None:
-            names = [self._known(name) for name in columns]
+            wanted = [columns] if isinstance(columns, str) else columns
+            names = [self._known(name) for name in wanted]
         fields = [self.schema.field(name) for name in names]
         arrays = [self._selection.array(name) for name in names]
         schema = pa.schema(fields, self.schema.metadata)
@@ -262,9 +268,14 @@ class SelectedRows:
 
     def _exportable(self, name: str) -> np.ndarray:
         """An array that DLPack takes: writable; what is written stays in this process."""
+        field = self.schema.field(name)
+        if not is_vector(field) and name not in categories(self.metadata):
+            check_tensor(self._selection.array(name), name)
         values = self._numpy(name, writable=True)
         if name in categories(self.metadata) and values.dtype.kind in "iu":
             values = values.astype(np.int64, copy=False)
+        if values.dtype.kind not in "biuf":
+            raise UsageError("a column that is no tensor", name, "numbers", str(field.type))
         return values if values.flags.writeable else values.copy()
 
     def _shape(self, name: str) -> tuple[int, ...]:

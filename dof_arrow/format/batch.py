@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -34,6 +34,7 @@ _INTEGER = {
     f"{kind}{size}": pa.type_for_alias(f"int{8 * size}") for kind in "iuf" for size in (1, 2, 4, 8)
 }
 
+_TENSORS = ("torch", "jax", "jaxlib", "tensorflow")  # libraries whose arrays Arrow does not know
 _LISTED = 10  # classes in a message
 _MAX_SHOWN = 100  # letters of a value in a message
 
@@ -98,7 +99,7 @@ def arrow_array(name: str, value: Any, kind: pa.DataType | None = None) -> pa.Ar
 
     Raises UsageError if they do not fit.
     """
-    value = native(value)
+    value = listed(name, native(value))
     try:
         if not isinstance(value, pa.Array | pa.ChunkedArray):
             value = _as_arrow(value, kind)
@@ -108,6 +109,17 @@ def arrow_array(name: str, value: Any, kind: pa.DataType | None = None) -> pa.Ar
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         expected = str(kind or "values of one type, one a row")
         raise UsageError("values do not fit the column", name, expected, str(error)[:200]) from None
+
+
+def listed(name: str, value: Any) -> Any:
+    """Values one a row, tensors as arrays of numpy; UsageError for what has no value a row."""
+    if isinstance(value, str | bytes | Mapping | Set):
+        found = f"a {type(value).__name__}"
+        raise UsageError("values do not fit the column", name, "a list, one value a row", found)
+    if hasattr(value, "detach"):  # a tensor of torch
+        value = value.detach().cpu()
+    library = type(value).__module__.partition(".")[0]
+    return np.asarray(value) if library in _TENSORS else value
 
 
 def _as_arrow(value: Any, kind: pa.DataType | None) -> pa.Array | pa.ChunkedArray:

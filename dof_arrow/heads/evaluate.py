@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.cores.graph import model as graph
-from dof_arrow.errors import CoreError, UsageError
+from dof_arrow.errors import CoreError, UsageError, one_or_more
 from dof_arrow.format.spec.json_model import from_json
 from dof_arrow.format.spec.metadata import Metadata, Target, parse
 from dof_arrow.format.spec.split_names import TEST, TRAIN, standard_or_own
@@ -70,7 +70,8 @@ def evaluate(
     rows = _chosen(matched, split)
     found = _judged(loaded, task, rows)
     first = task.first_rows()
-    groupings = {column: labels.values_of(dataset, column, first) for column in by}
+    asked = one_or_more(by)
+    groupings = {column: labels.values_of(dataset, column, first) for column in asked}
     scores = judged.scores(matched, found, seed)
     warnings = [
         *_warnings(loaded, matched, found, metadata),

@@ -18,6 +18,7 @@ from dof_arrow.tables import targets
 Array = NDArray[Any]
 
 PARTS = (TRAIN, VALID, TEST)
+_LARGEST = 1e37  # of numbers to learn: answers are float32, which ends at 3.4e38
 
 
 class Labelled(targets.Tabular, Protocol):
@@ -198,7 +199,17 @@ def _values(found: targets.TargetValues, count: int) -> Array:
     """All labels: codes int64 [n], flags bool [n, classes] or numbers float64 [n]."""
     rows = np.arange(count)
     if isinstance(found, targets.NumberTarget):
-        return found.stored(rows).astype(np.float64)
+        values = found.stored(rows).astype(np.float64)
+        largest = float(np.abs(values).max(initial=0))
+        if largest > _LARGEST:
+            raise UsageError(
+                "numbers that a head cannot answer",
+                f"target {found.name}",
+                f"up to {_LARGEST:.0e}, as float32 holds them",
+                f"{largest:g}",
+                "Choose another unit.",
+            )
+        return values
     values = found.take(rows)
     return values.astype(bool) if isinstance(found, targets.Flags) else values
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow.errors import UsageError, require
+from dof_arrow.errors import UsageError, check_truth, one_or_more, require, whole_number
 from dof_arrow.heads import features as feature_columns
 from dof_arrow.heads import labels as label_columns
 from dof_arrow.heads import task as tasks
@@ -82,16 +82,21 @@ def train(
     and `test`; otherwise it is judged by `cv` grouped folds and then fitted to every labelled row.
     Without `cv` there are five folds; of more than 100,000 examples only one of them is judged, so
     that judging takes no longer than training. `balance` weighs classes by the inverse of their
-    frequency. `by` names columns: scores are also reported for each of their values.
+    frequency; it and `seed` may stand in `options` too. `by` names columns: scores are also
+    reported for each of their values.
 
     Equal data and seed give equal bytes. Raises UsageError if there is nothing to learn from or to
     judge on, FormatError for invalid labels or features, MissingExtra without scikit-learn or
     torch.
     """
     label_columns.check_dataset(dataset)
-    if cv is not None and cv < 2:
+    check_truth("balance", balance)
+    options = options or TrainingOptions()
+    balance, seed = bool(balance or options.balance), whole_number("seed", seed or options.seed)
+    options = replace(options, balance=balance, seed=seed)
+    if cv is not None and whole_number("cv", cv) < 2:
         raise UsageError("too few folds", expected="2 or more", found=str(cv), hint="Use --cv 5")
-    names = feature_columns.columns(dataset, features)
+    names = feature_columns.columns(dataset, one_or_more(features))
     network = architecture_of(head, dataset.metadata)
     if network is None:
         require("sklearn", extra="train")
@@ -102,8 +107,8 @@ def train(
     parts = task.labels.parts()
     tasks.check_learnable(task.labels, parts["train"], balance)
     first = task.first_rows()  # of a clip, its first frame tells the value
-    groupings = {name: label_columns.values_of(dataset, name, first) for name in by}
-    options = replace(options or TrainingOptions(), balance=balance, seed=seed)
+    asked = one_or_more(by)
+    groupings = {name: label_columns.values_of(dataset, name, first) for name in asked}
     monitor = monitor or TrainingMonitor()
     by_split = len(parts) > 1
     plan = _Folds.planned(len(parts["train"]), cv)

@@ -10,12 +10,13 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import UsageError, check_truth, whole_number
 from dof_arrow.heads import metrics
 from dof_arrow.heads.architecture import Architecture
 from dof_arrow.heads.checkpoint import Checkpoint, State
@@ -50,6 +51,18 @@ class TrainingOptions:
     balance: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse, by UsageError, what no training can be done with."""
+        check_truth("balance", self.balance)
+        for name in ("epochs", "batch", "patience", "cooling", "seed"):
+            lowest = 0 if name == "seed" else 1
+            if whole_number(name, getattr(self, name)) < lowest:
+                raise _impossible(name, f"{lowest} or more", getattr(self, name))
+        if not (_is_number(self.rate) and 0 < self.rate < math.inf):
+            raise _impossible("rate", "a number above 0", self.rate)
+        if not (_is_number(self.decay) and 0 <= self.decay < math.inf):
+            raise _impossible("decay", "a number of 0 or more", self.decay)
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -79,6 +92,14 @@ class Trained:
     history: list[State]
     best_epoch: int
     stopped: str
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _impossible(name: str, expected: str, found: object) -> UsageError:
+    return UsageError("an option of training that cannot be", name, expected, repr(found)[:80])
 
 
 def _ignore_epoch(epoch: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow.errors import DofWarning, UsageError
+from dof_arrow.errors import DofWarning, UsageError, whole_number
 from dof_arrow.loader.options import Balance, ClipOptions, RowOptions
 from dof_arrow.sampling import samplers
 from dof_arrow.sampling.permutation import Rows
@@ -226,7 +226,7 @@ def _uniform(units: _Units, uniform: Mapping[str, int], seed: int) -> Draw:
             "classes",
             f"Try balance={name!r}.",
         )
-    bins = samplers.bins(units.take(values), count)
+    bins = samplers.bins(units.take(values), whole_number("uniform", count))
     return samplers.balanced(bins, None, seed, name)
 
 
@@ -234,9 +234,16 @@ def _weights(data: CountedRows, weights: str | Sequence[float] | Array) -> Array
     """One weight for each row, from a column or as given."""
     if isinstance(weights, str):
         return targets.target(data, weights).take(np.arange(len(data)))
+    masked = isinstance(weights, np.ma.MaskedArray) and bool(np.ma.is_masked(weights))
+    if masked or not hasattr(weights, "__len__"):
+        found = "masked values" if masked else repr(weights)
+        raise UsageError("one weight a row", "weights", f"{len(data)} numbers", found)
     if len(weights) != len(data):
         raise UsageError("one weight a row", "weights", f"{len(data)}", f"{len(weights)}")
-    return np.asarray(weights, np.float64)
+    try:
+        return np.asarray(weights, np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError("weights are numbers", "weights", found=str(error)[:100]) from None
 
 
 def _views(data: CountedRows, options: RowOptions) -> ViewSampler | None:
@@ -313,6 +320,8 @@ def _share(share: float, name: str) -> float:
 
 def _single(given: Mapping[str, Any], option: str) -> tuple[str, Any]:
     """The only item of a mapping."""
+    if not isinstance(given, Mapping):
+        raise UsageError("one column decides", option, "a mapping of one column", repr(given)[:80])
     if len(given) != 1:
         raise UsageError(
             "one column decides", option, "a mapping of one column", f"{len(given)} columns"

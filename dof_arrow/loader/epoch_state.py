@@ -184,6 +184,8 @@ class Resumable(ABC):
             raise self._foreign(f"seed {self.options.seed}", str(seed))
 
     def _refuse_foreign(self, state: Mapping[str, Any]) -> None:
+        if not isinstance(state, Mapping):
+            raise self._foreign("a state that state_dict gave", _shown(state))
         for key in _KEYS:
             if not _is_whole(state.get(key)):
                 raise self._foreign(f"a whole number under {key!r}", _shown(state.get(key)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from dof_arrow.errors import UsageError, refuse_unknown, require
 from dof_arrow.loader.padded import Padded
+from dof_arrow.tables.tensor_values import as_jax
 
 if TYPE_CHECKING:
     from dof_arrow.loader.clip_loader import ClipLoader
@@ -241,7 +242,7 @@ class JaxBatches:
         self.loader.set_epoch(epoch)
 
     def _array(self, values: np.ndarray) -> Any:
-        array = self._jax.numpy.from_dlpack(values)
+        array = as_jax(values, str(self.loader.source.path))
         return array if self.device is None else self._jax.device_put(array, self.device)
 
 
@@ -293,12 +294,15 @@ def _refuse_texts(loader: Resumable) -> None:
     if not loader.options.columns:
         return
     *_, columns = loader.batch(0)
-    texts = [name for name, values in columns.items() if values.dtype.kind not in _NUMBERS]
-    if texts:
+    others = {}
+    for name, values in columns.items():
+        if values.dtype.kind not in _NUMBERS:
+            others[name] = "texts, or missing ones" if values.dtype == object else str(values.dtype)
+    if others:
         raise UsageError(
             "texts are no inputs of a network",
-            ", ".join(texts),
+            ", ".join(others),
             "columns of numbers",
-            "texts",
+            ", ".join(others.values()),
             "Leave them out of columns=, or iterate the loader itself.",
         )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import UsageError, whole_number
 from dof_arrow.loader.arrange import arrange
 from dof_arrow.loader.batch_source import BatchSource
 from dof_arrow.loader.batches import Batch, BatchMaker, Made
@@ -171,7 +171,7 @@ class Loader(Resumable):
 
 
 def _check_workers(workers: int | None, where: str) -> None:
-    if workers is not None and workers < 0:
+    if workers is not None and whole_number("workers", workers) < 0:
         raise UsageError(
             "threads cannot be fewer than none", where, "workers of 0 or more", str(workers)
         )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dof_arrow.errors import UsageError
 from dof_arrow.loader.batch_source import BatchSource
 
 Array = NDArray[Any]
@@ -33,11 +34,30 @@ def normalization(
     """What `normalize` asks for: by a split, or by a given mean and deviation; None for nothing."""
     if given is None:
         return None
-    mean, deviation = source.statistics(given, feature) if isinstance(given, str) else given
+    shape = source.row_shape(feature)
+    if isinstance(given, str):
+        mean, deviation = source.statistics(given, feature)
+    else:
+        mean, deviation = _given(given, shape)
     # A number that never varies would be divided by 0.
     deviation = np.where(np.asarray(deviation) > 0, deviation, 1)
-    shape = source.row_shape(feature)
     return Normalization(_for_each_number(mean, shape), _for_each_number(deviation, shape))
+
+
+def _given(pair: Any, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """A pair of means and deviations; UsageError for what is none, or suits no row."""
+    found = f"{type(pair).__name__}"
+    try:
+        mean, deviation = (np.asarray(values, np.float64) for values in pair)
+        found = f"{list(mean.shape)} and {list(deviation.shape)}"
+        for values in (mean, deviation):
+            _for_each_number(values, shape)
+    except (TypeError, ValueError):
+        mean = deviation = np.array(np.nan)
+    if not (np.isfinite(mean).all() and np.isfinite(deviation).all() and (deviation >= 0).all()):
+        expected = f"a split, or finite means and deviations of {' x '.join(map(str, shape))}"
+        raise UsageError("features cannot be normalized", "normalize", expected, found)
+    return mean, deviation
 
 
 def _for_each_number(values: Any, shape: tuple[int, ...]) -> Float:

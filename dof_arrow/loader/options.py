@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from numpy.typing import NDArray
 
-from dof_arrow.errors import UsageError, refuse_unknown
+from dof_arrow.errors import UsageError, check_truth, refuse_unknown, whole_number
 
 Array = NDArray[Any]
 Balance = str | Mapping[str, float | Mapping[str, float]]
@@ -128,7 +128,8 @@ class ClipOptions(EpochOptions):
 
 
 def check_options(options: EpochOptions, rows: int, where: str) -> None:
-    """Refuse a dataset without rows, and numbers that cannot be, by UsageError."""
+    """Refuse a dataset without rows, and options that cannot be, by UsageError."""
+    _check_types(options)
     if not rows:
         raise UsageError(
             "no rows to load",
@@ -161,6 +162,19 @@ def check_options(options: EpochOptions, rows: int, where: str) -> None:
             str(options.rank),
             "Ranks count from 0 to world_size - 1.",
         )
+
+
+def _check_types(options: EpochOptions) -> None:
+    """Refuse numbers, flags and lists of names that are something else."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        kind = str(field.type)
+        if kind == "bool":
+            check_truth(field.name, value)
+        elif kind == "int" or (kind == "int | None" and value is not None):
+            whole_number(field.name, value)
+        elif kind == "Sequence[str]" and isinstance(value, str):
+            raise UsageError("no list of names", field.name, f"[{value!r}]", repr(value))
 
 
 def check_length(options: EpochOptions, length: int, unit: str) -> None:

@@ -71,7 +71,10 @@ def location(path: str | os.PathLike[str] | Address, filesystem: Any = None) -> 
     """
     if isinstance(path, Address):
         return path
-    text = os.fspath(path)
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        raise UsageError("no path", found=repr(path)[:100], expected="a text or a Path") from None
     if filesystem is not None:
         return Address(text, filesystem)
     if not _ON_A_STORE.match(text):

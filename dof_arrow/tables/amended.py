@@ -25,11 +25,13 @@ from dof_arrow.format.spec.metadata import (
     Metadata,
     Parent,
     Provenance,
+    Record,
     Target,
     from_json,
 )
 from dof_arrow.format.spec.names import categories
 from dof_arrow.tables.gather import Gather
+from dof_arrow.tables.named_columns import check_names
 from dof_arrow.tables.selection import Selection
 from dof_arrow.tables.split_sizes import check_groups, split_sizes
 
@@ -119,6 +121,7 @@ def with_columns(
     unknown = [name for name in targets if name not in names]
     if unknown:
         raise _no_such(before, unknown)
+    _check_apart(before.metadata.record, targets)
     fields = {field.name: field for field in before.schema}
     named = _names(before.metadata, targets)
     for name, values in fresh.items():
@@ -126,7 +129,9 @@ def with_columns(
             fields[name] = names_field(name, values, named[name], None)
             fresh[name] = names_values(name, values, named[name])
         else:
-            fields[name] = _text_field(name) if name == "group" else inferred_field(name, values)
+            fields[name] = inferred_field(name, values)
+            if name in ("group", before.metadata.record.group):
+                fields[name] = _text_field(name, values)
     return _amended(before, names, {**before.fresh, **fresh}, fields, targets, [*fresh])
 
 
@@ -158,10 +163,13 @@ def only_columns(base: Selection, names: Sequence[str]) -> Amended:
 
 def renamed(base: Selection, names: Mapping[str, str]) -> Amended:
     """A selection with columns called otherwise, by their old names; their roles stay."""
+    if not isinstance(names, Mapping):
+        raise UsageError("no names of columns", "rename", '{"old": "new"}', repr(names)[:80])
     before = _as_amended(base)
     unknown = [name for name in names if name not in before.names]
     if unknown:
         raise _no_such(before, unknown)
+    check_names(names.values())
     called = {name: names.get(name, name) for name in before.names}
     _check_distinct(before, list(called.values()))
     fields = {}
@@ -227,7 +235,10 @@ def _fresh(before: Amended, name: str, values: Any) -> pa.Array:
     return array
 
 
-def _text_field(name: str) -> pa.Field:
+def _text_field(name: str, values: pa.Array) -> pa.Field:
+    """The field of groups: integers become texts; UsageError for numbers such as 1.0 and NaN."""
+    if pa.types.is_floating(values.type) or pa.types.is_nested(values.type):
+        raise UsageError("groups are texts or integers", name, "one a row", str(values.type))
     return pa.field(name, pa.string())
 
 
@@ -308,6 +319,20 @@ def _column(before: Column | None, field: pa.Field, role: Any, is_new: bool) -> 
     return replace(before, role=role)
 
 
+def _check_apart(record: Record, targets: Mapping[str, Target]) -> None:
+    """Refuse a target that says which rows belong together: they would be parted without it."""
+    for role in _TAKEN_UP:
+        name = getattr(record, role)
+        if name in targets:
+            raise UsageError(
+                f"the column of {role}s is no target",
+                f"target {name}",
+                "a column of its own",
+                hint=f'ds.with_columns({{"label": ds.to_arrow([{name!r}])[{name!r}]}}, '
+                'targets="label") has both.',
+            )
+
+
 def _check_needed(before: Amended, names: Sequence[str], fields: Mapping[str, pa.Field]) -> None:
     record = before.metadata.record
     needed = {getattr(record, role) for role in _OF_ROWS}
@@ -344,4 +369,4 @@ def _renamed_metadata(before: Metadata, called: Mapping[str, str]) -> Metadata:
 
 def _no_such(before: Amended, names: Sequence[str]) -> UsageError:
     known = ", ".join(before.names)
-    return UsageError("no such column", str(before.path), known, ", ".join(names))
+    return UsageError("no such column", str(before.path), known, ", ".join(map(str, names)))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import UsageError, whole_number
 from dof_arrow.sampling import splits
 from dof_arrow.tables import targets
 from dof_arrow.tables.targets import Tabular
@@ -26,7 +26,7 @@ def folds(data: Tabular, k: int, group: str | None, stratify: str | None, seed: 
     group = _group(data, group)
     groups = targets.distinct(_names(data, group))
     count = len(np.unique(groups))
-    if not 2 <= k <= count:
+    if not 2 <= whole_number("k", k) <= count:
         raise UsageError(
             "folds cannot be made",
             "folds",
@@ -46,9 +46,12 @@ def share(size: float, rows: int) -> float:
     >>> share(0.25, 8), share(2, 8)
     (0.25, 0.25)
     """
-    number = isinstance(size, Integral) and not isinstance(size, bool)
-    found = int(size) / max(rows, 1) if number else size
-    if isinstance(size, bool) or not isinstance(found, float) or not 0 < found < 1:
+    found = 0.0
+    if isinstance(size, Integral) and not isinstance(size, bool):
+        found = int(size) / max(rows, 1)
+    elif isinstance(size, Real) and not isinstance(size, bool):
+        found = float(size)
+    if not 0 < found < 1:
         raise UsageError(
             "a size that cannot be",
             "test_size",

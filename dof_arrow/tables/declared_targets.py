@@ -13,6 +13,7 @@ from dof_arrow.errors import UsageError
 from dof_arrow.format.batch import arrow_array, check_classes
 from dof_arrow.format.spec.arrow import holds_texts
 from dof_arrow.format.spec.metadata import Target
+from dof_arrow.tables.named_columns import named_columns
 from dof_arrow.tables.targets import Tabular
 
 KINDS = ("category", "multilabel", "regression", "survival")
@@ -21,7 +22,7 @@ Declared = str | Sequence[str] | Mapping[str, Target | str | None]
 
 
 def read(
-    data: Tabular, columns: Mapping[str, Any], declared: Declared
+    data: Tabular, columns: Any, declared: Declared
 ) -> tuple[dict[str, Any], dict[str, Target]]:
     """New columns, and what is known of those that are declared as targets.
 
@@ -29,6 +30,7 @@ def read(
     are replaced stays what it is. Raises UsageError for values that are not what they are declared
     as.
     """
+    columns = named_columns(columns)
     found = dict(columns)
     targets: dict[str, Target] = {}
     wanted = {**_replaced(data, columns), **by_name(declared)}
@@ -49,14 +51,18 @@ def as_target(name: str, values: Any, kind: Target | str | None = None) -> tuple
 
     By default texts and truth values are a category, lists several classes, floats numbers, and
     pairs of `time` and `event` survival; of integers it must be said. Integers are codes where
-    `kind` names the classes, else they name them. Raises UsageError for values that do not fit.
+    `kind` names the classes, else they name them. Names that come in an order, such as those of an
+    ordered Categorical of pandas, keep it, those without a row too. Raises UsageError for values that do not fit.
 
     >>> target, codes = as_target("sex", ["m", "f", None])
     >>> target.classes, codes.to_pylist()
     (('f', 'm'), [1, 0, None])
     """
-    array = _plain(arrow_array(name, as_struct(values)))
+    given = arrow_array(name, as_struct(values))
+    array = _plain(given)
     target = kind if isinstance(kind, Target) else Target(kind=_kind(name, array, kind))
+    if target.kind == "category" and not target.classes:
+        target = replace(target, classes=_ordered(given))
     check_classes(name, target.classes)
     if target.kind == "regression":
         return target, _numbers(name, array)
@@ -67,9 +73,12 @@ def as_target(name: str, values: Any, kind: Target | str | None = None) -> tuple
         raise _unfit(name, f"values of a {target.kind} target", str(array.type))
     if not has_lists:
         return _coded(name, array, target)
-    target, codes = _coded(name, array.flatten(), target)
-    missing = array.is_null()
-    return target, pa.ListArray.from_arrays(_offsets(array), codes, mask=missing)
+    flat = array.flatten()
+    if flat.null_count:
+        raise _unfit(name, "lists of classes", "a list with a missing one inside")
+    target, codes = _coded(name, flat, target)
+    lists = pa.ListArray.from_arrays(_offsets(array), codes, mask=array.is_null())
+    return target, _each_once(lists)
 
 
 def _coded(name: str, flat: pa.Array, target: Target) -> tuple[Target, pa.Array]:
@@ -79,6 +88,12 @@ def _coded(name: str, flat: pa.Array, target: Target) -> tuple[Target, pa.Array]
     if not target.classes:
         target = replace(target, classes=_classes(name, flat))
     return target, _codes(name, flat, target.classes)
+
+
+def _each_once(lists: pa.ListArray) -> pa.ListArray:
+    """Lists of codes in which each stands once, in order."""
+    rows = [None if row is None else sorted({*row}) for row in lists.to_pylist()]
+    return pa.array(rows, lists.type)
 
 
 def _replaced(data: Tabular, columns: Mapping[str, Any]) -> dict[str, Target]:
@@ -104,6 +119,14 @@ def _plain(array: pa.Array) -> pa.Array:
     if pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         array = array.cast(pa.list_(kind.value_type))
     return array.cast(pa.string()) if holds_texts(array.type) else array
+
+
+def _ordered(array: pa.Array) -> tuple[str, ...]:
+    """The names of a dictionary of texts that says that it is ordered; none of any other column."""
+    kind = array.type
+    if not pa.types.is_dictionary(kind) or not kind.ordered or not holds_texts(kind.value_type):
+        return ()
+    return tuple(array.dictionary.to_pylist())
 
 
 def _kind(name: str, array: pa.Array, told: str | None) -> Any:

@@ -164,6 +164,8 @@ def _values(ranges: Sequence[Bounds | None], field: pa.Field) -> Iterator[tuple[
     both = [(zeros, zeros) if each is None else each[:2] for each in ranges]
     stored = np.frombuffer(b"".join(chain.from_iterable(both)), column.stored)
     values = flat_array(stored.astype(column.memory), field.type)
+    if pa.types.is_float16(field.type):  # which Arrow does not compare
+        values = values.cast(pa.float32())
     for place in range(0, len(values), 2):
         yield values[place], values[place + 1]
 
@@ -196,9 +198,13 @@ def _not_excluded(condition: Any, schema: pa.Schema, known: Sequence[Any]) -> li
 
 
 def _by_name(schema: pa.Schema) -> pa.Schema:
-    """The schema with plain columns in place of dictionaries, as conditions see them."""
+    """The schema as conditions see it: no dictionaries, and float32 in place of float16."""
     fields = []
     for field in schema:
         kind = field.type
-        fields.append(field.with_type(kind.value_type) if pa.types.is_dictionary(kind) else field)
+        if pa.types.is_dictionary(kind):
+            field = field.with_type(kind.value_type)
+        elif pa.types.is_float16(kind):
+            field = field.with_type(pa.float32())
+        fields.append(field)
     return pa.schema(fields)

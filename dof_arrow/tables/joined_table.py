@@ -17,6 +17,7 @@ from dof_arrow.format.spec.metadata import Metadata, Record, Target, from_json, 
 from dof_arrow.system import open_file
 from dof_arrow.tables.declared_targets import Declared, by_name
 from dof_arrow.tables.join import column_name, places_that_meet
+from dof_arrow.tables.named_columns import as_table
 from dof_arrow.tables.selection import Selection
 from dof_arrow.tables.split_sizes import check_sides
 
@@ -64,29 +65,6 @@ def read_table(given: Any) -> tuple[pa.Table, str]:
     if isinstance(given, str | os.PathLike):
         return _without_views(_of_file(Path(given))), str(given)
     return _without_views(as_table(given)), "the table"
-
-
-def as_table(given: Any) -> pa.Table:
-    """What speaks Arrow, or a `Dataset` of Hugging Face, as an Arrow table; UsageError if neither.
-
-    >>> as_table({"id": ["a", "b"]}).num_rows
-    2
-    """
-    if isinstance(given, pa.Table):
-        return given
-    is_dataset = hasattr(given, "with_format") and hasattr(given, "data")  # Hugging Face `datasets`
-    if is_dataset and isinstance(given, Mapping):
-        raise UsageError(
-            "several tables", "table", "one dataset", ", ".join(given), "Choose a split: data[NAME]"
-        )
-    if is_dataset:
-        given = given.with_format("arrow")[:]
-    try:
-        return pa.table(given)
-    except (TypeError, ValueError, pa.ArrowException) as error:
-        raise UsageError(
-            "no table", "table", "what speaks Arrow", f"{type(given).__name__}: {error}"[:200]
-        ) from None
 
 
 def _without_views(table: pa.Table) -> pa.Table:

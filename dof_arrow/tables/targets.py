@@ -14,16 +14,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dof_arrow.errors import FormatError, UsageError
-from dof_arrow.format.spec.arrow import holds_texts
+from dof_arrow.format.spec.arrow import holds_texts, numpy_values
 from dof_arrow.format.spec.metadata import Metadata, Target
 from dof_arrow.format.spec.names import UnknownName, code_array, holds_names
 from dof_arrow.sampling.permutation import Rows
+from dof_arrow.tables.tensor_values import exact
 
 Array = NDArray[Any]
 Learned = Literal["category", "multilabel", "regression"]
 
 # Up to so many labels are checked at once, which takes a millisecond; more of them as they come.
 _CHECKED = 1 << 18
+_EXACT_FLOAT32 = 2**24  # whole numbers up to it are exact as float32
 
 
 class Tabular(Protocol):
@@ -91,7 +93,8 @@ class Flags:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumberTarget:
-    """Numbers to learn: float64 [k] where they are stored as float64, else float32."""
+    """Numbers to learn: float64 [k] where they are stored as float64, or float32 would round whole
+    ones; else float32."""
 
     name: str
     values: Array
@@ -209,6 +212,16 @@ def column(data: Tabular, name: str) -> Values:
     array = _array(data, name)
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
+    if array.null_count and pa.types.is_integer(array.type) and not exact(array):
+        raise UsageError(
+            "whole numbers that would be rounded",
+            name,
+            "numbers up to 2**53 beside missing ones, which are NaN",
+            "larger ones",
+            f"Leave such rows out: ds.labelled({name!r})",
+        )
+    if pa.types.is_nested(array.type):
+        return Plain(numpy_values(array, pa.field(name, array.type)))
     return Plain(_numpy(array))
 
 
@@ -258,6 +271,14 @@ def by_name(table: pa.Table) -> pa.Table:
         if pa.types.is_dictionary(field.type):
             plain = table.column(place).cast(field.type.value_type)
             table = table.set_column(place, field.name, plain)
+    return table
+
+
+def without_halves(table: pa.Table) -> pa.Table:
+    """A table whose float16 columns are float32, which Arrow compares and sorts."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_float16(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float32()))
     return table
 
 
@@ -312,7 +333,12 @@ def _flags(array: pa.Array, name: str, classes: tuple[str, ...]) -> Flags:
 
 
 def _numbers(array: pa.Array, name: str, _: tuple[str, ...]) -> NumberTarget:
-    return NumberTarget(name, _numpy(array))
+    if not pa.types.is_integer(array.type) or exact(array, _EXACT_FLOAT32):
+        return NumberTarget(name, _numpy(array))
+    if not exact(array):
+        found = "larger ones"
+        raise _unfit(name, "numbers that float64 holds, whole ones up to 2**53", found)
+    return NumberTarget(name, _numpy(array).astype(np.float64))
 
 
 def _fits_category(kind: pa.DataType) -> bool:

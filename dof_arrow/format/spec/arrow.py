@@ -52,6 +52,13 @@ def holds_texts(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values are lists, of any kind."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return True
+    return bool(pa.types.is_fixed_size_list(kind))
+
+
 def element_type(field: pa.Field) -> str:
     """The name of a column's element type, as the metadata has it.
 
@@ -108,10 +115,37 @@ def numpy_values(array: pa.Array | pa.ChunkedArray, field: pa.Field) -> np.ndarr
     """
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
+    if pa.types.is_nested(array.type) and not is_vector(field):
+        return _cells(array)
     if not is_vector(field):
         return np.asarray(array.to_numpy(zero_copy_only=False))
     flat = np.asarray(array.flatten().to_numpy(zero_copy_only=False))
     return flat.reshape(len(array), field.type.list_size)
+
+
+def _cells(array: pa.Array) -> np.ndarray[Any, Any]:
+    """Nested values, object [n]: lists as arrays, what else as Python has it, None where missing.
+
+    Whole numbers beside missing ones stay whole; Arrow would give floats, which are rounded.
+    """
+    import pyarrow.compute as pc
+
+    cells = np.empty(len(array), object)
+    if not is_list(array.type):
+        cells[:] = array.to_pylist()
+        return cells
+    items = array.flatten()
+    whole = pa.types.is_integer(items.type) and items.null_count
+    if whole or pa.types.is_nested(items.type):
+        values = np.empty(len(items), object)
+        values[:] = items.to_pylist() if whole else list(_cells(items))
+    else:
+        values = np.asarray(items.to_numpy(zero_copy_only=False))
+    ends = np.cumsum(pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False))
+    starts = [0, *ends[:-1].tolist()]
+    for row, is_there in enumerate(array.is_valid().to_pylist()):
+        cells[row] = values[starts[row] : int(ends[row])] if is_there else None
+    return cells
 
 
 def finite(values: np.ndarray) -> bool:

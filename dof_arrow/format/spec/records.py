@@ -57,7 +57,7 @@ def _order(ids: np.ndarray, view: np.ndarray, frame: np.ndarray, name: str) -> I
 
 def _bags(name: str | None, ids: np.ndarray, flat: Flat) -> Iterator[Problem]:
     """Bags whose rows are scattered, and records that several bags share; `ids` are codes."""
-    column = flat.get(name or "")
+    column = _named(flat, name)
     if column is None:
         return
     bags = _codes(column)
@@ -94,6 +94,11 @@ def _ranges(metadata: Metadata, flat: Flat) -> Iterator[Problem]:
         yield from _out_of_range(record.end, expected, end, end > lowest)
 
 
+def _named(flat: Flat, name: str | None) -> pa.Array | None:
+    """The column of a role; None where no column has it, or it is not there."""
+    return None if name is None else flat.get(name)
+
+
 def _out_of_range(
     name: str | None, expected: str, values: np.ndarray, is_right: np.ndarray
 ) -> Iterator[Problem]:
@@ -105,7 +110,7 @@ def _out_of_range(
 
 def _floats(name: str | None, flat: Flat) -> np.ma.MaskedArray | None:
     """A column of numbers, missing ones masked; None if there is no such column."""
-    column = flat.get(name or "")
+    column = _named(flat, name)
     if column is None:
         return None
     missing = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
@@ -114,7 +119,7 @@ def _floats(name: str | None, flat: Flat) -> np.ma.MaskedArray | None:
 
 
 def _one_width(name: str | None, flat: Flat) -> Iterator[Problem]:
-    column = flat.get(name or "")
+    column = _named(flat, name)
     if column is None:
         return
     widths = _widths(column)
@@ -129,7 +134,7 @@ def _one_width(name: str | None, flat: Flat) -> Iterator[Problem]:
 
 def _splits(metadata: Metadata, flat: Flat) -> Iterator[Problem]:
     ids = flat.get(metadata.record.id)
-    splits = flat.get(metadata.record.split or "")
+    splits = _named(flat, metadata.record.split)
     if ids is None or splits is None:
         return
     sizes = _split_sizes(_codes(ids), splits)
@@ -185,7 +190,7 @@ def _different(codes: np.ndarray) -> int:
 
 def _numbers(name: str | None, flat: Flat, rows: int) -> np.ndarray:
     """A column of integers; zeros if there is none."""
-    column = flat.get(name or "")
+    column = _named(flat, name)
     if column is None:
         return np.zeros(rows, np.int64)
     numbers: np.ndarray = column.to_numpy(zero_copy_only=False)

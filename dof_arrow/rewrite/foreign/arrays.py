@@ -15,7 +15,7 @@ from dof_arrow.cores.core import Core
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import SourceError, UsageError
-from dof_arrow.format.batch import arrow_array
+from dof_arrow.format.batch import arrow_array, listed
 from dof_arrow.format.spec.column_types import RECORD_TYPES
 from dof_arrow.format.spec.json_model import Json, to_json
 from dof_arrow.format.spec.metadata import Target
@@ -25,7 +25,7 @@ from dof_arrow.rewrite.foreign.vector_chunks import Array, VectorCheck, of_array
 from dof_arrow.sampling.splits import check_groups
 from dof_arrow.sources.listing import numbered
 from dof_arrow.tables.declared_targets import as_struct, as_target
-from dof_arrow.tables.joined_table import as_table
+from dof_arrow.tables.named_columns import named_columns
 
 PathLike = str | os.PathLike[str]
 
@@ -88,13 +88,15 @@ def from_arrays(
     ...     ds.metadata.targets["label"].classes, ds.to_numpy("label").tolist()
     (('cat', 'dog'), [0, 1, 0])
     """
+    if not hasattr(x, "__len__"):
+        raise UsageError("no vectors", "x", "an array [n, D]", repr(x)[:80])
     rows = len(x)
     known = Known(ids=named_rows(ids, rows))
     if groups is not None:
         known.groups = as_texts("groups", groups, rows)
     if splits is not None:
         known.splits = standardised(as_texts("splits", splits, rows))
-    for name, values in _by_name(columns).items():
+    for name, values in named_columns({} if columns is None else columns).items():
         known.columns[name] = as_column(name, values, rows)
     known.record = in_roles(known.columns, record or {})
     given = y if isinstance(y, Mapping) else {} if y is None else {"label": y}
@@ -166,22 +168,6 @@ def in_roles(columns: dict[str, Any], record: Mapping[str, str]) -> Mapping[str,
     return dict(record)
 
 
-def _by_name(columns: Any) -> Mapping[str, Any]:
-    """Columns by name; UsageError where two of a frame are called the same."""
-    if columns is None or isinstance(columns, Mapping):
-        return columns or {}
-    if hasattr(columns, "items"):  # of pandas, whose missing values `as_column` knows
-        pairs = [(str(name), values) for name, values in columns.items()]
-    else:
-        table = as_table(columns)
-        pairs = list(zip(table.column_names, table.columns, strict=True))
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = ", ".join(name for name, _ in pairs)
-        raise UsageError("two columns of one name", "columns", "each name once", names)
-    return found
-
-
 def named_rows(ids: Any, rows: int) -> pa.Array:
     """The ids of rows as texts; by default numbers. Refuses missing and double ids."""
     if ids is None:
@@ -209,6 +195,7 @@ def as_texts(name: str, values: Any, rows: int) -> pa.Array:
 
 def as_column(name: str, values: Any, rows: int) -> pa.Array:
     """Values one a row as an Arrow array; what libraries take for missing is null."""
+    values = listed(name, values)
     if isinstance(values, np.ndarray) and values.ndim > 1:
         raise UsageError("a column has one value a row", name, f"[{rows}]", str(list(values.shape)))
     if not isinstance(values, pa.Array | pa.ChunkedArray):
@@ -240,7 +227,13 @@ def add_target(
     kind: str | None,
 ) -> None:
     """Add a target; UsageError for values of which nobody can tell what they are."""
+    if name in known.columns:
+        raise UsageError("a target is called as a column", name, "each name once")
+    values = listed(name, values)
     if isinstance(values, np.ndarray) and values.ndim == 2:
+        if values.shape[1] == 1 and kind != "multilabel":
+            found = str(list(values.shape))
+            raise UsageError("one value a row", f"target {name}", f"[{rows}]", found, "y.ravel()")
         values, kind = _hot(name, values), "multilabel"
     array = as_column(name, as_struct(values), rows)
     if kind == "category" and pa.types.is_floating(array.type):

@@ -29,7 +29,7 @@ from dof_arrow.sources.listing import Listing, numbered
 from dof_arrow.sources.open import with_columns_of
 from dof_arrow.sources.sample import Column, Data
 from dof_arrow.tables.declared_targets import as_target
-from dof_arrow.tables.joined_table import as_table
+from dof_arrow.tables.named_columns import as_table
 
 PathLike = str | os.PathLike[str]
 Vector = str | Sequence[str]
