@@ -151,7 +151,7 @@ class DirectFile:
         self, layout: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], grows: bool
     ) -> Extent:
         size = math.prod(shape) * dtype.itemsize
-        if layout[1] == CHUNKED:
+        if layout[1:2] == bytes([CHUNKED]):
             return Extent(shape, dtype, self._chunks(layout, shape, dtype.itemsize))
         version, kind, start, length = _PIECE.unpack_from(layout)
         if (version, kind, length) != (3, _ONE_PIECE, size) or grows:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+_KIND = struct.Struct("<BBBBI")  # class, bits, bytes
 _WHOLE = struct.Struct("<BBBBIHH")  # class, bits, bytes, the first bit, how many
 _FRACTION = struct.Struct("<BBBBIHHBBBBI")  # the same; exponent, mantissa, what is taken off
 
@@ -29,11 +30,9 @@ def _fraction(size: int) -> tuple[bytes, np.dtype[Any]]:
 
 WHOLE = dict(_whole(size, sign) for size in (1, 2, 4, 8) for sign in (False, True))
 FRACTIONS = dict(_fraction(size) for size in _PARTS)
-# Texts of any length, of ASCII and of UTF-8, end with a zero.
-TEXTS = tuple(
-    _WHOLE.pack(0x19, 1, letters, 0, 16, 0x10, 0)[:8] + _WHOLE.pack(0x10, 0, 0, 0, 1, 0, 8)
-    for letters in (0, 1)
-)
+# Texts of any length, which end with a zero, in ASCII and in UTF-8; each letter is a byte.
+_LETTER = _WHOLE.pack(0x10, 0, 0, 0, 1, 0, 8)
+TEXTS = tuple(_KIND.pack(0x19, 1, letters, 0, 16) + _LETTER for letters in (0, 1))
 
 
 def number_type(told: bytes) -> np.dtype[Any] | None:

@@ -18,11 +18,12 @@ from dof_arrow.rewrite.foreign.hdf5_header import FileBytes, OtherForm
 from dof_arrow.rewrite.foreign.hdf5_numbers import TEXTS, number_type
 
 _ABOUT = struct.Struct("<BxHHH")  # version, bytes of name, type and shape
+# One value, which may be alone in a list.
 _SHAPES = (
     struct.pack("<BBB5x", 1, 0, 0),
     struct.pack("<BBB5xQ", 1, 1, 0, 1),
     struct.pack("<BBB5xQQ", 1, 1, 1, 1, 1),
-)  # one value, which may be alone in a list
+)
 _MOST_ABOUT = 1 << 9  # bytes
 _REFERENCE = struct.Struct("<IQI")  # letters, where the collection is, which of its texts
 _COLLECTION = struct.Struct("<4sB3xQ")  # signature, version, bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dof_arrow.rewrite.foreign import hdf5_bag
+from dof_arrow.rewrite.foreign import hdf5_bag, hdf5_direct
 from dof_arrow.rewrite.foreign.bag import BagForm, BagRefused
 from dof_arrow.rewrite.foreign.hdf5_bag import Hdf5Bag, read_directly
 from tests.support import foreign_bags
@@ -89,6 +90,27 @@ def test_damage_is_what_it_is_to_hdf5(
             taken += 1
             assert known(path) == by_hdf5(path, monkeypatch), (turn, at)
     assert 30 < taken < 400
+
+
+@pytest.mark.parametrize("layout", foreign_bags.LAYOUTS)
+def test_messages_of_any_length_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    """Those of one type at a time are cut; of such a file HDF5 is asked."""
+    path = tmp_path / "x.h5"
+    foreign_bags.write(layout, path, 0, 5, 2)
+    whole = hdf5_direct.messages
+    for cut, length in itertools.product(range(20), range(30)):
+
+        def shortened(
+            data: Any, header: int, cut: int = cut, length: int = length
+        ) -> list[tuple[int, bytes]]:
+            return [
+                (kind, part[:length] if kind == cut else part) for kind, part in whole(data, header)
+            ]
+
+        monkeypatch.setattr(hdf5_direct, "messages", shortened)
+        is_direct(path)
 
 
 def _odd(**options: Any) -> Callable[[Any], None]:
