@@ -56,11 +56,11 @@ class File(Columns):
         super().__init__()
         self.path = path
         with said_of(path):
-            self._read_footer()
+            self._take_footer()
         self._decoded: dict[str, pa.Array] = {}
         self.speaker: File | None = None  # of a part, the manifest, which speaks for all parts
 
-    def _read_footer(self) -> None:
+    def _take_footer(self) -> None:
         self.size, self.tail = self._opened()
         self.footer_start = self.size - len(self.tail)
         self.parquet = parquet_metadata(self.tail)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dof_arrow.errors import FormatError
+from dof_arrow.errors import FormatError, said_of
 from dof_arrow.format.columns import Columns
 from dof_arrow.format.file import File, dof_json, parquet_metadata
 from dof_arrow.format.parquet import digests as integrity
@@ -99,7 +99,7 @@ class Part(File):
         """What only the opened file knows."""
         if name not in _OPENED and name not in _DECODED:
             raise AttributeError(name)
-        with self._opening:
+        with self._opening, said_of(self.path):
             if "tail" not in self.__dict__:
                 self._open()
             if name not in self.__dict__:

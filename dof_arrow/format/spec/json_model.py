@@ -94,7 +94,7 @@ def _plain_fields(kind: Any) -> tuple[_Plain, ...]:
 
     A directory lists thousands of its parts in such objects.
     """
-    if not dataclasses.is_dataclass(kind):
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
         return ()
     if any("pattern" not in field.metadata for field in dataclasses.fields(kind)):
         return ()  # not declared with `spec`
