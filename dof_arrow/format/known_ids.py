@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import OutputError
 from dof_arrow.format.directory import Directory
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.storage import caches
 
 Digests = NDArray[np.uint64]
@@ -89,7 +90,7 @@ def _noted(seal: str | None) -> KnownIds | None:
         if seal is None or hashlib.sha256(data).digest() != stored[:_DIGEST]:
             return None
         start = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
-        names = json.loads(data[_LENGTH:start])
+        names = parsed(data[_LENGTH:start])
         return KnownIds(tuple(names), np.frombuffer(data, "<u8", offset=start).astype(np.uint64))
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -136,3 +137,14 @@ def test_a_class_may_bear_another_name_in_the_schema() -> None:
     assert schema["$defs"]["Part"]["title"] == "Part"
     assert [row[1] for row in json_model.declarations(kind)] == ["Part"]
     assert json_model.to_json(PartMetadata(size=1)) == {"size": 1}
+
+
+def test_json_of_others_is_read_in_one_place() -> None:
+    """`json.loads` alone raises RecursionError where a stranger nests deeply, besides ValueError."""
+    own = {"format/spec/json_model", "format/spec/metadata", "heads/judged", "storage/file_digests"}
+    package = Path(json_model.__file__).parents[2]
+    found = set()
+    for path in package.rglob("*.py"):
+        if "json.load" in path.read_text("utf-8"):
+            found.add(path.relative_to(package).with_suffix("").as_posix())
+    assert found == own
