@@ -16,30 +16,25 @@ _EXTRA = re.compile(r"""^(?P<name>[A-Za-z0-9._-]+).*;.*extra == ["'](?P<extra>[^
 def examine() -> dict[str, Any]:
     """Versions, providers, threads, the pseudonym key, and what each extra lacks.
 
-    Providers of ONNX Runtime have its own names; `openvino` is a package beside it.
+    Providers are named as `--provider` takes them.
 
     Extras are those that the installed package declares; none where it runs from its source folder.
     """
-    import onnxruntime
-
     from dof_arrow._version import __version__
-    from dof_arrow.cores.graph.openvino_session import is_installed
+    from dof_arrow.cores.graph.runtime import available
     from dof_arrow.security.keys import key_file
     from dof_arrow.system import processors
 
     versions = {"dof-arrow": __version__, "python": platform.python_version()}
     for name in _BASE:
         versions[name] = _version(name) or "missing"
-    providers = onnxruntime.get_available_providers()
-    if is_installed():
-        providers.append("openvino")
     missing = {}
     for extra, names in extras(_required()).items():
         missing[extra] = [name for name in names if not _version(name)]
     key = key_file()
     return {
         "versions": versions,
-        "providers": providers,
+        "providers": available(),
         "threads": processors(),
         "id_key": {"path": str(key), "exists": key.exists()},
         "extras": missing,

@@ -75,6 +75,8 @@ BINOMIAL = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 # Luma and two chromas: Malvar and Sullivan, "YCoCg-R" (JVT-I014, 2003).
 YCOCG = np.array([[1, 2, 1], [2, 0, -2], [-1, 2, -1]]) / 4
 
+_FIXED = {"preprocess", "at", "size", "grey", "decode", "name", "license"}
+
 Taps = npt.NDArray[np.float64]
 
 
@@ -100,10 +102,10 @@ def resolve(core: str | os.PathLike[str], **options: Any) -> Core:
         by_digest.keep(made.data)
         return made
     given = {key: value for key, value in options.items() if value is not None}
-    fixed = sorted(given.keys() & {"preprocess", "at", "size", "grey", "decode"})
+    fixed = sorted(given.keys() & _FIXED)
     if fixed:
         raise UsageError(
-            "the built-in core is cut and carries its preprocessing",
+            "the built-in core is cut and carries its preprocessing, name and licence",
             name,
             found=", ".join(f"--{key}" for key in fixed),
             hint=f"Leave out --{' and --'.join(fixed)}.",

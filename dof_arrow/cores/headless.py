@@ -73,12 +73,18 @@ def headless(
     """The ONNX bytes of a core: the model without its head, its description and preprocessing.
 
     Equal models and options give equal bytes. A file that is a core already is returned as it is,
-    completed by a preprocessing where it carries none. `size` ("H,W", one number or two) and `grey`
-    say what pictures a model takes that leaves it open. `decode` "reduced" lets JPEGs be decoded
-    smaller, which changes features. `name` is the file's stem unless given,
-    `license` an SPDX expression. Raises CoreError for a model that cannot serve, UsageError for
-    options that contradict it or one another.
+    completed by a preprocessing where it carries none; `builtin` is the core inside this program.
+    `size` ("H,W", one number or two) and `grey` say what pictures a model takes that leaves it
+    open. `decode` "reduced" lets JPEGs be decoded smaller, which changes features. `name` is the
+    file's stem unless given, `license` an SPDX expression. Raises CoreError for a model that cannot
+    serve, UsageError for options that contradict it or one another.
     """
+    if str(path).partition(":")[0] == "builtin":
+        from dof_arrow.cores import builtin
+
+        how = {"preprocess": preprocess, "decode": decode, "at": at, "size": size}
+        about = {"grey": grey or None, "name": name, "license": license}
+        return builtin.resolve(path, fit=fit, pool=pool, **how, **about).data
     found = resolve.find(path)
     found = dataclasses.replace(found, name=name or found.name, license=license or found.license)
     request = Request(

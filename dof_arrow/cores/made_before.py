@@ -29,6 +29,7 @@ from dof_arrow.cores.origins import efficientnet_lite, resolve
 from dof_arrow.cores.origins.resolve import Original
 from dof_arrow.errors import CoreError, DofError, OutputError
 from dof_arrow.format.spec import json_model, metadata
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.format.spec.metadata import CoreMetadata, TensorSpec
 from dof_arrow.format.spec.preprocessing import load_spec, presets
 from dof_arrow.progress import Listener, Update, heard_by, listening
@@ -164,7 +165,7 @@ def _recalled(entry: str, data: bytes, threads: int, provider: str) -> Core | No
 def _parsed(kept: bytes, data: bytes, threads: int, provider: str) -> Core:
     """The core that an entry holds, its bytes compared with their digest."""
     head, mark, core = kept.partition(_CORE)
-    about = json.loads(head)
+    about = parsed(head)
     made = core if mark else data
     row = about["row"]
     facts = CoreFacts(

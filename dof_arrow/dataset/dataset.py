@@ -6,7 +6,6 @@ here writes.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,8 +20,9 @@ from dof_arrow.dataset.bags import Bags
 from dof_arrow.dataset.classes import Classes
 from dof_arrow.dataset.clips import Clip
 from dof_arrow.dataset.row_choices import RowChoices
-from dof_arrow.errors import DofWarning, FormatError, UsageError
+from dof_arrow.errors import DofWarning, UsageError
 from dof_arrow.format.spec.arrow import is_vector
+from dof_arrow.format.spec.file_rules import failures
 from dof_arrow.storage.addresses import Address, location
 from dof_arrow.tables.clip_bounds import clip_bounds
 from dof_arrow.tables.selection import Selection, Table, opened
@@ -86,13 +86,7 @@ class Dataset(RowChoices):
         where = self.metadata.errors
         if where is None:
             return []
-        try:
-            lines = self._file.attachment(where.offset, where.length).splitlines()
-            return [json.loads(line) for line in lines]
-        except ValueError:
-            raise FormatError(
-                "the errors table cannot be read", str(self.path), hint="dof validate --deep"
-            ) from None
+        return failures(self._file.attachment(where.offset, where.length), str(self.path))
 
     def document(self, name: str) -> bytes:
         """The bytes of an attached document."""

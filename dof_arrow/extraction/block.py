@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.extraction.views import ViewPlan
 from dof_arrow.format.spec.arrow import vector_array, vector_field
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.format.spec.metadata import TYPES
 from dof_arrow.media.facts import PictureFacts
 
@@ -157,7 +158,7 @@ class Block:
     @property
     def failures(self) -> list[Failure]:
         """The inputs that gave no rows."""
-        found = json.loads(self.table.schema.metadata[_FAILED.encode()])
+        found = parsed(self.table.schema.metadata[_FAILED.encode()])
         return [Failure(**each) for each in found]
 
     @property

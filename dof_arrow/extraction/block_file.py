@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from dof_arrow.errors import OutputError
 from dof_arrow.extraction.block import Block
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.storage.atomic import Output, Sink
 
 _LENGTH = 8
@@ -71,7 +72,7 @@ class BlockFile:
         trailer = bytes(self._read(end - length, length))
         if tail[_LENGTH:] != _digest(whose, trailer):
             raise Damaged(path, "another trailer")
-        about = json.loads(trailer)
+        about = parsed(trailer)
         self.stamp = str(about["stamp"])
         self.failed = int(about["failed"])
         self._pieces: list[tuple[int, str]] = about["pieces"]

@@ -20,7 +20,7 @@ from pathlib import Path
 from dof_arrow.errors import OutputError
 from dof_arrow.extraction.block import Block
 from dof_arrow.extraction.block_file import BlockFile, Damaged, ScratchFile, write
-from dof_arrow.format.spec.json_model import Json
+from dof_arrow.format.spec.json_model import Json, parsed
 from dof_arrow.storage import owned
 from dof_arrow.storage.atomic import Output, explained, lock, replacing, sibling, sync_folder
 
@@ -274,7 +274,7 @@ class Staging:
 def recorded(data: bytes) -> Json | None:
     """The identity in the record of a run; None if it is damaged: one bit may make it another's."""
     try:
-        record = json.loads(data)
+        record = parsed(data)
         identity = record["identity"]
         return identity if record["sha256"] == _digest(identity) else None
     except (ValueError, KeyError, TypeError):

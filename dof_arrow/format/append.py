@@ -8,7 +8,6 @@ the new one, never something between them.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -28,6 +27,7 @@ from dof_arrow.format.parquet import layout as layouts
 from dof_arrow.format.parquet.row_groups import RowGroupWriter, content_uuid, generator
 from dof_arrow.format.remote_directory import directory_at
 from dof_arrow.format.remote_file import file_at
+from dof_arrow.format.spec import file_rules
 from dof_arrow.format.spec.arrow import with_metadata
 from dof_arrow.format.spec.json_model import Json
 from dof_arrow.format.spec.metadata import Metadata, Part, from_json
@@ -409,10 +409,9 @@ def _documents(file: File) -> list[tuple[Json, bytes]]:
     return found
 
 
-def _errors(part: File) -> list[Json]:
+def _errors(part: File) -> list[dict[str, str]]:
     """The inputs of a part that failed."""
     where = part.metadata.errors
     if where is None:
         return []
-    lines = part.attachment(where.offset, where.length).splitlines()
-    return [json.loads(line) for line in lines]
+    return file_rules.failures(part.attachment(where.offset, where.length), str(part.path))

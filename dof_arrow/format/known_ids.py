@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.errors import OutputError
 from dof_arrow.format.directory import Directory
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.storage import caches
 
 Digests = NDArray[np.uint64]
@@ -95,7 +96,7 @@ def _noted(seal: str | None) -> KnownIds | None:
         if seal is None or hashlib.sha256(data).digest() != stored[:_DIGEST]:
             return None
         start = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
-        names = json.loads(bytes(data[_LENGTH:start]))
+        names = parsed(bytes(data[_LENGTH:start]))
         digests = np.frombuffer(data, "<u8", offset=start).astype(np.uint64, copy=False)
         return KnownIds(tuple(names), digests)
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dof_arrow.cores.core import Core, wanted
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import CoreError, UsageError
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.inference.model_parts import CLIP, PICTURE, PICTURES, WINDOWS
 from dof_arrow.inference.window_graph import Windows
 
@@ -36,7 +36,7 @@ def check_names(heads: Mapping[str, bytes]) -> None:
 def description(name: str, head: ModelProto) -> dict[str, Any]:
     """What a head says of itself; CoreError if it says nothing."""
     try:
-        about = json.loads(graph.properties(head)[HEAD])
+        about = parsed(graph.properties(head)[HEAD])
     except (KeyError, ValueError):
         about = None
     if isinstance(about, dict):

@@ -8,7 +8,6 @@ size. View 0 is the plain picture: nothing is drawn.
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dof_arrow.errors import FormatError, UsageError
-from dof_arrow.format.spec.json_model import from_json, spec, to_json
+from dof_arrow.format.spec.json_model import from_json, parsed, spec, to_json
 from dof_arrow.media.augment_pixels import WARPS, Array, Facts, changed
 
 Range = tuple[float, ...]
@@ -182,7 +181,7 @@ def _parsed(text: str) -> Any:
         if not text.lstrip().startswith("{"):
             where = text
             data = Path(text).read_text("utf-8")
-        return json.loads(data)
+        return parsed(data)
     except OSError as error:
         raise UsageError(
             "the augmentation cannot be read",

@@ -6,7 +6,6 @@ a copy lies, as `npm pack onnxruntime-web` gets one.
 
 from __future__ import annotations
 
-import json
 import re
 import tarfile
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.errors import UsageError
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.heads.head import Head
 from dof_arrow.inference.fused import description
@@ -89,7 +89,7 @@ def read_runtime(path: Path | None) -> Runtime:
     if missing:
         raise _no_runtime(path, f"no {', '.join(missing)}")
     try:
-        version = str(json.loads(files[_ABOUT])["version"])
+        version = str(parsed(files[_ABOUT])["version"])
         script = _as_global(files[_SCRIPT].decode())
     except (ValueError, KeyError, TypeError):
         raise _no_runtime(path, "a package of another form") from None

@@ -26,7 +26,7 @@ from dof_arrow.dataset.dataset import Dataset
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.spec import metadata
 from dof_arrow.format.spec.arrow import VECTOR_TYPES, element_type, is_vector, vector_field
-from dof_arrow.format.spec.json_model import Json
+from dof_arrow.format.spec.json_model import Json, parsed
 from dof_arrow.format.writer import Writer
 from dof_arrow.rewrite import json_values
 from dof_arrow.rewrite.carry import carried
@@ -149,7 +149,7 @@ def _parsed(path: Path) -> Json:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{size:,} bytes, at most {MAX_BYTES:,}")
-    value = json.loads(path.read_bytes().decode("utf-8-sig"))
+    value = parsed(path.read_bytes().decode("utf-8-sig"))
     if value["form"] != FORM:
         raise ValueError(f"form {value['form']!r}"[:100])
     return value

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dof_arrow.errors import PictureError, SourceError, UsageError
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.sources import tar, zip_archive
 from dof_arrow.sources.columns import few_of
 from dof_arrow.sources.columns import place as column_place
@@ -422,7 +423,7 @@ def _text(part: Member) -> str | None:
 def _parsed(text: str | None) -> Mapping[str, Any]:
     """A JSON member's entries; none where it is no JSON object."""
     try:
-        value = json.loads(text or "{}")
+        value = parsed(text or "{}")
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -7,7 +7,6 @@ row numbers. Files called `train…`, `validation…`, `test…`, or in folders 
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from dof_arrow.errors import PictureError, SourceError
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.format.spec.split_names import SPELLINGS, standard_or_own
 from dof_arrow.sources import column_files
 from dof_arrow.sources.columns import place as column_place
@@ -140,7 +140,7 @@ def class_names(schema: Any, name: str) -> tuple[str, ...]:
     """The class names of a column as `datasets` writes them into a schema; none if it does not."""
     metadata = schema.metadata or {}
     try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        features = parsed(metadata[b"huggingface"])["info"]["features"]
         about = features[name]
         about = about.get("feature", about)
         if about.get("_type") == "ClassLabel":

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from dof_arrow.cores import builtin
 from dof_arrow.cores.core import Core
 from dof_arrow.cores.graph import model as graph
+from dof_arrow.cores.headless import headless
 from dof_arrow.errors import CoreError, UsageError
 from tests.support.shared import shared_data
 
@@ -185,6 +186,14 @@ def test_resolve_knows_the_built_in_core_and_files(core: Core, tmp_path: Path) -
     assert builtin.resolve(tmp_path / "builtin.onnx", threads=1).sha256 == core.sha256
     with pytest.raises(CoreError, match="no such file"):
         builtin.resolve(tmp_path / "absent.onnx")
+
+
+def test_it_is_loaded_and_written_as_every_other_core_is(core: Core) -> None:
+    assert Core.load("builtin").data == headless("builtin:scattering-1") == core.data
+    assert Core.load("builtin", pool="2x2").output_shape == (172,)
+    for option in ({"license": "MIT"}, {"name": "mine"}, {"grey": True}):
+        with pytest.raises(UsageError, match=f"found --{next(iter(option))}"):
+            headless("builtin", **option)
 
 
 def test_resolve_refuses_what_the_built_in_core_has_not() -> None:

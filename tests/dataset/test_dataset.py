@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from dof_arrow.dataset import dataset, display
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import UsageError
+from dof_arrow.errors import FormatError, UsageError
+from tests.conformance import breaks
 from tests.support import making
 
 ROWS = 50
@@ -249,3 +250,10 @@ def test_nothing_is_kept_open(path: Path) -> None:
 def test_a_dataset_goes_to_another_process_by_its_path(ds: Dataset) -> None:
     sent = pickle.dumps(ds[3:9])
     assert len(sent) < 2000 and np.array_equal(pickle.loads(sent).to_numpy(), ds.to_numpy()[3:9])
+
+
+@pytest.mark.parametrize("lines", [b"[[[", b"7", b'{"id": "a"}'])
+def test_a_table_of_errors_that_is_none_is_refused(lines: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(breaks.errors(lines)())
+    with pytest.raises(FormatError, match="errors table cannot be read"):
+        _ = dataset.open(tmp_path / "x.parquet").errors

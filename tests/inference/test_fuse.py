@@ -339,3 +339,10 @@ def test_real_models_agree_with_the_two_steps(file: str, preset: str) -> None:
     assert_same(core, {"finding": small_head(core, 5), "sex": small_head(core, 2)}, photographs(6))
     newer = {"finding": small_head(core, 5, opset=21)}
     assert_same(core, newer, photographs(2), tolerance=1e-3)
+
+
+def test_a_head_whose_description_is_nested_deeply_is_refused(core: Core) -> None:
+    head = graph.from_bytes(small_head(core))
+    graph.set_properties(head, {"dof.head": "[" * 100_000})
+    with pytest.raises(CoreError, match="does not say which core"):
+        fuse(core, {"finding": graph.to_bytes(head)})

@@ -270,3 +270,8 @@ def test_mistakes_are_named(text: str, message: str) -> None:
 def test_other_arrays_are_refused(pixels: np.ndarray) -> None:
     with pytest.raises(UsageError, match="not a picture or clip"):
         augment.apply(pixels, {})
+
+
+def test_json_that_is_nested_deeply_is_refused() -> None:
+    with pytest.raises(UsageError, match="is no JSON: found nested too deeply"):
+        load('{"rotate": ' + "[" * 100_000)

@@ -145,3 +145,10 @@ def test_an_archive_that_shrinks_fails_by_rule_and_changes_its_stamp(tmp_path: P
     assert caught.value.rule == "truncated" and str(tmp_path) not in str(caught.value)
     path.unlink()
     assert source[0].stamp() is None
+
+
+def test_a_member_of_json_that_is_nested_deeply_says_nothing(tmp_path: Path) -> None:
+    """And stops no other sample."""
+    members = [("1.json", b"[" * 100_000), ("1.png", png(10)), *sample("2", 20, "0", age=7)]
+    source = open_source(shard(tmp_path / "a.tar", *members), keep=["age"])
+    assert [source[i].kept for i in range(2)] == [{"age": None}, {"age": 7}]

@@ -56,11 +56,9 @@ def doctor(terminal: Terminal, core: str | None, threads: int, **options: Any) -
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
-    from dof_arrow.cores.graph.runtime import short
-
     yield from table(list(report["versions"].items()))
     yield ""
-    providers = ", ".join(map(short, report["providers"]))
+    providers = ", ".join(report["providers"])
     yield f"--provider: {providers}; threads: {report['threads']}"
     key = report["id_key"]
     made = "" if key["exists"] else " (made when needed)"

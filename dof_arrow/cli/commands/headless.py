@@ -52,8 +52,8 @@ def headless(
     """Cut the head off MODEL; what is left is a core: pictures in, features out, preprocessing
     inside.
 
-    MODEL is an ONNX file, https://…, hf://OWNER/REPO/FILE.onnx, timm:NAME or
-    efficientnet-lite0.
+    MODEL is an ONNX file, https://…, hf://OWNER/REPO/FILE.onnx, timm:NAME, efficientnet-lite0 or
+    builtin.
     """
     from dof_arrow.cores.core import headless as make
     from dof_arrow.storage.atomic import refuse_existing, replacing
@@ -148,6 +148,8 @@ def _list_candidates(terminal: Terminal, model: str, size: str | None, grey: boo
     from dof_arrow.cores.origins import resolve
     from dof_arrow.format.spec.preprocessing import parse_size
 
+    if model.partition(":")[0] == "builtin":
+        raise click.UsageError(f"{model} has no head: there is nothing to cut")
     sides = parse_size(size) if size else None
     original = resolve.find(model).model
     whole = open_input.settled(original, sides, grey=grey)

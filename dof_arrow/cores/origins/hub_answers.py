@@ -7,7 +7,6 @@ refused, and none becomes a path.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from dof_arrow.errors import CoreError, DofError, require
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.storage.transfer import Asked, check_pointed_to, read_small
 
 BRANCH = "main"  # where none is named
@@ -80,7 +80,7 @@ def listed(name: str, revision: str | None, where: str) -> list[str]:
     address = f"{constants.ENDPOINT}/api/models/{name}/tree/{branch}?recursive=true"
     asked = replace(Asked.of(address), authorization=_login(where))
     try:
-        entries = json.loads(read_small(asked, _MAX_LISTING))
+        entries = parsed(read_small(asked, _MAX_LISTING))
         return [str(entry["path"]) for entry in entries if entry["type"] == "file"]
     except (ValueError, TypeError, LookupError, RecursionError):
         raise _no_hub(where, "a list of files", "") from None

@@ -5,13 +5,13 @@ What the validator would report is refused before a file is sealed: both ask her
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
 from dof_arrow.errors import FormatError, Problem
 from dof_arrow.format.spec import column_types, records, target_values
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.format.spec.metadata import Metadata
 from dof_arrow.format.spec.references import record_names, references
 
@@ -43,13 +43,24 @@ def named(metadata: Metadata) -> set[str]:
     return {name for _, name in record_names(metadata)} | {*metadata.targets}
 
 
+def failures(table: bytes, where: str) -> list[dict[str, str]]:
+    """What an errors table tells: `id`, `rule`, `reason` of each input, and `group` if it has one.
+
+    Raises FormatError for a table that is not what it should be.
+    """
+    lines = table.splitlines()
+    if not all(map(is_error, lines)):
+        raise FormatError("the errors table cannot be read", where, hint="dof validate --deep")
+    return [parsed(line) for line in lines]
+
+
 def is_error(line: bytes) -> bool:
     """Whether a line of an errors table tells of one input (SPEC 5)."""
     if len(line) > _MAX_LINE:
         return False
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
+        value = parsed(line)
+    except ValueError:
         return False
     if not isinstance(value, dict):
         return False

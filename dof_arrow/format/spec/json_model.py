@@ -49,6 +49,21 @@ def spec(
     return dataclasses.field(default=default, metadata=about)
 
 
+def parsed(text: str | bytes) -> Json:
+    """The value of a JSON text that somebody else wrote.
+
+    Raises ValueError for what is none, and for one that is nested too deeply to be read.
+
+    >>> parsed("[" * 100_000)
+    Traceback (most recent call last):
+    ValueError: nested too deeply
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def to_json(value: Any) -> Json:
     """The JSON form of a declared object; fields at their default are left out."""
     if dataclasses.is_dataclass(value):

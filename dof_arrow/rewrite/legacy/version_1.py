@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from dof_arrow.format.spec import json_model
 from dof_arrow.rewrite.legacy.content import Content, Element, expect, unfit
 from dof_arrow.storage import restricted_pickle
 from dof_arrow.storage.bounded_zip import Archive
@@ -69,6 +69,6 @@ def _tell_others(archive: Archive, rows: int, content: Content) -> None:
 def parsed(data: bytes, where: str) -> Any:
     """A JSON text, in which NaN may stand; FormatError for anything else."""
     try:
-        return json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        return json_model.parsed(data.decode("utf-8-sig"))
+    except ValueError as error:
         raise unfit(where, "JSON", f"{type(error).__name__}: {error}") from None

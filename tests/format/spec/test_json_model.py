@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -166,3 +167,14 @@ def test_objects_of_plain_fields_alone_are_read_and_written_as_others() -> None:
 def test_a_dataclass_that_declares_nothing_is_written_too() -> None:
     made = make_dataclass("Made", [("name", "Unknown"), ("size", int)])
     assert json_model.to_json(made("a", 2)) == {"name": "a", "size": 2}
+
+
+def test_json_of_others_is_read_in_one_place() -> None:
+    """`json.loads` alone raises RecursionError where a stranger nests deeply, besides ValueError."""
+    own = {"format/spec/json_model", "format/spec/metadata", "heads/judged", "storage/file_digests"}
+    package = Path(json_model.__file__).parents[2]
+    found = set()
+    for path in package.rglob("*.py"):
+        if "json.load" in path.read_text("utf-8"):
+            found.add(path.relative_to(package).with_suffix("").as_posix())
+    assert found == own
