@@ -241,18 +241,18 @@ FAULTS: tuple[Fault, ...] = (
     ),
     (
         "format/append.py",
-        "if number and path.name not in listed and (int(number[1]) < self._number):",
+        "if number and name not in listed and (int(number[1]) < self._number):",
         "if number and int(number[1]) < self._number:",
     ),
     (
         "format/append.py",
-        "if number and path.name not in listed and (int(number[1]) < self._number):",
+        "if number and name not in listed and (int(number[1]) < self._number):",
         "if not listed and int(number[1]) < self._number:",
     ),
     (
         "format/append.py",
-        "if number and path.name not in listed and (int(number[1]) < self._number):",
-        "if number and path.name not in listed and (int(number[1]) > self._number):",
+        "if number and name not in listed and (int(number[1]) < self._number):",
+        "if number and name not in listed and (int(number[1]) > self._number):",
     ),
     ("format/append.py", "return 1 + max(numbers)", "return 0 + max(numbers)"),
     ("format/append.py", "owned.make_folder_anew(self._work)", "self._work.mkdir(exist_ok=True)"),

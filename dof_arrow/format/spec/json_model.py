@@ -109,9 +109,8 @@ def _plain_fields(kind: Any) -> tuple[_Plain, ...]:
 
     A directory lists thousands of its parts in such objects.
     """
-    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
-        return ()
-    if any("pattern" not in field.metadata for field in dataclasses.fields(kind)):
+    fields = getattr(kind, "__dataclass_fields__", {})
+    if not fields or any("pattern" not in field.metadata for field in fields.values()):
         return ()  # not declared with `spec`
     found = []
     for field, hint in declared(kind):
