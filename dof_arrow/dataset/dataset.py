@@ -402,6 +402,9 @@ def union(datasets: Sequence[Dataset], *, once: bool) -> tuple[Dataset, list[str
     """As `concat`, with sentences on what is missing, what is new, what was taken once."""
     from dof_arrow.tables import join as combine
 
+    if isinstance(datasets, Dataset) or not all(isinstance(each, Dataset) for each in datasets):
+        found = type(datasets).__name__
+        raise UsageError("no datasets to put together", "concat", "a list of datasets", found)
     table, notes = combine.chain([dataset._selection for dataset in datasets], once)
     return _whole(table), notes
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import UsageError, few
+from dof_arrow.errors import UsageError, few, one_or_more
 from dof_arrow.format.append import growing
 from dof_arrow.format.directory import Directory
 from dof_arrow.format.remote_directory import directory_at
@@ -52,6 +52,7 @@ def drop(
     1
     """
     path = location(folder)
+    parts, ids = one_or_more(parts), one_or_more(ids)
     if not parts and not ids:
         raise UsageError("nothing to drop", str(path), "names of parts, or ids", "none")
     manifest = directory_at(path).manifest

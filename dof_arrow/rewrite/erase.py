@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dof_arrow.dataset import dataset
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import FormatError, UsageError
+from dof_arrow.errors import FormatError, UsageError, one_or_more
 from dof_arrow.format.directory import is_directory
 from dof_arrow.format.merge_raw import OF_INPUTS
 from dof_arrow.format.spec.json_model import Json
@@ -81,6 +81,7 @@ def erase(
             str(data.path),
             hint=f"See what is wrong: dof validate {data.path}",
         )
+    names, groups = one_or_more(names), one_or_more(groups)
     _check_asked(data, names, groups)
     gone = _Gone.of(data, names, groups, id_key)
     kept = data[~gone.rows]

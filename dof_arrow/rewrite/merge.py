@@ -75,6 +75,7 @@ def merge(
     id with different features, a group in two splits; FormatError for a part that is not sealed or
     damaged, OutputError if the output exists or cannot be written.
     """
+    parts = [parts] if isinstance(parts, str | os.PathLike) else parts
     place = location(out)
     if isinstance(place, Address):
         with uploaded(place, MANIFEST if is_directory(place) else "") as path:

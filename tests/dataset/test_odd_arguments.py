@@ -97,6 +97,8 @@ def test_a_row_whose_condition_is_missing_is_not_taken(ds: Dataset) -> None:
         lambda ds: ds.rename({"age": 1}),
         lambda ds: ds.rename(["age"]),
         lambda ds: ds.drop_columns(1),
+        lambda ds: dof.concat(ds),
+        lambda ds: dof.concat([ds, str(ds.path)]),
         lambda ds: ds.to_torch("note"),
         lambda ds: ds.to_torch("flag"),
         lambda ds: ds.to_torch("day"),
@@ -161,3 +163,12 @@ def test_columns_come_as_any_frame(ds: Dataset) -> None:
     assert ds.to_arrow("age").column_names == ["age"]
     groups = ds.with_columns({"patient": [1, 1, 2, 2, 3, 4]})
     assert groups["patient"].tolist() == ["1", "1", "2", "2", "3", "4"]
+
+
+def test_one_name_is_a_name(ds: Dataset, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.parquet"
+    dof.save(ds, whole)
+    dof.merge(str(whole), tmp_path / "whole.dof")  # type: ignore[arg-type]
+    assert "r3" not in dof.drop(tmp_path / "whole.dof", ids="r3")["id"]
+    dof.erase(whole, names="r1", out=tmp_path / "fewer.parquet")
+    assert _rows(dof.open(tmp_path / "fewer.parquet")) == [0, 2, 3, 4, 5]
