@@ -182,10 +182,11 @@ class Dataset(RowChoices):
         `columns` are values by name, a data frame or an Arrow table; rows meet by their places.
         `targets` names those that are to be learned, where need be with what they are: `category`,
         `multilabel`, `regression`, or a `Target` with its classes and unit. Texts become classes in
-        the order of the alphabet, or of their ordered Categorical; integers are places in the classes of a `Target`, where it has
-        some. A target with new values stays what it is, if it is not named. A column `group` or
-        `split` is taken for what its name says. Saved with `dof.save`, a whole file keeps its
-        vectors' bytes. Raises UsageError for values that do not fit.
+        the order of the alphabet, or of their ordered Categorical; integers are places in the
+        classes of a `Target`, where it has some. A target with new values stays what it is, if it
+        is not named. A column `group` or `split` is taken for what its name says. Saved with
+        `dof.save`, a whole file keeps its vectors' bytes. Raises UsageError for values that do not
+        fit.
         """
         from dof_arrow.tables import amended, declared_targets
 

@@ -52,7 +52,8 @@ def as_target(name: str, values: Any, kind: Target | str | None = None) -> tuple
     By default texts and truth values are a category, lists several classes, floats numbers, and
     pairs of `time` and `event` survival; of integers it must be said. Integers are codes where
     `kind` names the classes, else they name them. Names that come in an order, such as those of an
-    ordered Categorical of pandas, keep it, those without a row too. Raises UsageError for values that do not fit.
+    ordered Categorical of pandas, keep it, those without a row too. Raises UsageError for values
+    that do not fit.
 
     >>> target, codes = as_target("sex", ["m", "f", None])
     >>> target.classes, codes.to_pylist()
