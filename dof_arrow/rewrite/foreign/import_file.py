@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from dof_arrow.cores.core import Core
 from dof_arrow.dataset.dataset import Dataset
-from dof_arrow.errors import PictureError, SourceError, UsageError, require
+from dof_arrow.errors import MissingExtra, PictureError, SourceError, UsageError
 from dof_arrow.rewrite.foreign.arrays import write
 from dof_arrow.rewrite.foreign.frames import OwnColumns, Survival, read
 from dof_arrow.rewrite.foreign.vector_chunks import Array, of_array, of_lists
@@ -36,6 +37,7 @@ _UNREADABLE = (
     KeyError,
     RuntimeError,
     MemoryError,
+    TokenError,  # of the header of an .npy file, which is Python's
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -157,6 +159,13 @@ def _chained(arrays: Sequence[Array]) -> Iterator[Array]:
 
 
 def _array(file: Path, wanted: str | None) -> Array:
+    found = _read_array(file, wanted)
+    if not found.ndim:
+        raise SourceError("the file holds a number, not vectors", str(file))
+    return found
+
+
+def _read_array(file: Path, wanted: str | None) -> Array:
     try:
         if file.suffix.lower() == ".npy":
             return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
@@ -164,11 +173,24 @@ def _array(file: Path, wanted: str | None) -> Array:
             arrays = read_arrays(file)  # within bounds: an archive may unpack to anything
             chosen = arrays[_chosen(file, list(arrays), wanted)]
             return chosen.rows(0, chosen.shape[0] if chosen.shape else 0)
-        safe = require("safetensors.numpy", extra="convert")
-        held = safe.load_file(file)
+        held = _tensors(file)
         return np.asarray(held[_chosen(file, list(held), wanted)])
     except (PictureError, *_UNREADABLE) as error:
         raise SourceError("the file cannot be read", str(file), found=str(error)[:200]) from None
+
+
+def _tensors(file: Path) -> dict[str, Array]:
+    """The arrays of a file of safetensors; ValueError where it is damaged."""
+    try:
+        import safetensors.numpy
+    except ModuleNotFoundError:
+        raise MissingExtra(
+            "safetensors is not installed", str(file), hint="pip install safetensors"
+        ) from None
+    try:
+        return dict(safetensors.numpy.load_file(file))
+    except safetensors.SafetensorError as error:
+        raise ValueError(str(error)) from None
 
 
 def _chosen(file: Path, names: Sequence[str], wanted: str | None) -> str:
