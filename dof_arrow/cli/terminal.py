@@ -136,8 +136,8 @@ def wrapped(line: str, width: int) -> list[str]:
     What is left goes below the last column that begins with two spaces, else in by two, so that it
     is not taken for a line of its own. Commands stay whole, to be copied.
 
-    >>> print("\\n".join(wrapped("core  efficientnet-lite0, cut at features", 32)))
-    core  efficientnet-lite0, cut at
+    >>> print("\\n".join(wrapped("core  efficientnet-lite0, cut at its features", 40)))
+    core  efficientnet-lite0, cut at its
           features
     """
     if len(line) <= width or width < _NARROWEST or _COMMAND.match(line):

@@ -12,7 +12,6 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy as np
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.spec.json_model import from_json, parsed, spec, to_json
 from dof_arrow.media.augment_pixels import WARPS, Array, Facts, changed
+from dof_arrow.system import open_file
 
 Range = tuple[float, ...]
 
@@ -180,7 +180,8 @@ def _parsed(text: str) -> Any:
     try:
         if not text.lstrip().startswith("{"):
             where = text
-            data = Path(text).read_text("utf-8")
+            with open_file(text) as file:
+                data = file.read().decode("utf-8")
         return parsed(data)
     except OSError as error:
         raise UsageError(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dof_arrow.errors import OutputError, UsageError
 from dof_arrow.security.pseudonyms import KEY_BYTES, fingerprint
-from dof_arrow.system import own_folder
+from dof_arrow.system import open_file, own_folder
 
 
 def key_file(path: str | Path | None = None) -> Path:
@@ -61,7 +61,8 @@ def load_or_make_key(path: str | Path | None = None) -> tuple[bytes, bool, Path]
     path = key_file(path)
     try:
         made = not path.exists() and _made(path)
-        key = bytes.fromhex(path.read_text("ascii"))
+        with open_file(path) as file:
+            key = bytes.fromhex(file.read().decode("ascii"))
     except ValueError:
         key = b""
     except OSError as error:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -265,10 +266,13 @@ def _npy(path: Path) -> Npy:
 def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether the order is Fortran's, and dtype; ValueError for pickled objects."""
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    else:
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    try:
+        shape, fortran, dtype = read(file)
+    except (TokenError, OverflowError, RecursionError, MemoryError):
+        raise ValueError("a header that cannot be read") from None
     if dtype.hasobject:
         raise ValueError("pickled objects")
     return shape, fortran, dtype

@@ -25,6 +25,7 @@ from dof_arrow.sources import column_files, workbook
 from dof_arrow.sources.asked import Asked
 from dof_arrow.sources.columns import places, texts
 from dof_arrow.sources.sample import Column
+from dof_arrow.system import open_file
 
 ROWS_AT_ONCE = 65_536
 _PLAIN = 256 << 20  # bytes of a table that is read at once
@@ -114,7 +115,7 @@ def header(path: Path, encoding: str | None = None) -> list[str]:
 
 
 def _start(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return file.read(4096)
 
 
@@ -280,7 +281,8 @@ def _read_plain(path: Path, form: _Form, at: Mapping[str, int]) -> dict[str, Col
 
 def _as_utf8(path: Path, form: _Form) -> bytes:
     """A table from its header on, in UTF-8 without a mark."""
-    data = path.read_bytes()
+    with open_file(path) as file:
+        data = file.read()
     if codecs.lookup(form.encoding).name not in ("utf-8", "utf-8-sig"):
         data = data.decode(form.encoding).encode()
     data = data.removeprefix(codecs.BOM_UTF8)

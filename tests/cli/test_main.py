@@ -16,6 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -668,3 +669,62 @@ def test_segments_of_clips(dof: Any, tmp_path: Path) -> None:
     said = dof("reproduce", "x.parquet", "--source", tmp_path / "clips", *named, "--rows", "1.0")
     assert said.code == 0 and "25 of 25 rows" in said.out
     assert dof("extract", tmp_path, *asked[2:], "--no-clips", "-o", "y.parquet").code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fuse", "--core", "builtin", "--head", "pipe", "-o", "x.onnx"),
+        ("extract", "SOURCE", "--core", "builtin", "--id-key", "pipe", "-o", "x.parquet"),
+        (
+            "extract",
+            "SOURCE",
+            "--core",
+            "builtin",
+            "--table",
+            "pipe",
+            "--key",
+            "a",
+            "-o",
+            "x.parquet",
+        ),
+        (
+            "extract",
+            "SOURCE",
+            "--core",
+            "builtin",
+            "--augment",
+            "pipe",
+            "--views",
+            "2",
+            "-o",
+            "x.parquet",
+        ),
+        ("headless", "m.onnx", "--preprocess", "pipe", "-o", "x.onnx"),
+    ],
+)
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(
+    arguments: tuple[str, ...], dof: Any, pictures: Path
+) -> None:
+    os.mkfifo("pipe")
+    onnx.save(models.gemm(), "m.onnx")
+    asked = [pictures if word == "SOURCE" else word for word in arguments]
+    with time_limit(60):
+        said = dof(*asked)
+    assert said.code == 2 and "pipe" in said.err
+
+
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Fail what waits."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -240,3 +240,15 @@ def test_the_reference_is_filled_in(site: Path) -> None:
     missing = [name for name in dof.__all__ if f'id="dof_arrow.{name}"' not in text]
     assert not missing
     assert "&gt;&gt;&gt;" in text and "<blockquote>" not in text
+
+
+def test_every_extra_that_is_named_is_there() -> None:
+    """In messages and on pages: `pip install 'dof-arrow[NAME]'` installs something."""
+    has = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
+    texts = [path.read_text("utf-8") for path in (ROOT / "dof_arrow").rglob("*.py")]
+    texts += [read(page) for page in PAGES]
+    named = set()
+    for text in texts:
+        for found in re.findall(r'extra="([a-z-]+)"|dof-arrow\[([a-z,-]+)\]', text):
+            named |= set("".join(found).split(","))
+    assert named <= set(has)

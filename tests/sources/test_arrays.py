@@ -14,6 +14,7 @@ import pytest
 from dof_arrow.errors import MissingExtra, PictureError, SourceError, UsageError
 from dof_arrow.format.spec.metadata import Target
 from dof_arrow.media.decode import ReadingOptions
+from dof_arrow.rewrite.foreign.import_file import import_file
 from dof_arrow.sources import arrays
 from dof_arrow.sources.listing import Listing
 from dof_arrow.sources.open import open_source
@@ -318,3 +319,27 @@ def test_matlab_files_are_refused_whose_pictures_would_be_turned(tmp_path: Path)
         file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
     with pytest.raises(SourceError, match="axes in reverse order"):
         open_source(path)
+
+
+@pytest.mark.parametrize("header", [b"(" * 3000, b"{" * 3000, b"(" + b"-" * 50_000])
+def test_a_header_that_python_cannot_read_is_refused(header: bytes, tmp_path: Path) -> None:
+    data = b"\x93NUMPY\x01\x00" + len(header + b"\n").to_bytes(2, "little") + header + b"\n"
+    (tmp_path / "x.npy").write_bytes(data)
+    with pytest.raises(SourceError, match=r"x\.npy"):
+        open_source(tmp_path / "x.npy")
+    with pytest.raises(SourceError, match=r"x\.npy"):
+        import_file(tmp_path / "x.npy", out=tmp_path / "o.parquet")
+
+
+@pytest.mark.parametrize(
+    "header", [b"[[[", b'{"a": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}}']
+)
+def test_damaged_safetensors_and_a_number_alone_are_refused(header: bytes, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
+    with pytest.raises(SourceError, match="the file cannot be read"):
+        import_file(path, out=tmp_path / "o.parquet")
+    np.save(tmp_path / "x.npy", np.float32(1))
+    with pytest.raises(SourceError, match="a number, not vectors"):
+        import_file(tmp_path / "x.npy", out=tmp_path / "o.parquet")

@@ -11,6 +11,7 @@ from dof_arrow.cli.exit_codes import DONE
 from dof_arrow.cli.options import making, spoken
 from dof_arrow.cli.terminal import Terminal
 from dof_arrow.progress import size
+from dof_arrow.system import open_file
 
 if TYPE_CHECKING:
     from dof_arrow.cores.core import Core
@@ -108,6 +109,7 @@ def _read(path: Path) -> bytes:
     from dof_arrow.errors import UsageError
 
     try:
-        return path.read_bytes()
+        with open_file(path) as file:
+            return file.read()
     except OSError as error:
         raise UsageError("cannot be read", str(path), found=error.strerror or "") from None

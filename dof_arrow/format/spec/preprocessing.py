@@ -11,6 +11,7 @@ from typing import Any, Literal
 from dof_arrow.errors import FormatError, UsageError
 from dof_arrow.format.spec import metadata
 from dof_arrow.format.spec.metadata import Preprocessing
+from dof_arrow.system import open_file
 
 Fit = Literal["crop", "pad", "squash", "none"]
 Decode = Literal["full", "reduced"]
@@ -243,7 +244,8 @@ def _json_bytes(text: str) -> tuple[bytes, str]:
         return text.encode(), "--preprocess"
     path = Path(text)
     try:
-        return path.read_bytes(), path.name
+        with open_file(path) as file:
+            return file.read(), path.name
     except (OSError, ValueError):
         raise UsageError(
             "unknown preprocessing",

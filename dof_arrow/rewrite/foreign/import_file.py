@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ _UNREADABLE = (
     KeyError,
     RuntimeError,
     MemoryError,
+    TokenError,  # of the header of an .npy file, which is Python's
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -165,6 +167,13 @@ def _chained(arrays: Sequence[Array]) -> Iterator[Array]:
 
 
 def _array(file: Path, wanted: str | None) -> Array:
+    found = _read_array(file, wanted)
+    if not found.ndim:
+        raise SourceError("the file holds a number, not vectors", str(file))
+    return found
+
+
+def _read_array(file: Path, wanted: str | None) -> Array:
     try:
         if file.suffix.lower() == ".npy":
             return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))

@@ -5,7 +5,6 @@ Source: the format's own description, github.com/huggingface/safetensors, sectio
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dof_arrow.errors import SourceError, UsageError
+from dof_arrow.format.spec.json_model import parsed
 from dof_arrow.system import open_file
 
 _BFLOAT16 = "BF16"  # the upper half of a float32
@@ -73,8 +73,8 @@ def safe_arrays(path: Path) -> dict[str, SafeArray]:
             raise _unsound(path, "a head that reaches beyond it")
         head = file.read(length)
     try:
-        told = json.loads(head)
-    except (ValueError, RecursionError):
+        told = parsed(head)
+    except ValueError:
         raise _unsound(path, "a head that is no JSON") from None
     if not isinstance(told, dict):
         raise _unsound(path, "a head that is no object")

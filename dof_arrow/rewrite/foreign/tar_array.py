@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def parsed(data: bytes) -> Array:
         if version != (1, 0):
             read = np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(file)
-    except (ValueError, EOFError, OverflowError, RecursionError, MemoryError):
+    except (ValueError, EOFError, OverflowError, RecursionError, MemoryError, TokenError):
         raise BagRefused("unreadable") from None
     return _shaped(data, file.tell(), shape, fortran, dtype)
 
