@@ -12,6 +12,7 @@ import pytest
 from dof_arrow.cores.graph import model as graph
 from dof_arrow.heads import architecture, layers, named, network
 from dof_arrow.heads.architecture import Architecture
+from tests.support.speed import slowness
 
 torch = pytest.importorskip("torch")
 
@@ -93,7 +94,7 @@ def test_heads_are_written_in_milliseconds() -> None:
     start = time.thread_time()
     for _ in range(5):
         graph.to_bytes(layers.to_model(made.steps(), "category", 1280, 10))
-    assert (time.thread_time() - start) / 5 < 0.1  # 4 ms on an idle machine
+    assert (time.thread_time() - start) / 5 < 0.1 * slowness()  # 4 ms on an idle machine
 
 
 def test_the_callers_torch_is_left_as_it_was() -> None:
