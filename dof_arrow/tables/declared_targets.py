@@ -92,8 +92,8 @@ def _coded(name: str, flat: pa.Array, target: Target) -> tuple[Target, pa.Array]
 
 
 def _each_once(lists: pa.ListArray) -> pa.ListArray:
-    """Lists of codes in which each stands once, in order."""
-    rows = [None if row is None else sorted({*row}) for row in lists.to_pylist()]
+    """Lists of codes in which each stands once, where it stood first."""
+    rows = [None if row is None else list(dict.fromkeys(row)) for row in lists.to_pylist()]
     return pa.array(rows, lists.type)
 
 

@@ -153,7 +153,7 @@ def test_nothing_is_rounded(ds: Dataset) -> None:
 def test_a_row_counts_once_for_each_of_its_classes(ds: Dataset) -> None:
     assert ds.value_counts("signs") == {"b": 3, "a": 2, None: 1}
     twice = ds.with_columns({"new": [["b", "a", "b"], *[["a"]] * 5]}, targets="new")
-    assert twice[0]["new"] == [0, 1]
+    assert twice[0]["new"] == [1, 0]
 
 
 def test_columns_come_as_any_frame(ds: Dataset) -> None:

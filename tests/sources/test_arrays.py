@@ -335,11 +335,10 @@ def test_a_header_that_python_cannot_read_is_refused(header: bytes, tmp_path: Pa
     "header", [b"[[[", b'{"a": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}}']
 )
 def test_damaged_safetensors_and_a_number_alone_are_refused(header: bytes, tmp_path: Path) -> None:
-    pytest.importorskip("safetensors")
     path = tmp_path / "x.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
-    with pytest.raises(SourceError, match="the file cannot be read"):
+    with pytest.raises(SourceError, match="not a sound safetensors file"):
         import_file(path, out=tmp_path / "o.parquet")
     np.save(tmp_path / "x.npy", np.float32(1))
-    with pytest.raises(SourceError, match="a number, not vectors"):
+    with pytest.raises(SourceError, match="no vectors"):
         import_file(tmp_path / "x.npy", out=tmp_path / "o.parquet")

@@ -167,13 +167,6 @@ def _chained(arrays: Sequence[Array]) -> Iterator[Array]:
 
 
 def _array(file: Path, wanted: str | None) -> Array:
-    found = _read_array(file, wanted)
-    if not found.ndim:
-        raise SourceError("the file holds a number, not vectors", str(file))
-    return found
-
-
-def _read_array(file: Path, wanted: str | None) -> Array:
     try:
         if file.suffix.lower() == ".npy":
             return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
